@@ -1,0 +1,90 @@
+package detectors
+
+import (
+	"time"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Certainty says how sure a finding is. Evidence that fits two causes gives Likely, and Finding.Decide says what would settle it.
+type Certainty string
+
+// The two certainties; there is no third, since a guess is not a finding.
+const (
+	Certain Certainty = "certain"
+	Likely  Certainty = "likely"
+)
+
+// Finding is one illness of one node, with what proves it and what cures it.
+type Finding struct {
+	Failure   string     `json:"failure"` // name from package failures
+	Cause     string     `json:"cause"`   // name from package failures
+	Node      string     `json:"node"`
+	Object    *ObjectRef `json:"object"` // the pod, claim or device it is about; nil when the node as a whole is ill
+	Certainty Certainty  `json:"certainty"`
+	Summary   string     `json:"summary"` // one sentence for a person
+	// Decide says what would settle it, when Certainty is Likely.
+	Decide   string     `json:"decide,omitempty"`
+	Evidence []Evidence `json:"evidence"`
+	// Explains are consequences that need no finding of their own, in words.
+	Explains []string `json:"explains,omitempty"`
+	Remedy   *Remedy  `json:"remedy"`
+
+	// Covers names findings of other detectors on the same node that are consequences of this one: Reduce folds them into Explains.
+	Covers []Pattern `json:"-"`
+}
+
+// ObjectRef names an API object.
+type ObjectRef struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// Evidence is one observed fact.
+type Evidence struct {
+	Source string    `json:"source"` // as observation sources: journal/kubelet, runtime.status, filesystems, api.events …
+	At     time.Time `json:"at,omitzero"`
+	Text   string    `json:"text"`
+}
+
+// Pattern matches findings; an empty Cause matches every cause, a nil Object every object.
+type Pattern struct {
+	Failure string
+	Cause   string
+	Object  *ObjectRef
+}
+
+// Detector finds one failure. Judge is pure: no I/O, no clock, no state; the same history gives the same findings.
+// It never panics on a history with unknown parts, and unknown never becomes a finding by itself.
+type Detector interface {
+	Failure() string
+	Judge(observation.History) []Finding
+}
+
+// Remedy is a plan that clears a finding, smallest step first.
+type Remedy struct {
+	Name  string `json:"name"`
+	Steps []Step `json:"steps"`
+}
+
+// Step is one typed step of a remedy. Exactly one of Exec and API is set.
+type Step struct {
+	Run        string `json:"run"` // the command an operator would type, derived from Exec or API
+	Why        string `json:"why"`
+	Disruptive bool   `json:"disruptive"`          // running pods are disturbed
+	On         string `json:"on,omitempty"`        // node on which Exec runs; empty for API steps
+	LosesPods  bool   `json:"losesPods,omitempty"` // pods would be lost: drain first
+
+	Exec []string   `json:"exec,omitempty"` // argv on the node
+	API  *APIAction `json:"api,omitempty"`
+}
+
+// APIAction is a change through the API server, as kubectl would make it.
+type APIAction struct {
+	Verb       string     `json:"verb"` // cordon, uncordon, drain, delete, patch, apply, wait-ready
+	Object     *ObjectRef `json:"object,omitempty"`
+	APIVersion string     `json:"apiVersion,omitempty"` // of Object, "v1" when empty
+	Patch      string     `json:"patch,omitempty"`      // strategic merge patch, JSON
+	Manifest   string     `json:"manifest,omitempty"`   // YAML, for apply
+}

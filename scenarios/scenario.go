@@ -1,0 +1,148 @@
+package scenarios
+
+import (
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Kind is the kind of a scenario document.
+const Kind = "Scenario"
+
+// Scenario is one failure to be injected, found, cleared and undone, as scenario.yaml declares it.
+type Scenario struct {
+	APIVersion string   `json:"apiVersion" jsonschema:"enum=sickbay.dev/v1alpha1"`
+	Kind       string   `json:"kind" jsonschema:"enum=Scenario"`
+	Metadata   Metadata `json:"metadata"`
+	Spec       Spec     `json:"spec"`
+
+	// Dir is the scenario's folder inside the embedded tree or on disk; not part of the document.
+	Dir string `json:"-" yaml:"-"`
+}
+
+// Metadata names a scenario.
+type Metadata struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Spec is what a scenario does and expects.
+type Spec struct {
+	Title    string   `json:"title"`
+	Profile  string   `json:"profile" jsonschema:"enum=core,enum=extended"`
+	Seed     []string `json:"seed,omitempty"` // sections of the seed document, such as "4.9", "11.1"
+	Fidelity Fidelity `json:"fidelity"`
+	// Claims is what the scenario needs for itself besides one worker: "host" when it touches the shared kernel (real swap).
+	Claims []string `json:"claims,omitempty"`
+	// Workload is a manifest file in the scenario's folder, applied before the baseline and bound to the victim by
+	// nodeName; Go template with .Node, .Namespace, .Image (agnhost), .Run.
+	Workload string `json:"workload,omitempty"`
+	// Prepare are mechanisms that make the node able to host the fault; part of the baseline, undone at residue.
+	Prepare []Action `json:"prepare,omitempty"`
+	// Inject are the mechanisms of the fault, in order. An action may wait for a signal before the next one starts.
+	Inject []Action `json:"inject"`
+	// Manifest are the seed's own signals; all must be seen.
+	Manifest []Matcher `json:"manifest"`
+	// Expect are the findings detectors must give, blind; Consequences are further ones that may appear.
+	Expect       []Expected `json:"expect"`
+	Consequences []Expected `json:"consequences,omitempty"`
+	// Heals tells that the cluster itself is expected to reverse the fault when a remedy's consequence arrives. Unused today.
+	Timeouts Timeouts `json:"timeouts,omitempty"`
+	Lab      Lab      `json:"lab"`
+}
+
+// Fidelity says how literal the fault is.
+type Fidelity struct {
+	Level string `json:"level" jsonschema:"enum=real,enum=contained"`
+	// Differs is the one sentence on what differs from a real node; required when contained.
+	Differs string `json:"differs,omitempty"`
+	// Fallback is what the scenario becomes where the host does not allow the real mechanism (swap): the sentence for contained.
+	Fallback string `json:"fallback,omitempty"`
+}
+
+// Action is one use of an injector.
+type Action struct {
+	Mechanism string         `json:"mechanism"`
+	Params    map[string]any `json:"params,omitempty"`
+	// On is the node it acts on: "victim" (default) or "control-plane" or "host".
+	On string `json:"on,omitempty"`
+	// Until must match before the next action starts; bounded by Timeouts.Inject.
+	Until []Matcher `json:"until,omitempty"`
+
+	// Line is where the action stands in scenario.yaml, for errors.
+	Line int `json:"-" yaml:"-"`
+	node ast.Node
+}
+
+// Matcher is one signal; exactly one of its fields is set. Text fields match by substring.
+type Matcher struct {
+	Log       *LogMatcher       `json:"log,omitempty"`
+	Event     *EventMatcher     `json:"event,omitempty"`
+	Condition *ConditionMatcher `json:"condition,omitempty"`
+	Pod       *PodMatcher       `json:"pod,omitempty"`
+	Unit      *UnitMatcher      `json:"unit,omitempty"`
+}
+
+// LogMatcher matches a journal line written after the injection began.
+type LogMatcher struct {
+	Unit     string `json:"unit"` // kubelet, containerd, kernel
+	Contains string `json:"contains"`
+}
+
+// EventMatcher matches an event on the victim or its pods seen after the injection began.
+type EventMatcher struct {
+	Reason   string `json:"reason"`
+	Contains string `json:"contains,omitempty"`
+	Type     string `json:"type,omitempty"` // Normal, Warning
+}
+
+// ConditionMatcher matches a condition of the victim's Node object.
+type ConditionMatcher struct {
+	Type     string `json:"type"`
+	Status   string `json:"status"` // "True", "False", "Unknown"
+	Reason   string `json:"reason,omitempty"`
+	Contains string `json:"contains,omitempty"`
+}
+
+// PodMatcher matches a pod of the workload.
+type PodMatcher struct {
+	Name     string `json:"name,omitempty"` // prefix; empty = any pod of the scenario's namespace
+	Phase    string `json:"phase,omitempty"`
+	Reason   string `json:"reason,omitempty"` // of the pod, or of a container's waiting or terminated state, last state included
+	Contains string `json:"contains,omitempty"`
+}
+
+// UnitMatcher matches a systemd unit.
+type UnitMatcher struct {
+	Name     string `json:"name"`
+	SubState string `json:"subState,omitempty"`
+	Result   string `json:"result,omitempty"`
+}
+
+// Expected is a finding by name.
+type Expected struct {
+	Failure string `json:"failure"`
+	Cause   string `json:"cause"`
+}
+
+// Timeouts bound the steps; zero takes the default of DefaultTimeouts.
+type Timeouts struct {
+	Baseline  Duration `json:"baseline,omitempty"`
+	Inject    Duration `json:"inject,omitempty"`
+	Manifest  Duration `json:"manifest,omitempty"`
+	Detect    Duration `json:"detect,omitempty"`
+	Remediate Duration `json:"remediate,omitempty"`
+	Clear     Duration `json:"clear,omitempty"`
+	Residue   Duration `json:"residue,omitempty"`
+}
+
+// Lab is the training text.
+type Lab struct {
+	// Story is what the trainee is told: symptoms only, no cause.
+	Story string `json:"story"`
+	// Hints go from where to look to what it is; the last names the cause.
+	Hints []string `json:"hints"`
+}
+
+// Duration is a time.Duration written as in Kubernetes ("90s", "5m").
+type Duration time.Duration
