@@ -1,0 +1,124 @@
+package fingerprint
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// largeFile is where content hashing ends: above it a file is told by size and modification time, because hashing the
+// kubelet's 170 MB at every look costs more than the whole rest of a fingerprint.
+const largeFile = 1 << 20
+
+// Inode flags of include/uapi/linux/fs.h, which x/sys does not carry.
+const (
+	immutableFlag = 0x10
+	appendFlag    = 0x20
+)
+
+// addFiles walks the given roots; a root that does not exist is no error.
+func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil
+				}
+				return err
+			}
+			if skip(p) {
+				if d.IsDir() {
+					return filepath.SkipDir
+				}
+				return nil
+			}
+			v, err := describeFile(p)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			f.Set(Files, p, v)
+			return nil
+		})
+		if err != nil {
+			f.Fail(Files, err)
+		}
+	}
+}
+
+func describeFile(p string) (string, error) {
+	st, err := os.Lstat(p)
+	if err != nil {
+		return "", err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", fmt.Errorf("stat %s: no inode data", p)
+	}
+	base := fmt.Sprintf("%s %d:%d", st.Mode(), sys.Uid, sys.Gid)
+	switch {
+	case st.Mode()&fs.ModeSymlink != 0:
+		to, err := os.Readlink(p)
+		return base + " → " + to, err
+	case st.IsDir():
+		return base + attributes(p), nil
+	case !st.Mode().IsRegular():
+		return base, nil
+	case st.Size() > largeFile:
+		return fmt.Sprintf("%s%s %d bytes of %s", base, attributes(p), st.Size(), st.ModTime().UTC().Format("2006-01-02T15:04:05.999999999")), nil
+	}
+	file, err := os.Open(p)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s%s sha256:%s", base, attributes(p), hex.EncodeToString(h.Sum(nil))[:16]), nil
+}
+
+// attributes are the inode flags a fault may set (chattr +i, +a); filesystems without them give none.
+func attributes(p string) string {
+	fd, err := unix.Open(p, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return ""
+	}
+	s := ""
+	if flags&immutableFlag != 0 {
+		s += "i"
+	}
+	if flags&appendFlag != 0 {
+		s += "a"
+	}
+	if s != "" {
+		return " +" + s
+	}
+	return ""
+}
+
+func hasAnyPrefix(s string, prefixes ...string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
