@@ -29,6 +29,8 @@ type Finding struct {
 	// Explains are consequences that need no finding of their own, in words.
 	Explains []string `json:"explains,omitempty"`
 	Remedy   *Remedy  `json:"remedy"`
+	// Untouched says why there is no remedy, or what the remedy leaves to a person: whose decision or knowledge is needed.
+	Untouched string `json:"untouched,omitempty"`
 
 	// Covers names findings of other detectors on the same node that are consequences of this one: Reduce folds them into Explains.
 	Covers []Pattern `json:"-"`
@@ -68,7 +70,7 @@ type Remedy struct {
 	Steps []Step `json:"steps"`
 }
 
-// Step is one typed step of a remedy. Exactly one of Exec and API is set.
+// Step is one typed step of a remedy. Exactly one of Exec, API and Restore is set.
 type Step struct {
 	Run        string `json:"run"` // the command an operator would type, derived from Exec or API
 	Why        string `json:"why"`
@@ -78,13 +80,34 @@ type Step struct {
 
 	Exec []string   `json:"exec,omitempty"` // argv on the node
 	API  *APIAction `json:"api,omitempty"`
+	// Restore is an absolute path on node On that is put back as the node's image (kind) or its package has it, with mode and
+	// times: the only source an operator has for a binary that is gone.
+	Restore string `json:"restore,omitempty"`
 }
 
 // APIAction is a change through the API server, as kubectl would make it.
 type APIAction struct {
-	Verb       string     `json:"verb"` // cordon, uncordon, drain, delete, patch, apply, wait-ready
-	Object     *ObjectRef `json:"object,omitempty"`
-	APIVersion string     `json:"apiVersion,omitempty"` // of Object, "v1" when empty
-	Patch      string     `json:"patch,omitempty"`      // strategic merge patch, JSON
-	Manifest   string     `json:"manifest,omitempty"`   // YAML, for apply
+	Verb   string     `json:"verb"` // one of the Verb constants
+	Object *ObjectRef `json:"object,omitempty"`
+	// Subresource of Object, such as resize; empty for the object itself.
+	Subresource string `json:"subresource,omitempty"`
+	APIVersion  string `json:"apiVersion,omitempty"` // of Object, "v1" when empty
+	Patch       string `json:"patch,omitempty"`      // strategic merge patch, JSON
+	Manifest    string `json:"manifest,omitempty"`   // YAML, for apply
 }
+
+// The verbs of APIAction, each with the kubectl command it stands for.
+const (
+	VerbCordon    = "cordon"     // kubectl cordon NODE
+	VerbUncordon  = "uncordon"   // kubectl uncordon NODE
+	VerbDrain     = "drain"      // kubectl drain NODE --ignore-daemonsets --delete-emptydir-data --timeout=60s; bare pods stay
+	VerbDelete    = "delete"     // kubectl delete; waits until the object is gone, at most the object's grace period + 30s
+	VerbPatch     = "patch"      // kubectl patch --type=strategic
+	VerbApply     = "apply"      // kubectl apply -f -
+	VerbWaitReady = "wait-ready" // kubectl wait --for=condition=Ready NODE
+	// VerbRenewClientCert makes a new kubelet client certificate for a node: a key and request made on the node, a
+	// CertificateSigningRequest of kubernetes.io/kube-apiserver-client-kubelet created and approved with the operator's own
+	// access, certificate and key written to /var/lib/kubelet/pki/kubelet-client-<time>.pem and kubelet-client-current.pem
+	// linked to it. The key never leaves the node.
+	VerbRenewClientCert = "renew-client-cert"
+)

@@ -45,6 +45,9 @@ type Status struct {
 	Error     string    `json:"error,omitempty"`
 	// Active is the measured effect, filled when asked for.
 	Active *Effect `json:"active,omitempty"`
+	// Contained is the sentence on what differs from a real node, when the host did not allow the mechanism's real way and it
+	// fell back to a contained one (swap); empty when the fault is as the scenario declares it.
+	Contained string `json:"contained,omitempty"`
 	// Undone lists what recover still had to undo; empty when a remedy had cleared it all.
 	Undone []string `json:"undone,omitempty"`
 }

@@ -26,8 +26,12 @@ type API struct {
 	CSIDrivers     []storagev1.CSIDriver          `json:"csiDrivers,omitempty"`
 	PVCs           []corev1.PersistentVolumeClaim `json:"pvcs,omitempty"` // of the pods above
 	PVs            []corev1.PersistentVolume      `json:"pvs,omitempty"`
-	// PullSecrets tells, per namespace/name that pods here refer to, whether it exists and for which registry hosts; never its content.
+	// PullSecrets tells, per namespace/name that pods here refer to, whether it exists and for which registry hosts; never its
+	// content. Secrets of the same namespaces that hold registry credentials without being referred to are listed, too.
 	PullSecrets []PullSecret `json:"pullSecrets,omitempty"`
+	// Endpoints are the names and addresses under which the API server is known: control-plane node names, their InternalIPs
+	// and those of the default/kubernetes endpoints, without ports.
+	Endpoints []string `json:"endpoints,omitempty"`
 	// Configz is set when the API server could proxy to the kubelet.
 	Configz *KubeletConfig `json:"configz,omitempty"`
 }

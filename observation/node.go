@@ -115,6 +115,11 @@ type Sandbox struct {
 	CreatedAt time.Time         `json:"createdAt"`
 	Handler   string            `json:"handler,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	PID       int               `json:"pid,omitempty"`   // of its pause process, where cheap to know
+	NetNS     string            `json:"netns,omitempty"` // path of its network namespace; empty with hostNetwork or when unknown
+	NetNSGone bool              `json:"netnsGone,omitempty"`
+	// IPGone tells that its network namespace is there but holds no address besides loopback's.
+	IPGone bool `json:"ipGone,omitempty"`
 }
 
 // Container is a container as the runtime lists it.
@@ -182,7 +187,8 @@ type Filesystem struct {
 type PathUse struct {
 	Path  string `json:"path"`
 	Bytes int64  `json:"bytes"`
-	Files int64  `json:"files,omitempty"`
+	Files int64  `json:"files,omitempty"` // inodes below and including Path
+	Dir   bool   `json:"dir,omitempty"`
 }
 
 // Swap is one line of /proc/swaps as the node sees it.
@@ -283,6 +289,34 @@ type Network struct {
 	BridgeNFCallIPTables string `json:"bridgeNfCallIptables,omitempty"` // "0", "1", "" = no br_netfilter
 	IPForward            string `json:"ipForward,omitempty"`
 	// RejectRules are rules that drop or reject traffic towards the API server, a registry or DNS, outside KUBE- and CNI chains.
+	// Each is one line in one of these forms, so that it can be taken back:
+	//	iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT   (also ip6tables)
+	//	nft FAMILY TABLE CHAIN handle N: ip daddr 172.18.0.2 tcp dport 6443 drop
+	//	route blackhole 172.18.0.2   (also unreachable, prohibit)
 	RejectRules  []string `json:"rejectRules,omitempty"`
 	DefaultRoute string   `json:"defaultRoute,omitempty"`
+}
+
+// PluginSocket is one socket through which the kubelet reaches a plugin: device plugins below device-plugins, CSI drivers
+// and their registrars below plugins and plugins_registry.
+type PluginSocket struct {
+	Path string `json:"path"`
+	Kind string `json:"kind"`           // device-plugin, csi, csi-registration
+	Name string `json:"name,omitempty"` // resource or driver, where the socket or its path tells
+	// Answers is what connecting and one harmless RPC gave within the source's deadline: ok, refused (nobody listens), timeout.
+	Answers string `json:"answers"`
+}
+
+// Cgroup is a pod-level cgroup of the kubelet whose state decides whether a pod's cgroup can be made.
+type Cgroup struct {
+	Path       string `json:"path"` // below /sys/fs/cgroup, controller included on v1
+	ReadOnly   bool   `json:"readOnly,omitempty"`
+	Immutable  bool   `json:"immutable,omitempty"`
+	EmptyCPUs  bool   `json:"emptyCpus,omitempty"`  // v1 cpuset.cpus or cpuset.mems is empty
+	MaxBelow   int64  `json:"maxBelow,omitempty"`   // v2 cgroup.max.descendants; -1 or 0 with Limited false means no limit
+	Limited    bool   `json:"limited,omitempty"`    // cgroup.max.descendants is a number, possibly 0
+	Below      int64  `json:"below,omitempty"`      // nr_descendants
+	PIDsMax    int64  `json:"pidsMax,omitempty"`    // 0 = unlimited
+	PIDsInside int64  `json:"pidsInside,omitempty"` // pids.current
+	Frozen     bool   `json:"frozen,omitempty"`
 }

@@ -38,8 +38,13 @@ type Observation struct {
 	Files       []File           `json:"files,omitempty"`
 	Mounts      []Mount          `json:"mounts,omitempty"`
 	Network     Network          `json:"network"`
-	Kmsg        []LogLine        `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
-	API         *API             `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
+	Sockets     []PluginSocket   `json:"pluginSockets,omitempty"`
+	Cgroups     []Cgroup         `json:"cgroups,omitempty"`
+	// LocalUnits are services and timers whose unit file was put below /etc or /run/systemd/system besides the node image's,
+	// and that are active: what somebody added to this node. ExecStart and Name are filled.
+	LocalUnits []Unit    `json:"localUnits,omitempty"`
+	Kmsg       []LogLine `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
+	API        *API      `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
 
 	Unknown []Unknown `json:"unknown,omitempty"`
 }
@@ -138,8 +143,10 @@ type Unit struct {
 	NRestarts      int       `json:"nRestarts"`
 	ActiveSince    time.Time `json:"activeSince"`
 	StateSince     time.Time `json:"stateSince"`
-	Frozen         bool      `json:"frozen"`            // FreezerState=frozen
-	DropIns        []string  `json:"dropIns,omitempty"` // paths
+	Frozen         bool      `json:"frozen"`             // FreezerState=frozen
+	DropIns        []string  `json:"dropIns,omitempty"`  // paths
+	KillMode       string    `json:"killMode,omitempty"` // process, control-group, mixed, none
+	Fragment       string    `json:"fragment,omitempty"` // FragmentPath
 	ExecStart      string    `json:"execStart,omitempty"`
 }
 
@@ -199,7 +206,8 @@ type Process struct {
 	FrozenCgroup bool     `json:"frozenCgroup,omitempty"`
 	OpenFiles    int      `json:"openFiles,omitempty"`
 	MaxFiles     int      `json:"maxFiles,omitempty"`
-	CPUQuota     CPUUsage `json:"cpuQuota"` // of its cgroup
+	CPUQuota     CPUUsage `json:"cpuQuota"`             // of its cgroup
+	CgroupPath   string   `json:"cgroupPath,omitempty"` // of the cpu controller on v1, unified on v2, below /sys/fs/cgroup
 }
 
 // Thread is one thread of a process and where in the kernel it waits.
@@ -207,6 +215,8 @@ type Thread struct {
 	TID   int    `json:"tid"`
 	Name  string `json:"name"`
 	Wchan string `json:"wchan,omitempty"`
+	// Path is the file its system call is about, where the kernel tells: what it waits for lies there.
+	Path string `json:"path,omitempty"`
 }
 
 // CPUUsage is a cgroup's CPU accounting, the same numbers from v1 and v2.

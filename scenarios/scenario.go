@@ -1,9 +1,8 @@
 package scenarios
 
 import (
+	"io/fs"
 	"time"
-
-	"github.com/goccy/go-yaml/ast"
 )
 
 // Kind is the kind of a scenario document.
@@ -17,7 +16,8 @@ type Scenario struct {
 	Spec       Spec     `json:"spec"`
 
 	// Dir is the scenario's folder inside the embedded tree or on disk; not part of the document.
-	Dir string `json:"-" yaml:"-"`
+	Dir   string `json:"-" yaml:"-"`
+	files fs.FS
 }
 
 // Metadata names a scenario.
@@ -46,9 +46,8 @@ type Spec struct {
 	// Expect are the findings detectors must give, blind; Consequences are further ones that may appear.
 	Expect       []Expected `json:"expect"`
 	Consequences []Expected `json:"consequences,omitempty"`
-	// Heals tells that the cluster itself is expected to reverse the fault when a remedy's consequence arrives. Unused today.
-	Timeouts Timeouts `json:"timeouts,omitempty"`
-	Lab      Lab      `json:"lab"`
+	Timeouts     Timeouts   `json:"timeouts,omitempty"`
+	Lab          Lab        `json:"lab"`
 }
 
 // Fidelity says how literal the fault is.
@@ -71,7 +70,6 @@ type Action struct {
 
 	// Line is where the action stands in scenario.yaml, for errors.
 	Line int `json:"-" yaml:"-"`
-	node ast.Node
 }
 
 // Matcher is one signal; exactly one of its fields is set. Text fields match by substring.
@@ -123,9 +121,12 @@ type UnitMatcher struct {
 type Expected struct {
 	Failure string `json:"failure"`
 	Cause   string `json:"cause"`
+	// AfterRemedy marks a second illness hidden behind the first: it shows, and has to be found, only once the others are
+	// remedied (a missing pull secret behind an untrusted certificate).
+	AfterRemedy bool `json:"afterRemedy,omitempty"`
 }
 
-// Timeouts bound the steps; zero takes the default of DefaultTimeouts.
+// Timeouts bound the steps; zero takes the runner's default, suites.DefaultTimings.
 type Timeouts struct {
 	Baseline  Duration `json:"baseline,omitempty"`
 	Inject    Duration `json:"inject,omitempty"`

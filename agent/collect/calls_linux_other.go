@@ -1,0 +1,5 @@
+//go:build linux && !amd64
+
+package collect
+
+var legacyCalls = map[int64]where{}

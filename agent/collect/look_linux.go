@@ -1,0 +1,302 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/agent/protocol"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// settingsWait is how long sources that depend on the runtime's running configuration wait for it before they make do with
+// the file on disk: a healthy containerd answers in under 30 ms, a stopped one never.
+const settingsWait = 400 * time.Millisecond
+
+// look is one look in progress.
+type look struct {
+	opts  protocol.ObserveOptions
+	root  root
+	exec  execFunc
+	start time.Time
+	end   time.Time // when the look is over, whoever has not answered
+
+	avoid []stuckMount // filesystems an earlier look still hangs on
+
+	mu   sync.Mutex
+	over bool
+	obs  observation.Observation
+	late []*source // running
+
+	settings chan struct{} // closed when runtime is known
+	setOnce  sync.Once
+	runtime  settings
+
+	// What one source leaves for another; closed when it is there or never will be.
+	journal, sandboxes, containersListed, procs, kubeletRead, fileRead *signal
+	frozen                    frozenSet // written by processes before procs is closed
+	sandboxIDs                map[string]bool
+	containerIDs              map[string]observation.Container
+	criErr                    error
+	containerPIDs             map[string][]procInfo
+	failedPulls               []string
+	table                     mountTable
+}
+
+type signal struct {
+	once sync.Once
+	ch   chan struct{}
+}
+
+func newSignal() *signal     { return &signal{ch: make(chan struct{})} }
+func (s *signal) set()       { s.once.Do(func() { close(s.ch) }) }
+func (s *signal) wait(ctx context.Context) bool {
+	select {
+	case <-s.ch:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// source is one thing being read.
+type source struct {
+	what  string
+	began time.Time
+	bound time.Time
+	doing atomic.Pointer[string]
+	done  bool // under look.mu
+}
+
+// at says what the source is about to do, for the case that it never comes back. It refuses a path on a filesystem that an
+// earlier look still hangs on.
+func (s *source) at(l *look, op, path string) error {
+	d := op + " " + path
+	s.doing.Store(&d)
+	for _, a := range l.avoid {
+		if a.holds(path) {
+			return fmt.Errorf("%s: not tried: an earlier look (process %d) still hangs on %s", d, a.pid, a.mount)
+		}
+	}
+	return nil
+}
+
+// Look looks at this node once, in this process. It returns in time whatever hangs, but the process may then be unable to
+// exit; [Supervise] is for callers who must.
+func Look(ctx context.Context, opts protocol.ObserveOptions) *observation.Observation {
+	return newLook(opts, "/", runCommand).run(ctx)
+}
+
+func newLook(opts protocol.ObserveOptions, r root, run execFunc) *look {
+	opts = opts.WithDefaults()
+	l := &look{
+		opts: opts, root: r, exec: run, start: time.Now(),
+		settings: make(chan struct{}), runtime: defaultSettings(),
+		journal: newSignal(), sandboxes: newSignal(), containersListed: newSignal(), procs: newSignal(), kubeletRead: newSignal(), fileRead: newSignal(),
+		frozen: frozenSet{},
+	}
+	l.end = l.start.Add(opts.Overall)
+	l.obs.APIVersion, l.obs.Kind = observation.APIVersion, observation.Kind
+	l.obs.At = l.start
+	l.obs.Clocks.NodeUnix = float64(l.start.UnixMicro()) / 1e6
+	l.obs.Node = opts.Node
+	if l.obs.Node == "" {
+		l.obs.Node, _ = os.Hostname()
+	}
+	return l
+}
+
+func (l *look) run(ctx context.Context) *observation.Observation {
+	ctx, cancel := context.WithDeadline(ctx, l.end)
+	defer cancel()
+	// The mount table decides what everything else means. /proc/self/mountinfo does not touch the filesystems it lists.
+	l.table = readMounts(l.root)
+	l.avoid = l.stuckLooks()
+
+	var wg sync.WaitGroup
+	for _, s := range []struct {
+		what string
+		fn   func(context.Context, *source) error
+	}{
+		{SourceHost, l.host},
+		{observation.SourceUnits, l.units},
+		{observation.SourceJournal, l.readJournal},
+		{observation.SourceKmsg, l.kmsg},
+		{observation.SourceKubeletAPI, l.healthz},
+		{SourceKubeletFile, l.kubeletConfig},
+		{SourceRuntimeFile, l.runtimeFile},
+		{SourceProcesses, l.processes},
+		{SourceSwaps, l.swaps},
+		{SourceMounts, l.mounts},
+		{SourceSecurity, l.security},
+		{observation.SourceNetwork, l.network},
+		{observation.SourceFilesystems, l.filesystems},
+		{observation.SourceCerts, l.certificates},
+		{SourceKubeconfig, l.kubeconfigs},
+		{observation.SourceCNI, l.cni},
+		{observation.SourceRegistries, l.registries},
+		{SourceFiles, l.files},
+		{observation.SourceCgroups, l.containers},
+		{SourceSockets, l.pluginSockets},
+	} {
+		l.startSource(ctx, &wg, s.what, s.fn)
+	}
+	l.startCRI(ctx, &wg)
+
+	all := make(chan struct{})
+	go func() { wg.Wait(); close(all) }()
+	// Sources that do not look at their context are waited for until their own bound, not longer.
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+wait:
+	for {
+		select {
+		case <-all:
+			break wait
+		case <-tick.C:
+			if l.allLate(time.Now()) {
+				break wait
+			}
+		}
+	}
+	return l.finish()
+}
+
+// allLate tells whether every source that still runs is past its bound.
+func (l *look) allLate(now time.Time) bool {
+	if now.After(l.end) {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.late {
+		if !s.done && now.Before(s.bound) {
+			return false
+		}
+	}
+	return true
+}
+
+// startSource runs fn in a goroutine of its own until it is done, fails or its bound passes.
+func (l *look) startSource(ctx context.Context, wg *sync.WaitGroup, what string, fn func(context.Context, *source) error) {
+	s := &source{what: what, began: time.Now()}
+	s.bound = s.began.Add(l.opts.PerSource)
+	if s.bound.After(l.end) {
+		s.bound = l.end
+	}
+	l.mu.Lock()
+	l.late = append(l.late, s)
+	l.mu.Unlock()
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		ctx, cancel := context.WithDeadline(ctx, s.bound)
+		defer cancel()
+		err := fn(ctx, s)
+		l.mu.Lock()
+		s.done = true
+		l.mu.Unlock()
+		if err != nil {
+			l.unknown(what, l.describe(s, err))
+		}
+	}()
+}
+
+// describe adds the wait to an error that is only a deadline.
+func (l *look) describe(s *source, err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return s.noAnswer(time.Now())
+	}
+	return why(err)
+}
+
+func (s *source) noAnswer(now time.Time) string {
+	doing := s.what
+	if d := s.doing.Load(); d != nil {
+		doing = *d
+	}
+	return fmt.Sprintf("%s gave no answer within %.1f s", doing, now.Sub(s.began).Seconds())
+}
+
+// each reads several things of one source side by side, so that one dead filesystem does not hide the others.
+func each[T any](ctx context.Context, l *look, what string, items []T, name func(T) string, fn func(context.Context, *source, T) error) {
+	var wg sync.WaitGroup
+	for _, item := range items {
+		l.startSource(ctx, &wg, what, func(ctx context.Context, s *source) error {
+			if err := s.at(l, "reading", name(item)); err != nil {
+				return err
+			}
+			return fn(ctx, s, item)
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// put changes the observation; after the look is over it does nothing.
+func (l *look) put(change func(*observation.Observation)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		change(&l.obs)
+	}
+}
+
+func (l *look) unknown(what, reason string) {
+	l.put(func(o *observation.Observation) {
+		o.Unknown = append(o.Unknown, observation.Unknown{What: what, Why: reason})
+	})
+}
+
+// finish closes the look: whoever has not answered is named, and nothing more is taken in.
+func (l *look) finish() *observation.Observation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	for _, s := range l.late {
+		if !s.done {
+			l.obs.Unknown = append(l.obs.Unknown, observation.Unknown{What: s.what, Why: s.noAnswer(now)})
+		}
+	}
+	l.over = true
+	o := &l.obs
+	l.joinFrozen(o)
+	sort.SliceStable(o.Unknown, func(i, j int) bool { return o.Unknown[i].What < o.Unknown[j].What })
+	o.Unknown = dedupe(o.Unknown)
+	sort.Slice(o.Filesystems, func(i, j int) bool { return o.Filesystems[i].Path < o.Filesystems[j].Path })
+	sort.Slice(o.Files, func(i, j int) bool { return o.Files[i].Path < o.Files[j].Path })
+	sort.SliceStable(o.Certs, func(i, j int) bool { return o.Certs[i].Path < o.Certs[j].Path })
+	o.TookMS = now.Sub(l.start).Milliseconds()
+	return o
+}
+
+// dedupe drops a source that is named again only because its parts were.
+func dedupe(in []observation.Unknown) []observation.Unknown {
+	var out []observation.Unknown
+	for i, u := range in {
+		double := false
+		for j, v := range in {
+			same := i != j && u.What == v.What
+			if same && (u.Why == v.Why && j < i || strings.HasPrefix(u.Why, u.What+" gave no answer") && u.Why != v.Why) {
+				double = true
+			}
+		}
+		if !double {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }

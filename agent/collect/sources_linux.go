@@ -1,0 +1,19 @@
+package collect
+
+import "github.com/sickbay-dev/sickbay/observation"
+
+// Names of sources in Unknown.What beside those of package observation.
+const (
+	SourceHost        = "host"
+	SourceKubeletFile = "kubelet.file"
+	SourceKubeconfig  = "kubelet.kubeconfig"
+	SourceRuntimeFile = "runtime.configFile"
+	SourceProcesses   = observation.SourceProcesses
+	SourceSwaps       = "swaps"
+	SourceMounts      = "mounts"
+	SourceSecurity    = "security"
+	SourceFiles       = "files"
+	SourceSockets     = "pluginSockets"
+	SourceVersion     = "runtime.version"
+	SourceRuntimeConf = "runtime.runtimeConfig"
+)

@@ -1,0 +1,57 @@
+package collect
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+func (l *look) swaps(_ context.Context, s *source) error {
+	if err := s.at(l, "reading", "/proc/swaps"); err != nil {
+		return err
+	}
+	b, err := l.root.read("/proc/swaps", 1<<20)
+	if err != nil {
+		return err
+	}
+	swaps := parseSwaps(string(b))
+	if len(swaps) > 0 {
+		if err := s.at(l, "reading", "/etc/fstab"); err != nil {
+			return err
+		}
+		fstab := fstabSwaps(l.root.text("/etc/fstab"))
+		for i := range swaps {
+			swaps[i].InFstab = fstab[swaps[i].Path]
+		}
+	}
+	l.put(func(o *observation.Observation) { o.Swaps = swaps })
+	return nil
+}
+
+// parseSwaps reads /proc/swaps; sizes there are KiB.
+func parseSwaps(s string) []observation.Swap {
+	var out []observation.Swap
+	for line := range strings.Lines(s) {
+		f := strings.Fields(line)
+		if len(f) < 4 || f[0] == "Filename" {
+			continue
+		}
+		size, _ := strconv.ParseInt(f[2], 10, 64)
+		used, _ := strconv.ParseInt(f[3], 10, 64)
+		out = append(out, observation.Swap{Path: unescape(f[0]), Type: f[1], SizeBytes: size << 10, UsedBytes: used << 10})
+	}
+	return out
+}
+
+func fstabSwaps(s string) map[string]bool {
+	out := map[string]bool{}
+	for line := range strings.Lines(s) {
+		f := strings.Fields(line)
+		if len(f) >= 3 && !strings.HasPrefix(f[0], "#") && f[2] == "swap" {
+			out[unescape(f[0])] = true
+		}
+	}
+	return out
+}

@@ -1,0 +1,181 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/agent/redact"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// nodeUnits are always asked for; what does not exist is left out except the first two.
+var nodeUnits = []string{"kubelet", "containerd", "crio", "docker"}
+
+// imageUnits are services that node images themselves put below /etc/systemd/system.
+var imageUnits = map[string]bool{
+	"kubelet.service": true, "containerd.service": true, "crio.service": true, "docker.service": true,
+	"containerd-fuse-overlayfs.service": true, "undo-mount-hacks.service": true,
+}
+
+// localDirs are where somebody who adds a service to a node puts it; transient is where systemd-run does.
+var localDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/run/systemd/transient"}
+
+const maxLocalUnits = 64
+
+// units asks systemd for all units in one call: systemctl costs 8 ms of CPU each time.
+func (l *look) units(ctx context.Context, s *source) error {
+	local, err := l.localUnits(s)
+	if err != nil {
+		return err
+	}
+	argv := []string{"systemctl", "show", "--no-pager", "-p",
+		"Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ExecMainStatus,ExecMainCode,NRestarts,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,FreezerState,DropInPaths,ExecStart,KillMode,FragmentPath"}
+	for _, u := range nodeUnits {
+		argv = append(argv, u+".service")
+	}
+	out, err := l.output(ctx, s, append(argv, local...)...)
+	if err != nil {
+		return err
+	}
+	units := parseUnits(out, bootTime())
+	isLocal := map[string]bool{}
+	for _, u := range local {
+		isLocal[u] = true
+	}
+	l.put(func(o *observation.Observation) {
+		o.Units = map[string]observation.Unit{}
+		for _, u := range units {
+			name := strings.TrimSuffix(u.Name, ".service")
+			switch {
+			case isLocal[u.Name]:
+				if u.ActiveState == "active" || u.ActiveState == "activating" {
+					o.LocalUnits = append(o.LocalUnits, u)
+				}
+			case name == "kubelet" || name == "containerd" || u.LoadState != "not-found":
+				u.Name = name
+				o.Units[name] = u
+			}
+		}
+	})
+	if len(units) == 0 {
+		return fmt.Errorf("systemctl show told nothing about %s", strings.Join(nodeUnits, ", "))
+	}
+	return nil
+}
+
+// localUnits lists services and timers whose unit files were put there by hand or by systemd-run.
+func (l *look) localUnits(s *source) ([]string, error) {
+	var out []string
+	for _, dir := range localDirs {
+		if err := s.at(l, "listing", dir); err != nil {
+			return nil, err
+		}
+		names, _, err := l.root.names(dir, 500)
+		if err != nil {
+			continue // a node without this directory has nothing there
+		}
+		for _, n := range names {
+			if imageUnits[n] || !strings.HasSuffix(n, ".service") && !strings.HasSuffix(n, ".timer") || strings.Contains(n, "@.") || harnessUnit(n) {
+				continue
+			}
+			// A symbolic link enables or masks a unit that lies elsewhere.
+			if fi, err := l.root.lstat(path.Join(dir, n)); err != nil || !fi.Mode().IsRegular() {
+				continue
+			}
+			if len(out) < maxLocalUnits {
+				out = append(out, n)
+			}
+		}
+	}
+	return out, nil
+}
+
+// harnessUnit tells whether a unit is the harness's own lease, which is on every node it works on and ails nothing.
+func harnessUnit(name string) bool { return strings.HasPrefix(name, "sickbay-lease") }
+
+// parseUnits reads `systemctl show` blocks. Times are monotonic microseconds: they mean the same in every systemd and locale.
+func parseUnits(out string, boot time.Time) []observation.Unit {
+	var units []observation.Unit
+	for block := range strings.SplitSeq(strings.TrimSpace(out), "\n\n") {
+		var u observation.Unit
+		for line := range strings.Lines(block) {
+			k, v, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
+			if !ok {
+				continue
+			}
+			switch k {
+			case "Id":
+				u.Name = v
+			case "LoadState":
+				u.LoadState = v
+			case "ActiveState":
+				u.ActiveState = v
+			case "SubState":
+				u.SubState = v
+			case "Result":
+				u.Result = v
+			case "UnitFileState":
+				u.UnitFileState = v
+			case "MainPID":
+				u.MainPID, _ = strconv.Atoi(v)
+			case "ExecMainStatus":
+				u.ExecMainStatus, _ = strconv.Atoi(v)
+			case "ExecMainCode":
+				u.ExecMainCode, _ = strconv.Atoi(v)
+			case "NRestarts":
+				u.NRestarts, _ = strconv.Atoi(v)
+			case "ActiveEnterTimestampMonotonic":
+				u.ActiveSince = monotonicTime(v, boot)
+			case "StateChangeTimestampMonotonic":
+				u.StateSince = monotonicTime(v, boot)
+			case "FreezerState":
+				u.Frozen = v == "frozen" || v == "freezing"
+			case "DropInPaths":
+				u.DropIns = strings.Fields(v)
+			case "KillMode":
+				u.KillMode = v
+			case "FragmentPath":
+				u.Fragment = v
+			case "ExecStart":
+				u.ExecStart = execStart(v)
+			}
+		}
+		if u.Name != "" {
+			units = append(units, u)
+		}
+	}
+	return units
+}
+
+// execStart takes the command line out of `{ path=… ; argv[]=… ; … }`.
+func execStart(v string) string {
+	_, rest, ok := strings.Cut(v, "argv[]=")
+	if !ok {
+		return ""
+	}
+	argv, _, _ := strings.Cut(rest, " ; ")
+	return strings.Join(redact.Args(strings.Fields(argv)), " ")
+}
+
+// bootTime is the wall-clock moment at which CLOCK_MONOTONIC was zero, by today's wall clock.
+func bootTime() time.Time {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(ts.Nano()))
+}
+
+func monotonicTime(usec string, boot time.Time) time.Time {
+	n, err := strconv.ParseInt(usec, 10, 64)
+	if err != nil || n == 0 || boot.IsZero() {
+		return time.Time{}
+	}
+	return boot.Add(time.Duration(n) * time.Microsecond).Round(0)
+}

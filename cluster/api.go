@@ -1,0 +1,486 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+const (
+	// apiBound bounds one look at the API: an answer that comes later would be beside the node's own look.
+	apiBound = 2 * time.Second
+	// configzBound bounds the one request that goes through a kubelet, which may be what is broken.
+	configzBound = time.Second
+	// leaseNamespace is where kubelets renew their leases.
+	leaseNamespace = "kube-node-lease"
+)
+
+// ObserveAPI asks the API once for everything it says of these nodes (all of the cluster's when none is named): one list per
+// resource, side by side. An error with a map that is not nil means some of it could not be read.
+func (c *Cluster) ObserveAPI(ctx context.Context, nodes []string) (map[string]*observation.API, error) {
+	if len(nodes) == 0 {
+		for _, n := range c.nodes {
+			nodes = append(nodes, n.Name)
+		}
+	}
+	c.connect()
+	return ObserveAPI(ctx, c.rest, c.kube, nodes)
+}
+
+// ObserveAPI is Cluster.ObserveAPI for any cluster a client reaches.
+func ObserveAPI(ctx context.Context, config *rest.Config, kube kubernetes.Interface, nodes []string) (map[string]*observation.API, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, apiBound, fmt.Errorf("the API server did not answer within %s", apiBound))
+	defer cancel()
+	common, err := askServer(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("ask the API server: %w", bounded(ctx, err))
+	}
+	l, err := list(ctx, kube, nodes)
+	view := l.split(common, nodes)
+
+	var wg sync.WaitGroup
+	for _, name := range nodes {
+		if view[name].Node == nil {
+			continue
+		}
+		wg.Go(func() { view[name].Configz = configz(ctx, kube, name) })
+	}
+	secrets := map[[2]string]observation.PullSecret{}
+	var mu sync.Mutex
+	for _, key := range l.pullSecrets() {
+		wg.Go(func() {
+			s := pullSecret(ctx, kube, key[0], key[1])
+			mu.Lock()
+			defer mu.Unlock()
+			secrets[key] = s
+		})
+	}
+	wg.Wait()
+	for _, name := range nodes {
+		v := view[name]
+		for _, key := range secretsOf(append(slices.Clone(v.Pods), v.Pending...)) {
+			v.PullSecrets = append(v.PullSecrets, secrets[key])
+		}
+	}
+	if err != nil {
+		return view, fmt.Errorf("ask the API server: %w", bounded(ctx, err))
+	}
+	return view, nil
+}
+
+func bounded(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// askServer takes the version, and both clocks of the same moment.
+func askServer(ctx context.Context, config *rest.Config) (observation.API, error) {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return observation.API{}, err
+	}
+	base, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return observation.API{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("/version").String(), nil)
+	if err != nil {
+		return observation.API{}, err
+	}
+	asked := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return observation.API{}, err
+	}
+	defer resp.Body.Close()
+	// The server stamped its answer somewhere between the question and now.
+	a := observation.API{AskedAt: asked.Add(time.Since(asked) / 2)}
+	if d, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		a.ServerDate = d
+	}
+	if resp.StatusCode != http.StatusOK {
+		return observation.API{}, fmt.Errorf("GET /version: %s", resp.Status)
+	}
+	var v struct{ GitVersion string }
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+		return observation.API{}, fmt.Errorf("GET /version: %w", err)
+	}
+	a.ServerVersion = v.GitVersion
+	return a, nil
+}
+
+// lists are whole lists of the cluster, or of the one node asked for.
+type lists struct {
+	nodes      []corev1.Node
+	leases     []coordinationv1.Lease
+	pods       []corev1.Pod
+	events     []corev1.Event
+	classes    []nodev1.RuntimeClass
+	csiNodes   []storagev1.CSINode
+	csiDrivers []storagev1.CSIDriver
+	claims     []corev1.PersistentVolumeClaim
+	volumes    []corev1.PersistentVolume
+}
+
+// list reads everything side by side. Resource version 0 is answered from the server's memory: it is what the server knows,
+// without asking etcd.
+func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*lists, error) {
+	var l lists
+	all := metav1.ListOptions{ResourceVersion: "0"}
+	var errs []error
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	ask := func(what string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil && !apierrors.IsNotFound(err) {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	ask("nodes", func() error { return take1(&l.nodes)(kube.CoreV1().Nodes().List(ctx, all)) })
+	ask("leases", func() error {
+		r, err := kube.CoordinationV1().Leases(leaseNamespace).List(ctx, all)
+		if err == nil {
+			l.leases = r.Items
+		}
+		return err
+	})
+	ask("pods", func() error {
+		if len(nodes) != 1 {
+			r, err := kube.CoreV1().Pods("").List(ctx, all)
+			if err == nil {
+				l.pods = r.Items
+			}
+			return err
+		}
+		// One node of a large cluster: its own pods and those of no node, not ten thousand others.
+		for _, on := range []string{nodes[0], ""} {
+			r, err := kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{ResourceVersion: "0", FieldSelector: fields.OneTermEqualSelector("spec.nodeName", on).String()})
+			if err != nil {
+				return err
+			}
+			l.pods = append(l.pods, r.Items...)
+		}
+		return nil
+	})
+	ask("events", func() error {
+		r, err := kube.CoreV1().Events("").List(ctx, all)
+		if err == nil {
+			l.events = r.Items
+		}
+		return err
+	})
+	ask("runtimeclasses", func() error {
+		r, err := kube.NodeV1().RuntimeClasses().List(ctx, all)
+		if err == nil {
+			l.classes = r.Items
+		}
+		return err
+	})
+	ask("csinodes", func() error {
+		r, err := kube.StorageV1().CSINodes().List(ctx, all)
+		if err == nil {
+			l.csiNodes = r.Items
+		}
+		return err
+	})
+	ask("csidrivers", func() error {
+		r, err := kube.StorageV1().CSIDrivers().List(ctx, all)
+		if err == nil {
+			l.csiDrivers = r.Items
+		}
+		return err
+	})
+	ask("persistentvolumeclaims", func() error {
+		r, err := kube.CoreV1().PersistentVolumeClaims("").List(ctx, all)
+		if err == nil {
+			l.claims = r.Items
+		}
+		return err
+	})
+	ask("persistentvolumes", func() error {
+		r, err := kube.CoreV1().PersistentVolumes().List(ctx, all)
+		if err == nil {
+			l.volumes = r.Items
+		}
+		return err
+	})
+	wg.Wait()
+	return &l, errors.Join(errs...)
+}
+
+func take1(into *[]corev1.Node) func(*corev1.NodeList, error) error {
+	return func(r *corev1.NodeList, err error) error {
+		if err == nil {
+			*into = r.Items
+		}
+		return err
+	}
+}
+
+// split gives each node what is about it, stripped.
+func (l *lists) split(common observation.API, nodes []string) map[string]*observation.API {
+	for i := range l.nodes {
+		strip(&l.nodes[i].ObjectMeta)
+	}
+	for i := range l.pods {
+		stripPod(&l.pods[i])
+	}
+	for i := range l.events {
+		strip(&l.events[i].ObjectMeta)
+	}
+	for i := range l.leases {
+		strip(&l.leases[i].ObjectMeta)
+	}
+	for i := range l.classes {
+		strip(&l.classes[i].ObjectMeta)
+	}
+	for i := range l.csiNodes {
+		strip(&l.csiNodes[i].ObjectMeta)
+	}
+	for i := range l.csiDrivers {
+		strip(&l.csiDrivers[i].ObjectMeta)
+	}
+	for i := range l.claims {
+		strip(&l.claims[i].ObjectMeta)
+	}
+	for i := range l.volumes {
+		strip(&l.volumes[i].ObjectMeta)
+	}
+	var pending []corev1.Pod
+	for _, p := range l.pods {
+		if p.Spec.NodeName == "" {
+			pending = append(pending, p)
+		}
+	}
+	view := map[string]*observation.API{}
+	for _, name := range nodes {
+		a := common
+		for i := range l.nodes {
+			if l.nodes[i].Name == name {
+				a.Node = &l.nodes[i]
+			}
+		}
+		for i := range l.leases {
+			if l.leases[i].Name == name {
+				a.Lease = &l.leases[i]
+			}
+		}
+		for i := range l.csiNodes {
+			if l.csiNodes[i].Name == name {
+				a.CSINode = &l.csiNodes[i]
+			}
+		}
+		for _, p := range l.pods {
+			if p.Spec.NodeName == name {
+				a.Pods = append(a.Pods, p)
+			}
+		}
+		a.Pending = pending
+		a.Events = l.eventsOf(name, append(slices.Clone(a.Pods), pending...))
+		a.RuntimeClasses, a.CSIDrivers = l.classes, l.csiDrivers
+		a.PVCs, a.PVs = l.storageOf(append(slices.Clone(a.Pods), pending...))
+		view[name] = &a
+	}
+	return view
+}
+
+// eventsOf are those about the node, its pods, and what it reported itself: a pod that is gone leaves its events.
+func (l *lists) eventsOf(name string, pods []corev1.Pod) []corev1.Event {
+	mine := map[[2]string]bool{}
+	for _, p := range pods {
+		mine[[2]string{p.Namespace, p.Name}] = true
+	}
+	var events []corev1.Event
+	for _, e := range l.events {
+		o := e.InvolvedObject
+		switch {
+		case o.Kind == "Node" && o.Name == name,
+			o.Kind == "Pod" && mine[[2]string{o.Namespace, o.Name}],
+			e.Source.Host == name && e.Source.Component == "kubelet",
+			e.ReportingInstance == name && e.ReportingController == "kubelet":
+			events = append(events, e)
+		}
+	}
+	slices.SortStableFunc(events, func(a, b corev1.Event) int { return when(a).Compare(when(b)) })
+	return events
+}
+
+func when(e corev1.Event) time.Time {
+	switch {
+	case e.Series != nil:
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	case !e.EventTime.IsZero():
+		return e.EventTime.Time
+	}
+	return e.FirstTimestamp.Time
+}
+
+func (l *lists) storageOf(pods []corev1.Pod) (claims []corev1.PersistentVolumeClaim, volumes []corev1.PersistentVolume) {
+	wanted := map[[2]string]bool{}
+	for _, p := range pods {
+		for _, v := range p.Spec.Volumes {
+			switch {
+			case v.PersistentVolumeClaim != nil:
+				wanted[[2]string{p.Namespace, v.PersistentVolumeClaim.ClaimName}] = true
+			case v.Ephemeral != nil:
+				wanted[[2]string{p.Namespace, p.Name + "-" + v.Name}] = true
+			}
+		}
+	}
+	bound := map[string]bool{}
+	for _, c := range l.claims {
+		if wanted[[2]string{c.Namespace, c.Name}] {
+			claims = append(claims, c)
+			bound[c.Spec.VolumeName] = true
+		}
+	}
+	for _, v := range l.volumes {
+		if bound[v.Name] {
+			volumes = append(volumes, v)
+		}
+	}
+	return claims, volumes
+}
+
+func (l *lists) pullSecrets() [][2]string { return secretsOf(l.pods) }
+
+func secretsOf(pods []corev1.Pod) [][2]string {
+	var keys [][2]string
+	for _, p := range pods {
+		for _, s := range p.Spec.ImagePullSecrets {
+			if k := [2]string{p.Namespace, s.Name}; s.Name != "" && !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
+}
+
+// pullSecret reads the registries a secret is for, and drops the rest at once.
+func pullSecret(ctx context.Context, kube kubernetes.Interface, namespace, name string) observation.PullSecret {
+	s := observation.PullSecret{Namespace: namespace, Name: name}
+	secret, err := kube.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return s
+	case err != nil:
+		s.Error = err.Error()
+		return s
+	}
+	s.Exists = true
+	var auths map[string]json.RawMessage
+	if raw, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
+		var config struct {
+			Auths map[string]json.RawMessage `json:"auths"`
+		}
+		if err := json.Unmarshal(raw, &config); err != nil {
+			s.Error = "its " + corev1.DockerConfigJsonKey + " is not JSON" // the parser's own words quote the content
+		}
+		auths = config.Auths
+	} else if raw, ok := secret.Data[corev1.DockerConfigKey]; ok {
+		if err := json.Unmarshal(raw, &auths); err != nil {
+			s.Error = "its " + corev1.DockerConfigKey + " is not JSON"
+		}
+	} else {
+		s.Error = "it has type " + string(secret.Type) + " and holds no registry credentials"
+	}
+	for host := range auths {
+		s.Hosts = append(s.Hosts, host)
+	}
+	slices.Sort(s.Hosts)
+	return s
+}
+
+// configz is the kubelet's running configuration, through the API server; nil when that way is closed.
+func configz(ctx context.Context, kube kubernetes.Interface, name string) *observation.KubeletConfig {
+	if kube.CoreV1().RESTClient() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, configzBound)
+	defer cancel()
+	raw, err := kube.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes", name, "proxy", "configz").DoRaw(ctx)
+	if err != nil {
+		return nil
+	}
+	var z struct {
+		KubeletConfig kubeletv1beta1.KubeletConfiguration `json:"kubeletconfig"`
+	}
+	if err := json.Unmarshal(raw, &z); err != nil {
+		return nil
+	}
+	k := z.KubeletConfig
+	return &observation.KubeletConfig{
+		CgroupDriver: k.CgroupDriver, FailSwapOn: k.FailSwapOn, FailCgroupV1: k.FailCgroupV1, SwapBehavior: k.MemorySwap.SwapBehavior,
+		EvictionHard: k.EvictionHard, EvictionSoft: k.EvictionSoft, EvictionPressureTransitionPeriod: duration(k.EvictionPressureTransitionPeriod),
+		ImageGCHighThresholdPercent: k.ImageGCHighThresholdPercent, RuntimeEndpoint: k.ContainerRuntimeEndpoint,
+		NodeStatusUpdateFrequency: duration(k.NodeStatusUpdateFrequency), SeccompDefault: k.SeccompDefault, MaxPods: k.MaxPods,
+		RotateCertificates: &k.RotateCertificates,
+	}
+}
+
+func duration(d metav1.Duration) string {
+	if d.Duration == 0 {
+		return ""
+	}
+	return d.Duration.String()
+}
+
+// strip removes what is noise or may carry values of environment variables: kubectl keeps the whole applied object in an annotation.
+func strip(m *metav1.ObjectMeta) {
+	m.ManagedFields = nil
+	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+}
+
+func stripPod(p *corev1.Pod) {
+	strip(&p.ObjectMeta)
+	for _, cs := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range cs {
+			for j := range cs[i].Env {
+				cs[i].Env[j].Value = ""
+			}
+			stripProbe(cs[i].LivenessProbe)
+			stripProbe(cs[i].ReadinessProbe)
+			stripProbe(cs[i].StartupProbe)
+		}
+	}
+	for i := range p.Spec.EphemeralContainers {
+		for j := range p.Spec.EphemeralContainers[i].Env {
+			p.Spec.EphemeralContainers[i].Env[j].Value = ""
+		}
+	}
+}
+
+// stripProbe removes header values: people put tokens there.
+func stripProbe(p *corev1.Probe) {
+	if p == nil || p.HTTPGet == nil {
+		return
+	}
+	for i := range p.HTTPGet.HTTPHeaders {
+		p.HTTPGet.HTTPHeaders[i].Value = ""
+	}
+}

@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/sickbay-dev/sickbay/progress"
+)
+
+// HostClaim is the claim of the machine itself, for faults of the shared kernel; it is one for all clusters.
+const HostClaim = "host"
+
+// Holder is who holds a claim.
+type Holder struct {
+	PID     int       `json:"pid"`
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
+}
+
+// ClaimedError is a node that another run holds.
+type ClaimedError struct {
+	Node   string
+	Holder Holder
+}
+
+func (e *ClaimedError) Error() string {
+	if e.Holder.PID == 0 {
+		return fmt.Sprintf("%s is held by another run", e.Node)
+	}
+	return fmt.Sprintf("%s is held by process %d (%s) since %s; wait for it or choose another node",
+		e.Node, e.Holder.PID, e.Holder.Command, e.Holder.Since.Local().Format("15:04:05"))
+}
+
+// Claim takes a node for one run, or HostClaim. The kernel gives it back when the process dies, however it dies. A node that is
+// held is a *ClaimedError that names the holder.
+func (c *Cluster) Claim(ctx context.Context, node string) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if node != HostClaim && !c.Has(node) {
+		return nil, fmt.Errorf("claim %s: cluster %s has no such node", node, c.Name)
+	}
+	dir, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(c.Name, node)
+	if node == HostClaim {
+		name = HostClaim
+	}
+	return take(filepath.Join(dir, "claims", name+".lock"), node)
+}
+
+func take(file, what string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, fmt.Errorf("claim %s: %w", what, err)
+	}
+	l := flock.New(file)
+	ok, err := l.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("claim %s: lock %s: %w", what, file, err)
+	}
+	if !ok {
+		held := &ClaimedError{Node: what}
+		if raw, err := os.ReadFile(file); err == nil {
+			_ = json.Unmarshal(raw, &held.Holder) // half-written: the holder took it this moment
+		}
+		return nil, held
+	}
+	raw, err := json.Marshal(Holder{PID: os.Getpid(), Command: command(), Since: time.Now()})
+	if err == nil {
+		err = os.WriteFile(file, raw, 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("claim %s: %w", what, err), l.Unlock())
+	}
+	return func() {
+		// Emptied and not removed: a file removed under somebody who waits for it would be locked twice.
+		_ = os.Truncate(file, 0)
+		_ = l.Unlock()
+	}, nil
+}
+
+func command() string {
+	args := append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
+	s := strings.Join(args, " ")
+	const most = 120
+	if len(s) > most {
+		s = s[:most] + " …"
+	}
+	return s
+}
+
+// lockPoll is how often the life-cycle lock of a cluster is tried: another Up takes half a minute.
+const lockPoll = 200 * time.Millisecond
+
+// lock waits until nobody else makes or removes the cluster.
+func lock(ctx context.Context, name string) (unlock func(), err error) {
+	dir, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "locks", name+".lock")
+	var task progress.Task
+	for {
+		release, err := take(file, "the making of cluster "+name)
+		var held *ClaimedError
+		if !errors.As(err, &held) {
+			if task != nil {
+				task.End(err)
+			}
+			return release, err
+		}
+		if task == nil {
+			task = progress.From(ctx).Start("wait for another sickbay that makes or removes cluster "+name, 0)
+			task.Detail("process %d (%s)", held.Holder.PID, held.Holder.Command)
+		}
+		select {
+		case <-ctx.Done():
+			err := fmt.Errorf("wait: %w: %w", context.Cause(ctx), held)
+			task.End(err)
+			return nil, err
+		case <-time.After(lockPoll):
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"charm.land/lipgloss/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// app is what all verbs share.
+type app struct {
+	in       io.Reader
+	out, err *os.File
+	quiet    bool
+	world    world
+}
+
+func newApp(in io.Reader, out, err *os.File) *app {
+	return &app{in: in, out: out, err: err, world: realWorld{}}
+}
+
+// execute runs one command line and returns its exit code.
+func (a *app) execute(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	code := exitCode(ctx, err)
+	var silent answer
+	if err == nil || errors.As(err, &silent) {
+		return code
+	}
+	fmt.Fprintln(a.err, message(err))
+	var usage *usageError
+	if errors.As(err, &usage) && usage.hint == "" {
+		fmt.Fprintf(a.err, "  `%s --help` shows what it takes.\n", cmd.CommandPath())
+	}
+	return code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sickbay",
+		Short: "Make Kubernetes nodes ill, find out why, and cure them: for real, on kind",
+		Long: `sickbay makes nodes of a real kind cluster fall ill in the fifteen ways that kubelets and container runtimes do, and proves
+that detectors find each illness blind and that their own remedies clear it. The same detectors diagnose any other
+cluster: see sickbay diagnose.
+
+Exit codes: 0 as wished; 1 the answer is no (a scenario failed, a finding exists); 2 the request is wrong; 3 could not look
+or set up; 130 interrupted, after recovery.`,
+		Example: `  sickbay run pleg-disk          # engine, node image and cluster as needed, then the whole loop
+  sickbay lab conflist-missing   # practise on call: symptoms first, hints on demand
+  sickbay diagnose --cluster dev # what is wrong with my kind cluster?`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          a.noVerb,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			sink, end := progress.For(a.err, a.quiet)
+			cobra.OnFinalize(end)
+			cmd.SetContext(progress.Into(cmd.Context(), sink))
+			return nil
+		},
+	}
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error, only results and errors")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help", Run: func(*cobra.Command, []string) {}})
+	root.AddGroup(
+		&cobra.Group{ID: "faults", Title: "Make a node ill, and prove that it was found and cured:"},
+		&cobra.Group{ID: "cure", Title: "Find out what a node has:"},
+		&cobra.Group{ID: "ground", Title: "What it all runs on:"},
+	)
+	root.SetCompletionCommandGroupID("ground")
+	for group, verbs := range map[string][]*cobra.Command{
+		"faults": {a.list(), a.run(), a.suite(), a.inject(), a.recover(), a.status(), a.lab(), a.report()},
+		"cure":   {a.diagnose(), a.explain(), a.bundle()},
+		"ground": {a.cluster(), a.engine(), a.image(), a.doctor(), a.version(), a.completion()},
+	} {
+		for _, v := range verbs {
+			v.GroupID = group
+			root.AddCommand(v)
+		}
+	}
+	return root
+}
+
+// noVerb rejects a word that is no verb, with the nearest ones.
+func (a *app) noVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var verbs []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			verbs = append(verbs, c.Name())
+		}
+	}
+	e := &usageError{text: fmt.Sprintf("there is no %q in `%s`", args[0], cmd.CommandPath())}
+	switch near := scenarios.Nearest(args[0], verbs, 2); {
+	case len(near) > 0:
+		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
+	default:
+		e.hint = "It has " + strings.Join(verbs, ", ") + "."
+	}
+	return e
+}
+
+// group is a verb that only has verbs below it.
+func (a *app) group(use, short, long, example string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example,
+		Args: a.noVerb,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			return usagef("`%s` needs one of %s", cmd.CommandPath(), strings.Join(names, ", "))
+		},
+	}
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+// flagError words pflag's errors and finds the flag that was meant.
+func flagError(err error) error {
+	var missing *pflag.NotExistError
+	if errors.As(err, &missing) {
+		return usagef("unknown flag --%s", missing.GetSpecifiedName())
+	}
+	return usagef("%s", err)
+}
+
+// args turns cobra's complaint about arguments into a usage error.
+func args(check cobra.PositionalArgs, want string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usagef("`%s` takes %s, not %d", cmd.CommandPath(), want, len(args))
+		}
+		return nil
+	}
+}
+
+var noArgs = args(cobra.NoArgs, "no arguments")
+
+// format is the -o flag.
+type format string
+
+const (
+	text     format = "text"
+	jsonForm format = "json"
+	yamlForm format = "yaml"
+)
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "text|json|yaml" }
+
+func (f *format) Set(s string) error {
+	switch format(s) {
+	case text, jsonForm, yamlForm:
+		*f = format(s)
+		return nil
+	}
+	return errors.New("it must be text, json or yaml")
+}
+
+// output adds -o to a verb from which data comes out.
+func output(cmd *cobra.Command) *format {
+	f := text
+	cmd.Flags().VarP(&f, "output", "o", "how to print")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	return &f
+}
+
+// print writes data as JSON or YAML, or calls asText.
+func print[T any](a *app, f format, data T, asText func(io.Writer)) error {
+	switch f {
+	case jsonForm:
+		e := json.NewEncoder(a.out)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(data)
+	case yamlForm:
+		b, err := yaml.Marshal(data)
+		if err != nil {
+			return fmt.Errorf("write YAML: %w", err)
+		}
+		_, err = a.out.Write(b)
+		return err
+	}
+	asText(a.out)
+	return nil
+}
+
+// table writes aligned columns.
+func table(w io.Writer, rows func(row func(cells ...string))) {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	rows(func(cells ...string) {
+		fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	})
+	_ = tw.Flush()
+}
+
+// paint styles text for standard output, or leaves it when nobody would see it.
+func (a *app) paint(style lipgloss.Style, s string) string {
+	if !progress.Color(a.out) {
+		return s
+	}
+	return style.Render(s)
+}
+
+var (
+	bold  = lipgloss.NewStyle().Bold(true)
+	faint = lipgloss.NewStyle().Faint(true)
+	green = lipgloss.NewStyle().Foreground(lipgloss.Green)
+	red   = lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true)
+	amber = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
+)

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// The exit codes of every verb.
+const (
+	exitYes         = 0   // as wished
+	exitNo          = 1   // the answer is no: a scenario failed, a finding exists, something is left behind
+	exitUsage       = 2   // the request is wrong
+	exitTrouble     = 3   // could not look or set up
+	exitInterrupted = 130 // interrupted, after recovery
+)
+
+// usageError is a request that is wrong. Hint is the way out.
+type usageError struct {
+	text string
+	hint string
+}
+
+func (e *usageError) Error() string {
+	if e.hint != "" {
+		return e.text + "\n  " + e.hint
+	}
+	return e.text
+}
+
+func usagef(format string, args ...any) error { return &usageError{text: fmt.Sprintf(format, args...)} }
+
+// hintError adds the way out to an error that has none.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() + "\n  " + e.hint }
+func (e *hintError) Unwrap() error { return e.err }
+
+func hint(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &hintError{err, fmt.Sprintf(format, args...)}
+}
+
+// answer ends a verb whose output has said everything: the exit code is all that is left.
+type answer int
+
+func (a answer) Error() string { return fmt.Sprintf("exit %d", int(a)) }
+
+// no is the answer no.
+const no = answer(exitNo)
+
+// exitCode is the one place where errors become exit codes.
+func exitCode(ctx context.Context, err error) int {
+	var a answer
+	var interrupted *interruptError
+	switch {
+	case errors.As(context.Cause(ctx), &interrupted), errors.Is(err, suites.ErrInterrupted):
+		return exitInterrupted
+	case err == nil:
+		return exitYes
+	case errors.As(err, &a):
+		return int(a)
+	case isUsage(err):
+		return exitUsage
+	default:
+		return exitTrouble
+	}
+}
+
+// isUsage tells errors that another request would not have met.
+func isUsage(err error) bool {
+	var (
+		usage    *usageError
+		unknown  *scenarios.NotFoundError
+		document *scenarios.Error
+		suite    *suites.UsageError
+	)
+	return errors.As(err, &usage) || errors.As(err, &unknown) || errors.As(err, &document) || errors.As(err, &suite)
+}
+
+// message is how an error is told: what failed, and below it the way out. A scenario file's problems stand alone, as a
+// compiler prints them, so that editors can jump to them.
+func message(err error) string {
+	var document *scenarios.Error
+	if errors.As(err, &document) {
+		return document.Error()
+	}
+	return "sickbay: " + strings.TrimSpace(err.Error())
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// listing is what `list -o json` prints.
+type listing struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Items      []listingEntry `json:"items"`
+}
+
+type listingEntry struct {
+	Name     string              `json:"name"`
+	Title    string              `json:"title"`
+	Profile  string              `json:"profile"`
+	Seed     []string            `json:"seed"`
+	Expect   []string            `json:"expect"`
+	Fidelity scenarios.Fidelity  `json:"fidelity"`
+	Claims   []string            `json:"claims,omitempty"`
+	Timeouts *scenarios.Timeouts `json:"timeouts,omitempty"`
+}
+
+func (a *app) list() *cobra.Command {
+	var profile string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the scenarios: what they inject and what must be found",
+		Example: `  sickbay list
+  sickbay list --profile core -o json | jq -r '.items[].name'`,
+		Args: noArgs,
+	}
+	form := output(cmd)
+	profileFlag(cmd, &profile, "all")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		all, err := ofProfile(profile)
+		if err != nil {
+			return err
+		}
+		l := listing{APIVersion: observation.APIVersion, Kind: "ScenarioList", Items: []listingEntry{}}
+		for _, s := range all {
+			l.Items = append(l.Items, listingEntry{
+				Name: s.Metadata.Name, Title: s.Spec.Title, Profile: s.Spec.Profile, Seed: s.Spec.Seed,
+				Expect: expected(s.Spec.Expect), Fidelity: s.Spec.Fidelity, Claims: s.Spec.Claims, Timeouts: &s.Spec.Timeouts,
+			})
+		}
+		return print(a, *form, l, func(w io.Writer) {
+			table(w, func(row func(...string)) {
+				row("NAME", "PROFILE", "SEED", "MUST BE FOUND", "FIDELITY", "TITLE")
+				for _, e := range l.Items {
+					row(e.Name, e.Profile, strings.Join(e.Seed, ","), strings.Join(e.Expect, " "), e.Fidelity.Level, e.Title)
+				}
+			})
+			fmt.Fprintf(w, "\n`sickbay run NAME` runs one, `sickbay explain FAILURE` tells about what must be found.\n")
+		})
+	}
+	return cmd
+}
+
+func expected(es []scenarios.Expected) []string {
+	out := make([]string, len(es))
+	for i, e := range es {
+		out[i] = e.Failure + "/" + e.Cause
+	}
+	return out
+}
+
+func profileFlag(cmd *cobra.Command, p *string, def string) {
+	cmd.Flags().StringVar(p, "profile", def, "which scenarios: core (one a failure, and the compounds), extended (the others) or all")
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"core", "extended", "all"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// ofProfile returns the scenarios of a profile, by name.
+func ofProfile(profile string) ([]scenarios.Scenario, error) {
+	switch profile {
+	case "core", "extended", "all":
+	default:
+		return nil, usagef("--profile %q: it must be core, extended or all", profile)
+	}
+	all, err := scenarios.All()
+	if err != nil {
+		return nil, err
+	}
+	var out []scenarios.Scenario
+	for _, s := range all {
+		if profile == "all" || s.Spec.Profile == profile {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,18 @@
+// sickbay makes nodes of a real kind cluster fall ill in known ways, and proves that detectors find each illness and that
+// their remedies clear it.
+//
+// One file per verb. A verb parses, asks the packages, prints; what it needs of the outside world it asks of world.go, so
+// that tests can put another world in its place.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+func main() {
+	ctx, stop := interruptible(context.Background(), os.Stderr)
+	code := newApp(os.Stdin, os.Stdout, os.Stderr).execute(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,396 @@
+// Package cni tells why a node cannot give pods a network: no configuration, one that cannot be loaded, a plugin that is not
+// there, no address left, or bridged traffic that bypasses iptables.
+//
+// What the runtime says of its own last load decides over what lies in the directory: a file that is there and was never
+// noticed helps nobody, and one that sorts after the configuration in use harms nobody.
+package cni
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure cni.
+type Detector struct{}
+
+// Failure is cni.
+func (Detector) Failure() string { return "cni" }
+
+// Judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	if f := config(h); f != nil {
+		out = append(out, *f)
+	} else {
+		for _, judge := range []func(observation.History) *detectors.Finding{binary, ipam, rejected} {
+			if f := judge(h); f != nil {
+				out = append(out, *f)
+				break
+			}
+		}
+	}
+	if f := netfilter(h); f != nil {
+		out = append(out, *f)
+	}
+	for i := range out {
+		out[i].Failure, out[i].Node = "cni", o.Node
+		out[i].Explains = facts.Consequences(o)
+		out[i].Covers = append(out[i].Covers, detectors.Pattern{Failure: "sandbox-changed", Cause: "sandbox-network-lost"},
+			detectors.Pattern{Failure: "sandbox-create", Cause: "cgroup-unwritable"})
+	}
+	return out
+}
+
+func confDir(o *observation.Observation) string {
+	if o.CNI.ConfDir != "" {
+		return strings.TrimRight(o.CNI.ConfDir, "/")
+	}
+	return "/etc/cni/net.d"
+}
+
+// networkReady is the runtime's own condition.
+func networkReady(o *observation.Observation) (observation.Condition, bool) {
+	for _, c := range o.Runtime.Conditions {
+		if c.Type == "NetworkReady" {
+			return c, true
+		}
+	}
+	return observation.Condition{}, false
+}
+
+func config(h observation.History) *detectors.Finding {
+	o := h.Last()
+	c, known := networkReady(o)
+	if known && c.Status {
+		return nil
+	}
+	var ev []detectors.Evidence
+	if known {
+		ev = append(ev, facts.Seen(o, "runtime.status", fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message)))
+		if o.Runtime.LastCNILoad != "" && o.Runtime.LastCNILoad != "OK" {
+			ev = append(ev, facts.Seen(o, "runtime.status", "lastCNILoadStatus: "+o.Runtime.LastCNILoad))
+		}
+	} else {
+		// The runtime does not answer: the kubelet's own last word counts if the Ready condition still carries it and the
+		// directory agrees.
+		cond, bad := facts.NotReady(o)
+		if !bad || !strings.Contains(cond.Message, "cni plugin not initialized") {
+			return nil
+		}
+		ev = append(ev, facts.FromCondition(cond))
+	}
+	if _, unread := o.Unreadable(observation.SourceCNI); unread && o.Runtime.LastCNILoad == "" {
+		return &detectors.Finding{Cause: "conflist-missing", Certainty: detectors.Likely, Evidence: ev,
+			Summary: "the runtime has no network configuration", Decide: "what lies in " + confDir(o),
+			Untouched: "the CNI directory could not be read"}
+	}
+
+	var broken, good []observation.CNIConfig
+	for _, f := range o.CNI.Configs {
+		if f.Error != "" {
+			broken = append(broken, f)
+		} else {
+			good = append(good, f)
+		}
+	}
+	load := o.Runtime.LastCNILoad
+	invalid := facts.Has(load, "invalid cni config", "failed to load CNI config", "failed to convert CNI config", "has no networks", "network type not found", "error parsing") ||
+		len(broken) > 0 && !strings.Contains(load, "no network config found")
+	switch {
+	case invalid && (len(broken) > 0 || load != ""):
+		return invalidConfig(o, ev, broken)
+	case len(good) > 0:
+		// The file is there and the runtime has not noticed it: its watch ignores files that are moved in, and ends when the
+		// directory itself is replaced.
+		names := make([]string, len(good))
+		for i, g := range good {
+			names[i] = g.Path
+		}
+		return &detectors.Finding{
+			Cause: "conflist-missing", Certainty: detectors.Certain,
+			Summary:  "the runtime has no network configuration: " + strings.Join(names, ", ") + " came into the directory without the runtime noticing",
+			Evidence: append(ev, facts.Seen(o, "cni", strings.Join(names, ", ")+": can be loaded, and is not in use")),
+			Remedy: facts.Place(o).NewRemedy("reload-conflist",
+				detectors.Restart(o.Node, "containerd.service", "a new runtime process reads the directory at start; containers belong to their shims and go on"),
+				detectors.WaitReady(o.Node)),
+		}
+	default:
+		text := confDir(o) + " holds no configuration"
+		if o.CNI.ConfDirError != "" {
+			text = confDir(o) + ": " + o.CNI.ConfDirError
+		}
+		f := &detectors.Finding{
+			Cause: "conflist-missing", Certainty: detectors.Certain,
+			Summary:  "there is no CNI configuration in " + confDir(o) + ": the runtime cannot give any new pod a network",
+			Evidence: append(ev, facts.Seen(o, "cni", text)),
+		}
+		steps, untouched := rewrite(o)
+		if o.CNI.ConfDirError != "" && len(steps) > 0 {
+			steps = slices.Insert(steps, 0, detectors.NodeStep(o.Node, "the directory itself is missing", "mkdir", "-p", confDir(o)))
+			steps = slices.Insert(steps, len(steps)-1, detectors.Restart(o.Node, "containerd.service", "the runtime's watch ended with the directory; a new process watches the new one"))
+		}
+		f.Untouched, f.Remedy = untouched, facts.Place(o).NewRemedy("restore-conflist", steps...)
+		return f
+	}
+}
+
+// rewrite are the steps that have the network's own agent write the configuration again.
+func rewrite(o *observation.Observation) (steps []detectors.Step, untouched string) {
+	if o.API == nil {
+		return nil, "only the network's own agent knows the configuration, and without the API server its pod cannot be recreated: recreate the CNI DaemonSet's pod of this node"
+	}
+	agents := facts.MountersOf(o, confDir(o))
+	if len(agents) == 0 {
+		return nil, "no DaemonSet pod on this node mounts " + confDir(o) + ": install the network plugin again (kubectl apply of its manifest)"
+	}
+	for _, p := range agents {
+		steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, "the network's agent writes the configuration when it starts; it uses the host network, so it needs none to start"))
+	}
+	return append(steps, detectors.WaitReady(o.Node)), ""
+}
+
+func invalidConfig(o *observation.Observation, ev []detectors.Evidence, broken []observation.CNIConfig) *detectors.Finding {
+	var names []string
+	for _, b := range broken {
+		names = append(names, b.Path)
+		ev = append(ev, facts.Seen(o, "cni", b.Path+": "+b.Error))
+	}
+	f := &detectors.Finding{
+		Cause: "conflist-invalid", Certainty: detectors.Certain, Evidence: ev,
+		Summary: "the CNI configuration cannot be loaded: " + facts.Short(o.Runtime.LastCNILoad),
+	}
+	if len(broken) == 0 {
+		for _, c := range o.CNI.Configs {
+			if strings.Contains(o.Runtime.LastCNILoad, c.Path) {
+				broken, names = append(broken, c), append(names, c.Path)
+			}
+		}
+	}
+	if len(broken) == 0 {
+		f.Untouched = "which file is meant could not be told"
+		return f
+	}
+	f.Summary = "the CNI configuration " + strings.Join(names, ", ") + " cannot be loaded"
+	var steps []detectors.Step
+	for _, b := range broken {
+		steps = append(steps, detectors.NodeStep(o.Node, "the runtime refuses the whole directory for the sake of this file", "rm", "-f", "--", b.Path))
+	}
+	if slices.ContainsFunc(o.CNI.Configs, func(c observation.CNIConfig) bool { return c.Error == "" && !slices.Contains(names, c.Path) }) {
+		steps = append(steps, detectors.WaitReady(o.Node)) // the removal itself makes the runtime read the directory again
+	} else {
+		more, untouched := rewrite(o)
+		if len(more) == 0 {
+			f.Untouched = untouched
+			return f // without its agent the broken file is all there is: a person may repair it
+		}
+		steps = append(steps, more...)
+	}
+	f.Remedy = facts.Place(o).NewRemedy("replace-conflist", steps...)
+	return f
+}
+
+// used is the configuration the runtime takes.
+func used(o *observation.Observation) (observation.CNIConfig, bool) {
+	for _, c := range o.CNI.Configs {
+		if c.Used {
+			return c, true
+		}
+	}
+	for _, c := range o.CNI.Configs {
+		if c.Error == "" {
+			return c, true
+		}
+	}
+	return observation.CNIConfig{}, false
+}
+
+func lacks(o *observation.Observation, c observation.CNIConfig) []string {
+	var out []string
+	for _, p := range c.Plugins {
+		if p != "" && !slices.Contains(o.CNI.Binaries, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// binary: a plugin of the configuration in use is not there, or cannot be run.
+func binary(h observation.History) *detectors.Finding {
+	o := h.Last()
+	if _, unread := o.Unreadable(observation.SourceCNI); unread {
+		return nil
+	}
+	c, ok := used(o)
+	if !ok {
+		return nil
+	}
+	gone := lacks(o, c)
+	failure, failing := sandboxFailure(h, "failed to find plugin", "exec format error", "permission denied")
+	if failing && len(gone) == 0 {
+		// It is executable by its mode, and yet cannot be run: the name stands in `plugin type="ptp" failed (add)`.
+		if _, after, ok := strings.Cut(failure.Message, `plugin type="`); ok && facts.Has(failure.Message, "exec format error", "permission denied") {
+			name, _, _ := strings.Cut(after, `"`)
+			if slices.Contains(c.Plugins, name) && strings.Contains(failure.Message, name+":") {
+				gone = []string{name}
+			}
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	var ev []detectors.Evidence
+	dirs := strings.Join(o.CNI.BinDirs, ", ")
+	if dirs == "" {
+		dirs = "/opt/cni/bin"
+	}
+	ev = append(ev, facts.Seen(o, "cni", fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dirs, strings.Join(o.CNI.Binaries, ", "))))
+	if failing {
+		ev = append(ev, failure.Evidence)
+	}
+	// Another file, all of whose plugins are there, waits behind this one: then this one is the stranger, not the binary.
+	for _, other := range o.CNI.Configs {
+		if other.Path != c.Path && other.Error == "" && len(other.Plugins) > 0 && len(lacks(o, other)) == 0 && other.Path > c.Path {
+			return &detectors.Finding{
+				Cause: "conflist-invalid", Certainty: detectors.Certain,
+				Summary:  fmt.Sprintf("%s sorts before %s and hides it, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
+				Evidence: ev,
+				Remedy: facts.Place(o).NewRemedy("remove-shadow",
+					detectors.NodeStep(o.Node, "the file that hides the network's own configuration; the removal makes the runtime read the directory again", "rm", "-f", "--", c.Path)),
+			}
+		}
+	}
+	f := &detectors.Finding{
+		Cause: "plugin-binary-missing", Certainty: detectors.Certain, Evidence: ev,
+		Summary: fmt.Sprintf("the CNI plugin %s of %s is missing or cannot be run: every new sandbox fails, running pods go on", strings.Join(gone, ", "), c.Path),
+	}
+	var steps []detectors.Step
+	for _, name := range gone {
+		file := path.Join(binDir(o), name)
+		i := slices.IndexFunc(o.Files, func(f observation.File) bool { return f.Path == file })
+		if i >= 0 && o.Files[i].Exists && o.Files[i].SizeBytes > 4096 && !strings.Contains(o.Files[i].Mode, "x") {
+			steps = append(steps, detectors.NodeStep(o.Node, "the plugin is there and not executable", "chmod", "0755", file))
+			continue
+		}
+		steps = append(steps, detectors.RestoreStep(o.Node, file, "the plugin's binary comes back from the node's image; the kubelet retries within seconds"))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("restore-plugin", steps...)
+	return f
+}
+
+func binDir(o *observation.Observation) string {
+	if len(o.CNI.BinDirs) > 0 {
+		return o.CNI.BinDirs[0]
+	}
+	return "/opt/cni/bin"
+}
+
+// sandboxFailure is the newest sandbox that a CNI plugin failed, with one of the texts.
+func sandboxFailure(h observation.History, texts ...string) (facts.CreateFailure, bool) {
+	for _, f := range facts.CreateFailures(h) {
+		if !f.Container && facts.Has(f.Message, "setup network for sandbox", "network for pod", "plugin type=", "failed to find plugin") && facts.Has(f.Message, texts...) {
+			return f, true
+		}
+	}
+	return facts.CreateFailure{}, false
+}
+
+// ipam: the address range of the node is used up.
+func ipam(h observation.History) *detectors.Finding {
+	o := h.Last()
+	failure, failing := sandboxFailure(h, "no IP addresses available in range set", "failed to allocate for range")
+	for _, s := range o.CNI.IPAM {
+		if s.Capacity <= 0 || s.Reserved < s.Capacity {
+			continue
+		}
+		if !failing && s.Orphans <= 0 {
+			continue // full of running pods, and nobody asks for more: a limit, not an illness
+		}
+		f := &detectors.Finding{Cause: "ipam-exhausted", Certainty: detectors.Certain,
+			Summary: fmt.Sprintf("all %d addresses of %s are reserved", s.Capacity, s.Subnet),
+			Evidence: []detectors.Evidence{facts.Seen(o, "cni", fmt.Sprintf("%s: %d of %d addresses reserved, %d of them for containers the runtime does not know",
+				s.Dir, s.Reserved, s.Capacity, max(s.Orphans, 0)))}}
+		if failing {
+			f.Evidence = append(f.Evidence, failure.Evidence)
+		}
+		if s.Orphans <= 0 {
+			f.Untouched = "every address belongs to a sandbox the runtime lists: fewer pods on this node, or a larger pod range for it"
+			return f
+		}
+		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
+		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(o.Node,
+			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line",
+			fmt.Sprintf(`cd %s
+known=$(ctr -n k8s.io containers ls -q)
+[ -n "$known" ]
+for f in *.*.*.* *:*; do
+  [ -f "$f" ] || continue
+  id=$(head -n1 "$f" | tr -d '\r')
+  if ! printf '%%s\n' "$known" | grep -qx -- "$id"; then rm -f -- "$f"; fi
+done`, detectors.Quote(s.Dir))))
+		return f
+	}
+	if failing && !slices.ContainsFunc(o.CNI.IPAM, func(s observation.IPAMState) bool { return s.Capacity > 0 }) {
+		return &detectors.Finding{Cause: "ipam-exhausted", Certainty: detectors.Likely, Evidence: []detectors.Evidence{failure.Evidence},
+			Summary: "the network plugin has no address left for a new pod", Decide: "how many addresses are reserved, and for which containers: the IPAM plugin's own state",
+			Untouched: "the state of this IPAM plugin is not known to sickbay"}
+	}
+	return nil
+}
+
+// rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says.
+func rejected(h observation.History) *detectors.Finding {
+	o := h.Last()
+	f, ok := sandboxFailure(h, "incompatible CNI versions", "unsupported CNI result version", "failed to load netconf", "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", "IPAM plugin returned missing", "unknown IPAM", "must specify")
+	if !ok {
+		return nil
+	}
+	c, _ := used(o)
+	out := &detectors.Finding{Cause: "conflist-invalid", Certainty: detectors.Likely, Evidence: []detectors.Evidence{f.Evidence},
+		Summary: "a network plugin refuses what " + c.Path + " tells it", Decide: "the fields of " + c.Path + " that the message names"}
+	for _, other := range o.CNI.Configs {
+		if c.Path != "" && other.Path > c.Path && other.Error == "" && len(lacks(o, other)) == 0 {
+			out.Remedy = facts.Place(o).NewRemedy("remove-shadow", detectors.NodeStep(o.Node, "the file that hides "+other.Path, "rm", "-f", "--", c.Path))
+			return out
+		}
+	}
+	steps, untouched := rewrite(o)
+	if c.Path == "" || len(steps) == 0 {
+		out.Untouched = untouched
+		return out
+	}
+	steps = slices.Insert(steps, 0, detectors.NodeStep(o.Node, "the configuration its plugin refuses; the next step has it written again", "rm", "-f", "--", c.Path))
+	out.Remedy = facts.Place(o).NewRemedy("replace-conflist", steps...)
+	return out
+}
+
+// netfilter: pods hang on a bridge whose traffic bypasses iptables. With ptp plugins, as kind has them, the setting has no effect.
+func netfilter(h observation.History) *detectors.Finding {
+	o := h.Last()
+	if _, unread := o.Unreadable(observation.SourceNetwork); unread || o.Network.BridgeNFCallIPTables == "1" {
+		return nil
+	}
+	c, ok := used(o)
+	if !ok || !slices.ContainsFunc(c.Plugins, func(p string) bool { return p == "bridge" || p == "flannel" }) {
+		return nil
+	}
+	text, why := "net.bridge.bridge-nf-call-iptables is 0", "bridged pod traffic passes iptables again, and with it service addresses and policies"
+	var steps []detectors.Step
+	if o.Network.BridgeNFCallIPTables == "" {
+		text = "br_netfilter is not there: net.bridge.bridge-nf-call-iptables does not exist"
+		steps = append(steps, detectors.NodeStep(o.Node, "the module the setting belongs to", "modprobe", "br_netfilter"))
+	}
+	steps = append(steps, detectors.NodeStep(o.Node, why, "sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"))
+	return &detectors.Finding{
+		Cause: "bridge-netfilter-off", Certainty: detectors.Certain,
+		Summary:  "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
+		Evidence: []detectors.Evidence{facts.Seen(o, "network", text), facts.Seen(o, "cni", c.Path+" uses "+strings.Join(c.Plugins, ", "))},
+		Remedy:   facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
+	}
+}

@@ -1,0 +1,148 @@
+// Package diskpressure tells which filesystem presses the node: the kubelet's or the runtime's, by bytes or inodes, or a
+// threshold that the filesystem cannot meet.
+//
+// statfs against the threshold in force decides. The DiskPressure condition comes up to 10s later and stays for the
+// transition period after the cause is gone, so alone it is no finding.
+package diskpressure
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure disk-pressure.
+type Detector struct{}
+
+// Failure is disk-pressure.
+func (Detector) Failure() string { return "disk-pressure" }
+
+// defaults are the kubelet's own thresholds: what a misconfigured one is set back to where no better value is known.
+var defaults = map[string]string{"nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
+
+// Judge compares each filesystem with its thresholds.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	nodefs, haveNode := facts.Filesystem(o, "nodefs")
+	imagefs, haveImage := facts.Filesystem(o, "imagefs")
+	var out []detectors.Finding
+	if haveNode {
+		out = append(out, judge(h, nodefs, "nodefs", false)...)
+		out = append(out, judge(h, nodefs, "nodefs", true)...)
+	}
+	if haveImage && (!haveNode || !facts.SameFilesystem(nodefs, imagefs)) {
+		out = append(out, judge(h, imagefs, "imagefs", false)...)
+		out = append(out, judge(h, imagefs, "imagefs", true)...)
+	}
+	return out
+}
+
+// judge one filesystem by bytes or inodes.
+func judge(h observation.History, f observation.Filesystem, role string, inodes bool) []detectors.Finding {
+	o := h.Last()
+	signal, total, free, gone := role+".available", f.Bytes, f.BytesFree, facts.Full(f)
+	if inodes {
+		signal, total, free, gone = role+".inodesFree", f.Inodes, f.InodesFree, facts.OutOfInodes(f)
+	}
+	if total <= 0 {
+		return nil
+	}
+	t, set := facts.HardThreshold(o, signal, total)
+	crossed := set && free < t.Value
+	condition, known := facts.Condition(o, corev1.NodeDiskPressure)
+	pressed := known && condition.Status == corev1.ConditionTrue
+
+	// A threshold beyond what is used: more than half of the filesystem may never be used, or more than there is, while a
+	// quarter of it is still free.
+	unmeetable := crossed && (t.Value > total/2 || t.Value >= total) && free*4 > total
+	switch {
+	case unmeetable:
+		if known && !pressed {
+			return nil // the kubelet does not see it so, or not yet
+		}
+		return []detectors.Finding{misconfigured(h, f, t, role, inodes)}
+	case crossed:
+	case gone && !set && role == "nodefs":
+		// Thresholds off, as in kind: nothing will say DiskPressure, and the kubelet's filesystem is full all the same.
+	default:
+		return nil
+	}
+
+	cause := role + "-full"
+	if inodes {
+		cause = "inodes-exhausted"
+	}
+	finding := detectors.Finding{
+		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: detectors.Certain,
+		Evidence: []detectors.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
+		Explains: facts.Consequences(o),
+		// What cannot be written for want of space is this, whatever the error says of itself.
+		Covers: []detectors.Pattern{
+			{Failure: "sandbox-create", Cause: "disk-full"}, {Failure: "sandbox-create", Cause: "inodes-exhausted"},
+			{Failure: "image-pull"}, {Failure: "device-plugin", Cause: "plugin-down"}, {Failure: "csi-mount", Cause: "driver-not-registered"},
+		},
+	}
+	whose := map[string]string{"nodefs": "kubelet's", "imagefs": "runtime's"}[role]
+	what := "has no room left"
+	if inodes {
+		what = "has no inodes left"
+	}
+	finding.Summary = fmt.Sprintf("the %s filesystem %s %s", whose, f.Path, what)
+	if set {
+		finding.Summary += fmt.Sprintf(": less than the eviction threshold %s=%s", signal, t.Text)
+		finding.Evidence = append(finding.Evidence, facts.Seen(o, "kubelet.configz", fmt.Sprintf("evictionHard %s: %s", signal, t.Text)))
+	}
+	if f.Frozen {
+		finding.Summary += "; the same filesystem is also frozen"
+	}
+	if pressed {
+		finding.Evidence = append(finding.Evidence, facts.FromCondition(condition))
+	}
+	for _, u := range facts.Alien(o, f, inodes) {
+		finding.Evidence = append(finding.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, facts.Size(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+	}
+	steps, untouched := facts.MakeRoom(o, f, inodes)
+	finding.Untouched = untouched
+	finding.Remedy = facts.Place(o).NewRemedy("make-room", steps...)
+	return []detectors.Finding{finding}
+}
+
+func misconfigured(h observation.History, f observation.Filesystem, t facts.Threshold, role string, inodes bool) detectors.Finding {
+	o := h.Last()
+	right := defaults[t.Signal]
+	if base, ok := h.Baseline(); ok {
+		if c, _ := facts.Config(base); c.EvictionHard[t.Signal] != "" && c.EvictionHard[t.Signal] != t.Text {
+			right = c.EvictionHard[t.Signal]
+		}
+	}
+	fd := detectors.Finding{
+		Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: o.Node, Certainty: detectors.Certain,
+		Summary: fmt.Sprintf("the eviction threshold %s=%s asks for more than %s can offer: the disk is not full, the threshold is wrong", t.Signal, t.Text, f.Path),
+		Evidence: []detectors.Evidence{
+			facts.Seen(o, "kubelet.configz", fmt.Sprintf("evictionHard %s: %s", t.Signal, t.Text)),
+			facts.Seen(o, "filesystems", facts.Usage(f, inodes)),
+		},
+		Explains: facts.Consequences(o),
+	}
+	if c, ok := facts.Condition(o, corev1.NodeDiskPressure); ok {
+		fd.Evidence = append(fd.Evidence, facts.FromCondition(c))
+	}
+	if _, byFlag := facts.FlagValue(o, "eviction-hard"); byFlag {
+		fd.Untouched = "the threshold is a flag of the kubelet (--eviction-hard): correct it where the flags come from, /var/lib/kubelet/kubeadm-flags.env or /etc/default/kubelet, and restart the kubelet"
+		return fd
+	}
+	key := t.Signal
+	fd.Remedy = facts.Place(o).NewRemedy("correct-threshold",
+		detectors.ShellStep(o.Node, fmt.Sprintf("set %s back to %s in the kubelet's configuration", key, right),
+			fmt.Sprintf(`f=/var/lib/kubelet/config.yaml
+grep -Eq '^ +"?%[1]s"?:' $f
+sed -i -E 's|^( +"?%[1]s"?:).*|\1 %[2]s|' $f`, facts.Regexp(key), right)),
+		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
+		detectors.WaitReady(o.Node),
+	)
+	return fd
+}

@@ -1,0 +1,152 @@
+package facts
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Lines are a unit's journal lines of the time before the last look, oldest first. Unit "kernel" is the kernel log, "" any unit.
+func Lines(h observation.History, unit string, within time.Duration) []observation.LogLine {
+	since := h.Last().At.Add(-within)
+	var out []observation.LogLine
+	for i := range h {
+		lines := h[i].Journal.Lines
+		if unit == "kernel" {
+			lines = h[i].Kmsg
+		}
+		for _, l := range lines {
+			if (unit == "" || l.Source == unit || unit == "kernel") && !l.At.Before(since) {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b observation.LogLine) int { return a.At.Compare(b.At) })
+	return out
+}
+
+// LastLine is the newest line that holds all the words.
+func LastLine(h observation.History, unit string, within time.Duration, words ...string) (observation.LogLine, bool) {
+	lines := Lines(h, unit, within)
+	for i := len(lines) - 1; i >= 0; i-- {
+		if containsAll(lines[i].Text, words) {
+			return lines[i], true
+		}
+	}
+	return observation.LogLine{}, false
+}
+
+// LastOf is the newest line that holds one of the texts.
+func LastOf(h observation.History, unit string, within time.Duration, texts ...string) (observation.LogLine, bool) {
+	lines := Lines(h, unit, within)
+	for i := len(lines) - 1; i >= 0; i-- {
+		if Has(lines[i].Text, texts...) {
+			return lines[i], true
+		}
+	}
+	return observation.LogLine{}, false
+}
+
+// FromLine is a log line as evidence.
+func FromLine(l observation.LogLine) detectors.Evidence {
+	source := "journal/" + l.Source
+	if l.Source == "kernel" || l.Source == "" {
+		source = "kmsg"
+	}
+	return detectors.Evidence{Source: source, At: l.At, Text: Short(l.Text)}
+}
+
+// Short cuts a text to what a person reads.
+func Short(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	const most = 400
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// Seen is a fact of the last look as evidence.
+func Seen(o *observation.Observation, source, text string) detectors.Evidence {
+	return detectors.Evidence{Source: source, At: o.At, Text: Short(text)}
+}
+
+// Has tells whether s holds one of the texts.
+func Has(s string, texts ...string) bool {
+	for _, t := range texts {
+		if strings.Contains(s, t) {
+			return true
+		}
+	}
+	return false
+}
+
+func containsAll(s string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(s, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// APINow is the API server's time at the last look, by which the stamps on its objects are to be read.
+func APINow(o *observation.Observation) time.Time {
+	if o.API != nil && !o.API.ServerDate.IsZero() {
+		return o.API.ServerDate
+	}
+	return o.At
+}
+
+// EventTime is when an event was last seen, whichever of its stamps its reporter fills.
+func EventTime(e *corev1.Event) time.Time {
+	t := e.LastTimestamp.Time
+	if e.Series != nil && e.Series.LastObservedTime.After(t) {
+		t = e.Series.LastObservedTime.Time
+	}
+	if e.EventTime.After(t) {
+		t = e.EventTime.Time
+	}
+	if t.IsZero() {
+		t = e.CreationTimestamp.Time
+	}
+	return t
+}
+
+// EventCount is how often it was seen.
+func EventCount(e *corev1.Event) int {
+	n := int(e.Count)
+	if e.Series != nil {
+		n = max(n, int(e.Series.Count))
+	}
+	return max(n, 1)
+}
+
+// Events are those about an object of the kind and name ("" any) with one of the reasons, not older than within, newest first.
+func Events(o *observation.Observation, kind, namespace, name string, within time.Duration, reasons ...string) []corev1.Event {
+	if o.API == nil {
+		return nil
+	}
+	since := APINow(o).Add(-within)
+	var out []corev1.Event
+	for i := range o.API.Events {
+		e := &o.API.Events[i]
+		if (kind == "" || e.InvolvedObject.Kind == kind) && (name == "" || e.InvolvedObject.Name == name) &&
+			(namespace == "" || e.InvolvedObject.Namespace == namespace) &&
+			(len(reasons) == 0 || slices.Contains(reasons, e.Reason)) && !EventTime(e).Before(since) {
+			out = append(out, *e)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b corev1.Event) int { return EventTime(&b).Compare(EventTime(&a)) })
+	return out
+}
+
+// FromEvent is an event as evidence.
+func FromEvent(e *corev1.Event) detectors.Evidence {
+	return detectors.Evidence{Source: "api.events", At: EventTime(e), Text: Short(e.Reason + ": " + e.Message)}
+}

@@ -1,0 +1,443 @@
+// Package notready tells why a node does not report: its kubelet does not run, cannot read how to reach the API server, does
+// not reach it, does not trust it, or has lost its Node object.
+//
+// The kubelet's last words are shared by several causes ("unable to load bootstrap kubeconfig" follows a missing file, an
+// expired certificate and a wrong clock alike), so files, dials and unit states decide.
+package notready
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure node-notready.
+type Detector struct{}
+
+// Failure is node-notready.
+func (Detector) Failure() string { return "node-notready" }
+
+// Judge asks, nearest first: is there a kubelet, can it read its kubeconfig, does it reach and trust the server, is there a Node.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	k := facts.KubeletState(h)
+	if !k.Known {
+		return nil
+	}
+	for _, judge := range []func(observation.History, facts.Kubelet) *detectors.Finding{kubeconfig, untrusted, unreachable, stopped, unregistered} {
+		if f := judge(h, k); f != nil {
+			f.Failure, f.Node = "node-notready", o.Node
+			f.Explains = facts.Consequences(o)
+			return []detectors.Finding{*f}
+		}
+	}
+	return nil
+}
+
+// kubeletConf is where the kubelet looks for its kubeconfig.
+func kubeletConf(o *observation.Observation) string {
+	if o.Kubelet.Kubeconfig.Path != "" {
+		return o.Kubelet.Kubeconfig.Path
+	}
+	if v, ok := facts.FlagValue(o, "kubeconfig"); ok {
+		return v
+	}
+	return "/etc/kubernetes/kubelet.conf"
+}
+
+// kubeconfig: it is missing, unreadable, incomplete, or names a server that is none, and the kubelet suffers from it: one that runs has
+// read it long ago and does not look again.
+func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
+	if _, unread := o.Unreadable("kubelet.kubeconfig"); unread {
+		return nil
+	}
+	if c.Path == "" && !c.Exists && c.Error == "" {
+		return nil // not looked at
+	}
+	path := kubeletConf(o)
+	var what string
+	switch {
+	case !c.Exists:
+		what = path + " does not exist"
+	case c.Error != "":
+		what = path + ": " + c.Error
+	case c.Server == "":
+		what = path + " names no server"
+	case badServer(o, c):
+		what = path + " names the server " + c.Server + ", which is no address of this cluster's API server"
+	case !k.Running && !k.Stopped && refusesUser(h):
+		what = path + " names a user that the kubelet cannot use"
+	default:
+		return nil
+	}
+	if k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && k.Known && !unregisteredNow(o) {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "kubeconfig-broken", Certainty: detectors.Certain,
+		Summary:  "the kubelet cannot read how to reach the API server: " + what,
+		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", what)},
+	}
+	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "unable to load bootstrap kubeconfig", "invalid configuration", "unable to load kubeconfig", "error loading config file", "couldn't get version/kind", "failed to run Kubelet", "Unable to register node", "Failed to update lease", "Error updating node status"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	f.Evidence = append(f.Evidence, unitEvidence(o, k))
+	if facts.Has(c.Error, "certificate", "client-key", ".pem") && c.Exists && c.Server != "" && c.ClientCert != "" && !haveClientCert(o) {
+		f.Remedy = facts.Place(o).NewRemedy("renew-client-cert",
+			detectors.APIStep("the kubelet's client certificate is gone: the cluster signs it a new one", detectors.APIAction{Verb: detectors.VerbRenewClientCert, Object: &detectors.ObjectRef{Kind: "Node", Name: o.Node}}),
+			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
+		if o.API == nil {
+			f.Remedy, f.Untouched = nil, "the client certificate is gone: with access to the cluster, sign a new one or run `kubeadm join` again"
+		}
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("rewrite-kubeconfig",
+		detectors.ShellStep(o.Node, "write the kubeconfig again from what is on the node: the cluster's CA, the client certificate the kubelet rotates, and the server it joined", writeKubeconfig(h, path)),
+		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
+		detectors.WaitReady(o.Node))
+	return f
+}
+
+func haveClientCert(o *observation.Observation) bool {
+	return slices.ContainsFunc(o.Certs, func(c observation.Certificate) bool { return c.Use == "kubelet-client" && c.Error == "" })
+}
+
+// badServer: the server is not the one of the baseline, or none of the names and addresses the API server is known by.
+func badServer(o *observation.Observation, c observation.Kubeconfig) bool {
+	if c.Reach == "ok" || c.Reach == "" || o.API == nil || len(o.API.Endpoints) == 0 || facts.Has(c.Reach, "tls") {
+		return false
+	}
+	u, err := url.Parse(c.Server)
+	if err != nil || u.Hostname() == "" {
+		return true
+	}
+	if !slices.Contains(o.API.Endpoints, u.Hostname()) {
+		return true
+	}
+	return false
+}
+
+// refusesUser: the kubelet says that the kubeconfig's own content is the matter, beyond what a reader of the file can tell.
+func refusesUser(h observation.History) bool {
+	_, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "invalid configuration: [", "invalid configuration: no configuration", "no Auth Provider found", "context was not found", "unable to read client-cert", "unable to read client-key", "tls: failed to find any PEM data")
+	return ok
+}
+
+// writeKubeconfig writes what the kubelet itself wrote when it joined, in the same form.
+func writeKubeconfig(h observation.History, path string) string {
+	server := ""
+	for i := range h {
+		if c := h[i].Kubelet.Kubeconfig; c.Server != "" && (c.Reach == "ok" || c.Reach == "" && c.Error == "") {
+			server = c.Server
+			break
+		}
+	}
+	from := "server=" + detectors.Quote(server)
+	if server == "" {
+		from = `server=$(sed -nE 's/^ *apiServerEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf /etc/kubernetes/kubeadm-join.yaml 2>/dev/null | head -n1)
+[ -n "$server" ] || server=$(sed -nE 's/^ *controlPlaneEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf 2>/dev/null | head -n1)
+[ -n "$server" ] || { echo "no file on this node tells the API server's address" >&2; exit 1; }
+case "$server" in https://*) ;; *) server=https://$server ;; esac`
+	}
+	return from + fmt.Sprintf(`
+f=%s
+pem=/var/lib/kubelet/pki/kubelet-client-current.pem
+[ -s "$pem" ] || { echo "$pem is not there: the node has to be joined again (kubeadm join)" >&2; exit 1; }
+umask 077
+new=$f.new
+rm -f "$new"
+k="kubectl config --kubeconfig=$new"
+$k set-cluster default-cluster --server="$server" --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs=true >/dev/null
+$k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
+$k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
+$k use-context default-context >/dev/null
+mv -f "$new" "$f"`, detectors.Quote(path))
+}
+
+// reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
+// the look before failed as well.
+func reachFailing(h observation.History, k facts.Kubelet) bool {
+	o := h.Last()
+	if facts.Silent(o) || k.Down() || unregisteredNow(o) {
+		return true
+	}
+	if len(h) >= 2 {
+		before := h[len(h)-2].Kubelet.Kubeconfig.Reach
+		if before != "" && before != "ok" {
+			return true
+		}
+	}
+	_, says := complains(h)
+	return says
+}
+
+func complains(h observation.History) (observation.LogLine, bool) {
+	return facts.LastOf(h, "kubelet", 30*time.Second, "Failed to update lease", "Error updating node status", "Unable to register node", "Unable to update node status", "Failed to ensure lease exists", "Error getting node")
+}
+
+// untrusted: the server shows a certificate that does not verify against the CA the kubelet trusts.
+func untrusted(h observation.History, k facts.Kubelet) *detectors.Finding {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
+	wrong := c.Reach == "tls-untrusted" || c.Reach == "tls-name" || c.Reach == "ok" && c.Server != "" && c.CASHA256 != "" && !c.ServerCAMatches
+	if !wrong || !c.Exists || c.Error != "" || !reachFailing(h, k) {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "apiserver-untrusted", Certainty: detectors.Certain,
+		Summary: fmt.Sprintf("the kubelet does not trust the API server %s: its certificate does not verify against the CA in %s (%s)", c.Server, kubeletConf(o), c.CASubject),
+		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s %s; CA in the kubeconfig: %s sha256 %.16s",
+			c.Server, c.Reach, c.ReachError, c.CASubject, c.CASHA256))},
+	}
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "certificate signed by unknown authority", "x509:"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("trust-cluster-ca",
+		detectors.ShellStep(o.Node, "put the cluster's CA into the kubeconfig: the node's own copy, or the one that its pods were given, whichever verifies the server", fmt.Sprintf(`f=%s
+server=%s
+for ca in /etc/kubernetes/pki/ca.crt $(find /var/lib/kubelet/pods -path '*kube-api-access*' -name ca.crt 2>/dev/null); do
+  code=0
+  curl -s -o /dev/null --max-time 5 --cacert "$ca" "$server/livez" || code=$?
+  if [ $code -eq 0 ]; then
+    cluster=$(kubectl config --kubeconfig="$f" view -o jsonpath='{.clusters[0].name}')
+    kubectl config --kubeconfig="$f" set-cluster "$cluster" --certificate-authority="$ca" --embed-certs=true
+    exit 0
+  fi
+done
+echo "no CA on this node verifies $server" >&2
+exit 1`, detectors.Quote(kubeletConf(o)), detectors.Quote(c.Server))),
+		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
+		detectors.WaitReady(o.Node))
+	return f
+}
+
+// unreachable: connecting from the node fails, while the address is right.
+func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
+	if !slices.Contains([]string{"refused", "timeout", "no-route", "dns", "other"}, c.Reach) || !c.Exists || c.Error != "" || !reachFailing(h, k) {
+		return nil
+	}
+	if c.Reach == "other" && !facts.Silent(o) {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "apiserver-unreachable", Certainty: detectors.Certain,
+		Summary:  fmt.Sprintf("the node cannot reach the API server %s (%s)", c.Server, c.Reach),
+		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
+	}
+	rules := rulesAgainst(o, c.Server)
+	for _, r := range rules {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
+	}
+	if o.Network.DefaultRoute == "" && c.Reach == "no-route" {
+		if _, unread := o.Unreadable(observation.SourceNetwork); !unread {
+			f.Evidence = append(f.Evidence, facts.Seen(o, "network", "there is no default route"))
+		}
+	}
+	if l, ok := complains(h); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	if age, ok := facts.LeaseAge(o); ok {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewed %s ago", age.Round(time.Second))))
+	}
+	var steps []detectors.Step
+	for _, r := range rules {
+		steps = append(steps, Unrule(o.Node, r)...)
+	}
+	if len(steps) == 0 {
+		if o.API == nil {
+			f.Certainty = detectors.Likely
+			f.Decide = "whether the API server answers anybody: `curl -k " + c.Server + "/livez` from another machine"
+		}
+		f.Untouched = "nothing on the node explains it (no rule, no route): firewall, routing or the API server's own host have to be looked at"
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("open-api-path", append(steps, detectors.WaitReady(o.Node))...)
+	return f
+}
+
+// rulesAgainst are the rules that keep traffic from a server: those that name its address or port, and those for everything.
+func rulesAgainst(o *observation.Observation, server string) []string {
+	u, _ := url.Parse(server)
+	var out []string
+	for _, r := range o.Network.RejectRules {
+		names := u != nil && (u.Port() != "" && regexp.MustCompile(`\b`+u.Port()+`\b`).MatchString(r) || u.Hostname() != "" && strings.Contains(r, u.Hostname()))
+		if !names && o.API != nil {
+			names = slices.ContainsFunc(o.API.Endpoints, func(e string) bool { return e != "" && strings.Contains(r, e) })
+		}
+		general := !strings.Contains(r, "dport")
+		if names || general {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Unrule is the step that takes a rule back, none when its form is not known.
+func Unrule(node, rule string) []detectors.Step {
+	words := strings.Fields(rule)
+	if len(words) < 3 {
+		return nil
+	}
+	const why = "this rule keeps the node from the API server"
+	switch words[0] {
+	case "iptables", "ip6tables":
+		i := slices.Index(words, "-A")
+		if i < 0 {
+			return nil
+		}
+		argv := slices.Clone(words)
+		argv[i] = "-D"
+		return []detectors.Step{detectors.NodeStep(node, why, argv...)}
+	case "nft":
+		i := slices.Index(words, "handle")
+		if i != 4 || len(words) < 6 {
+			return nil
+		}
+		return []detectors.Step{detectors.NodeStep(node, why, "nft", "delete", "rule", words[1], words[2], words[3], "handle", strings.TrimSuffix(words[5], ":"))}
+	case "route":
+		return []detectors.Step{detectors.NodeStep(node, "this route swallows packets to the API server", append([]string{"ip", "route", "del"}, words[1:3]...)...)}
+	}
+	return nil
+}
+
+var unknownFlag = regexp.MustCompile(`unknown flag: --([a-z0-9-]+)`)
+
+// stopped: there is no working kubelet, and none of the causes above is why. Other failures that have it as a consequence
+// (swap, cgroup v1, an expired certificate) cover this finding.
+func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
+	o := h.Last()
+	if !k.Down() {
+		return nil
+	}
+	u := k.Unit
+	f := &detectors.Finding{Cause: "kubelet-stopped", Certainty: detectors.Certain, Evidence: []detectors.Evidence{unitEvidence(o, k)}}
+	var steps []detectors.Step
+	switch {
+	case k.Halted:
+		p, _ := facts.MainProcess(o, "kubelet")
+		how := facts.HaltedHow(p)
+		f.Summary = "the kubelet's process is there and does not run: it " + how
+		f.Evidence = append([]detectors.Evidence{facts.Seen(o, "processes", fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
+		if len(h) < 2 && !facts.Silent(o) && o.Kubelet.Healthz == "ok" {
+			return nil
+		}
+		steps = facts.Wake(o, "kubelet")
+	case u.LoadState == "not-found":
+		f.Summary = "there is no kubelet.service on this node"
+		f.Untouched = "install the kubelet's package and its unit again"
+		return f
+	case k.Looping:
+		f.Summary = "the kubelet exits at start, again and again"
+		if k.Said {
+			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
+			f.Summary += ": " + reason(k.Exit.Text)
+		}
+		steps, f.Untouched = repair(o, k)
+		if f.Untouched != "" {
+			if !k.Said {
+				f.Certainty, f.Decide = detectors.Likely, "its last words: `journalctl -u kubelet -n 20`"
+			}
+			return f
+		}
+	default:
+		f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
+		if u.LoadState == "masked" {
+			f.Summary = "the kubelet does not run: its unit is masked"
+			steps = append(steps, detectors.NodeStep(o.Node, "the unit is masked", "systemctl", "unmask", "kubelet.service"))
+		}
+		if u.ExecMainStatus == 203 {
+			steps = append(steps, detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"))
+		}
+		if u.ActiveState == "failed" {
+			steps = append(steps, detectors.NodeStep(o.Node, "forget the failed starts", "systemctl", "reset-failed", "kubelet.service"))
+		}
+		if k.Said && u.ActiveState == "failed" {
+			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
+		}
+		if u.UnitFileState == "disabled" {
+			steps = append(steps, detectors.NodeStep(o.Node, "it would not come back at boot either", "systemctl", "enable", "kubelet.service"))
+		}
+		steps = append(steps, detectors.NodeStep(o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("start-kubelet", append(steps, detectors.WaitReady(o.Node))...)
+	return f
+}
+
+// repair are the steps against what makes the kubelet exit, where that is plain.
+func repair(o *observation.Observation, k facts.Kubelet) (steps []detectors.Step, untouched string) {
+	if k.Unit.ExecMainStatus == 203 {
+		return []detectors.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"),
+			detectors.Restart(o.Node, "kubelet.service", "start it again")}, ""
+	}
+	if m := unknownFlag.FindStringSubmatch(k.Exit.Text); k.Said && m != nil {
+		return []detectors.Step{
+			detectors.ShellStep(o.Node, "this kubelet has no flag --"+m[1]+": take it out of the files its flags come from",
+				fmt.Sprintf(`for f in /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet /etc/sysconfig/kubelet; do [ -f "$f" ] || continue; sed -i -E 's/ ?--%s(=[^ "]*)?//' "$f"; done`, m[1])),
+			detectors.Restart(o.Node, "kubelet.service", "start it with the flags that are left"),
+		}, ""
+	}
+	if o.Kubelet.FileError != "" || k.Said && facts.Has(k.Exit.Text, "failed to load kubelet config file", "failed to load Kubelet config file", "failed to validate kubelet configuration", "failed to construct kubelet dependencies", "error unmarshaling", "strict decoding") && facts.Has(k.Exit.Text, "config") {
+		if o.Kubelet.FileError == "" && !facts.Has(k.Exit.Text, "load kubelet config file", "load Kubelet config file", "validate kubelet configuration") {
+			return nil, "its last words name the reason; it has to be removed by hand: " + facts.Short(k.Exit.Text)
+		}
+		return []detectors.Step{
+			detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)", `kubeadm upgrade node phase kubelet-config --kubeconfig=`+kubeletConf(o)),
+			detectors.Restart(o.Node, "kubelet.service", "start it with the configuration of the cluster"),
+		}, ""
+	}
+	return nil, "its last words name the reason; it has to be removed by hand"
+}
+
+var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
+
+// reason takes the message out of a klog line.
+func reason(text string) string {
+	if m := errText.FindStringSubmatch(text); m != nil {
+		return facts.Short(strings.ReplaceAll(m[1], `\"`, `"`))
+	}
+	return facts.Short(text)
+}
+
+func unitEvidence(o *observation.Observation, k facts.Kubelet) detectors.Evidence {
+	u := k.Unit
+	return facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts))
+}
+
+func unregisteredNow(o *observation.Observation) bool {
+	return o.API != nil && !o.API.ServerDate.IsZero() && o.API.Node == nil
+}
+
+// unregistered: the kubelet runs and reaches the server, and there is no Node object: it registers at start only.
+func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
+	o := h.Last()
+	if !k.Running || !unregisteredNow(o) || o.At.Sub(k.Unit.ActiveSince) < 30*time.Second {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "not-registered", Certainty: detectors.Certain,
+		Summary:  "the kubelet runs, and the cluster has no Node object " + o.Node + ": somebody deleted it, and a kubelet registers only when it starts",
+		Evidence: []detectors.Evidence{facts.Seen(o, "api.node", "nodes \""+o.Node+"\" not found"), unitEvidence(o, k)},
+	}
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "Unable to register node", "Error getting node", "not found"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	if v, ok := facts.FlagValue(o, "register-node"); ok && v == "false" {
+		f.Summary = "the kubelet runs with --register-node=false, and there is no Node object " + o.Node
+		f.Untouched = "somebody chose to register this node by hand: create its Node object, or take the flag out"
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("register-again",
+		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start"), detectors.WaitReady(o.Node))
+	return f
+}

@@ -1,0 +1,402 @@
+// Package pleg tells why the kubelet cannot list the runtime's containers: the runtime does not run, its disk blocks it, or
+// it gets no CPU.
+//
+// PLEG itself speaks three minutes late, so the state of the runtime decides, and PLEG's words only support it.
+package pleg
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure pleg.
+type Detector struct{}
+
+// Failure is pleg.
+func (Detector) Failure() string { return "pleg" }
+
+// Judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	for _, judge := range []func(observation.History) *detectors.Finding{halted, ioStall, overloaded, silent} {
+		if f := judge(h); f != nil {
+			f.Failure, f.Node = "pleg", h.Last().Node
+			f.Explains = append(f.Explains, facts.Consequences(h.Last())...)
+			return []detectors.Finding{*f}
+		}
+	}
+	return nil
+}
+
+// A runtime that does not answer makes all of these say something, and none of them is a cause then. CNI and cgroup findings
+// rest on what the runtime answers, so they cannot arise from its silence.
+var consequences = []detectors.Pattern{
+	{Failure: "sandbox-create", Cause: "cgroup-unwritable"},
+	{Failure: "sandbox-changed"},
+	{Failure: "probe-kill"},
+	{Failure: "device-plugin", Cause: "plugin-down"},
+	{Failure: "csi-mount", Cause: "driver-unresponsive"},
+}
+
+const (
+	runtimeUnit = "containerd"
+	slowCall    = 2000 // ms; a healthy CRI call takes under 50
+)
+
+// halted: the runtime's process does not run. The state of the process is the proof, whatever it did to others yet.
+func halted(h observation.History) *detectors.Finding {
+	o := h.Last()
+	u, ok := o.Units[runtimeUnit]
+	if !ok {
+		return nil
+	}
+	p, seen := facts.MainProcess(o, runtimeUnit)
+	if u.Frozen || seen && facts.Halted(p) {
+		how := "is frozen by its cgroup"
+		if seen && facts.Halted(p) {
+			how = facts.HaltedHow(p)
+		}
+		// One look may hit a process in the middle of being traced or frozen for a moment.
+		if len(h) >= 2 && !supported(h) && !haltedBefore(h) {
+			return nil
+		}
+		ev := []detectors.Evidence{facts.Seen(o, "processes", fmt.Sprintf("containerd (pid %d) %s", u.MainPID, how))}
+		return &detectors.Finding{
+			Cause: "runtime-hung", Certainty: detectors.Certain,
+			Summary:  "containerd " + how + ": it answers no call, so the kubelet can neither list nor change containers",
+			Evidence: support(h, ev), Covers: consequences,
+			Remedy: facts.Place(o).NewRemedy("wake-runtime", append(facts.Wake(o, runtimeUnit), ready(o)...)...),
+		}
+	}
+	stopped := u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked"
+	looping := u.ActiveState == "activating" && u.SubState == "auto-restart" && u.NRestarts > 1
+	if !stopped && !looping {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "runtime-hung", Certainty: detectors.Certain, Covers: consequences,
+		Summary:  "containerd does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
+		Evidence: []detectors.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
+	}
+	if l, ok := facts.LastOf(h, runtimeUnit, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	f.Evidence = support(h, f.Evidence)
+	var steps []detectors.Step
+	if u.LoadState == "masked" {
+		steps = append(steps, detectors.NodeStep(o.Node, "the unit is masked", "systemctl", "unmask", "containerd.service"))
+	}
+	if u.ExecMainStatus == 203 {
+		steps = append(steps, detectors.RestoreStep(o.Node, binary(o), "systemd cannot execute the runtime's binary (status 203)"))
+	} else if looping || o.Runtime.ConfigFile.Error != "" {
+		f.Untouched = "containerd exits at start by itself; what it says decides, most often /etc/containerd/config.toml: " + o.Runtime.ConfigFile.Error
+		if o.Runtime.ConfigFile.Error != "" {
+			f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.configFile", o.Runtime.ConfigFile.Path+": "+o.Runtime.ConfigFile.Error))
+			steps = append(steps, detectors.RestoreStep(o.Node, "/etc/containerd/config.toml", "the configuration cannot be read: put the node image's own back"))
+		}
+	}
+	if u.Result != "success" && u.Result != "" {
+		steps = append(steps, detectors.NodeStep(o.Node, "forget the failed starts", "systemctl", "reset-failed", "containerd.service"))
+	}
+	steps = append(steps, detectors.NodeStep(o.Node, "running containers belong to their shims and go on", "systemctl", "start", "containerd.service"))
+	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(steps, ready(o)...)...)
+	return f
+}
+
+func binary(o *observation.Observation) string {
+	for _, w := range strings.Fields(o.Units[runtimeUnit].ExecStart) {
+		if strings.HasPrefix(w, "/") && strings.HasSuffix(w, "/containerd") {
+			return w
+		}
+	}
+	return "/usr/local/bin/containerd"
+}
+
+func haltedBefore(h observation.History) bool {
+	before := &h[len(h)-2]
+	p, ok := facts.MainProcess(before, runtimeUnit)
+	return before.Units[runtimeUnit].Frozen || ok && facts.Halted(p)
+}
+
+// supported: somebody already misses the runtime.
+func supported(h observation.History) bool {
+	o := h.Last()
+	if facts.TimedOut(o, observation.SourceStatus) || facts.RuntimeListsBlocked(o) {
+		return true
+	}
+	_, down := facts.RuntimeDown(h)
+	_, pleg := facts.PLEGUnhealthy(h)
+	return down || pleg
+}
+
+// support adds who misses the runtime already.
+func support(h observation.History, ev []detectors.Evidence) []detectors.Evidence {
+	o := h.Last()
+	for _, s := range []string{observation.SourceStatus, observation.SourceContainers, observation.SourceSandboxes} {
+		if why, ok := o.Unreadable(s); ok {
+			ev = append(ev, facts.Seen(o, s, why))
+			break
+		}
+	}
+	if e, ok := facts.PLEGUnhealthy(h); ok {
+		ev = append(ev, e)
+	} else if e, ok := facts.RuntimeDown(h); ok {
+		ev = append(ev, e)
+	}
+	return ev
+}
+
+func ready(o *observation.Observation) []detectors.Step {
+	return []detectors.Step{detectors.WaitReady(o.Node)}
+}
+
+// freezeGates are kernel functions in which a write to a frozen filesystem waits.
+var freezeGates = []string{"percpu_rwsem_wait", "__sb_start_write", "sb_start_write", "percpu_down_read", "freeze_super", "wait_for_partially_frozen", "ext4_journal_start", "ext4_journal_check_start"}
+
+// diskWaits are kernel functions in which a thread waits for a slow or dead device.
+var diskWaits = []string{"io_schedule", "jbd2_log_wait_commit", "wait_on_page", "folio_wait", "blkdev_issue_flush", "submit_bio_wait", "rq_qos_wait", "do_get_write_access", "wait_transaction_locked", "nfs_", "rpc_wait", "xlog_", "btrfs_"}
+
+// ioStall: the runtime's filesystem takes no writes: it is frozen, or its device does not answer.
+func ioStall(h observation.History) *detectors.Finding {
+	o := h.Last()
+	fs, ok := runtimeFilesystem(o)
+	blocked := blockedThreads(o)
+	var ev []detectors.Evidence
+	certainty, how := detectors.Certain, ""
+	gate := waitingIn(blocked, freezeGates)
+	switch {
+	case ok && fs.Frozen:
+		how = "is frozen"
+		ev = append(ev, facts.Seen(o, "filesystems", fmt.Sprintf("%s (%s on %s) is frozen: writes wait in the kernel's freeze gate", fs.Path, fs.Type, fs.Mount)))
+	case ok && gate != "" && (persists(h) || facts.RuntimeListsBlocked(o)):
+		how = "is frozen"
+	case waitingIn(blocked, diskWaits) != "" && persists(h) && (facts.RuntimeListsBlocked(o) || supported(h)):
+		how, certainty = "does not complete its writes", detectors.Likely
+	default:
+		return nil
+	}
+	if len(blocked) > 0 {
+		ev = append(ev, facts.Seen(o, "processes", fmt.Sprintf("%s of containerd in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
+	}
+	f := &detectors.Finding{
+		Cause: "runtime-io-stall", Certainty: certainty, Evidence: support(h, ev),
+		Covers: append([]detectors.Pattern{{Failure: "sandbox-create", Cause: "snapshotter-unwritable"}}, consequences...),
+	}
+	name := fs.Path
+	if !ok {
+		name = facts.RuntimeRoot(o)
+	}
+	f.Summary = fmt.Sprintf("the runtime's filesystem %s %s, so containerd hangs as soon as it writes", name, how)
+	if ok && nearlyFull(o, fs) {
+		f.Summary += "; the same filesystem is also full"
+	}
+	if certainty == detectors.Likely {
+		f.Decide = "whether the device answers: `dmesg | tail`, `cat /sys/block/*/stat`, and `cat /proc/" + fmt.Sprint(o.Units[runtimeUnit].MainPID) + "/task/*/stack` on the node"
+		f.Untouched = "the device under " + name + " is slow or dead: nothing on the node repairs it"
+		return f
+	}
+	mount := fs.Mount
+	if mount == "" {
+		mount = name
+	}
+	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append([]detectors.Step{
+		detectors.NodeStep(o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
+	}, ready(o)...)...)
+	return f
+}
+
+func runtimeFilesystem(o *observation.Observation) (observation.Filesystem, bool) {
+	for _, role := range []string{"imagefs", "containerd-state"} {
+		if f, ok := facts.Filesystem(o, role); ok && f.Frozen {
+			return f, true
+		}
+	}
+	return facts.Filesystem(o, "imagefs")
+}
+
+func nearlyFull(o *observation.Observation, f observation.Filesystem) bool {
+	if facts.Full(f) {
+		return true
+	}
+	t, ok := facts.HardThreshold(o, "imagefs.available", f.Bytes)
+	return ok && f.BytesFree < t.Value && f.BytesFree*4 < f.Bytes
+}
+
+// blockedThreads are the runtime's threads, and those of its shims, in state D.
+func blockedThreads(o *observation.Observation) []observation.Thread {
+	var out []observation.Thread
+	for _, p := range o.Processes {
+		if p.Unit == runtimeUnit || p.Name == "containerd" {
+			out = append(out, p.BlockedD...)
+		}
+	}
+	return out
+}
+
+func waitingIn(threads []observation.Thread, where []string) string {
+	for _, t := range threads {
+		if facts.Has(t.Wchan, where...) {
+			return t.Wchan
+		}
+	}
+	return ""
+}
+
+func describe(threads []observation.Thread) string {
+	var out []string
+	for _, t := range threads {
+		s := t.Wchan
+		if s == "" {
+			s = "?"
+		}
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// persists: the same thread was already blocked at the look before, or there was none: a single slow write is no stall.
+func persists(h observation.History) bool {
+	if len(h) < 2 {
+		return facts.RuntimeListsBlocked(h.Last())
+	}
+	now, before := blockedThreads(h.Last()), blockedThreads(&h[len(h)-2])
+	return slices.ContainsFunc(now, func(t observation.Thread) bool {
+		return slices.ContainsFunc(before, func(b observation.Thread) bool { return b.TID == t.TID })
+	})
+}
+
+// overloaded: the runtime's cgroup is throttled so hard that its calls come late.
+func overloaded(h observation.History) *detectors.Finding {
+	o := h.Last()
+	p, ok := facts.MainProcess(o, runtimeUnit)
+	if !ok {
+		return nil
+	}
+	slow, call := slowest(o)
+	late := slow >= slowCall || facts.TimedOut(o, observation.SourceStatus) || facts.RuntimeListsBlocked(o)
+	if !late {
+		if _, pleg := facts.PLEGUnhealthy(h); !pleg {
+			return nil
+		}
+	}
+	q := p.CPUQuota
+	periods, throttled := q.NrPeriods, q.NrThrottled
+	if before, ok := earlier(h); ok && q.NrPeriods > before.NrPeriods {
+		periods, throttled = q.NrPeriods-before.NrPeriods, q.NrThrottled-before.NrThrottled
+	}
+	ev := []detectors.Evidence{}
+	f := &detectors.Finding{Cause: "runtime-overloaded", Certainty: detectors.Certain, Covers: consequences}
+	switch {
+	case q.QuotaMilli > 0 && periods >= 5 && throttled*2 >= periods:
+		f.Summary = fmt.Sprintf("containerd may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", milli(q.QuotaMilli), throttled*100/periods)
+		ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("containerd.service: quota %dm, throttled in %d of %d periods, %d ms throttled in total", q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
+		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o), ready(o)...)...)
+	case late && o.Host.CPUs > 0 && (o.Host.PSI.CPUSome >= 80 || o.Host.PSI.CPUSome == 0 && o.Host.LoadAverage1 >= 10*float64(o.Host.CPUs)) && len(blockedThreads(o)) == 0:
+		f.Certainty = detectors.Likely
+		f.Summary = fmt.Sprintf("the node has far more runnable work than its %d CPUs, and the runtime's calls come late", o.Host.CPUs)
+		f.Decide = "who uses the CPU: `top` on the node; fewer pods, or CPU limits for the greedy ones, settle it"
+		f.Untouched = "which work has to go is for the owner of the node to say"
+		ev = append(ev, facts.Seen(o, "host", fmt.Sprintf("load average %.1f on %d CPUs, CPU pressure %.0f%%", o.Host.LoadAverage1, o.Host.CPUs, o.Host.PSI.CPUSome)))
+	default:
+		return nil
+	}
+	if call != "" {
+		ev = append(ev, facts.Seen(o, "runtime", fmt.Sprintf("CRI %s took %d ms", call, slow)))
+	}
+	f.Evidence = support(h, ev)
+	return f
+}
+
+func milli(m int64) string { return fmt.Sprintf("%d.%02d", m/1000, m%1000/10) }
+
+func slowest(o *observation.Observation) (ms int64, call string) {
+	for name, v := range o.Runtime.CallMS {
+		if v > ms || v == ms && name < call {
+			ms, call = v, name
+		}
+	}
+	return ms, call
+}
+
+func earlier(h observation.History) (observation.CPUUsage, bool) {
+	for i := len(h) - 2; i >= 0; i-- {
+		if p, ok := facts.MainProcess(&h[i], runtimeUnit); ok && h[i].Units[runtimeUnit].MainPID == h.Last().Units[runtimeUnit].MainPID && p.CPUQuota.QuotaMilli > 0 {
+			if h.Last().At.Sub(h[i].At) >= 3*time.Second {
+				return p.CPUQuota, true
+			}
+		}
+	}
+	return observation.CPUUsage{}, false
+}
+
+// liftQuota takes the limit away where it is set: drop-ins that carry a CPUQuota by name, and the cgroup's own file, which
+// is all that a limit set by hand changes.
+func liftQuota(o *observation.Observation) []detectors.Step {
+	var steps []detectors.Step
+	for _, d := range o.Units[runtimeUnit].DropIns {
+		base := d[strings.LastIndex(d, "/")+1:]
+		if facts.Has(strings.ToLower(base), "cpuquota", "cpu-quota", "cpu") {
+			steps = append(steps, detectors.NodeStep(o.Node, "the drop-in limits the runtime's CPU", "rm", "-f", "--", d))
+		}
+	}
+	if len(steps) > 0 {
+		steps = append(steps, detectors.NodeStep(o.Node, "systemd reads its units again", "systemctl", "daemon-reload"))
+	}
+	return append(steps, detectors.ShellStep(o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
+		`pid=$(systemctl show -p MainPID --value containerd)
+cg=$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' /proc/$pid/cgroup)
+for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
+cg=$(awk -F: '$1=="0"{print $3}' /proc/$pid/cgroup)
+f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`))
+}
+
+// silent: the runtime's process is there, not blocked and not throttled, and yet answers nothing: it is deadlocked, most likely.
+func silent(h observation.History) *detectors.Finding {
+	o := h.Last()
+	u, ok := o.Units[runtimeUnit]
+	if !ok || u.ActiveState != "active" || len(blockedThreads(o)) > 0 {
+		return nil
+	}
+	pleg, isPLEG := facts.PLEGUnhealthy(h)
+	down, isDown := facts.RuntimeDown(h)
+	quiet := facts.RuntimeSilent(o)
+	before := len(h) >= 2 && facts.RuntimeSilent(&h[len(h)-2])
+	var ev []detectors.Evidence
+	switch {
+	case quiet && (before || isPLEG || isDown):
+		why, _ := o.Unreadable(observation.SourceStatus)
+		ev = append(ev, facts.Seen(o, observation.SourceStatus, why))
+	case isPLEG && facts.RuntimeListsBlocked(o):
+	case isPLEG && conditionSays(o):
+	default:
+		return nil
+	}
+	if isPLEG {
+		ev = append(ev, pleg)
+	}
+	if isDown {
+		ev = append(ev, down)
+	}
+	return &detectors.Finding{
+		Cause: "runtime-hung", Certainty: detectors.Likely, Evidence: ev, Covers: consequences,
+		Summary: "containerd's process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
+		Decide:  "where its goroutines wait: `kill -USR1 $(systemctl show -p MainPID --value containerd)` writes them to its journal",
+		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]detectors.Step{
+			detectors.Restart(o.Node, "containerd.service", "a new runtime process; containers belong to their shims and go on"),
+			detectors.Restart(o.Node, "kubelet.service", "the kubelet connects to the new runtime"),
+		}, ready(o)...)...),
+	}
+}
+
+// conditionSays: the Ready condition itself still names PLEG, so the kubelet has not had an answer since.
+func conditionSays(o *observation.Observation) bool {
+	c, ok := facts.NotReady(o)
+	return ok && strings.Contains(c.Message, "PLEG is not healthy: pleg was last seen active") && facts.APINow(o).Sub(c.LastHeartbeatTime.Time) < 30*time.Second
+}

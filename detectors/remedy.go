@@ -1,0 +1,151 @@
+package detectors
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Place is the node a remedy is for, and what reaches it.
+type Place struct {
+	Node string
+	// API tells that the API server answers, so that cordon, drain and other API steps can be had.
+	API bool
+	// Cordoned nodes were cordoned by somebody: they stay so.
+	Cordoned bool
+}
+
+// NodeStep runs plain words on the node.
+func NodeStep(node, why string, argv ...string) Step {
+	return finish(Step{On: node, Why: why, Exec: argv})
+}
+
+// ShellStep runs a shell script on the node; it stops at the first command that fails.
+func ShellStep(node, why, script string) Step {
+	return finish(Step{On: node, Why: why, Exec: []string{"sh", "-ec", script}})
+}
+
+// RestoreStep puts a file of the node's image or package back.
+func RestoreStep(node, path, why string) Step {
+	return finish(Step{On: node, Why: why, Restore: path})
+}
+
+// APIStep changes something through the API server.
+func APIStep(why string, a APIAction) Step { return finish(Step{Why: why, API: &a}) }
+
+// DeletePod deletes a pod, for its owner to make it again.
+func DeletePod(namespace, name, why string) Step {
+	return APIStep(why, APIAction{Verb: VerbDelete, Object: &ObjectRef{Kind: "Pod", Namespace: namespace, Name: name}})
+}
+
+// WaitReady waits until the node is Ready.
+func WaitReady(node string) Step {
+	return APIStep("the kubelet reports the node Ready again", APIAction{Verb: VerbWaitReady, Object: nodeRef(node)})
+}
+
+// Restart restarts a unit and waits for it.
+func Restart(node, unit, why string) Step { return NodeStep(node, why, "systemctl", "restart", unit) }
+
+// Disrupts marks the step as disturbing running pods.
+func (s Step) Disrupts() Step { s.Disruptive = true; return s }
+
+// Loses marks the step as one that running pods do not survive: the node is drained before it.
+func (s Step) Loses() Step { s.Disruptive, s.LosesPods = true, true; return s }
+
+// NewRemedy makes a plan of the steps. Those on the node that disturb running pods are bracketed: cordon before the first
+// (and drain, where pods would be lost), uncordon at the end, unless the node was cordoned before. A plan without steps is nil.
+func (p Place) NewRemedy(name string, steps ...Step) *Remedy {
+	if !p.API {
+		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.API != nil })
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	first, loses := -1, false
+	for i, s := range steps {
+		if s.API == nil && s.Disruptive {
+			if first < 0 {
+				first = i
+			}
+			loses = loses || s.LosesPods
+		}
+	}
+	if first < 0 || !p.API {
+		return &Remedy{Name: name, Steps: steps}
+	}
+	plan := slices.Clone(steps[:first])
+	if !p.Cordoned {
+		plan = append(plan, APIStep("no new pod lands here while pods are disturbed", APIAction{Verb: VerbCordon, Object: nodeRef(p.Node)}))
+	}
+	if loses {
+		plan = append(plan, APIStep("the next step takes running pods down: their owners move them first", APIAction{Verb: VerbDrain, Object: nodeRef(p.Node)}))
+	}
+	plan = append(plan, steps[first:]...)
+	if !p.Cordoned {
+		plan = append(plan, APIStep("the node takes pods again", APIAction{Verb: VerbUncordon, Object: nodeRef(p.Node)}))
+	}
+	return &Remedy{Name: name, Steps: plan}
+}
+
+func nodeRef(name string) *ObjectRef { return &ObjectRef{Kind: "Node", Name: name} }
+
+// finish derives Run, the command an operator would type.
+func finish(s Step) Step {
+	switch {
+	case s.API != nil:
+		s.Run = s.API.kubectl()
+	case s.Restore != "":
+		s.Run = fmt.Sprintf("docker cp \"$(docker create \"$(docker inspect -f '{{.Config.Image}}' %s)\")\":%s - | docker cp - %s:%s",
+			Quote(s.On), Quote(s.Restore), Quote(s.On), Quote(s.Restore[:strings.LastIndex(s.Restore, "/")+1]))
+	default:
+		words := make([]string, len(s.Exec))
+		for i, w := range s.Exec {
+			words[i] = Quote(w)
+		}
+		s.Run = strings.Join(words, " ")
+	}
+	return s
+}
+
+func (a *APIAction) kubectl() string {
+	var name, kind, in string
+	if a.Object != nil {
+		name, kind = Quote(a.Object.Name), strings.ToLower(a.Object.Kind)
+		if a.Object.Namespace != "" {
+			in = " -n " + Quote(a.Object.Namespace)
+		}
+	}
+	switch a.Verb {
+	case VerbCordon, VerbUncordon:
+		return "kubectl " + a.Verb + " " + name
+	case VerbDrain:
+		return "kubectl drain " + name + " --ignore-daemonsets --delete-emptydir-data --timeout=60s"
+	case VerbWaitReady:
+		return "kubectl wait --for=condition=Ready node/" + name + " --timeout=120s"
+	case VerbDelete:
+		return "kubectl delete" + in + " " + kind + " " + name
+	case VerbPatch:
+		sub := ""
+		if a.Subresource != "" {
+			sub = " --subresource " + a.Subresource
+		}
+		return "kubectl patch" + in + " " + kind + " " + name + sub + " --type=strategic -p " + Quote(a.Patch)
+	case VerbApply:
+		return "kubectl apply -f - <<'EOF'\n" + strings.TrimRight(a.Manifest, "\n") + "\nEOF"
+	case VerbRenewClientCert:
+		return "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=system:nodes/CN=system:node:" + name +
+			" …; kubectl create -f csr.yaml; kubectl certificate approve …; kubectl get csr … -o jsonpath={.status.certificate}"
+	}
+	return "kubectl " + a.Verb + in + " " + kind + " " + name
+}
+
+// Quote quotes a word for a POSIX shell where it needs it.
+func Quote(w string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r)
+	}
+	if w != "" && strings.IndexFunc(w, func(r rune) bool { return !plain(r) }) < 0 {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+}

@@ -1,0 +1,141 @@
+// Package swap tells that the kubelet does not start because swap is on.
+//
+// Swap that a kubelet tolerates (failSwapOn false) or has not met yet (it looks at start only) is no illness.
+package swap
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure swap.
+type Detector struct{}
+
+// Failure is swap.
+func (Detector) Failure() string { return "swap" }
+
+const refusal = "running with swap on is not supported"
+
+// Judge needs swap on now, and a kubelet that does not run and would refuse it.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	k := facts.KubeletState(h)
+	if !k.Known || k.Running || k.Halted {
+		return nil
+	}
+	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, refusal)
+	masked := mount(o, "/proc/swaps")
+	on := len(o.Swaps) > 0
+	fails, known := failSwapOn(o)
+	switch {
+	case said && (on || masked != nil || swapsUnread(o)):
+	case said && newest(h, line):
+		// The kubelet sees swap that this look does not: its unit has its own view of /proc, or swap went off this second.
+		if !overridden(o) {
+			return nil
+		}
+	case on && known && fails && k.Down():
+		// It dies of something else before it looks at swap, or was stopped: swap would stop it next.
+	default:
+		return nil
+	}
+	f := detectors.Finding{
+		Failure: "swap", Cause: "swap-on", Node: o.Node, Certainty: detectors.Certain,
+		Summary:  "the kubelet refuses to start: swap is on and failSwapOn is true",
+		Explains: facts.Consequences(o),
+	}
+	if said {
+		f.Covers = []detectors.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}}
+	} else {
+		f.Certainty = detectors.Likely
+		f.Summary = "swap is on and failSwapOn is true: the kubelet would not start"
+		f.Decide = "start the kubelet and read its last line"
+	}
+	var steps []detectors.Step
+	for _, s := range o.Swaps {
+		text := fmt.Sprintf("%s (%s, %s, %s used)", s.Path, s.Type, facts.Size(s.SizeBytes), facts.Size(s.UsedBytes))
+		if s.InFstab {
+			text += ", also in /etc/fstab"
+		}
+		f.Evidence = append(f.Evidence, facts.Seen(o, "swaps", text))
+		if masked == nil {
+			steps = append(steps, detectors.NodeStep(o.Node, "take this swap out of use; its pages move back to memory", "swapoff", s.Path))
+		}
+		if s.InFstab {
+			steps = append(steps, detectors.ShellStep(o.Node, "keep it off at the next boot",
+				fmt.Sprintf(`sed -i.bak -E '\#^[[:space:]]*%s[[:space:]]#s/^/# /' /etc/fstab`, strings.ReplaceAll(s.Path, "#", `\#`))))
+		}
+	}
+	if masked != nil {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "mounts", "/proc/swaps is a bind mount of "+masked.Root))
+		steps = append(steps, detectors.NodeStep(o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
+	}
+	if said {
+		f.Evidence = append(f.Evidence, facts.FromLine(line))
+	}
+	if known {
+		_, source := facts.Config(o)
+		f.Evidence = append(f.Evidence, facts.Seen(o, source, fmt.Sprintf("failSwapOn: %v", fails)))
+	}
+	if d := dropIn(o); d != "" {
+		steps = append(steps, detectors.NodeStep(o.Node, "the drop-in shows the kubelet a /proc/swaps of its own", "rm", "-f", "--", d),
+			detectors.NodeStep(o.Node, "systemd reads its units again", "systemctl", "daemon-reload"))
+	}
+	if len(steps) == 0 {
+		f.Untouched = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"
+		return []detectors.Finding{f}
+	}
+	steps = append(steps, detectors.Restart(o.Node, "kubelet.service", "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
+	f.Remedy = facts.Place(o).NewRemedy("swap-off", steps...)
+	return []detectors.Finding{f}
+}
+
+// failSwapOn is what the kubelet will go by at its next start. The kubelet's own default is true.
+func failSwapOn(o *observation.Observation) (value, known bool) {
+	if v, ok := facts.FlagValue(o, "fail-swap-on"); ok {
+		return v != "false", true
+	}
+	if o.Kubelet.FileError != "" {
+		return false, false
+	}
+	if o.Kubelet.File.FailSwapOn != nil {
+		return *o.Kubelet.File.FailSwapOn, true
+	}
+	return true, !facts.EmptyConfig(o.Kubelet.File)
+}
+
+func swapsUnread(o *observation.Observation) bool {
+	_, unread := o.Unreadable("swaps")
+	return unread
+}
+
+func mount(o *observation.Observation, target string) *observation.Mount {
+	for i := range o.Mounts {
+		if o.Mounts[i].Target == target {
+			return &o.Mounts[i]
+		}
+	}
+	return nil
+}
+
+// newest: the refusal is the last thing the kubelet said of its end.
+func newest(h observation.History, line observation.LogLine) bool {
+	k := facts.KubeletState(h)
+	return !k.Said || strings.Contains(k.Exit.Text, refusal) || !k.Exit.At.After(line.At)
+}
+
+func overridden(o *observation.Observation) bool { return dropIn(o) != "" }
+
+// dropIn is a drop-in of the kubelet that speaks of swap by its name.
+func dropIn(o *observation.Observation) string {
+	for _, d := range o.Units["kubelet"].DropIns {
+		if strings.Contains(strings.ToLower(d[strings.LastIndex(d, "/")+1:]), "swap") {
+			return d
+		}
+	}
+	return ""
+}

@@ -1,0 +1,165 @@
+package diagnose
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// BundleKind is the kind of bundle.yaml; BundleFormat counts incompatible changes of the layout.
+//
+// A bundle is a directory:
+//
+//	bundle.yaml        this header: who recorded what, and when
+//	nodes/NODE.json    one file per node: its History, an array of Observations, oldest (the baseline) first
+//
+// Readers ignore fields they do not know inside observations and refuse a format they do not know.
+const (
+	BundleKind   = "Bundle"
+	BundleFormat = 1
+)
+
+// BundleInfo is bundle.yaml.
+type BundleInfo struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Format     int          `json:"format"`
+	Cluster    string       `json:"cluster,omitempty"`
+	RecordedAt time.Time    `json:"recordedAt"`
+	RecordedBy string       `json:"recordedBy,omitempty"` // version of sickbay
+	Note       string       `json:"note,omitempty"`
+	Nodes      []BundleNode `json:"nodes"`
+}
+
+// BundleNode is one node's file.
+type BundleNode struct {
+	Name  string `json:"name"`
+	File  string `json:"file"` // relative, with forward slashes
+	Looks int    `json:"looks"`
+}
+
+// WriteBundle writes the histories to dir, which must not hold anything but an earlier bundle. Everything is redacted on the way,
+// whatever the agent and API reader did before, and the result is scanned once more: a secret that is still there is an
+// error and leaves no bundle.
+func WriteBundle(dir string, info BundleInfo, histories map[string]observation.History) error {
+	if err := emptyForBundle(dir); err != nil {
+		return err
+	}
+	info.APIVersion, info.Kind, info.Format = observation.APIVersion, BundleKind, BundleFormat
+	if info.RecordedAt.IsZero() {
+		info.RecordedAt = time.Now().UTC()
+	}
+	info.Nodes = nil
+	files := map[string][]byte{}
+	for _, node := range slices.Sorted(maps.Keys(histories)) {
+		raw, err := redactedJSON(histories[node])
+		if err != nil {
+			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+		}
+		if found := FindSecrets(string(raw)); len(found) > 0 {
+			return fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
+		}
+		file := "nodes/" + fileName(node) + ".json"
+		files[file] = raw
+		info.Nodes = append(info.Nodes, BundleNode{Name: node, File: file, Looks: len(histories[node])})
+	}
+	header, err := yaml.Marshal(info)
+	if err != nil {
+		return fmt.Errorf("write bundle.yaml: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "nodes"), 0o755); err != nil {
+		return fmt.Errorf("make the bundle directory: %w", err)
+	}
+	for name, raw := range files {
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), raw, 0o644); err != nil {
+			return fmt.Errorf("write the bundle: %w", err)
+		}
+	}
+	// The header comes last: a directory without it is not a bundle.
+	if err := os.WriteFile(filepath.Join(dir, "bundle.yaml"), header, 0o644); err != nil {
+		return fmt.Errorf("write the bundle: %w", err)
+	}
+	return nil
+}
+
+func emptyForBundle(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into the bundle directory: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "bundle.yaml", "nodes", "cleared":
+		default:
+			return fmt.Errorf("%s is not empty and not a bundle (it holds %s): choose another directory", dir, e.Name())
+		}
+	}
+	for _, name := range []string{"bundle.yaml", "nodes"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("replace the earlier bundle: %w", err)
+		}
+	}
+	return nil
+}
+
+// fileName keeps a node name a file name: names of nodes are DNS names, but a bundle may come from anywhere.
+func fileName(node string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == '\\' || r == ':' || r < ' ' {
+			return '_'
+		}
+		return r
+	}, strings.TrimLeft(node, "."))
+}
+
+// FromBundle reads a bundle.
+func FromBundle(dir string) (map[string]observation.History, *BundleInfo, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, "bundle.yaml"))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil, fmt.Errorf("%s is not a bundle: there is no bundle.yaml in it", dir)
+		}
+		return nil, nil, fmt.Errorf("read the bundle: %w", err)
+	}
+	var info BundleInfo
+	if err := yaml.UnmarshalStrict(raw, &info); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "bundle.yaml"), err)
+	}
+	if info.Kind != BundleKind || info.APIVersion != observation.APIVersion || info.Format != BundleFormat {
+		return nil, nil, fmt.Errorf("%s: this sickbay reads %s %s format %d, and that is %s %s format %d",
+			filepath.Join(dir, "bundle.yaml"), observation.APIVersion, BundleKind, BundleFormat, info.APIVersion, info.Kind, info.Format)
+	}
+	out := make(map[string]observation.History, len(info.Nodes))
+	for _, n := range info.Nodes {
+		if !filepath.IsLocal(filepath.FromSlash(n.File)) {
+			return nil, nil, fmt.Errorf("%s: node %s: file %q leads out of the bundle", dir, n.Name, n.File)
+		}
+		path := filepath.Join(dir, filepath.FromSlash(n.File))
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the bundle: %w", err)
+		}
+		var h observation.History
+		if err := json.Unmarshal(raw, &h); err != nil {
+			return nil, nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if len(h) == 0 {
+			return nil, nil, fmt.Errorf("read %s: it holds no observation", path)
+		}
+		out[n.Name] = h
+	}
+	return out, &info, nil
+}

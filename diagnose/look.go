@@ -1,0 +1,161 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Look observes every node of the target at once and joins the API server's view. It returns one observation per node of
+// the target, always: a node that did not answer within its bound has an observation of Unknowns that say why. The error
+// is not nil only when ctx ended or the target has no nodes.
+func Look(ctx context.Context, t Target, o Options) (map[string]observation.Observation, error) {
+	return look(ctx, t, o.withDefaults(), nil)
+}
+
+// seen is what an agent gave, with the asking machine's clock around it, to compare clocks with the API server's answer.
+type seen struct {
+	node       string
+	obs        *observation.Observation
+	err        error
+	began, end time.Time
+}
+
+func look(ctx context.Context, t Target, o Options, asks map[string]Ask) (map[string]observation.Observation, error) {
+	if len(t.Nodes) == 0 {
+		return nil, errors.New("there is no node to look at")
+	}
+	names := make([]string, len(t.Nodes))
+	for i, n := range t.Nodes {
+		names[i] = n.Name
+	}
+
+	var api map[string]*observation.API
+	var apiErr error
+	var wg sync.WaitGroup
+	if t.API != nil {
+		wg.Go(func() {
+			api, apiErr = bounded(ctx, o.APITimeout, func(ctx context.Context) (map[string]*observation.API, error) {
+				return t.API.ObserveAPI(ctx, names)
+			})
+		})
+	} else {
+		apiErr = errors.New("no access to the API server was given")
+	}
+
+	results := make([]seen, len(t.Nodes))
+	slots := make(chan struct{}, o.Parallel)
+	for i, n := range t.Nodes {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			ask, ok := asks[n.Name]
+			if !ok {
+				ask = Ask{Since: o.Since}
+			}
+			r := seen{node: n.Name, began: time.Now()}
+			if n.Agent == nil {
+				r.err = errors.New("the node's own view was not asked for")
+			} else {
+				r.obs, r.err = bounded(ctx, o.NodeTimeout, func(ctx context.Context) (*observation.Observation, error) {
+					return n.Agent.Observe(ctx, ask)
+				})
+			}
+			r.end = time.Now()
+			results[i] = r
+		})
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+
+	out := make(map[string]observation.Observation, len(results))
+	for _, r := range results {
+		obs := join(r, api[r.node], apiErr)
+		out[r.node] = obs
+	}
+	return out, nil
+}
+
+// bounded calls f with a deadline and returns at the deadline even when f does not: a node whose transport hangs in an
+// uninterruptible call must not delay the others. The late result is dropped.
+func bounded[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f(ctx)
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			r.err = fmt.Errorf("no answer within %s: %w", limit, r.err)
+		}
+		return r.v, r.err
+	case <-ctx.Done():
+		var zero T
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return zero, fmt.Errorf("no answer within %s", limit)
+		}
+		return zero, ctx.Err()
+	}
+}
+
+// nodeSources are all sources that only the agent can read.
+var nodeSources = []string{
+	observation.SourceUnits, observation.SourceJournal, observation.SourceKubelet, observation.SourceKubeletAPI,
+	observation.SourceStatus, observation.SourceSandboxes, observation.SourceContainers, observation.SourceImages,
+	observation.SourceFilesystems, observation.SourceProcesses, observation.SourceCgroups, observation.SourceCerts,
+	observation.SourceCNI, observation.SourceRegistries, observation.SourceKmsg, observation.SourceNetwork,
+}
+
+func join(r seen, api *observation.API, apiErr error) observation.Observation {
+	var obs observation.Observation
+	if r.err == nil && r.obs == nil {
+		r.err = errors.New("the agent answered nothing")
+	}
+	if r.err != nil {
+		obs = observation.Observation{At: r.end.UTC()}
+		for _, s := range nodeSources {
+			obs.Unknown = append(obs.Unknown, observation.Unknown{What: s, Why: r.err.Error()})
+		}
+	} else {
+		obs = *r.obs
+	}
+	obs.APIVersion, obs.Kind, obs.Node = observation.APIVersion, observation.Kind, r.node
+	// A part of the API server's answer is used, and the rest is unknown.
+	if apiErr == nil && api == nil {
+		apiErr = errors.New("the API view has nothing about this node")
+	}
+	if apiErr != nil {
+		obs.Unknown = append(obs.Unknown, observation.Unknown{What: observation.SourceAPI, Why: apiErr.Error()})
+	}
+	if api != nil {
+		obs.API = api
+		joinClocks(&obs, r)
+	}
+	return obs
+}
+
+// joinClocks compares the node's clock with the API server's through the clock of the machine that asked both: the Date
+// header has whole seconds and a look takes some tenths, so the result is good to about a second.
+func joinClocks(obs *observation.Observation, r seen) {
+	if obs.Clocks.APIOffsetKnown || obs.Clocks.NodeUnix == 0 || obs.API.ServerDate.IsZero() || obs.API.AskedAt.IsZero() {
+		return
+	}
+	asked := r.began.Add(r.end.Sub(r.began) / 2)
+	nodeAhead := obs.Clocks.NodeUnix - float64(asked.UnixMilli())/1000
+	serverAhead := obs.API.ServerDate.Sub(obs.API.AskedAt).Seconds()
+	obs.Clocks.APIOffsetSeconds = nodeAhead - serverAhead
+	obs.Clocks.APIOffsetKnown = true
+}

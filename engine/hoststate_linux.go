@@ -1,0 +1,312 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+)
+
+// hostState is what starting an engine, and clusters on it, change on the host beyond files of their own.
+type hostState struct {
+	Boot      string            `json:"boot"` // a restart of the machine takes all of this back by itself
+	Taken     time.Time         `json:"taken"`
+	Sysctls   map[string]string `json:"sysctls"`
+	IPTables  string            `json:"iptables"`
+	IP6Tables string            `json:"ip6tables"`
+	Links     []string          `json:"links"`
+	Loops     []string          `json:"loops"` // attached loop devices
+	Swaps     []string          `json:"swaps"`
+}
+
+// sysctls that an engine, kind or a kubelet in a privileged container set for the whole machine. The kubelet's are vm.* and
+// kernel.*: /proc/sys in a privileged container is the host's. The per-interface ones follow ip_forward.
+var sysctlGlobs = []string{
+	"net/ipv4/ip_forward",
+	"net/ipv4/conf/*/forwarding", "net/ipv4/conf/*/accept_redirects", "net/ipv4/conf/*/route_localnet",
+	"net/ipv6/conf/*/forwarding", "net/ipv6/conf/*/accept_ra", "net/ipv6/conf/*/accept_redirects", "net/ipv6/conf/*/disable_ipv6",
+	"net/bridge/bridge-nf-*", "net/netfilter/nf_conntrack_max",
+	"vm/overcommit_memory", "vm/panic_on_oom", "vm/swappiness",
+	"kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+	"fs/inotify/max_user_instances", "fs/inotify/max_user_watches",
+}
+
+func readHost(ctx context.Context) (hostState, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return hostState{}, fmt.Errorf("read the host's state: %w", err)
+	}
+	s := hostState{Boot: strings.TrimSpace(string(boot)), Taken: time.Now().UTC(), Sysctls: readSysctls()}
+	var errs []error
+	for _, family := range []struct {
+		command string
+		into    *string
+	}{{"iptables-save", &s.IPTables}, {"ip6tables-save", &s.IP6Tables}} {
+		*family.into, err = saveRules(ctx, family.command)
+		errs = append(errs, err)
+	}
+	s.Links, err = linkNames()
+	errs = append(errs, err)
+	for _, l := range loops() {
+		s.Loops = append(s.Loops, l.device)
+	}
+	for _, w := range swaps() {
+		s.Swaps = append(s.Swaps, w.path)
+	}
+	return s, errors.Join(errs...)
+}
+
+func saveRules(ctx context.Context, command string) (string, error) {
+	path := lookPath(command)
+	if path == "" {
+		return "", nil // then nobody can have made rules with it
+	}
+	out, err := output(exec.CommandContext(ctx, path))
+	if err != nil {
+		return "", fmt.Errorf("read the host's packet filter: %w", err)
+	}
+	return out, nil
+}
+
+func readSysctls() map[string]string {
+	values := map[string]string{}
+	for _, glob := range sysctlGlobs {
+		paths, _ := filepath.Glob("/proc/sys/" + glob)
+		for _, path := range paths {
+			if data, err := os.ReadFile(path); err == nil {
+				values[strings.TrimPrefix(path, "/proc/sys/")] = strings.TrimSpace(string(data))
+			}
+		}
+	}
+	return values
+}
+
+// linkNames asks the kernel: /sys/class/net shows the namespace that /sys was mounted in.
+func linkNames() ([]string, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list network interfaces: %w", err)
+	}
+	var names []string
+	for _, l := range links {
+		names = append(names, l.Attrs().Name)
+	}
+	return names, nil
+}
+
+// rememberHost saves the host's state before the first start since the machine booted. A state from before a crash of the
+// engine is kept: what it changed then is still there.
+func rememberHost(ctx context.Context, opts Options) (hostState, error) {
+	now, err := readHost(ctx)
+	if err != nil {
+		return now, err
+	}
+	if before, err := savedHost(opts); err == nil && before.Boot == now.Boot {
+		return before, nil
+	}
+	data, err := json.MarshalIndent(now, "", "  ")
+	if err != nil {
+		return now, err
+	}
+	if err := writeFile(opts.before(), data, 0o600); err != nil {
+		return now, fmt.Errorf("save the host's state, to be restored later: %w", err)
+	}
+	return now, nil
+}
+
+func savedHost(opts Options) (hostState, error) {
+	var s hostState
+	data, err := os.ReadFile(opts.before())
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("read %s: %w", opts.before(), err)
+	}
+	return s, nil
+}
+
+// restoreHost takes back what the engine changed, once it is stopped. networks are the bridges known to have been ours.
+func restoreHost(ctx context.Context, opts Options, networks []string) error {
+	before, err := savedHost(opts)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now, err := readHost(ctx)
+	if err != nil {
+		return err
+	}
+	if before.Boot != now.Boot {
+		return os.Remove(opts.before())
+	}
+	anywhere, here := otherDaemons(opts)
+	alone := len(here) == 0
+	ours := ownBridges(before, now, networks, alone)
+	var errs []error
+	errs = append(errs,
+		restoreRules(ctx, "iptables", nftables.TableFamilyIPv4, before.IPTables, now.IPTables, ours, alone),
+		restoreRules(ctx, "ip6tables", nftables.TableFamilyIPv6, before.IP6Tables, now.IP6Tables, ours, alone),
+		deleteLinks(ours.bridges))
+	if len(anywhere) == 0 {
+		errs = append(errs, detachLoops(before))
+	}
+	errs = append(errs, restoreSysctls(before, func(name string) bool {
+		return len(anywhere) == 0 || alone && strings.HasPrefix(name, "net/")
+	}))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("restore the host's state of %s (%s): %w", before.Taken.Format(time.RFC3339), opts.before(), err)
+	}
+	return os.Remove(opts.before())
+}
+
+// ownBridge is made where docker0 belongs to another engine: dockerd without a default bridge would delete it.
+const ownBridge = "sickbay0"
+
+var engineBridge = regexp.MustCompile(`^br-[0-9a-f]{12}$`)
+
+func ownBridges(before, now hostState, networks []string, alone bool) territory {
+	var t territory
+	for _, name := range now.Links {
+		if slices.Contains(before.Links, name) {
+			continue
+		}
+		if name == ownBridge || slices.Contains(networks, name) || alone && engineBridge.MatchString(name) {
+			t.bridges = append(t.bridges, name)
+			t.subnets = append(t.subnets, subnetsOf(name)...)
+		}
+	}
+	for _, name := range networks {
+		if !slices.Contains(t.bridges, name) {
+			t.bridges = append(t.bridges, name) // the bridge is gone, a rule may have stayed
+		}
+	}
+	return t
+}
+
+// ruleIsOurs is for showing, not for deleting: a rule that came since the engine started and that names its chains or bridges.
+func (t territory) ruleIsOurs(line string) bool {
+	return strings.Contains(line, "DOCKER") || strings.Contains(line, "-P FORWARD") || t.has(rule{spec: line})
+}
+
+func subnetsOf(link string) []netip.Prefix {
+	i, err := net.InterfaceByName(link)
+	if err != nil {
+		return nil
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLinkLocalUnicast() {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
+}
+
+func restoreRules(ctx context.Context, command string, family nftables.TableFamily, before, now string, ours territory, alone bool) error {
+	was := parseRules(before)
+	if input := undoRules(was, parseRules(now), ours, alone); input != "" {
+		if err := applyRules(ctx, command, input); err != nil {
+			return err
+		}
+	}
+	left, err := saveRules(ctx, command+"-save")
+	if err != nil {
+		return err
+	}
+	return deleteTables(family, emptyTables(was, parseRules(left)))
+}
+
+func applyRules(ctx context.Context, command, input string) error {
+	cmd := exec.CommandContext(ctx, lookPath(command+"-restore"), "--noflush", "--wait", "5")
+	cmd.Stdin = strings.NewReader(input)
+	if _, err := output(cmd); err != nil {
+		return fmt.Errorf("%w\nwith this input:\n%s", err, input)
+	}
+	return nil
+}
+
+// deleteTables removes tables that iptables made as it went. iptables itself cannot; only its nftables variant leaves any.
+func deleteTables(family nftables.TableFamily, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("delete empty tables: %w", err)
+	}
+	tables, err := conn.ListTablesOfFamily(family)
+	if err != nil {
+		return fmt.Errorf("list nftables' tables: %w", err)
+	}
+	for _, t := range tables {
+		if slices.Contains(names, t.Name) {
+			conn.DelTable(t)
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("delete the empty tables %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
+}
+
+func deleteLinks(names []string) error {
+	var errs []error
+	for _, name := range names {
+		link, err := netlink.LinkByName(name)
+		var gone netlink.LinkNotFoundError
+		if errors.As(err, &gone) {
+			continue
+		}
+		if err == nil {
+			err = netlink.LinkDel(link)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("delete the bridge %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func addBridge(name string) error {
+	err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}})
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the bridge %s: %w", name, err)
+	}
+	return nil
+}
+
+// restoreSysctls sets back those that may: one that another engine lives with is its own concern now.
+func restoreSysctls(before hostState, may func(name string) bool) error {
+	var errs []error
+	for range 2 { // ip_forward and its like change others: the second round sets those
+		for _, name := range undoSysctls(before.Sysctls, readSysctls()) {
+			if !may(name) {
+				continue
+			}
+			if err := os.WriteFile("/proc/sys/"+name, []byte(before.Sysctls[name]), 0o644); err != nil {
+				errs = append(errs, fmt.Errorf("set sysctl %s back to %s: %w", name, before.Sysctls[name], err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
+	before, err := savedHost(opts)
+	started := err == nil
+	for _, m := range mountsUnder(opts.RunDir, opts.StateDir) {
+		inv.add(Mount, true, m.at, m.kind)
+	}
+	for _, l := range loops() {
+		detail := l.file
+		if !l.onHost() {
+			detail += " (a file in a container)"
+		}
+		inv.add(Loop, strings.HasPrefix(l.file, opts.StateDir+"/"), l.device, detail)
+	}
+	for _, s := range swaps() {
+		inv.add(Swap, false, s.path, s.kind+", "+s.size+", "+s.used+" used")
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		inv.unknown("network interfaces", err)
+	}
+	var names []string
+	for _, l := range links {
+		names = append(names, l.Attrs().Name)
+	}
+	var ours territory
+	if started {
+		_, here := otherDaemons(opts)
+		ours = ownBridges(before, hostState{Links: names}, nil, len(here) == 0)
+	}
+	for _, family := range []struct{ command, before string }{{"iptables-save", before.IPTables}, {"ip6tables-save", before.IP6Tables}} {
+		save, err := saveRules(ctx, family.command)
+		if err != nil {
+			inv.unknown("the packet filter", err)
+			continue
+		}
+		was := parseRules(family.before).lines()
+		for _, line := range parseRules(save).lines() {
+			if started && slices.Contains(was, line) {
+				continue
+			}
+			inv.add(Rule, started && ours.ruleIsOurs(line), strings.TrimSuffix(family.command, "-save")+" -t "+line, "")
+		}
+	}
+	for _, l := range links {
+		if l.Type() != "bridge" {
+			continue
+		}
+		name, detail := l.Attrs().Name, ""
+		for _, p := range subnetsOf(name) {
+			detail += " " + p.String()
+		}
+		inv.add(Bridge, slices.Contains(ours.bridges, name), name, strings.TrimSpace(detail))
+	}
+	if started {
+		now := readSysctls()
+		for _, name := range undoSysctls(before.Sysctls, now) {
+			inv.add(Sysctl, true, strings.ReplaceAll(name, "/", "."), fmt.Sprintf("%s, was %s", now[name], before.Sysctls[name]))
+		}
+	}
+	for _, path := range ownCgroups(opts) {
+		inv.add(Cgroup, true, path, "")
+	}
+	for _, p := range ownProcesses(opts) {
+		inv.add(Proc, true, fmt.Sprintf("%s %d", p.Role, p.PID), shorten(p.Command, 120))
+	}
+}
+
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}

@@ -1,0 +1,440 @@
+package op
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+func init() { register(func() Op { return &File{} }) }
+
+// File replaces, creates or removes one file. What it displaces is saved with content, mode, owner, extended attributes,
+// modification time and the immutable attribute.
+type File struct {
+	Path string `json:"path"`
+	// Absent removes the file; otherwise Data is what it will hold.
+	Absent bool        `json:"absent,omitempty"`
+	Data   []byte      `json:"data,omitempty"`
+	Mode   fs.FileMode `json:"mode,omitempty"` // of a file that was not there; else the old mode is kept
+	// Rename puts new content in place by rename: for programs, which cannot be written while they run.
+	Rename bool `json:"rename,omitempty"`
+	// Theirs says that another program writes this file by itself (a CNI pod its conflist): content that is neither ours nor
+	// the saved one is then a repair, and stays.
+	Theirs bool `json:"theirs,omitempty"`
+
+	Saved *SavedFile `json:"saved,omitempty"`
+	// MadeDirs are the parent directories that did not exist, outermost first.
+	MadeDirs []string `json:"madeDirs,omitempty"`
+}
+
+// SavedFile is a file as it was.
+type SavedFile struct {
+	Exists    bool              `json:"exists"`
+	Link      string            `json:"link,omitempty"` // target, of a symbolic link
+	Mode      fs.FileMode       `json:"mode,omitempty"`
+	UID       int               `json:"uid,omitempty"`
+	GID       int               `json:"gid,omitempty"`
+	Modified  time.Time         `json:"modified,omitzero"`
+	Size      int64             `json:"size,omitempty"`
+	SHA256    string            `json:"sha256,omitempty"`
+	Xattrs    map[string][]byte `json:"xattrs,omitempty"`
+	Immutable bool              `json:"immutable,omitempty"`
+	Backup    string            `json:"backup,omitempty"` // path of the copy of its content
+}
+
+// Kind implements Op.
+func (*File) Kind() string { return "file" }
+
+// Describe implements Op.
+func (f *File) Describe() string {
+	if f.Absent {
+		return "remove " + f.Path
+	}
+	return "write " + f.Path
+}
+
+// Save implements Op.
+func (f *File) Save(_ context.Context, env Env) error {
+	for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
+		if _, err := env.Sys.Stat(dir); err == nil {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f.MadeDirs = slices.Insert(f.MadeDirs, 0, dir)
+	}
+	s, err := saveFile(env, f.Path)
+	if err != nil {
+		return fmt.Errorf("saving %s: %w", f.Path, err)
+	}
+	f.Saved = s
+	return nil
+}
+
+func saveFile(env Env, p string) (*SavedFile, error) {
+	st, err := env.Sys.Stat(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &SavedFile{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &SavedFile{
+		Exists: true, Link: st.Link, Mode: st.Mode, UID: st.UID, GID: st.GID, Modified: st.Modified, Size: st.Size, Immutable: st.Immutable,
+	}
+	switch {
+	case st.Mode&fs.ModeSymlink != 0:
+		return s, nil
+	case !st.Mode.IsRegular():
+		return nil, fmt.Errorf("it is neither a file nor a symbolic link (%s)", st.Mode)
+	}
+	if s.Xattrs, err = env.Sys.Xattrs(p); err != nil {
+		return nil, err
+	}
+	s.Backup = env.Backup(path.Base(p))
+	if err := env.Sys.Copy(p, s.Backup, 0o600); err != nil {
+		return nil, err
+	}
+	if s.SHA256, err = env.Sys.Sum(s.Backup); err != nil {
+		return nil, err
+	}
+	return s, env.Sys.SyncDir(env.Dir)
+}
+
+// Do implements Op.
+func (f *File) Do(_ context.Context, env Env) error {
+	for _, d := range f.MadeDirs {
+		if err := env.Sys.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if f.Saved.Immutable {
+		if err := env.Sys.SetImmutable(f.Path, false); err != nil {
+			return err
+		}
+	}
+	if f.Absent {
+		if err := env.Sys.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	mode := f.Mode
+	if f.Saved.Exists && f.Saved.Link == "" {
+		mode = f.Saved.Mode
+	}
+	if f.Rename || f.Saved.Link != "" {
+		return putByRename(env, f.Path, mode, func(tmp string) error { return env.Sys.Write(tmp, f.Data, mode) })
+	}
+	if err := env.Sys.Write(f.Path, f.Data, mode); err != nil {
+		return err
+	}
+	return nil
+}
+
+// putByRename fills a temporary file beside p and renames it over p.
+func putByRename(env Env, p string, mode fs.FileMode, fill func(tmp string) error) error {
+	tmp := tempName(p)
+	if err := fill(tmp); err != nil {
+		return err
+	}
+	if err := env.Sys.Chmod(tmp, mode); err != nil {
+		return err
+	}
+	if err := env.Sys.Rename(tmp, p); err != nil {
+		return err
+	}
+	return env.Sys.SyncDir(path.Dir(p))
+}
+
+func tempName(p string) string { return path.Join(path.Dir(p), "."+path.Base(p)+".tmp") }
+
+// current says what is at the path now, compared to what was saved and what Do leaves.
+type current int
+
+const (
+	asSaved  current = iota // as it was, attributes too
+	asSavedC                // the content as it was, attributes not
+	asLeft                  // what Do leaves
+	partial                 // the beginning of either: a write that was cut short
+	missing                 // not there, though it was and Do does not remove it
+	foreign                 // something else
+)
+
+func (f *File) look(env Env) (current, error) {
+	st, err := env.Sys.Stat(f.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		switch {
+		case !f.Saved.Exists:
+			return asSaved, nil
+		case f.Absent:
+			return asLeft, nil
+		default:
+			return missing, nil
+		}
+	case err != nil:
+		return 0, err
+	}
+	if st.Mode&fs.ModeSymlink != 0 {
+		if f.Saved.Exists && f.Saved.Link == st.Link {
+			return asSaved, nil
+		}
+		return foreign, nil
+	}
+	if !st.Mode.IsRegular() {
+		return foreign, nil
+	}
+	sum := ""
+	if st.Size == f.Saved.Size || st.Size == int64(len(f.Data)) {
+		if sum, err = env.Sys.Sum(f.Path); err != nil {
+			return 0, err
+		}
+	}
+	if f.Saved.Exists && f.Saved.Link == "" && sum == f.Saved.SHA256 {
+		same, err := f.sameAttributes(env, st)
+		if err != nil {
+			return 0, err
+		}
+		if same {
+			return asSaved, nil
+		}
+		return asSavedC, nil
+	}
+	if !f.Absent && sum == hexSum(f.Data) {
+		return asLeft, nil
+	}
+	cut, err := f.cutShort(env, st.Size)
+	if err != nil {
+		return 0, err
+	}
+	if cut {
+		return partial, nil
+	}
+	return foreign, nil
+}
+
+func (f *File) sameAttributes(env Env, st Stat) (bool, error) {
+	s := f.Saved
+	if st.Mode != s.Mode || st.UID != s.UID || st.GID != s.GID || st.Immutable != s.Immutable {
+		return false, nil
+	}
+	x, err := env.Sys.Xattrs(f.Path)
+	if err != nil {
+		return false, err
+	}
+	if len(x) != len(s.Xattrs) {
+		return false, nil
+	}
+	for k, v := range s.Xattrs {
+		if !bytes.Equal(x[k], v) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// cutShort tells whether the file holds a true beginning of the saved content or of ours: an agent died while writing.
+func (f *File) cutShort(env Env, size int64) (bool, error) {
+	if !f.Saved.Exists && f.Absent {
+		return false, nil
+	}
+	if size == 0 {
+		return f.Saved.Size > 0 || len(f.Data) > 0, nil
+	}
+	if size > 1<<20 {
+		return false, nil // programs are put by rename, never cut short
+	}
+	b, err := env.Sys.Read(f.Path)
+	if err != nil {
+		return false, err
+	}
+	if len(b) < len(f.Data) && bytes.HasPrefix(f.Data, b) {
+		return true, nil
+	}
+	if f.Saved.Backup == "" || size >= f.Saved.Size {
+		return false, nil
+	}
+	was, err := env.Sys.ReadAt(f.Saved.Backup, 0, len(b))
+	return bytes.Equal(was, b), err
+}
+
+// Pending implements Op.
+func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
+	if f.Saved == nil {
+		return Rest{}, nil
+	}
+	c, err := f.look(env)
+	if err != nil {
+		return Rest{}, err
+	}
+	r := Rest{}
+	switch c {
+	case asLeft:
+		r.Todo = "restore " + f.Path
+		if !f.Saved.Exists {
+			r.Todo = "remove " + f.Path
+		}
+	case partial, missing:
+		r.Todo = "restore " + f.Path
+	case asSavedC:
+		r.Tidy = "attributes of " + f.Path
+	case foreign:
+		if f.Theirs || !f.Saved.Exists {
+			r.Note = f.Path + " was written by somebody else since; it stays"
+		} else {
+			r.Tidy = f.Path + " was changed by somebody else since; it gets its content from before the injection"
+			r.Framed = true
+		}
+	}
+	if r.Nothing() {
+		left, err := f.leftovers(env)
+		if err != nil {
+			return r, err
+		}
+		if len(left) > 0 {
+			r.Tidy = "remove " + strings.Join(left, ", ")
+		}
+	}
+	return r, nil
+}
+
+// leftovers are temporary files, and directories that only we needed.
+func (f *File) leftovers(env Env) ([]string, error) {
+	var out []string
+	for _, p := range append([]string{tempName(f.Path)}, f.MadeDirs...) {
+		st, err := env.Sys.Stat(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if st.Mode.IsDir() {
+			if names, err := env.Sys.List(p); err != nil {
+				return nil, err
+			} else if len(names) > 0 {
+				continue // somebody else's files: theirs now
+			}
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// Undo implements Op.
+func (f *File) Undo(ctx context.Context, env Env) error {
+	if f.Saved == nil {
+		return nil
+	}
+	c, err := f.look(env)
+	if err != nil {
+		return err
+	}
+	switch c {
+	case asSaved:
+	case foreign:
+		if f.Theirs || !f.Saved.Exists {
+			break
+		}
+		fallthrough
+	default:
+		if err := f.restore(env, c); err != nil {
+			return fmt.Errorf("restoring %s: %w", f.Path, err)
+		}
+	}
+	return f.tidy(env)
+}
+
+func (f *File) restore(env Env, c current) error {
+	s := f.Saved
+	if c != missing && !(c == asLeft && f.Absent) {
+		if st, err := env.Sys.Stat(f.Path); err == nil && st.Immutable {
+			if err := env.Sys.SetImmutable(f.Path, false); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case !s.Exists:
+		return env.Sys.Remove(f.Path)
+	case s.Link != "":
+		tmp := tempName(f.Path)
+		if err := env.Sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := env.Sys.Symlink(s.Link, tmp); err != nil {
+			return err
+		}
+		return env.Sys.Rename(tmp, f.Path)
+	}
+	// A remedy may have taken the directory away too.
+	if err := env.Sys.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
+		return err
+	}
+	if c != asSavedC {
+		if f.Rename {
+			if err := putByRename(env, f.Path, s.Mode, func(tmp string) error { return env.Sys.Copy(s.Backup, tmp, s.Mode) }); err != nil {
+				return err
+			}
+		} else {
+			data, err := env.Sys.Read(s.Backup)
+			if err != nil {
+				return err
+			}
+			if err := env.Sys.Write(f.Path, data, s.Mode); err != nil {
+				return err
+			}
+		}
+	}
+	if err := env.Sys.Chown(f.Path, s.UID, s.GID); err != nil {
+		return err
+	}
+	if err := env.Sys.Chmod(f.Path, s.Mode); err != nil {
+		return err
+	}
+	for name, value := range s.Xattrs {
+		if err := env.Sys.SetXattr(f.Path, name, value); err != nil {
+			return err
+		}
+	}
+	if err := env.Sys.Touch(f.Path, s.Modified); err != nil {
+		return err
+	}
+	if s.Immutable {
+		if err := env.Sys.SetImmutable(f.Path, true); err != nil {
+			return err
+		}
+	}
+	return env.Sys.SyncDir(path.Dir(f.Path))
+}
+
+func (f *File) tidy(env Env) error {
+	left, err := f.leftovers(env)
+	if err != nil {
+		return err
+	}
+	for len(left) > 0 {
+		// Innermost first: an outer directory becomes empty only then, so look again.
+		if err := env.Sys.Remove(left[len(left)-1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if left, err = f.leftovers(env); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hexSum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}

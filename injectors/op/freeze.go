@@ -1,0 +1,97 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+func init() { register(func() Op { return &Freeze{} }) }
+
+// Freeze blocks every write to a filesystem that sickbay made (fsfreeze), and refuses any other: frozen, the host's own disk
+// would stop the machine.
+type Freeze struct {
+	Path string `json:"path"`
+	Dev  uint64 `json:"dev,omitempty"`
+}
+
+// Kind implements Op.
+func (*Freeze) Kind() string { return "freeze" }
+
+// Describe implements Op.
+func (f *Freeze) Describe() string { return "freeze the filesystem of " + f.Path }
+
+// Save implements Op.
+func (f *Freeze) Save(_ context.Context, env Env) error {
+	dir, err := env.Sys.OpenDir(f.Path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if _, err := ours(env, f.Path, dir); err != nil {
+		return err
+	}
+	f.Dev = dir.Dev()
+	return nil
+}
+
+// Do implements Op.
+func (f *Freeze) Do(_ context.Context, env Env) error {
+	dir, err := env.Sys.OpenDir(f.Path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if _, err := ours(env, f.Path, dir); err != nil {
+		return err
+	}
+	if dir.Dev() != f.Dev {
+		return &RefusedError{Path: f.Path, Reason: "it is another filesystem than a moment ago"}
+	}
+	if err := env.Sys.Freeze(f.Path); err != nil && !errors.Is(err, ErrFrozen) {
+		return err
+	}
+	return nil
+}
+
+// here tells whether the path still is on the filesystem that was frozen.
+func (f *Freeze) here(env Env) (bool, error) {
+	if f.Dev == 0 {
+		return false, nil
+	}
+	dir, err := env.Sys.OpenDir(f.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, refused := ours(env, f.Path, dir)
+	return dir.Dev() == f.Dev && refused == nil, dir.Close()
+}
+
+// Pending implements Op. No call tells whether a filesystem is frozen but an attempt to freeze it; on one that is not, the
+// attempt is undone at once, and were the agent to die in between, the journal still has this operation to undo.
+func (f *Freeze) Pending(_ context.Context, env Env) (Rest, error) {
+	here, err := f.here(env)
+	if err != nil || !here {
+		return Rest{}, err
+	}
+	switch err := env.Sys.Freeze(f.Path); {
+	case errors.Is(err, ErrFrozen):
+		return Rest{Todo: "unfreeze the filesystem of " + f.Path}, nil
+	case err != nil:
+		return Rest{}, fmt.Errorf("probing: %w", err)
+	}
+	return Rest{}, env.Sys.Thaw(f.Path)
+}
+
+// Undo implements Op.
+func (f *Freeze) Undo(_ context.Context, env Env) error {
+	here, err := f.here(env)
+	if err != nil || !here {
+		return err
+	}
+	return env.Sys.Thaw(f.Path)
+}

@@ -1,0 +1,145 @@
+package op
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+func init() { register(func() Op { return &Merge{} }) }
+
+// Merge merges values into a YAML file, such as the kubelet's configuration. Undo brings the whole file back as it was; but
+// whether the fault is still there is decided key by key, because a remedy may have set the keys right and written the file
+// in its own manner.
+type Merge struct {
+	File
+	// Set is merged into the document: objects key by key, everything else replaced, null removes.
+	Set json.RawMessage `json:"set"`
+}
+
+// Kind implements Op.
+func (*Merge) Kind() string { return "merge" }
+
+// Describe implements Op.
+func (m *Merge) Describe() string {
+	return "set " + strings.Join(m.keys(), ", ") + " in " + m.Path
+}
+
+func (m *Merge) keys() []string {
+	var set map[string]json.RawMessage
+	if json.Unmarshal(m.Set, &set) != nil {
+		return nil
+	}
+	var out []string
+	for k := range set {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Save implements Op.
+func (m *Merge) Save(ctx context.Context, env Env) error {
+	if err := m.File.Save(ctx, env); err != nil {
+		return err
+	}
+	if !m.Saved.Exists {
+		return fmt.Errorf("%s does not exist", m.Path)
+	}
+	text, err := env.Sys.Read(m.Path)
+	if err != nil {
+		return err
+	}
+	m.Data, err = MergeYAML(text, m.Set)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	return nil
+}
+
+// MergeYAML merges a JSON object into a YAML document.
+func MergeYAML(text []byte, set json.RawMessage) ([]byte, error) {
+	var doc map[string]any
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	var with map[string]any
+	if err := json.Unmarshal(set, &with); err != nil {
+		return nil, fmt.Errorf("values to set: %w", err)
+	}
+	if doc == nil {
+		doc = map[string]any{}
+	}
+	merge(doc, with)
+	return yaml.Marshal(doc)
+}
+
+func merge(into, from map[string]any) {
+	for k, v := range from {
+		if v == nil {
+			delete(into, k)
+			continue
+		}
+		sub, ok := v.(map[string]any)
+		old, was := into[k].(map[string]any)
+		if ok && was {
+			merge(old, sub)
+			continue
+		}
+		into[k] = v
+	}
+}
+
+// Pending implements Op.
+func (m *Merge) Pending(ctx context.Context, env Env) (Rest, error) {
+	r, err := m.File.Pending(ctx, env)
+	if err != nil || r.Tidy == "" {
+		return r, err
+	}
+	// The file is neither as it was nor as we left it. Our values in it are what counts.
+	still, err := m.still(env)
+	if err != nil {
+		return r, err
+	}
+	if len(still) > 0 {
+		return Rest{Todo: fmt.Sprintf("set %s in %s back", strings.Join(still, ", "), m.Path)}, nil
+	}
+	return r, nil
+}
+
+// still lists our keys that have our values and had others before.
+func (m *Merge) still(env Env) ([]string, error) {
+	now, err := readDoc(env, m.Path)
+	if err != nil {
+		return nil, nil // no longer a document: then our values are gone as well
+	}
+	was, err := readDoc(env, m.Saved.Backup)
+	if err != nil {
+		return nil, err
+	}
+	left := map[string]any{}
+	if err := yaml.Unmarshal(m.Data, &left); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, k := range m.keys() {
+		if reflect.DeepEqual(now[k], left[k]) && !reflect.DeepEqual(was[k], left[k]) {
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
+func readDoc(env Env, path string) (map[string]any, error) {
+	b, err := env.Sys.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	doc := map[string]any{}
+	return doc, yaml.Unmarshal(b, &doc)
+}

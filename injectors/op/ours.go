@@ -1,0 +1,118 @@
+package op
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// RefusedError means that an operation would have acted on a filesystem that is not sickbay's own.
+type RefusedError struct {
+	Path   string
+	Reason string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("refused to touch the filesystem of %s: %s (only a filesystem that dedicated-filesystem made may be filled or frozen)", e.Path, e.Reason)
+}
+
+// ext4 superblock: at 1024, UUID at 0x68 within it.
+const ext4UUID = 1024 + 0x68
+
+// ours answers which filesystem of sickbay's own the open directory is on, or refuses. It trusts no earlier step: a
+// preparation that failed half-way once left a path on the host's own disk, and the fill took the host to zero bytes.
+// Everything is therefore measured here, on the open directory, at the moment of the fault.
+func ours(env Env, p string, dir Dir) (*LoopFS, error) {
+	refuse := func(format string, args ...any) error {
+		return &RefusedError{Path: p, Reason: fmt.Sprintf(format, args...)}
+	}
+	dev := dir.Dev()
+	major, minor := Major(dev), Minor(dev)
+	if major != LoopMajor {
+		return nil, refuse("its device %d:%d is not a loop device", major, minor)
+	}
+	loops, err := env.Sys.Loops()
+	if err != nil {
+		return nil, refuse("the loop devices cannot be read: %v", err)
+	}
+	var loop *Loop
+	for i := range loops {
+		if loops[i].Number == minor {
+			loop = &loops[i]
+		}
+	}
+	if loop == nil {
+		return nil, refuse("loop%d is not in use by anything that can be seen", minor)
+	}
+	made, err := env.Made()
+	if err != nil {
+		return nil, refuse("the journal cannot be read: %v", err)
+	}
+	var own *LoopFS
+	for _, m := range made {
+		if m.Image == "" || !strings.HasPrefix(m.Tag, "sickbay:") || loop.Tag != m.Tag {
+			continue
+		}
+		st, err := env.Sys.Stat(m.Image)
+		if err != nil || st.Dev != loop.ImageDev || st.Ino != loop.ImageIno {
+			continue
+		}
+		own = m
+		switch {
+		case loop.Bytes > m.Bytes || st.Size > m.Bytes:
+			return nil, refuse("loop%d is larger (%d bytes) than what sickbay made (%d bytes)", minor, loop.Bytes, m.Bytes)
+		case st.Dev == dev:
+			return nil, refuse("its image lies on itself")
+		}
+		if sparse := st.Size - st.Blocks; sparse > 0 {
+			host, err := env.Sys.Statfs(path.Dir(m.Image))
+			if err != nil {
+				return nil, refuse("the disk of its image cannot be measured: %v", err)
+			}
+			if host.Free < sparse+HostReserve {
+				return nil, refuse("its image has %d bytes not yet allocated, and the disk below has only %d free", sparse, host.Free)
+			}
+		}
+	}
+	if own == nil {
+		return nil, refuse("loop%d (%q) is not in the journal", minor, loop.Tag)
+	}
+	id, err := env.Sys.ReadAt(own.Image, ext4UUID, 16)
+	if err != nil {
+		return nil, refuse("the superblock in %s cannot be read: %v", own.Image, err)
+	}
+	if got, want := hex.EncodeToString(id), strings.ReplaceAll(own.UUID, "-", ""); got != want {
+		return nil, refuse("the filesystem's UUID is %s, sickbay made %s", got, want)
+	}
+	for _, host := range []string{"/", "/var", "/var/lib", "/etc", "/run", path.Dir(own.Image)} {
+		st, err := env.Sys.Stat(host)
+		if err == nil && st.Dev == dev {
+			err = errors.New("it is the same filesystem as " + host)
+		}
+		if err != nil {
+			return nil, refuse("%v", err)
+		}
+	}
+	room, err := dir.Statfs()
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	if room.Bytes > own.Bytes {
+		return nil, refuse("it has %d bytes, sickbay made %d", room.Bytes, own.Bytes)
+	}
+	return own, nil
+}
+
+// Major is the major number in a device number as stat gives it.
+func Major(dev uint64) int { return int(dev>>8&0xfff | dev>>32&^0xfff) }
+
+// Minor is the minor number in a device number as stat gives it.
+func Minor(dev uint64) int { return int(dev&0xff | dev>>12&0xffffff00) }
+
+// MkDev is the device number as stat gives it.
+func MkDev(major, minor int) uint64 {
+	a, i := uint64(major), uint64(minor)
+	return i&0xff | a&0xfff<<8 | i&^0xff<<12 | a&^0xfff<<32
+}

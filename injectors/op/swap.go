@@ -1,0 +1,133 @@
+package op
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+func init() { register(func() Op { return &Swap{} }) }
+
+// Swap turns a swap file on. Swap belongs to the kernel, so to the whole host.
+type Swap struct {
+	Path  string `json:"path"` // where operators find it
+	Bytes int64  `json:"bytes"`
+	// Twin is a second name of the same file in the journal: swapoff goes by inode, and the first name may be gone by then.
+	Twin string `json:"twin,omitempty"`
+}
+
+// Kind implements Op.
+func (*Swap) Kind() string { return "swap" }
+
+// Describe implements Op.
+func (s *Swap) Describe() string { return "swapon " + s.Path }
+
+// Save implements Op.
+func (s *Swap) Save(_ context.Context, env Env) error {
+	if _, err := env.Sys.Stat(s.Path); err == nil {
+		return fmt.Errorf("%s exists already", s.Path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.Twin = env.Backup("swap")
+	return nil
+}
+
+const pageSize = 4096
+
+// swapFile is a swap area of version 1, as mkswap writes it.
+func swapFile(bytes int64) []byte {
+	b := make([]byte, bytes)
+	binary.LittleEndian.PutUint32(b[1024:], 1)
+	binary.LittleEndian.PutUint32(b[1028:], uint32(bytes/pageSize-1))
+	copy(b[1052:], "sickbay")
+	copy(b[pageSize-10:], "SWAPSPACE2")
+	return b
+}
+
+// Do implements Op.
+func (s *Swap) Do(_ context.Context, env Env) error {
+	// Written, not allocated: the kernel refuses a swap file with holes.
+	if err := env.Sys.Write(s.Twin, swapFile(s.Bytes), 0o600); err != nil {
+		return err
+	}
+	if err := env.Sys.Link(s.Twin, s.Path); err != nil {
+		return err
+	}
+	return env.Sys.SwapOn(s.Path)
+}
+
+// on tells whether our file is swapped to. The names in /proc/swaps are no answer: another node of this host may swap to a
+// file of the same name.
+func (s *Swap) on(env Env) (bool, error) {
+	on, err := env.Sys.SwapActive(s.Twin)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return on, err
+}
+
+// Pending implements Op.
+func (s *Swap) Pending(_ context.Context, env Env) (Rest, error) {
+	if s.Twin == "" {
+		return Rest{}, nil
+	}
+	on, err := s.on(env)
+	if err != nil {
+		return Rest{}, err
+	}
+	if on {
+		return Rest{Todo: "swapoff " + s.Path}, nil
+	}
+	mine, err := s.mine(env, s.Path)
+	if err != nil || !mine {
+		return Rest{}, err // the twin goes with the journal
+	}
+	return Rest{Tidy: "remove " + s.Path}, nil
+}
+
+// mine tells whether the path is a name of our file.
+func (s *Swap) mine(env Env, p string) (bool, error) {
+	st, err := env.Sys.Stat(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	twin, err := env.Sys.Stat(s.Twin)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && st.Dev == twin.Dev && st.Ino == twin.Ino, err
+}
+
+// Undo implements Op.
+func (s *Swap) Undo(_ context.Context, env Env) error {
+	if s.Twin == "" {
+		return nil
+	}
+	on, err := s.on(env)
+	if err != nil {
+		return err
+	}
+	if on {
+		if err := env.Sys.SwapOff(s.Twin); err != nil {
+			return err
+		}
+	}
+	for _, p := range []string{s.Path, s.Twin} {
+		mine, err := s.mine(env, p)
+		if err != nil {
+			return err
+		}
+		if mine {
+			if err := env.Sys.Remove(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

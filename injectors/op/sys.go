@@ -1,0 +1,185 @@
+package op
+
+import (
+	"context"
+	"io/fs"
+	"time"
+)
+
+// Sys is the node as operations see it. Host is the real one (Linux); optest has one in memory, with failures at will.
+type Sys interface {
+	Files
+	Kernel
+	// Run runs a command and answers with its standard output; a failure's error carries the command and its error output.
+	Run(ctx context.Context, argv ...string) ([]byte, error)
+	// Wait returns after d or with ctx's error, whichever is first; only for polling with a bound.
+	Wait(ctx context.Context, d time.Duration) error
+	// Clock is the kernel's boot id and the time since boot. Wall clocks are no use: faults move them.
+	Clock() (bootID string, sinceBoot time.Duration, err error)
+	// RemoveSandbox stops and removes a pod sandbox through the runtime's CRI socket.
+	RemoveSandbox(ctx context.Context, id string) error
+}
+
+// Files are the primitives of a filesystem. Everything that writes is on disk when it returns.
+type Files interface {
+	// Stat does not follow a final symbolic link. A missing file is fs.ErrNotExist.
+	Stat(path string) (Stat, error)
+	Read(path string) ([]byte, error)
+	// ReadAt reads up to n bytes at an offset.
+	ReadAt(path string, off int64, n int) ([]byte, error)
+	// Write truncates and writes in place, creating the file. containerd's CNI watcher ignores a file that was renamed into
+	// place, so this is how configuration is written.
+	Write(path string, data []byte, mode fs.FileMode) error
+	// Copy copies a file's bytes to a new file and syncs it.
+	Copy(from, to string, mode fs.FileMode) error
+	Rename(from, to string) error
+	Link(from, to string) error
+	Symlink(target, path string) error
+	Remove(path string) error
+	RemoveAll(path string) error
+	Mkdir(path string, mode fs.FileMode) error
+	MkdirAll(path string, mode fs.FileMode) error
+	// List names what a directory holds, sorted.
+	List(path string) ([]string, error)
+	Chmod(path string, mode fs.FileMode) error
+	Chown(path string, uid, gid int) error
+	Touch(path string, modified time.Time) error
+	Xattrs(path string) (map[string][]byte, error)
+	SetXattr(path, name string, value []byte) error
+	SetImmutable(path string, on bool) error
+	// Sum is the SHA-256 of the content, in hex.
+	Sum(path string) (string, error)
+	// SyncDir makes renames and removals in a directory durable.
+	SyncDir(path string) error
+	// Lock takes the node's lock, waiting until ctx ends; the holder is named in the error.
+	Lock(ctx context.Context, path, holder string) (release func(), err error)
+}
+
+// Stat is what is known of a file without reading it.
+type Stat struct {
+	Mode      fs.FileMode // with type bits
+	UID, GID  int
+	Size      int64
+	Blocks    int64 // bytes allocated
+	Modified  time.Time
+	Dev, Ino  uint64
+	Link      string
+	Immutable bool
+}
+
+// Kernel is the rest of the system-call surface.
+type Kernel interface {
+	Mounts() ([]Mount, error)
+	Mount(source, target, fstype string, flags MountFlag, data string) error
+	// Unmount takes the topmost mount at target away; lazy detaches it although it is busy.
+	Unmount(target string, lazy bool) error
+	Statfs(path string) (Statfs, error)
+	// Allocate makes a file of that size with all its blocks reserved.
+	Allocate(path string, size int64) error
+
+	// Loops lists the loop devices in use. They belong to the whole host.
+	Loops() ([]Loop, error)
+	// FreeLoop names a loop device that is free at this moment, and whether its device node is missing here: /dev of a kind
+	// node is a static copy.
+	FreeLoop() (number int, missingNode bool, err error)
+	// AttachLoop binds image to the device, making the device node if it is missing; ErrLoopBusy when somebody was quicker.
+	// The kernel frees the device by itself when its last user ends, so release is called only after mounting.
+	AttachLoop(number int, image, tag string) (release func() error, err error)
+	DetachLoop(number int) error
+
+	// OpenDir opens a directory for filling. Everything is then done through the open directory, never by path.
+	OpenDir(path string) (Dir, error)
+
+	// Freeze answers ErrFrozen when the filesystem was frozen already.
+	Freeze(path string) error
+	// Thaw does nothing on a filesystem that is not frozen.
+	Thaw(path string) error
+
+	// Swaps are the paths in /proc/swaps: the whole host's, under names that may mean another file here.
+	Swaps() ([]string, error)
+	// SwapActive tells whether this very file is swapped to.
+	SwapActive(path string) (bool, error)
+	SwapOn(path string) error
+	SwapOff(path string) error
+
+	// Process answers with fs.ErrNotExist when there is none.
+	Process(pid int) (Process, error)
+	Processes() ([]Process, error)
+	// Signal is only sent when the process still is the one that started then.
+	Signal(pid int, start uint64, sig Signal) error
+}
+
+// MountFlag says how to mount.
+type MountFlag int
+
+// Flags of Mount.
+const (
+	Bind MountFlag = 1 << iota
+	ReadOnly
+)
+
+// Mount is one line of mountinfo.
+type Mount struct {
+	ID, Parent int
+	MajorMinor string
+	Root       string
+	Target     string
+	Type       string
+	Source     string
+}
+
+// Statfs is a filesystem's room.
+type Statfs struct {
+	Type        string // ext4, tmpfs, …; "" when not one of interest
+	Bytes, Free int64  // Free is what an unprivileged writer gets
+	Inodes      int64
+	InodesFree  int64
+}
+
+// Loop is one loop device in use.
+type Loop struct {
+	Number   int
+	Tag      string // lo_file_name, where sickbay writes its mark
+	ImageDev uint64 // device and inode of the backing file
+	ImageIno uint64
+	Bytes    int64
+}
+
+// Process is one process.
+type Process struct {
+	PID     int
+	Parent  int
+	Start   uint64 // clock ticks since boot: with PID, an identity
+	State   string // R, S, D, T, Z
+	Command []string
+}
+
+// Signal is a signal by its name, without SIG.
+type Signal string
+
+// Signals that operations send.
+const (
+	STOP Signal = "STOP"
+	CONT Signal = "CONT"
+	KILL Signal = "KILL"
+	TERM Signal = "TERM"
+)
+
+// Dir is an open directory.
+type Dir interface {
+	// Dev is the device number of the filesystem the open directory is on.
+	Dev() uint64
+	Statfs() (Statfs, error)
+	// Grow makes the file at least so large, with its blocks really allocated; ErrNoSpace when there is no room.
+	Grow(name string, size int64) error
+	// Create makes n empty files called prefix-0, prefix-1 … from number first on, and answers how many it made.
+	Create(prefix string, first, n int) (int, error)
+	// List names what is there.
+	List() ([]string, error)
+	Size(name string) (int64, error)
+	Remove(name string) error
+	Close() error
+}
+
+// LoopMajor is the kernel's major device number of loop devices.
+const LoopMajor = 7

@@ -1,0 +1,38 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+)
+
+// SSH is a node reached by the user's own ssh client, configuration and keys. Destination is what ssh takes: user@host or a
+// host of ~/.ssh/config. With sudo every command runs under `sudo -n`.
+func SSH(name, destination string, sudo bool) Node {
+	return &transport{
+		name: name,
+		client: func(argv []string, _ bool) *exec.Cmd {
+			if sudo {
+				argv = append([]string{"sudo", "-n", "--"}, argv...)
+			}
+			// BatchMode: a question for a password would wait for ever behind a progress line.
+			return exec.Command("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "--", destination, quote(argv))
+		},
+		unreached: func(_ context.Context, clientErr error, stderr string) error {
+			if stderr != "" {
+				clientErr = errors.New(stderr)
+			}
+			return &UnreachedError{Node: name, Reason: "ssh to " + destination + " ran nothing there", Way: "try `ssh " + destination + " true`", Err: clientErr}
+		},
+	}
+}
+
+// quote makes one shell line of the words: ssh hands the remote shell a line, never an argv.
+func quote(argv []string) string {
+	q := make([]string, len(argv))
+	for i, a := range argv {
+		q[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+	}
+	return strings.Join(q, " ")
+}

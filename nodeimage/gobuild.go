@@ -1,0 +1,185 @@
+package nodeimage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// goPart is one `go build` in one of the modules below images/.
+type goPart struct {
+	name   string
+	module string // folder below the source
+	// modfile replaces the module's go.mod, for another pinned version; go.sum is the file beside it.
+	modfile string
+	builds  []goBuild
+	into    func(*plan) **part
+}
+
+// goBuild makes one or several programs with the same flags. out is a file, or a folder when several packages are named.
+type goBuild struct {
+	out      string
+	packages []string
+	tags     string
+	ldflags  string
+	cgo      bool
+}
+
+// buildDate is fixed: a date of its own would make every build different.
+const buildDate = "2026-01-01T00:00:00Z"
+
+func goParts(spec Spec) []goPart {
+	minor := strings.Split(strings.TrimPrefix(spec.Version, "v"), ".")[1]
+	const version = "k8s.io/component-base/version."
+	kube := strings.Join([]string{
+		"-X " + version + "gitVersion=" + spec.Version, "-X " + version + "gitMajor=1", "-X " + version + "gitMinor=" + minor,
+		"-X " + version + "gitTreeState=clean", "-X " + version + "buildDate=" + buildDate,
+		"-X k8s.io/client-go/pkg/version.gitVersion=" + spec.Version,
+	}, " ")
+	const plugins = "github.com/containernetworking/plugins/"
+	const containerd = "github.com/containerd/containerd/v2/"
+	return []goPart{
+		{name: "kubernetes", module: "kubernetes", modfile: modfileOf(spec.Version), into: func(p *plan) **part { return &p.kubernetes }, builds: []goBuild{
+			{out: "bin/kube", packages: []string{"./cmd/kube"}, ldflags: kube},
+			{out: "bin/kube-proxy", packages: []string{"./cmd/kube-proxy"}, ldflags: kube},
+			{out: "bin/agnhost", packages: []string{"k8s.io/kubernetes/test/images/agnhost"}},
+		}},
+		{name: "containerd", module: "containerd", into: func(p *plan) **part { return &p.containerd }, builds: []goBuild{
+			// Snapshotters a node never selects, as kind leaves them out; devmapper and btrfs would also need C.
+			{out: "bin/", packages: []string{containerd + "cmd/containerd", containerd + "cmd/containerd-shim-runc-v2", containerd + "cmd/ctr"}, tags: "no_btrfs,no_devmapper,no_zfs,no_aufs",
+				ldflags: "-X " + containerd + "version.Version=@" + strings.TrimSuffix(containerd, "/") + "@"},
+		}},
+		// seccomp needs libseccomp, and runc enters namespaces before Go starts: the only part in C.
+		{name: "runc", module: "runc", into: func(p *plan) **part { return &p.runc }, builds: []goBuild{
+			{out: "bin/runc", packages: []string{"github.com/opencontainers/runc"}, tags: "seccomp", cgo: true},
+		}},
+		{name: "cni", module: "cni", into: func(p *plan) **part { return &p.cni }, builds: []goBuild{
+			{out: "bin/", packages: []string{plugins + "plugins/ipam/host-local", plugins + "plugins/main/loopback", plugins + "plugins/main/ptp",
+				plugins + "plugins/main/bridge", plugins + "plugins/meta/portmap"}, ldflags: "-X " + plugins + "pkg/utils/buildversion.BuildVersion=@" + strings.TrimSuffix(plugins, "/") + "@"},
+		}},
+		{name: "etcd", module: "etcd", into: func(p *plan) **part { return &p.etcd }, builds: []goBuild{{out: "bin/etcd", packages: []string{"go.etcd.io/etcd/server/v3"}}}},
+		{name: "coredns", module: "coredns", into: func(p *plan) **part { return &p.coredns }, builds: []goBuild{{out: "bin/coredns", packages: []string{"."}}}},
+		{name: "registry", module: "registry", into: func(p *plan) **part { return &p.registry }, builds: []goBuild{{out: "bin/registry", packages: []string{"."}}}},
+		{name: "addons", module: "addons", into: func(p *plan) **part { return &p.addons }, builds: []goBuild{
+			{out: "bin/", packages: []string{"./cmd/pause", "./cmd/cni-agent", "./cmd/storage"}},
+		}},
+	}
+}
+
+// goPart turns a recipe into a part. Its key covers the module's own files, the checksums of everything it imports, the
+// flags and the compiler.
+func (p *plan) goPart(g goPart) (*part, error) {
+	folder := filepath.Join(p.spec.Source, g.module)
+	sources, err := hashSources(folder, g.modfile)
+	if err != nil {
+		return nil, fmt.Errorf("image part %s: %w", g.name, err)
+	}
+	fields := []string{sources, g.modfile, p.goVer, p.spec.Arch}
+	for _, b := range g.builds {
+		fields = append(fields, b.out, b.tags, b.ldflags, fmt.Sprint(b.cgo), strings.Join(b.packages, " "))
+	}
+	return &part{name: g.name, key: hash(fields...), make: func(ctx context.Context, dir string) error {
+		for _, b := range g.builds {
+			if err := goRun(ctx, folder, dir, g.modfile, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, nil
+}
+
+// hashSources covers a module with the one pinned set of versions that is used.
+func hashSources(folder, modfile string) (string, error) {
+	tree, err := hashTreeExcept(folder, func(rel string) bool {
+		return strings.HasPrefix(rel, "versions/") || modfile != "" && (rel == "go.mod" || rel == "go.sum")
+	})
+	if err != nil || modfile == "" {
+		return tree, err
+	}
+	fields := []string{tree}
+	for _, f := range []string{modfile, strings.TrimSuffix(modfile, ".mod") + ".sum"} {
+		data, err := os.ReadFile(filepath.Join(folder, f))
+		if err != nil {
+			return "", fmt.Errorf("reading the pinned versions: %w", err)
+		}
+		fields = append(fields, string(data))
+	}
+	return hash(fields...), nil
+}
+
+func goRun(ctx context.Context, folder, dir, modfile string, b goBuild) error {
+	ldflags, err := fillVersion(ctx, folder, b.ldflags)
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(dir, filepath.FromSlash(b.out))
+	if strings.HasSuffix(b.out, "/") {
+		out += string(filepath.Separator)
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return fmt.Errorf("making room for programs: %w", err)
+	}
+	args := []string{"build", "-trimpath", "-o", out, "-ldflags", strings.TrimSpace("-s -w " + ldflags)}
+	if b.tags != "" {
+		args = append(args, "-tags", b.tags)
+	}
+	if modfile != "" {
+		args = append(args, "-modfile", modfile)
+	}
+	cmd := goCommand(ctx, folder, append(args, b.packages...)...)
+	if b.cgo {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
+	}
+	var errs bytes.Buffer
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return fmt.Errorf("%s: %w", cmd, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", cmd, err)
+	}
+	lines := bufio.NewScanner(io.TeeReader(pipe, &errs))
+	for lines.Scan() {
+		detail(ctx, "%s", lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s (in %s): %w: %s", cmd, folder, err, tail(errs.String()))
+	}
+	return nil
+}
+
+// goCommand runs go with what the machine's own settings must not change: nothing rewrites go.mod, no workspace joins in.
+func goCommand(ctx context.Context, folder string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly -buildvcs=false", "GOWORK=off", "CGO_ENABLED=0")
+	return cmd
+}
+
+// fillVersion replaces @module@ in the flags by the module's pinned version.
+func fillVersion(ctx context.Context, folder, flags string) (string, error) {
+	before, rest, ok := strings.Cut(flags, "@")
+	if !ok {
+		return flags, nil
+	}
+	module, after, _ := strings.Cut(rest, "@")
+	version, err := output(goCommand(ctx, folder, "list", "-m", "-f", "{{.Version}}", module))
+	if err != nil {
+		return "", err
+	}
+	return before + strings.TrimSpace(version) + after, nil
+}
+
+func goVersion(ctx context.Context) (string, error) {
+	out, err := output(exec.CommandContext(ctx, "go", "env", "GOVERSION"))
+	if err != nil {
+		return "", fmt.Errorf("building a node image needs Go: %w (install it from https://go.dev/dl)", err)
+	}
+	return strings.TrimSpace(out), nil
+}

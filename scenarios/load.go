@@ -1,0 +1,215 @@
+package scenarios
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+//go:embed */*.yaml
+var embedded embed.FS
+
+// FileName is the name of a scenario's document in its folder.
+const FileName = "scenario.yaml"
+
+// NotFoundError is a scenario name that does not exist, with the names that may have been meant.
+type NotFoundError struct {
+	Name    string
+	Nearest []string
+}
+
+func (e *NotFoundError) Error() string {
+	switch len(e.Nearest) {
+	case 0:
+		return fmt.Sprintf("there is no scenario %q: `sickbay list` shows them all", e.Name)
+	default:
+		return fmt.Sprintf("there is no scenario %q; did you mean %s?", e.Name, strings.Join(e.Nearest, " or "))
+	}
+}
+
+var loadAll = sync.OnceValues(func() ([]Scenario, error) {
+	files, err := fs.Glob(embedded, "*/"+FileName)
+	if err != nil {
+		return nil, err
+	}
+	sort.Strings(files)
+	var out []Scenario
+	for _, f := range files {
+		dir, err := fs.Sub(embedded, path.Dir(f))
+		if err != nil {
+			return nil, err
+		}
+		s, err := load(dir, "scenarios/"+path.Dir(f))
+		if err != nil {
+			return nil, err
+		}
+		if s.Metadata.Name != path.Base(path.Dir(f)) {
+			return nil, fmt.Errorf("scenarios/%s: metadata.name is %q; it must be the folder's name", f, s.Metadata.Name)
+		}
+		out = append(out, *s)
+	}
+	return out, nil
+})
+
+// All returns the scenarios that come with sickbay, by name.
+func All() ([]Scenario, error) {
+	all, err := loadAll()
+	return append([]Scenario(nil), all...), err
+}
+
+// Names lists the scenarios that come with sickbay; it reads folder names only, so completion is quick and works even
+// when a file is broken.
+func Names() []string {
+	files, _ := fs.Glob(embedded, "*/"+FileName)
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = path.Dir(f)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Lookup finds a scenario that comes with sickbay. An unknown name is a *NotFoundError.
+func Lookup(name string) (*Scenario, error) {
+	all, err := loadAll()
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].Metadata.Name == name {
+			s := all[i]
+			return &s, nil
+		}
+	}
+	return nil, &NotFoundError{Name: name, Nearest: Nearest(name, Names(), 3)}
+}
+
+// Load reads a scenario from a file or from a folder that holds a scenario.yaml. What is wrong with its content is an
+// *Error with file, line and column.
+func Load(file string) (*Scenario, error) {
+	if fi, err := os.Stat(file); err == nil && fi.IsDir() {
+		file = filepath.Join(file, FileName)
+	}
+	return loadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file), file, filepath.Dir(file))
+}
+
+// Find takes what a user typed: a path when it looks like one, else a name.
+func Find(arg string) (*Scenario, error) {
+	if IsPath(arg) {
+		return Load(arg)
+	}
+	return Lookup(arg)
+}
+
+// IsPath tells whether an argument is meant as a file rather than a scenario's name.
+func IsPath(arg string) bool {
+	return strings.ContainsAny(arg, `/\`) || strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml") || arg == "."
+}
+
+func load(dir fs.FS, shown string) (*Scenario, error) {
+	return loadFile(dir, FileName, shown+"/"+FileName, shown)
+}
+
+func loadFile(dir fs.FS, name, shown, shownDir string) (*Scenario, error) {
+	data, err := fs.ReadFile(dir, name)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("read scenario %s: %w", shown, err)
+	}
+	s, err := parse(data, shown, dir)
+	if err != nil {
+		return nil, err
+	}
+	s.Dir, s.files = shownDir, dir
+	return s, nil
+}
+
+// Parse reads a scenario document. file is the name for messages. The scenario's workload manifest is not looked for.
+func Parse(data []byte, file string) (*Scenario, error) { return parse(data, file, nil) }
+
+func parse(data []byte, file string, dir fs.FS) (*Scenario, error) {
+	d := &document{
+		file:   file,
+		lines:  strings.Split(string(data), "\n"),
+		values: map[string]ast.Node{},
+		keys:   map[string]*token.Token{},
+	}
+	tree, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		var ye yaml.Error
+		if errors.As(err, &ye) {
+			d.problem(ye.GetToken(), ye.GetMessage(), "")
+			return nil, d.err()
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	docs := tree.Docs[:0]
+	for _, doc := range tree.Docs {
+		if doc.Body != nil && doc.Body.Type() != ast.CommentType {
+			docs = append(docs, doc)
+		}
+	}
+	switch {
+	case len(docs) == 0:
+		d.problem(nil, "the file is empty: a scenario needs apiVersion, kind, metadata and spec", "")
+		return nil, d.err()
+	case len(docs) > 1:
+		d.problem(first(docs[1].Body.GetToken(), true), "one file holds one scenario; this is a second document", "")
+		return nil, d.err()
+	}
+	d.structure("$", docs[0].Body, reflect.TypeFor[Scenario]())
+	if len(d.errs) > 0 {
+		return nil, d.err()
+	}
+	var s Scenario
+	if err := yaml.NodeToValue(docs[0].Body, &s, yaml.Strict()); err != nil {
+		var ye yaml.Error
+		if errors.As(err, &ye) {
+			d.problem(ye.GetToken(), ye.GetMessage(), "")
+			return nil, d.err()
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for list, actions := range map[string][]Action{"prepare": s.Spec.Prepare, "inject": s.Spec.Inject} {
+		for i := range actions {
+			if tk := d.token(fmt.Sprintf("$.spec.%s[%d]", list, i)); tk != nil {
+				actions[i].Line = tk.Position.Line
+			}
+		}
+	}
+	d.semantics(&s, dir)
+	return &s, d.err()
+}
+
+func (d *document) err() error {
+	if len(d.errs) == 0 {
+		return nil
+	}
+	sort.SliceStable(d.errs, func(i, j int) bool { return d.errs[i].Line < d.errs[j].Line })
+	return &Error{Problems: d.errs}
+}
+
+// RawParams are the action's parameters as the agent wants them.
+func (a Action) RawParams() (json.RawMessage, error) {
+	if len(a.Params) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(a.Params)
+}

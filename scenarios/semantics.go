@@ -1,0 +1,218 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Mechanisms is what the loader asks about injectors; package injectors answers it. It is an interface so that a test can
+// load a scenario with a mechanism of its own.
+type Mechanisms interface {
+	// Names lists the mechanisms.
+	Names() []string
+	// Check decodes the parameters strictly and judges them; it changes nothing and needs no node.
+	Check(mechanism string, params json.RawMessage) error
+	// Params lists the names of a mechanism's parameters.
+	Params(mechanism string) []string
+}
+
+var (
+	nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	seedForm = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,2})?$`)
+	fieldOf  = regexp.MustCompile(`unknown field "([^"]+)"`)
+)
+
+// semantics checks what the types cannot say.
+func (d *document) semantics(s *Scenario, dir fs.FS) {
+	d.oneOf("$.apiVersion", s.APIVersion, observation.APIVersion)
+	d.oneOf("$.kind", s.Kind, Kind)
+	if !nameForm.MatchString(s.Metadata.Name) {
+		d.errorf("$.metadata.name", "name %q is no DNS label: lower-case letters, digits and dashes, at most 63", s.Metadata.Name)
+	}
+	if s.Spec.Title == "" {
+		d.errorf("$.spec.title", "title is empty")
+	}
+	d.oneOf("$.spec.profile", s.Spec.Profile, "core", "extended")
+	for i, sec := range s.Spec.Seed {
+		if !seedForm.MatchString(sec) {
+			d.errorf(fmt.Sprintf("$.spec.seed[%d]", i), "%q is no section of the seed: write it like 4.9 or 11.1", sec)
+		}
+	}
+	d.oneOf("$.spec.fidelity.level", s.Spec.Fidelity.Level, "real", "contained")
+	if s.Spec.Fidelity.Level == "contained" && s.Spec.Fidelity.Differs == "" {
+		d.errorf("$.spec.fidelity", "a contained fault must say in `differs` how it differs from a real node")
+	}
+	for i, c := range s.Spec.Claims {
+		d.oneOf(fmt.Sprintf("$.spec.claims[%d]", i), c, "host")
+	}
+	if s.Spec.Workload != "" && dir != nil {
+		d.workload(s, dir)
+	}
+	if len(s.Spec.Inject) == 0 {
+		d.errorf("$.spec.inject", "inject is empty: a scenario needs a fault")
+	}
+	if len(s.Spec.Manifest) == 0 {
+		d.errorf("$.spec.manifest", "manifest is empty: without a signal nothing proves that the fault took hold")
+	}
+	if len(s.Spec.Expect) == 0 {
+		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
+	}
+	d.actions("$.spec.prepare", s.Spec.Prepare)
+	d.actions("$.spec.inject", s.Spec.Inject)
+	d.matchers("$.spec.manifest", s.Spec.Manifest)
+	d.expected("$.spec.expect", s.Spec.Expect)
+	d.expected("$.spec.consequences", s.Spec.Consequences)
+	if strings.TrimSpace(s.Spec.Lab.Story) == "" {
+		d.errorf("$.spec.lab.story", "story is empty: say what the people on call see")
+	}
+	if len(s.Spec.Lab.Hints) < 2 {
+		d.errorf("$.spec.lab.hints", "hints need at least two: where to look first, and what it is last")
+	}
+}
+
+func (d *document) oneOf(path, got string, want ...string) {
+	if slices.Contains(want, got) {
+		return
+	}
+	near := ""
+	if len(want) > 1 { // a single right value is in the message already
+		near = nearest(got, want)
+	}
+	d.near(path, near, "%s %q is unknown: it must be %s", last(path), got, strings.Join(want, " or "))
+}
+
+func (d *document) actions(path string, actions []Action) {
+	for i, a := range actions {
+		p := fmt.Sprintf("%s[%d]", path, i)
+		if a.On != "" {
+			d.oneOf(p+".on", a.On, "victim", "control-plane", "host")
+		}
+		d.matchers(p+".until", a.Until)
+		names := mechanisms.Names()
+		if !slices.Contains(names, a.Mechanism) {
+			d.near(p+".mechanism", nearest(a.Mechanism, names), "there is no mechanism %q", a.Mechanism)
+			continue
+		}
+		raw, err := a.RawParams()
+		if err == nil {
+			err = mechanisms.Check(a.Mechanism, raw)
+		}
+		if err != nil {
+			d.paramError(p+".params", a.Mechanism, err)
+		}
+	}
+}
+
+// paramError places a mechanism's complaint: at the parameter it names, else at the parameters as a whole.
+func (d *document) paramError(path, mechanism string, err error) {
+	if m := fieldOf.FindStringSubmatch(err.Error()); m != nil {
+		known := mechanisms.Params(mechanism)
+		at := d.keys[path+"."+m[1]]
+		if at == nil {
+			at = d.token(path)
+		}
+		near := nearest(m[1], known)
+		msg := fmt.Sprintf("mechanism %s has no parameter %q", mechanism, m[1])
+		if near == "" && len(known) > 0 {
+			msg += ": it has " + strings.Join(known, ", ")
+		}
+		d.problem(at, msg, near)
+		return
+	}
+	place := path
+	for _, name := range mechanisms.Params(mechanism) {
+		// Go's decoder names the field as `Go struct field fillDisk.size`, our own checks as `size …` or `"size"`.
+		if _, set := d.values[path+"."+name]; set && regexp.MustCompile(`(^|[ ."`+"`"+`])`+regexp.QuoteMeta(name)+`\b`).MatchString(err.Error()) {
+			place = path + "." + name
+			break
+		}
+	}
+	d.errorf(place, "mechanism %s: %s", mechanism, strings.TrimPrefix(err.Error(), mechanism+": "))
+}
+
+func (d *document) matchers(path string, ms []Matcher) {
+	for i, m := range ms {
+		p := fmt.Sprintf("%s[%d]", path, i)
+		var set []string
+		if m.Log != nil {
+			set = append(set, "log")
+			d.oneOf(p+".log.unit", m.Log.Unit, "kubelet", "containerd", "kernel")
+			d.filled(p+".log.contains", m.Log.Contains)
+		}
+		if m.Event != nil {
+			set = append(set, "event")
+			d.filled(p+".event.reason", m.Event.Reason)
+			if m.Event.Type != "" {
+				d.oneOf(p+".event.type", m.Event.Type, "Normal", "Warning")
+			}
+		}
+		if m.Condition != nil {
+			set = append(set, "condition")
+			d.filled(p+".condition.type", m.Condition.Type)
+			d.oneOf(p+".condition.status", m.Condition.Status, "True", "False", "Unknown")
+		}
+		if m.Pod != nil {
+			set = append(set, "pod")
+			if m.Pod.Phase == "" && m.Pod.Reason == "" && m.Pod.Contains == "" {
+				d.errorf(p+".pod", "a pod matcher needs phase, reason or contains: otherwise any pod matches")
+			}
+			if m.Pod.Phase != "" {
+				d.oneOf(p+".pod.phase", m.Pod.Phase, "Pending", "Running", "Succeeded", "Failed", "Unknown")
+			}
+		}
+		if m.Unit != nil {
+			set = append(set, "unit")
+			d.filled(p+".unit.name", m.Unit.Name)
+			if m.Unit.SubState == "" && m.Unit.Result == "" {
+				d.errorf(p+".unit", "a unit matcher needs subState or result: otherwise any unit matches")
+			}
+		}
+		switch len(set) {
+		case 1:
+		case 0:
+			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit; this one has none")
+		default:
+			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit; this one has %s: make each an entry of its own", strings.Join(set, " and "))
+		}
+	}
+}
+
+func (d *document) filled(path, v string) {
+	if strings.TrimSpace(v) == "" {
+		d.errorf(path, "%s is empty: it would match everything", last(path))
+	}
+}
+
+func (d *document) expected(path string, es []Expected) {
+	for i, e := range es {
+		p := fmt.Sprintf("%s[%d]", path, i)
+		f, ok := failures.Lookup(e.Failure)
+		if !ok {
+			var names []string
+			for _, f := range failures.All() {
+				names = append(names, f.Name)
+			}
+			d.near(p+".failure", nearest(e.Failure, names), "there is no failure %q", e.Failure)
+			continue
+		}
+		if _, ok := f.Cause(e.Cause); !ok {
+			var names []string
+			for _, c := range f.Causes {
+				names = append(names, c.Name)
+			}
+			near := nearest(e.Cause, names)
+			msg := fmt.Sprintf("failure %s has no cause %q", e.Failure, e.Cause)
+			if near == "" {
+				msg += ": it has " + strings.Join(names, ", ")
+			}
+			d.near(p+".cause", near, "%s", msg)
+		}
+	}
+}

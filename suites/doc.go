@@ -1,0 +1,27 @@
+// Package suites runs scenarios through their seven steps and reports what it saw.
+//
+// A run never believes its own words: every step has a proof of its own.
+//
+//	baseline → inject → manifest → detect → remediate → clear → residue
+//	   │          │         │         │          │         │        │
+//	   └──────────┴─────────┴─ any failure or Ctrl-C ──────┴──→ recover, on a fresh context, bounded
+//
+// The package may know scenarios, injections (as data to hand to an agent), observations, the detectors' findings and
+// how to apply a remedy; it reaches all of them through the Lab interface, which lab.go implements over a real cluster.
+// Manifest matchers (package file match.go) read observations and know nothing of detectors; detectors are asked blind,
+// through package diagnose, which is never told the scenario or the injection.
+//
+// # Use
+//
+//	lab, err := suites.NewLab(ctx, cluster, suites.LabOptions{})    // a real cluster as a Lab
+//	report, err := suites.Run(ctx, lab, scenario, suites.Options{ReportDir: dir})
+//	report, err := suites.RunAll(ctx, lab, scenarios, suites.Options{…})   // side by side, a worker each
+//	os.Exit(suites.ExitCode(report, err))
+//
+//	report, err := suites.ReadReport(dir)     // report.json of an earlier run
+//	err = suites.WriteHTML(w, report)         // `sickbay report DIR`
+//
+// Run and RunAll return a report whenever a run began, also together with an error. errors.Is(err, ErrInterrupted) tells
+// a run that was interrupted and has recovered. ctx must end on the first Ctrl-C and not on the second; WithInterrupt
+// gives such a context.
+package suites

@@ -1,0 +1,312 @@
+package suites
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// signals waits for manifest matchers. It knows observations and nothing of detectors, and it accepts only what is later
+// than the look it was started from:
+//
+//   - log lines come after that look's journal cursor, so they are later by construction, whatever any clock says
+//   - events are new, or were counted again, since that look (a kubelet with a skewed clock stamps its events wrongly, so
+//     stamps alone cannot decide)
+//   - conditions, pods and units did not already match in that look; a condition may also have a later transition
+type signals struct {
+	node, namespace string
+	before          *observation.Observation
+	start           time.Time // node clock
+	eventsBefore    map[types.UID]int32
+	matchers        []scenarios.Matcher
+	found           []Signal
+}
+
+func newSignals(node, namespace string, before *observation.Observation, matchers []scenarios.Matcher) *signals {
+	s := &signals{
+		node: node, namespace: namespace, before: before, start: before.At, matchers: matchers,
+		eventsBefore: eventCounts(before.API),
+	}
+	for _, m := range matchers {
+		s.found = append(s.found, Signal{Want: describe(m)})
+	}
+	return s
+}
+
+// feed takes one more look and returns the signals that it showed for the first time.
+func (s *signals) feed(o *observation.Observation) []Signal {
+	var fresh []Signal
+	for i, m := range s.matchers {
+		if !s.found[i].At.IsZero() {
+			continue
+		}
+		at, text, ok := s.match(m, o)
+		if !ok {
+			continue
+		}
+		if at.IsZero() {
+			at = o.At
+		}
+		s.found[i].At, s.found[i].Text = at, text
+		fresh = append(fresh, s.found[i])
+	}
+	return fresh
+}
+
+// missing lists what was not seen yet.
+func (s *signals) missing() []string {
+	var out []string
+	for _, f := range s.found {
+		if f.At.IsZero() {
+			out = append(out, f.Want)
+		}
+	}
+	return out
+}
+
+// seenAny tells whether at least one was seen.
+func (s *signals) seenAny() bool { return len(s.missing()) < len(s.found) }
+
+func (s *signals) match(m scenarios.Matcher, o *observation.Observation) (time.Time, string, bool) {
+	switch {
+	case m.Log != nil:
+		return s.matchLog(m.Log, o)
+	case m.Event != nil:
+		return s.matchEvent(m.Event, o)
+	case m.Condition != nil:
+		return s.matchCondition(m.Condition, o)
+	case m.Pod != nil:
+		text, ok := s.matchPod(m.Pod, o.API)
+		if ok && m.Pod.Reason == "" && m.Pod.Contains == "" {
+			// A bare phase may have held before; a reason is the fault's own.
+			if _, had := s.matchPod(m.Pod, s.before.API); had {
+				return time.Time{}, "", false
+			}
+		}
+		return time.Time{}, text, ok
+	case m.Unit != nil:
+		text, ok := matchUnit(m.Unit, o)
+		if _, had := matchUnit(m.Unit, s.before); had {
+			return time.Time{}, "", false
+		}
+		return time.Time{}, text, ok
+	}
+	return time.Time{}, "", false
+}
+
+func (s *signals) matchLog(m *scenarios.LogMatcher, o *observation.Observation) (time.Time, string, bool) {
+	for _, lines := range [][]observation.LogLine{o.Journal.Lines, o.Kmsg} {
+		for _, l := range lines {
+			if l.Source == m.Unit && strings.Contains(l.Text, m.Contains) && !l.At.Before(s.start) {
+				return l.At, l.Text, true
+			}
+		}
+	}
+	return time.Time{}, "", false
+}
+
+// lateEvent is how long an event may have been under way: one that is stamped up to this long before the start was
+// posted late and belongs to what was before. A stamp further off is a skewed clock and says nothing.
+const lateEvent = 2 * time.Minute
+
+func (s *signals) matchEvent(m *scenarios.EventMatcher, o *observation.Observation) (time.Time, string, bool) {
+	if o.API == nil {
+		return time.Time{}, "", false
+	}
+	for i := range o.API.Events {
+		e := &o.API.Events[i]
+		if e.Reason != m.Reason || !strings.Contains(e.Message, m.Contains) || (m.Type != "" && e.Type != m.Type) || !s.concerns(e, o.API) {
+			continue
+		}
+		if had, known := s.eventsBefore[e.UID]; known && eventCount(e) <= had {
+			continue
+		}
+		at := eventTime(e)
+		// Event stamps have whole seconds.
+		if early := s.start.Sub(at); early > time.Second && early < lateEvent {
+			continue
+		}
+		return at, fmt.Sprintf("%s %s/%s: %s: %s", e.Type, strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, e.Reason, e.Message), true
+	}
+	return time.Time{}, "", false
+}
+
+func (s *signals) concerns(e *corev1.Event, api *observation.API) bool {
+	if e.InvolvedObject.Kind == "Node" {
+		return e.InvolvedObject.Name == s.node
+	}
+	if e.InvolvedObject.Namespace == s.namespace {
+		return true
+	}
+	for i := range api.Pods {
+		if api.Pods[i].UID == e.InvolvedObject.UID {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *signals) matchCondition(m *scenarios.ConditionMatcher, o *observation.Observation) (time.Time, string, bool) {
+	c := condition(o.API, m.Type)
+	if !conditionMatches(m, c) {
+		return time.Time{}, "", false
+	}
+	if had := condition(s.before.API, m.Type); conditionMatches(m, had) && !c.LastTransitionTime.Time.After(had.LastTransitionTime.Time) {
+		return time.Time{}, "", false
+	}
+	return time.Time{}, fmt.Sprintf("node %s: %s=%s %s: %s", s.node, c.Type, c.Status, c.Reason, c.Message), true
+}
+
+func condition(api *observation.API, kind string) *corev1.NodeCondition {
+	if api == nil || api.Node == nil {
+		return nil
+	}
+	for i := range api.Node.Status.Conditions {
+		if string(api.Node.Status.Conditions[i].Type) == kind {
+			return &api.Node.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+func conditionMatches(m *scenarios.ConditionMatcher, c *corev1.NodeCondition) bool {
+	return c != nil && string(c.Status) == m.Status && (m.Reason == "" || c.Reason == m.Reason) && strings.Contains(c.Message, m.Contains)
+}
+
+func (s *signals) matchPod(m *scenarios.PodMatcher, api *observation.API) (string, bool) {
+	if api == nil {
+		return "", false
+	}
+	for _, pods := range [][]corev1.Pod{api.Pods, api.Pending} {
+		for i := range pods {
+			p := &pods[i]
+			if p.Namespace != s.namespace || !strings.HasPrefix(p.Name, m.Name) || (m.Phase != "" && string(p.Status.Phase) != m.Phase) {
+				continue
+			}
+			if m.Reason == "" && m.Contains == "" {
+				return fmt.Sprintf("pod %s: %s", p.Name, p.Status.Phase), true
+			}
+			for _, st := range podStates(p) {
+				if (m.Reason == "" || st.reason == m.Reason) && strings.Contains(st.message, m.Contains) {
+					return fmt.Sprintf("pod %s: %s: %s", p.Name, st.reason, st.message), true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+type podState struct{ reason, message string }
+
+// podStates are all reasons a pod gives: its own, its conditions', and its containers' waiting, terminated and last states.
+func podStates(p *corev1.Pod) []podState {
+	var out []podState
+	add := func(reason, message string) {
+		if reason != "" || message != "" {
+			out = append(out, podState{reason, message})
+		}
+	}
+	add(p.Status.Reason, p.Status.Message)
+	for _, c := range p.Status.Conditions {
+		add(c.Reason, c.Message)
+	}
+	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for _, c := range list {
+			for _, st := range []corev1.ContainerState{c.State, c.LastTerminationState} {
+				if st.Waiting != nil {
+					add(st.Waiting.Reason, st.Waiting.Message)
+				}
+				if st.Terminated != nil {
+					add(st.Terminated.Reason, st.Terminated.Message)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func matchUnit(m *scenarios.UnitMatcher, o *observation.Observation) (string, bool) {
+	u, ok := o.Units[strings.TrimSuffix(m.Name, ".service")]
+	if !ok || (m.SubState != "" && u.SubState != m.SubState) || (m.Result != "" && u.Result != m.Result) {
+		return "", false
+	}
+	return fmt.Sprintf("unit %s: %s (%s), result %s, %d restarts", m.Name, u.ActiveState, u.SubState, u.Result, u.NRestarts), true
+}
+
+func eventCounts(api *observation.API) map[types.UID]int32 {
+	out := map[types.UID]int32{}
+	if api != nil {
+		for i := range api.Events {
+			out[api.Events[i].UID] = eventCount(&api.Events[i])
+		}
+	}
+	return out
+}
+
+func eventCount(e *corev1.Event) int32 {
+	if e.Series != nil && e.Series.Count > e.Count {
+		return e.Series.Count
+	}
+	return e.Count
+}
+
+func eventTime(e *corev1.Event) time.Time {
+	at := e.LastTimestamp.Time
+	for _, t := range []time.Time{e.EventTime.Time, e.FirstTimestamp.Time, e.CreationTimestamp.Time} {
+		if at.IsZero() {
+			at = t
+		}
+	}
+	if e.Series != nil && e.Series.LastObservedTime.After(at) {
+		at = e.Series.LastObservedTime.Time
+	}
+	return at
+}
+
+// describe is a matcher as a person reads it.
+func describe(m scenarios.Matcher) string {
+	var b strings.Builder
+	quote := func(s string) {
+		if s != "" {
+			fmt.Fprintf(&b, " %q", s)
+		}
+	}
+	switch {
+	case m.Log != nil:
+		fmt.Fprintf(&b, "log of %s", m.Log.Unit)
+		quote(m.Log.Contains)
+	case m.Event != nil:
+		fmt.Fprintf(&b, "event %s", m.Event.Reason)
+		quote(m.Event.Contains)
+	case m.Condition != nil:
+		fmt.Fprintf(&b, "condition %s=%s", m.Condition.Type, m.Condition.Status)
+		if m.Condition.Reason != "" {
+			fmt.Fprintf(&b, " %s", m.Condition.Reason)
+		}
+		quote(m.Condition.Contains)
+	case m.Pod != nil:
+		b.WriteString("pod")
+		for _, s := range []string{m.Pod.Name, m.Pod.Phase, m.Pod.Reason} {
+			if s != "" {
+				b.WriteString(" " + s)
+			}
+		}
+		quote(m.Pod.Contains)
+	case m.Unit != nil:
+		fmt.Fprintf(&b, "unit %s", m.Unit.Name)
+		for _, s := range []string{m.Unit.SubState, m.Unit.Result} {
+			if s != "" {
+				b.WriteString(" " + s)
+			}
+		}
+	default:
+		b.WriteString("a matcher without any field")
+	}
+	return b.String()
+}

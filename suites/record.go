@@ -1,0 +1,139 @@
+package suites
+
+import (
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// recorder collects a run's timeline. Of the journals it keeps what a person would read: warnings and errors, each kind of
+// message a few times, since a broken kubelet says the same sentence every second.
+type recorder struct {
+	scenario string
+
+	mu         sync.Mutex
+	entries    []Entry
+	logKinds   map[string]int
+	logs       int
+	events     map[types.UID]int32
+	conditions map[string]string // node/type → status
+	lastLog    string
+}
+
+const (
+	keepSameLog = 4   // of one kind of message
+	keepLogs    = 400 // of a run: a page with more is no longer read
+)
+
+func newRecorder(scenario string) *recorder {
+	return &recorder{scenario: scenario, logKinds: map[string]int{}, events: map[types.UID]int32{}, conditions: map[string]string{}}
+}
+
+func (r *recorder) add(e Entry) {
+	e.Scenario = r.scenario
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	e.At = e.At.UTC()
+	r.mu.Lock()
+	r.entries = append(r.entries, e)
+	r.mu.Unlock()
+}
+
+func (r *recorder) note(node, format string, args ...any) {
+	r.add(Entry{Kind: EntryNote, Node: node, Text: fmt.Sprintf(format, args...)})
+}
+
+// timeline is everything recorded, by time.
+func (r *recorder) timeline() []Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := append([]Entry(nil), r.entries...)
+	sort.SliceStable(out, func(i, j int) bool { return out[i].At.Before(out[j].At) })
+	return out
+}
+
+// lastLine is the newest warning or error that was seen in a journal, for the progress line.
+func (r *recorder) lastLine() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lastLog
+}
+
+var varying = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]+`)
+
+// look takes what is new in an observation. quiet looks only learn what was there before, for the first look of a run.
+func (r *recorder) look(o *observation.Observation, quiet bool) {
+	for _, l := range o.Journal.Lines {
+		if l.Level != "warning" && l.Level != "error" && l.Level != "fatal" {
+			continue
+		}
+		if quiet {
+			continue
+		}
+		kind := l.Source + varying.ReplaceAllString(l.Text, "#")
+		r.mu.Lock()
+		r.lastLog = l.Source + ": " + l.Text
+		r.logKinds[kind]++
+		keep := r.logKinds[kind] <= keepSameLog && r.logs < keepLogs
+		if keep {
+			r.logs++
+		}
+		r.mu.Unlock()
+		if keep {
+			r.add(Entry{At: l.At, Kind: EntryLog, Node: o.Node, Source: "journal/" + l.Source, Level: l.Level, Text: l.Text})
+		}
+	}
+	if o.API == nil {
+		return
+	}
+	for i := range o.API.Events {
+		e := &o.API.Events[i]
+		n := eventCount(e)
+		r.mu.Lock()
+		had, known := r.events[e.UID]
+		r.events[e.UID] = n
+		r.mu.Unlock()
+		// A repeated event is worth a line when it doubles, not each time.
+		if quiet || (known && n < 2*max(had, 1)) {
+			if known {
+				r.mu.Lock()
+				r.events[e.UID] = had
+				r.mu.Unlock()
+			}
+			continue
+		}
+		text := fmt.Sprintf("%s/%s: %s: %s", strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, e.Reason, e.Message)
+		if n > 1 {
+			text += fmt.Sprintf(" (%d times)", n)
+		}
+		r.add(Entry{At: eventTime(e), Kind: EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
+	}
+	if o.API.Node == nil {
+		return
+	}
+	for _, c := range o.API.Node.Status.Conditions {
+		key := o.Node + "/" + string(c.Type)
+		r.mu.Lock()
+		had, known := r.conditions[key]
+		r.conditions[key] = string(c.Status)
+		r.mu.Unlock()
+		if !known || had == string(c.Status) {
+			continue
+		}
+		level := "info"
+		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
+			level = "error"
+		}
+		r.add(Entry{At: o.At, Kind: EntryCondition, Node: o.Node, Source: "api.node", Level: level,
+			Text: fmt.Sprintf("%s: %s → %s (%s: %s)", c.Type, had, c.Status, c.Reason, c.Message)})
+	}
+}

@@ -1,0 +1,423 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// run is one scenario on one worker.
+type run struct {
+	s      *session
+	sc     *scenarios.Scenario
+	id     string
+	victim string
+	ns     string
+	t      Timings
+	res    *Result
+	rec    *recorder
+	watch  *diagnose.Watcher
+
+	task progress.Task // of the current step
+
+	mark     Mark
+	before   *observation.Observation // the last look before the injection
+	unread   map[string]bool          // what could not be read at the baseline already
+	began    time.Time                // of the injection, harness clock
+	objects  Objects
+	detected bool // detect has ended and written its bundle
+
+	mu        sync.Mutex
+	agents    map[string]Agent // nodes that were asked to inject anything
+	placed    []placed         // in order of injection
+	nsMade    bool
+	undone    bool // undo went through: nothing is open any more
+	leaseLost string
+}
+
+type placed struct {
+	node string
+	in   injectors.Injection
+}
+
+func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
+	r := &run{
+		s: s, sc: sc, id: id, victim: victim, ns: "sickbay-" + id, t: s.t,
+		rec: newRecorder(sc.Metadata.Name), agents: map[string]Agent{},
+		watch: diagnose.NewWatcher(s.lab.Target(), diagnose.Options{Since: 30 * time.Second}),
+	}
+	r.res = &Result{
+		Scenario: sc.Metadata.Name, Title: sc.Spec.Title, Profile: sc.Spec.Profile, Seed: sc.Spec.Seed, Run: id, Node: victim,
+		Fidelity:     Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
+		Expected:     names(sc.Spec.Expect),
+		Consequences: names(sc.Spec.Consequences),
+		Started:      time.Now().UTC(),
+	}
+	switch {
+	case s.opts.Noop:
+		r.res.Control = NoopControl
+	case s.opts.NoRemedy:
+		r.res.Control = NoRemedy
+	case s.opts.OtherRemedy != nil:
+		r.res.Control = OtherRemedy
+	}
+	return r
+}
+
+// failure is a step that looked and saw that it is not as it must be. Any other error of a step means that it could not look.
+type failure struct{ reason string }
+
+func (f *failure) Error() string { return f.reason }
+
+func failf(format string, args ...any) error { return &failure{fmt.Sprintf(format, args...)} }
+
+// step is what a step's function gets to write down what it saw.
+type step struct{ *Step }
+
+func (s step) saw(format string, args ...any) {
+	s.Seen = append(s.Seen, fmt.Sprintf(format, args...))
+}
+
+// do takes the run through its steps. Whatever happens, panics included, the way out goes through recovery.
+func (r *run) do(ctx context.Context) (res *Result, err error) {
+	lease := r.keepLease(ctx)
+	undo := Registry.Add("scenario "+r.sc.Metadata.Name+" on node "+r.victim, r.recoverCommand(), func(ctx context.Context) error {
+		_, err := r.undo(ctx)
+		return err
+	})
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		// A defect of ours must not keep the node ill, nor end the runs beside this one before they have recovered.
+		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
+		defer cancel()
+		uerr := undo.Run(out)
+		lease()
+		r.res.Ended = time.Now().UTC()
+		r.res.Verdict, r.res.Reason, r.res.Timeline = Unknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
+		if uerr != nil {
+			r.res.Recover = r.recoverCommand()
+		}
+		res, err = r.res, errors.Join(fmt.Errorf("scenario %s: a defect in sickbay: %v\n%s", r.sc.Metadata.Name, p, debug.Stack()), uerr)
+	}()
+
+	ok := true
+	for _, s := range []struct {
+		name StepName
+		f    func(context.Context, step) error
+	}{
+		{Baseline, r.baseline}, {Inject, r.inject}, {Manifest, r.manifest}, {Detect, r.detect}, {Remediate, r.remediate}, {Clear, r.clear},
+	} {
+		if !ok {
+			r.res.Steps = append(r.res.Steps, Step{Name: s.name, Verdict: Skipped})
+			continue
+		}
+		ok = r.step(ctx, s.name, r.bound(s.name), s.f)
+	}
+
+	interrupted := ctx.Err() != nil
+	r.bundle()
+	if !ok && !interrupted && r.s.opts.Keep {
+		r.keep(ctx)
+		undo.Forget()
+	} else {
+		// On a fresh context: after Ctrl-C the given one has ended, and recovery matters most then.
+		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
+		r.step(out, Residue, r.bound(Residue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok) })
+		cancel()
+		if r.undone {
+			undo.Forget()
+		} else {
+			r.res.Recover = r.recoverCommand()
+		}
+	}
+	lease()
+
+	r.conclude(interrupted)
+	if interrupted {
+		return r.res, ErrInterrupted
+	}
+	return r.res, nil
+}
+
+// bound is a step's bound; the two controls only wait Timings.Control for what must not come.
+func (r *run) bound(name StepName) time.Duration {
+	b := r.t.bound(r.sc, name)
+	if (name == Manifest && r.res.Control == NoopControl) || (name == Clear && r.res.Control == NoRemedy) {
+		return min(b, r.t.Control)
+	}
+	return b
+}
+
+// step runs one step within its bound and writes down how it ended. It returns whether the step passed.
+func (r *run) step(ctx context.Context, name StepName, bound time.Duration, f func(context.Context, step) error) bool {
+	st := Step{Name: name, Started: time.Now().UTC(), Bound: bound}
+	r.task = progress.From(ctx).Start(fmt.Sprintf("%s · %s · %s", r.sc.Metadata.Name, name, r.victim), bound)
+	r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Text: string(name)})
+	inner, cancel := context.WithTimeout(ctx, bound)
+	err := f(inner, step{&st})
+	timedOut := inner.Err() != nil && ctx.Err() == nil
+	cancel()
+
+	var fail *failure
+	var unsupported *injectors.UnsupportedError
+	switch {
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		st.Verdict, st.Reason = Unknown, "interrupted"
+		if err == nil && name == Residue {
+			st.Verdict, st.Reason = Passed, ""
+		}
+	case err == nil:
+		st.Verdict = Passed
+	case errors.As(err, &fail):
+		st.Verdict, st.Reason = Failed, fail.reason
+	case errors.As(err, &unsupported):
+		st.Verdict, st.Reason = Unsupported, unsupported.Error()
+	case timedOut:
+		st.Verdict, st.Reason = Failed, fmt.Sprintf("did not end within %s: %s", bound, err)
+	default:
+		st.Verdict, st.Reason = Unknown, err.Error()
+	}
+	st.Ended = time.Now().UTC()
+	var end error
+	if st.Verdict != Passed {
+		end = errors.New(string(st.Verdict) + ": " + st.Reason)
+		r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Level: "error", Text: fmt.Sprintf("%s: %s: %s", name, st.Verdict, st.Reason)})
+	}
+	r.task.End(end)
+	r.res.Steps = append(r.res.Steps, st)
+	return st.Verdict == Passed
+}
+
+// conclude draws the scenario's verdict from its steps.
+func (r *run) conclude(interrupted bool) {
+	res := r.res
+	res.Ended = time.Now().UTC()
+	res.Verdict = Passed
+	for _, st := range res.Steps {
+		if st.Verdict == Passed || st.Verdict == Skipped {
+			continue
+		}
+		if res.FailedAt == "" {
+			res.Verdict, res.FailedAt, res.Reason = st.Verdict, st.Name, st.Reason
+			continue
+		}
+		// Something that could not run here, or could not be told, and was then left unclean, has failed.
+		if st.Verdict == Failed {
+			res.Verdict = Failed
+		}
+		res.Reason += fmt.Sprintf("; and %s: %s", st.Name, st.Reason)
+	}
+	if interrupted {
+		res.Reason = "interrupted: " + res.Reason
+	}
+	if r.leaseLost != "" && res.Verdict != Passed {
+		res.Reason += "; the node may have healed itself meanwhile, since its lease could not be renewed: " + r.leaseLost
+	}
+	residueClean := slices.ContainsFunc(res.Steps, func(st Step) bool { return st.Name == Residue && st.Verdict == Passed })
+	switch res.Control {
+	case NoopControl:
+		res.ControlHeld = res.FailedAt == Manifest && len(res.Findings) == 0 && residueClean &&
+			!slices.ContainsFunc(res.Signals, func(s Signal) bool { return !s.At.IsZero() })
+	case NoRemedy, OtherRemedy:
+		res.ControlHeld = res.FailedAt == Clear && res.Verdict == Failed && residueClean
+	}
+	res.Timeline = r.rec.timeline()
+}
+
+func (r *run) recoverCommand() string {
+	return fmt.Sprintf("sickbay recover --cluster %s --run %s", r.s.lab.Cluster(), r.id)
+}
+
+// detail updates the progress line: what is being waited for, and the last relevant log line.
+func (r *run) detail(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if last := r.rec.lastLine(); last != "" {
+		text += " · " + short(last, 100)
+	}
+	r.task.Detail("%s", text)
+}
+
+func short(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// since is seconds after the injection began.
+func (r *run) since() float64 {
+	if r.began.IsZero() {
+		return 0
+	}
+	return time.Since(r.began).Seconds()
+}
+
+// pause is how long to wait before the next look.
+func (r *run) pause(started time.Time) time.Duration {
+	if time.Since(started) > r.t.SlowAfter {
+		return r.t.SlowPoll
+	}
+	return r.t.Poll
+}
+
+// until looks at the victim again and again until f says yes, or ctx ends. f sees every look; a look that could not be made
+// at all counts as nothing seen. The error at ctx's end is ctx's own: the caller says what was missing.
+func (r *run) until(ctx context.Context, f func(*observation.Observation) (bool, error)) error {
+	started := time.Now()
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		got, err := r.watch.LookAt(ctx, r.victim)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
+		}
+		o := got[r.victim]
+		r.rec.look(&o, false)
+		yes, err := f(&o)
+		if err != nil || yes {
+			return err
+		}
+		tick.Reset(r.pause(started))
+	}
+}
+
+// lookAround observes the bystanders and the victim and judges all of them.
+func (r *run) lookAround(ctx context.Context) (diagnose.Diagnosis, error) {
+	nodes := append(r.s.bystanders(), r.victim)
+	got, err := r.watch.LookAt(ctx, nodes...)
+	if err != nil {
+		return diagnose.Diagnosis{}, err
+	}
+	o := got[r.victim]
+	r.rec.look(&o, false)
+	return r.judge(nodes...), nil
+}
+
+// judge asks the detectors, blind: they get histories and nothing else.
+func (r *run) judge(nodes ...string) diagnose.Diagnosis {
+	return r.watch.Diagnose(r.s.opts.Judge, nodes...)
+}
+
+// newlyUnread lists sources of the victim that could be read at the baseline and cannot now. Silence of a detector that could
+// not see is no silence.
+func (r *run) newlyUnread(o *observation.Observation) []string {
+	var out []string
+	for _, u := range o.Unknown {
+		if !r.unread[u.What] {
+			out = append(out, u.What+": "+u.Why)
+		}
+	}
+	return out
+}
+
+// keepLease renews the leases of everything injected while the run lives, also while it recovers. The returned function ends it.
+func (r *run) keepLease(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(r.t.Lease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			r.renew(ctx, r.t.Lease)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func (r *run) renew(ctx context.Context, lease time.Duration) {
+	r.mu.Lock()
+	agents := make(map[string]Agent, len(r.agents))
+	for n, a := range r.agents {
+		agents[n] = a
+	}
+	r.mu.Unlock()
+	for node, a := range agents {
+		call, cancel := context.WithTimeout(ctx, r.t.Lease/3)
+		err := a.Renew(call, r.id, lease)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			r.rec.note(node, "the lease could not be renewed: %v", err)
+			r.mu.Lock()
+			r.leaseLost = err.Error()
+			r.mu.Unlock()
+		}
+	}
+}
+
+// keep leaves everything as it is, for KeepFor.
+func (r *run) keep(ctx context.Context) {
+	d := r.s.opts.KeepFor
+	if d <= 0 {
+		d = 30 * time.Minute
+	}
+	r.renew(ctx, d)
+	r.res.Recover = r.recoverCommand()
+	r.res.Steps = append(r.res.Steps, Step{Name: Residue, Verdict: Skipped, Reason: fmt.Sprintf("kept as it is for %s, as asked; undo it with: %s", d, r.recoverCommand())})
+	progress.From(ctx).Note("kept node %s and namespace %s as they are for %s; undo with: %s", r.victim, r.ns, d, r.recoverCommand())
+}
+
+// bundleDir is where this run's bundle goes, "" for nowhere: bundle/ for one scenario, bundle/NAME/ for several.
+func (r *run) bundleDir() string {
+	switch {
+	case r.s.opts.ReportDir == "":
+		return ""
+	case r.s.several:
+		return filepath.Join(r.s.opts.ReportDir, "bundle", r.sc.Metadata.Name)
+	default:
+		return filepath.Join(r.s.opts.ReportDir, "bundle")
+	}
+}
+
+// bundle writes what was judged, for replay: at the end of detect, or wherever the run ended before it; what the clear step
+// saw goes into a bundle of its own below it.
+func (r *run) bundle() {
+	dir := r.bundleDir()
+	if dir == "" || len(r.watch.Histories()) == 0 {
+		return
+	}
+	if r.detected {
+		r.writeBundle(filepath.Join(dir, "cleared"), "looks after the remedy")
+	} else {
+		r.writeBundle(dir, "up to where the run ended")
+	}
+}
+
+func (r *run) writeBundle(dir, what string) {
+	info := diagnose.BundleInfo{
+		Cluster: r.s.lab.Cluster(), RecordedBy: r.s.opts.Version,
+		Note: fmt.Sprintf("scenario %s, run %s, victim %s: %s", r.sc.Metadata.Name, r.id, r.victim, what),
+	}
+	if err := diagnose.WriteBundle(dir, info, r.watch.Histories()); err != nil {
+		r.rec.note(r.victim, "the bundle could not be written: %v", err)
+	}
+}

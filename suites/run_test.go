@@ -1,0 +1,572 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+func one(t *testing.T, w *world, sc *scenarios.Scenario, o Options) (Result, *Report, error) {
+	t.Helper()
+	rep, err := Run(t.Context(), fakeLab{w}, sc, o)
+	if rep == nil || len(rep.Results) != 1 {
+		t.Fatalf("no result: %v", err)
+	}
+	return rep.Results[0], rep, err
+}
+
+// wellAgain holds after every run, however it went: nothing injected, nothing in the API, no claim, nothing registered.
+func wellAgain(t *testing.T, w *world) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for n, p := range w.placed {
+		if len(p) > 0 {
+			t.Errorf("node %s still has %d injection(s)", n, len(p))
+		}
+	}
+	for n, s := range w.sick {
+		t.Errorf("node %s is still ill: %s", n, s)
+	}
+	if len(w.claimed) > 0 {
+		t.Errorf("still claimed: %v", w.claimed)
+	}
+	list, err := w.kube.CoreV1().Namespaces().List(context.Background(), metav1.ListOptions{})
+	if err != nil || len(list.Items) > 0 {
+		t.Errorf("namespaces left: %v %v", list.Items, err)
+	}
+	if p := Registry.Pending(); len(p) > 0 {
+		t.Errorf("clean-ups left in the registry: %v", p)
+	}
+}
+
+func stepOf(r Result, name StepName) Step {
+	for _, s := range r.Steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Step{}
+}
+
+func TestPassesAllSevenSteps(t *testing.T) {
+	w := newWorld(t, "w1", "w2")
+	dir := t.TempDir()
+	r, rep, err := one(t, w, scenario(func(s *scenarios.Scenario) {
+		s.Spec.Prepare = []scenarios.Action{{Mechanism: "dedicated-filesystem"}}
+	}), options(func(o *Options) { o.ReportDir = dir }))
+	if err != nil || r.Verdict != Passed || rep.Verdict != Passed || ExitCode(rep, err) != 0 {
+		t.Fatalf("verdict %s at %s: %s (%v)", r.Verdict, r.FailedAt, r.Reason, err)
+	}
+	for i, name := range Steps() {
+		if r.Steps[i].Name != name || r.Steps[i].Verdict != Passed {
+			t.Errorf("step %d is %s %s, want %s passed", i, r.Steps[i].Name, r.Steps[i].Verdict, name)
+		}
+	}
+	order := []string{"check w1 dedicated-filesystem", "inject w1 dedicated-filesystem", "check w1 cni-config", "inject w1 cni-config", "remedy w1 cure-conflist-missing", "recover w1 "}
+	at := -1
+	for _, want := range order {
+		i := slices.IndexFunc(w.calls[at+1:], func(c string) bool { return strings.HasPrefix(c, want) })
+		if i < 0 {
+			t.Fatalf("call %q is missing or out of order: %v", want, w.calls)
+		}
+		at += i + 1
+	}
+	for _, s := range r.Signals {
+		if s.At.IsZero() || s.Text == "" {
+			t.Errorf("signal %q was not noted", s.Want)
+		}
+	}
+	if len(r.Findings) != 1 || findingName(r.Findings[0]) != "cni/conflist-missing" || len(r.Remedies) != 1 {
+		t.Errorf("findings %v, remedies %v", r.Findings, r.Remedies)
+	}
+	if r.Clocks.Signal <= 0 || r.Clocks.Finding <= 0 || r.Clocks.Remedied < r.Clocks.Finding || r.Clocks.Cleared < r.Clocks.Remedied {
+		t.Errorf("clocks are out of order: %+v", r.Clocks)
+	}
+	h, info, err := diagnose.FromBundle(filepath.Join(dir, "bundle"))
+	if err != nil || len(h) != 3 || info.Cluster != "fake" {
+		t.Fatalf("bundle: %v %v", info, err)
+	}
+	if d := diagnose.Judge(h, judge); len(d.Findings) != 1 || d.Findings[0].Node != "w1" {
+		t.Errorf("the bundle does not replay to the same finding: %+v", d.Findings)
+	}
+	if h, _, err := diagnose.FromBundle(filepath.Join(dir, "bundle", "cleared")); err != nil || len(diagnose.Judge(h, judge).Findings) > 0 {
+		t.Errorf("the cleared bundle is not silent: %v", err)
+	}
+	wellAgain(t, w)
+}
+
+func TestLeaseIsRenewedWhileTheRunLives(t *testing.T) {
+	w := newWorld(t, "w1")
+	sc := scenario(func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = scenarios.Duration(150 * time.Millisecond) })
+	w.silentFault = true
+	if r, _, _ := one(t, w, sc, options()); r.FailedAt != Manifest {
+		t.Fatalf("failed at %s", r.FailedAt)
+	}
+	if w.renewed["w1"] < 3 {
+		t.Errorf("the lease of 30ms was renewed %d times in 150ms", w.renewed["w1"])
+	}
+	n := w.renewed["w1"]
+	time.Sleep(40 * time.Millisecond)
+	if w.renewed["w1"] != n {
+		t.Error("the lease is renewed after the run has ended")
+	}
+}
+
+func TestEveryFailingPath(t *testing.T) {
+	unsupported := &injectors.UnsupportedError{Mechanism: "apparmor", Reason: "the kernel has no AppArmor"}
+	other := detectors.Remedy{Name: "restart-everything", Steps: []detectors.Step{{Run: "systemctl restart kubelet"}}}
+	cases := []struct {
+		name    string
+		world   func(*world)
+		sc      func(*scenarios.Scenario)
+		opts    func(*Options)
+		at      StepName
+		verdict Verdict
+		reason  string // part of it
+		exit    int
+		unclean bool // nothing can bring this one back
+		check   func(*testing.T, *world, Result)
+	}{
+		{name: "a stale injection", world: func(w *world) {
+			w.stale = []injectors.Status{{Injection: injectors.Injection{Run: "old", Mechanism: "swap"}, State: injectors.Injected}}
+		}, at: Baseline, verdict: Failed, reason: "swap of run old (injected); undo it with: sickbay recover", exit: 1},
+		{name: "a recovered one is fine", world: func(w *world) {
+			w.stale = []injectors.Status{{Injection: injectors.Injection{Run: "old", Mechanism: "swap"}, State: injectors.Recovered}}
+		}, verdict: Passed},
+		{name: "the journal cannot be read", world: func(w *world) { w.statusErr = errors.New("exec: container is paused") },
+			at: Baseline, verdict: Unknown, reason: "container is paused", exit: 3},
+		{name: "a bystander is ill", world: func(w *world) { w.sick["cp"] = "pleg/runtime-hung"; w.setNode("cp") },
+			at: Baseline, verdict: Failed, reason: "pleg/runtime-hung on cp", exit: 1, unclean: true},
+		{name: "the workload never runs", world: func(w *world) { w.podsFail = true }, sc: func(s *scenarios.Scenario) { s.Spec.Workload = "w" },
+			at: Baseline, verdict: Failed, reason: "ContainerCreating", exit: 1},
+		{name: "prepare unsupported", world: func(w *world) { w.checkErr = unsupported },
+			sc: func(s *scenarios.Scenario) { s.Spec.Prepare = []scenarios.Action{{Mechanism: "apparmor"}} },
+			at: Baseline, verdict: Unsupported, reason: "no AppArmor", exit: 3, check: func(t *testing.T, w *world, _ Result) {
+				if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "inject") }) {
+					t.Errorf("something was injected after an unsupported check: %v", w.calls)
+				}
+			}},
+		{name: "inject unsupported", world: func(w *world) { w.checkErr = unsupported },
+			at: Inject, verdict: Unsupported, reason: "apparmor is unsupported here: the kernel has no AppArmor", exit: 3},
+		{name: "inject fails half-way", world: func(w *world) { w.injectErr = errors.New("losetup: no free device") },
+			at: Inject, verdict: Unknown, reason: "no free device", exit: 3},
+		{name: "inject without effect", world: func(w *world) { w.noEffect = true },
+			at: Inject, verdict: Failed, reason: "has no effect", exit: 1},
+		{name: "until never comes", sc: func(s *scenarios.Scenario) {
+			s.Spec.Inject[0].Until = []scenarios.Matcher{{Condition: &scenarios.ConditionMatcher{Type: "DiskPressure", Status: "True"}}}
+		}, at: Inject, verdict: Failed, reason: "DiskPressure=True", exit: 1},
+		{name: "the fault does not show", world: func(w *world) { w.silentFault = true },
+			at: Manifest, verdict: Failed, reason: `log of kubelet "cni plugin not initialized"`, exit: 1},
+		{name: "an old line is no signal", world: func(w *world) { w.silentFault, w.oldLine = true, true },
+			at: Manifest, verdict: Failed, reason: `still no log of kubelet`, exit: 1},
+		{name: "missed", world: func(w *world) { w.show["cni-config"] = "" },
+			sc: func(s *scenarios.Scenario) {
+				s.Spec.Manifest = []scenarios.Matcher{{Unit: &scenarios.UnitMatcher{Name: "kubelet", SubState: "x"}}}
+			},
+			at: Manifest, verdict: Failed, exit: 1},
+		{name: "wrong cause", world: func(w *world) { w.show["cni-config"] = "cni/conflist-invalid" },
+			at: Detect, verdict: Failed, reason: "wrong cause: cni/conflist-invalid instead of cni/conflist-missing on w1", exit: 1},
+		{name: "extra finding", world: func(w *world) { w.show["cni-config"] = "cni/conflist-missing+swap/swap-on" },
+			at: Detect, verdict: Failed, reason: "extra finding: swap/swap-on on w1", exit: 1},
+		{name: "a declared consequence is fine", world: func(w *world) { w.show["cni-config"] = "cni/conflist-missing+swap/swap-on" },
+			sc: func(s *scenarios.Scenario) {
+				s.Spec.Consequences = []scenarios.Expected{{Failure: "swap", Cause: "swap-on"}}
+			}, verdict: Passed},
+		{name: "only another failure", world: func(w *world) { w.show["cni-config"] = "swap/swap-on" },
+			at: Detect, verdict: Failed, reason: "missed: cni/conflist-missing on w1", exit: 1},
+		{name: "a bystander falls ill", world: func(w *world) {
+			w.onInject = func() { w.mu.Lock(); defer w.mu.Unlock(); w.sick["w2"] = "pleg/runtime-hung" }
+		}, at: Detect, verdict: Failed, reason: "extra finding on another node: pleg/runtime-hung on w2", exit: 1, unclean: true},
+		{name: "the wrong node too", world: func(w *world) {
+			w.onInject = func() { w.mu.Lock(); defer w.mu.Unlock(); w.sick["w2"] = "cni/conflist-missing" }
+		}, at: Detect, verdict: Failed, reason: "wrong node: cni/conflist-missing on w2 instead of w1", exit: 1, unclean: true},
+		{name: "no remedy known", world: func(w *world) { w.show["cni-config"] = "cni/no-remedy" },
+			sc: func(s *scenarios.Scenario) {
+				s.Spec.Expect = []scenarios.Expected{{Failure: "cni", Cause: "no-remedy"}}
+			},
+			at: Remediate, verdict: Failed, reason: "has no remedy", exit: 1},
+		{name: "remedy errors", world: func(w *world) { w.remedyErr = errors.New("exit status 1: no such file") },
+			at: Remediate, verdict: Failed, reason: "no such file", exit: 1},
+		{name: "remedy without effect", world: func(w *world) { w.remedyWorks = false },
+			at: Clear, verdict: Failed, reason: "detectors still say cni/conflist-missing", exit: 1},
+		{name: "it comes back", world: func(w *world) { w.comesBack = 2 },
+			at: Clear, verdict: Failed, reason: "detectors still say", exit: 1},
+		{name: "restarts go on", world: func(w *world) { w.restarting = true },
+			at: Clear, verdict: Failed, reason: "restart counts hold still for 0s", exit: 1},
+		{name: "no fresh pod runs", world: func(w *world) { w.proofFails = true },
+			at: Clear, verdict: Failed, reason: "proof pod: pod proof Pending (ContainerCreating)", exit: 1},
+		{name: "blind is not clear", world: func(w *world) { w.blindAfterRemedy = true },
+			at: Clear, verdict: Failed, reason: "cannot be seen: units: exec: no answer", exit: 1},
+		{name: "only looked cleared", world: func(w *world) { w.undoneBefore = true },
+			at: Residue, verdict: Failed, reason: "recover still had to undo: cni-config on w1: restored conflist", exit: 1},
+		{name: "something is left on the node", world: func(w *world) { w.leak = "w1: + loops /dev/loop3 (/var/x)" },
+			at: Residue, verdict: Failed, reason: "/dev/loop3", exit: 1, check: func(t *testing.T, _ *world, r Result) {
+				if len(r.Residue) != 1 {
+					t.Errorf("residue %v", r.Residue)
+				}
+			}},
+		{name: "noop", opts: func(o *Options) { o.Noop = true }, at: Manifest, verdict: Failed, reason: "nothing was injected, and the signal did not come", exit: 1,
+			check: func(t *testing.T, w *world, r Result) {
+				if !r.ControlHeld {
+					t.Error("the control did not hold")
+				}
+				if len(w.calls) > 0 && slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "inject") }) {
+					t.Errorf("noop injected: %v", w.calls)
+				}
+			}},
+		{name: "noop and the detector speaks", opts: func(o *Options) {
+			o.Noop = true
+			// It is silent at the baseline and speaks after a few looks, whatever it sees.
+			o.Judge = func(h observation.History) []detectors.Finding {
+				if len(h) < 5 {
+					return nil
+				}
+				return []detectors.Finding{{Failure: "swap", Cause: "swap-on", Node: h.Last().Node, Summary: "made up"}}
+			}
+		}, at: Manifest, verdict: Failed, reason: "still detectors say: swap/swap-on", exit: 1, check: func(t *testing.T, _ *world, r Result) {
+			if r.ControlHeld {
+				t.Error("the control held although a detector spoke")
+			}
+		}},
+		{name: "no remedy control", opts: func(o *Options) { o.NoRemedy = true }, at: Clear, verdict: Failed, reason: "detectors still say", exit: 1,
+			check: func(t *testing.T, w *world, r Result) {
+				if !r.ControlHeld || w.remedies > 0 {
+					t.Errorf("held %v, remedies %d", r.ControlHeld, w.remedies)
+				}
+			}},
+		{name: "another remedy does not cure", world: func(w *world) { w.remedyWorks = false }, opts: func(o *Options) { o.OtherRemedy = &other },
+			at: Clear, verdict: Failed, exit: 1, check: func(t *testing.T, w *world, r Result) {
+				if !r.ControlHeld || !slices.Contains(w.calls, "remedy w1 restart-everything") {
+					t.Errorf("held %v, calls %v", r.ControlHeld, w.calls)
+				}
+			}},
+		{name: "contained", world: func(w *world) { w.contained = "this host has swap of its own" }, verdict: Passed,
+			check: func(t *testing.T, _ *world, r Result) {
+				if r.Fidelity.Level != "contained" || r.Fidelity.Differs != "this host has swap of its own" {
+					t.Errorf("fidelity %+v", r.Fidelity)
+				}
+			}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, "w1", "w2")
+			if c.world != nil {
+				c.world(w)
+			}
+			sc := scenario()
+			if c.sc != nil {
+				c.sc(sc)
+			}
+			if sc.Spec.Workload != "" {
+				withWorkload(t, sc)
+			}
+			o := options(func(o *Options) { o.Victim = "w1" })
+			if c.opts != nil {
+				c.opts(&o)
+			}
+			r, rep, err := one(t, w, sc, o)
+			if r.Verdict != c.verdict || r.FailedAt != c.at || !strings.Contains(r.Reason, c.reason) {
+				t.Errorf("%s at %q: %s (%v)\nwant %s at %q: %s", r.Verdict, r.FailedAt, r.Reason, err, c.verdict, c.at, c.reason)
+			}
+			if got := ExitCode(rep, err); got != c.exit {
+				t.Errorf("exit code %d, want %d", got, c.exit)
+			}
+			if len(r.Steps) != 7 {
+				t.Errorf("%d steps", len(r.Steps))
+			}
+			if c.check != nil {
+				c.check(t, w, r)
+			}
+			if !c.unclean {
+				wellAgain(t, w)
+			}
+		})
+	}
+}
+
+// withWorkload gives the scenario a real folder, as the loader would.
+func withWorkload(t *testing.T, sc *scenarios.Scenario) {
+	t.Helper()
+	dir := t.TempDir()
+	doc := `apiVersion: sickbay.dev/v1alpha1
+kind: Scenario
+metadata: {name: conflist-missing}
+spec:
+  title: t
+  profile: core
+  fidelity: {level: real}
+  workload: workload.yaml
+  inject: [{mechanism: cni-config, params: {action: remove}}]
+  manifest: [{log: {unit: kubelet, contains: cni}}]
+  expect: [{failure: cni, cause: conflist-missing}]
+  lab: {story: s, hints: [a, b]}
+`
+	for name, text := range map[string]string{
+		"scenario.yaml": doc,
+		"workload.yaml": `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"app","namespace":"{{.Namespace}}"},"spec":{"nodeName":"{{.Node}}","containers":[{"name":"c","image":"{{.Image}}"}]}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loaded, err := scenarios.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Spec.Manifest = sc.Spec.Manifest
+	loaded.Spec.Inject[0].Params = nil
+	*sc = *loaded
+}
+
+func TestInterruptInEveryStepRecovers(t *testing.T) {
+	for _, name := range Steps() {
+		t.Run(string(name), func(t *testing.T) {
+			w := newWorld(t, "w1")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ctx = progress.Into(ctx, interruptAt{string(name), cancel})
+			rep, err := Run(ctx, fakeLab{w}, scenario(), options())
+			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
+				t.Fatalf("error %v, exit %d", err, ExitCode(rep, err))
+			}
+			if len(rep.Results) != 1 {
+				t.Fatal("the interrupted run has no result")
+			}
+			r := rep.Results[0]
+			if st := stepOf(r, Residue); st.Verdict != Passed {
+				t.Errorf("residue is %s: %s", st.Verdict, st.Reason)
+			}
+			if name != Residue && (r.Verdict != Unknown || r.FailedAt != name) {
+				t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
+			}
+			wellAgain(t, w)
+		})
+	}
+}
+
+func TestInterruptInTheMiddleOfInjecting(t *testing.T) {
+	w := newWorld(t, "w1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.onInject = cancel
+	_, err := Run(ctx, fakeLab{w}, scenario(), options())
+	if !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	wellAgain(t, w)
+}
+
+func TestRecoveryThatFailsSaysHow(t *testing.T) {
+	w := newWorld(t, "w1")
+	w.recoverErr = errors.New("exec: container is paused")
+	r, _, _ := one(t, w, scenario(), options())
+	if r.FailedAt != Residue || !strings.Contains(r.Recover, "sickbay recover --cluster fake --run "+r.Run) {
+		t.Errorf("%s at %s, recover %q", r.Verdict, r.FailedAt, r.Recover)
+	}
+	pending := Registry.Pending()
+	if len(pending) != 1 || !strings.Contains(pending[0], r.Recover) {
+		t.Fatalf("pending %v", pending)
+	}
+	Registry = &Cleanups{}
+}
+
+func TestAPanicStillRecovers(t *testing.T) {
+	w := newWorld(t, "w1")
+	r, rep, err := one(t, w, scenario(), options(func(o *Options) {
+		o.Judge = func(h observation.History) []detectors.Finding {
+			if h.Last().Runtime.LastCNILoad != "" {
+				panic("nil pointer")
+			}
+			return nil
+		}
+	}))
+	if r.Verdict != Unknown || !strings.Contains(r.Reason, "nil pointer") || ExitCode(rep, err) != 3 {
+		t.Errorf("%s: %s, exit %d", r.Verdict, r.Reason, ExitCode(rep, err))
+	}
+	wellAgain(t, w)
+}
+
+func TestKeepLeavesAFailedRunAndSaysHowToUndoIt(t *testing.T) {
+	w := newWorld(t, "w1")
+	w.remedyWorks = false
+	r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Keep = true; o.KeepFor = time.Hour }))
+	if len(w.placed["w1"]) != 1 || w.sick["w1"] == "" {
+		t.Error("the fault was not kept")
+	}
+	if !slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "renew") && strings.HasSuffix(c, "1h0m0s") }) {
+		t.Error("the lease was not renewed for as long as the run is kept")
+	}
+	if r.Recover == "" || len(Registry.Pending()) > 0 {
+		t.Errorf("recover %q, pending %v", r.Recover, Registry.Pending())
+	}
+}
+
+func TestASecondIllnessBehindTheFirst(t *testing.T) {
+	sc := scenario(func(s *scenarios.Scenario) {
+		s.Spec.Expect = append(s.Spec.Expect, scenarios.Expected{Failure: "image-pull", Cause: "registry-auth", AfterRemedy: true})
+	})
+	w := newWorld(t, "w1")
+	w.behind = "image-pull/registry-auth"
+	r, _, err := one(t, w, sc, options())
+	if err != nil || r.Verdict != Passed || len(r.Findings) != 2 || w.remedies != 2 {
+		t.Fatalf("%s at %s: %s; %d findings, %d remedies", r.Verdict, r.FailedAt, r.Reason, len(r.Findings), w.remedies)
+	}
+	wellAgain(t, w)
+
+	w = newWorld(t, "w1") // nothing behind it
+	r, _, _ = one(t, w, sc, options())
+	if r.FailedAt != Remediate || !strings.Contains(r.Reason, "image-pull/registry-auth") {
+		t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
+	}
+}
+
+func TestVictimChoice(t *testing.T) {
+	t.Run("the control plane is refused", func(t *testing.T) {
+		rep, err := Run(t.Context(), fakeLab{newWorld(t, "w1")}, scenario(), options(func(o *Options) { o.Victim = "cp" }))
+		if ExitCode(rep, err) != 2 || !strings.Contains(err.Error(), "the workers of cluster fake are w1") {
+			t.Errorf("exit %d: %v", ExitCode(rep, err), err)
+		}
+	})
+	t.Run("one that is not Ready is passed over", func(t *testing.T) {
+		w := newWorld(t, "w1", "w2")
+		if _, err := w.kube.CoreV1().Nodes().Update(t.Context(), &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "w1"}, Spec: corev1.NodeSpec{Unschedulable: true},
+			Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
+		}, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if r, _, _ := one(t, w, scenario(), options()); r.Node != "w2" || r.Verdict != Passed {
+			t.Errorf("victim %s: %s", r.Node, r.Reason)
+		}
+	})
+	t.Run("one held by another process is passed over, and named when it is the last", func(t *testing.T) {
+		w := newWorld(t, "w1", "w2")
+		w.claimed["w1"] = true
+		if r, _, _ := one(t, w, scenario(), options()); r.Node != "w2" {
+			t.Errorf("victim %s", r.Node)
+		}
+		w.claimed["w2"] = true
+		r, rep, err := one(t, w, scenario(), options())
+		if r.Verdict != Unknown || ExitCode(rep, err) != 3 || !strings.Contains(err.Error(), "held by process 42 (sickbay run other)") {
+			t.Errorf("%s, exit %d: %v", r.Verdict, ExitCode(rep, err), err)
+		}
+	})
+}
+
+func TestSideBySideOnAWorkerEach(t *testing.T) {
+	w := newWorld(t, "w1", "w2")
+	var list []*scenarios.Scenario
+	for _, name := range []string{"a", "b", "c"} {
+		list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name = name }))
+	}
+	list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name, s.Spec.Claims = "alone", []string{"host"} }))
+	dir := t.TempDir()
+	rep, err := RunAll(t.Context(), fakeLab{w}, list, options(func(o *Options) { o.ReportDir = dir }))
+	if err != nil || rep.Verdict != Passed || len(rep.Results) != 4 {
+		for _, r := range rep.Results {
+			t.Errorf("%s on %s: %s at %s: %s", r.Scenario, r.Node, r.Verdict, r.FailedAt, r.Reason)
+		}
+		t.Fatalf("%s %v", rep.Verdict, err)
+	}
+	for i, name := range []string{"a", "b", "c", "alone"} {
+		if rep.Results[i].Scenario != name {
+			t.Errorf("result %d is %s: the order must be the caller's", i, rep.Results[i].Scenario)
+		}
+		if _, _, err := diagnose.FromBundle(filepath.Join(dir, "bundle", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	alone := rep.Results[3]
+	for _, r := range rep.Results[:3] {
+		if r.Started.Before(alone.Ended) && alone.Started.Before(r.Ended) {
+			t.Errorf("%s ran beside the scenario that claims the host", r.Scenario)
+		}
+	}
+	if !slices.ContainsFunc(w.together, func(nodes []string) bool { return len(nodes) == 2 }) {
+		t.Error("two workers were never ill at the same time")
+	}
+	wellAgain(t, w)
+}
+
+func TestWhatIsLeftOnTheHostFailsTheReport(t *testing.T) {
+	w := newWorld(t, "w1")
+	w.hostLeak = "host: + loops /dev/loop9"
+	r, rep, err := one(t, w, scenario(), options())
+	if r.Verdict != Passed || rep.Verdict != Failed || ExitCode(rep, err) != 1 || len(rep.HostChanges) != 1 {
+		t.Errorf("%s, %s, %v", r.Verdict, rep.Verdict, rep.HostChanges)
+	}
+}
+
+func TestVerdictOfASuite(t *testing.T) {
+	rep := func(v ...Verdict) *Report {
+		r := &Report{}
+		for _, v := range v {
+			r.Results = append(r.Results, Result{Verdict: v})
+		}
+		r.Verdict = overall(r)
+		return r
+	}
+	for _, c := range []struct {
+		list []Verdict
+		want Verdict
+		exit int
+	}{
+		{[]Verdict{Passed, Passed}, Passed, 0},
+		{[]Verdict{Passed, Unsupported}, Passed, 0},
+		{[]Verdict{Unsupported}, Unsupported, 3},
+		{[]Verdict{Passed, Unknown}, Unknown, 3},
+		{[]Verdict{Passed, Unknown, Failed}, Failed, 1},
+		{nil, Unknown, 3},
+	} {
+		r := rep(c.list...)
+		if r.Verdict != c.want || ExitCode(r, nil) != c.exit {
+			t.Errorf("%v: %s, exit %d", c.list, r.Verdict, ExitCode(r, nil))
+		}
+	}
+}
+
+func TestSecondInterruptTellsHowToRecover(t *testing.T) {
+	reg := &Cleanups{}
+	done := reg.Add("scenario x on node w1", "sickbay recover --cluster c --run x", func(context.Context) error { return nil })
+	var out lockedBuffer
+	exited := make(chan int, 1)
+	ctx, stop := withInterrupt(t.Context(), &out, reg, func(code int) { exited <- code })
+	defer stop()
+	interruptSelf(t)
+	select {
+	case <-ctx.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("the first interrupt did not end the context")
+	}
+	interruptSelf(t)
+	select {
+	case code := <-exited:
+		if code != 130 {
+			t.Errorf("exit %d", code)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the second interrupt did not end the process")
+	}
+	if !strings.Contains(out.String(), "sickbay recover --cluster c --run x") {
+		t.Errorf("it does not say how to recover: %s", out.String())
+	}
+	if err := done.Run(t.Context()); err != nil || len(reg.Pending()) > 0 {
+		t.Error("a clean-up that ran is still pending")
+	}
+}

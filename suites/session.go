@@ -1,0 +1,429 @@
+package suites
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// session is one call of Run or RunAll: who holds which worker, and the host's fingerprint around all of it.
+type session struct {
+	lab  Lab
+	opts Options
+	t    Timings
+	// several tells that this is a suite: bundles get a folder each.
+	several bool
+
+	// host is held by one unit for an ordinary scenario and as a whole by one that claims the host's kernel.
+	host *semaphore.Weighted
+
+	mu      sync.Mutex
+	held    map[string]string // node → run
+	changed chan struct{}     // closed and replaced when a node is let go
+}
+
+const wholeHost = 1 << 20
+
+func newSession(lab Lab, o Options) *session {
+	return &session{
+		lab: lab, opts: o, t: o.Timings.withDefaults(), host: semaphore.NewWeighted(wholeHost),
+		held: map[string]string{}, changed: make(chan struct{}),
+	}
+}
+
+// Run takes one scenario through the seven steps. The report is not nil whenever the run began.
+func Run(ctx context.Context, lab Lab, sc *scenarios.Scenario, o Options) (*Report, error) {
+	return newSession(lab, o).all(ctx, []*scenarios.Scenario{sc})
+}
+
+// RunAll takes scenarios through the seven steps side by side, each on a worker of its own; one that claims the host runs alone.
+func RunAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*Report, error) {
+	if len(list) != 1 {
+		o.RunID = ""
+		if o.Victim != "" && o.Parallel == 0 {
+			o.Parallel = 1
+		}
+	}
+	return newSession(lab, o).all(ctx, list)
+}
+
+func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report, error) {
+	if len(list) == 0 {
+		return nil, usagef("there is no scenario to run")
+	}
+	s.several = len(list) > 1
+	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Version: s.opts.Version, Started: time.Now().UTC()}
+	var err error
+	rep.Kubernetes, rep.Host, err = within(ctx, s.t.Call, s.lab.About)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)
+	}
+	workers, err := s.workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkVictim(workers); err != nil {
+		return nil, err
+	}
+	hostMark, err := s.lab.Mark(ctx, HostNode)
+	if err != nil {
+		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
+	}
+
+	parallel := s.opts.Parallel
+	if parallel <= 0 {
+		parallel = max(1, len(workers))
+	}
+	order := slices.Clone(list)
+	// Longest first, so that PLEG's three minutes run beside everything else; what needs the host for itself last.
+	sort.SliceStable(order, func(i, j int) bool {
+		hi, hj := claimsHost(order[i]), claimsHost(order[j])
+		if hi != hj {
+			return hj
+		}
+		return s.t.bound(order[i], Manifest) > s.t.bound(order[j], Manifest)
+	})
+	results := make([]*Result, len(order))
+	errs := make([]error, len(order))
+	slots := make(chan struct{}, parallel)
+	var wg sync.WaitGroup
+	for i, sc := range order {
+		wg.Go(func() {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+				errs[i] = ErrInterrupted
+				return
+			}
+			results[i], errs[i] = s.one(ctx, sc)
+		})
+	}
+	wg.Wait()
+
+	for _, sc := range list {
+		if i := slices.Index(order, sc); results[i] != nil {
+			rep.Results = append(rep.Results, *results[i])
+		}
+	}
+	if s.opts.Keep && slices.ContainsFunc(rep.Results, func(r Result) bool { return r.Verdict != Passed }) {
+		// What is kept is on the host as well.
+	} else {
+		rep.HostChanges, err = s.hostChanges(ctx, hostMark)
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	rep.Ended = time.Now().UTC()
+	rep.Verdict = overall(rep)
+	err = firstError(ctx, errs)
+	if s.opts.ReportDir != "" {
+		if werr := WriteReports(s.opts.ReportDir, rep); werr != nil {
+			err = errors.Join(err, werr)
+		}
+	}
+	return rep, err
+}
+
+// firstError prefers an interruption: it decides the exit code.
+func firstError(ctx context.Context, errs []error) error {
+	for _, e := range errs {
+		if errors.Is(e, ErrInterrupted) {
+			return e
+		}
+	}
+	if ctx.Err() != nil {
+		return ErrInterrupted
+	}
+	return errors.Join(errs...)
+}
+
+// overall: one failed scenario or anything left on the host fails the report; something that could not be told makes it unknown;
+// a suite in which something passed and the rest is unsupported here has passed.
+func overall(rep *Report) Verdict {
+	count := map[Verdict]int{}
+	for _, r := range rep.Results {
+		count[r.Verdict]++
+	}
+	switch {
+	case count[Failed] > 0 || len(rep.HostChanges) > 0:
+		return Failed
+	case count[Unknown] > 0 || len(rep.Results) == 0:
+		return Unknown
+	case count[Passed] > 0:
+		return Passed
+	default:
+		return Unsupported
+	}
+}
+
+func (s *session) hostChanges(ctx context.Context, mark Mark) ([]string, error) {
+	// Also after an interruption: that is when something is most likely left behind.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.t.Recovery)
+	defer cancel()
+	var changes []string
+	err := poll(ctx, s.t.Poll, s.t.Settle, func(ctx context.Context) (bool, error) {
+		var err error
+		changes, err = mark.Changes(ctx)
+		return err == nil && len(changes) == 0, err
+	})
+	if err != nil && !errors.Is(err, errBound) {
+		return nil, fmt.Errorf("compare the host's fingerprint: %w", err)
+	}
+	return changes, nil
+}
+
+func claimsHost(sc *scenarios.Scenario) bool { return slices.Contains(sc.Spec.Claims, "host") }
+
+// worker is a node that may be a victim.
+type worker struct {
+	name  string
+	ready bool
+	why   string // why it cannot be a victim now
+}
+
+const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
+func (s *session) workers(ctx context.Context) ([]worker, error) {
+	list, err := within2(ctx, s.t.Call, func(ctx context.Context) (*corev1.NodeList, error) {
+		return s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the nodes of cluster %s: %w", s.lab.Cluster(), err)
+	}
+	var out []worker
+	for i := range list.Items {
+		n := &list.Items[i]
+		if _, cp := n.Labels[controlPlaneLabel]; cp {
+			continue
+		}
+		why := notReady(n)
+		out = append(out, worker{n.Name, why == "", why})
+	}
+	slices.SortFunc(out, func(a, b worker) int { return strings.Compare(a.name, b.name) })
+	if len(out) == 0 {
+		return nil, usagef("cluster %s has no worker: a scenario needs one, since the control plane is never a victim", s.lab.Cluster())
+	}
+	return out, nil
+}
+
+// notReady says why a node does not count as Ready and schedulable, "" when it does.
+func notReady(n *corev1.Node) string {
+	for _, c := range n.Status.Conditions {
+		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
+			return fmt.Sprintf("%s=%s (%s: %s)", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	if n.Spec.Unschedulable {
+		return "it is cordoned"
+	}
+	for _, t := range n.Spec.Taints {
+		if t.Effect != corev1.TaintEffectPreferNoSchedule {
+			return fmt.Sprintf("it has the taint %s:%s", t.Key, t.Effect)
+		}
+	}
+	if !slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady }) {
+		return "it has no Ready condition yet"
+	}
+	return ""
+}
+
+func (s *session) checkVictim(workers []worker) error {
+	if s.opts.Victim == "" {
+		return nil
+	}
+	var known []string
+	for _, w := range workers {
+		if w.name == s.opts.Victim {
+			return nil
+		}
+		known = append(known, w.name)
+	}
+	return usagef("node %s cannot be a victim: the workers of cluster %s are %s (a control plane never is one)",
+		s.opts.Victim, s.lab.Cluster(), strings.Join(known, ", "))
+}
+
+// claim takes a free worker that is Ready, waiting for one of this session's own runs to let one go if need be. A worker that
+// another process holds is not waited for: the error names the holder.
+func (s *session) claim(ctx context.Context, run string) (node string, release func(), err error) {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		workers, err := s.workers(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		var refused []string
+		ours := false
+		for _, w := range workers {
+			if s.opts.Victim != "" && w.name != s.opts.Victim {
+				continue
+			}
+			if !s.hold(w.name, run) {
+				ours = true
+				continue
+			}
+			if !w.ready {
+				s.letGo(w.name)
+				refused = append(refused, w.name+": "+w.why)
+				continue
+			}
+			free, err := s.lab.Claim(ctx, w.name)
+			if err != nil {
+				s.letGo(w.name)
+				refused = append(refused, err.Error())
+				continue
+			}
+			return w.name, sync.OnceFunc(func() { free(); s.letGo(w.name) }), nil
+		}
+		if !ours {
+			return "", nil, fmt.Errorf("cluster %s has no free worker: %s", s.lab.Cluster(), strings.Join(refused, "; "))
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", nil, ErrInterrupted
+		}
+	}
+}
+
+func (s *session) hold(node, run string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, held := s.held[node]; held {
+		return false
+	}
+	s.held[node] = run
+	return true
+}
+
+func (s *session) letGo(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, node)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// bystanders are the nodes that no run of this session holds, and whose silence is therefore demanded.
+func (s *session) bystanders() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, n := range s.lab.Target().Nodes {
+		if _, held := s.held[n.Name]; !held {
+			out = append(out, n.Name)
+		}
+	}
+	return out
+}
+
+// one runs one scenario once it has what it claims.
+func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, error) {
+	run := s.opts.RunID
+	if run == "" {
+		run = newRunID(sc.Metadata.Name)
+	}
+	weight := int64(1)
+	if claimsHost(sc) {
+		weight = wholeHost
+	}
+	if err := s.host.Acquire(ctx, weight); err != nil {
+		return nil, ErrInterrupted
+	}
+	defer s.host.Release(weight)
+	if claimsHost(sc) {
+		free, err := s.lab.Claim(ctx, HostNode)
+		if err != nil {
+			return s.notBegun(sc, run, fmt.Errorf("scenario %s claims the host's kernel for itself: %w", sc.Metadata.Name, err))
+		}
+		defer free()
+	}
+	node, release, err := s.claim(ctx, run)
+	if err != nil {
+		return s.notBegun(sc, run, err)
+	}
+	defer release()
+	r := newRun(s, sc, run, node)
+	return r.do(ctx)
+}
+
+// notBegun is the result of a scenario that got no worker: in a suite it must not vanish.
+func (s *session) notBegun(sc *scenarios.Scenario, run string, err error) (*Result, error) {
+	if errors.Is(err, ErrInterrupted) {
+		return nil, err
+	}
+	r := newRun(s, sc, run, "")
+	r.res.Ended = time.Now().UTC()
+	r.res.Verdict, r.res.FailedAt, r.res.Reason = Unknown, Baseline, err.Error()
+	return r.res, err
+}
+
+// newRunID makes an id that is a DNS label with the scenario's name in front, and short enough for "sickbay-" before it and
+// injection ids behind it.
+func newRunID(scenario string) string {
+	if len(scenario) > 38 {
+		scenario = strings.TrimRight(scenario[:38], "-")
+	}
+	return scenario + "-" + strings.ToLower(rand.Text()[:5])
+}
+
+func within[A, B any](ctx context.Context, limit time.Duration, f func(context.Context) (A, B, error)) (A, B, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f(ctx)
+}
+
+func within2[A any](ctx context.Context, limit time.Duration, f func(context.Context) (A, error)) (A, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f(ctx)
+}
+
+// errBound says that a condition did not come within its bound.
+var errBound = errors.New("not within its bound")
+
+// poll asks f until it says yes. An error of f is kept as the last word and asked again until the bound: while a node is
+// ill, single calls may fail. At the bound the result wraps errBound and f's last error, if any.
+func poll(ctx context.Context, every, bound time.Duration, f func(context.Context) (bool, error)) error {
+	inner, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	var last error
+	for {
+		select {
+		case <-inner.Done():
+			if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			if last != nil {
+				return fmt.Errorf("%w of %s: %w", errBound, bound, last)
+			}
+			return fmt.Errorf("%w of %s", errBound, bound)
+		case <-tick.C:
+		}
+		yes, err := f(inner)
+		if yes {
+			return nil
+		}
+		if inner.Err() == nil {
+			last = err
+		}
+		tick.Reset(every)
+	}
+}

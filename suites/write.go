@@ -1,0 +1,103 @@
+package suites
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Files of a report directory. bundle/ beside them holds the observations.
+const (
+	FileJSON     = "report.json"
+	FileJUnit    = "junit.xml"
+	FileHTML     = "report.html"
+	FileTimeline = "timeline.jsonl"
+)
+
+// WriteReports writes all reports into dir, which is made if need be.
+func WriteReports(dir string, rep *Report) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the report directory: %w", err)
+	}
+	for name, write := range map[string]func(*bufio.Writer) error{
+		FileJSON: func(w *bufio.Writer) error {
+			enc := json.NewEncoder(w)
+			enc.SetIndent("", "  ")
+			return enc.Encode(rep)
+		},
+		FileJUnit: func(w *bufio.Writer) error { return WriteJUnit(w, rep) },
+		FileHTML:  func(w *bufio.Writer) error { return WriteHTML(w, rep) },
+		FileTimeline: func(w *bufio.Writer) error {
+			enc := json.NewEncoder(w)
+			for _, r := range rep.Results {
+				for _, e := range r.Timeline {
+					if err := enc.Encode(e); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+	} {
+		if err := writeFile(filepath.Join(dir, name), write); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// RenderHTML writes report.html again from the report.json beside it, as `sickbay report DIR` does.
+func RenderHTML(dir string) (path string, err error) {
+	rep, err := ReadReport(dir)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, FileHTML)
+	return path, writeFile(path, func(w *bufio.Writer) error { return WriteHTML(w, rep) })
+}
+
+// ReadReport reads the report.json of a report directory, or the file itself.
+func ReadReport(dir string) (*Report, error) {
+	path := dir
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+		path = filepath.Join(dir, FileJSON)
+	}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &UsageError{Text: fmt.Sprintf("there is no report in %s (no %s): make one with `sickbay run NAME --report %s`", dir, FileJSON, dir)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the report: %w", err)
+	}
+	var rep Report
+	if err := json.Unmarshal(raw, &rep); err != nil {
+		return nil, &UsageError{Text: fmt.Sprintf("%s is no report: %s", path, err)}
+	}
+	if rep.Kind != ReportKind || rep.APIVersion != observation.APIVersion {
+		return nil, &UsageError{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, observation.APIVersion, ReportKind)}
+	}
+	return &rep, nil
+}
+
+// writeFile replaces a file as a whole: a reader never sees half a report.
+func writeFile(path string, write func(*bufio.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriter(f)
+	if err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
