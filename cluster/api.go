@@ -1,17 +1,20 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	nodev1 "k8s.io/api/node/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,7 +52,11 @@ func (c *Cluster) ObserveAPI(ctx context.Context, nodes []string) (map[string]*o
 func ObserveAPI(ctx context.Context, config *rest.Config, kube kubernetes.Interface, nodes []string) (map[string]*observation.API, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, apiBound, fmt.Errorf("the API server did not answer within %s", apiBound))
 	defer cancel()
-	common, err := askServer(ctx, config)
+	srv, err := serverFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("ask the API server: %w", err)
+	}
+	common, err := srv.version(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the API server: %w", bounded(ctx, err))
 	}
@@ -61,24 +68,28 @@ func ObserveAPI(ctx context.Context, config *rest.Config, kube kubernetes.Interf
 		if view[name].Node == nil {
 			continue
 		}
-		wg.Go(func() { view[name].Configz = configz(ctx, kube, name) })
+		wg.Go(func() { view[name].Configz = srv.configz(ctx, name) })
 	}
-	secrets := map[[2]string]observation.PullSecret{}
+	// Credentials that nothing refers to are the cure where a pod names none: those of the namespaces that pull at all.
+	secrets := map[string][]observation.PullSecret{}
 	var mu sync.Mutex
-	for _, key := range l.pullSecrets() {
+	for namespace, refs := range secretsOf(l.pods) {
 		wg.Go(func() {
-			s := pullSecret(ctx, kube, key[0], key[1])
+			s := pullSecrets(ctx, kube, namespace, refs)
 			mu.Lock()
 			defer mu.Unlock()
-			secrets[key] = s
+			secrets[namespace] = s
 		})
 	}
 	wg.Wait()
 	for _, name := range nodes {
 		v := view[name]
-		for _, key := range secretsOf(append(slices.Clone(v.Pods), v.Pending...)) {
-			v.PullSecrets = append(v.PullSecrets, secrets[key])
+		for namespace := range secretsOf(append(slices.Clone(v.Pods), v.Pending...)) {
+			v.PullSecrets = append(v.PullSecrets, secrets[namespace]...)
 		}
+		slices.SortFunc(v.PullSecrets, func(a, b observation.PullSecret) int {
+			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		})
 	}
 	if err != nil {
 		return view, fmt.Errorf("ask the API server: %w", bounded(ctx, err))
@@ -93,40 +104,55 @@ func bounded(ctx context.Context, err error) error {
 	return err
 }
 
-// askServer takes the version, and both clocks of the same moment.
-func askServer(ctx context.Context, config *rest.Config) (observation.API, error) {
+// server is the API server as plain HTTP, for what client-go hides: the Date header, and paths of no resource.
+type server struct {
+	client *http.Client
+	base   *url.URL
+}
+
+func serverFor(config *rest.Config) (server, error) {
+	// The transport behind it is cached by its TLS configuration: the connections are those of the typed client.
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return observation.API{}, err
+		return server{}, err
 	}
 	base, _, err := rest.DefaultServerUrlFor(config)
+	return server{client, base}, err
+}
+
+func (s server) get(ctx context.Context, path string, into any) (date time.Time, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base.JoinPath(path).String(), nil)
 	if err != nil {
-		return observation.API{}, err
+		return date, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("/version").String(), nil)
+	resp, err := s.client.Do(req)
 	if err != nil {
-		return observation.API{}, err
-	}
-	asked := time.Now()
-	resp, err := client.Do(req)
-	if err != nil {
-		return observation.API{}, err
+		return date, err
 	}
 	defer resp.Body.Close()
-	// The server stamped its answer somewhere between the question and now.
-	a := observation.API{AskedAt: asked.Add(time.Since(asked) / 2)}
-	if d, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		a.ServerDate = d
-	}
 	if resp.StatusCode != http.StatusOK {
-		return observation.API{}, fmt.Errorf("GET /version: %s", resp.Status)
+		return date, fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return date, fmt.Errorf("GET %s: %w", path, err)
+	}
+	date, err = http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		date = time.Time{} // a proxy that drops it: unknown, and the zero value says so
+	}
+	return date, nil
+}
+
+// version takes the server's version, and both clocks of the same moment.
+func (s server) version(ctx context.Context) (observation.API, error) {
 	var v struct{ GitVersion string }
-	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
-		return observation.API{}, fmt.Errorf("GET /version: %w", err)
+	asked := time.Now()
+	date, err := s.get(ctx, "/version", &v)
+	if err != nil {
+		return observation.API{}, err
 	}
-	a.ServerVersion = v.GitVersion
-	return a, nil
+	// The server stamped its answer somewhere between the question and now.
+	return observation.API{AskedAt: asked.Add(time.Since(asked) / 2), ServerDate: date, ServerVersion: v.GitVersion}, nil
 }
 
 // lists are whole lists of the cluster, or of the one node asked for.
@@ -140,6 +166,7 @@ type lists struct {
 	csiDrivers []storagev1.CSIDriver
 	claims     []corev1.PersistentVolumeClaim
 	volumes    []corev1.PersistentVolume
+	endpoints  []string
 }
 
 // list reads everything side by side. Resource version 0 is answered from the server's memory: it is what the server knows,
@@ -159,7 +186,13 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 			}
 		})
 	}
-	ask("nodes", func() error { return take1(&l.nodes)(kube.CoreV1().Nodes().List(ctx, all)) })
+	ask("nodes", func() error {
+		r, err := kube.CoreV1().Nodes().List(ctx, all)
+		if err == nil {
+			l.nodes = r.Items
+		}
+		return err
+	})
 	ask("leases", func() error {
 		r, err := kube.CoordinationV1().Leases(leaseNamespace).List(ctx, all)
 		if err == nil {
@@ -227,17 +260,19 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		}
 		return err
 	})
-	wg.Wait()
-	return &l, errors.Join(errs...)
-}
-
-func take1(into *[]corev1.Node) func(*corev1.NodeList, error) error {
-	return func(r *corev1.NodeList, err error) error {
+	ask("the API server's endpoints", func() error {
+		r, err := kube.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
 		if err == nil {
-			*into = r.Items
+			for _, s := range r.Items {
+				for _, e := range s.Endpoints {
+					l.endpoints = append(l.endpoints, e.Addresses...)
+				}
+			}
 		}
 		return err
-	}
+	})
+	wg.Wait()
+	return &l, errors.Join(errs...)
 }
 
 // split gives each node what is about it, stripped.
@@ -275,6 +310,7 @@ func (l *lists) split(common observation.API, nodes []string) map[string]*observ
 			pending = append(pending, p)
 		}
 	}
+	common.Endpoints = l.apiServers()
 	view := map[string]*observation.API{}
 	for _, name := range nodes {
 		a := common
@@ -305,6 +341,24 @@ func (l *lists) split(common observation.API, nodes []string) map[string]*observ
 		view[name] = &a
 	}
 	return view
+}
+
+// apiServers are the names and addresses the API server goes by.
+func (l *lists) apiServers() []string {
+	all := l.endpoints
+	for _, n := range l.nodes {
+		if _, ok := n.Labels["node-role.kubernetes.io/control-plane"]; !ok {
+			continue
+		}
+		all = append(all, n.Name)
+		for _, a := range n.Status.Addresses {
+			if a.Type == corev1.NodeInternalIP {
+				all = append(all, a.Address)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // eventsOf are those about the node, its pods, and what it reported itself: a pod that is gone leaves its events.
@@ -367,32 +421,61 @@ func (l *lists) storageOf(pods []corev1.Pod) (claims []corev1.PersistentVolumeCl
 	return claims, volumes
 }
 
-func (l *lists) pullSecrets() [][2]string { return secretsOf(l.pods) }
-
-func secretsOf(pods []corev1.Pod) [][2]string {
-	var keys [][2]string
+// secretsOf are the pull secrets that pods refer to, by namespace; every namespace with a pod is a key, kube-system excepted:
+// its pods come with the cluster.
+func secretsOf(pods []corev1.Pod) map[string][]string {
+	refs := map[string][]string{}
 	for _, p := range pods {
+		if p.Namespace == metav1.NamespaceSystem && len(p.Spec.ImagePullSecrets) == 0 {
+			continue
+		}
+		names := refs[p.Namespace]
 		for _, s := range p.Spec.ImagePullSecrets {
-			if k := [2]string{p.Namespace, s.Name}; s.Name != "" && !slices.Contains(keys, k) {
-				keys = append(keys, k)
+			if s.Name != "" && !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+		refs[p.Namespace] = names
+	}
+	return refs
+}
+
+// pullSecrets reads which registries the secrets of a namespace are for, and drops the rest at once: those pods refer to, and
+// those of the two types that hold registry credentials. Secrets of other types are not even asked for.
+func pullSecrets(ctx context.Context, kube kubernetes.Interface, namespace string, refs []string) []observation.PullSecret {
+	var all []observation.PullSecret
+	seen := map[string]bool{}
+	for _, t := range []corev1.SecretType{corev1.SecretTypeDockerConfigJson, corev1.SecretTypeDockercfg} {
+		list, err := kube.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0", FieldSelector: fields.OneTermEqualSelector("type", string(t)).String()})
+		if err != nil {
+			continue // the ones referred to are asked for by name, and say why
+		}
+		for i := range list.Items {
+			if s := &list.Items[i]; s.Type == t {
+				all = append(all, pullSecret(s))
+				seen[s.Name] = true
 			}
 		}
 	}
-	return keys
+	for _, name := range refs {
+		if seen[name] {
+			continue
+		}
+		s, err := kube.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			all = append(all, observation.PullSecret{Namespace: namespace, Name: name})
+		case err != nil:
+			all = append(all, observation.PullSecret{Namespace: namespace, Name: name, Error: err.Error()})
+		default:
+			all = append(all, pullSecret(s))
+		}
+	}
+	return all
 }
 
-// pullSecret reads the registries a secret is for, and drops the rest at once.
-func pullSecret(ctx context.Context, kube kubernetes.Interface, namespace, name string) observation.PullSecret {
-	s := observation.PullSecret{Namespace: namespace, Name: name}
-	secret, err := kube.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return s
-	case err != nil:
-		s.Error = err.Error()
-		return s
-	}
-	s.Exists = true
+func pullSecret(secret *corev1.Secret) observation.PullSecret {
+	s := observation.PullSecret{Namespace: secret.Namespace, Name: secret.Name, Exists: true}
 	var auths map[string]json.RawMessage
 	if raw, ok := secret.Data[corev1.DockerConfigJsonKey]; ok {
 		var config struct {
@@ -417,20 +500,13 @@ func pullSecret(ctx context.Context, kube kubernetes.Interface, namespace, name 
 }
 
 // configz is the kubelet's running configuration, through the API server; nil when that way is closed.
-func configz(ctx context.Context, kube kubernetes.Interface, name string) *observation.KubeletConfig {
-	if kube.CoreV1().RESTClient() == nil {
-		return nil
-	}
+func (s server) configz(ctx context.Context, name string) *observation.KubeletConfig {
 	ctx, cancel := context.WithTimeout(ctx, configzBound)
 	defer cancel()
-	raw, err := kube.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes", name, "proxy", "configz").DoRaw(ctx)
-	if err != nil {
-		return nil
-	}
 	var z struct {
 		KubeletConfig kubeletv1beta1.KubeletConfiguration `json:"kubeletconfig"`
 	}
-	if err := json.Unmarshal(raw, &z); err != nil {
+	if _, err := s.get(ctx, "/api/v1/nodes/"+name+"/proxy/configz", &z); err != nil {
 		return nil
 	}
 	k := z.KubeletConfig

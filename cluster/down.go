@@ -120,7 +120,8 @@ func anyNodeImage(ctx context.Context, e *engine.Engine) string {
 
 // settle is what a node does before its container is removed: the agent undoes faults, then what would outlive the container
 // or keep it from dying goes without the agent's help: frozen filesystems, swap and loop devices are the kernel's, not the
-// container's. /proc/swaps and the loop devices are those of the whole machine, hence only paths of sickbay's.
+// container's. /proc/swaps and the loop devices are those of the whole machine: only paths of sickbay's, and a loop device only
+// when its file's inode is the one this node has under that path (swapoff checks that itself).
 const settle = `for a in /var/lib/sickbay/agent-*; do
   [ -x "$a" ] && [ -n "$(ls -A /var/lib/sickbay/journal 2>/dev/null)" ] && timeout 15 "$a" recover --all >/dev/null 2>&1
 done
@@ -133,7 +134,10 @@ done </proc/swaps
 for l in /sys/block/loop*/loop/backing_file; do
   [ -e "$l" ] || continue
   read -r file <"$l" || continue
-  case "$file" in /var/lib/sickbay/*) d=${l#/sys/block/}; losetup -d "/dev/${d%%/*}" >/dev/null 2>&1;; esac
+  d=${l#/sys/block/}; d=/dev/${d%%/*}
+  case "$file" in /var/lib/sickbay/*)
+    [ "$(stat -c %i "$file" 2>/dev/null)" = "$(losetup -n -O BACK-INO "$d" | tr -d ' ')" ] && losetup -d "$d" >/dev/null 2>&1;;
+  esac
 done
 true`
 

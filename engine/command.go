@@ -42,16 +42,24 @@ func commandError(cmd *exec.Cmd, stdout, stderr string, err error) error {
 	return &CommandError{Command: strings.Join(cmd.Args, " "), Output: said, Err: err}
 }
 
-// said returns what a failed command printed, or the whole error when it was not a command.
+// said returns what a failed command gave as its reason, on one line, or the whole error when it was not a command.
 func said(err error) string {
 	var c *CommandError
-	if errors.As(err, &c) && c.Output != "" {
-		return c.Output
+	if !errors.As(err, &c) || c.Output == "" {
+		return err.Error()
 	}
-	if err == nil {
-		return ""
+	var lines []string
+	for line := range strings.Lines(c.Output) {
+		line = strings.TrimSpace(line)
+		// Advice of the client's, not a reason.
+		if line != "" && !strings.HasPrefix(line, "WARNING:") && !strings.HasPrefix(line, "Run 'docker") && !strings.HasPrefix(line, "See 'docker") {
+			lines = append(lines, line)
+		}
 	}
-	return err.Error()
+	if len(lines) == 0 {
+		return err.Error()
+	}
+	return strings.Join(lines, "; ")
 }
 
 // tail returns the last n lines that are not empty.

@@ -13,6 +13,9 @@ type machine struct {
 	Bridge         string // "none", or the bridge made because docker0 belongs to another engine
 }
 
+// ownBridgeName is made where docker0 belongs to another engine: dockerd without a default bridge would delete it.
+const ownBridgeName = "sickbay-docker0"
+
 // dockerdJSON is the daemon's whole configuration. It is a file of its own, not flags, so that /etc/docker/daemon.json of another
 // engine is not read.
 func dockerdJSON(opts Options, m machine) ([]byte, error) {

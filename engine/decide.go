@@ -19,22 +19,22 @@ const (
 
 // Decision is what Find came to, with everything it looked at.
 type Decision struct {
-	Plan     Plan
-	Reason   string      // one sentence
-	Engine   *Engine     // what will be used, with UseExisting
-	Packages []string    // what will be installed, with InstallAndStart
-	Remedy   string      // what to do, with Impossible
-	Seen     []Candidate // every engine looked at, in order
+	Plan     Plan        `json:"plan"`
+	Reason   string      `json:"reason"`             // one sentence
+	Engine   *Engine     `json:"engine,omitempty"`   // what will be used, with UseExisting
+	Packages []string    `json:"packages,omitempty"` // what will be installed, with InstallAndStart
+	Remedy   string      `json:"remedy,omitempty"`   // what to do, with Impossible
+	Seen     []Candidate `json:"seen,omitempty"`     // every engine looked at, in order
 }
 
 // Candidate is one engine that was looked at.
 type Candidate struct {
-	Engine  Engine
-	Usable  bool
-	Problem string // why not, "" when usable
+	Engine  Engine `json:"engine"`
+	Usable  bool   `json:"usable"`
+	Problem string `json:"problem,omitempty"` // why not, "" when usable
 	// Unproven says why the probe could not be run although the engine answers, "" normally. Such an engine counts as usable:
 	// creating the cluster will tell.
-	Unproven string
+	Unproven string `json:"unproven,omitempty"`
 }
 
 // String is the decision in words, for `sickbay doctor`.

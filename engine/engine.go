@@ -35,19 +35,19 @@ const (
 
 // Engine is a container engine that answers.
 type Engine struct {
-	Provider   string // docker or podman
-	Host       string // value for DOCKER_HOST, "" where the client's own default is right
-	Private    bool   // sickbay started it
-	Version    string // of the server
-	APIVersion string // the newest API the server speaks
-	CLI        string // path of the client that was seen to work with this server
+	Provider   string `json:"provider"`       // docker or podman
+	Host       string `json:"host,omitempty"` // value for DOCKER_HOST, "" where the client's own default is right
+	Private    bool   `json:"private"`        // sickbay started it
+	Version    string `json:"version"`        // of the server
+	APIVersion string `json:"apiVersion"`     // the newest API the server speaks
+	CLI        string `json:"cli"`            // path of the client that was seen to work with this server
 
 	cliDir string // to be put in front of PATH, when the first client there does not work with this server
 }
 
 // String names the engine for people.
 func (e *Engine) String() string {
-	s := e.Provider + " " + e.Version
+	s := strings.TrimSpace(e.Provider + " " + e.Version)
 	if e.Private {
 		s = "sickbay's own " + s
 	}

@@ -91,14 +91,14 @@ func lock(ctx context.Context, opts Options) (unlock func(), err error) {
 
 // Status is what is known about sickbay's own engine.
 type Status struct {
-	Engine     *Engine // nil when it does not answer
-	Problem    string  // why it does not, "" when it does
-	PID        int     // of dockerd, 0 when there is none
-	Containers int
-	Running    int
-	Images     int
-	DataRoot   string
-	Log        string
+	Engine     *Engine `json:"engine"`            // nil when it does not answer
+	Problem    string  `json:"problem,omitempty"` // why it does not, "" when it does
+	PID        int     `json:"pid,omitempty"`     // of dockerd, 0 when there is none
+	Containers int     `json:"containers"`
+	Running    int     `json:"running"`
+	Images     int     `json:"images"`
+	DataRoot   string  `json:"dataRoot"`
+	Log        string  `json:"log"`
 }
 
 // Inspect returns the status of sickbay's own engine. That it does not run is an answer, not an error.

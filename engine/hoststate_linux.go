@@ -30,6 +30,7 @@ type hostState struct {
 	Links     []string          `json:"links"`
 	Loops     []string          `json:"loops"` // attached loop devices
 	Swaps     []string          `json:"swaps"`
+	Tables    []string          `json:"tables"` // nftables' that carry our name
 }
 
 // sysctls that an engine, kind or a kubelet in a privileged container set for the whole machine. The kubelet's are vm.* and
@@ -59,6 +60,8 @@ func readHost(ctx context.Context) (hostState, error) {
 		errs = append(errs, err)
 	}
 	s.Links, err = linkNames()
+	errs = append(errs, err)
+	s.Tables, err = ownTables()
 	errs = append(errs, err)
 	for _, l := range loops() {
 		s.Loops = append(s.Loops, l.device)
@@ -163,6 +166,9 @@ func restoreHost(ctx context.Context, opts Options, networks []string) error {
 		restoreRules(ctx, "iptables", nftables.TableFamilyIPv4, before.IPTables, now.IPTables, ours, alone),
 		restoreRules(ctx, "ip6tables", nftables.TableFamilyIPv6, before.IP6Tables, now.IP6Tables, ours, alone),
 		deleteLinks(ours.bridges))
+	if alone {
+		errs = append(errs, deleteOwnTables(before.Tables))
+	}
 	if len(anywhere) == 0 {
 		errs = append(errs, detachLoops(before))
 	}
@@ -175,10 +181,10 @@ func restoreHost(ctx context.Context, opts Options, networks []string) error {
 	return os.Remove(opts.before())
 }
 
-// ownBridge is made where docker0 belongs to another engine: dockerd without a default bridge would delete it.
-const ownBridge = "sickbay0"
-
+// engineBridge is how docker names a bridge that nobody named; ownPrefix begins the names that sickbay gives to bridges and tables.
 var engineBridge = regexp.MustCompile(`^br-[0-9a-f]{12}$`)
+
+const ownPrefix = "sickbay"
 
 func ownBridges(before, now hostState, networks []string, alone bool) territory {
 	var t territory
@@ -186,7 +192,7 @@ func ownBridges(before, now hostState, networks []string, alone bool) territory 
 		if slices.Contains(before.Links, name) {
 			continue
 		}
-		if name == ownBridge || slices.Contains(networks, name) || alone && engineBridge.MatchString(name) {
+		if strings.HasPrefix(name, ownPrefix) || slices.Contains(networks, name) || alone && engineBridge.MatchString(name) {
 			t.bridges = append(t.bridges, name)
 			t.subnets = append(t.subnets, subnetsOf(name)...)
 		}
@@ -265,6 +271,51 @@ func deleteTables(family nftables.TableFamily, names []string) error {
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("delete the empty tables %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
+}
+
+// ownTables lists the nftables that clusters are kept in by. The engine did not make them, but without its containers they have
+// no purpose.
+func ownTables() ([]string, error) {
+	tables, err := listOwnTables()
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.Name)
+	}
+	return names, err
+}
+
+func listOwnTables() ([]*nftables.Table, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("list nftables' tables: %w", err)
+	}
+	tables, err := conn.ListTables()
+	if err != nil {
+		return nil, fmt.Errorf("list nftables' tables: %w", err)
+	}
+	return slices.DeleteFunc(tables, func(t *nftables.Table) bool { return !strings.HasPrefix(t.Name, ownPrefix) }), nil
+}
+
+func deleteOwnTables(keep []string) error {
+	tables, err := listOwnTables()
+	if err != nil {
+		return err
+	}
+	tables = slices.DeleteFunc(tables, func(t *nftables.Table) bool { return slices.Contains(keep, t.Name) })
+	if len(tables) == 0 {
+		return nil
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("delete nftables' tables: %w", err)
+	}
+	for _, t := range tables {
+		conn.DelTable(t)
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("delete nftables' tables %s*: %w", ownPrefix, err)
 	}
 	return nil
 }

@@ -72,7 +72,8 @@ func apt(ctx context.Context, task progress.Task, args ...string) error {
 		last = append(last, line)
 		last = last[max(0, len(last)-8):]
 	}
-	return commandError(cmd, strings.Join(last, "\n"), stderr.String(), cmd.Wait())
+	err = cmd.Wait() // standard error is complete only now
+	return commandError(cmd, strings.Join(last, "\n"), stderr.String(), err)
 }
 
 // policy is asked by every package before it starts a service.

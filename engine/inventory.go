@@ -30,18 +30,18 @@ var kinds = []Kind{Container, Volume, Network, Mount, Loop, Swap, Rule, Bridge, 
 
 // Item is one thing on this machine.
 type Item struct {
-	Kind   Kind
-	Name   string
-	Detail string
+	Kind   Kind   `json:"kind"`
+	Name   string `json:"name"`
+	Detail string `json:"detail,omitempty"`
 	// Ours is set when it certainly belongs to sickbay or its engine. Loop devices and swap are listed whoever made them: they
 	// belong to the kernel, and a file's path does not tell whose it is.
-	Ours bool
+	Ours bool `json:"ours"`
 }
 
 // Inventory is what is on this machine now, of the kinds of things that sickbay makes. Two of them can be compared.
 type Inventory struct {
-	Items   []Item
-	Unknown []string // what could not be looked at, and why
+	Items   []Item   `json:"items"`
+	Unknown []string `json:"unknown,omitempty"` // what could not be looked at, and why
 }
 
 // Of returns the items of one kind.

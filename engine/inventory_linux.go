@@ -52,6 +52,13 @@ func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
 			inv.add(Rule, started && ours.ruleIsOurs(line), strings.TrimSuffix(family.command, "-save")+" -t "+line, "")
 		}
 	}
+	tables, err := ownTables()
+	if err != nil {
+		inv.unknown("nftables", err)
+	}
+	for _, name := range tables {
+		inv.add(Rule, true, "nft table "+name, "")
+	}
 	for _, l := range links {
 		if l.Type() != "bridge" {
 			continue

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
+
+	"github.com/sickbay-dev/sickbay/engine/oci"
 )
 
 // TestLive starts real engines. It needs root and installed packages and takes some ten seconds, so that it has to be asked for:
@@ -74,6 +77,7 @@ func TestLive(t *testing.T) {
 		if _, err := e.output(t.Context(), network...); err != nil {
 			t.Fatal(err)
 		}
+		clusterTable(t)
 		sleeper(t, e, "sleeper")
 		inv := TakeInventory(t.Context(), nil, opts)
 		t.Logf("inventory:\n%s", inv)
@@ -178,6 +182,14 @@ func TestLive(t *testing.T) {
 		}
 		dockerd := exec.Command("dockerd", "--config-file", other+"/empty.json", "--host", host, "--data-root", other+"/data", "--exec-root", other+"/exec",
 			"--pidfile", other+"/pid", "--containerd", otherOpts.containerdSocket(), "--bip", "10.99.0.1/24", "--cgroup-parent", opts.cgroup()+"other")
+		defer func() { // once the daemons have ended
+			left, _ := filepath.Glob("/sys/fs/cgroup/*/" + opts.cgroup() + "other")
+			for _, path := range left {
+				if err := removeCgroup(path); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
 		for _, cmd := range []*exec.Cmd{containerd, dockerd} {
 			cmd.Stdout, cmd.Stderr, cmd.Env = log, log, daemonEnv(os.Environ())
 			if err := cmd.Start(); err != nil {
@@ -200,6 +212,23 @@ func TestLive(t *testing.T) {
 		rule := []string{"-t", "nat", "-A", "DOCKER", "-p", "tcp", "--dport", "8080", "-j", "DNAT", "--to-destination", "10.99.0.2:80"}
 		if out, err := exec.Command("iptables", rule...).CombinedOutput(); err != nil { // as for a published port
 			t.Fatalf("%v: %s", err, out)
+		}
+		// This one starts containers with plain runc: where the machine lacks a capability, it cannot do privileged ones.
+		status, _ := os.ReadFile("/proc/self/status")
+		have, err := oci.ParseStatus(string(status), "CapBnd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := system{opts}.Look(t.Context(), Docker, host)
+		t.Logf("the other docker: %+v", c)
+		if whole := len(have.Missing()) == 0; c.Usable != whole || !whole && !strings.Contains(c.Problem, "caps") {
+			t.Errorf("missing %v, and looked at: %+v", have.Missing(), c)
+		}
+		if out, err := e.output(t.Context(), "ps", "-aq"); err != nil || out != "" {
+			t.Errorf("the probe left a container: %s, %v", out, err)
+		}
+		if out, err := e.output(t.Context(), "images", "-q"); err != nil || out != "" {
+			t.Errorf("the probe left an image: %s, %v", out, err)
 		}
 		before := everything(t, opts)
 
@@ -254,6 +283,19 @@ func TestLive(t *testing.T) {
 	}
 }
 
+// clusterTable makes a table like the one that keeps a cluster's packets in.
+func clusterTable(t *testing.T) {
+	t.Helper()
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.AddTable(&nftables.Table{Name: ownPrefix, Family: nftables.TableFamilyINet})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // sleeper starts a privileged container that stays.
 func sleeper(t *testing.T, e *Engine, name string, args ...string) {
 	t.Helper()
@@ -305,6 +347,7 @@ func everything(t *testing.T, opts Options) map[string][]string {
 		"mounts":    nil,
 		"cgroups":   ownCgroups(opts),
 	}
+	state["tables"], _ = ownTables()
 	for _, m := range mountsUnder(opts.StateDir, opts.RunDir) {
 		state["mounts"] = append(state["mounts"], m.at)
 	}

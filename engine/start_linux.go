@@ -58,8 +58,8 @@ func start(ctx context.Context, opts Options) (e *Engine, err error) {
 	}()
 	m := thisMachine(opts)
 	if slices.Contains(before.Links, "docker0") {
-		m.Bridge = ownBridge
-		if err := addBridge(ownBridge); err != nil {
+		m.Bridge = ownBridgeName
+		if err := addBridge(ownBridgeName); err != nil {
 			return nil, err
 		}
 	}

@@ -43,13 +43,28 @@ type Status struct {
 	Since     time.Time `json:"since"`
 	LeaseEnds time.Time `json:"leaseEnds,omitzero"`
 	Error     string    `json:"error,omitempty"`
+	// Fidelity is real, or contained with the sentence on what Differs from a real node: some mechanisms choose by the host.
+	Fidelity string `json:"fidelity,omitempty"`
+	Differs  string `json:"differs,omitempty"`
+	// LeaseLeft is the time until the node heals itself, counted since boot: it holds whatever the wall clock says.
+	LeaseLeft time.Duration `json:"leaseLeft,omitempty"`
 	// Active is the measured effect, filled when asked for.
 	Active *Effect `json:"active,omitempty"`
-	// Contained is the sentence on what differs from a real node, when the host did not allow the mechanism's real way and it
-	// fell back to a contained one (swap); empty when the fault is as the scenario declares it.
-	Contained string `json:"contained,omitempty"`
 	// Undone lists what recover still had to undo; empty when a remedy had cleared it all.
 	Undone []string `json:"undone,omitempty"`
+	// Notes are differences that recover tidied although the fault was gone, or left as they are.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Selector chooses injections; its zero value chooses none.
+type Selector struct {
+	Run string
+	ID  string
+	All bool
+}
+
+func (s Selector) matches(run, id string) bool {
+	return s.All || s.Run != "" && s.Run == run || s.ID != "" && s.ID == id
 }
 
 // Effect is what an injector measures of its own fault: never a log line, always the state itself.

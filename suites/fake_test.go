@@ -230,7 +230,11 @@ func (a *fakeAgent) Inject(ctx context.Context, in injectors.Injection) (*inject
 		w.together = append(w.together, now)
 	}
 	err, hook := w.injectErr, w.onInject
-	st := &injectors.Status{Injection: in, State: injectors.Injected, Contained: w.contained, Active: &injectors.Effect{Present: !w.noEffect, Text: "conflist gone"}}
+	fidelity := "real"
+	if w.contained != "" {
+		fidelity = "contained"
+	}
+	st := &injectors.Status{Injection: in, State: injectors.Injected, Fidelity: fidelity, Differs: w.contained, Active: &injectors.Effect{Present: !w.noEffect, Text: "conflist gone"}}
 	w.mu.Unlock()
 	if hook != nil {
 		hook()
@@ -385,7 +389,7 @@ func (m fakeMark) Changes(context.Context) ([]string, error) {
 	return slices.Clone(m.l.leaked[m.node][m.before:]), nil
 }
 
-func (l fakeLab) Mark(_ context.Context, node string) (Mark, error) {
+func (l fakeLab) Mark(_ context.Context, node, _ string) (Mark, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return fakeMark{l, node, len(l.leaked[node])}, nil

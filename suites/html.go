@@ -29,6 +29,7 @@ func WriteHTML(w io.Writer, rep *Report) error {
 	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
 		"clock": func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
 		"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"hms":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 		"dur":   humanDuration,
 		"secs":  humanSeconds,
 		"join":  strings.Join,
@@ -243,11 +244,10 @@ type tick struct {
 
 type bar struct {
 	X, W    float64
-	Label   string
+	Label   string // the step's name, its number where that does not fit, or nothing
+	Indent  float64
 	Verdict Verdict
 	Tip     string
-	Name    StepName
-	Fits    bool
 }
 
 type lane struct {
@@ -311,9 +311,14 @@ func newChart(r *Result) chart {
 		if s.Reason != "" {
 			tip += "\n" + s.Reason
 		}
-		b := bar{X: from, W: max(2, to-from-1), Label: string(s.Name), Verdict: s.Verdict, Tip: tip, Name: s.Name}
+		b := bar{X: from, W: max(2, to-from-1), Label: string(s.Name), Indent: 6, Verdict: s.Verdict, Tip: tip}
 		// 5.9 units a letter at the chart's font size, measured.
-		b.Fits = b.W > 5.9*float64(len(b.Label))+6
+		if b.W < 5.9*float64(len(b.Label))+8 {
+			b.Label, b.Indent = fmt.Sprint(slices.Index(Steps(), s.Name)+1), max(1, b.W/2-3)
+			if b.W < 8 {
+				b.Label = ""
+			}
+		}
 		c.Steps = append(c.Steps, b)
 	}
 	for i, l := range chartLanes {
@@ -385,6 +390,9 @@ func newMatrix(rep *Report) *matrix {
 	})
 	any := false
 	for _, r := range rep.Results {
+		if r.Control != NoControl || r.Verdict == Unknown {
+			continue // a control confuses nothing, and what was not looked at neither
+		}
 		row := matrixRow{Scenario: r.Scenario}
 		for _, c := range m.Columns {
 			n := 0

@@ -67,8 +67,9 @@ type Lab interface {
 	Claim(ctx context.Context, node string) (release func(), err error)
 	// Remedy applies a finding's remedy as an operator would, and tells each step as it ends.
 	Remedy(ctx context.Context, node string, remedy *detectors.Remedy, done func(AppliedStep)) error
-	// Mark takes a fingerprint of a node (HostNode: the host and engine) to compare with later.
-	Mark(ctx context.Context, node string) (Mark, error)
+	// Mark takes a fingerprint to compare with later: of a node and of the API objects around it, the run's own namespace
+	// included; for HostNode of the host and its engine.
+	Mark(ctx context.Context, node, namespace string) (Mark, error)
 	// RestoreImages puts preloaded images back that the kubelet's garbage collection removed from a node: there may be no
 	// registry to pull them from. It does nothing when they are all there.
 	RestoreImages(ctx context.Context, node string) error

@@ -78,7 +78,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 	if err := s.checkVictim(workers); err != nil {
 		return nil, err
 	}
-	hostMark, err := s.lab.Mark(ctx, HostNode)
+	hostMark, err := s.lab.Mark(ctx, HostNode, "")
 	if err != nil {
 		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
 	}

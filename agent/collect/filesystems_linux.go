@@ -236,4 +236,3 @@ func (l *look) sum(ctx context.Context, p string, dev uint64, u *observation.Pat
 	}
 	return true
 }
-

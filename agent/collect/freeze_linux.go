@@ -259,4 +259,3 @@ func (l *look) joinFrozen(o *observation.Observation) {
 		}
 	}
 }
-

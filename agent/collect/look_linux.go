@@ -41,13 +41,13 @@ type look struct {
 
 	// What one source leaves for another; closed when it is there or never will be.
 	journal, sandboxes, containersListed, procs, kubeletRead, fileRead *signal
-	frozen                    frozenSet // written by processes before procs is closed
-	sandboxIDs                map[string]bool
-	containerIDs              map[string]observation.Container
-	criErr                    error
-	containerPIDs             map[string][]procInfo
-	failedPulls               []string
-	table                     mountTable
+	frozen                                                             frozenSet // written by processes before procs is closed
+	sandboxIDs                                                         map[string]bool
+	containerIDs                                                       map[string]observation.Container
+	criErr                                                             error
+	containerPIDs                                                      map[string][]procInfo
+	failedPulls                                                        []string
+	table                                                              mountTable
 }
 
 type signal struct {
@@ -55,8 +55,8 @@ type signal struct {
 	ch   chan struct{}
 }
 
-func newSignal() *signal     { return &signal{ch: make(chan struct{})} }
-func (s *signal) set()       { s.once.Do(func() { close(s.ch) }) }
+func newSignal() *signal { return &signal{ch: make(chan struct{})} }
+func (s *signal) set()   { s.once.Do(func() { close(s.ch) }) }
 func (s *signal) wait(ctx context.Context) bool {
 	select {
 	case <-s.ch:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"charm.land/lipgloss/v2"
@@ -25,6 +26,9 @@ type app struct {
 	out, err *os.File
 	quiet    bool
 	world    world
+
+	lines sync.Once // starts the reader of in
+	line  chan string
 }
 
 func newApp(in io.Reader, out, err *os.File) *app {

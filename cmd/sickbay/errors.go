@@ -61,14 +61,17 @@ const no = answer(exitNo)
 // exitCode is the one place where errors become exit codes.
 func exitCode(ctx context.Context, err error) int {
 	var a answer
-	var interrupted *interruptError
+	var coded interface{ ExitCode() int }
 	switch {
-	case errors.As(context.Cause(ctx), &interrupted), errors.Is(err, suites.ErrInterrupted):
+	// Only a signal ends the context of a command, see suites.WithInterrupt; whatever ran has recovered by now.
+	case ctx.Err() != nil, errors.Is(err, suites.ErrInterrupted):
 		return exitInterrupted
 	case err == nil:
 		return exitYes
 	case errors.As(err, &a):
 		return int(a)
+	case errors.As(err, &coded):
+		return coded.ExitCode()
 	case isUsage(err):
 		return exitUsage
 	default:

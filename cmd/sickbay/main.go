@@ -8,10 +8,12 @@ package main
 import (
 	"context"
 	"os"
+
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 func main() {
-	ctx, stop := interruptible(context.Background(), os.Stderr)
+	ctx, stop := suites.WithInterrupt(context.Background(), os.Stderr)
 	code := newApp(os.Stdin, os.Stdout, os.Stderr).execute(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

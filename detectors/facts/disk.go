@@ -149,16 +149,17 @@ func Alien(o *observation.Observation, f observation.Filesystem, inodes bool) []
 	var out []observation.PathUse
 	for _, u := range f.TopUsers {
 		name := path.Base(u.Path)
-		if path.Dir(u.Path) != strings.TrimRight(f.Path, "/") || strings.HasPrefix(name, "io.containerd.") {
-			continue
-		}
-		own := kubeletOwn
-		switch f.Path {
+		var own []string
+		switch path.Dir(u.Path) {
 		case RuntimeRoot(o):
 			own = runtimeOwn
 		case "/var/lib/kubelet":
+			own = kubeletOwn
 		default:
 			continue // what belongs elsewhere is not known
+		}
+		if strings.HasPrefix(name, "io.containerd.") {
+			continue
 		}
 		if slices.Contains(own, name) {
 			continue
@@ -186,6 +187,17 @@ func MakeRoom(o *observation.Observation, f observation.Filesystem, inodes bool)
 	}
 	if len(steps) > 0 {
 		return steps, ""
+	}
+	if inodes && f.Path == RuntimeRoot(o) {
+		return []detectors.Step{detectors.NodeStep(o.Node, "delete the plain files directly below the runtime's root: the runtime keeps nothing but directories there",
+			"find", f.Path, "-xdev", "-maxdepth", "1", "-type", "f", "-delete")}, ""
+	}
+	if inodes && f.Path == "/var/lib/kubelet" {
+		argv := []string{"find", f.Path, "-xdev", "-maxdepth", "1", "-type", "f", "-empty"}
+		for _, n := range kubeletOwn {
+			argv = append(argv, "!", "-name", n)
+		}
+		steps = append(steps, detectors.NodeStep(o.Node, "delete the empty files directly below the kubelet's directory that are none of its own", append(argv, "-delete")...))
 	}
 	if image, ok := Filesystem(o, "imagefs"); ok && SameFilesystem(image, f) {
 		steps = append(steps, detectors.ShellStep(o.Node, "delete images that no container uses; the kubelet's own image GC does the same under DiskPressure",

@@ -252,7 +252,9 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 	}
 	var steps []detectors.Step
 	for _, r := range rules {
-		steps = append(steps, Unrule(o.Node, r)...)
+		if argv := facts.Unrule(r); argv != nil {
+			steps = append(steps, detectors.NodeStep(o.Node, "this keeps the node from the API server", argv...))
+		}
 	}
 	if len(steps) == 0 {
 		if o.API == nil {
@@ -281,34 +283,6 @@ func rulesAgainst(o *observation.Observation, server string) []string {
 		}
 	}
 	return out
-}
-
-// Unrule is the step that takes a rule back, none when its form is not known.
-func Unrule(node, rule string) []detectors.Step {
-	words := strings.Fields(rule)
-	if len(words) < 3 {
-		return nil
-	}
-	const why = "this rule keeps the node from the API server"
-	switch words[0] {
-	case "iptables", "ip6tables":
-		i := slices.Index(words, "-A")
-		if i < 0 {
-			return nil
-		}
-		argv := slices.Clone(words)
-		argv[i] = "-D"
-		return []detectors.Step{detectors.NodeStep(node, why, argv...)}
-	case "nft":
-		i := slices.Index(words, "handle")
-		if i != 4 || len(words) < 6 {
-			return nil
-		}
-		return []detectors.Step{detectors.NodeStep(node, why, "nft", "delete", "rule", words[1], words[2], words[3], "handle", strings.TrimSuffix(words[5], ":"))}
-	case "route":
-		return []detectors.Step{detectors.NodeStep(node, "this route swallows packets to the API server", append([]string{"ip", "route", "del"}, words[1:3]...)...)}
-	}
-	return nil
 }
 
 var unknownFlag = regexp.MustCompile(`unknown flag: --([a-z0-9-]+)`)

@@ -213,8 +213,12 @@ func (l *Leases) Disarm(ctx context.Context) error {
 	if !found {
 		return nil
 	}
-	if err := l.systemctl(ctx, "stop", Timer); err != nil {
+	if s, err := op.Show(ctx, l.Sys, Timer); err != nil {
 		return fmt.Errorf("disarming the lease: %w", err)
+	} else if s.Up() {
+		if err := l.systemctl(ctx, "stop", Timer); err != nil {
+			return fmt.Errorf("disarming the lease: %w", err)
+		}
 	}
 	// The service file goes last: while it is there, another Disarm comes by.
 	for _, p := range []string{wants, path.Join(unitDir, Timer)} {
@@ -224,6 +228,12 @@ func (l *Leases) Disarm(ctx context.Context) error {
 	}
 	if err := l.Sys.Remove(path.Join(unitDir, Service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("disarming the lease: %w", err)
+	}
+	// Where no other timer is enabled the directory was ours; one that is not empty stays by itself.
+	if names, err := l.Sys.List(path.Dir(wants)); err == nil && len(names) == 0 {
+		if err := l.Sys.Remove(path.Dir(wants)); err != nil {
+			return fmt.Errorf("disarming the lease: %w", err)
+		}
 	}
 	if err := l.systemctl(ctx, "daemon-reload"); err != nil {
 		return fmt.Errorf("disarming the lease: %w", err)

@@ -285,6 +285,10 @@ func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 		}
 	case partial, missing:
 		r.Todo = "restore " + f.Path
+		if !f.Saved.Exists {
+			// Our write cut short, or a remedy that emptied the file: no effect either way.
+			r = Rest{Tidy: "remove " + f.Path}
+		}
 	case asSavedC:
 		r.Tidy = "attributes of " + f.Path
 	case foreign:

@@ -1,0 +1,159 @@
+// Package agent puts the agent binary on a node and talks to it.
+//
+// It reaches nodes through package node and speaks package protocol. It knows what can be asked, not what the answers mean.
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/agent/protocol"
+	"github.com/sickbay-dev/sickbay/fingerprint"
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Client is the agent of one node.
+type Client struct {
+	node node.Node
+	path string
+}
+
+// Install makes sure that this version's agent is on the node, and returns its client. The binary is keyed by its content, so
+// that it is copied once and an older harness keeps finding its own.
+func Install(ctx context.Context, n node.Node) (*Client, error) {
+	arch, err := n.Arch(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	bin, err := Binary(ctx, arch)
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	b, err := os.ReadFile(bin)
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	sum := sha256.Sum256(b)
+	c := &Client{node: n, path: path.Join(protocol.Dir, "agent-"+hex.EncodeToString(sum[:])[:12])}
+	// A size check beside the name: a copy cut short never gets its name, but a full disk may have truncated it since.
+	if _, err := n.Run(ctx, node.Sh(fmt.Sprintf("test -x %s && test $(stat -c %%s %s) = %d", c.path, c.path, len(b)))); err == nil {
+		return c, nil
+	}
+	if err := n.Put(ctx, c.path, 0o755, bytes.NewReader(b)); err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	return c, nil
+}
+
+// Node is the node the agent runs on.
+func (c *Client) Node() string { return c.node.Name() }
+
+// Path is the agent's own path on the node.
+func (c *Client) Path() string { return c.path }
+
+// call runs one verb and decodes its answer.
+func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
+	var out T
+	cmd := node.Command{Argv: append([]string{c.path}, args...)}
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return out, err
+		}
+		cmd.Stdin = bytes.NewReader(b)
+	}
+	what := "agent " + strings.Join(args, " ")
+	stdout, err := c.node.Run(ctx, cmd)
+	if err != nil {
+		if e, ok := answered(stdout, err); ok {
+			return out, fmt.Errorf("%s on node %s: %w", what, c.node.Name(), e)
+		}
+		return out, fmt.Errorf("%s: %w", what, err)
+	}
+	if err := json.Unmarshal(stdout, &out); err != nil {
+		return out, fmt.Errorf("%s on node %s: answer of %d bytes: %w", what, c.node.Name(), len(stdout), err)
+	}
+	return out, nil
+}
+
+// answered takes the agent's own error out of what it printed.
+func answered(stdout []byte, err error) (error, bool) {
+	var exit *node.ExitError
+	if !errors.As(err, &exit) {
+		return nil, false
+	}
+	var e protocol.Error
+	if json.Unmarshal(stdout, &e) != nil || e.Text == "" {
+		return nil, false
+	}
+	if e.Reason == protocol.ReasonUnsupported {
+		return &injectors.UnsupportedError{Mechanism: e.Mechanism, Reason: e.Text}, true
+	}
+	return &e, true
+}
+
+// Observe looks at the node once.
+func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*observation.Observation, error) {
+	if opts.Node == "" {
+		opts.Node = c.node.Name()
+	}
+	return call[*observation.Observation](ctx, c, nil, opts.Args()...)
+}
+
+// Check says whether the node can host a fault, changing nothing; *injectors.UnsupportedError when it cannot.
+func (c *Client) Check(ctx context.Context, in injectors.Injection) error {
+	_, err := call[json.RawMessage](ctx, c, in, protocol.VerbCheck)
+	return err
+}
+
+// Inject makes the node ill.
+func (c *Client) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
+	return call[*injectors.Status](ctx, c, in, protocol.VerbInject)
+}
+
+// Recover undoes what the selector names. It is legal at any time.
+func (c *Client) Recover(ctx context.Context, s protocol.Selector) ([]injectors.Status, error) {
+	args := []string{protocol.VerbRecover}
+	switch {
+	case s.ID != "":
+		args = append(args, "--id", s.ID)
+	case s.Run != "":
+		args = append(args, "--run", s.Run)
+	case s.All:
+		args = append(args, "--all")
+	default:
+		return nil, errors.New("recover: neither a run nor an injection nor all of them is named")
+	}
+	return call[[]injectors.Status](ctx, c, nil, args...)
+}
+
+// Status lists the injections in the node's journal; active measures their effect, too.
+func (c *Client) Status(ctx context.Context, active bool) ([]injectors.Status, error) {
+	args := []string{protocol.VerbStatus}
+	if active {
+		args = append(args, "--active")
+	}
+	return call[[]injectors.Status](ctx, c, nil, args...)
+}
+
+// Renew prolongs the leases of a run.
+func (c *Client) Renew(ctx context.Context, run string, lease time.Duration) error {
+	_, err := call[json.RawMessage](ctx, c, nil, protocol.VerbRenew, "--run", run, "--for", lease.String())
+	return err
+}
+
+// Fingerprint takes the node's fingerprint.
+func (c *Client) Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error) {
+	return call[*fingerprint.Fingerprint](ctx, c, nil, protocol.VerbFingerprint, "--node", c.node.Name())
+}

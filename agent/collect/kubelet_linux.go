@@ -1,0 +1,274 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/agent/redact"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+const (
+	kubeletDir        = "/var/lib/kubelet"
+	kubeletConfigFile = kubeletDir + "/config.yaml"
+	healthzURL        = "http://127.0.0.1:10248/healthz"
+	// healthzWait is how long a loopback answer may take: a kubelet answers in 2 ms, a stopped one never.
+	healthzWait = time.Second
+)
+
+// healthz asks the running kubelet on its loopback port (kubelet cmd/kubelet/app/server.go, healthzPort 10248).
+func (l *look) healthz(ctx context.Context, s *source) error {
+	if l.root != "/" && l.root != "" {
+		return nil // a fixture has no kubelet
+	}
+	d := "GET " + healthzURL
+	s.doing.Store(&d)
+	ctx, cancel := context.WithTimeout(ctx, healthzWait)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, healthzURL, nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{}).DialContext}}
+	r, err := client.Do(req)
+	if err != nil {
+		text := err.Error()
+		if errors.Is(err, context.DeadlineExceeded) {
+			text = fmt.Sprintf("%s gave no answer within %s", healthzURL, healthzWait)
+		}
+		l.put(func(o *observation.Observation) { o.Kubelet.HealthzError = text })
+		return nil // a kubelet that does not answer is what was seen, not a failure to look
+	}
+	defer func() { _ = r.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(r.Body, 4096))
+	if err != nil {
+		return err
+	}
+	l.put(func(o *observation.Observation) {
+		if r.StatusCode == http.StatusOK {
+			o.Kubelet.Healthz = strings.TrimSpace(string(body))
+		} else {
+			o.Kubelet.HealthzError = fmt.Sprintf("%s: %s", r.Status, strings.TrimSpace(string(body)))
+		}
+	})
+	return nil
+}
+
+// kubeletConfig reads the kubelet's configuration file and its running command line. The file stands for the running
+// configuration only until the API server's configz replaces it.
+func (l *look) kubeletConfig(_ context.Context, s *source) error {
+	defer l.kubeletRead.set()
+	flags, running := l.kubeletFlags()
+	file := kubeletConfigFile
+	if f := flagValue(flags, "config"); f != "" {
+		file = f
+	}
+	if err := s.at(l, "reading", file); err != nil {
+		return err
+	}
+	var config observation.KubeletConfig
+	text := ""
+	b, err := l.root.read(file, 1<<20)
+	if err == nil {
+		config, err = parseKubeletConfig(b)
+		if err != nil {
+			err = &parseError{file, err}
+		}
+	}
+	if err != nil {
+		text = why(err)
+	}
+	l.put(func(o *observation.Observation) {
+		k := &o.Kubelet
+		k.File, k.FileError = config, text
+		k.Flags = redact.Args(flags)
+		if text == "" && k.ConfigSource == "" {
+			k.Config, k.ConfigSource = config, "file"
+		}
+		if v := flagValue(flags, "container-runtime-endpoint"); v != "" {
+			k.Config.RuntimeEndpoint = v
+		}
+	})
+	_ = running
+	return nil
+}
+
+// parseKubeletConfig reads what detectors judge of a KubeletConfiguration, as YAML or JSON.
+func parseKubeletConfig(b []byte) (observation.KubeletConfig, error) {
+	var raw struct {
+		observation.KubeletConfig
+		MemorySwap struct {
+			SwapBehavior string `json:"swapBehavior"`
+		} `json:"memorySwap"`
+	}
+	if err := yaml.Unmarshal(b, &raw); err != nil {
+		return observation.KubeletConfig{}, err
+	}
+	c := raw.KubeletConfig
+	if c.SwapBehavior == "" {
+		c.SwapBehavior = raw.MemorySwap.SwapBehavior
+	}
+	return c, nil
+}
+
+// kubeletFlags is the command line of the running kubelet.
+func (l *look) kubeletFlags() (argv []string, running bool) {
+	procs, err := l.root.procs()
+	if err != nil {
+		return nil, false
+	}
+	for _, p := range procs {
+		if p.name != "kubelet" || p.kernel {
+			continue
+		}
+		b, err := l.root.read(procPath(p.pid, "cmdline"), 64<<10)
+		if err != nil || len(b) == 0 {
+			continue
+		}
+		return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00"), true
+	}
+	return nil, false
+}
+
+func flagValue(argv []string, name string) string {
+	for i, a := range argv {
+		a = strings.TrimLeft(a, "-")
+		if v, ok := strings.CutPrefix(a, name+"="); ok {
+			return v
+		}
+		if a == name && i+1 < len(argv) {
+			return argv[i+1]
+		}
+	}
+	return ""
+}
+
+// security tells what confines containers here. securityfs is often not mounted in a node that is a container; the LSM list
+// of the host part is then empty, and AppArmor's own switch decides.
+func (l *look) security(_ context.Context, s *source) error {
+	var sec observation.Security
+	const profiles = kubeletDir + "/seccomp"
+	if err := s.at(l, "listing", profiles); err != nil {
+		return err
+	}
+	var walk func(dir string, depth int)
+	walk = func(dir string, depth int) {
+		names, _, err := l.root.names(dir, 500)
+		if err != nil {
+			return
+		}
+		for _, n := range names {
+			p := path.Join(dir, n)
+			fi, err := l.root.stat(p)
+			switch {
+			case err != nil:
+			case fi.IsDir() && depth < 4:
+				walk(p, depth+1)
+			case fi.Mode().IsRegular():
+				sec.SeccompProfiles = append(sec.SeccompProfiles, strings.TrimPrefix(p, profiles+"/"))
+			}
+		}
+	}
+	walk(profiles, 0)
+	sec.AppArmor = l.root.text("/sys/module/apparmor/parameters/enabled") == "Y"
+	switch l.root.text("/sys/fs/selinux/enforce") {
+	case "1":
+		sec.SELinux = "enforcing"
+	case "0":
+		sec.SELinux = "permissive"
+	}
+	l.put(func(o *observation.Observation) { o.Security = sec })
+	return nil
+}
+
+// pluginSockets tells which plugin sockets the kubelet could use, and whether anybody listens. Connecting is all that is
+// done: a registration or device RPC is the kubelet's alone.
+func (l *look) pluginSockets(ctx context.Context, s *source) error {
+	type candidate struct{ path, kind, name string }
+	var found []candidate
+	list := func(dir string, add func(p, name string)) error {
+		if err := s.at(l, "listing", dir); err != nil {
+			return err
+		}
+		names, _, err := l.root.names(dir, 200)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, n := range names {
+			add(path.Join(dir, n), n)
+		}
+		return nil
+	}
+	isSocket := func(p string) bool {
+		fi, err := l.root.lstat(p)
+		return err == nil && fi.Mode()&fs.ModeSocket != 0
+	}
+	err := errors.Join(
+		list(kubeletDir+"/device-plugins", func(p, n string) {
+			if isSocket(p) && n != "kubelet.sock" {
+				found = append(found, candidate{p, "device-plugin", strings.TrimSuffix(n, ".sock")})
+			}
+		}),
+		list(kubeletDir+"/plugins_registry", func(p, n string) {
+			if isSocket(p) {
+				found = append(found, candidate{p, "csi-registration", strings.TrimSuffix(strings.TrimSuffix(n, ".sock"), "-reg")})
+			}
+		}),
+		list(kubeletDir+"/plugins", func(p, n string) {
+			names, _, err := l.root.names(p, 50)
+			if err != nil {
+				return
+			}
+			for _, sock := range names {
+				if q := path.Join(p, sock); isSocket(q) {
+					found = append(found, candidate{q, "csi", n})
+				}
+			}
+		}),
+	)
+	var out []observation.PluginSocket
+	for _, c := range found {
+		if err := s.at(l, "connecting to", c.path); err != nil {
+			return err
+		}
+		out = append(out, observation.PluginSocket{Path: c.path, Kind: c.kind, Name: c.name, Answers: dialSocket(ctx, l.root.path(c.path))})
+	}
+	l.put(func(o *observation.Observation) { o.Sockets = out })
+	return err
+}
+
+func dialSocket(ctx context.Context, p string) string {
+	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", p)
+	var ne net.Error
+	switch {
+	case err == nil:
+		_ = c.Close()
+		return "ok"
+	case errors.As(err, &ne) && ne.Timeout():
+		return "timeout"
+	}
+	return "refused"
+}
+
+// portOf is a URL's port, with https's default.
+func portOf(host string) string {
+	if _, port, err := net.SplitHostPort(host); err == nil {
+		if _, err := strconv.Atoi(port); err == nil {
+			return port
+		}
+	}
+	return "443"
+}

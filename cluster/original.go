@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/remedy"
+)
+
+// originalBound bounds making a container of the node's image, copying a file out and removing it: 0.3 s.
+const originalBound = 30 * time.Second
+
+// Original fetches a file as the node's image has it: the image is what a package is on a machine.
+func (c *Cluster) Original(ctx context.Context, nodeName, path string) (*remedy.File, error) {
+	i := slices.IndexFunc(c.nodes, func(n NodeInfo) bool { return n.Name == nodeName })
+	if i < 0 {
+		return nil, fmt.Errorf("cluster %s has no node %s", c.Name, nodeName)
+	}
+	out, err := run(ctx, c.eng, originalBound, "create", "--label", ownedLabel+"=true", "--network", "none", c.nodes[i].Image)
+	if err != nil {
+		return nil, fmt.Errorf("open the image of %s: %w", nodeName, err)
+	}
+	id := strings.TrimSpace(string(out))
+	defer func() {
+		_, _ = run(context.WithoutCancel(ctx), c.eng, originalBound, "rm", "--force", "--volumes", id)
+	}()
+	raw, err := run(ctx, c.eng, originalBound, "cp", id+":"+path, "-")
+	if err != nil {
+		return nil, fmt.Errorf("take %s from the image %s: %w", path, c.nodes[i].Image, err)
+	}
+	f, err := fileOf(raw)
+	if err != nil {
+		return nil, fmt.Errorf("take %s from the image %s: %w", path, c.nodes[i].Image, err)
+	}
+	return f, nil
+}
+
+// fileOf reads the one file of an archive.
+func fileOf(archive []byte) (*remedy.File, error) {
+	t := tar.NewReader(bytes.NewReader(archive))
+	h, err := t.Next()
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the engine sent an empty archive")
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &remedy.File{Mode: uint32(h.Mode) & 0o7777, ModTime: h.ModTime}
+	switch h.Typeflag {
+	case tar.TypeSymlink:
+		f.Link = h.Linkname
+	case tar.TypeReg:
+		if f.Content, err = io.ReadAll(t); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errors.New("it is neither a file nor a symbolic link")
+	}
+	return f, nil
+}
+
+// imageNames prints the names of a node's images, among them the ids that containerd lists as names, too.
+const imageNames = `ctr -n k8s.io images ls -q`
+
+// RestoreImages puts back on a node what the kubelet's garbage collection took of the preloaded images: the control plane,
+// never a victim, started from the same image and still has them all. It does nothing when nothing is missing.
+func (c *Cluster) RestoreImages(ctx context.Context, nodeName string) error {
+	i := slices.IndexFunc(c.nodes, func(n NodeInfo) bool { return n.Role == ControlPlane && n.Name != nodeName })
+	if i < 0 {
+		return fmt.Errorf("restore the images of %s: cluster %s has no control plane to take them from", nodeName, c.Name)
+	}
+	source := c.nodes[i].Name
+	want, err := c.images(ctx, source)
+	if err != nil {
+		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
+	}
+	have, err := c.images(ctx, nodeName)
+	if err != nil {
+		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
+	}
+	missing := slices.DeleteFunc(want, func(ref string) bool { return slices.Contains(have, ref) })
+	if len(missing) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, loadBound)
+	defer cancel()
+	archive, err := c.Node(source).Run(ctx, node.Command{Argv: append([]string{"ctr", "-n", "k8s.io", "images", "export", "-"}, missing...)})
+	if err != nil {
+		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
+	}
+	n := c.Node(nodeName)
+	if _, err := n.Run(ctx, node.Command{Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--snapshotter=overlayfs", "-"}, Stdin: bytes.NewReader(archive)}); err != nil {
+		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
+	}
+	for _, ref := range missing {
+		if err := c.pin(ctx, nodeName, []workloadImage{{ref: ref}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) images(ctx context.Context, nodeName string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, imageBound)
+	defer cancel()
+	out, err := c.Node(nodeName).Run(ctx, node.Sh(imageNames))
+	if err != nil {
+		return nil, fmt.Errorf("list the images of %s: %w", nodeName, err)
+	}
+	return slices.DeleteFunc(strings.Fields(string(out)), func(ref string) bool { return strings.HasPrefix(ref, "sha256:") }), nil
+}

@@ -1,0 +1,244 @@
+//go:build linux
+
+// sickbay-agent is the one static binary that sickbay puts on a node. One call is one process: see package protocol.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/agent/collect"
+	"github.com/sickbay-dev/sickbay/agent/protocol"
+	"github.com/sickbay-dev/sickbay/fingerprint"
+	"github.com/sickbay-dev/sickbay/injectors"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if len(os.Args) < 2 {
+		fail(2, &protocol.Error{Text: "a verb is wanted: " + strings.Join(verbNames(), ", "), Reason: protocol.ReasonRequest})
+	}
+	v, ok := verbs[os.Args[1]]
+	if !ok {
+		fail(2, &protocol.Error{Text: fmt.Sprintf("unknown verb %q; there are %s", os.Args[1], strings.Join(verbNames(), ", ")), Reason: protocol.ReasonRequest})
+	}
+	out, err := v(ctx, os.Args[2:])
+	var bad *requestError
+	var unsupported *injectors.UnsupportedError
+	switch {
+	case errors.As(err, &bad):
+		fail(2, &protocol.Error{Text: bad.Error(), Reason: protocol.ReasonRequest})
+	case errors.As(err, &unsupported):
+		fail(1, &protocol.Error{Text: unsupported.Reason, Mechanism: unsupported.Mechanism, Reason: protocol.ReasonUnsupported})
+	case err != nil:
+		fail(1, &protocol.Error{Text: err.Error(), Reason: protocol.ReasonFailed})
+	}
+	if _, err := os.Stdout.Write(append(out, '\n')); err != nil {
+		os.Exit(1)
+	}
+	// A goroutine may hang in the kernel; this process has done its work.
+	os.Exit(0)
+}
+
+func fail(code int, e *protocol.Error) {
+	b, _ := json.Marshal(e)
+	_, _ = os.Stdout.Write(append(b, '\n'))
+	os.Exit(code)
+}
+
+// requestError is a call the agent does not understand.
+type requestError struct{ err error }
+
+func (e *requestError) Error() string { return e.err.Error() }
+
+type verb func(ctx context.Context, args []string) ([]byte, error)
+
+var verbs = map[string]verb{
+	protocol.VerbObserve:     observe,
+	collect.VerbLook:         look,
+	protocol.VerbFingerprint: takeFingerprint,
+	protocol.VerbVersion:     tellVersion,
+	protocol.VerbInject:      inject,
+	protocol.VerbCheck:       check,
+	protocol.VerbRecover:     recoverFaults,
+	protocol.VerbStatus:      status,
+	protocol.VerbRenew:       renew,
+	protocol.VerbSweep:       sweep,
+}
+
+func verbNames() []string {
+	return []string{protocol.VerbObserve, protocol.VerbInject, protocol.VerbCheck, protocol.VerbRecover, protocol.VerbStatus,
+		protocol.VerbRenew, protocol.VerbSweep, protocol.VerbFingerprint, protocol.VerbVersion}
+}
+
+// flags parses a verb's flags; nothing may be left over.
+func flags(name string, args []string, define func(*flag.FlagSet)) error {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	define(fs)
+	if err := fs.Parse(args); err != nil {
+		return &requestError{fmt.Errorf("%s: %w", name, err)}
+	}
+	if fs.NArg() > 0 {
+		return &requestError{fmt.Errorf("%s: unexpected %q", name, fs.Arg(0))}
+	}
+	return nil
+}
+
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+func observe(ctx context.Context, args []string) ([]byte, error) {
+	var o protocol.ObserveOptions
+	err := flags(protocol.VerbObserve, args, func(fs *flag.FlagSet) {
+		fs.StringVar(&o.Cursor, "cursor", "", "")
+		fs.StringVar(&o.Node, "node", "", "")
+		fs.StringVar(&o.Endpoint, "endpoint", "", "")
+		fs.Var((*list)(&o.Registries), "registry", "")
+		fs.DurationVar(&o.First, "first", 0, "")
+		fs.DurationVar(&o.Overall, "overall", 0, "")
+		fs.DurationVar(&o.PerSource, "per-source", 0, "")
+		fs.IntVar(&o.MaxLines, "max-lines", 0, "")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return collect.Supervise(ctx, "/proc/self/exe", o)
+}
+
+// look is the child of observe: options on standard input, the observation on standard output.
+func look(ctx context.Context, _ []string) ([]byte, error) {
+	var o protocol.ObserveOptions
+	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
+		return nil, &requestError{err}
+	}
+	return json.Marshal(collect.Look(ctx, o))
+}
+
+func takeFingerprint(ctx context.Context, args []string) ([]byte, error) {
+	node, endpoint := "", ""
+	if err := flags(protocol.VerbFingerprint, args, func(fs *flag.FlagSet) {
+		fs.StringVar(&node, "node", "", "")
+		fs.StringVar(&endpoint, "endpoint", collect.DefaultEndpoint, "")
+	}); err != nil {
+		return nil, err
+	}
+	if node == "" {
+		node, _ = os.Hostname()
+	}
+	return json.Marshal(fingerprint.Node(ctx, node, endpoint))
+}
+
+func tellVersion(context.Context, []string) ([]byte, error) {
+	return json.Marshal(protocol.Version{Version: version, Go: runtime.Version(), Arch: runtime.GOARCH})
+}
+
+// injection reads the injection on standard input, strictly.
+func injection() (injectors.Injection, error) {
+	var in injectors.Injection
+	d := json.NewDecoder(os.Stdin)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		return in, &requestError{fmt.Errorf("injection on standard input: %w", err)}
+	}
+	return in, nil
+}
+
+func inject(ctx context.Context, args []string) ([]byte, error) {
+	if err := flags(protocol.VerbInject, args, func(*flag.FlagSet) {}); err != nil {
+		return nil, err
+	}
+	in, err := injection()
+	if err != nil {
+		return nil, err
+	}
+	st, err := injectors.Inject(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(st)
+}
+
+func check(ctx context.Context, args []string) ([]byte, error) {
+	if err := flags(protocol.VerbCheck, args, func(*flag.FlagSet) {}); err != nil {
+		return nil, err
+	}
+	in, err := injection()
+	if err != nil {
+		return nil, err
+	}
+	if err := injectors.Check(ctx, in); err != nil {
+		return nil, err
+	}
+	return []byte("{}"), nil
+}
+
+func recoverFaults(ctx context.Context, args []string) ([]byte, error) {
+	var s injectors.Selector
+	if err := flags(protocol.VerbRecover, args, func(fs *flag.FlagSet) {
+		fs.StringVar(&s.Run, "run", "", "")
+		fs.StringVar(&s.ID, "id", "", "")
+		fs.BoolVar(&s.All, "all", false, "")
+	}); err != nil {
+		return nil, err
+	}
+	return statuses(injectors.Recover(ctx, s))
+}
+
+func status(ctx context.Context, args []string) ([]byte, error) {
+	active := false
+	if err := flags(protocol.VerbStatus, args, func(fs *flag.FlagSet) { fs.BoolVar(&active, "active", false, "") }); err != nil {
+		return nil, err
+	}
+	return statuses(injectors.List(ctx, active))
+}
+
+func sweep(ctx context.Context, args []string) ([]byte, error) {
+	if err := flags(protocol.VerbSweep, args, func(*flag.FlagSet) {}); err != nil {
+		return nil, err
+	}
+	return statuses(injectors.Sweep(ctx))
+}
+
+func statuses(list []injectors.Status, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
+		list = []injectors.Status{}
+	}
+	return json.Marshal(list)
+}
+
+func renew(ctx context.Context, args []string) ([]byte, error) {
+	run, lease := "", time.Duration(0)
+	if err := flags(protocol.VerbRenew, args, func(fs *flag.FlagSet) {
+		fs.StringVar(&run, "run", "", "")
+		fs.DurationVar(&lease, "for", 0, "")
+	}); err != nil {
+		return nil, err
+	}
+	if run == "" || lease <= 0 {
+		return nil, &requestError{errors.New("renew wants --run and a positive --for")}
+	}
+	if err := injectors.Renew(ctx, run, lease); err != nil {
+		return nil, err
+	}
+	return []byte("{}"), nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/progress"
+)
+
+func (a *app) bundle() *cobra.Command {
+	var w where
+	var note string
+	var looks int
+	cmd := &cobra.Command{
+		Use:   "bundle DIR",
+		Short: "Record what can be seen of a cluster, to be diagnosed elsewhere",
+		Long: `Record observations of all nodes into a folder that can be mailed. Tokens, keys and secrets are taken out, and the result is
+searched once more before it is kept.`,
+		Example: `  sickbay bundle /tmp/bundle --cluster dev --note "since the upgrade"
+  sickbay diagnose --bundle /tmp/bundle`,
+		Args: args(cobra.ExactArgs(1), "the folder to write into"),
+	}
+	a.whereFlags(cmd, &w)
+	cmd.Flags().StringVar(&note, "note", "", "a sentence to go with it")
+	cmd.Flags().IntVar(&looks, "looks", 2, "how many observations of each node, a few seconds apart: two show what moves")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if looks < 1 || looks > 100 {
+			return usagef("--looks %d: it must be 1 to 100", looks)
+		}
+		t, err := a.where(cmd.Context(), w)
+		if err != nil {
+			return err
+		}
+		watch := diagnose.NewWatcher(t.Target, diagnose.Options{Since: w.since})
+		task := progress.From(cmd.Context()).Start(fmt.Sprintf("record %d nodes", len(t.Nodes)), 0)
+		err = lookOften(cmd.Context(), watch, looks, task)
+		task.End(err)
+		if err != nil {
+			return err
+		}
+		err = diagnose.WriteBundle(args[0], diagnose.BundleInfo{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: buildVersion().Version, Note: note}, watch.Histories())
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.out, "recorded %d nodes in %s\n", len(t.Nodes), args[0])
+		return nil
+	}
+	return cmd
+}
+
+// betweenLooks is long enough for counters to move and for the kubelet's one-second relist to have come round.
+const betweenLooks = 3 * time.Second
+
+func lookOften(ctx context.Context, watch *diagnose.Watcher, looks int, task progress.Task) error {
+	for i := range looks {
+		if i > 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(betweenLooks):
+			}
+		}
+		task.Detail("look %d of %d", i+1, looks)
+		if _, err := watch.Look(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

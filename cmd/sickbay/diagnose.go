@@ -1,0 +1,423 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/remedy"
+)
+
+type diagnoseFlags struct {
+	where
+	fix, yes, dryRun bool
+	watch            bool
+	every            time.Duration
+	looks            int
+}
+
+func (a *app) diagnose() *cobra.Command {
+	var f diagnoseFlags
+	cmd := &cobra.Command{
+		Use:   "diagnose",
+		Short: "Find out what a cluster or node has, why, and what to do",
+		Long: `Look at every node of a kind cluster, whoever made it, and say what is wrong, from which cause, on what evidence, what that
+explains, and which steps cure it. Or look at this machine (--local), at others over ssh, or at a recorded bundle.
+It needs no Kubernetes API: what a node shows by itself is judged as well.
+
+Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be seen.`,
+		Example: `  sickbay diagnose --cluster dev
+  sickbay diagnose --context kind-dev --node dev-worker -o json
+  sickbay diagnose --fix                    # shows the plan, asks, applies it, looks again
+  sickbay diagnose --ssh root@10.0.0.7
+  sickbay diagnose --bundle ./bundle        # offline`,
+		Args: noArgs,
+	}
+	a.whereFlags(cmd, &f.where)
+	fl := cmd.Flags()
+	fl.StringVar(&f.bundle, "bundle", "", "judge a recorded bundle instead")
+	fl.BoolVar(&f.fix, "fix", false, "apply the remedies, then look again")
+	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; needed for a cluster that sickbay did not make")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
+	fl.BoolVar(&f.watch, "watch", false, "look again and again, and tell what changes")
+	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: the pause between two looks")
+	fl.IntVar(&f.looks, "looks", 1, "look this often before judging: two show what moves, such as throttling")
+	_ = cmd.MarkFlagDirname("bundle")
+	cmd.MarkFlagsMutuallyExclusive("bundle", "fix")
+	cmd.MarkFlagsMutuallyExclusive("bundle", "watch")
+	cmd.MarkFlagsMutuallyExclusive("watch", "fix")
+	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case (f.yes || f.dryRun) && !f.fix:
+			return usagef("--yes and --dry-run are for --fix")
+		case f.every < time.Second:
+			return usagef("--every %s: it must be a second at least", f.every)
+		case f.looks < 1 || f.looks > 100:
+			return usagef("--looks %d: it must be 1 to 100", f.looks)
+		case f.bundle != "":
+			return a.diagnoseBundle(f, *form)
+		}
+		ctx := cmd.Context()
+		s, err := a.where(ctx, f.where)
+		if err != nil {
+			return err
+		}
+		if f.watch {
+			return a.watch(ctx, s, f, *form)
+		}
+		d, err := a.look(ctx, s, f)
+		if err != nil {
+			return err
+		}
+		if !f.fix || len(d.Findings) == 0 {
+			return a.tell(d, *form)
+		}
+		return a.fix(ctx, s, f, d, *form)
+	}
+	return cmd
+}
+
+func (a *app) diagnoseBundle(f diagnoseFlags, form format) error {
+	histories, info, err := diagnose.FromBundle(f.bundle)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &usageError{text: fmt.Sprintf("--bundle %s: %s", f.bundle, err), hint: "`sickbay bundle DIR` records one."}
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.nodes) > 0 {
+		for n := range histories {
+			if !slices.Contains(f.nodes, n) {
+				delete(histories, n)
+			}
+		}
+		if len(histories) == 0 {
+			return usagef("the bundle has no node %s", strings.Join(f.nodes, " or "))
+		}
+	}
+	d := diagnose.Judge(histories, nil)
+	d.Cluster = info.Cluster
+	return a.tell(d, form)
+}
+
+// look observes and judges.
+func (a *app) look(ctx context.Context, s *sight, f diagnoseFlags) (diagnose.Diagnosis, error) {
+	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: f.since})
+	task := progress.From(ctx).Start(fmt.Sprintf("look at %s", nodesWord(len(s.Nodes))), 0)
+	err := lookOften(ctx, watch, f.looks, task)
+	task.End(err)
+	if err != nil {
+		return diagnose.Diagnosis{}, err
+	}
+	d := watch.Diagnose(nil)
+	d.Cluster = s.Cluster
+	return d, nil
+}
+
+func nodesWord(n int) string {
+	if n == 1 {
+		return "one node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
+
+// tell prints a diagnosis and turns it into an exit code.
+func (a *app) tell(d diagnose.Diagnosis, form format) error {
+	if err := print(a, form, d, func(w io.Writer) { a.showDiagnosis(w, d) }); err != nil {
+		return err
+	}
+	return verdictOf(d)
+}
+
+func verdictOf(d diagnose.Diagnosis) error {
+	switch {
+	case len(d.Findings) > 0:
+		return no
+	case !d.Healthy:
+		return answer(exitTrouble)
+	}
+	return nil
+}
+
+// showDiagnosis writes what a person reads top-down: verdict, cause, the evidence that decides, what it explains, what to do.
+func (a *app) showDiagnosis(w io.Writer, d diagnose.Diagnosis) {
+	name := d.Cluster
+	if name == "" {
+		name = "this"
+	}
+	switch {
+	case len(d.Findings) == 0 && d.Healthy:
+		fmt.Fprintf(w, "%s: %s, %s seen\n", a.paint(bold, name), a.paint(green, "healthy"), nodesWord(len(d.Nodes)))
+	case len(d.Findings) == 0:
+		fmt.Fprintf(w, "%s: %s: no finding, but not every node could be seen\n", a.paint(bold, name), a.paint(amber, "unknown"))
+	default:
+		n := fmt.Sprintf("%d findings", len(d.Findings))
+		if len(d.Findings) == 1 {
+			n = "one finding"
+		}
+		fmt.Fprintf(w, "%s: %s\n", a.paint(bold, name), a.paint(red, n))
+	}
+	for _, f := range d.Findings {
+		fmt.Fprintln(w)
+		a.showFinding(w, f)
+	}
+	if len(d.Unknown) > 0 {
+		fmt.Fprintf(w, "\n%s\n", a.paint(faint, "could not be seen:"))
+		for _, u := range d.Unknown {
+			fmt.Fprintf(w, "  %s\n", a.paint(faint, strings.TrimSpace(u.Node+" "+u.What+": "+u.Why)))
+		}
+	}
+}
+
+// decidingEvidence is how many lines of evidence are shown: those that decide come first, the rest is in -o json.
+const decidingEvidence = 3
+
+func (a *app) showFinding(w io.Writer, f detectors.Finding) {
+	object := ""
+	if f.Object != nil {
+		object = " " + strings.ToLower(f.Object.Kind) + " " + strings.Trim(f.Object.Namespace+"/"+f.Object.Name, "/")
+	}
+	fmt.Fprintf(w, "%s on %s%s (%s)\n", a.paint(red, f.Failure+"/"+f.Cause), a.paint(bold, f.Node), object, f.Certainty)
+	fmt.Fprintf(w, "  %s\n", f.Summary)
+	if f.Decide != "" {
+		fmt.Fprintf(w, "  to be sure: %s\n", f.Decide)
+	}
+	fmt.Fprintln(w, "  because")
+	for i, e := range f.Evidence {
+		if i == decidingEvidence {
+			fmt.Fprintf(w, "    %s\n", a.paint(faint, fmt.Sprintf("and %d more, see -o json", len(f.Evidence)-i)))
+			break
+		}
+		at := ""
+		if !e.At.IsZero() {
+			at = " " + e.At.Local().Format("15:04:05")
+		}
+		fmt.Fprintf(w, "    %s%s  %s\n", e.Source, at, oneLine(e.Text, 300))
+	}
+	if len(f.Explains) > 0 {
+		fmt.Fprintf(w, "  which explains: %s\n", strings.Join(f.Explains, "; "))
+	}
+	if f.Remedy != nil {
+		fmt.Fprintf(w, "  remedy %s\n", f.Remedy.Name)
+		for i, s := range f.Remedy.Steps {
+			disrupts := ""
+			if s.Disruptive {
+				disrupts = a.paint(amber, " (disturbs running pods)")
+			}
+			on := ""
+			if s.On != "" {
+				on = " on " + s.On
+			}
+			fmt.Fprintf(w, "    %d. %s%s\n       %s%s\n", i+1, a.paint(bold, s.Run), on, s.Why, disrupts)
+		}
+	}
+	if f.Untouched != "" {
+		fmt.Fprintf(w, "  not done for you: %s\n", f.Untouched)
+	}
+	fmt.Fprintf(w, "  more: sickbay explain %s/%s\n", f.Failure, f.Cause)
+}
+
+func oneLine(s string, most int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// watch tells a diagnosis whenever it changes, until Ctrl-C.
+func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format) error {
+	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: f.since})
+	before := "-"
+	for {
+		if _, err := watch.Look(ctx); err != nil {
+			return err
+		}
+		d := watch.Diagnose(nil)
+		d.Cluster = s.Cluster
+		if now := gist(d); now != before {
+			before = now
+			if form == text {
+				fmt.Fprintf(a.out, "%s\n", a.paint(faint, time.Now().Format("15:04:05")))
+			}
+			if err := print(a, form, d, func(w io.Writer) { a.showDiagnosis(w, d) }); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(f.every):
+		}
+	}
+}
+
+// gist is what makes two diagnoses the same to a reader.
+func gist(d diagnose.Diagnosis) string {
+	var b strings.Builder
+	fmt.Fprint(&b, d.Healthy)
+	for _, f := range d.Findings {
+		fmt.Fprint(&b, "\n", f.Node, f.Failure, f.Cause, f.Certainty)
+		if f.Object != nil {
+			fmt.Fprint(&b, *f.Object)
+		}
+	}
+	return b.String()
+}
+
+// fixBound is how long a cured node may take to look cured: conditions follow the kubelet's status period (10 s), DiskPressure
+// the five minutes of its stock transition period.
+const fixBound = 6 * time.Minute
+
+func (a *app) fix(ctx context.Context, s *sight, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
+	a.showDiagnosis(a.err, d)
+	var plans []detectors.Finding
+	for _, x := range d.Findings {
+		if x.Remedy != nil && len(x.Remedy.Steps) > 0 {
+			plans = append(plans, x)
+		}
+	}
+	if len(plans) == 0 {
+		fmt.Fprintln(a.err, "\nNone of this is cured by a plan.")
+		return a.tell(d, form)
+	}
+	if f.dryRun || !s.ours && !f.yes {
+		why := "--dry-run"
+		if !f.dryRun {
+			why = "this was not made by sickbay: say --yes to have it done"
+		}
+		fmt.Fprintf(a.err, "\nNothing was done (%s).\n", why)
+		return a.tell(d, form)
+	}
+	if !f.yes {
+		yes, err := a.ask(ctx, fmt.Sprintf("\nApply %d remedies? [y/N] ", len(plans)))
+		if err != nil {
+			return err
+		}
+		if !yes {
+			fmt.Fprintln(a.err, "Nothing was done.")
+			return no
+		}
+	}
+	for _, x := range plans {
+		if err := a.applyRemedy(ctx, s, x); err != nil {
+			return hint(err, "What was done so far stays. `sickbay diagnose` shows what is left.")
+		}
+	}
+	after, err := a.waitCleared(ctx, s, f)
+	if err != nil {
+		return err
+	}
+	return a.tell(after, form)
+}
+
+func (a *app) applyRemedy(ctx context.Context, s *sight, x detectors.Finding) error {
+	sink := progress.From(ctx)
+	var task progress.Task
+	_, err := remedy.Apply(ctx, a.world.remedyTarget(s), *x.Remedy, remedy.Options{OnStep: func(r remedy.StepResult) {
+		if r.Ended.IsZero() {
+			task = sink.Start(fmt.Sprintf("%s/%s: %s", x.Failure, x.Cause, r.Step.Run), 0)
+			return
+		}
+		if task != nil {
+			task.End(r.Err)
+			task = nil
+		}
+	}})
+	if task != nil {
+		task.End(err)
+	}
+	return err
+}
+
+// waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
+func (a *app) waitCleared(ctx context.Context, s *sight, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fixBound)
+	defer cancel()
+	task := progress.From(ctx).Start("look whether it is cleared", fixBound)
+	defer func() { task.End(err) }()
+	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: 5 * time.Second})
+	quiet := 0
+	for {
+		if _, err := watch.Look(ctx); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				return watch.Diagnose(nil), nil
+			}
+			return diagnose.Diagnosis{}, err
+		}
+		d := watch.Diagnose(nil)
+		d.Cluster = s.Cluster
+		if len(d.Findings) == 0 && d.Healthy {
+			if quiet++; quiet >= 3 { // a status period apart: what only looked cleared would have come back
+				return d, nil
+			}
+		} else {
+			quiet = 0
+			watch.Restart()
+			if len(d.Findings) > 0 {
+				task.Detail("still %s/%s on %s", d.Findings[0].Failure, d.Findings[0].Cause, d.Findings[0].Node)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return d, nil
+			}
+			return d, ctx.Err()
+		case <-time.After(betweenLooks):
+		}
+	}
+}
+
+// ask puts a question on standard error. The answer is read beside the context, so that Ctrl-C works while nothing is typed.
+func (a *app) ask(ctx context.Context, question string) (bool, error) {
+	fmt.Fprint(a.err, question)
+	line, err := a.readLine(ctx)
+	if errors.Is(err, io.EOF) {
+		return false, &usageError{text: "there is nobody to ask", hint: "Say --yes to go on without asking."}
+	}
+	if err != nil {
+		return false, err
+	}
+	switch strings.ToLower(line) {
+	case "y", "yes":
+		return true, nil
+	}
+	return false, nil
+}
+
+// readLine reads one line of standard input, or returns when the context ends.
+func (a *app) readLine(ctx context.Context) (string, error) {
+	a.lines.Do(func() {
+		a.line = make(chan string)
+		go func() {
+			defer close(a.line)
+			s := bufio.NewScanner(a.in)
+			for s.Scan() {
+				a.line <- strings.TrimSpace(s.Text())
+			}
+		}()
+	})
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case l, ok := <-a.line:
+		if !ok {
+			return "", io.EOF
+		}
+		return l, nil
+	}
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// examination is what `doctor -o json` prints.
+type examination struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Host       hostFacts `json:"host"`
+	Engine     string    `json:"engine"` // what was looked at and what would be used
+	EngineOK   bool      `json:"engineOk"`
+	Image      string    `json:"image"` // what would be used
+	Kept       []string  `json:"kept"`  // on purpose, with the command that removes it
+	Leftover   []string  `json:"leftover"`
+	Unknown    []string  `json:"unknown,omitempty"`
+	Notes      []string  `json:"notes,omitempty"`
+}
+
+func (a *app) doctor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what was found on this machine, what would be done with it, and whether anything was left behind",
+		Long: `Look at this machine and change nothing: which engine and node image would be used and why, what the kernel offers for
+faults, and everything of sickbay's that is on it, kept on purpose or left behind.
+
+Exit code 0 when nothing is left behind and the machine will do, 1 otherwise.`,
+		Example: `  sickbay doctor
+  sickbay doctor -o json | jq .leftover`,
+		Args: noArgs,
+	}
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		x, err := a.examine(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if err := print(a, *form, x, func(w io.Writer) { a.showExamination(w, x) }); err != nil {
+			return err
+		}
+		if !x.EngineOK || len(x.Leftover) > 0 {
+			return no
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) examine(ctx context.Context) (*examination, error) {
+	x := &examination{APIVersion: observation.APIVersion, Kind: "Examination", Host: lookAtHost(), Kept: []string{}, Leftover: []string{}}
+	d, err := a.world.decideEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x.Engine, x.EngineOK = d.String(), d.Plan != engine.Impossible
+	x.Image = a.imagePlan(ctx, d)
+	names := map[string]bool{}
+	if d.Plan == engine.UseExisting {
+		all, err := a.world.clusters(ctx, d.Engine)
+		if err != nil {
+			x.Unknown = append(x.Unknown, "clusters: "+err.Error())
+		}
+		for _, c := range all {
+			names[c.Name] = c.Ours
+		}
+	}
+	x.sort(a.world.inventory(ctx, d.Engine), d.Engine, names)
+	x.Notes = x.Host.notes()
+	return x, nil
+}
+
+// imagePlan says which image would be used, without getting it.
+func (a *app) imagePlan(ctx context.Context, d engine.Decision) string {
+	if d.Plan == engine.UseExisting {
+		if r, err := a.world.resolveImage(ctx, d.Engine, nodeimage.Request{NoPull: true, NoBuild: true}); err == nil {
+			return fmt.Sprintf("would use %s, which the engine holds", r.Ref)
+		}
+	}
+	s := "the engine holds none; would pull kind's own, and where its registry does not answer"
+	if _, err := nodeimage.FindSource(); err != nil {
+		return s + " fail: " + err.Error()
+	}
+	if os.Geteuid() != 0 {
+		return s + " fail: building one here needs root"
+	}
+	return s + " build one here from Go modules and Debian packages (about 10 minutes, once)"
+}
+
+// sort tells what is kept on purpose from what was left behind. Kept are the private engine and the clusters that are up, with all
+// that belongs to them; everything else of ours has no business here.
+func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[string]bool) {
+	private := e != nil && e.Private
+	kept := map[string]int{}
+	for _, item := range inv.Items {
+		line := strings.TrimSpace(fmt.Sprintf("%s %s  %s", item.Kind, item.Name, item.Detail))
+		switch {
+		case !item.Ours:
+			// Loop devices and swap that nobody is known to own are the host's own affair; sickbay's carry its paths.
+			if strings.Contains(item.Name+item.Detail, "sickbay") {
+				x.Leftover = append(x.Leftover, line)
+			}
+		case item.Kind == engine.Loop, item.Kind == engine.Swap:
+			x.Leftover = append(x.Leftover, line)
+		case len(clusters) > 0 || private && belongsToEngine(item.Kind):
+			kept[string(item.Kind)]++
+		default:
+			x.Leftover = append(x.Leftover, line)
+		}
+	}
+	for name, ours := range clusters {
+		if ours {
+			x.Kept = append(x.Kept, fmt.Sprintf("cluster %s (`sickbay cluster down --cluster %s` removes it)", name, name))
+		}
+	}
+	if private {
+		x.Kept = append(x.Kept, fmt.Sprintf("%s (`sickbay engine down` removes it)", e))
+	}
+	if len(kept) > 0 {
+		var s []string
+		for k, n := range kept {
+			s = append(s, fmt.Sprintf("%d %s", n, plural(k, n)))
+		}
+		x.Kept = append(x.Kept, "with them: "+sortedList(s))
+	}
+	x.Unknown = append(x.Unknown, inv.Unknown...)
+}
+
+// belongsToEngine tells what an engine of our own keeps while no cluster is up.
+func belongsToEngine(k engine.Kind) bool {
+	switch k {
+	case engine.Container, engine.Loop, engine.Swap:
+		return false
+	}
+	return true
+}
+
+func (a *app) showExamination(w io.Writer, x *examination) {
+	fmt.Fprintln(w, a.paint(bold, "This machine"))
+	table(w, func(row func(...string)) {
+		for _, f := range x.Host.lines() {
+			row("  "+f[0], f[1])
+		}
+	})
+	fmt.Fprintln(w, a.paint(bold, "Engine"))
+	indent(w, x.Engine)
+	fmt.Fprintln(w, a.paint(bold, "Node image"))
+	indent(w, x.Image)
+	if len(x.Notes) > 0 {
+		fmt.Fprintln(w, a.paint(bold, "Worth knowing"))
+		for _, n := range x.Notes {
+			indent(w, n)
+		}
+	}
+	if len(x.Kept) > 0 {
+		fmt.Fprintln(w, a.paint(bold, "Kept on purpose"))
+		for _, k := range x.Kept {
+			indent(w, k)
+		}
+	}
+	for _, u := range x.Unknown {
+		fmt.Fprintf(w, "%s %s\n", a.paint(amber, "not known:"), u)
+	}
+	if len(x.Leftover) == 0 {
+		fmt.Fprintln(w, a.paint(green, "Nothing is left behind."))
+		return
+	}
+	fmt.Fprintln(w, a.paint(red, "Left behind:"))
+	for _, l := range x.Leftover {
+		indent(w, l)
+	}
+}
+
+func indent(w io.Writer, s string) {
+	for line := range strings.Lines(strings.TrimRight(s, "\n")) {
+		fmt.Fprintln(w, "  "+strings.TrimRight(line, "\n"))
+	}
+}

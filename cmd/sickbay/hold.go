@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// illness is a scenario's fault on a node, without the runner's judgement: what inject and lab make.
+type illness struct {
+	lab       suites.Lab
+	scenario  *scenarios.Scenario
+	run       string
+	node      string
+	namespace string
+	contained string // the sentence, where the host only allowed a contained fault
+	release   func()
+	agents    map[string]suites.Agent
+}
+
+const (
+	labelRun      = "sickbay.dev/run"
+	labelScenario = "sickbay.dev/scenario"
+	// leaseWhileHere is renewed every third of it while the process lives; a killed process leaves a node that heals itself.
+	leaseWhileHere = time.Minute
+	// makeIllBound covers the slowest prepare, a filesystem of its own for the runtime, and conditions that follow the
+	// kubelet's status period.
+	makeIllBound = 5 * time.Minute
+)
+
+// makeIll prepares and injects. When it fails or ctx ends, what was begun is undone.
+func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (_ *illness, err error) {
+	ill := &illness{lab: lab, scenario: s, run: newRun(s), agents: map[string]suites.Agent{}}
+	ill.namespace = "sickbay-" + ill.run
+	if err := ill.claim(ctx, c, victim); err != nil {
+		return nil, err
+	}
+	undo := suites.Registry.Add("run "+ill.run+" on "+ill.node, "sickbay recover --cluster "+c.Name+" --run "+ill.run, func(ctx context.Context) error {
+		return ill.recover(ctx)
+	})
+	ctx, cancel := context.WithTimeoutCause(ctx, makeIllBound, fmt.Errorf("making %s ill took longer than %s", ill.node, makeIllBound))
+	defer cancel()
+	title := "make " + ill.node + " ill"
+	if !secret {
+		title += ": " + s.Metadata.Name
+	}
+	task := progress.From(ctx).Start(title, makeIllBound)
+	defer func() {
+		task.End(err)
+		if err == nil {
+			undo.Forget()
+			return
+		}
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), suites.DefaultTimings().Recovery)
+		defer cancel()
+		err = errors.Join(err, undo.Run(fresh))
+		ill.release()
+	}()
+	detail := func(format string, args ...any) {
+		if !secret {
+			task.Detail(format, args...)
+		}
+	}
+	if err := ill.workload(ctx); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	for i, act := range slices.Concat(s.Spec.Prepare, s.Spec.Inject) {
+		detail("%s", act.Mechanism)
+		if err := ill.place(ctx, act, i, i < len(s.Spec.Prepare), lease); err != nil {
+			return nil, err
+		}
+		if err := ill.wait(ctx, act, began, detail); err != nil {
+			return nil, err
+		}
+	}
+	return ill, nil
+}
+
+func newRun(s *scenarios.Scenario) string {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b) // never fails, see its documentation
+	name := s.Metadata.Name
+	if len(name) > 40 {
+		name = name[:40]
+	}
+	return strings.TrimRight(name, "-") + "-" + hex.EncodeToString(b)
+}
+
+// claim takes the named worker, or the first that is free.
+func (i *illness) claim(ctx context.Context, c *cluster.Cluster, victim string) error {
+	var claims []func()
+	i.release = func() {
+		for _, r := range claims {
+			r()
+		}
+	}
+	if slices.Contains(i.scenario.Spec.Claims, "host") {
+		r, err := i.lab.Claim(ctx, suites.HostNode)
+		if err != nil {
+			return err
+		}
+		claims = append(claims, r)
+	}
+	candidates := c.Victims()
+	if victim != "" {
+		candidates = []string{victim}
+	}
+	var last error
+	for _, n := range candidates {
+		r, err := i.lab.Claim(ctx, n)
+		if err != nil {
+			last = err
+			continue
+		}
+		claims = append(claims, r)
+		i.node = n
+		return i.clean(ctx)
+	}
+	i.release()
+	if last == nil {
+		last = fmt.Errorf("cluster %s has no worker", c.Name)
+	}
+	return last
+}
+
+// clean refuses a node on which something is injected already.
+func (i *illness) clean(ctx context.Context) error {
+	agent, err := i.agent(ctx, i.node)
+	if err != nil {
+		i.release()
+		return err
+	}
+	open, err := agent.Status(ctx)
+	if err != nil {
+		i.release()
+		return fmt.Errorf("ask node %s for what is injected on it: %w", i.node, err)
+	}
+	for _, s := range open {
+		if s.State != injectors.Recovered {
+			i.release()
+			return hint(fmt.Errorf("node %s is ill already: %s of run %s", i.node, s.Mechanism, s.Run), "Undo it with: sickbay recover --cluster %s --run %s", i.lab.Cluster(), s.Run)
+		}
+	}
+	return nil
+}
+
+func (i *illness) agent(ctx context.Context, node string) (suites.Agent, error) {
+	if a, ok := i.agents[node]; ok {
+		return a, nil
+	}
+	a, err := i.lab.Agent(ctx, node)
+	if err != nil {
+		return nil, fmt.Errorf("reach the agent on node %s: %w", node, err)
+	}
+	i.agents[node] = a
+	return a, nil
+}
+
+func (i *illness) workload(ctx context.Context) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.scenario.Metadata.Name},
+	}}
+	if _, err := i.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create namespace %s: %w", i.namespace, err)
+	}
+	manifest, err := i.scenario.RenderWorkload(scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run})
+	if err != nil || manifest == "" {
+		return err
+	}
+	_, err = i.lab.Workload(ctx, i.namespace, []byte(manifest), func(*corev1.PodSpec) {})
+	if err != nil {
+		return err
+	}
+	return every(ctx, time.Second, func() (bool, error) {
+		pods, err := i.lab.Kube().CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil || len(pods.Items) == 0 {
+			return false, err
+		}
+		for _, p := range pods.Items {
+			if p.Status.Phase != corev1.PodRunning && p.Status.Phase != corev1.PodSucceeded {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepared bool, lease time.Duration) error {
+	where := i.node
+	switch act.On {
+	case "host":
+		where = suites.HostNode
+	case "control-plane":
+		return fmt.Errorf("%s on the control plane is only done by `sickbay run`", act.Mechanism)
+	}
+	agent, err := i.agent(ctx, where)
+	if err != nil {
+		return err
+	}
+	params, err := act.RawParams()
+	if err != nil {
+		return err
+	}
+	in := injectors.Injection{
+		ID: fmt.Sprintf("%s-%d-%s", i.run, n, act.Mechanism), Run: i.run, Scenario: i.scenario.Metadata.Name,
+		Mechanism: act.Mechanism, Params: params, Prepared: prepared, Lease: lease,
+	}
+	st, err := agent.Inject(ctx, in)
+	if err != nil {
+		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, where, err)
+	}
+	if st.Contained != "" {
+		i.contained = st.Contained
+	}
+	return nil
+}
+
+// wait waits for what the next action needs, and for a prepared node to be Ready again.
+func (i *illness) wait(ctx context.Context, act scenarios.Action, began time.Time, detail func(string, ...any)) error {
+	if len(act.Until) == 0 {
+		return nil
+	}
+	watch := diagnose.NewWatcher(i.lab.Target().Only(i.node), diagnose.Options{Since: time.Since(began) + time.Second})
+	return every(ctx, time.Second, func() (bool, error) {
+		seen, err := watch.Look(ctx)
+		if err != nil {
+			return false, err
+		}
+		o := seen[i.node]
+		for _, m := range act.Until {
+			ok, what := matches(m, &o)
+			if !ok {
+				detail("waiting for %s", what)
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// matches tells whether one look shows a signal. Only what an action can sensibly wait for is known here.
+func matches(m scenarios.Matcher, o *observation.Observation) (bool, string) {
+	switch {
+	case m.Condition != nil:
+		what := m.Condition.Type + "=" + m.Condition.Status
+		if o.API == nil || o.API.Node == nil {
+			return false, what
+		}
+		for _, c := range o.API.Node.Status.Conditions {
+			if string(c.Type) == m.Condition.Type && string(c.Status) == m.Condition.Status && strings.Contains(c.Message, m.Condition.Contains) {
+				return true, what
+			}
+		}
+		return false, what
+	case m.Unit != nil:
+		u := o.Units[m.Unit.Name]
+		return (m.Unit.SubState == "" || u.SubState == m.Unit.SubState) && (m.Unit.Result == "" || u.Result == m.Unit.Result), "unit " + m.Unit.Name
+	case m.Log != nil:
+		return slices.ContainsFunc(o.Journal.Lines, func(l observation.LogLine) bool {
+			return l.Source == m.Log.Unit && strings.Contains(l.Text, m.Log.Contains)
+		}), fmt.Sprintf("%q in the log of %s", m.Log.Contains, m.Log.Unit)
+	default:
+		return true, "a signal that only `sickbay run` reads"
+	}
+}
+
+func every(ctx context.Context, pause time.Duration, f func() (bool, error)) error {
+	for {
+		done, err := f()
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// keepAlive renews the lease until ctx ends.
+func (i *illness) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(leaseWhileHere / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			for _, a := range i.agents {
+				call, cancel := context.WithTimeout(ctx, leaseWhileHere/4)
+				_ = a.Renew(call, i.run, leaseWhileHere) // a lease that is lost only heals the node early
+				cancel()
+			}
+		}
+	}
+}
+
+// recover undoes the injections, newest first, and removes the namespace. It is legal at any time.
+func (i *illness) recover(ctx context.Context) error {
+	var errs []error
+	for name, a := range i.agents {
+		if _, err := a.Recover(ctx, i.run, ""); err != nil {
+			errs = append(errs, fmt.Errorf("recover run %s on node %s: %w", i.run, name, err))
+		}
+	}
+	err := i.lab.Kube().CoreV1().Namespaces().Delete(ctx, i.namespace, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		errs = append(errs, fmt.Errorf("delete namespace %s: %w", i.namespace, err))
+	}
+	return errors.Join(errs...)
+}

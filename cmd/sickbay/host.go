@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// hostFacts are what decides which faults this machine can host.
+type hostFacts struct {
+	OS            string   `json:"os"`
+	Kernel        string   `json:"kernel,omitempty"`
+	Arch          string   `json:"arch"`
+	CPUs          int      `json:"cpus"`
+	MemoryMiB     int64    `json:"memoryMiB,omitempty"`
+	Root          bool     `json:"root"`
+	Go            string   `json:"go,omitempty"`
+	CgroupVersion int      `json:"cgroupVersion,omitempty"`
+	LSMs          []string `json:"lsms,omitempty"`
+	Swaps         []string `json:"swaps,omitempty"`
+	LoopDevices   int      `json:"loopDevices,omitempty"`
+	FreeMiB       int64    `json:"freeMiB,omitempty"`
+	FreeAt        string   `json:"freeAt,omitempty"`
+}
+
+// needMiB is what a cold start writes: parts 3 GiB, image 0.9 GiB, engine's copy and nodes.
+const needMiB = 8 * 1024
+
+func lookAtHost() hostFacts {
+	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0}
+	if p, err := exec.LookPath("go"); err == nil {
+		h.Go = p
+	}
+	fillHost(&h)
+	return h
+}
+
+// existing is the nearest folder of a path that is there.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+func (h hostFacts) lines() [][2]string {
+	root := "no"
+	if h.Root {
+		root = "yes"
+	}
+	out := [][2]string{
+		{"system", strings.TrimSpace(h.OS + " " + h.Kernel + " " + h.Arch)},
+		{"size", fmt.Sprintf("%d CPUs, %s of memory", h.CPUs, mib(h.MemoryMiB))},
+		{"root", root},
+	}
+	if h.FreeAt != "" {
+		out = append(out, [2]string{"free disk", fmt.Sprintf("%s at %s", mib(h.FreeMiB), h.FreeAt)})
+	}
+	if h.CgroupVersion > 0 {
+		out = append(out, [2]string{"cgroup", fmt.Sprintf("v%d", h.CgroupVersion)})
+	}
+	if runtime.GOOS == "linux" {
+		lsms, swaps := "none", "off"
+		if len(h.LSMs) > 0 {
+			lsms = strings.Join(h.LSMs, ", ")
+		}
+		if len(h.Swaps) > 0 {
+			swaps = strings.Join(h.Swaps, ", ")
+		}
+		out = append(out, [2]string{"security", lsms}, [2]string{"swap", swaps}, [2]string{"loop devices", fmt.Sprint(h.LoopDevices)})
+	}
+	return out
+}
+
+func mib(n int64) string {
+	if n >= 10*1024 {
+		return fmt.Sprintf("%d GiB", n/1024)
+	}
+	return fmt.Sprintf("%d MiB", n)
+}
+
+// notes are the consequences for faults.
+func (h hostFacts) notes() []string {
+	var out []string
+	if h.FreeAt != "" && h.FreeMiB < needMiB {
+		out = append(out, fmt.Sprintf("only %s are free at %s; a cold start needs up to %s", mib(h.FreeMiB), h.FreeAt, mib(needMiB)))
+	}
+	if len(h.Swaps) > 0 {
+		out = append(out, "this machine swaps: swap-on will be contained instead of real")
+	}
+	if runtime.GOOS == "linux" {
+		if h.LoopDevices == 0 {
+			out = append(out, "there are no loop devices: faults that fill or freeze a disk are unsupported here")
+		}
+		for _, lsm := range []string{"apparmor", "selinux"} {
+			if !slices.Contains(h.LSMs, lsm) {
+				out = append(out, fmt.Sprintf("the kernel has no %s: its faults are unsupported here", map[string]string{"apparmor": "AppArmor", "selinux": "SELinux"}[lsm]))
+			}
+		}
+	}
+	return out
+}
+
+func plural(s string, n int) string {
+	if n == 1 {
+		return s
+	}
+	if strings.HasSuffix(s, "ss") {
+		return s + "es"
+	}
+	return s + "s"
+}
+
+func sortedList(s []string) string {
+	slices.Sort(s)
+	return strings.Join(s, ", ")
+}

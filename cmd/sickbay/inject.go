@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// injected is what `inject -o json` prints.
+type injected struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Scenario   string    `json:"scenario"`
+	Cluster    string    `json:"cluster"`
+	Node       string    `json:"node"`
+	Run        string    `json:"run"`
+	Namespace  string    `json:"namespace"`
+	HealsAt    time.Time `json:"healsAt"`
+	Contained  string    `json:"contained,omitempty"`
+	Recover    string    `json:"recover"`
+}
+
+func (a *app) inject() *cobra.Command {
+	var g ground
+	var node string
+	var lease time.Duration
+	cmd := &cobra.Command{
+		Use:   "inject SCENARIO",
+		Short: "Make a node ill and leave it so, for a while",
+		Long: `Inject a scenario's fault and return. Nothing is judged and nothing is cured; the node heals itself when its lease runs out,
+or at once with sickbay recover.`,
+		Example: `  sickbay inject conflist-missing --for 10m
+  sickbay diagnose
+  sickbay recover --all`,
+		Args:              args(cobra.ExactArgs(1), "the name of one scenario"),
+		ValidArgsFunction: completeOneScenario,
+	}
+	a.groundFlags(cmd, &g)
+	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
+	cmd.Flags().DurationVar(&lease, "for", 30*time.Minute, "the node heals itself after this")
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		list, err := findScenarios(args)
+		if err != nil {
+			return err
+		}
+		if lease < time.Minute || lease > 24*time.Hour {
+			return usagef("--for %s: it must be one minute to 24 hours", lease)
+		}
+		if err := g.check(); err != nil {
+			return err
+		}
+		ctx := cmd.Context()
+		c, err := a.ready(ctx, g)
+		if err != nil {
+			return err
+		}
+		if node != "" {
+			if err := checkVictim(c, node); err != nil {
+				return err
+			}
+		}
+		lab, err := a.world.lab(ctx, c)
+		if err != nil {
+			return err
+		}
+		ill, err := a.makeIll(ctx, lab, c, list[0], node, lease, false)
+		if err != nil {
+			return err
+		}
+		defer ill.release()
+		out := injected{
+			APIVersion: observation.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.node,
+			Run: ill.run, Namespace: ill.namespace, HealsAt: time.Now().Add(lease).UTC().Truncate(time.Second), Contained: ill.contained,
+			Recover: fmt.Sprintf("sickbay recover --cluster %s --run %s", c.Name, ill.run),
+		}
+		return print(a, *form, out, func(w io.Writer) { showInjected(w, out, list[0]) })
+	}
+	return cmd
+}
+
+func showInjected(w io.Writer, i injected, s *scenarios.Scenario) {
+	fmt.Fprintf(w, "%s is ill: %s\n", i.Node, s.Spec.Title)
+	if i.Contained != "" {
+		fmt.Fprintf(w, "  contained: %s\n", i.Contained)
+	}
+	fmt.Fprintf(w, "  find it:    sickbay diagnose --cluster %s\n", i.Cluster)
+	fmt.Fprintf(w, "  undo it:    %s\n", i.Recover)
+	fmt.Fprintf(w, "  or wait:    it heals itself at %s\n", i.HealsAt.Local().Format("15:04:05"))
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+const labHelp = `  hint     the next hint; there are a few, and the last one names the cause
+  check    is the node well again? (looks, and says no more than yes or no)
+  story    tell the symptoms again
+  nodes    how to get onto the nodes
+  solve    say what it was, and cure it
+  stop     undo everything and leave
+`
+
+func (a *app) lab() *cobra.Command {
+	var g ground
+	var node string
+	cmd := &cobra.Command{
+		Use:   "lab SCENARIO",
+		Short: "Practise on call: a node falls ill, you are told the symptoms, and the rest is up to you",
+		Long: `Make a node ill without saying how. You get the symptoms, as the people on call would, then work on the cluster with your own
+tools; hints come when you ask. What you type here:
+
+` + labHelp,
+		Example: `  sickbay lab conflist-missing
+  make lab NAME=pleg-disk`,
+		Args:              args(cobra.ExactArgs(1), "the name of one scenario"),
+		ValidArgsFunction: completeOneScenario,
+	}
+	a.groundFlags(cmd, &g)
+	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		list, err := findScenarios(args)
+		if err != nil {
+			return err
+		}
+		if err := g.check(); err != nil {
+			return err
+		}
+		ctx := cmd.Context()
+		c, err := a.ready(ctx, g)
+		if err != nil {
+			return err
+		}
+		if node != "" {
+			if err := checkVictim(c, node); err != nil {
+				return err
+			}
+		}
+		lab, err := a.world.lab(ctx, c)
+		if err != nil {
+			return err
+		}
+		ill, err := a.makeIll(ctx, lab, c, list[0], node, leaseWhileHere, true)
+		if err != nil {
+			return err
+		}
+		kubeconfig, _ := c.Kubeconfig()
+		var names []string
+		for _, n := range c.Nodes() {
+			names = append(names, n.Name)
+		}
+		l := &lesson{app: a, lab: lab, scenario: list[0], ill: ill.node, cluster: c.Name, kubeconfig: kubeconfig, nodes: names, env: c.Engine().Env(), client: c.Engine().Provider}
+		return a.teach(ctx, l, ill)
+	}
+	return cmd
+}
+
+// teach runs the lesson, keeps the node ill meanwhile, and recovers it whatever happens.
+func (a *app) teach(ctx context.Context, l *lesson, ill *illness) (err error) {
+	undo := suites.Registry.Add("lab "+ill.run+" on "+ill.node, "sickbay recover --cluster "+l.cluster+" --run "+ill.run, ill.recover)
+	alive, stop := context.WithCancel(ctx)
+	go ill.keepAlive(alive)
+	defer func() {
+		stop()
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), suites.DefaultTimings().Recovery)
+		defer cancel()
+		task := progress.From(ctx).Start("undo everything", suites.DefaultTimings().Recovery)
+		rerr := undo.Run(fresh)
+		task.End(rerr)
+		ill.release()
+		err = errors.Join(err, rerr)
+	}()
+	return l.talk(ctx)
+}
+
+// lesson is one lab being done.
+type lesson struct {
+	app        *app
+	lab        suites.Lab
+	scenario   *scenarios.Scenario
+	ill        string
+	cluster    string
+	kubeconfig string
+	nodes      []string
+	env        []string
+	client     string
+	hints      int
+}
+
+func (l *lesson) talk(ctx context.Context) error {
+	w := l.app.out
+	l.story(w)
+	fmt.Fprint(w, "\n"+labHelp)
+	for {
+		fmt.Fprint(w, l.app.paint(bold, "\nlab> "))
+		word, err := l.app.readLine(ctx)
+		if errors.Is(err, io.EOF) {
+			fmt.Fprintln(w)
+			return nil
+		}
+		if err != nil {
+			fmt.Fprintln(w)
+			return err
+		}
+		switch strings.ToLower(word) {
+		case "":
+		case "hint", "h":
+			l.hint(w)
+		case "check", "c":
+			done, err := l.check(ctx, w)
+			if err != nil {
+				return err
+			}
+			if done {
+				return nil
+			}
+		case "story":
+			l.story(w)
+		case "nodes":
+			l.ways(w)
+		case "solve":
+			return l.solve(ctx, w)
+		case "stop", "quit", "exit", "q":
+			return nil
+		default:
+			near := scenarios.Nearest(word, []string{"hint", "check", "story", "nodes", "solve", "stop"}, 1)
+			if len(near) == 1 {
+				fmt.Fprintf(w, "There is no %q; did you mean %s?\n", word, near[0])
+			} else {
+				fmt.Fprint(w, labHelp)
+			}
+		}
+	}
+}
+
+func (l *lesson) story(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(l.scenario.Spec.Lab.Story))
+	l.ways(w)
+}
+
+func (l *lesson) ways(w io.Writer) {
+	fmt.Fprintf(w, "\nThe cluster is %s.\n", l.cluster)
+	if l.kubeconfig != "" {
+		fmt.Fprintf(w, "  export KUBECONFIG=%s\n", shellQuote(l.kubeconfig))
+	}
+	env := ""
+	for _, kv := range l.env {
+		env += kv + " "
+	}
+	fmt.Fprintf(w, "  %s%s exec -it NODE bash     # NODE is one of %s\n", env, l.client, strings.Join(l.nodes, ", "))
+}
+
+func (l *lesson) hint(w io.Writer) {
+	hints := l.scenario.Spec.Lab.Hints
+	if l.hints == len(hints) {
+		fmt.Fprintln(w, "That was the last hint. `solve` cures the node.")
+		return
+	}
+	fmt.Fprintf(w, "Hint %d of %d: %s\n", l.hints+1, len(hints), hints[l.hints])
+	l.hints++
+}
+
+// check says yes or no, never what it is.
+func (l *lesson) check(ctx context.Context, w io.Writer) (bool, error) {
+	d, err := l.diagnose(ctx)
+	if err != nil {
+		return false, err
+	}
+	if len(d.Findings) == 0 && d.Healthy {
+		fmt.Fprintf(w, "%s You took %s.\n", l.app.paint(green, "All nodes are well."), hintsWord(l.hints))
+		return true, nil
+	}
+	if len(d.Findings) == 0 {
+		fmt.Fprintln(w, l.app.paint(amber, "Not every node can be seen yet. Ask again in a moment."))
+		return false, nil
+	}
+	fmt.Fprintln(w, l.app.paint(red, "Not yet: a node is still ill."))
+	return false, nil
+}
+
+func hintsWord(n int) string {
+	switch n {
+	case 0:
+		return "no hint"
+	case 1:
+		return "one hint"
+	}
+	return fmt.Sprintf("%d hints", n)
+}
+
+// diagnose looks twice at every node, blind, reading back only a little: what was cured a minute ago must not count.
+func (l *lesson) diagnose(ctx context.Context) (diagnose.Diagnosis, error) {
+	watch := diagnose.NewWatcher(l.lab.Target(), diagnose.Options{Since: 15 * time.Second})
+	task := progress.From(ctx).Start("look at every node", 0)
+	err := lookOften(ctx, watch, 2, task)
+	task.End(err)
+	if err != nil {
+		return diagnose.Diagnosis{}, err
+	}
+	return watch.Diagnose(nil), nil
+}
+
+func (l *lesson) solve(ctx context.Context, w io.Writer) error {
+	d, err := l.diagnose(ctx)
+	if err != nil {
+		return err
+	}
+	hints := l.scenario.Spec.Lab.Hints
+	fmt.Fprintf(w, "\n%s\n%s\n\n", l.app.paint(bold, l.scenario.Spec.Title), hints[len(hints)-1])
+	for _, f := range d.Findings {
+		l.app.showFinding(w, f)
+		if f.Remedy == nil {
+			continue
+		}
+		task := progress.From(ctx).Start("cure "+f.Node+": "+f.Remedy.Name, 0)
+		err := l.lab.Remedy(ctx, f.Node, f.Remedy, func(s suites.AppliedStep) { task.Detail("%s", s.Step.Run) })
+		task.End(err)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+func (a *app) report() *cobra.Command {
+	var html bool
+	cmd := &cobra.Command{
+		Use:   "report DIR",
+		Short: "Show the report of an earlier run",
+		Example: `  sickbay report /tmp/report
+  sickbay report /tmp/report -o json | jq '.results[].clocks'
+  sickbay report /tmp/report --html   # write report.html again, with this version's page`,
+		Args: args(cobra.ExactArgs(1), "the folder of one report"),
+	}
+	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")
+	form := output(cmd)
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if _, err := os.Stat(args[0]); err != nil {
+			return &usageError{text: fmt.Sprintf("no report in %s: %s", args[0], err), hint: "`sickbay run NAME --report DIR` writes one."}
+		}
+		if html {
+			path, err := suites.RenderHTML(args[0])
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, path)
+			return nil
+		}
+		rep, err := suites.ReadReport(args[0])
+		if err != nil {
+			return err
+		}
+		return print(a, *form, rep, func(w io.Writer) { a.showReport(w, rep, args[0]) })
+	}
+	return cmd
+}

@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// runFlags are the flags of run and suite.
+type runFlags struct {
+	ground
+	noop, noRemedy, keep bool
+	report               string
+	node                 string
+	parallel             int
+}
+
+func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
+	fl := cmd.Flags()
+	fl.BoolVar(&f.noop, "noop", false, "control: inject nothing; the run must stop at manifest")
+	fl.BoolVar(&f.noRemedy, "no-remedy", false, "control: withhold the remedy; the run must fail at clear")
+	fl.BoolVar(&f.keep, "keep", false, "leave a run that failed as it is, for looking at (the node heals itself after 30 minutes)")
+	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
+	a.groundFlags(cmd, &f.ground)
+	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy")
+	_ = cmd.MarkFlagDirname("report")
+}
+
+// groundFlags are the flags that say what to run on.
+func (a *app) groundFlags(cmd *cobra.Command, g *ground) {
+	a.clusterFlag(cmd, &g.cluster)
+	fl := cmd.Flags()
+	fl.StringVar(&g.image, "image", "", "node image; default: a local one, else kind's own, else one built here")
+	fl.StringVar(&g.kubernetes, "kubernetes", "", "Kubernetes version or minor of the node image, such as v1.37.2 or 1.36")
+	fl.StringVar(&g.topology, "topology", "", "shape of a new cluster: "+strings.Join(kindconfigs.Topologies(), ", ")+" (default "+kindconfigs.DefaultTopology+")")
+	fl.StringVar(&g.profile, "timings", "", "kubelet timings of a new cluster: "+strings.Join(kindconfigs.Profiles(), ", ")+" (default "+kindconfigs.DefaultProfile+")")
+	fl.BoolVar(&g.online, "online", false, "let a new cluster's packets leave this machine")
+	_ = cmd.RegisterFlagCompletionFunc("topology", cobra.FixedCompletions(kindconfigs.Topologies(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("timings", cobra.FixedCompletions(kindconfigs.Profiles(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (g ground) check() error {
+	if g.topology != "" && !slices.Contains(kindconfigs.Topologies(), g.topology) {
+		return usagef("--topology %q: it must be one of %s", g.topology, strings.Join(kindconfigs.Topologies(), ", "))
+	}
+	if g.profile != "" && !slices.Contains(kindconfigs.Profiles(), g.profile) {
+		return usagef("--timings %q: it must be one of %s", g.profile, strings.Join(kindconfigs.Profiles(), ", "))
+	}
+	if g.cluster == "" {
+		return usagef("--cluster is empty")
+	}
+	return nil
+}
+
+func (a *app) run() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run SCENARIO...",
+		Short: "Run scenarios through all seven steps: inject, find, cure, and leave nothing behind",
+		Long: `Run scenarios, by name or as a path to a scenario.yaml of your own. Engine, node image and cluster are made ready as
+needed and reused when they are there. Several scenarios run side by side, each on a worker of its own.
+
+Exit code 0 when every scenario passed, 1 when one failed, 3 when one could not be told or set up.`,
+		Example: `  sickbay run pleg-disk
+  sickbay run pleg-disk --noop              # a check that cannot fail is a defect: this must exit 1, at manifest
+  sickbay run swap-on conflist-missing --report /tmp/report
+  sickbay run ./my-fault/scenario.yaml --keep`,
+		Args:              args(cobra.MinimumNArgs(1), "the names of one or more scenarios"),
+		ValidArgsFunction: completeScenarios,
+	}
+	a.runFlags(cmd, &f)
+	a.nodeFlag(cmd, &f.node, "the worker to make ill (default: a free one)")
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		list, err := findScenarios(names)
+		if err != nil {
+			return err
+		}
+		if f.node != "" && len(list) > 1 {
+			return usagef("--node is for one scenario; these are %d", len(list))
+		}
+		return a.runScenarios(cmd.Context(), list, f, *form)
+	}
+	return cmd
+}
+
+func (a *app) suite() *cobra.Command {
+	var f runFlags
+	var profile string
+	cmd := &cobra.Command{
+		Use:   "suite",
+		Short: "Run all scenarios of a profile: the conformance suite",
+		Long: `Run all scenarios of a profile side by side, each on a worker of its own. What this machine cannot host is reported as
+unsupported, with the kernel feature that is missing, and never skipped in silence.`,
+		Example: `  sickbay suite --report reports/nightly
+  sickbay suite --profile all --parallel 2`,
+		Args: noArgs,
+	}
+	a.runFlags(cmd, &f)
+	profileFlag(cmd, &profile, "core")
+	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "how many scenarios at a time (default: as many as there are free workers)")
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := ofProfile(profile)
+		if err != nil {
+			return err
+		}
+		if f.parallel < 0 {
+			return usagef("--parallel %d: it cannot be below zero", f.parallel)
+		}
+		list := make([]*scenarios.Scenario, len(all))
+		for i := range all {
+			list[i] = &all[i]
+		}
+		if len(list) == 0 {
+			return usagef("profile %s has no scenarios", profile)
+		}
+		return a.runScenarios(cmd.Context(), list, f, *form)
+	}
+	return cmd
+}
+
+// findScenarios loads every scenario before anything is touched: a typing error in the last must not cost the first.
+func findScenarios(names []string) ([]*scenarios.Scenario, error) {
+	var list []*scenarios.Scenario
+	for _, n := range names {
+		s, err := scenarios.Find(n)
+		if err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				return nil, usagef("%s", err)
+			}
+			return nil, err
+		}
+		if slices.ContainsFunc(list, func(o *scenarios.Scenario) bool { return o.Metadata.Name == s.Metadata.Name }) {
+			return nil, usagef("scenario %s is named twice", s.Metadata.Name)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f runFlags, form format) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := reportDir(f.report); err != nil {
+		return err
+	}
+	c, err := a.ready(ctx, f.ground)
+	if err != nil {
+		return err
+	}
+	if f.node != "" {
+		if err := checkVictim(c, f.node); err != nil {
+			return err
+		}
+	}
+	lab, err := a.world.lab(ctx, c)
+	if err != nil {
+		return err
+	}
+	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
+		Noop: f.noop, NoRemedy: f.noRemedy, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
+		Version: buildVersion().Version,
+	})
+	if rep != nil && len(rep.Results) > 0 {
+		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {
+			return err
+		}
+	}
+	code := suites.ExitCode(rep, runErr)
+	if runErr != nil {
+		return &codedError{runErr, code}
+	}
+	if code != exitYes {
+		return answer(code)
+	}
+	return nil
+}
+
+// codedError is an error that has its exit code from somewhere else.
+type codedError struct {
+	error
+	code int
+}
+
+func (e *codedError) ExitCode() int { return e.code }
+func (e *codedError) Unwrap() error { return e.error }
+
+func checkVictim(c *cluster.Cluster, name string) error {
+	if slices.Contains(c.Victims(), name) {
+		return nil
+	}
+	e := &usageError{
+		text: fmt.Sprintf("cluster %s has no worker %q", c.Name, name),
+		hint: "It has " + strings.Join(c.Victims(), ", ") + ".",
+	}
+	if c.Has(name) {
+		e.text = name + " is a control plane, which is never made ill"
+	}
+	return e
+}
+
+// reportDir makes sure that the report can be written before anything is made ill for it.
+func reportDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return usagef("--report %s: %s", dir, err)
+	}
+	probe, err := os.CreateTemp(dir, ".sickbay-*")
+	if err != nil {
+		return usagef("--report %s: %s", dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// showReport writes a report for people: what came of it, then why.
+func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
+	for _, r := range rep.Results {
+		a.showResult(w, r)
+	}
+	for _, c := range rep.HostChanges {
+		fmt.Fprintf(w, "  %s left on this machine: %s\n", a.paint(red, "✗"), c)
+	}
+	if len(rep.Results) > 1 {
+		counts := map[suites.Verdict]int{}
+		for _, r := range rep.Results {
+			counts[r.Verdict]++
+		}
+		var s []string
+		for _, v := range []suites.Verdict{suites.Passed, suites.Failed, suites.Unsupported, suites.Unknown} {
+			if counts[v] > 0 {
+				s = append(s, fmt.Sprintf("%d %s", counts[v], v))
+			}
+		}
+		fmt.Fprintf(w, "%s in %s\n", strings.Join(s, ", "), progress.Elapsed(rep.Ended.Sub(rep.Started)))
+	}
+	if dir != "" {
+		fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, "report.html"))
+	}
+}
+
+func (a *app) showResult(w io.Writer, r suites.Result) {
+	on := ""
+	if r.Node != "" {
+		on = " on " + r.Node
+	}
+	control := ""
+	if r.Control != suites.NoControl {
+		control = fmt.Sprintf(" (control: %s)", r.Control)
+	}
+	fmt.Fprintf(w, "%s%s%s: %s in %s\n", a.paint(bold, r.Scenario), on, control, a.verdict(r.Verdict), progress.Elapsed(r.Ended.Sub(r.Started)))
+	for _, s := range r.Steps {
+		took := ""
+		if !s.Started.IsZero() {
+			took = progress.Elapsed(s.Ended.Sub(s.Started))
+		}
+		what := s.Reason
+		if what == "" && len(s.Seen) > 0 {
+			what = s.Seen[len(s.Seen)-1]
+		}
+		first, rest, _ := strings.Cut(strings.TrimSpace(what), "\n")
+		fmt.Fprintf(w, "  %s %-9s %7s  %s\n", a.mark(s.Verdict), s.Name, took, first)
+		for line := range strings.Lines(rest) {
+			fmt.Fprintf(w, "                        %s", strings.TrimRight(line, "\n")+"\n")
+		}
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(w, "  found  %s/%s on %s (%s): %s\n", f.Failure, f.Cause, f.Node, f.Certainty, f.Summary)
+	}
+	for _, s := range r.Remedies {
+		fmt.Fprintf(w, "  cured  %s\n", s.Step.Run)
+	}
+	for _, s := range r.Residue {
+		fmt.Fprintf(w, "  left   %s\n", s)
+	}
+	if r.Control != suites.NoControl {
+		if r.ControlHeld {
+			fmt.Fprintf(w, "  The control held: the run failed at %s, as it must.\n", r.FailedAt)
+		} else {
+			fmt.Fprintf(w, "  %s\n", a.paint(red, "The control did not hold: "+r.Reason))
+		}
+	}
+	if r.Fidelity.Level != "" {
+		s := r.Fidelity.Level
+		if r.Fidelity.Differs != "" {
+			s += ": " + r.Fidelity.Differs
+		}
+		fmt.Fprintf(w, "  fault  %s\n", s)
+	}
+	if r.Recover != "" {
+		fmt.Fprintf(w, "  undo it with: %s\n", r.Recover)
+	}
+}
+
+func (a *app) verdict(v suites.Verdict) string {
+	switch v {
+	case suites.Passed:
+		return a.paint(green, string(v))
+	case suites.Failed:
+		return a.paint(red, string(v))
+	default:
+		return a.paint(amber, string(v))
+	}
+}
+
+func (a *app) mark(v suites.Verdict) string {
+	switch v {
+	case suites.Passed:
+		return a.paint(green, "✓")
+	case suites.Failed:
+		return a.paint(red, "✗")
+	case suites.Skipped:
+		return a.paint(faint, "·")
+	default:
+		return a.paint(amber, "?")
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/node"
+)
+
+// where says what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
+type where struct {
+	cluster string
+	context string
+	nodes   []string
+	bundle  string
+	local   bool
+	ssh     []string
+	sudo    bool
+	since   time.Duration
+}
+
+func (a *app) whereFlags(cmd *cobra.Command, w *where) {
+	fl := cmd.Flags()
+	fl.StringVar(&w.cluster, "cluster", "", "name of a kind cluster, whoever made it (default: sickbay, or the only one there is)")
+	fl.StringVar(&w.context, "context", "", "the same by its kubeconfig context, kind-NAME")
+	fl.StringSliceVar(&w.nodes, "node", nil, "only these nodes")
+	fl.BoolVar(&w.local, "local", false, "this machine, which is a node itself")
+	fl.StringSliceVar(&w.ssh, "ssh", nil, "a node over ssh: user@host, or a host of your ssh configuration")
+	fl.BoolVar(&w.sudo, "sudo", false, "with --ssh: become root by sudo there")
+	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back the logs are read")
+	_ = cmd.RegisterFlagCompletionFunc("cluster", a.completeClusters)
+	_ = cmd.RegisterFlagCompletionFunc("node", a.completeNodes)
+	cmd.MarkFlagsMutuallyExclusive("cluster", "context", "local", "ssh")
+}
+
+func (w where) check() error {
+	if w.since <= 0 || w.since > 7*24*time.Hour {
+		return usagef("--since %s: it must be above zero and at most a week", w.since)
+	}
+	if w.sudo && len(w.ssh) == 0 {
+		return usagef("--sudo is for --ssh")
+	}
+	if w.context != "" && !strings.HasPrefix(w.context, "kind-") {
+		return &usageError{
+			text: fmt.Sprintf("context %s is no kind cluster's: kind names its contexts kind-NAME", w.context),
+			hint: "For other clusters: `sickbay diagnose --ssh user@node`, or `--local` on the node itself.",
+		}
+	}
+	return nil
+}
+
+// sight is what to look at, and how to act on it.
+type sight struct {
+	diagnose.Target
+	ours    bool
+	cluster *cluster.Cluster // nil for local and ssh
+	nodes   map[string]node.Node
+}
+
+// where finds what to look at. A bundle is not looked at but read; the caller does that.
+func (a *app) where(ctx context.Context, w where) (*sight, error) {
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	s := &sight{nodes: map[string]node.Node{}}
+	switch {
+	case w.local:
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("find this machine's name: %w", err)
+		}
+		s.nodes[name] = node.Local(name)
+		s.Cluster = name
+	case len(w.ssh) > 0:
+		for _, dest := range w.ssh {
+			name := dest[strings.LastIndexByte(dest, '@')+1:]
+			s.nodes[name] = node.SSH(name, dest, w.sudo)
+		}
+		s.Cluster = strings.Join(w.ssh, ",")
+	default:
+		c, err := a.whichCluster(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		s.cluster, s.ours, s.Cluster, s.API = c, c.Ours, c.Name, c
+		for _, n := range c.Nodes() {
+			s.nodes[n.Name] = c.Node(n.Name)
+		}
+	}
+	for _, want := range w.nodes {
+		if _, ok := s.nodes[want]; !ok {
+			var have []string
+			for n := range s.nodes {
+				have = append(have, n)
+			}
+			slices.Sort(have)
+			return nil, &usageError{text: fmt.Sprintf("%s has no node %q", s.Cluster, want), hint: "It has " + strings.Join(have, ", ") + "."}
+		}
+	}
+	for name, n := range s.nodes {
+		if len(w.nodes) == 0 || slices.Contains(w.nodes, name) {
+			s.Nodes = append(s.Nodes, diagnose.Node{Name: name, Agent: a.world.agent(n)})
+		}
+	}
+	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
+	return s, nil
+}
+
+// whichCluster takes the named cluster, else sickbay's own, else the only one there is.
+func (a *app) whichCluster(ctx context.Context, w where) (*cluster.Cluster, error) {
+	e, err := a.world.presentEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := w.cluster
+	if w.context != "" {
+		name = strings.TrimPrefix(w.context, "kind-")
+	}
+	if name != "" {
+		return a.world.find(ctx, e, name)
+	}
+	all, err := a.world.clusters(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return onlyCluster(e, all)
+}
+
+func onlyCluster(e *engine.Engine, all []*cluster.Cluster) (*cluster.Cluster, error) {
+	var names []string
+	for _, c := range all {
+		if c.Name == defaultCluster || len(all) == 1 {
+			return c, nil
+		}
+		names = append(names, c.Name)
+	}
+	if len(names) == 0 {
+		return nil, &usageError{
+			text: fmt.Sprintf("there is no kind cluster on %s", e),
+			hint: "`sickbay cluster up` makes one; --local looks at this machine, --ssh at another, --bundle at a recording.",
+		}
+	}
+	return nil, &usageError{text: "there are several clusters: " + strings.Join(names, ", "), hint: "Choose one with --cluster."}
+}

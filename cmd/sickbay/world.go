@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+const defaultCluster = cluster.DefaultName
+
+// world is what verbs need of the machine: the engine, the image, clusters, and what runs on them. Tests bring their own,
+// in which nothing is installed and nothing falls ill.
+type world interface {
+	// decideEngine says which engine would be used; it changes nothing.
+	decideEngine(ctx context.Context) (engine.Decision, error)
+	// ensureEngine returns an engine, installing and starting one where that is needed and possible.
+	ensureEngine(ctx context.Context) (*engine.Engine, error)
+	// presentEngine returns the engine that is there; it never starts one.
+	presentEngine(ctx context.Context) (*engine.Engine, error)
+	resolveImage(ctx context.Context, e *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error)
+	up(ctx context.Context, e *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error)
+	find(ctx context.Context, e *engine.Engine, name string) (*cluster.Cluster, error)
+	clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Cluster, error)
+	down(ctx context.Context, e *engine.Engine, name string) error
+	// lab makes a cluster of ours a place where nodes may be made ill.
+	lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error)
+	// agent looks at any node; it needs nothing of the harness.
+	agent(n node.Node) diagnose.Agent
+	// injecting reaches the injecting side of a node of ours.
+	injecting(ctx context.Context, n node.Node) (injecting, error)
+	// inventory lists what of ours is on this machine.
+	inventory(ctx context.Context, e *engine.Engine) engine.Inventory
+	// remedyTarget is how a finding's remedy reaches what was looked at.
+	remedyTarget(s *sight) remedy.Target
+	runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error)
+	clusterNames(ctx context.Context) ([]string, error)
+	nodeNames(ctx context.Context, cluster string) ([]string, error)
+}
+
+// realWorld is this machine.
+type realWorld struct{}
+
+func (realWorld) decideEngine(ctx context.Context) (engine.Decision, error) {
+	return engine.Find(ctx, engine.Options{})
+}
+
+func (realWorld) ensureEngine(ctx context.Context) (*engine.Engine, error) {
+	e, err := engine.Ensure(ctx, engine.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return e, e.Setenv() // kind and testcontainers-go read the environment
+}
+
+func (w realWorld) presentEngine(ctx context.Context) (*engine.Engine, error) {
+	// Asking our own engine takes 20 ms; Find proves every other one with a probe container, 0.7 s, which a look at a sick
+	// node should not wait for.
+	if os.Getenv("DOCKER_HOST") == "" && os.Getenv("KIND_EXPERIMENTAL_PROVIDER") == "" {
+		if s, err := engine.Inspect(ctx, engine.Options{}); err == nil && s.Engine != nil {
+			return s.Engine, s.Engine.Setenv()
+		}
+	}
+	d, err := w.decideEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.Plan != engine.UseExisting {
+		return nil, hint(fmt.Errorf("no container engine runs: %s", d.Reason), "`sickbay engine up` starts one, `sickbay doctor` says what was looked at.")
+	}
+	return d.Engine, d.Engine.Setenv()
+}
+
+func (realWorld) resolveImage(ctx context.Context, e *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {
+	return nodeimage.Resolve(ctx, e, req)
+}
+
+func (realWorld) up(ctx context.Context, e *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error) {
+	return cluster.Up(ctx, e, o)
+}
+
+func (realWorld) find(ctx context.Context, e *engine.Engine, name string) (*cluster.Cluster, error) {
+	return cluster.Find(ctx, e, name)
+}
+
+func (realWorld) clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Cluster, error) {
+	return cluster.List(ctx, e)
+}
+
+func (realWorld) down(ctx context.Context, e *engine.Engine, name string) error {
+	return cluster.Down(ctx, e, cluster.DownOptions{Name: name})
+}
+
+func (realWorld) runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error) {
+	return suites.RunAll(ctx, lab, list, o)
+}
+
+func (w realWorld) clusterNames(ctx context.Context) ([]string, error) {
+	e, err := w.presentEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := w.clusters(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Name)
+	}
+	return names, nil
+}
+
+func (w realWorld) nodeNames(ctx context.Context, name string) ([]string, error) {
+	e, err := w.presentEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := w.find(ctx, e, name)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, n := range c.Nodes() {
+		names = append(names, n.Name)
+	}
+	return names, nil
+}
+
+// ground says on which cluster a verb wants to work, and what it may be made of.
+type ground struct {
+	cluster    string
+	image      string
+	kubernetes string
+	topology   string
+	profile    string
+	online     bool
+}
+
+// ready returns a cluster that may be made ill: the one that is there, or one made now, with engine and image as needed.
+func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
+	e, err := a.world.ensureEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.world.find(ctx, e, g.cluster)
+	switch {
+	case err == nil && !c.Ours:
+		return nil, foreign(c)
+	case err == nil && g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == "":
+		// Up repairs what it can and says what it cannot; it is quick when all is well.
+		g.image, g.topology, g.profile = c.Image, c.Topology, c.Profile
+	case err != nil && !errors.As(err, new(*cluster.NotFoundError)):
+		return nil, err
+	}
+	image := nodeimage.Resolved{Ref: g.image}
+	if c == nil || g.image != c.Image {
+		if image, err = a.world.resolveImage(ctx, e, nodeimage.Request{Image: g.image, Version: g.kubernetes}); err != nil {
+			return nil, err
+		}
+	}
+	online := g.online || c != nil && c.Online
+	return a.world.up(ctx, e, cluster.UpOptions{
+		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
+	})
+}
+
+// existing returns a cluster that is there, whoever made it.
+func (a *app) existing(ctx context.Context, name string) (*cluster.Cluster, error) {
+	e, err := a.world.presentEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.world.find(ctx, e, name)
+}
+
+// ours returns a cluster that is there and that sickbay made.
+func (a *app) ours(ctx context.Context, name string) (*cluster.Cluster, error) {
+	c, err := a.existing(ctx, name)
+	if err == nil && !c.Ours {
+		return nil, foreign(c)
+	}
+	return c, err
+}
+
+func foreign(c *cluster.Cluster) error {
+	return &usageError{
+		text: fmt.Sprintf("cluster %s was not made by sickbay: nothing is injected into it", c.Name),
+		hint: fmt.Sprintf("Choose another name with --cluster; `sickbay diagnose --cluster %s` may look at it.", c.Name),
+	}
+}
+
+func (realWorld) inventory(ctx context.Context, e *engine.Engine) engine.Inventory {
+	return engine.TakeInventory(ctx, e, engine.Options{})
+}

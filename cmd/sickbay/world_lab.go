@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/sickbay-dev/sickbay/agent"
+	"github.com/sickbay-dev/sickbay/agent/protocol"
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+func (realWorld) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) { panic("pending") }
+
+func (realWorld) injecting(ctx context.Context, n node.Node) (injecting, error) {
+	return agent.Install(ctx, n)
+}
+
+func (realWorld) agent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} }
+
+func (realWorld) remedyTarget(s *sight) remedy.Target {
+	t := remedy.Target{Nodes: func(name string) (node.Node, bool) { n, ok := s.nodes[name]; return n, ok }}
+	if s.cluster != nil {
+		t.Kube, t.REST = s.cluster.Kube(), s.cluster.RESTConfig()
+	}
+	return t
+}
+
+// lazyAgent puts the agent on a node at the first look, so that all nodes are prepared side by side and each within its bound.
+type lazyAgent struct {
+	node node.Node
+	mu   sync.Mutex
+	c    *agent.Client
+}
+
+func (l *lazyAgent) client(ctx context.Context) (*agent.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.c == nil {
+		c, err := agent.Install(ctx, l.node)
+		if err != nil {
+			return nil, err
+		}
+		l.c = c
+	}
+	return l.c, nil
+}
+
+// Observe implements diagnose.Agent.
+func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
+	c, err := l.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Node: l.node.Name()})
+}

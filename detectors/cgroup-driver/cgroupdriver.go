@@ -1,0 +1,315 @@
+// Package cgroupdriver tells that the kubelet and the runtime name cgroups in different ways.
+//
+// The kubelet's configuration after the runtime's answer (configz) against the running options of the handler decides; what
+// files say, and the kubelet's cgroupDriver where the runtime names one, has no effect. The direction decides how it shows:
+// kubelet cgroupfs and runtime systemd fails loudly, the other way round pods run outside their cgroups in silence.
+package cgroupdriver
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure cgroup-driver.
+type Detector struct{}
+
+// Failure is cgroup-driver.
+func (Detector) Failure() string { return "cgroup-driver" }
+
+// Judge compares the running values, then looks where containers really are.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var f *detectors.Finding
+	if f = refused(h); f == nil {
+		f = mismatch(h)
+	}
+	if f == nil {
+		return nil
+	}
+	f.Failure, f.Node, f.Explains = "cgroup-driver", o.Node, facts.Consequences(o)
+	return []detectors.Finding{*f}
+}
+
+const v1Text = "configured to not run on a host using cgroup v1"
+
+// refused: the kubelet does not start on cgroup v1.
+func refused(h observation.History) *detectors.Finding {
+	o := h.Last()
+	k := facts.KubeletState(h)
+	if o.Host.CgroupVersion != 1 || !k.Known || k.Running || k.Halted {
+		return nil
+	}
+	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, v1Text)
+	if !said || k.Said && !strings.Contains(k.Exit.Text, v1Text) && k.Exit.At.After(line.At) {
+		return nil
+	}
+	if v := o.Kubelet.File.FailCgroupV1; v != nil && !*v && !k.Looping {
+		return nil // set right since
+	}
+	return &detectors.Finding{
+		Cause: "cgroup-v1-refused", Certainty: detectors.Certain,
+		Summary: "the kubelet refuses to run on cgroup v1: failCgroupV1 is true, and this host has v1",
+		Evidence: []detectors.Evidence{facts.FromLine(line), facts.Seen(o, "host", "cgroup version 1"),
+			facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
+		Covers: []detectors.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}},
+		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
+			detectors.ShellStep(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", facts.SetKubeletConfig("failCgroupV1", "false")),
+			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
+			detectors.WaitReady(o.Node)),
+	}
+}
+
+// driver of a handler as it runs: an option that is not given is cgroupfs.
+func driver(r observation.RuntimeHandler) string {
+	if r.SystemdCgroup != nil && *r.SystemdCgroup {
+		return "systemd"
+	}
+	return "cgroupfs"
+}
+
+// kubeletDriver is what the running kubelet took.
+func kubeletDriver(h observation.History) (string, detectors.Evidence, bool) {
+	o := h.Last()
+	if c, source := facts.Config(o); source == "kubelet.configz" && c.CgroupDriver != "" {
+		return c.CgroupDriver, facts.Seen(o, "kubelet.configz", "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
+	}
+	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, "Using cgroup driver setting received from the CRI runtime"); ok && !l.At.Before(o.Units["kubelet"].ActiveSince.Add(-time.Second)) {
+		switch {
+		case strings.Contains(l.Text, `cgroupDriver="systemd"`):
+			return "systemd", facts.FromLine(l), true
+		case strings.Contains(l.Text, `cgroupDriver="cgroupfs"`):
+			return "cgroupfs", facts.FromLine(l), true
+		}
+	}
+	return "", detectors.Evidence{}, false
+}
+
+func defaultHandler(o *observation.Observation) string {
+	if o.Runtime.DefaultHandler != "" {
+		return o.Runtime.DefaultHandler
+	}
+	return "runc"
+}
+
+// users are pods that run or want to run with a handler.
+func users(o *observation.Observation, handler string) []string {
+	var out []string
+	for _, s := range o.Runtime.Sandboxes {
+		if s.Handler == handler {
+			out = append(out, s.Namespace+"/"+s.Name)
+		}
+	}
+	for _, p := range facts.Pods(o) {
+		if p.Spec.RuntimeClassName == nil {
+			continue
+		}
+		for _, rc := range o.API.RuntimeClasses {
+			if rc.Name == *p.Spec.RuntimeClassName && rc.Handler == handler && !slices.Contains(out, p.Namespace+"/"+p.Name) {
+				out = append(out, p.Namespace+"/"+p.Name)
+			}
+		}
+	}
+	return out
+}
+
+const loudText = `expected cgroupsPath to be of format`
+
+func mismatch(h observation.History) *detectors.Finding {
+	o := h.Last()
+	kubelet, kubeletEvidence, known := kubeletDriver(h)
+	var outside []observation.ContainerUsage
+	for _, c := range o.Containers {
+		if !c.UnderKubepods && c.PID > 0 && c.CgroupPath != "" {
+			outside = append(outside, c)
+		}
+	}
+	loud, isLoud := detectors.Evidence{}, false
+	for _, f := range facts.CreateFailures(h) {
+		if strings.Contains(f.Message, loudText) {
+			loud, isLoud = f.Evidence, true
+			break
+		}
+	}
+	var wrong []observation.RuntimeHandler
+	def := defaultHandler(o)
+	defaultWrong := false
+	if known {
+		for _, r := range o.Runtime.Handlers {
+			if !strings.Contains(r.Type, "runc") || driver(r) == kubelet {
+				continue
+			}
+			if r.Name == def {
+				defaultWrong = true
+			} else if len(users(o, r.Name)) == 0 {
+				continue // a handler nobody uses harms nobody
+			}
+			wrong = append(wrong, r)
+		}
+	}
+	f := &detectors.Finding{Certainty: detectors.Certain,
+		Covers: []detectors.Pattern{{Failure: "sandbox-create", Cause: "cgroup-unwritable"}, {Failure: "sandbox-changed", Cause: "sandbox-killed"}, {Failure: "sandbox-changed", Cause: "runtime-restart-kills-pods"}}}
+	switch {
+	case defaultWrong && kubelet == "cgroupfs":
+		f.Cause = "driver-mismatch"
+		f.Summary = "the kubelet names cgroups for cgroupfs, the runtime wants them for systemd: no new container can be created"
+	case defaultWrong:
+		f.Cause = "silent-mismatch"
+		f.Summary = "the kubelet uses systemd's cgroups, the runtime cgroupfs: pods run, but outside their pod cgroup, so without its limits"
+	case len(wrong) > 0:
+		f.Cause = "handler-mismatch"
+		f.Summary = fmt.Sprintf("runtime handler %s uses cgroup driver %s, the kubelet %s; it serves %s", wrong[0].Name, driver(wrong[0]), kubelet, strings.Join(users(o, wrong[0].Name), ", "))
+	case len(outside) > 0:
+		f.Cause = "silent-mismatch"
+		f.Summary = fmt.Sprintf("%s outside the kubelet's cgroups, though kubelet and runtime name the same driver", runs(len(outside)))
+	case isLoud:
+		f.Cause, f.Certainty = "driver-mismatch", detectors.Likely
+		f.Summary = "the runtime refuses the kubelet's names of cgroups"
+		f.Decide = "the kubelet's configz (cgroupDriver) and the runtime's running options (crictl info: SystemdCgroup)"
+	default:
+		return nil
+	}
+	if known {
+		f.Evidence = append(f.Evidence, kubeletEvidence)
+	}
+	for _, r := range wrong {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s runs with %s, so %s", r.Name, option(r), driver(r))))
+	}
+	if isLoud {
+		f.Evidence = append(f.Evidence, loud)
+	}
+	for i, c := range outside {
+		if i == 2 {
+			break
+		}
+		f.Evidence = append(f.Evidence, facts.Seen(o, "cgroups", fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
+	}
+	f.Remedy, f.Untouched = agree(h, kubelet, wrong, outside)
+	return f
+}
+
+func runs(n int) string {
+	if n == 1 {
+		return "1 container runs"
+	}
+	return fmt.Sprintf("%d containers run", n)
+}
+
+func option(r observation.RuntimeHandler) string {
+	if r.SystemdCgroup == nil {
+		return "no SystemdCgroup option"
+	}
+	return fmt.Sprintf("SystemdCgroup=%v", *r.SystemdCgroup)
+}
+
+// agree makes all handlers use systemd, restarts containerd and then the kubelet, and has misplaced pods made again.
+func agree(h observation.History, kubelet string, wrong []observation.RuntimeHandler, outside []observation.ContainerUsage) (*detectors.Remedy, string) {
+	o := h.Last()
+	file := o.Runtime.ConfigFile.Path
+	if file == "" {
+		file = "/etc/containerd/config.toml"
+	}
+	var steps []detectors.Step
+	inFile := o.Runtime.ConfigFile.Handlers
+	change := map[string]bool{}
+	for _, r := range append(slices.Clone(wrong), handlersOf(o)...) {
+		i := slices.IndexFunc(inFile, func(f observation.RuntimeHandler) bool { return f.Name == r.Name })
+		if i >= 0 && driver(inFile[i]) != "systemd" || i < 0 && len(inFile) == 0 && driver(r) != "systemd" {
+			change[r.Name] = true
+		}
+	}
+	var names []string
+	for n := range change {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		steps = append(steps, detectors.ShellStep(o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(file, n)))
+	}
+	if len(wrong) > 0 || len(names) > 0 {
+		steps = append(steps, detectors.Restart(o.Node, "containerd.service", "the runtime first, so that the kubelet is told the right driver; containers belong to their shims and go on"))
+		restart := detectors.Restart(o.Node, "kubelet.service", "the kubelet asks the runtime for its driver once, at start")
+		if kubelet == "cgroupfs" {
+			restart.Why += "; with another driver it makes all sandboxes of this node again"
+			restart = restart.Disrupts()
+		}
+		steps = append(steps, restart, detectors.WaitReady(o.Node))
+	} else if len(outside) > 0 {
+		steps = append(steps, wrapped(o)...)
+	}
+	seen := map[string]bool{}
+	for _, c := range outside {
+		key := c.Namespace + "/" + c.Pod
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		p := facts.Pod(o, c.Namespace, c.Pod)
+		if kind, _, _ := owner(p); p != nil && kind != "Pod" && kind != "Node" {
+			steps = append(steps, detectors.DeletePod(c.Namespace, c.Pod, "it runs outside its pod's cgroup: its owner makes it again, in the right one"))
+			continue
+		}
+		for _, s := range o.Runtime.Sandboxes {
+			if s.Namespace == c.Namespace && s.Name == c.Pod && s.Ready {
+				steps = append(steps, detectors.ShellStep(o.Node, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup",
+					"ctr -n k8s.io tasks kill --signal SIGKILL "+s.ID))
+			}
+		}
+	}
+	if len(steps) == 0 {
+		return nil, "kubelet and runtime name the same driver: what starts containers outside is to be found in the runtime's binary or base spec"
+	}
+	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
+}
+
+func handlersOf(o *observation.Observation) []observation.RuntimeHandler {
+	var out []observation.RuntimeHandler
+	for _, r := range o.Runtime.Handlers {
+		if r.Name == defaultHandler(o) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// wrapped: running options agree and pods are misplaced, so the OCI runtime's binary does not do as told: a script in its place.
+func wrapped(o *observation.Observation) []detectors.Step {
+	for _, f := range o.Files {
+		if strings.HasSuffix(f.Path, "/runc") && f.Exists && f.SizeBytes > 0 && f.SizeBytes < 1<<20 {
+			return []detectors.Step{detectors.RestoreStep(o.Node, f.Path, fmt.Sprintf("runc has %d bytes: something else stands in its place, and drops the option", f.SizeBytes))}
+		}
+	}
+	return nil
+}
+
+// setSystemdCgroup edits the options of one handler in the runtime's TOML: in place where the key is there, else a line
+// below the table's head, else a table of its own at the end.
+func setSystemdCgroup(file, handler string) string {
+	return fmt.Sprintf(`f=%[1]s
+awk -v h=%[2]s '
+BEGIN { head = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\.options\\]"; own = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\]" }
+function close_table() { if (inside && !set) { print "    SystemdCgroup = true"; set = 1 } }
+/^[ \t]*\[/ { if (inside) close_table(); inside = ($0 ~ head); if (inside) found = 1; if ($0 ~ own) base = $0 }
+inside && /^[ \t]*SystemdCgroup[ \t]*=/ { sub(/=.*/, "= true"); set = 1 }
+{ print }
+END { close_table(); if (!found && base != "") { sub(/\][ \t]*$/, ".options]", base); print base; print "    SystemdCgroup = true" } }' "$f" > "$f.new"
+cat "$f.new" > "$f"
+rm -f "$f.new"`, detectors.Quote(file), handler)
+}
+
+func owner(p *corev1.Pod) (kind, apiVersion, name string) {
+	if p == nil {
+		return "Pod", "v1", ""
+	}
+	if facts.Static(p) {
+		return "Node", "v1", p.Spec.NodeName
+	}
+	return facts.Owner(p)
+}

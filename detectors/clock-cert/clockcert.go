@@ -1,0 +1,221 @@
+// Package clockcert tells that a clock is wrong, or that the kubelet's client certificate has run out.
+//
+// Both end in the same x509 message, so it decides nothing: a clock is measured against another one, and a certificate's
+// end against the API server's time where that is known. A wrong clock comes first: it makes good certificates look expired.
+package clockcert
+
+import (
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure clock-cert.
+type Detector struct{}
+
+// Failure is clock-cert.
+func (Detector) Failure() string { return "clock-cert" }
+
+// skewed: half a minute is more than any log pipe delays and than the Date header's whole seconds; TLS and leases begin to
+// suffer from minutes.
+const skewed = 30.0
+
+// Judge measures clocks, then certificates.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	f := skew(h)
+	if f == nil {
+		f = expired(h)
+	}
+	if f == nil {
+		return nil
+	}
+	f.Failure, f.Node, f.Explains = "clock-cert", o.Node, facts.Consequences(o)
+	return []detectors.Finding{*f}
+}
+
+func skew(h observation.History) *detectors.Finding {
+	o := h.Last()
+	f := &detectors.Finding{
+		Cause: "clock-skew", Certainty: detectors.Certain,
+		Covers: []detectors.Pattern{
+			{Failure: "clock-cert", Cause: "client-cert-expired"}, {Failure: "image-pull", Cause: "registry-tls"},
+			{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"},
+			{Failure: "node-notready", Cause: "apiserver-untrusted"}, {Failure: "node-notready", Cause: "not-registered"},
+		},
+	}
+	var steps []detectors.Step
+	var whose []string
+	if o.Clocks.APIOffsetKnown && math.Abs(o.Clocks.APIOffsetSeconds) > skewed {
+		whose = append(whose, fmt.Sprintf("the node's clock is %s the API server's", apart(o.Clocks.APIOffsetSeconds)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, "clocks", fmt.Sprintf("node %s, API server %s", o.At.UTC().Format(time.RFC3339), facts.APINow(o).UTC().Format(time.RFC3339))))
+		steps = append(steps, detectors.ShellStep(o.Node, "set the node's clock by its time servers, at once",
+			`timedatectl set-ntp true 2>/dev/null || true
+if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat systemd-timesyncd >/dev/null 2>&1; then systemctl restart systemd-timesyncd; else echo "no time service on this node: install one, or set the clock with date -s" >&2; exit 1; fi`))
+	}
+	for _, unit := range []string{"containerd", "kubelet"} {
+		off, ok := o.Clocks.ProcessOffsetSeconds[unit]
+		if !ok || math.Abs(off) <= skewed {
+			continue
+		}
+		whose = append(whose, fmt.Sprintf("the %s's clock is %s the node's", unit, apart(off)))
+		text := fmt.Sprintf("%s stamps its log lines %s the journal", unit, apart(off))
+		if l, ok := stamped(h, unit); ok {
+			text = fmt.Sprintf("%s stamped a line %s that the journal took at %s", unit, l.Own.UTC().Format(time.RFC3339), l.At.UTC().Format(time.RFC3339))
+		}
+		f.Evidence = append(f.Evidence, facts.Seen(o, "clocks", text))
+		steps = append(steps, clockSource(o, unit)...)
+		why := "a new process reads the right clock"
+		if unit == "containerd" {
+			why += "; containers belong to their shims and go on"
+		}
+		steps = append(steps, detectors.Restart(o.Node, unit+".service", why))
+	}
+	// The lease says the same, from outside: a renewal in the future can only come from a clock ahead.
+	if age, ok := facts.LeaseAge(o); ok && age < -time.Duration(skewed)*time.Second {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewTime %s lies %s in the API server's future", o.API.Lease.Spec.RenewTime.UTC().Format(time.RFC3339), (-age).Round(time.Second))))
+		if _, measured := o.Clocks.ProcessOffsetSeconds["kubelet"]; len(whose) == 0 && !measured && !stale(h) {
+			whose = append(whose, "the kubelet's clock is ahead of the API server's")
+			steps = append(clockSource(o, "kubelet"), detectors.Restart(o.Node, "kubelet.service", "a new process reads the right clock"))
+		}
+	}
+	if len(whose) == 0 {
+		return nil
+	}
+	f.Summary = strings.Join(whose, "; ")
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "certificate has expired or is not yet valid", "The currently active client certificate has expired"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("right-clock", append(steps, detectors.WaitReady(o.Node))...)
+	return f
+}
+
+// stale: a lease from the future that is not renewed any more is the rest of a clock that is right again: until time has
+// caught up, or the kubelet renews it. Renewed means that it changed since the look before.
+func stale(h observation.History) bool {
+	if len(h) < 2 {
+		return false
+	}
+	before := h[len(h)-2].API
+	now := h.Last().API
+	return before != nil && before.Lease != nil && before.Lease.Spec.RenewTime != nil && now.Lease.Spec.RenewTime.Equal(before.Lease.Spec.RenewTime)
+}
+
+func apart(seconds float64) string {
+	d := time.Duration(math.Abs(seconds) * float64(time.Second)).Round(time.Second)
+	text := d.String()
+	if d > 48*time.Hour {
+		text = fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+	if seconds > 0 {
+		return text + " ahead of"
+	}
+	return text + " behind"
+}
+
+func stamped(h observation.History, unit string) (observation.LogLine, bool) {
+	lines := facts.Lines(h, unit, 5*time.Minute)
+	for _, l := range slices.Backward(lines) {
+		if !l.Own.IsZero() && math.Abs(l.Own.Sub(l.At).Seconds()) > skewed {
+			return l, true
+		}
+	}
+	return observation.LogLine{}, false
+}
+
+// clockSource are the steps against what gives a process another clock than its node's: a drop-in or a unit somebody added.
+func clockSource(o *observation.Observation, unit string) []detectors.Step {
+	var steps []detectors.Step
+	speaks := func(s string) bool {
+		return facts.Has(strings.ToLower(s), "clock", "faketime", "skew", "timens")
+	}
+	for _, d := range o.Units[unit].DropIns {
+		if speaks(path.Base(d)) {
+			steps = append(steps, detectors.NodeStep(o.Node, "the drop-in gives "+unit+" a clock of its own", "rm", "-f", "--", d))
+		}
+	}
+	if len(steps) > 0 {
+		steps = append(steps, detectors.NodeStep(o.Node, "systemd reads its units again", "systemctl", "daemon-reload"))
+	}
+	for _, u := range o.LocalUnits {
+		if speaks(u.Name) || speaks(u.ExecStart) {
+			steps = append(steps, detectors.NodeStep(o.Node, "this unit, added to the node, moves clocks: "+facts.Short(u.ExecStart), "systemctl", "disable", "--now", u.Name))
+		}
+	}
+	return steps
+}
+
+// expired: the client certificate the kubelet uses has run out, by the API server's clock where known, and it is in use.
+func expired(h observation.History) *detectors.Finding {
+	o := h.Last()
+	now := facts.APINow(o)
+	conf := o.Kubelet.Kubeconfig
+	k := facts.KubeletState(h)
+	var dead *observation.Certificate
+	for i := range o.Certs {
+		c := &o.Certs[i]
+		if c.Use != "kubelet-client" || c.Error != "" || !inUse(c, conf) {
+			continue
+		}
+		if now.After(c.NotAfter) {
+			dead = c
+		} else {
+			return nil // the one in use is valid
+		}
+	}
+	if dead == nil {
+		return nil
+	}
+	_, says := facts.LastOf(h, "kubelet", 2*time.Minute, "certificate has expired or is not yet valid", "client certificate has expired", "unable to load bootstrap kubeconfig", "part of the existing bootstrap client certificate", "Unauthorized")
+	if k.Running && !facts.Silent(o) && !says {
+		return nil // a running kubelet holds a newer one
+	}
+	f := &detectors.Finding{
+		Cause: "client-cert-expired", Certainty: detectors.Certain,
+		Summary: fmt.Sprintf("the kubelet's client certificate ended %s: the API server does not know the kubelet any more", dead.NotAfter.UTC().Format(time.RFC3339)),
+		Evidence: []detectors.Evidence{facts.Seen(o, "certificates", fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
+			dead.NotBefore.UTC().Format(time.RFC3339), dead.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))},
+		Covers: []detectors.Pattern{
+			{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"}, {Failure: "node-notready", Cause: "not-registered"},
+		},
+	}
+	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", "certificate has expired or is not yet valid", "unable to load bootstrap kubeconfig", "Unauthorized"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	restart := []detectors.Step{detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)}
+	link := "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	for _, c := range o.Certs {
+		if c.Use == "kubelet-client" && c.Error == "" && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore) && path.Base(c.Path) != path.Base(link) && strings.HasSuffix(c.Path, ".pem") {
+			f.Evidence = append(f.Evidence, facts.Seen(o, "certificates", c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))
+			f.Remedy = facts.Place(o).NewRemedy("use-valid-cert", append([]detectors.Step{
+				detectors.NodeStep(o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", c.Path, link)}, restart...)...)
+			return f
+		}
+	}
+	if o.API == nil {
+		f.Untouched = "with access to the cluster, sign a new certificate (a CertificateSigningRequest of kubernetes.io/kube-apiserver-client-kubelet) or run `kubeadm join` again"
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", append([]detectors.Step{
+		detectors.APIStep("the cluster signs the kubelet a new client certificate; the key is made on the node and stays there",
+			detectors.APIAction{Verb: detectors.VerbRenewClientCert, Object: &detectors.ObjectRef{Kind: "Node", Name: o.Node}})}, restart...)...)
+	return f
+}
+
+// inUse: the kubeconfig names this file, or holds the certificate itself.
+func inUse(c *observation.Certificate, conf observation.Kubeconfig) bool {
+	switch conf.ClientCert {
+	case "":
+		return path.Base(c.Path) == "kubelet-client-current.pem"
+	case "inline":
+		return c.Path == conf.Path
+	}
+	return c.Path == conf.ClientCert
+}

@@ -1,0 +1,523 @@
+// Package imagepull tells why an image cannot be pulled: trust, name, credential, reach, or a mirror in between.
+//
+// The text of the pull's error is the registry's own answer and names the host that gave it; what connecting from the node
+// gives, and what hosts.toml says, tell a mirror's fault from the origin's. A pull that succeeded since is over.
+package imagepull
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure image-pull.
+type Detector struct{}
+
+// Failure is image-pull.
+func (Detector) Failure() string { return "image-pull" }
+
+// pull is an image that cannot be pulled now, and the pods that wait for it.
+type pull struct {
+	image    string
+	host     string
+	message  string
+	evidence detectors.Evidence
+	waiting  []facts.ContainerOf
+	invalid  bool
+}
+
+// Judge explains each image that pods of this node wait for.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	for _, p := range pulls(h) {
+		f := judge(h, p)
+		if f == nil {
+			continue
+		}
+		f.Failure, f.Node = "image-pull", o.Node
+		first := p.waiting[0]
+		f.Object = facts.PodRef(first.Pod)
+		for _, w := range p.waiting[1:] {
+			f.Explains = append(f.Explains, fmt.Sprintf("pod %s/%s waits for the same image", w.Pod.Namespace, w.Pod.Name))
+		}
+		out = append(out, *f)
+	}
+	return out
+}
+
+// pulls groups the waiting containers by image; one image is one finding.
+func pulls(h observation.History) []pull {
+	o := h.Last()
+	var out []pull
+	for _, w := range facts.Waiting(o, "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "RegistryUnavailable") {
+		image := w.Spec.Image
+		if w.Spec.ImagePullPolicy != corev1.PullAlways && slices.ContainsFunc(o.Runtime.Images, func(i observation.Image) bool {
+			return slices.Contains(i.Tags, canonical(image)) || slices.Contains(i.Tags, image)
+		}) {
+			continue // it is there since; the back-off ends by itself
+		}
+		message, ev := answer(h, w)
+		if message == "" {
+			continue
+		}
+		i := slices.IndexFunc(out, func(p pull) bool { return p.image == image })
+		if i < 0 {
+			out = append(out, pull{image: image, host: hostOf(image), message: message, evidence: ev, waiting: []facts.ContainerOf{w},
+				invalid: w.Status.State.Waiting.Reason == "InvalidImageName"})
+			continue
+		}
+		if !slices.ContainsFunc(out[i].waiting, func(x facts.ContainerOf) bool { return x.Pod == w.Pod }) {
+			out[i].waiting = append(out[i].waiting, w)
+		}
+	}
+	return out
+}
+
+// answer is the newest text that says more than "Back-off pulling image".
+func answer(h observation.History, w facts.ContainerOf) (string, detectors.Evidence) {
+	o := h.Last()
+	s := w.Status.State.Waiting
+	says := func(m string) bool {
+		return facts.Has(m, "failed to", "rpc error", "x509", "not found", "couldn't parse", "Failed to apply default image tag", "invalid reference")
+	}
+	for _, e := range facts.Events(o, "Pod", w.Pod.Namespace, w.Pod.Name, time.Hour, "Failed", "InspectFailed") {
+		if says(e.Message) && strings.Contains(e.Message, w.Spec.Image) && (e.InvolvedObject.UID == "" || e.InvolvedObject.UID == w.Pod.UID) {
+			return e.Message, facts.FromEvent(&e)
+		}
+	}
+	if says(s.Message) {
+		return s.Message, facts.Seen(o, "api.pods", w.Where()+" "+s.Reason+": "+s.Message)
+	}
+	for _, l := range slices.Backward(facts.Lines(h, "", 6*time.Minute)) {
+		if strings.Contains(l.Text, w.Spec.Image) && facts.Has(l.Text, "PullImage", "Failed to pull image") && says(l.Text) {
+			return l.Text, facts.FromLine(l)
+		}
+	}
+	return "", detectors.Evidence{}
+}
+
+// hostOf is the registry an image reference names.
+func hostOf(image string) string {
+	first, _, more := strings.Cut(image, "/")
+	if more && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return first
+	}
+	return "docker.io"
+}
+
+// repository is the reference without tag and digest.
+func repository(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if i := strings.LastIndex(image, ":"); i > strings.LastIndex(image, "/") {
+		image = image[:i]
+	}
+	return image
+}
+
+// canonical is the reference as the runtime lists it.
+func canonical(image string) string {
+	out := image
+	if hostOf(image) == "docker.io" && !strings.HasPrefix(image, "docker.io/") {
+		if !strings.Contains(image, "/") {
+			out = "library/" + out
+		}
+		out = "docker.io/" + out
+	}
+	if repository(out) == out {
+		out += ":latest"
+	}
+	return out
+}
+
+var (
+	tlsTexts  = []string{"x509:", "tls: ", "server gave HTTP response to HTTPS client", "certificate"}
+	authTexts = []string{"pull access denied", "no basic auth credentials", "insufficient_scope", "authorization failed", "401 Unauthorized", "403 Forbidden", "unauthorized: ", "failed to authorize", "failed to fetch anonymous token", "failed to fetch oauth token", "denied: "}
+	netTexts  = []string{"dial tcp", "connection refused", "i/o timeout", "no such host", "no route to host", "network is unreachable", "connection reset", "context deadline exceeded", "EOF", "TLS handshake timeout", "502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"}
+	urlIn     = regexp.MustCompile(`(?:https?)://[^\s"\\/]+`)
+)
+
+func judge(h observation.History, p pull) *detectors.Finding {
+	o := h.Last()
+	hosts := hostConfig(o, p.host)
+	// The host that answered: an error names it in the URL it tried.
+	asked := ""
+	if u, err := url.Parse(urlIn.FindString(p.message)); err == nil {
+		asked = u.Host
+	}
+	broken := brokenMirror(hosts)
+	viaMirror := hosts != nil && asked != "" && asked != p.host && isMirror(hosts, asked) && hasOrigin(hosts, p.host)
+	switch {
+	case p.invalid || facts.Has(p.message, "couldn't parse image", "invalid reference format", "Failed to apply default image tag"):
+		return tagNotFound(h, p)
+	case hosts != nil && hosts.Error != "":
+		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
+	case viaMirror && facts.Has(p.message, append(slices.Clone(tlsTexts), netTexts...)...):
+		return mirror(h, p, hosts, "the mirror "+asked+" fails: it stands before "+p.host)
+	case facts.Has(p.message, authTexts...) && !facts.Has(p.message, "x509:"):
+		return auth(h, p)
+	case facts.Has(p.message, tlsTexts...) && !strings.Contains(p.message, "TLS handshake timeout"):
+		return tls(h, p, hosts, asked)
+	case facts.Has(p.message, netTexts...):
+		return unreachable(h, p, asked)
+	case facts.Has(p.message, ": not found", "not found", "manifest unknown", "404", "name unknown"):
+		// The origin's 404 outranks what a mirror before it said.
+		if broken != nil && hasOrigin(hosts, p.host) && broken.URL != "" && !strings.Contains(broken.URL, p.host) {
+			return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError))
+		}
+		return tagNotFound(h, p)
+	}
+	return nil
+}
+
+func hostConfig(o *observation.Observation, host string) *observation.RegistryHost {
+	for _, name := range []string{host, "_default"} {
+		for i := range o.Registries {
+			if o.Registries[i].Host == name {
+				return &o.Registries[i]
+			}
+		}
+	}
+	return nil
+}
+
+func isMirror(r *observation.RegistryHost, host string) bool {
+	return slices.ContainsFunc(r.Mirrors, func(m observation.RegistryMirror) bool { return urlHost(m.URL) == host })
+}
+
+// hasOrigin: the runtime would go on to the registry itself, or to a server named as such, after its mirrors.
+func hasOrigin(r *observation.RegistryHost, host string) bool {
+	if r == nil {
+		return false
+	}
+	if r.Server == "" {
+		return true
+	}
+	origin := urlHost(r.Server)
+	return origin == host || !isMirror(r, origin)
+}
+
+func urlHost(s string) string {
+	if u, err := url.Parse(s); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "http://")
+}
+
+func brokenMirror(r *observation.RegistryHost) *observation.RegistryMirror {
+	if r == nil {
+		return nil
+	}
+	for i := range r.Mirrors {
+		if m := &r.Mirrors[i]; m.Reach != "" && m.Reach != "ok" {
+			return m
+		}
+	}
+	return nil
+}
+
+// retry deletes the waiting pods that an owner makes again: a new pod has no back-off. Others retry within five minutes.
+func retry(p pull) []detectors.Step {
+	var steps []detectors.Step
+	for _, w := range p.waiting {
+		if kind, _, _ := facts.Owner(w.Pod); kind != "Pod" && kind != "Node" && !facts.Static(w.Pod) {
+			steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "its owner makes it again, without the back-off of up to five minutes"))
+			continue
+		}
+		if facts.Static(w.Pod) || facts.StrippedEnv(w.Pod) {
+			continue // it retries by itself when its back-off ends
+		}
+		if again, _, ok := facts.ChangePod(w.Pod, "the same pod again, without the back-off of up to five minutes", nil, func(*corev1.PodSpec) {}); ok {
+			steps = append(steps, again...)
+		}
+	}
+	return steps
+}
+
+// tls: the registry's certificate does not verify on this node.
+func tls(h observation.History, p pull, hosts *observation.RegistryHost, asked string) *detectors.Finding {
+	o := h.Last()
+	f := &detectors.Finding{Cause: "registry-tls", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence}}
+	server := p.host
+	if asked != "" {
+		server = asked
+	}
+	var seen *observation.RegistryMirror
+	if hosts != nil {
+		for i := range hosts.Mirrors {
+			if m := &hosts.Mirrors[i]; urlHost(m.URL) == server {
+				seen = m
+			}
+		}
+	}
+	if seen != nil && !seen.NotAfter.IsZero() {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("%s shows %s, issued by %s, valid %s to %s (%s)", seen.URL, seen.Subject, seen.Issuer, seen.NotBefore.Format(time.DateOnly), seen.NotAfter.Format(time.DateOnly), seen.Reach)))
+	}
+	if note := missingSecret(o, p); note != "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", note+": once TLS is right, the registry may ask for it"))
+	}
+	var reach string
+	if seen != nil {
+		reach = seen.Reach
+	}
+	switch {
+	case facts.Has(p.message, "certificate has expired", "not yet valid") || reach == "tls-expired":
+		f.Summary = "the certificate of registry " + server + " is not valid now"
+		f.Untouched = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + server + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
+		return f
+	case facts.Has(p.message, "certificate is valid for", "doesn't contain any IP SANs", "not valid for any names", "cannot validate certificate for") || reach == "tls-name":
+		f.Summary = "the certificate of registry " + server + " is for another name"
+		f.Untouched = "pull by the name the certificate is for, or have it issued for " + server
+		return f
+	case facts.Has(p.message, "server gave HTTP response to HTTPS client"):
+		f.Summary = "registry " + server + " speaks HTTP, and the runtime expects TLS"
+		f.Untouched = "give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"
+		return f
+	}
+	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
+	dir := "/etc/containerd/certs.d/" + p.host
+	if hosts != nil && hosts.Path != "" && path.Base(path.Dir(hosts.Path)) == p.host {
+		dir = path.Dir(hosts.Path)
+	}
+	// hosts.toml may name a CA that is not there, or a wrong one: the first place it names is where the right one belongs.
+	ca, named := dir+"/ca.crt", false
+	if hosts != nil {
+		for _, c := range append(slices.Clone(hosts.MissingCAs), hosts.CAs...) {
+			if path.IsAbs(c) && strings.HasPrefix(c, "/etc/containerd/certs.d/") {
+				ca, named = c, true
+				break
+			}
+		}
+		if len(hosts.MissingCAs) > 0 {
+			f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+" names "+strings.Join(hosts.MissingCAs, ", ")+", which is not there"))
+		}
+	}
+	connect := server
+	if !strings.Contains(connect, ":") {
+		connect += ":443"
+	}
+	steps := []detectors.Step{detectors.ShellStep(o.Node,
+		"look at the chain the registry shows (seed 8.4) and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
+		fmt.Sprintf(`mkdir -p %[1]s
+t=$(mktemp -d)
+openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | awk -v d="$t" '/-BEGIN CERTIFICATE-/{n++} n{print > (d "/" sprintf("%%02d", n) ".pem")} /-END CERTIFICATE-/{close(d "/" sprintf("%%02d", n) ".pem")}'
+last=$(ls "$t"/*.pem | tail -n1)
+openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
+openssl x509 -in "$last" > %[4]s
+rm -rf "$t"`, detectors.Quote(path.Dir(ca)), detectors.Quote(connect), detectors.Quote(strings.Split(connect, ":")[0]), detectors.Quote(ca)))}
+	if !named {
+		lines := fmt.Sprintf("server = \"https://%s\"\n\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [\"%s\"]\n", p.host, server, ca)
+		script := fmt.Sprintf("cat > %s <<'EOF'\n%sEOF", detectors.Quote(dir+"/hosts.toml"), lines)
+		if hosts != nil && isMirror(hosts, server) {
+			script = fmt.Sprintf(`f=%s
+cp "$f" "$f.new"
+awk -v h='[host."%s"]' '{print} index($0, h) {print "  ca = [\"%s\"]"}' "$f" > "$f.new"
+cat "$f.new" > "$f"
+rm -f "$f.new"`, detectors.Quote(hosts.Path), mirrorURL(hosts, server), ca)
+		}
+		steps = append(steps, detectors.ShellStep(o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed", script))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
+	return f
+}
+
+func mirrorURL(r *observation.RegistryHost, host string) string {
+	for _, m := range r.Mirrors {
+		if urlHost(m.URL) == host {
+			return m.URL
+		}
+	}
+	return "https://" + host
+}
+
+// missingSecret names a pull secret that a waiting pod refers to and that is not there.
+func missingSecret(o *observation.Observation, p pull) string {
+	for _, w := range p.waiting {
+		for _, ref := range w.Pod.Spec.ImagePullSecrets {
+			for _, s := range o.API.PullSecrets {
+				if s.Namespace == w.Pod.Namespace && s.Name == ref.Name && !s.Exists {
+					return fmt.Sprintf("pod %s/%s names the pull secret %s, which does not exist", w.Pod.Namespace, w.Pod.Name, ref.Name)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// auth: the registry wants a credential.
+func auth(h observation.History, p pull) *detectors.Finding {
+	o := h.Last()
+	f := &detectors.Finding{Cause: "registry-auth", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+		Summary: "registry " + p.host + " wants a credential that the pod does not bring"}
+	pod := p.waiting[0].Pod
+	var fits string
+	for _, s := range o.API.PullSecrets {
+		if s.Namespace != pod.Namespace || !s.Exists {
+			continue
+		}
+		if slices.ContainsFunc(s.Hosts, func(x string) bool { return sameRegistry(x, p.host) }) {
+			fits = s.Name
+		}
+	}
+	refs := pod.Spec.ImagePullSecrets
+	switch note := missingSecret(o, p); {
+	case note != "":
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", note))
+		f.Summary = "registry " + p.host + " wants a credential: " + note
+	case len(refs) == 0:
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s names no pull secret", pod.Namespace, pod.Name)))
+	default:
+		for _, ref := range refs {
+			for _, s := range o.API.PullSecrets {
+				if s.Namespace == pod.Namespace && s.Name == ref.Name && s.Exists {
+					f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("pull secret %s/%s is for %s", s.Namespace, s.Name, strings.Join(s.Hosts, ", "))))
+				}
+			}
+		}
+	}
+	if p.host == "docker.io" && len(refs) == 0 && strings.Contains(p.message, "repository does not exist or may require") {
+		f.Certainty = detectors.Likely
+		f.Decide = "whether the repository exists: Docker Hub gives the same answer for a missing one"
+	}
+	if fits == "" || slices.ContainsFunc(refs, func(r corev1.LocalObjectReference) bool { return r.Name == fits }) {
+		f.Untouched = fmt.Sprintf("nobody but its owner has the credential: `kubectl -n %s create secret docker-registry NAME --docker-server=%s …`, and name it in imagePullSecrets", pod.Namespace, p.host)
+		if fits != "" {
+			f.Untouched = fmt.Sprintf("the pod brings secret %s for %s, and the registry refuses it: its owner has to correct the credential", fits, p.host)
+		}
+		return f
+	}
+	steps, reason, ok := facts.ChangePod(pod, fmt.Sprintf("secret %s of the namespace holds a credential for %s: have the pod bring it", fits, p.host),
+		map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits}}},
+		func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: fits}} })
+	if !ok {
+		f.Untouched = reason
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("bring-credential", steps...)
+	return f
+}
+
+func sameRegistry(a, b string) bool {
+	a, b = urlHost(a), urlHost(b)
+	a, _, _ = strings.Cut(a, "/")
+	docker := func(s string) bool { return s == "docker.io" || s == "index.docker.io" || s == "registry-1.docker.io" }
+	return a == b || docker(a) && docker(b)
+}
+
+// tagNotFound: the registry answers, and does not have it.
+func tagNotFound(h observation.History, p pull) *detectors.Finding {
+	o := h.Last()
+	f := &detectors.Finding{Cause: "tag-not-found", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+		Summary: "the registry has no " + p.image}
+	if p.invalid {
+		f.Summary = p.image + " is no image reference"
+	}
+	repo := repository(canonical(p.image))
+	var have []string
+	for _, i := range o.Runtime.Images {
+		for _, t := range i.Tags {
+			if repository(t) == repo && !strings.Contains(t, "@") && t != canonical(p.image) {
+				have = append(have, t)
+			}
+		}
+	}
+	slices.Sort(have)
+	if len(have) == 0 {
+		f.Untouched = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
+		return f
+	}
+	right := have[len(have)-1]
+	f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.images", "the node has "+strings.Join(have, ", ")))
+	w := p.waiting[0]
+	kind, apiVersion, name := facts.Owner(w.Pod)
+	key := "containers"
+	if w.Init {
+		key = "initContainers"
+	}
+	spec := fmt.Sprintf(`{"%s":[{"name":%q,"image":%q}]}`, key, w.Spec.Name, right)
+	patch := fmt.Sprintf(`{"spec":%s}`, spec)
+	switch kind {
+	case "Pod":
+	case "Deployment", "DaemonSet", "StatefulSet":
+		patch = fmt.Sprintf(`{"spec":{"template":{"spec":%s}}}`, spec)
+	default:
+		f.Untouched = "the pod belongs to " + kind + " " + name + ": correct the image there"
+		return f
+	}
+	if facts.Static(w.Pod) {
+		f.Untouched = "the pod is static: correct the image in its manifest under /etc/kubernetes/manifests"
+		return f
+	}
+	steps := []detectors.Step{detectors.APIStep("the tag this node has of the same repository; the application's owner should confirm it",
+		detectors.APIAction{Verb: detectors.VerbPatch, APIVersion: apiVersion, Patch: patch, Object: &detectors.ObjectRef{Kind: kind, Namespace: w.Pod.Namespace, Name: name}})}
+	if kind == "StatefulSet" {
+		steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "a StatefulSet waits for its broken pod for ever"))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("correct-tag", steps...)
+	return f
+}
+
+// unreachable: the registry cannot be reached from this node.
+func unreachable(h observation.History, p pull, asked string) *detectors.Finding {
+	o := h.Last()
+	if asked == "" {
+		asked = p.host
+	}
+	f := &detectors.Finding{Cause: "registry-unreachable", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+		Summary: "registry " + asked + " cannot be reached from this node"}
+	host, port, _ := strings.Cut(asked, ":")
+	var steps []detectors.Step
+	for _, r := range o.Network.RejectRules {
+		// The address in the rule may be the name's: the message of the dial names it.
+		if strings.Contains(r, host) || port != "" && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) || addressIn(p.message, r) {
+			f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
+			if argv := facts.Unrule(r); argv != nil {
+				steps = append(steps, detectors.NodeStep(o.Node, "this rule keeps the node from the registry", argv...))
+			}
+		}
+	}
+	if hosts := hostConfig(o, p.host); hosts != nil && len(steps) == 0 && asked == p.host {
+		for _, m := range hosts.Mirrors {
+			if m.Reach != "" {
+				f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("connect %s from the node: %s %s", m.URL, m.Reach, m.ReachError)))
+			}
+		}
+	}
+	if len(steps) == 0 {
+		f.Untouched = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment containerd) have to be looked at"
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
+	return f
+}
+
+var ipv4 = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
+
+// addressIn: an address that the message names stands in the rule.
+func addressIn(message, rule string) bool {
+	return slices.ContainsFunc(ipv4.FindAllString(message, -1), func(a string) bool { return strings.Contains(rule, a) })
+}
+
+// mirror: what stands before the registry is wrong.
+func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what string) *detectors.Finding {
+	o := h.Last()
+	f := &detectors.Finding{Cause: "mirror-misconfigured", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
+	f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+": "+what))
+	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, "trying next host"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]detectors.Step{
+		detectors.NodeStep(o.Node, "without it the runtime asks the registry itself; it reads the file at every pull, no restart is needed", "rm", "-f", "--", hosts.Path)}, retry(p)...)...)
+	return f
+}

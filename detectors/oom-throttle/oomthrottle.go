@@ -1,0 +1,218 @@
+// Package oomthrottle tells that a container's own limit kills or starves it.
+//
+// A kill counts when the container's cgroup reached its limit, again and again: exit 137 is no proof, one kill may be a
+// single outlier, and a node out of memory kills by other rules. Throttling counts when the container hardly runs for it;
+// every container with a limit is throttled a little.
+package oomthrottle
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure oom-throttle.
+type Detector struct{}
+
+// Failure is oom-throttle.
+func (Detector) Failure() string { return "oom-throttle" }
+
+// fresh: the longest back-off between two kills is five minutes.
+const fresh = 7 * time.Minute
+
+// Judge looks at each container, one finding per template.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	seen := map[string]bool{}
+	for _, p := range facts.Pods(o) {
+		for _, c := range facts.Containers(p) {
+			for _, judge := range []func(observation.History, facts.ContainerOf) *detectors.Finding{memory, cpu} {
+				f := judge(h, c)
+				if f == nil || seen[f.Cause+facts.GroupKey(p)+c.Spec.Name] {
+					continue
+				}
+				seen[f.Cause+facts.GroupKey(p)+c.Spec.Name] = true
+				f.Failure, f.Node, f.Object = "oom-throttle", o.Node, facts.PodRef(p)
+				out = append(out, *f)
+			}
+		}
+	}
+	return out
+}
+
+// kernelKills are the kernel's own lines of a kill by a memory cgroup of this pod; the kernel log is shared by all nodes of
+// one kernel, so the container's or pod's id has to be in it.
+func kernelKills(h observation.History, c facts.ContainerOf) []observation.LogLine {
+	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
+	last := ""
+	if t := facts.LastEnd(c); t != nil {
+		last = t.ContainerID[strings.LastIndex(t.ContainerID, "/")+1:]
+	}
+	uid := string(c.Pod.UID)
+	under := strings.ReplaceAll(uid, "-", "_")
+	only := len(c.Pod.Spec.Containers) == 1
+	var out []observation.LogLine
+	for _, l := range facts.Lines(h, "kernel", fresh) {
+		if !strings.Contains(l.Text, "oom_memcg=") || strings.Contains(l.Text, "constraint=CONSTRAINT_NONE") {
+			continue
+		}
+		if id != "" && strings.Contains(l.Text, id) || last != "" && strings.Contains(l.Text, last) || only && uid != "" && facts.Has(l.Text, uid, under) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func usage(o *observation.Observation, c facts.ContainerOf) (observation.ContainerUsage, bool) {
+	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
+	for _, u := range o.Containers {
+		if id != "" && u.ID == id || u.Namespace == c.Pod.Namespace && u.Pod == c.Pod.Name && u.Name == c.Spec.Name {
+			return u, true
+		}
+	}
+	return observation.ContainerUsage{}, false
+}
+
+func memory(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	limit, limited := c.Spec.Resources.Limits[corev1.ResourceMemory]
+	if !limited || limit.IsZero() {
+		return nil // killed without a limit of its own: the node or the pod ran out, which more limit does not cure
+	}
+	t := facts.LastEnd(c)
+	kmsg := kernelKills(h, c)
+	u, running := usage(o, c)
+	now := facts.APINow(o)
+	var ev []detectors.Evidence
+	kills := 0
+	ended := t != nil && (t.Reason == "OOMKilled" || t.ExitCode == 137 && len(kmsg) > 0)
+	if ended && now.Sub(t.FinishedAt.Time) < fresh {
+		// Killed while it had been restarted before, or waiting in back-off after the kill.
+		kills = 1
+		if c.Status.RestartCount >= 2 || facts.CrashLooping(c) && c.Status.RestartCount >= 1 || len(kmsg) >= 2 {
+			kills = 2
+		}
+		ev = append(ev, facts.Seen(o, "api.pods", fmt.Sprintf("%s: last ended %s, exit code %d, at %s; %d restarts; memory limit %s", c.Where(), t.Reason, t.ExitCode, t.FinishedAt.UTC().Format(time.RFC3339), c.Status.RestartCount, limit.String())))
+	}
+	// A process inside that is killed over and over, while the container's first process lives on.
+	if running && u.OOMKills >= 2 {
+		rising := false
+		for i := range len(h) - 1 {
+			if before, ok := usage(&h[i], c); ok && before.ID == u.ID && before.OOMKills < u.OOMKills {
+				rising = true
+			}
+		}
+		if rising || len(kmsg) >= 2 {
+			kills = max(kills, 2)
+			ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, facts.Size(u.MemoryPeak), facts.Size(u.MemoryLimit))))
+		}
+	}
+	if kills < 2 {
+		return nil
+	}
+	if len(kmsg) > 0 {
+		ev = append(ev, facts.FromLine(kmsg[len(kmsg)-1]))
+	}
+	more := scale(limit, 4)
+	f := &detectors.Finding{
+		Cause: "memory-limit", Certainty: detectors.Certain, Evidence: ev,
+		Summary:  fmt.Sprintf("%s reaches its memory limit of %s again and again, and is killed", c.Where(), limit.String()),
+		Explains: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
+		Covers:   []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}, {Failure: "security-denial", Object: facts.PodRef(c.Pod)}},
+	}
+	if total := o.Host.MemoryBytes; total > 0 && more.Value() > total/2 {
+		f.Untouched = fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
+		return f
+	}
+	f.Remedy, f.Untouched = raise(o, c, corev1.ResourceMemory, more, "four times the limit, to see what the application needs; if it is killed again, look for a leak")
+	return f
+}
+
+func scale(q resource.Quantity, by int64) resource.Quantity {
+	if q.Value() >= 1<<20 {
+		return resource.MustParse(fmt.Sprintf("%dMi", (q.Value()*by+(1<<20)-1)>>20))
+	}
+	return *resource.NewQuantity(q.Value()*by, resource.BinarySI)
+}
+
+// raise sets a new limit: in place where the pod has no owner (no restart of the pod is needed), else in its template.
+func raise(o *observation.Observation, c facts.ContainerOf, name corev1.ResourceName, to resource.Quantity, why string) (*detectors.Remedy, string) {
+	limits := map[string]any{"limits": map[string]any{string(name): to.String()}}
+	patch := map[string]any{"name": c.Spec.Name, "resources": limits}
+	kind, _, _ := facts.Owner(c.Pod)
+	if kind == "Pod" && !facts.Static(c.Pod) && !c.Init {
+		raw, err := json.Marshal(map[string]any{"spec": map[string]any{"containers": []any{patch}}})
+		if err != nil {
+			return nil, "the change cannot be written as a patch"
+		}
+		return facts.Place(o).NewRemedy("raise-limit", detectors.APIStep(why, detectors.APIAction{
+			Verb: detectors.VerbPatch, Object: facts.PodRef(c.Pod), Subresource: "resize", Patch: string(raw)})), ""
+	}
+	key := "containers"
+	if c.Init {
+		key = "initContainers"
+	}
+	steps, reason, ok := facts.ChangePod(c.Pod, why, map[string]any{key: []any{patch}}, func(s *corev1.PodSpec) {
+		facts.EachContainer(s, c.Spec.Name, func(ct *corev1.Container) { ct.Resources.Limits[name] = to })
+	})
+	if !ok {
+		return nil, reason
+	}
+	return facts.Place(o).NewRemedy("raise-limit", steps...), ""
+}
+
+const (
+	// starved: throttled in four of five periods, and standing still for 60% of the time on at least one CPU.
+	throttledShare = 0.8
+	starvedShare   = 0.6
+	minPeriods     = 30
+)
+
+func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	u, ok := usage(o, c)
+	if !ok || u.CPU.QuotaMilli <= 0 {
+		return nil
+	}
+	limit, limited := c.Spec.Resources.Limits[corev1.ResourceCPU]
+	if !limited {
+		return nil
+	}
+	// Over what was watched where that is long enough, else over its whole life.
+	periods, throttled, usec, over := u.CPU.NrPeriods, u.CPU.NrThrottled, u.CPU.ThrottledUsec, "since its start"
+	for i := len(h) - 2; i >= 0; i-- {
+		if b, ok := usage(&h[i], c); ok && b.ID == u.ID && u.CPU.NrPeriods-b.CPU.NrPeriods >= minPeriods {
+			periods, throttled, usec = u.CPU.NrPeriods-b.CPU.NrPeriods, u.CPU.NrThrottled-b.CPU.NrThrottled, u.CPU.ThrottledUsec-b.CPU.ThrottledUsec
+			over = "in the last " + o.At.Sub(h[i].At).Round(time.Second).String()
+			break
+		}
+	}
+	if periods < minPeriods || float64(throttled) < throttledShare*float64(periods) || float64(usec) < starvedShare*float64(periods)*100_000 {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "cpu-throttled", Certainty: detectors.Certain,
+		Summary:  fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), limit.String()),
+		Evidence: []detectors.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", c.Where(), throttled, periods, over, float64(usec)/1e6, u.CPU.QuotaMilli))},
+		Covers:   []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}},
+	}
+	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy") {
+		f.Evidence = append(f.Evidence, facts.FromEvent(&e))
+		break
+	}
+	more := *resource.NewMilliQuantity(limit.MilliValue()*4, resource.DecimalSI)
+	if o.Host.CPUs > 0 && more.MilliValue() > int64(o.Host.CPUs)*1000 {
+		more = *resource.NewMilliQuantity(int64(o.Host.CPUs)*1000, resource.DecimalSI)
+	}
+	f.Remedy, f.Untouched = raise(o, c, corev1.ResourceCPU, more, "four times the limit, as far as the node has it; the application's owner should confirm what it needs")
+	return f
+}

@@ -1,0 +1,332 @@
+// Package probekill tells why a liveness probe kills a container again and again: it is too impatient, or it asks where
+// nobody answers.
+//
+// An application that answers "I am ill", or that exits by itself, is judged by nobody here; nor is a failing readiness probe,
+// which kills nothing.
+package probekill
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure probe-kill.
+type Detector struct{}
+
+// Failure is probe-kill.
+func (Detector) Failure() string { return "probe-kill" }
+
+// fresh: the longest crash-loop back-off is five minutes, a probe window seldom more than one.
+const fresh = 7 * time.Minute
+
+// Judge looks at each container with a liveness or startup probe that was killed more than once.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	seen := map[string]bool{}
+	for _, p := range facts.Pods(o) {
+		for _, c := range facts.Containers(p) {
+			key := facts.GroupKey(p) + "/" + c.Spec.Name
+			if seen[key] {
+				continue
+			}
+			if f := judge(h, c); f != nil {
+				seen[key] = true
+				f.Failure, f.Node, f.Object = "probe-kill", o.Node, facts.PodRef(p)
+				out = append(out, *f)
+			}
+		}
+	}
+	return out
+}
+
+var containerIn = regexp.MustCompile(`\{([^}]+)\}`)
+
+// killings are the events in which the kubelet says that a probe kills this container, and those in which the probe fails.
+func killings(o *observation.Observation, c facts.ContainerOf) (kill, fail *corev1.Event, probe string) {
+	own := func(e *corev1.Event) bool {
+		m := containerIn.FindStringSubmatch(e.InvolvedObject.FieldPath)
+		return m == nil || m[1] == c.Spec.Name
+	}
+	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Killing", "Unhealthy") {
+		if !own(&e) {
+			continue
+		}
+		switch {
+		case e.Reason == "Killing" && kill == nil && facts.Has(e.Message, "failed liveness probe", "failed startup probe"):
+			kill, probe = &e, "liveness"
+			if strings.Contains(e.Message, "failed startup probe") {
+				probe = "startup"
+			}
+		case e.Reason == "Unhealthy" && fail == nil && facts.Has(e.Message, "Liveness probe failed", "Startup probe failed"):
+			fail = &e
+		}
+	}
+	return kill, fail, probe
+}
+
+func judge(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	kill, fail, kind := killings(o, c)
+	if kill == nil || c.Status.RestartCount < 1 || facts.EventCount(kill) < 2 && c.Status.RestartCount < 2 && !facts.CrashLooping(c) {
+		return nil
+	}
+	probe := c.Spec.LivenessProbe
+	if kind == "startup" {
+		probe = c.Spec.StartupProbe
+	}
+	if probe == nil {
+		return nil // the probe has been taken away since
+	}
+	window := window(probe)
+	// It has run longer than the probe needs to kill it twice: the killing is over.
+	if r := c.Status.State.Running; r != nil && facts.APINow(o).Sub(r.StartedAt.Time) > 2*window+30*time.Second && facts.APINow(o).Sub(facts.EventTime(kill)) > window+30*time.Second {
+		return nil
+	}
+	message := ""
+	if fail != nil {
+		message = fail.Message
+	}
+	cause, certainty, why := classify(c, probe, message)
+	if cause == "" {
+		return nil
+	}
+	f := &detectors.Finding{Cause: cause, Certainty: certainty}
+	if fail != nil {
+		f.Evidence = append(f.Evidence, facts.FromEvent(fail))
+	}
+	f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s: %s probe %s; kills %s after start at the earliest; %d restarts", c.Where(), kind, describe(probe), window, c.Status.RestartCount)),
+		facts.FromEvent(kill))
+	f.Explains = []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)}
+	var change func(*corev1.Container)
+	var patch map[string]any
+	if cause == "probe-too-aggressive" {
+		f.Summary = fmt.Sprintf("the %s probe of %s is too impatient: %s", kind, c.Where(), why)
+		patch, change = relax(c, probe, kind)
+	} else {
+		f.Summary = fmt.Sprintf("the %s probe of %s asks where nobody answers: %s", kind, c.Where(), why)
+		patch, change = redirect(c, probe)
+	}
+	if certainty == detectors.Likely {
+		f.Decide = "ask the application by hand while it runs: `kubectl port-forward` and the probe's own request, and how long it takes to answer after its start"
+	}
+	if patch == nil {
+		f.Untouched = "which command or endpoint tells the application's health is for its owner to say"
+		return f
+	}
+	patch["name"] = c.Spec.Name
+	steps, reason, ok := facts.ChangePod(c.Pod, "give the probe what the application needs; its owner should confirm the values", map[string]any{"containers": []any{patch}},
+		func(s *corev1.PodSpec) { facts.EachContainer(s, c.Spec.Name, change) })
+	if !ok {
+		f.Untouched = reason
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("correct-probe", steps...)
+	return f
+}
+
+// window is how soon after a start the probe can kill.
+func window(p *corev1.Probe) time.Duration {
+	n, period := max(p.FailureThreshold, 1), max(p.PeriodSeconds, 1)
+	return time.Duration(p.InitialDelaySeconds+(n-1)*period+max(p.TimeoutSeconds, 1)) * time.Second
+}
+
+func describe(p *corev1.Probe) string {
+	what := "exec"
+	switch {
+	case p.HTTPGet != nil:
+		what = fmt.Sprintf("http %s%s", p.HTTPGet.Port.String(), p.HTTPGet.Path)
+	case p.TCPSocket != nil:
+		what = "tcp " + p.TCPSocket.Port.String()
+	case p.GRPC != nil:
+		what = fmt.Sprintf("grpc %d", p.GRPC.Port)
+	case p.Exec != nil:
+		what = "exec " + strings.Join(p.Exec.Command, " ")
+	}
+	return fmt.Sprintf("%s, delay %ds, timeout %ds, period %ds, threshold %d", what, p.InitialDelaySeconds, max(p.TimeoutSeconds, 1), max(p.PeriodSeconds, 1), max(p.FailureThreshold, 1))
+}
+
+// classify tells the two causes apart, and from an application that is ill; cause is empty then.
+func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause string, certainty detectors.Certainty, why string) {
+	const eager, elsewhere = "probe-too-aggressive", "probe-wrong-endpoint"
+	port, hasPort := probePort(c.Spec, p)
+	declared := len(c.Spec.Ports) > 0
+	named := hasPort && hasContainerPort(c.Spec, port)
+	lower := strings.ToLower(message)
+	// It lived about as long as the probe lets it: it never passed. An application that was well for a while is ill now.
+	never := livedOnlyWindow(c, p)
+	switch {
+	case facts.Has(lower, "deadline exceeded", "client.timeout", "timeout", "timed out"):
+		return eager, detectors.Certain, fmt.Sprintf("the application answers later than its timeout of %ds", max(p.TimeoutSeconds, 1))
+	case facts.Has(lower, "statuscode: 404", "statuscode: 405", "statuscode: 401", "statuscode: 403", "statuscode: 400", "statuscode: 410", "http response to https", "malformed http", "first record does not look like a tls", "unimplemented", "unknown service"):
+		return elsewhere, detectors.Certain, "the application answers, but not for this path or protocol"
+	case facts.Has(lower, "connection refused", "connect: ", "no route to host", "connection reset"):
+		switch {
+		case hasPort && declared && !named && !answers(c, port):
+			return elsewhere, detectors.Certain, fmt.Sprintf("port %d is none of the container's ports", port)
+		case passesElsewhere(c, port):
+			return elsewhere, detectors.Certain, fmt.Sprintf("nothing listens on port %d, while the readiness probe on another port passes", port)
+		case !never:
+			return "", "", ""
+		case named:
+			return eager, detectors.Certain, fmt.Sprintf("the application does not listen yet when it is killed, %s after its start", window(p))
+		case window(p) <= 30*time.Second:
+			return eager, detectors.Likely, fmt.Sprintf("nothing listens on port %d yet when it is killed, %s after its start", port, window(p))
+		default:
+			return elsewhere, detectors.Likely, fmt.Sprintf("nothing listens on port %d even %s after the start", port, window(p))
+		}
+	case facts.Has(lower, "no such file or directory", "executable file not found", "not found") && p.Exec != nil:
+		if !never {
+			return "", "", ""
+		}
+		return elsewhere, detectors.Likely, "its command does not find what it looks for"
+	case never && window(p) <= 20*time.Second:
+		return eager, detectors.Likely, fmt.Sprintf("the application is not well yet when it is killed, %s after its start", window(p))
+	}
+	return "", "", ""
+}
+
+// probePort is the number of the port the probe asks.
+func probePort(c *corev1.Container, p *corev1.Probe) (int, bool) {
+	var v intstr.IntOrString
+	switch {
+	case p.HTTPGet != nil:
+		v = p.HTTPGet.Port
+	case p.TCPSocket != nil:
+		v = p.TCPSocket.Port
+	case p.GRPC != nil:
+		return int(p.GRPC.Port), true
+	default:
+		return 0, false
+	}
+	if v.Type == intstr.Int {
+		return v.IntValue(), true
+	}
+	for _, cp := range c.Ports {
+		if cp.Name == v.StrVal {
+			return int(cp.ContainerPort), true
+		}
+	}
+	return 0, false
+}
+
+func hasContainerPort(c *corev1.Container, port int) bool {
+	for _, p := range c.Ports {
+		if int(p.ContainerPort) == port {
+			return true
+		}
+	}
+	return false
+}
+
+// answers: the readiness probe asks the same port and passes, so it is served.
+func answers(c facts.ContainerOf, port int) bool {
+	if c.Spec.ReadinessProbe == nil || !c.Status.Ready {
+		return false
+	}
+	p, ok := probePort(c.Spec, c.Spec.ReadinessProbe)
+	return ok && p == port
+}
+
+func passesElsewhere(c facts.ContainerOf, port int) bool {
+	if c.Spec.ReadinessProbe == nil || !c.Status.Ready {
+		return false
+	}
+	p, ok := probePort(c.Spec, c.Spec.ReadinessProbe)
+	return ok && p != port
+}
+
+// livedOnlyWindow: its last life ended about when an always failing probe ends it, the grace period for its end included.
+func livedOnlyWindow(c facts.ContainerOf, p *corev1.Probe) bool {
+	t := facts.LastEnd(c)
+	if t == nil || t.StartedAt.IsZero() || t.FinishedAt.IsZero() {
+		return true
+	}
+	grace := int64(30)
+	if c.Pod.Spec.TerminationGracePeriodSeconds != nil {
+		grace = *c.Pod.Spec.TerminationGracePeriodSeconds
+	}
+	if p.TerminationGracePeriodSeconds != nil {
+		grace = *p.TerminationGracePeriodSeconds
+	}
+	n := max(p.FailureThreshold, 1)
+	most := time.Duration(p.InitialDelaySeconds+n*(max(p.PeriodSeconds, 1)+max(p.TimeoutSeconds, 1)))*time.Second + time.Duration(grace)*time.Second + 5*time.Second
+	return t.FinishedAt.Sub(t.StartedAt.Time) <= most
+}
+
+// relax gives the application a startup probe and time to answer.
+func relax(c facts.ContainerOf, p *corev1.Probe, kind string) (map[string]any, func(*corev1.Container)) {
+	timeout := min(max(p.TimeoutSeconds*5, 10), 60)
+	period := max(p.PeriodSeconds, 10)
+	threshold := max(p.FailureThreshold, 3)
+	change := func(ct *corev1.Container) {
+		if kind == "liveness" && ct.LivenessProbe != nil {
+			ct.LivenessProbe.TimeoutSeconds, ct.LivenessProbe.PeriodSeconds, ct.LivenessProbe.FailureThreshold = timeout, period, threshold
+		}
+		start := p.DeepCopy()
+		start.InitialDelaySeconds, start.TimeoutSeconds, start.PeriodSeconds, start.FailureThreshold, start.SuccessThreshold = 0, timeout, 5, 60, 1
+		ct.StartupProbe = start
+	}
+	changed := c.Spec.DeepCopy()
+	change(changed)
+	patch := map[string]any{"startupProbe": changed.StartupProbe}
+	if kind == "liveness" {
+		patch["livenessProbe"] = map[string]any{"timeoutSeconds": timeout, "periodSeconds": period, "failureThreshold": threshold}
+	}
+	return patch, change
+}
+
+// redirect has the probe ask where the application is known to answer: as its passing readiness probe does, else whether the
+// one port it declares is open. Nothing more can be known from the node.
+func redirect(c facts.ContainerOf, p *corev1.Probe) (map[string]any, func(*corev1.Container)) {
+	var handler corev1.ProbeHandler
+	port, ok := probePort(c.Spec, p)
+	switch {
+	case c.Spec.ReadinessProbe != nil && c.Status.Ready:
+		handler = c.Spec.ReadinessProbe.ProbeHandler
+	case ok && hasContainerPort(c.Spec, port):
+		handler.TCPSocket = &corev1.TCPSocketAction{Port: intstr.FromInt(port)} // the path is wrong, the port is not
+	case len(c.Spec.Ports) == 1:
+		handler.TCPSocket = &corev1.TCPSocketAction{Port: intstr.FromInt32(c.Spec.Ports[0].ContainerPort)}
+	case ok && p.HTTPGet != nil && len(c.Spec.Ports) == 0:
+		handler.TCPSocket = &corev1.TCPSocketAction{Port: intstr.FromInt(port)}
+	default:
+		return nil, nil
+	}
+	change := func(ct *corev1.Container) {
+		for _, q := range []*corev1.Probe{ct.LivenessProbe, ct.StartupProbe} {
+			if q != nil {
+				q.ProbeHandler = *handler.DeepCopy()
+			}
+		}
+	}
+	// In a patch, the old handler has to be taken away by name.
+	h := map[string]any{"exec": nil, "httpGet": nil, "tcpSocket": nil, "grpc": nil}
+	switch {
+	case handler.HTTPGet != nil:
+		h["httpGet"] = handler.HTTPGet
+	case handler.TCPSocket != nil:
+		h["tcpSocket"] = handler.TCPSocket
+	case handler.GRPC != nil:
+		h["grpc"] = handler.GRPC
+	case handler.Exec != nil:
+		h["exec"] = handler.Exec
+	}
+	patch := map[string]any{}
+	if c.Spec.LivenessProbe != nil {
+		patch["livenessProbe"] = h
+	}
+	if c.Spec.StartupProbe != nil {
+		patch["startupProbe"] = h
+	}
+	return patch, change
+}

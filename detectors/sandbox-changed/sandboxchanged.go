@@ -1,0 +1,306 @@
+// Package sandboxchanged tells why sandboxes are made again and again: something kills them, a restart of the runtime takes
+// them with it, or they lose their network.
+//
+// SandboxChanged is a symptom. A sandbox that died once and came back is healed, so this judges only what recurs or what
+// will recur: the setting, the repeated deaths, the network that is gone now.
+package sandboxchanged
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure sandbox-changed.
+type Detector struct{}
+
+// Failure is sandbox-changed.
+func (Detector) Failure() string { return "sandbox-changed" }
+
+// fresh: sandboxes that something kills are killed again within this time; a restart of the node is over by then.
+const fresh = 3 * time.Minute
+
+// Judge looks at the runtime's unit first: a runtime that takes its pods along kills sandboxes, too.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	for _, judge := range []func(observation.History) *detectors.Finding{runtimeRestart, networkLost, killed} {
+		if f := judge(h); f != nil {
+			f.Failure, f.Node = "sandbox-changed", o.Node
+			f.Explains = append(f.Explains, facts.Consequences(o)...)
+			return []detectors.Finding{*f}
+		}
+	}
+	return nil
+}
+
+// again are pods whose sandbox was made again lately, with how often that was seen.
+type again struct {
+	namespace, name string
+	times           int
+	last            time.Time
+	evidence        detectors.Evidence
+}
+
+func changed(h observation.History) []again {
+	o := h.Last()
+	byPod := map[string]*again{}
+	get := func(ns, name string) *again {
+		k := ns + "/" + name
+		if byPod[k] == nil {
+			byPod[k] = &again{namespace: ns, name: name}
+		}
+		return byPod[k]
+	}
+	for _, e := range facts.Events(o, "Pod", "", "", fresh, "SandboxChanged") {
+		a := get(e.InvolvedObject.Namespace, e.InvolvedObject.Name)
+		a.times = max(a.times, facts.EventCount(&e))
+		if facts.EventTime(&e).After(a.last) {
+			a.last, a.evidence = facts.EventTime(&e), facts.FromEvent(&e)
+		}
+	}
+	// The runtime's own count: each sandbox of a pod has the next attempt. The newest one must be young.
+	newest := map[string]observation.Sandbox{}
+	for _, s := range o.Runtime.Sandboxes {
+		k := s.Namespace + "/" + s.Name
+		if n, ok := newest[k]; !ok || s.Attempt > n.Attempt {
+			newest[k] = s
+		}
+	}
+	for _, k := range sorted(newest) {
+		s := newest[k]
+		if s.Attempt == 0 || o.At.Sub(s.CreatedAt) > fresh {
+			continue
+		}
+		a := get(s.Namespace, s.Name)
+		if a.last.IsZero() || a.evidence.Text == "" {
+			a.last = s.CreatedAt
+			a.evidence = facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("sandbox of pod %s is attempt %d, made %s ago", k, s.Attempt, o.At.Sub(s.CreatedAt).Round(time.Second)))
+		}
+		// Counted across the history, so that a node restart long ago does not count.
+		times := 1
+		for i := range h {
+			for _, b := range h[i].Runtime.Sandboxes {
+				if b.PodUID == s.PodUID && b.Attempt < s.Attempt {
+					times = max(times, int(s.Attempt-b.Attempt))
+				}
+			}
+		}
+		a.times = max(a.times, times)
+	}
+	var out []again
+	for _, k := range sorted(byPod) {
+		out = append(out, *byPod[k])
+	}
+	return out
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// runtimeRestart: the runtime's unit kills its whole cgroup when it stops, shims and pods included.
+func runtimeRestart(h observation.History) *detectors.Finding {
+	o := h.Last()
+	u, ok := o.Units["containerd"]
+	if !ok || u.KillMode == "" || u.KillMode == "process" || u.KillMode == "none" {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "runtime-restart-kills-pods", Certainty: detectors.Certain,
+		Summary:  "every restart of containerd takes the node's pods with it: its unit has KillMode=" + u.KillMode,
+		Evidence: []detectors.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
+		Covers:   []detectors.Pattern{{Failure: "sandbox-changed"}},
+	}
+	died := changed(h)
+	after := 0
+	for _, s := range o.Runtime.Sandboxes {
+		if s.Attempt > 0 && !u.ActiveSince.IsZero() && s.CreatedAt.After(u.ActiveSince) && s.CreatedAt.Sub(u.ActiveSince) < 2*time.Minute {
+			after++
+		}
+	}
+	if after > 0 {
+		f.Evidence = append(f.Evidence, facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("%s made again right after containerd's start at %s", facts.Plural(after, "sandbox was"), u.ActiveSince.UTC().Format(time.RFC3339))))
+	}
+	for i, a := range died {
+		if i < 2 {
+			f.Evidence = append(f.Evidence, a.evidence)
+		}
+	}
+	var steps []detectors.Step
+	for _, d := range u.DropIns {
+		if facts.Has(strings.ToLower(path.Base(d)), "kill") {
+			steps = append(steps, detectors.NodeStep(o.Node, "the drop-in that changes how containerd is stopped", "rm", "-f", "--", d))
+		}
+	}
+	if len(steps) == 0 {
+		steps = append(steps, detectors.ShellStep(o.Node, "take KillMode out of the drop-ins; containerd's own unit says process",
+			fmt.Sprintf(`for f in %s; do [ -f "$f" ] || continue; sed -i -E '/^[[:space:]]*KillMode=/d' "$f"; done
+if ! grep -q '^KillMode=process' %s; then sed -i -E 's/^KillMode=.*/KillMode=process/' %s; fi`, quoteAll(u.DropIns), fragment(u), fragment(u))))
+	}
+	// daemon-reload is enough: systemd reads KillMode when it stops the unit.
+	steps = append(steps, detectors.NodeStep(o.Node, "systemd reads its units again; nothing is restarted", "systemctl", "daemon-reload"))
+	f.Remedy = facts.Place(o).NewRemedy("spare-pods", steps...)
+	return f
+}
+
+func fragment(u observation.Unit) string {
+	if u.Fragment != "" {
+		return detectors.Quote(u.Fragment)
+	}
+	return "/etc/systemd/system/containerd.service"
+}
+
+func quoteAll(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = detectors.Quote(w)
+	}
+	return strings.Join(out, " ")
+}
+
+// networkLost: a sandbox runs, and its network namespace or address is gone.
+func networkLost(h observation.History) *detectors.Finding {
+	o := h.Last()
+	var lost []observation.Sandbox
+	for _, s := range o.Runtime.Sandboxes {
+		p := facts.Pod(o, s.Namespace, s.Name)
+		if !(s.NetNSGone || s.IPGone) || !s.Ready && !wanted(p) || p != nil && (p.Spec.HostNetwork || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
+			continue
+		}
+		// An older sandbox of a pod that has a good one already is only waiting to be collected.
+		if slices.ContainsFunc(o.Runtime.Sandboxes, func(b observation.Sandbox) bool {
+			return b.PodUID == s.PodUID && b.Attempt > s.Attempt
+		}) || o.At.Sub(s.CreatedAt) < 10*time.Second {
+			continue
+		}
+		lost = append(lost, s)
+	}
+	died := changed(h)
+	line, said := facts.LastOf(h, "kubelet", time.Minute, "Sandbox for pod has no IP address")
+	if len(lost) == 0 && !(said && recurring(died)) {
+		return nil
+	}
+	f := &detectors.Finding{Cause: "sandbox-network-lost", Certainty: detectors.Certain}
+	var steps []detectors.Step
+	for _, s := range lost {
+		what := "no address in its network namespace " + s.NetNS
+		if s.NetNSGone {
+			what = "network namespace " + s.NetNS + " is gone"
+		}
+		f.Evidence = append(f.Evidence, facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("sandbox of pod %s/%s: %s", s.Namespace, s.Name, what)))
+		p := facts.Pod(o, s.Namespace, s.Name)
+		if p != nil {
+			if kind, _, _ := facts.Owner(p); kind != "Pod" && kind != "Node" && !facts.Static(p) {
+				steps = append(steps, detectors.DeletePod(s.Namespace, s.Name, "its owner makes it again, with a network"))
+				continue
+			}
+		}
+		steps = append(steps, detectors.ShellStep(o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
+			"ctr -n k8s.io tasks kill --signal SIGKILL "+detectors.Quote(s.ID)))
+	}
+	if said {
+		f.Evidence = append(f.Evidence, facts.FromLine(line))
+	}
+	for i, a := range died {
+		if i < 1 {
+			f.Evidence = append(f.Evidence, a.evidence)
+		}
+	}
+	remover := local(o, "netns", "ip link", "ip addr", "ip netns")
+	steps = append(stopUnits(o, remover, "this unit, added to the node, touches pods' network namespaces"), steps...)
+	if len(lost) > 0 {
+		f.Summary = fmt.Sprintf("%s lost its network: %s", facts.Plural(len(lost), "sandbox"), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
+	} else {
+		f.Certainty = detectors.Likely
+		f.Summary = "sandboxes lose their address and are made again"
+		f.Decide = "who removes the addresses: `ip monitor address` inside a pod's network namespace"
+	}
+	f.Remedy = facts.Place(o).NewRemedy("renew-sandbox", steps...)
+	if f.Remedy == nil {
+		f.Untouched = "what takes the addresses away was not seen"
+	}
+	return f
+}
+
+func wanted(p *corev1.Pod) bool { return p != nil && p.Status.Phase == corev1.PodRunning }
+
+func recurring(list []again) bool {
+	total, pods := 0, 0
+	for _, a := range list {
+		total += a.times
+		if a.times >= 2 {
+			pods++
+		}
+	}
+	return pods > 0 && total >= 2
+}
+
+// local are units added to this node whose command or name says one of the words.
+func local(o *observation.Observation, words ...string) []observation.Unit {
+	var out []observation.Unit
+	for _, u := range o.LocalUnits {
+		if facts.Has(strings.ToLower(u.Name+" "+u.ExecStart), words...) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func stopUnits(o *observation.Observation, units []observation.Unit, why string) []detectors.Step {
+	var steps []detectors.Step
+	for _, u := range units {
+		steps = append(steps, detectors.NodeStep(o.Node, why+": "+facts.Short(u.ExecStart), "systemctl", "disable", "--now", u.Name))
+	}
+	return steps
+}
+
+// killed: sandboxes end again and again while the runtime runs on.
+func killed(h observation.History) *detectors.Finding {
+	o := h.Last()
+	u := o.Units["containerd"]
+	died := changed(h)
+	if !recurring(died) || o.Host.UptimeSeconds > 0 && o.Host.UptimeSeconds < 180 {
+		return nil
+	}
+	// A restart of the runtime or the node makes sandboxes again once; that is no killer.
+	if !u.ActiveSince.IsZero() && o.At.Sub(u.ActiveSince) < fresh {
+		return nil
+	}
+	f := &detectors.Finding{Cause: "sandbox-killed", Certainty: detectors.Likely,
+		Decide: "who sends the signal: `auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`"}
+	worst := slices.MaxFunc(died, func(a, b again) int { return a.times - b.times })
+	f.Summary = fmt.Sprintf("sandboxes are killed again and again: that of pod %s/%s %d times lately", worst.namespace, worst.name, worst.times)
+	f.Evidence = append(f.Evidence, worst.evidence)
+	if len(died) == 1 {
+		f.Object = &detectors.ObjectRef{Kind: "Pod", Namespace: worst.namespace, Name: worst.name}
+	}
+	if l, ok := facts.LastOf(h, "containerd", fresh, "shim disconnected", "exit_status:137", "ttrpc: closed"); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	killers := local(o, "pause", "sandbox", "kill", "reap")
+	f.Certainty = detectors.Certain
+	if len(killers) > 0 {
+		for _, k := range killers {
+			f.Evidence = append(f.Evidence, facts.Seen(o, "units", fmt.Sprintf("%s (%s), added to this node: %s", k.Name, k.ActiveState, k.ExecStart)))
+		}
+		f.Decide = ""
+		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stopUnits(o, killers, "this unit, added to the node, kills sandboxes")...)
+		return f
+	}
+	f.Untouched = "who kills them was not seen: " + f.Decide
+	f.Decide = ""
+	return f
+}

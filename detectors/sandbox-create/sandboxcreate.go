@@ -1,0 +1,361 @@
+// Package sandboxcreate tells why a sandbox or container cannot be made: a binary of the runtime is gone, its directory or
+// disk takes no writes, or the pod's cgroup cannot be made.
+//
+// The state of the thing that the message names decides, not the message: "no space left on device" is said of inodes,
+// cpusets and cgroup limits as well.
+package sandboxcreate
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure sandbox-create.
+type Detector struct{}
+
+// Failure is sandbox-create.
+func (Detector) Failure() string { return "sandbox-create" }
+
+// Judge asks for each thing that making a sandbox needs.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	failing := facts.CreateFailures(h)
+	var out []detectors.Finding
+	for _, judge := range []func(*observation.Observation, []facts.CreateFailure) []detectors.Finding{binaries, space, unwritable, cgroups} {
+		out = append(out, judge(o, failing)...)
+	}
+	for i := range out {
+		out[i].Failure, out[i].Node = "sandbox-create", o.Node
+		out[i].Explains = append(out[i].Explains, facts.Consequences(o)...)
+	}
+	return out
+}
+
+// with adds the newest failure that says one of the texts.
+func with(f *detectors.Finding, failing []facts.CreateFailure, texts ...string) bool {
+	for _, c := range failing {
+		if facts.Has(c.Message, texts...) {
+			f.Evidence = append(f.Evidence, c.Evidence)
+			return true
+		}
+	}
+	return false
+}
+
+var shimTexts = []string{"runtime \"io.containerd.runc.v2\" binary not installed", "binary not installed", "containerd-shim", "shim task", "failed to start shim"}
+var ociTexts = []string{"unable to retrieve OCI runtime error", "runc", "executable file not found"}
+
+// inUse tells whether a pod of this node needs the handler: an unused one harms nobody.
+func inUse(o *observation.Observation, handler string) bool {
+	def := o.Runtime.DefaultHandler
+	if def == "" {
+		def = "runc"
+	}
+	if handler == def {
+		return true
+	}
+	for _, s := range o.Runtime.Sandboxes {
+		if s.Handler == handler {
+			return true
+		}
+	}
+	if o.API == nil {
+		return false
+	}
+	for _, p := range facts.Pods(o) {
+		if p.Spec.RuntimeClassName == nil {
+			continue
+		}
+		for _, rc := range o.API.RuntimeClasses {
+			if rc.Name == *p.Spec.RuntimeClassName && rc.Handler == handler {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func binaries(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
+	if _, unread := o.Unreadable(observation.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
+		return nil
+	}
+	var shim, oci *detectors.Finding
+	for _, r := range o.Runtime.Handlers {
+		if !inUse(o, r.Name) {
+			continue
+		}
+		file := shimFile(o, r.Type)
+		if r.ShimPath == "" && r.Type != "" || broken(o, file, failing, "containerd-shim") {
+			if shim == nil {
+				shim = &detectors.Finding{
+					Cause: "shim-missing", Certainty: detectors.Certain,
+					Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(file)),
+					Evidence: []detectors.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s has type %s; %s is not an executable in containerd's PATH", r.Name, r.Type, path.Base(file)))},
+				}
+				with(shim, failing, shimTexts...)
+				shim.Remedy = facts.Place(o).NewRemedy("restore-shim", restore(o, file, "the shim")...)
+			}
+		}
+		name := r.BinaryName
+		if name == "" {
+			name = "runc"
+		}
+		file = runtimeFile(o, name)
+		if (r.RuntimePath == "" && strings.Contains(r.Type, "runc") || broken(o, file, failing, "runc")) && oci == nil {
+			oci = &detectors.Finding{
+				Cause: "oci-runtime-missing", Certainty: detectors.Certain,
+				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
+				Evidence: []detectors.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s runs %s, which is not an executable in containerd's PATH", r.Name, name))},
+			}
+			with(oci, failing, ociTexts...)
+			if r.BinaryName != "" && path.Base(r.BinaryName) != "runc" {
+				oci.Untouched = fmt.Sprintf("the runtime's configuration names %s for handler %s: install it, or take BinaryName out of %s and restart containerd", name, r.Name, configFile(o))
+			} else {
+				oci.Remedy = facts.Place(o).NewRemedy("restore-runtime", restore(o, file, "the OCI runtime")...)
+			}
+		}
+	}
+	var out []detectors.Finding
+	for _, f := range []*detectors.Finding{shim, oci} {
+		if f != nil {
+			f.Covers = []detectors.Pattern{{Failure: "sandbox-changed", Cause: "sandbox-network-lost"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}
+			out = append(out, *f)
+		}
+	}
+	return out
+}
+
+func configFile(o *observation.Observation) string {
+	if o.Runtime.ConfigFile.Path != "" {
+		return o.Runtime.ConfigFile.Path
+	}
+	return "/etc/containerd/config.toml"
+}
+
+// shimFile is where the shim of a runtime type belongs: io.containerd.runc.v2 → containerd-shim-runc-v2.
+func shimFile(o *observation.Observation, kind string) string {
+	parts := strings.Split(kind, ".")
+	name := "containerd-shim-runc-v2"
+	if len(parts) >= 2 {
+		name = "containerd-shim-" + strings.Join(parts[len(parts)-2:], "-")
+	}
+	return known(o, name, "/usr/local/bin/"+name)
+}
+
+func runtimeFile(o *observation.Observation, name string) string {
+	if path.IsAbs(name) {
+		return name
+	}
+	return known(o, name, "/usr/local/sbin/"+name)
+}
+
+// known is where a file of the name was seen, or is looked for.
+func known(o *observation.Observation, name, otherwise string) string {
+	for _, f := range o.Files {
+		if path.Base(f.Path) == name {
+			return f.Path
+		}
+	}
+	return otherwise
+}
+
+func file(o *observation.Observation, p string) (observation.File, bool) {
+	i := slices.IndexFunc(o.Files, func(f observation.File) bool { return f.Path == p })
+	if i < 0 {
+		return observation.File{}, false
+	}
+	return o.Files[i], true
+}
+
+// broken: the file is there and named by a failure that says it cannot be run.
+func broken(o *observation.Observation, p string, failing []facts.CreateFailure, name string) bool {
+	if f, ok := file(o, p); ok && f.Exists && f.Error == "" && (f.SizeBytes < 4096 || !strings.Contains(f.Mode, "x")) && f.Mode != "" && !strings.HasPrefix(f.Mode, "L") {
+		return true
+	}
+	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+		return strings.Contains(c.Message, name) && facts.Has(c.Message, "exec format error", "permission denied: unknown", "fork/exec") && facts.Has(c.Message, path.Base(p)+": exec format error", path.Base(p)+": permission denied")
+	})
+}
+
+func restore(o *observation.Observation, p, what string) []detectors.Step {
+	if f, ok := file(o, p); ok && f.Exists && f.SizeBytes > 4096 && f.Mode != "" && !strings.Contains(f.Mode, "x") {
+		return []detectors.Step{detectors.NodeStep(o.Node, what+" is there and not executable", "chmod", "0755", p)}
+	}
+	return []detectors.Step{detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds")}
+}
+
+// space: the runtime's filesystem has nothing left, and no eviction threshold watches it (else it is disk pressure).
+func space(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
+	f, ok := facts.Filesystem(o, "imagefs")
+	if !ok {
+		return nil
+	}
+	if node, ok := facts.Filesystem(o, "nodefs"); ok && facts.SameFilesystem(node, f) && len(failing) == 0 {
+		return nil // nobody makes sandboxes there now; the kubelet's filesystem is judged as such
+	}
+	var out []detectors.Finding
+	for _, inodes := range []bool{false, true} {
+		cause, gone, what := "disk-full", facts.Full(f), "bytes"
+		if inodes {
+			cause, gone, what = "inodes-exhausted", facts.OutOfInodes(f), "inodes"
+		}
+		if !gone {
+			continue
+		}
+		fd := detectors.Finding{
+			Cause: cause, Certainty: detectors.Certain,
+			Summary:  fmt.Sprintf("the runtime's filesystem %s has no %s left: a sandbox cannot be written", f.Path, what),
+			Evidence: []detectors.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
+			Covers:   []detectors.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "snapshotter-unwritable"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}},
+		}
+		with(&fd, failing, "no space left on device", "disk quota exceeded")
+		for _, u := range facts.Alien(o, f, inodes) {
+			fd.Evidence = append(fd.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, facts.Size(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+		}
+		steps, untouched := facts.MakeRoom(o, f, inodes)
+		fd.Untouched, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)
+		out = append(out, fd)
+	}
+	return out
+}
+
+var (
+	snapshotTexts = []string{"failed to create prepare snapshot dir", "failed to prepare extraction snapshot", "failed to create snapshot", "failed to mount rootfs component", "failed to create temp dir"}
+	deniedTexts   = []string{"operation not permitted", "read-only file system", "permission denied"}
+	pathInError   = regexp.MustCompile(`(?:mkdir|open|rename|chmod|link|symlink) (/[^ :"\\]+)`)
+)
+
+// unwritable: the snapshotter's directory refuses writes: immutable, or on a read-only mount.
+func unwritable(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
+	root := facts.RuntimeRoot(o)
+	var steps []detectors.Step
+	var ev []detectors.Evidence
+	var what string
+	for _, f := range o.Files {
+		if !strings.HasPrefix(f.Path, root) || !f.Exists {
+			continue
+		}
+		if f.Immutable {
+			what = f.Path + " is immutable"
+			ev = append(ev, facts.Seen(o, "files", f.Path+" has the immutable attribute (lsattr: i): not even root writes there"))
+			steps = append(steps, detectors.NodeStep(o.Node, "take the attribute away; the kubelet retries within ten seconds", "chattr", "-i", f.Path))
+		}
+	}
+	for _, m := range o.Mounts {
+		if m.Target != root && !strings.HasPrefix(m.Target, root+"/io.containerd.") || !slices.Contains(m.Options, "ro") || strings.Contains(m.Target, "/rootfs") {
+			continue
+		}
+		what = m.Target + " is mounted read-only"
+		ev = append(ev, facts.Seen(o, "mounts", fmt.Sprintf("%s is a read-only mount of %s %s", m.Target, m.Source, m.Root)))
+		if under, ok := facts.Filesystem(o, "imagefs"); ok && m.Target != root && m.Target != under.Mount {
+			steps = append(steps, detectors.NodeStep(o.Node, "a read-only mount lies over the directory: take it off", "umount", m.Target))
+		} else {
+			steps = append(steps, detectors.NodeStep(o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", m.Target))
+		}
+	}
+	if len(steps) == 0 {
+		if f, ok := facts.Filesystem(o, "imagefs"); ok && f.ReadOnly {
+			what = f.Path + " is on a read-only filesystem"
+			ev = append(ev, facts.Seen(o, "filesystems", what+" ("+f.Mount+")"))
+			steps = append(steps, detectors.NodeStep(o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount))
+		}
+	}
+	fd := detectors.Finding{Cause: "snapshotter-unwritable", Certainty: detectors.Certain, Evidence: ev,
+		Covers: []detectors.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}}
+	if len(steps) == 0 {
+		// Nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely one.
+		for _, c := range failing {
+			if !facts.Has(c.Message, deniedTexts...) || !facts.Has(c.Message, snapshotTexts...) {
+				continue
+			}
+			m := pathInError.FindStringSubmatch(c.Message)
+			if m == nil || !strings.HasPrefix(m[1], root) {
+				continue
+			}
+			dir := path.Dir(m[1])
+			fd.Certainty, fd.Evidence = detectors.Likely, []detectors.Evidence{c.Evidence}
+			fd.Summary = "the snapshotter cannot write " + dir
+			fd.Decide = "`lsattr -d " + dir + "; findmnt -T " + dir + "` on the node"
+			fd.Untouched = "the attribute or mount that refuses the write was not seen"
+			return []detectors.Finding{fd}
+		}
+		return nil
+	}
+	with(&fd, failing, deniedTexts...)
+	fd.Summary = "the snapshotter cannot write: " + what
+	fd.Remedy = facts.Place(o).NewRemedy("make-writable", steps...)
+	return []detectors.Finding{fd}
+}
+
+var cgroupTexts = []string{"unable to apply cgroup configuration", "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", "failed to ensure that the pod", "cpuset.cpus"}
+
+// cgroups: the pod's cgroup cannot be made or entered.
+func cgroups(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
+	fd := detectors.Finding{Cause: "cgroup-unwritable", Certainty: detectors.Certain}
+	var steps []detectors.Step
+	for _, c := range o.Cgroups {
+		full := c.Path
+		if !strings.HasPrefix(full, "/sys/fs/cgroup") {
+			full = "/sys/fs/cgroup/" + strings.TrimLeft(c.Path, "/")
+		}
+		say := func(what string) { fd.Evidence = append(fd.Evidence, facts.Seen(o, "cgroups", full+": "+what)) }
+		switch {
+		case c.ReadOnly:
+			say("mounted read-only")
+			mount := ""
+			for _, m := range o.Mounts {
+				if (full == m.Target || strings.HasPrefix(full, m.Target+"/")) && slices.Contains(m.Options, "ro") && len(m.Target) > len(mount) {
+					mount = m.Target
+				}
+			}
+			switch {
+			case mount == full || strings.Contains(mount, "kubepods"):
+				steps = append(steps, detectors.NodeStep(o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
+			case mount != "":
+				steps = append(steps, detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount))
+			default:
+				steps = append(steps, detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", full))
+			}
+		case c.Immutable:
+			say("immutable")
+			steps = append(steps, detectors.NodeStep(o.Node, "take the attribute away", "chattr", "-i", full))
+		case c.Limited && c.Below >= c.MaxBelow:
+			say(fmt.Sprintf("cgroup.max.descendants is %d, and there are %d", c.MaxBelow, c.Below))
+			steps = append(steps, detectors.ShellStep(o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")))
+		case c.EmptyCPUs && len(failing) > 0:
+			say("cpuset.cpus or cpuset.mems is empty: no process can enter (the kernel says \"no space left on device\")")
+			steps = append(steps, detectors.ShellStep(o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
+for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.Quote(full))))
+		case c.PIDsMax > 0 && c.PIDsInside >= c.PIDsMax:
+			say(fmt.Sprintf("pids.max is %d, and %d processes are inside", c.PIDsMax, c.PIDsInside))
+			steps = append(steps, detectors.ShellStep(o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")))
+		case c.Frozen:
+			say("frozen")
+			steps = append(steps, detectors.ShellStep(o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
+if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.freeze; fi`, detectors.Quote(full))))
+		}
+	}
+	if len(steps) > 0 {
+		with(&fd, failing, append([]string{"no space left on device", "cgroup"}, deniedTexts...)...)
+		fd.Summary = "a pod's cgroup cannot be made: " + fd.Evidence[0].Text
+		fd.Remedy = facts.Place(o).NewRemedy("open-cgroup", steps...)
+		return []detectors.Finding{fd}
+	}
+	for _, c := range failing {
+		if facts.Has(c.Message, cgroupTexts...) && !strings.Contains(c.Message, "slice:prefix:name") {
+			fd.Certainty, fd.Evidence = detectors.Likely, []detectors.Evidence{c.Evidence}
+			fd.Summary = "a pod's cgroup cannot be made or entered"
+			fd.Decide = "the state of the kubelet's cgroup below /sys/fs/cgroup: mount options, cgroup.max.descendants, pids.max, cpuset.cpus"
+			fd.Untouched = "what refuses the cgroup was not seen"
+			return []detectors.Finding{fd}
+		}
+	}
+	return nil
+}

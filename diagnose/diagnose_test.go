@@ -1,0 +1,424 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+type apiFunc func(context.Context, []string) (map[string]*observation.API, error)
+
+func (f apiFunc) ObserveAPI(ctx context.Context, n []string) (map[string]*observation.API, error) {
+	return f(ctx, n)
+}
+
+func well(_ context.Context, ask Ask) (*observation.Observation, error) {
+	return &observation.Observation{TookMS: 1, At: time.Now(), Journal: observation.Journal{Cursor: "after " + ask.Cursor}}, nil
+}
+
+func apiOf(_ context.Context, nodes []string) (map[string]*observation.API, error) {
+	out := map[string]*observation.API{}
+	for _, n := range nodes {
+		out[n] = &observation.API{Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n}}}
+	}
+	return out, nil
+}
+
+func TestADeadNodeDelaysNobody(t *testing.T) {
+	hang := AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
+		select {} // not even its context ends it
+	})
+	target := Target{API: apiFunc(apiOf), Nodes: []Node{{"dead", hang}, {"refused", AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
+		return nil, errors.New("container dead is not running")
+	})}}}
+	for i := range 20 {
+		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("n%02d", i), AgentFunc(well)})
+	}
+	began := time.Now()
+	got, err := Look(t.Context(), target, Options{NodeTimeout: 200 * time.Millisecond, Parallel: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("one dead node of 22 took the look %s with a bound of 200ms", took)
+	}
+	if len(got) != 22 {
+		t.Fatalf("%d observations", len(got))
+	}
+	dead, refused, good := got["dead"], got["refused"], got["n00"]
+	if why, yes := dead.Unreadable(observation.SourceStatus); !yes || !strings.Contains(why, "no answer within 200ms") {
+		t.Errorf("dead node: %q", why)
+	}
+	if why, _ := refused.Unreadable(observation.SourceFilesystems); why != "container dead is not running" {
+		t.Errorf("refused node: %q", why)
+	}
+	if dead.API == nil || dead.API.Node == nil {
+		t.Error("the API's view of the dead node is missing")
+	}
+	if len(good.Unknown) > 0 || good.Node != "n00" || good.Kind != observation.Kind {
+		t.Errorf("healthy node: %+v", good.Unknown)
+	}
+
+	d := Judge(map[string]observation.History{"dead": {dead}, "n00": {good}}, func(observation.History) []detectors.Finding { return nil })
+	if d.Healthy || len(d.Unknown) != 1 || d.Unknown[0].Node != "dead" || d.Unknown[0].What != "node" {
+		t.Errorf("unknown is not healthy, and is one line: %+v", d)
+	}
+}
+
+func TestNoAPIStillLooks(t *testing.T) {
+	for name, api := range map[string]API{
+		"none": nil,
+		"error": apiFunc(func(context.Context, []string) (map[string]*observation.API, error) {
+			return nil, errors.New("refused")
+		}),
+		"hangs": apiFunc(func(context.Context, []string) (map[string]*observation.API, error) { select {} }),
+		"partly": apiFunc(func(ctx context.Context, n []string) (map[string]*observation.API, error) {
+			m, _ := apiOf(ctx, n)
+			return m, errors.New("events: forbidden")
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Look(t.Context(), Target{API: api, Nodes: []Node{{"a", AgentFunc(well)}}}, Options{APITimeout: 50 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := got["a"]
+			if _, yes := a.Unreadable(observation.SourceAPI); !yes {
+				t.Error("nothing says that the API was not (wholly) read")
+			}
+			if (name == "partly") != (a.API != nil) {
+				t.Errorf("API view: %v", a.API)
+			}
+		})
+	}
+}
+
+func TestLookEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	target := Target{Nodes: []Node{{"a", AgentFunc(func(ctx context.Context, _ Ask) (*observation.Observation, error) {
+		cancel()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})}}}
+	if _, err := Look(ctx, target, Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestClocksAreComparedThroughTheAskingMachine(t *testing.T) {
+	now := time.Now()
+	target := Target{
+		Nodes: []Node{{"fast", AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
+			return &observation.Observation{Clocks: observation.Clocks{NodeUnix: float64(time.Now().UnixMilli())/1000 + 3600}}, nil
+		})}},
+		API: apiFunc(func(context.Context, []string) (map[string]*observation.API, error) {
+			// The asking machine is two minutes slow; that must not matter.
+			return map[string]*observation.API{"fast": {ServerDate: now.Add(2 * time.Minute), AskedAt: now}}, nil
+		}),
+	}
+	got, err := Look(t.Context(), target, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := got["fast"].Clocks
+	if !c.APIOffsetKnown || c.APIOffsetSeconds < 3478 || c.APIOffsetSeconds > 3482 {
+		t.Errorf("node is 1h ahead of us, the API server 2m: offset %v, known %v; want about 3480", c.APIOffsetSeconds, c.APIOffsetKnown)
+	}
+}
+
+func TestWatcherKeepsBaselineCursorsAndLines(t *testing.T) {
+	n := 0
+	var cursors []string
+	agent := AgentFunc(func(_ context.Context, ask Ask) (*observation.Observation, error) {
+		cursors = append(cursors, ask.Cursor)
+		n++
+		return &observation.Observation{TookMS: int64(n), Journal: observation.Journal{
+			Cursor: fmt.Sprint(n), Lines: []observation.LogLine{{Text: fmt.Sprintf("line %d", n)}},
+		}}, nil
+	})
+	w := NewWatcher(Target{API: apiFunc(apiOf), Nodes: []Node{{"a", agent}}}, Options{Keep: 3, KeepLines: 100})
+	for range 10 {
+		if _, err := w.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := w.Histories()["a"]
+	if len(h) != 4 || h[0].TookMS != 1 || h.Last().TookMS != 10 {
+		t.Fatalf("history of %d looks, baseline %d, last %d", len(h), h[0].TookMS, h.Last().TookMS)
+	}
+	var lines []string
+	for _, o := range h {
+		for _, l := range o.Journal.Lines {
+			lines = append(lines, l.Text)
+		}
+	}
+	for i := 1; i <= 10; i++ {
+		if lines[i-1] != fmt.Sprintf("line %d", i) {
+			t.Fatalf("lines were lost or out of order: %v", lines)
+		}
+	}
+	if cursors[0] != "" || cursors[9] != "9" {
+		t.Errorf("cursors %v", cursors)
+	}
+	w.Restart()
+	if _, err := w.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if h := w.Histories()["a"]; len(h) != 1 || cursors[10] != "10" {
+		t.Errorf("after a restart: %d looks, cursor %q; want 1 and the last one", len(h), cursors[10])
+	}
+}
+
+func TestHistoryStaysBounded(t *testing.T) {
+	agent := AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
+		return &observation.Observation{Journal: observation.Journal{Lines: make([]observation.LogLine, 50)}}, nil
+	})
+	w := NewWatcher(Target{Nodes: []Node{{"a", agent}}}, Options{Keep: 5, KeepLines: 120})
+	for range 100 {
+		if _, err := w.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	for _, o := range w.Histories()["a"] {
+		total += len(o.Journal.Lines)
+	}
+	if max := 50 + 120 + 4*50; total > max {
+		t.Errorf("%d lines after 100 looks, want at most %d", total, max)
+	}
+	if o := w.Histories()["a"][1]; !o.Journal.Truncated {
+		t.Error("dropped lines are not marked as truncated")
+	}
+}
+
+// planted are secrets as they turn up in logs, command lines and objects. Each must be gone from a bundle.
+var planted = []string{
+	"-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEAplantedplanted\n-----END RSA PRIVATE KEY-----",
+	"client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlFcGxhbnRlZA==",
+	"Authorization: Bearer abcdef0123456789abcdef.planted",
+	"eyJhbGciOiJSUzI1NiIsImtpZCI6IiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJlcGxhbnRlZA",
+	"https://robot:plantedpassword@registry.example/v2/",
+	"kubeadm join --token abcdef.0123456789abcdef",
+	`{"auths":{"r.example":{"auth":"cGxhbnRlZDpwbGFudGVk"}}}`,
+	"AKIAABCDEFGHIJKLMNOP",
+	"DB_PASSWORD=plantedplanted",
+}
+
+func TestBundleHoldsNoSecret(t *testing.T) {
+	for _, s := range planted {
+		if len(FindSecrets(s)) == 0 {
+			t.Errorf("the scan does not see %q", s)
+		}
+		if r := Redact(s); len(FindSecrets(r)) > 0 {
+			t.Errorf("redacting %q leaves %q", s, r)
+		}
+		if r := Redact(s); Redact(r) != r {
+			t.Errorf("redacting twice is not the same as once: %q", r)
+		}
+	}
+	h := observation.History{{Node: "a"}, {Node: "a"}}
+	for _, s := range planted {
+		h[1].Journal.Lines = append(h[1].Journal.Lines, observation.LogLine{Text: "E0 failed: " + s})
+		h[1].Kubelet.Flags = append(h[1].Kubelet.Flags, "--x="+s)
+	}
+	h[1].API = &observation.API{Pods: []corev1.Pod{{
+		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "hunter22"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Env: []corev1.EnvVar{{Name: "X", Value: "hunter22"}}}}},
+	}}}
+	dir := filepath.Join(t.TempDir(), "b")
+	if err := WriteBundle(dir, BundleInfo{Cluster: "c"}, map[string]observation.History{"a": h}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "nodes", "a.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := FindSecrets(string(raw)); len(found) > 0 {
+		t.Errorf("found %v", found)
+	}
+	for _, s := range []string{"planted", "hunter22", "0123456789abcdef"} {
+		if strings.Contains(string(raw), s) {
+			t.Errorf("the bundle holds %q", s)
+		}
+	}
+	if h[1].API.Pods[0].Spec.Containers[0].Env[0].Value != "hunter22" {
+		t.Error("writing a bundle changed the observation in memory")
+	}
+}
+
+// TestRedactionKeepsEvidence: what detectors decide by must not look like a secret.
+func TestRedactionKeepsEvidence(t *testing.T) {
+	for _, s := range []string{
+		"failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized",
+		"pull access denied, repository does not exist or may require authorization: no basic auth credentials",
+		"PLEG is not healthy: pleg was last seen active 3m2.5s ago; threshold is 3m0s",
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority",
+		"stat /etc/passwd: no such file or directory",
+		"expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/kubepods/burstable/pod1/abc\" instead",
+		"/system.slice/containerd.service/kubepods-burstable-pod0a1b2c3d.slice:cri-containerd:4f5e6d",
+	} {
+		if r := Redact(s); r != s {
+			t.Errorf("%q became %q", s, r)
+		}
+	}
+}
+
+func TestBundleRoundTrip(t *testing.T) {
+	at := time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
+	want := map[string]observation.History{
+		"lab-worker":        {{Node: "lab-worker", At: at}, {Node: "lab-worker", At: at, Swaps: []observation.Swap{{Path: "/x"}}}},
+		"lab-control-plane": {{Node: "lab-control-plane", At: at}},
+	}
+	dir := filepath.Join(t.TempDir(), "b")
+	for range 2 { // the second replaces the first
+		if err := WriteBundle(dir, BundleInfo{Cluster: "lab", RecordedAt: at, Note: "n"}, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, info, err := FromBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if info.Cluster != "lab" || len(info.Nodes) != 2 || info.Nodes[1].Looks != 2 {
+		t.Errorf("%+v", info)
+	}
+}
+
+func TestBundleErrors(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(part string) {
+		t.Helper()
+		if _, _, err := FromBundle(dir); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error %v, want something about %q", err, part)
+		}
+	}
+	expect("there is no bundle.yaml")
+	head := "apiVersion: sickbay.dev/v1alpha1\nkind: Bundle\nrecordedAt: 2026-11-24T00:00:00Z\n"
+	write("bundle.yaml", head+"format: 7\nnodes: []\n")
+	expect("format 7")
+	write("bundle.yaml", head+"format: 1\nnodez: []\n")
+	expect("nodez")
+	write("bundle.yaml", head+"format: 1\nnodes: [{name: a, file: ../../../etc/hostname, looks: 1}]\n")
+	expect("leads out of the bundle")
+	write("bundle.yaml", head+"format: 1\nnodes: [{name: a, file: nodes/a.json, looks: 1}]\n")
+	expect("a.json")
+	write("nodes/a.json", "[]")
+	expect("no observation")
+	write("stranger.txt", "x")
+	if err := WriteBundle(dir, BundleInfo{}, nil); err == nil || !strings.Contains(err.Error(), "stranger.txt") {
+		t.Errorf("a folder with other things in it was taken: %v", err)
+	}
+}
+
+func TestJudgeOrdersAndPropagatesPanics(t *testing.T) {
+	h := map[string]observation.History{"b": {{Node: "b"}}, "a": {{Node: "a"}}}
+	d := Judge(h, func(h observation.History) []detectors.Finding {
+		n := h.Last().Node
+		return []detectors.Finding{{Node: n, Failure: "swap", Cause: "swap-on", Certainty: map[string]detectors.Certainty{"a": detectors.Likely, "b": detectors.Certain}[n]}}
+	})
+	if d.Healthy || len(d.Findings) != 2 || d.Findings[0].Node != "b" {
+		t.Errorf("certain comes before likely: %+v", d.Findings)
+	}
+	defer func() {
+		if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "judging node a") {
+			t.Errorf("panic %v", p)
+		}
+	}()
+	Judge(map[string]observation.History{"a": {{}}}, func(observation.History) []detectors.Finding { panic("defect") })
+}
+
+func TestTextReadsTopDown(t *testing.T) {
+	at := time.Date(2026, 11, 24, 9, 12, 0, 0, time.Local)
+	d := Diagnosis{Cluster: "lab", Nodes: []string{"lab-worker", "lab-worker2"}, Findings: []detectors.Finding{{
+		Failure: "cni", Cause: "conflist-missing", Node: "lab-worker", Certainty: detectors.Certain,
+		Summary: "There is no CNI configuration in /etc/cni/net.d.",
+		Evidence: []detectors.Evidence{
+			{Source: "cni", At: at, Text: "/etc/cni/net.d holds no file"}, {Source: "runtime.status", At: at, Text: "lastCNILoadStatus: cni config load failed"},
+			{Source: "journal/kubelet", At: at, Text: strings.Repeat("long ", 100)}, {Source: "api.node", Text: "fourth"},
+		},
+		Explains: []string{"node Ready=False"},
+		Remedy: &detectors.Remedy{Name: "restore-conflist", Steps: []detectors.Step{
+			{Run: "kubectl -n kube-system delete pod kindnet-x", Why: "the network's own agent writes it again"},
+			{Run: "systemctl restart containerd", On: "lab-worker", Why: "it reads it at start", Disruptive: true},
+		}},
+	}}, Unknown: []Unknown{{Node: "lab-worker2", What: "node", Why: "no answer within 4s"}, {Node: "lab-worker", What: "kmsg", Why: "not permitted"}}}
+	var b strings.Builder
+	if err := WriteText(&b, d, TextOptions{Width: 90}); err != nil {
+		t.Fatal(err)
+	}
+	out := b.String()
+	order := []string{"ILL  1 of 2 node(s) of cluster lab: 1 finding", "lab-worker  cni/conflist-missing  certain", "cause", "There is no CNI",
+		"decided by", "09:12:00 cni: /etc/cni", "runtime.status", "journal/kubelet", "and 1 more with -o json", "explains", "remedy", "restore-conflist",
+		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "1 source"}
+	at0 := 0
+	for _, want := range order {
+		i := strings.Index(out[at0:], want)
+		if i < 0 {
+			t.Fatalf("%q is missing or out of order in:\n%s", want, out)
+		}
+		at0 += i
+	}
+	if strings.Contains(out, "fourth") || strings.Contains(out, "\x1b") {
+		t.Errorf("too much:\n%s", out)
+	}
+	for _, line := range strings.Split(out, "\n") {
+		if len([]rune(line)) > 92 {
+			t.Errorf("a line of %d columns: %s", len([]rune(line)), line)
+		}
+	}
+	for name, d := range map[string]Diagnosis{"HEALTHY": {Nodes: []string{"a"}}, "UNKNOWN": {Nodes: []string{"a"}, Unknown: []Unknown{{Node: "a", What: "node", Why: "x"}}}} {
+		b.Reset()
+		if err := WriteText(&b, d, TextOptions{}); err != nil || !strings.HasPrefix(b.String(), name) {
+			t.Errorf("want %s: %s", name, b.String())
+		}
+	}
+}
+
+// BenchmarkHundredNodes is a hundred recorded nodes, each with a history of three looks, judged offline.
+func BenchmarkHundredNodes(b *testing.B) {
+	h := map[string]observation.History{}
+	for i := range 100 {
+		lines := make([]observation.LogLine, 300)
+		for j := range lines {
+			lines[j] = observation.LogLine{Source: "kubelet", Text: strings.Repeat("word ", 30)}
+		}
+		o := observation.Observation{Journal: observation.Journal{Lines: lines}}
+		h[fmt.Sprintf("n%03d", i)] = observation.History{o, o, o}
+	}
+	dir := b.TempDir()
+	if err := WriteBundle(filepath.Join(dir, "b"), BundleInfo{}, h); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		got, _, err := FromBundle(filepath.Join(dir, "b"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		Judge(got, nil)
+	}
+}

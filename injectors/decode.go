@@ -1,0 +1,125 @@
+package injectors
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
+
+// Decode reads parameters strictly into a fresh struct of the mechanism and checks their values.
+func (m Mechanism) Decode(params json.RawMessage) (Params, error) {
+	p := m.New()
+	if len(bytes.TrimSpace(params)) > 0 {
+		dec := json.NewDecoder(bytes.NewReader(params))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(p); err != nil {
+			if f := unknownField.FindStringSubmatch(err.Error()); f != nil {
+				return nil, fmt.Errorf("%s has no parameter %q%s", m.Name, f[1], didYouMean(f[1], fieldNames(reflect.TypeOf(p))))
+			}
+			return nil, fmt.Errorf("parameters of %s: %w", m.Name, err)
+		}
+		if _, err := dec.Token(); err != io.EOF {
+			return nil, fmt.Errorf("parameters of %s: more than one JSON value", m.Name)
+		}
+	}
+	if err := p.Validate(); err != nil {
+		return nil, fmt.Errorf("parameters of %s: %w", m.Name, err)
+	}
+	return p, nil
+}
+
+// fieldNames lists the JSON names of a struct's fields, of structs within it too.
+func fieldNames(t reflect.Type) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var out []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" || !f.IsExported() {
+			continue
+		}
+		if name != "" {
+			out = append(out, name)
+		}
+		out = append(out, fieldNames(f.Type)...)
+	}
+	return out
+}
+
+// didYouMean names the nearest of the known names, or all of them when none is near.
+func didYouMean(name string, known []string) string {
+	best, dist := "", len(name)/2+1
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < dist {
+			best, dist = k, d
+		}
+	}
+	switch {
+	case best != "":
+		return fmt.Sprintf("; did you mean %q?", best)
+	case len(known) == 0:
+		return "; it has none"
+	default:
+		return "; it has " + strings.Join(known, ", ")
+	}
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(row[j+1]+1, row[j]+1, cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// Size is a number of bytes as Kubernetes writes them: "300Mi", "1Gi", "4096".
+type Size string
+
+var sizeUnits = []struct {
+	suffix string
+	factor int64
+}{{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"", 1}}
+
+// Bytes is the size as a number; the empty size is 0.
+func (s Size) Bytes() (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	for _, u := range sizeUnits {
+		digits, ok := strings.CutSuffix(string(s), u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || n > (1<<50)/u.factor {
+			return 0, fmt.Errorf("size %q: want a number with Ki, Mi, Gi, k, M or G, such as 300Mi", string(s))
+		}
+		return n * u.factor, nil
+	}
+	return 0, fmt.Errorf("size %q", string(s))
+}

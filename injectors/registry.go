@@ -1,0 +1,106 @@
+package injectors
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+// Mechanism is one way to make a node ill.
+type Mechanism struct {
+	Name string
+	// Doc is one line for lists.
+	Doc string
+	// New returns the parameter struct with its defaults, as a pointer.
+	New func() Params
+	// HostWide says that the fault reaches beyond its node to the shared kernel: scenarios must claim the host.
+	HostWide bool
+}
+
+// Params are a mechanism's parameters: a plain struct with JSON tags.
+type Params interface {
+	// Validate judges the values alone, without a node.
+	Validate() error
+	// Plan looks at the node, changes nothing, and answers with the operations. An *UnsupportedError says that this node or
+	// host cannot host the fault.
+	Plan(ctx context.Context, n Node) (*Plan, error)
+}
+
+// Node is what a mechanism may look at when it plans.
+type Node struct {
+	Sys op.Sys
+	// Dir is where the injection's backups will be, for operations that refer to files there.
+	Dir string
+	// Agent is the agent's own path on the node.
+	Agent string
+	// Made lists the filesystems that sickbay made on the node.
+	Made func() ([]*op.LoopFS, error)
+}
+
+// Plan is what a mechanism will do.
+type Plan struct {
+	Ops []op.Op
+	// Differs is set when the fault is only contained: the sentence on what differs from a real node.
+	Differs string
+}
+
+// mechanisms is the registry: every mechanism's file adds its own variable here.
+var mechanisms = []Mechanism{
+	dedicatedFilesystem,
+	kubeletConfig,
+	fillDisk,
+	freezeFilesystem,
+	cniConfig,
+	swap,
+	process,
+}
+
+// All lists the mechanisms by name.
+func All() []Mechanism {
+	out := slices.Clone(mechanisms)
+	slices.SortFunc(out, func(a, b Mechanism) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// Names lists the mechanisms' names.
+func Names() []string {
+	var out []string
+	for _, m := range All() {
+		out = append(out, m.Name)
+	}
+	return out
+}
+
+// Lookup finds a mechanism by name.
+func Lookup(name string) (Mechanism, bool) {
+	for _, m := range mechanisms {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return Mechanism{}, false
+}
+
+// find is Lookup with an error that names the nearest.
+func find(name string) (Mechanism, error) {
+	m, ok := Lookup(name)
+	if !ok {
+		return m, fmt.Errorf("no mechanism %q%s", name, didYouMean(name, Names()))
+	}
+	return m, nil
+}
+
+// RequestError is a request that is wrong in itself, whatever the node.
+type RequestError struct{ Err error }
+
+func (e *RequestError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *RequestError) Unwrap() error { return e.Err }

@@ -1,0 +1,129 @@
+package suites
+
+import (
+	"time"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// hostile is a log line as an attacker, or only a web server, would write it.
+const hostile = `E1124 09:15:01 "</script><script>document.title='taken'</script>" <img src=x onerror=alert(1)> ]]>` + "\x1b[31m\x00"
+
+// sample is a report with everything in it that a report can have, for the writers' tests and for looking at the page.
+func sample() *Report {
+	t0 := time.Date(2026, 11, 24, 9, 12, 0, 0, time.UTC)
+	at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
+	step := func(n StepName, v Verdict, from, to float64, seen ...string) Step {
+		return Step{Name: n, Verdict: v, Started: at(from), Ended: at(to), Bound: time.Minute, Seen: seen}
+	}
+	pleg := Result{
+		Scenario: "pleg-disk", Title: "PLEG is not healthy and DiskPressure: the runtime's disk is full and stalled", Profile: "core", Seed: []string{"4.4", "4.10", "11.3"},
+		Run: "pleg-disk-k3f9a", Node: "sickbay-worker2", Verdict: Passed, Started: t0, Ended: at(268),
+		Fidelity: Fidelity{Level: "real", Differs: "The runtime's filesystem is a small loop device made for the run; on a real node it is a partition or the root disk."},
+		Expected: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"},
+		Steps: []Step{
+			step(Baseline, Passed, 0, 14.2, "node sickbay-worker2 is Ready, nothing is injected on it and no detector speaks", "fingerprint of the node taken", "prepared dedicated-filesystem on sickbay-worker2 in 2.1s: /var/lib/containerd is ext4 on /dev/loop4, 512 MiB", "the workload runs on sickbay-worker2", "no detector speaks on any node"),
+			step(Inject, Passed, 14.2, 21.8, "injected fill-disk on sickbay-worker2 in 612ms: 3.9 MiB of 488 MiB left", "injected freeze-filesystem on sickbay-worker2 in 38ms: /dev/loop4 is frozen", "injected process on sickbay-worker2 in 22ms: app was killed"),
+			step(Manifest, Passed, 21.8, 212.4, `condition DiskPressure=True "kubelet has disk pressure": node sickbay-worker2: DiskPressure=True KubeletHasDiskPressure: kubelet has disk pressure`, `log of kubelet "PLEG is not healthy": E1124 09:15:27.884 skipping pod synchronization: PLEG is not healthy: pleg was last seen active 3m1.2s ago`),
+			step(Detect, Passed, 212.4, 216.1, "pleg/runtime-io-stall on sickbay-worker2 (certain): the runtime's filesystem blocks writes", "disk-pressure/imagefs-full on sickbay-worker2 (certain): /var/lib/containerd has 0.8% left", "4 other node(s) silent"),
+			step(Remediate, Passed, 216.1, 224.9, "fsfreeze -u /var/lib/containerd", "rm /var/lib/containerd/fill"),
+			step(Clear, Passed, 224.9, 251.3, "a fresh pod runs on sickbay-worker2: pod proof Running, Ready", "no detector spoke for 15s, node Ready, restart counts still"),
+			step(Residue, Passed, 251.3, 268, "recover undid: dedicated-filesystem on sickbay-worker2: unmounted /dev/loop4", "the node's fingerprint equals the baseline"),
+		},
+		Signals: []Signal{
+			{Want: "condition DiskPressure=True", At: at(19.6), Text: "node sickbay-worker2: DiskPressure=True KubeletHasDiskPressure: kubelet has disk pressure"},
+			{Want: `log of kubelet "PLEG is not healthy"`, At: at(208), Text: "skipping pod synchronization: PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"},
+			{Want: `condition Ready=False "PLEG is not healthy"`, At: at(212), Text: "node sickbay-worker2: Ready=False KubeletNotReady: PLEG is not healthy"},
+		},
+		Findings: []detectors.Finding{
+			{Failure: "pleg", Cause: "runtime-io-stall", Node: "sickbay-worker2", Certainty: detectors.Certain, Summary: "The runtime's filesystem blocks writes: ListContainers does not answer, and two containerd threads wait in the kernel's freeze gate.",
+				Evidence: []detectors.Evidence{{Source: "processes", At: at(213), Text: "containerd[412]: threads 431, 440 in state D, wchan percpu_rwsem_wait"}, {Source: "filesystems", At: at(213), Text: "/var/lib/containerd (ext4 on /dev/loop4): frozen"}, {Source: "journal/kubelet", At: at(208), Text: "PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"}},
+				Explains: []string{"node Ready=False", "pods on the node do not end"},
+				Remedy:   &detectors.Remedy{Name: "thaw-filesystem", Steps: []detectors.Step{{Run: "fsfreeze -u /var/lib/containerd", Why: "writes go on; nothing restarts", On: "sickbay-worker2"}}}},
+			{Failure: "disk-pressure", Cause: "imagefs-full", Node: "sickbay-worker2", Certainty: detectors.Certain, Summary: "The runtime's filesystem is full: 0.8% of 488 MiB left, the kubelet's threshold is 15%.",
+				Evidence: []detectors.Evidence{{Source: "filesystems", At: at(213), Text: "/var/lib/containerd: 3.9 MiB of 488 MiB free; largest: /var/lib/containerd/fill 301 MiB"}, {Source: "api.node", At: at(213), Text: "DiskPressure=True"}},
+				Explains: []string{"evicted pods", "taint node.kubernetes.io/disk-pressure"},
+				Remedy:   &detectors.Remedy{Name: "free-space", Steps: []detectors.Step{{Run: "rm /var/lib/containerd/fill", Why: "no process has it open and no image or snapshot owns it", On: "sickbay-worker2", Disruptive: true}}}},
+		},
+		Remedies: []AppliedStep{
+			{Finding: "pleg/runtime-io-stall", Remedy: "thaw-filesystem", Step: detectors.Step{Run: "fsfreeze -u /var/lib/containerd"}, Started: at(216.4), Ended: at(216.5)},
+			{Finding: "disk-pressure/imagefs-full", Remedy: "free-space", Step: detectors.Step{Run: "rm /var/lib/containerd/fill"}, Started: at(219.2), Ended: at(219.4)},
+		},
+		Clocks: Clocks{Signal: 197.9, Finding: 184.2, Remedied: 205.2, Cleared: 237.1},
+	}
+	pleg.Timeline = []Entry{
+		{At: at(0), Kind: EntryStep, Text: "baseline"}, {At: at(14.2), Kind: EntryStep, Text: "inject"},
+		{At: at(15), Kind: EntryInject, Source: "fill-disk", Text: "injected fill-disk on sickbay-worker2"},
+		{At: at(21), Kind: EntryInject, Source: "freeze-filesystem", Text: "injected freeze-filesystem on sickbay-worker2"},
+		{At: at(19.2), Kind: EntryCondition, Source: "api.node", Level: "error", Text: "DiskPressure: False → True (KubeletHasDiskPressure: kubelet has disk pressure)"},
+		{At: at(19.6), Kind: EntrySignal, Text: "condition DiskPressure=True"},
+		{At: at(20.1), Kind: EntryEvent, Source: "api.events", Level: "warning", Text: "node/sickbay-worker2: EvictionThresholdMet: Attempting to reclaim ephemeral-storage"},
+		{At: at(21.8), Kind: EntryStep, Text: "manifest"},
+		{At: at(60), Kind: EntryLog, Source: "journal/kubelet", Level: "error", Text: hostile},
+		{At: at(208), Kind: EntrySignal, Text: `log of kubelet "PLEG is not healthy"`},
+		{At: at(212), Kind: EntryCondition, Source: "api.node", Level: "error", Text: "Ready: True → False (KubeletNotReady: PLEG is not healthy)"},
+		{At: at(212.4), Kind: EntryStep, Text: "detect"}, {At: at(198), Kind: EntryFinding, Text: "first named: pleg/runtime-io-stall on sickbay-worker2"},
+		{At: at(214), Kind: EntryFinding, Text: "pleg/runtime-io-stall: the runtime's filesystem blocks writes"},
+		{At: at(216.1), Kind: EntryStep, Text: "remediate"}, {At: at(216.4), Kind: EntryRemedy, Text: "fsfreeze -u /var/lib/containerd"}, {At: at(219.2), Kind: EntryRemedy, Text: "rm /var/lib/containerd/fill"},
+		{At: at(221), Kind: EntryCondition, Source: "api.node", Level: "info", Text: "Ready: False → True (KubeletReady)"},
+		{At: at(224.9), Kind: EntryStep, Text: "clear"}, {At: at(232), Kind: EntryCondition, Source: "api.node", Level: "info", Text: "DiskPressure: True → False"},
+		{At: at(251.3), Kind: EntryStep, Text: "residue"},
+	}
+	for i := range 60 {
+		s := 62 + float64(i)*2.5
+		level, src := "error", "journal/kubelet"
+		if i%3 == 0 {
+			level, src = "warning", "journal/containerd"
+		}
+		pleg.Timeline = append(pleg.Timeline, Entry{At: at(s), Kind: EntryLog, Source: src, Level: level, Text: "rpc error: code = DeadlineExceeded desc = context deadline exceeded while listing containers"})
+		if i%7 == 0 {
+			pleg.Timeline = append(pleg.Timeline, Entry{At: at(s + 1), Kind: EntryEvent, Source: "api.events", Level: "warning", Text: "pod/app-7d9: FailedKillPod: error killing pod: context deadline exceeded"})
+		}
+	}
+	sortTimeline(pleg.Timeline)
+	return &Report{
+		APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: "sickbay", Version: "v0.1.0", Kubernetes: "v1.37.2",
+		Host: "Debian GNU/Linux 12, kernel 6.1.0, cgroup v1", Started: t0, Ended: at(268), Verdict: Passed, Results: []Result{pleg},
+	}
+}
+
+func many() *Report {
+	r := sample()
+	pleg := r.Results[0]
+	add := func(name string, v Verdict, at StepName, reason, expected, found string, change ...func(*Result)) {
+		x := pleg
+		x.Scenario, x.Title, x.Run, x.Verdict, x.FailedAt, x.Reason = name, "A scenario called "+name, name+"-1", v, at, reason
+		x.Expected, x.Findings, x.Timeline = []string{expected}, nil, pleg.Timeline[:8]
+		if found != "" {
+			f, c, _ := splitName(found)
+			x.Findings = []detectors.Finding{{Failure: f, Cause: c, Node: x.Node, Certainty: detectors.Likely, Summary: found}}
+		}
+		x.Steps = append([]Step(nil), pleg.Steps...)
+		for i := range x.Steps {
+			if x.Steps[i].Name == at {
+				x.Steps[i].Verdict, x.Steps[i].Reason = v, reason
+				for j := i + 1; j < 6; j++ {
+					x.Steps[j] = Step{Name: x.Steps[j].Name, Verdict: Skipped}
+				}
+				break
+			}
+		}
+		for _, c := range change {
+			c(&x)
+		}
+		r.Results = append(r.Results, x)
+	}
+	add("conflist-missing", Passed, "", "", "cni/conflist-missing", "cni/conflist-missing")
+	add("swap-on", Failed, Detect, "detectors, asked blind, said node-notready/kubelet-stopped on sickbay-worker: missed: swap/swap-on on sickbay-worker2", "swap/swap-on", "node-notready/kubelet-stopped", func(x *Result) {
+		x.Fidelity = Fidelity{Level: "contained", Differs: "This host has swap of its own."}
+	})
+	add("apparmor-denied", Unsupported, Inject, "apparmor is unsupported here: the kernel has no AppArmor", "security-denial/apparmor-denied", "")
+	add("clock-skew", Unknown, Baseline, "reach the agent on node sickbay-worker: container is paused", "clock-cert/clock-skew", "")
+	add("conflist-missing", Failed, Manifest, "nothing was injected, and the signal did not come within 1m0s, as it must not", "cni/conflist-missing", "", func(x *Result) {
+		x.Control, x.ControlHeld = NoopControl, true
+	})
+	r.Verdict = overall(r)
+	r.HostChanges = []string{"host: + loops /dev/loop9 (/var/lib/x)"}
+	return r
+}
