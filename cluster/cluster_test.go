@@ -24,7 +24,8 @@ func owned() map[string]network {
 }
 
 func quickly() Timeouts {
-	return Timeouts{Create: time.Second, Ready: 50 * time.Millisecond, Quiet: 5 * time.Second, Remove: 2 * time.Second}
+	// Generous where a fake client is a process: under the race detector and load one takes seconds.
+	return Timeouts{Create: time.Second, Ready: 50 * time.Millisecond, Quiet: 30 * time.Second, Remove: 30 * time.Second}
 }
 
 func TestMarkTellsWhatACLusterWasMadeAs(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"path"
 	"strconv"
 	"strings"
@@ -217,9 +219,18 @@ func runWith(ctx context.Context, e *engine.Engine, bound time.Duration, stdin s
 		if said == "" {
 			said = strings.TrimSpace(stdout.String())
 		}
-		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", e.Provider, short(args), err, said)
+		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", e.Provider, short(args), ended(err), said)
 	}
 	return stdout.Bytes(), nil
+}
+
+// ended takes the exit code of a client out of an error: by itself it would answer ExitCode, which is for errors of ours that
+// decide how sickbay ends.
+func ended(err error) error {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return errors.New(exit.Error())
+	}
+	return err
 }
 
 func short(args []string) string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gofrs/flock"
+
 	"github.com/sickbay-dev/sickbay/engine"
 )
 
@@ -157,14 +159,13 @@ func print(v any) int {
 	return 0
 }
 
+// lockFile is given back by the kernel when a client is killed at its bound.
 func lockFile(dir string) func() {
-	for {
-		f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_EXCL, 0o600)
-		if err == nil {
-			_ = f.Close()
-			return func() { _ = os.Remove(filepath.Join(dir, "lock")) }
-		}
+	l := flock.New(filepath.Join(dir, "lock"))
+	if err := l.Lock(); err != nil {
+		panic(err)
 	}
+	return func() { _ = l.Unlock() }
 }
 
 // engineWith is a fake engine that has this.

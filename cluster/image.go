@@ -145,7 +145,7 @@ func (c *Cluster) loadInto(ctx context.Context, name, ref string) error {
 	}
 	_, err = c.Node(name).Run(ctx, node.Command{Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--digests", "--snapshotter=overlayfs", "-"}, Stdin: image})
 	if werr := wait(save); err == nil && werr != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(save.Args, " "), werr, strings.TrimSpace(said.String()))
+		return fmt.Errorf("%s: %w: %s", strings.Join(save.Args, " "), ended(werr), strings.TrimSpace(said.String()))
 	}
 	if err != nil {
 		return fmt.Errorf("load %s: %w", ref, err)

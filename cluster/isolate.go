@@ -70,7 +70,7 @@ func nft(ctx context.Context, e *engine.Engine, image, script string, args ...st
 		var stdout, stderr bytes.Buffer
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(script), &stdout, &stderr
 		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("%s: %w: %s", cmd, err, strings.TrimSpace(stderr.String()))
+			return nil, fmt.Errorf("%s: %w: %s", cmd, ended(err), strings.TrimSpace(stderr.String()))
 		}
 		return stdout.Bytes(), nil
 	}

@@ -64,7 +64,7 @@ type Action struct {
 	Mechanism string         `json:"mechanism"`
 	Params    map[string]any `json:"params,omitempty"`
 	// On is the node it acts on: "victim" (default) or "control-plane" or "host".
-	On string `json:"on,omitempty"`
+	On string `json:"on,omitempty" jsonschema:"enum=victim,enum=control-plane,enum=host"`
 	// Until must match before the next action starts; bounded by Timeouts.Inject.
 	Until []Matcher `json:"until,omitempty"`
 
@@ -83,7 +83,7 @@ type Matcher struct {
 
 // LogMatcher matches a journal line written after the injection began.
 type LogMatcher struct {
-	Unit     string `json:"unit"` // kubelet, containerd, kernel
+	Unit     string `json:"unit" jsonschema:"enum=kubelet,enum=containerd,enum=kernel"`
 	Contains string `json:"contains"`
 }
 
@@ -91,13 +91,13 @@ type LogMatcher struct {
 type EventMatcher struct {
 	Reason   string `json:"reason"`
 	Contains string `json:"contains,omitempty"`
-	Type     string `json:"type,omitempty"` // Normal, Warning
+	Type     string `json:"type,omitempty" jsonschema:"enum=Normal,enum=Warning"`
 }
 
 // ConditionMatcher matches a condition of the victim's Node object.
 type ConditionMatcher struct {
 	Type     string `json:"type"`
-	Status   string `json:"status"` // "True", "False", "Unknown"
+	Status   string `json:"status" jsonschema:"enum=True,enum=False,enum=Unknown"`
 	Reason   string `json:"reason,omitempty"`
 	Contains string `json:"contains,omitempty"`
 }

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -12,21 +11,9 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-// Mechanisms is what the loader asks about injectors; package injectors answers it. It is an interface so that a test can
-// load a scenario with a mechanism of its own.
-type Mechanisms interface {
-	// Names lists the mechanisms.
-	Names() []string
-	// Check decodes the parameters strictly and judges them; it changes nothing and needs no node.
-	Check(mechanism string, params json.RawMessage) error
-	// Params lists the names of a mechanism's parameters.
-	Params(mechanism string) []string
-}
-
 var (
 	nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	seedForm = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,2})?$`)
-	fieldOf  = regexp.MustCompile(`unknown field "([^"]+)"`)
 )
 
 // semantics checks what the types cannot say.
@@ -64,8 +51,8 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	if len(s.Spec.Expect) == 0 {
 		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
 	}
-	d.actions("$.spec.prepare", s.Spec.Prepare)
-	d.actions("$.spec.inject", s.Spec.Inject)
+	d.actions("$.spec.prepare", s.Spec.Prepare, s.Spec.Claims)
+	d.actions("$.spec.inject", s.Spec.Inject, s.Spec.Claims)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
 	d.expected("$.spec.expect", s.Spec.Expect)
 	d.expected("$.spec.consequences", s.Spec.Consequences)
@@ -86,55 +73,6 @@ func (d *document) oneOf(path, got string, want ...string) {
 		near = nearest(got, want)
 	}
 	d.near(path, near, "%s %q is unknown: it must be %s", last(path), got, strings.Join(want, " or "))
-}
-
-func (d *document) actions(path string, actions []Action) {
-	for i, a := range actions {
-		p := fmt.Sprintf("%s[%d]", path, i)
-		if a.On != "" {
-			d.oneOf(p+".on", a.On, "victim", "control-plane", "host")
-		}
-		d.matchers(p+".until", a.Until)
-		names := mechanisms.Names()
-		if !slices.Contains(names, a.Mechanism) {
-			d.near(p+".mechanism", nearest(a.Mechanism, names), "there is no mechanism %q", a.Mechanism)
-			continue
-		}
-		raw, err := a.RawParams()
-		if err == nil {
-			err = mechanisms.Check(a.Mechanism, raw)
-		}
-		if err != nil {
-			d.paramError(p+".params", a.Mechanism, err)
-		}
-	}
-}
-
-// paramError places a mechanism's complaint: at the parameter it names, else at the parameters as a whole.
-func (d *document) paramError(path, mechanism string, err error) {
-	if m := fieldOf.FindStringSubmatch(err.Error()); m != nil {
-		known := mechanisms.Params(mechanism)
-		at := d.keys[path+"."+m[1]]
-		if at == nil {
-			at = d.token(path)
-		}
-		near := nearest(m[1], known)
-		msg := fmt.Sprintf("mechanism %s has no parameter %q", mechanism, m[1])
-		if near == "" && len(known) > 0 {
-			msg += ": it has " + strings.Join(known, ", ")
-		}
-		d.problem(at, msg, near)
-		return
-	}
-	place := path
-	for _, name := range mechanisms.Params(mechanism) {
-		// Go's decoder names the field as `Go struct field fillDisk.size`, our own checks as `size …` or `"size"`.
-		if _, set := d.values[path+"."+name]; set && regexp.MustCompile(`(^|[ ."`+"`"+`])`+regexp.QuoteMeta(name)+`\b`).MatchString(err.Error()) {
-			place = path + "." + name
-			break
-		}
-	}
-	d.errorf(place, "mechanism %s: %s", mechanism, strings.TrimPrefix(err.Error(), mechanism+": "))
 }
 
 func (d *document) matchers(path string, ms []Matcher) {

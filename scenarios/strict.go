@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -20,7 +21,10 @@ type document struct {
 	errs   []Problem
 }
 
-var durationType = reflect.TypeFor[Duration]()
+var (
+	durationType = reflect.TypeFor[Duration]()
+	rawType      = reflect.TypeFor[json.RawMessage]()
+)
 
 // structure checks a node against a Go type and notes where every value stands.
 func (d *document) structure(path string, n ast.Node, t reflect.Type) {
@@ -35,6 +39,10 @@ func (d *document) structure(path string, n ast.Node, t reflect.Type) {
 	}
 	if t == durationType {
 		d.duration(path, n)
+		return
+	}
+	if t == rawType {
+		d.free(path, n)
 		return
 	}
 	switch t.Kind() {

@@ -19,13 +19,11 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-// session is one call of Run or RunAll: who holds which worker, and the host's fingerprint around all of it.
-type session struct {
+// Ward is a Lab with its patients: who holds which worker, and the host's fingerprint around all of it. Run and RunAll open one
+// for themselves; whoever starts runs one by one, side by side (the tests do), opens one for all of them.
+type Ward struct {
 	lab  Lab
-	opts Options
-	t    Timings
-	// several tells that this is a suite: bundles get a folder each.
-	several bool
+	mark Mark // of the host
 
 	// host is held by one unit for an ordinary scenario and as a whole by one that claims the host's kernel.
 	host *semaphore.Weighted
@@ -35,18 +33,57 @@ type session struct {
 	changed chan struct{}     // closed and replaced when a node is let go
 }
 
+// session is one call of Run or RunAll in a ward.
+type session struct {
+	*Ward
+	opts Options
+	t    Timings
+	// several tells that this is a suite: bundles get a folder each.
+	several bool
+}
+
 const wholeHost = 1 << 20
 
-func newSession(lab Lab, o Options) *session {
-	return &session{
-		lab: lab, opts: o, t: o.Timings.withDefaults(), host: semaphore.NewWeighted(wholeHost),
-		held: map[string]string{}, changed: make(chan struct{}),
+// OpenWard takes the host's fingerprint, before anything is injected.
+func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
+	mark, err := lab.Mark(ctx, HostNode, "")
+	if err != nil {
+		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
 	}
+	return newWard(lab, mark), nil
+}
+
+func newWard(lab Lab, mark Mark) *Ward {
+	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, changed: make(chan struct{})}
+}
+
+// Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the ward any more. It
+// also works on a context that has ended: that is when something is most likely left behind.
+func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
+	t = t.withDefaults()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Recovery)
+	defer cancel()
+	var changes []string
+	err := poll(ctx, t.Poll, t.Settle, func(ctx context.Context) (bool, error) {
+		var err error
+		changes, err = w.mark.Changes(ctx)
+		return err == nil && len(changes) == 0, err
+	})
+	if err != nil && len(changes) == 0 {
+		return nil, fmt.Errorf("compare the host's fingerprint: %w", err)
+	}
+	return changes, nil
+}
+
+// Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
+func (w *Ward) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*Report, error) {
+	s := &session{Ward: w, opts: o, t: o.Timings.withDefaults()}
+	return s.all(ctx, []*scenarios.Scenario{sc})
 }
 
 // Run takes one scenario through the seven steps. The report is not nil whenever the run began.
 func Run(ctx context.Context, lab Lab, sc *scenarios.Scenario, o Options) (*Report, error) {
-	return newSession(lab, o).all(ctx, []*scenarios.Scenario{sc})
+	return runAll(ctx, lab, []*scenarios.Scenario{sc}, o)
 }
 
 // RunAll takes scenarios through the seven steps side by side, each on a worker of its own; one that claims the host runs alone.
@@ -57,7 +94,34 @@ func RunAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 			o.Parallel = 1
 		}
 	}
-	return newSession(lab, o).all(ctx, list)
+	return runAll(ctx, lab, list, o)
+}
+
+func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*Report, error) {
+	w, err := OpenWard(ctx, lab)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{Ward: w, opts: o, t: o.Timings.withDefaults()}
+	rep, err := s.all(ctx, list)
+	if rep == nil {
+		return nil, err
+	}
+	// What is kept on a node is on the host as well.
+	kept := o.Keep && slices.ContainsFunc(rep.Results, func(r Result) bool { return r.Verdict != Passed })
+	if !kept {
+		var cerr error
+		rep.HostChanges, cerr = w.Close(ctx, o.Timings)
+		err = errors.Join(err, cerr)
+		rep.Ended = time.Now().UTC()
+		rep.Verdict = overall(rep)
+	}
+	if o.ReportDir != "" {
+		if werr := WriteReports(o.ReportDir, rep); werr != nil {
+			err = errors.Join(err, werr)
+		}
+	}
+	return rep, err
 }
 
 func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report, error) {
@@ -78,11 +142,6 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 	if err := s.checkVictim(workers); err != nil {
 		return nil, err
 	}
-	hostMark, err := s.lab.Mark(ctx, HostNode, "")
-	if err != nil {
-		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
-	}
-
 	parallel := s.opts.Parallel
 	if parallel <= 0 {
 		parallel = max(1, len(workers))
@@ -119,23 +178,9 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 			rep.Results = append(rep.Results, *results[i])
 		}
 	}
-	if s.opts.Keep && slices.ContainsFunc(rep.Results, func(r Result) bool { return r.Verdict != Passed }) {
-		// What is kept is on the host as well.
-	} else {
-		rep.HostChanges, err = s.hostChanges(ctx, hostMark)
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
 	rep.Ended = time.Now().UTC()
 	rep.Verdict = overall(rep)
-	err = firstError(ctx, errs)
-	if s.opts.ReportDir != "" {
-		if werr := WriteReports(s.opts.ReportDir, rep); werr != nil {
-			err = errors.Join(err, werr)
-		}
-	}
-	return rep, err
+	return rep, firstError(ctx, errs)
 }
 
 // firstError prefers an interruption: it decides the exit code.
@@ -168,22 +213,6 @@ func overall(rep *Report) Verdict {
 	default:
 		return Unsupported
 	}
-}
-
-func (s *session) hostChanges(ctx context.Context, mark Mark) ([]string, error) {
-	// Also after an interruption: that is when something is most likely left behind.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.t.Recovery)
-	defer cancel()
-	var changes []string
-	err := poll(ctx, s.t.Poll, s.t.Settle, func(ctx context.Context) (bool, error) {
-		var err error
-		changes, err = mark.Changes(ctx)
-		return err == nil && len(changes) == 0, err
-	})
-	if err != nil && !errors.Is(err, errBound) {
-		return nil, fmt.Errorf("compare the host's fingerprint: %w", err)
-	}
-	return changes, nil
 }
 
 func claimsHost(sc *scenarios.Scenario) bool { return slices.Contains(sc.Spec.Claims, "host") }
@@ -336,7 +365,7 @@ func (s *session) bystanders() []string {
 func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, error) {
 	run := s.opts.RunID
 	if run == "" {
-		run = newRunID(sc.Metadata.Name)
+		run = NewRunID(sc.Metadata.Name)
 	}
 	weight := int64(1)
 	if claimsHost(sc) {
@@ -373,9 +402,9 @@ func (s *session) notBegun(sc *scenarios.Scenario, run string, err error) (*Resu
 	return r.res, err
 }
 
-// newRunID makes an id that is a DNS label with the scenario's name in front, and short enough for "sickbay-" before it and
+// NewRunID makes a run's id that is a DNS label with the scenario's name in front, and short enough for "sickbay-" before it and
 // injection ids behind it.
-func newRunID(scenario string) string {
+func NewRunID(scenario string) string {
 	if len(scenario) > 38 {
 		scenario = strings.TrimRight(scenario[:38], "-")
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/agent/protocol"
 	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/injectors/op"
 )
 
 // version is set by the build.
@@ -38,10 +39,13 @@ func main() {
 	}
 	out, err := v(ctx, os.Args[2:])
 	var bad *requestError
+	var wrong *injectors.RequestError
 	var unsupported *injectors.UnsupportedError
 	switch {
 	case errors.As(err, &bad):
 		fail(2, &protocol.Error{Text: bad.Error(), Reason: protocol.ReasonRequest})
+	case errors.As(err, &wrong):
+		fail(2, &protocol.Error{Text: err.Error(), Reason: protocol.ReasonRequest})
 	case errors.As(err, &unsupported):
 		fail(1, &protocol.Error{Text: unsupported.Reason, Mechanism: unsupported.Mechanism, Reason: protocol.ReasonUnsupported})
 	case err != nil:
@@ -149,6 +153,15 @@ func tellVersion(context.Context, []string) ([]byte, error) {
 	return json.Marshal(protocol.Version{Version: version, Go: runtime.Version(), Arch: runtime.GOARCH})
 }
 
+// injector is this node's.
+func injector() *injectors.Injector {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	return injectors.New(op.Host(), self)
+}
+
 // injection reads the injection on standard input, strictly.
 func injection() (injectors.Injection, error) {
 	var in injectors.Injection
@@ -168,7 +181,7 @@ func inject(ctx context.Context, args []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := injectors.Inject(ctx, in)
+	st, err := injector().Inject(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -183,10 +196,11 @@ func check(ctx context.Context, args []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := injectors.Check(ctx, in); err != nil {
+	st, err := injector().Check(ctx, in)
+	if err != nil {
 		return nil, err
 	}
-	return []byte("{}"), nil
+	return json.Marshal(st)
 }
 
 func recoverFaults(ctx context.Context, args []string) ([]byte, error) {
@@ -198,7 +212,7 @@ func recoverFaults(ctx context.Context, args []string) ([]byte, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return statuses(injectors.Recover(ctx, s))
+	return statuses(injector().Recover(ctx, s))
 }
 
 func status(ctx context.Context, args []string) ([]byte, error) {
@@ -206,14 +220,14 @@ func status(ctx context.Context, args []string) ([]byte, error) {
 	if err := flags(protocol.VerbStatus, args, func(fs *flag.FlagSet) { fs.BoolVar(&active, "active", false, "") }); err != nil {
 		return nil, err
 	}
-	return statuses(injectors.List(ctx, active))
+	return statuses(injector().List(ctx, active))
 }
 
 func sweep(ctx context.Context, args []string) ([]byte, error) {
 	if err := flags(protocol.VerbSweep, args, func(*flag.FlagSet) {}); err != nil {
 		return nil, err
 	}
-	return statuses(injectors.Sweep(ctx))
+	return statuses(injector().Sweep(ctx))
 }
 
 func statuses(list []injectors.Status, err error) ([]byte, error) {
@@ -237,7 +251,7 @@ func renew(ctx context.Context, args []string) ([]byte, error) {
 	if run == "" || lease <= 0 {
 		return nil, &requestError{errors.New("renew wants --run and a positive --for")}
 	}
-	if err := injectors.Renew(ctx, run, lease); err != nil {
+	if _, err := injector().Renew(ctx, run, lease); err != nil {
 		return nil, err
 	}
 	return []byte("{}"), nil

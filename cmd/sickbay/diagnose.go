@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
@@ -136,7 +138,7 @@ func nodesWord(n int) string {
 
 // tell prints a diagnosis and turns it into an exit code.
 func (a *app) tell(d diagnose.Diagnosis, form format) error {
-	if err := print(a, form, d, func(w io.Writer) { a.showDiagnosis(w, d) }); err != nil {
+	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d) }); err != nil {
 		return err
 	}
 	return verdictOf(d)
@@ -152,90 +154,16 @@ func verdictOf(d diagnose.Diagnosis) error {
 	return nil
 }
 
-// showDiagnosis writes what a person reads top-down: verdict, cause, the evidence that decides, what it explains, what to do.
-func (a *app) showDiagnosis(w io.Writer, d diagnose.Diagnosis) {
-	name := d.Cluster
-	if name == "" {
-		name = "this"
+// showDiagnosis writes what a person reads top-down.
+func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis) {
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		width = 0
 	}
-	switch {
-	case len(d.Findings) == 0 && d.Healthy:
-		fmt.Fprintf(w, "%s: %s, %s seen\n", a.paint(bold, name), a.paint(green, "healthy"), nodesWord(len(d.Nodes)))
-	case len(d.Findings) == 0:
-		fmt.Fprintf(w, "%s: %s: no finding, but not every node could be seen\n", a.paint(bold, name), a.paint(amber, "unknown"))
-	default:
-		n := fmt.Sprintf("%d findings", len(d.Findings))
-		if len(d.Findings) == 1 {
-			n = "one finding"
-		}
-		fmt.Fprintf(w, "%s: %s\n", a.paint(bold, name), a.paint(red, n))
+	_ = diagnose.WriteText(f, d, diagnose.TextOptions{Color: progress.Color(f), Width: width})
+	if len(d.Findings) > 0 {
+		fmt.Fprintf(f, "\nMore about it: sickbay explain %s/%s\n", d.Findings[0].Failure, d.Findings[0].Cause)
 	}
-	for _, f := range d.Findings {
-		fmt.Fprintln(w)
-		a.showFinding(w, f)
-	}
-	if len(d.Unknown) > 0 {
-		fmt.Fprintf(w, "\n%s\n", a.paint(faint, "could not be seen:"))
-		for _, u := range d.Unknown {
-			fmt.Fprintf(w, "  %s\n", a.paint(faint, strings.TrimSpace(u.Node+" "+u.What+": "+u.Why)))
-		}
-	}
-}
-
-// decidingEvidence is how many lines of evidence are shown: those that decide come first, the rest is in -o json.
-const decidingEvidence = 3
-
-func (a *app) showFinding(w io.Writer, f detectors.Finding) {
-	object := ""
-	if f.Object != nil {
-		object = " " + strings.ToLower(f.Object.Kind) + " " + strings.Trim(f.Object.Namespace+"/"+f.Object.Name, "/")
-	}
-	fmt.Fprintf(w, "%s on %s%s (%s)\n", a.paint(red, f.Failure+"/"+f.Cause), a.paint(bold, f.Node), object, f.Certainty)
-	fmt.Fprintf(w, "  %s\n", f.Summary)
-	if f.Decide != "" {
-		fmt.Fprintf(w, "  to be sure: %s\n", f.Decide)
-	}
-	fmt.Fprintln(w, "  because")
-	for i, e := range f.Evidence {
-		if i == decidingEvidence {
-			fmt.Fprintf(w, "    %s\n", a.paint(faint, fmt.Sprintf("and %d more, see -o json", len(f.Evidence)-i)))
-			break
-		}
-		at := ""
-		if !e.At.IsZero() {
-			at = " " + e.At.Local().Format("15:04:05")
-		}
-		fmt.Fprintf(w, "    %s%s  %s\n", e.Source, at, oneLine(e.Text, 300))
-	}
-	if len(f.Explains) > 0 {
-		fmt.Fprintf(w, "  which explains: %s\n", strings.Join(f.Explains, "; "))
-	}
-	if f.Remedy != nil {
-		fmt.Fprintf(w, "  remedy %s\n", f.Remedy.Name)
-		for i, s := range f.Remedy.Steps {
-			disrupts := ""
-			if s.Disruptive {
-				disrupts = a.paint(amber, " (disturbs running pods)")
-			}
-			on := ""
-			if s.On != "" {
-				on = " on " + s.On
-			}
-			fmt.Fprintf(w, "    %d. %s%s\n       %s%s\n", i+1, a.paint(bold, s.Run), on, s.Why, disrupts)
-		}
-	}
-	if f.Untouched != "" {
-		fmt.Fprintf(w, "  not done for you: %s\n", f.Untouched)
-	}
-	fmt.Fprintf(w, "  more: sickbay explain %s/%s\n", f.Failure, f.Cause)
-}
-
-func oneLine(s string, most int) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
 }
 
 // watch tells a diagnosis whenever it changes, until Ctrl-C.
@@ -253,7 +181,7 @@ func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format)
 			if form == text {
 				fmt.Fprintf(a.out, "%s\n", a.paint(faint, time.Now().Format("15:04:05")))
 			}
-			if err := print(a, form, d, func(w io.Writer) { a.showDiagnosis(w, d) }); err != nil {
+			if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d) }); err != nil {
 				return err
 			}
 		}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,7 +45,7 @@ const (
 
 // makeIll prepares and injects. When it fails or ctx ends, what was begun is undone.
 func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (_ *illness, err error) {
-	ill := &illness{lab: lab, scenario: s, run: newRun(s), agents: map[string]suites.Agent{}}
+	ill := &illness{lab: lab, scenario: s, run: suites.NewRunID(s.Metadata.Name), agents: map[string]suites.Agent{}}
 	ill.namespace = "sickbay-" + ill.run
 	if err := ill.claim(ctx, c, victim); err != nil {
 		return nil, err
@@ -92,16 +90,6 @@ func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s
 		}
 	}
 	return ill, nil
-}
-
-func newRun(s *scenarios.Scenario) string {
-	b := make([]byte, 3)
-	_, _ = rand.Read(b) // never fails, see its documentation
-	name := s.Metadata.Name
-	if len(name) > 40 {
-		name = name[:40]
-	}
-	return strings.TrimRight(name, "-") + "-" + hex.EncodeToString(b)
 }
 
 // claim takes the named worker, or the first that is free.
@@ -227,8 +215,8 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 	if err != nil {
 		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, where, err)
 	}
-	if st.Contained != "" {
-		i.contained = st.Contained
+	if st.Fidelity == "contained" {
+		i.contained = st.Differs
 	}
 	return nil
 }

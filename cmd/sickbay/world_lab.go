@@ -14,7 +14,9 @@ import (
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
-func (realWorld) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) { panic("pending") }
+func (realWorld) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
+	return suites.NewLab(ctx, c)
+}
 
 func (realWorld) injecting(ctx context.Context, n node.Node) (injecting, error) {
 	return agent.Install(ctx, n)
@@ -25,7 +27,7 @@ func (realWorld) agent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} 
 func (realWorld) remedyTarget(s *sight) remedy.Target {
 	t := remedy.Target{Nodes: func(name string) (node.Node, bool) { n, ok := s.nodes[name]; return n, ok }}
 	if s.cluster != nil {
-		t.Kube, t.REST = s.cluster.Kube(), s.cluster.RESTConfig()
+		t.Kube, t.REST, t.Original = s.cluster.Kube(), s.cluster.RESTConfig(), s.cluster.Original
 	}
 	return t
 }

@@ -197,13 +197,21 @@ func Static(p *corev1.Pod) bool {
 	return mirror
 }
 
-// MountersOf are the running-to-be pods of DaemonSets on this node that mount a host path at or below (or above) dir.
+// MountersOf are the pods of DaemonSets on this node that mount a host path at or below dir: the agents of a plugin directory.
 func MountersOf(o *observation.Observation, dir string) []*corev1.Pod {
 	var out []*corev1.Pod
-	for _, p := range Pods(o) {
-		if kind, _, _ := Owner(p); kind != "DaemonSet" {
-			continue
+	for _, p := range Mounters(o, dir) {
+		if kind, _, _ := Owner(p); kind == "DaemonSet" {
+			out = append(out, p)
 		}
+	}
+	return out
+}
+
+// Mounters are all pods on this node that mount a host path at or below dir.
+func Mounters(o *observation.Observation, dir string) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range Pods(o) {
 		for _, v := range p.Spec.Volumes {
 			if v.HostPath == nil {
 				continue

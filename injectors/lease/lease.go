@@ -128,9 +128,11 @@ func (l *Leases) Drop(keep map[string]bool) error {
 		}
 	}
 	if left == 0 {
-		// A renewal that comes at this moment makes the directory anew; its lease then has no injection and is dropped later.
 		if err := l.Sys.Remove(l.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil
+			// A renewal may have come this very moment; its lease has no injection and is dropped by whoever comes next.
+			if names, e := l.Sys.List(l.Dir); e != nil || len(names) == 0 {
+				return err
+			}
 		}
 	}
 	return nil
@@ -208,6 +210,8 @@ func (l *Leases) Disarm(ctx context.Context) error {
 	for _, p := range []string{wants, path.Join(unitDir, Timer), path.Join(unitDir, Service)} {
 		if _, err := l.Sys.Stat(p); err == nil {
 			found = true
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("disarming the lease: %w", err)
 		}
 	}
 	if !found {
@@ -220,14 +224,10 @@ func (l *Leases) Disarm(ctx context.Context) error {
 			return fmt.Errorf("disarming the lease: %w", err)
 		}
 	}
-	// The service file goes last: while it is there, another Disarm comes by.
 	for _, p := range []string{wants, path.Join(unitDir, Timer)} {
 		if err := l.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("disarming the lease: %w", err)
 		}
-	}
-	if err := l.Sys.Remove(path.Join(unitDir, Service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("disarming the lease: %w", err)
 	}
 	// Where no other timer is enabled the directory was ours; one that is not empty stays by itself.
 	if names, err := l.Sys.List(path.Dir(wants)); err == nil && len(names) == 0 {
@@ -236,6 +236,11 @@ func (l *Leases) Disarm(ctx context.Context) error {
 		}
 	}
 	if err := l.systemctl(ctx, "daemon-reload"); err != nil {
+		return fmt.Errorf("disarming the lease: %w", err)
+	}
+	// The service file goes last: while it is there, whoever disarms after a crash in here does all of this again. systemd
+	// forgets a service that does not run by itself, and this one may be running right now.
+	if err := l.Sys.Remove(path.Join(unitDir, Service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("disarming the lease: %w", err)
 	}
 	return nil

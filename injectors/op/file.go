@@ -209,7 +209,7 @@ func (f *File) look(env Env) (current, error) {
 		}
 		return asSavedC, nil
 	}
-	if !f.Absent && sum == hexSum(f.Data) {
+	if !f.Absent && sum == Sum(f.Data) {
 		return asLeft, nil
 	}
 	cut, err := f.cutShort(env, st.Size)
@@ -438,7 +438,8 @@ func (f *File) tidy(env Env) error {
 	return nil
 }
 
-func hexSum(b []byte) string {
+// Sum is the SHA-256 of bytes, in hex.
+func Sum(b []byte) string {
 	s := sha256.Sum256(b)
 	return hex.EncodeToString(s[:])
 }

@@ -1,0 +1,257 @@
+// Package deviceplugin tells why a device cannot be had: its plugin is gone, its devices are unhealthy, or it refuses to
+// allocate.
+//
+// Allocatable falls to zero in both of the first two; whether the plugin's socket answers, and what the kubelet last said
+// of it, tells them apart. A pod that waits because all devices are in use waits legitimately.
+package deviceplugin
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure device-plugin.
+type Detector struct{}
+
+// Failure is device-plugin.
+func (Detector) Failure() string { return "device-plugin" }
+
+// remembered: the kubelet keeps a resource with a dead plugin for five minutes, as capacity without allocatable.
+const remembered = 15 * time.Minute
+
+// Judge looks at each extended resource of the node.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	if o.API == nil || o.API.Node == nil {
+		return nil
+	}
+	for _, name := range resources(h) {
+		if f := devices(h, name); f != nil {
+			out = append(out, *f)
+		}
+	}
+	out = append(out, refused(h)...)
+	for i := range out {
+		out[i].Failure, out[i].Node = "device-plugin", o.Node
+	}
+	return out
+}
+
+// resources are those a device plugin gives: with a domain that is not Kubernetes' own, on the node now or at the baseline.
+func resources(h observation.History) []string {
+	var out []string
+	add := func(n *corev1.Node) {
+		if n == nil {
+			return
+		}
+		for k := range n.Status.Capacity {
+			if name := string(k); strings.Contains(name, "/") && !strings.Contains(name, "kubernetes.io/") && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	for i := range h {
+		if h[i].API != nil {
+			add(h[i].API.Node)
+		}
+	}
+	for _, s := range h.Last().Sockets {
+		if s.Kind == "device-plugin" && strings.Contains(s.Name, "/") && !slices.Contains(out, s.Name) {
+			out = append(out, s.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func amounts(n *corev1.Node, name string) (capacity, allocatable int64) {
+	if n == nil {
+		return 0, 0
+	}
+	c, a := n.Status.Capacity[corev1.ResourceName(name)], n.Status.Allocatable[corev1.ResourceName(name)]
+	return c.Value(), a.Value()
+}
+
+// hadBefore is how many there were, at the look that saw most.
+func hadBefore(h observation.History, name string) (most int64) {
+	for i := range h {
+		if h[i].API != nil {
+			_, a := amounts(h[i].API.Node, name)
+			most = max(most, a)
+		}
+	}
+	return most
+}
+
+func wantedBy(o *observation.Observation, name string) []string {
+	var out []string
+	for _, list := range [][]corev1.Pod{o.API.Pods, o.API.Pending} {
+		for i := range list {
+			p := &list[i]
+			if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+				continue
+			}
+			for _, c := range p.Spec.Containers {
+				if q, ok := c.Resources.Limits[corev1.ResourceName(name)]; ok && !q.IsZero() {
+					out = append(out, p.Namespace+"/"+p.Name)
+					break
+				}
+			}
+		}
+	}
+	return out
+}
+
+func devices(h observation.History, name string) *detectors.Finding {
+	o := h.Last()
+	capacity, allocatable := amounts(o.API.Node, name)
+	most := hadBefore(h, name)
+	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, "ListAndWatch ended unexpectedly", name)
+	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, `Got registration request from device plugin with resource name" resourceName="`+name, "Registered device plugin for resource \""+name)
+	down := endedSaid && (!registeredSaid || registered.At.Before(ended.At))
+	var socket *observation.PluginSocket
+	for i := range o.Sockets {
+		s := &o.Sockets[i]
+		if s.Kind == "device-plugin" && (s.Name == name || s.Name != "" && strings.HasSuffix(name, "/"+s.Name)) {
+			socket = s
+		}
+	}
+	listening := slices.ContainsFunc(o.Sockets, func(s observation.PluginSocket) bool {
+		return s.Kind == "device-plugin" && s.Answers == "ok" && (socket == nil || s.Path == socket.Path)
+	})
+	_, unread := o.Unreadable("pluginSockets")
+	short := capacity - allocatable
+	if short <= 0 && (most == 0 || allocatable >= most && capacity >= most) {
+		return nil // all there are, are allocatable
+	}
+	ev := []detectors.Evidence{facts.Seen(o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", name, capacity, allocatable))}
+	if most > allocatable {
+		ev[0].Text += fmt.Sprintf(", %d before", most)
+	}
+	if socket != nil {
+		ev = append(ev, facts.Seen(o, "pluginSockets", fmt.Sprintf("%s: %s", socket.Path, socket.Answers)))
+	}
+	short = max(short, most-allocatable)
+	f := &detectors.Finding{Object: &detectors.ObjectRef{Kind: "Resource", Name: name}, Certainty: detectors.Certain, Evidence: ev}
+	for _, p := range wantedBy(o, name) {
+		f.Explains = append(f.Explains, "pod "+p+" wants "+name)
+	}
+	refusedSocket := socket != nil && socket.Answers != "ok"
+	gone := allocatable == 0 && (down || refusedSocket || !unread && !listening && len(o.Sockets) > 0 && socket == nil)
+	vanished := capacity == 0 && most > 0
+	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units["kubelet"].ActiveSince) < remembered && !down
+	words := []string{name[strings.LastIndex(name, "/")+1:], name, "device-plugin"}
+	again := facts.RestartPlugin(o, []string{"/var/lib/kubelet/device-plugins"}, words, "the plugin registers with the kubelet when it starts")
+	switch {
+	case gone || vanished || restarted:
+		f.Cause = "plugin-down"
+		f.Summary = "the device plugin of " + name + " is gone: the node offers none of its devices"
+		if restarted {
+			f.Summary = "the device plugin of " + name + " runs, and has not registered again since the kubelet started"
+		}
+		if endedSaid {
+			f.Evidence = append(f.Evidence, facts.FromLine(ended))
+		}
+		if !down && !refusedSocket && !vanished && !restarted {
+			f.Certainty, f.Decide = detectors.Likely, "whether the plugin's process runs: its pod or unit, and its socket below /var/lib/kubelet/device-plugins"
+		}
+		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", again...)
+		if f.Remedy == nil {
+			f.Untouched = "no pod on this node mounts /var/lib/kubelet/device-plugins, and no unit carries the plugin's name: deploy the plugin again"
+		}
+	case allocatable < capacity:
+		f.Cause = "device-unhealthy"
+		f.Summary = fmt.Sprintf("the device plugin of %s reports %d of %d devices unhealthy", name, short, capacity)
+		if l, ok := facts.LastLine(h, "kubelet", remembered, "Processed device updates", name); ok {
+			f.Evidence = append(f.Evidence, facts.FromLine(l))
+		}
+		if !listening && !registeredSaid {
+			f.Certainty, f.Decide = detectors.Likely, "the plugin's own log, and its socket below /var/lib/kubelet/device-plugins: a plugin that is gone looks the same for five minutes"
+		}
+		f.Remedy = facts.Place(o).NewRemedy("reset-devices", again...)
+		f.Untouched = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
+	default:
+		return nil
+	}
+	return f
+}
+
+var wants = regexp.MustCompile(`Allocate failed due to (.*)`)
+
+// refused: pods that the kubelet turned away lately because the plugin would not allocate.
+func refused(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	seen := map[string]bool{}
+	for i := range o.API.Pods {
+		p := &o.API.Pods[i]
+		if p.Status.Reason != "UnexpectedAdmissionError" || !strings.Contains(p.Status.Message, "Allocate failed") || p.DeletionTimestamp != nil {
+			continue
+		}
+		resource := ""
+		for _, c := range p.Spec.Containers {
+			for k := range c.Resources.Limits {
+				if strings.Contains(string(k), "/") && (resource == "" || string(k) < resource) {
+					resource = string(k)
+				}
+			}
+		}
+		if now := facts.APINow(o); now.Sub(p.CreationTimestamp.Time) > 10*time.Minute || servedSince(o, p, resource) || seen[facts.GroupKey(p)] {
+			continue
+		}
+		seen[facts.GroupKey(p)] = true
+		reason := p.Status.Message
+		if m := wants.FindStringSubmatch(reason); m != nil {
+			reason = m[1]
+		}
+		if strings.Contains(reason, "requested number of devices unavailable") || strings.Contains(reason, "no healthy devices present") {
+			continue // that is the kubelet counting, not the plugin refusing
+		}
+		f := detectors.Finding{
+			Cause: "allocate-failed", Certainty: detectors.Certain, Object: facts.PodRef(p),
+			Summary:  fmt.Sprintf("the device plugin of %s refuses to allocate: %s", resource, facts.Short(reason)),
+			Evidence: []detectors.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
+		}
+		steps := facts.RestartPlugin(o, []string{"/var/lib/kubelet/device-plugins"}, []string{resource[strings.LastIndex(resource, "/")+1:], "device-plugin"}, "a new plugin process takes stock of its devices")
+		if len(steps) == 0 {
+			f.Untouched = "the plugin's own log says why it refuses; no pod or unit of the plugin was found on this node"
+			out = append(out, f)
+			continue
+		}
+		if kind, _, _ := facts.Owner(p); kind != "Pod" {
+			steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, "a pod turned away stays Failed for ever; its owner has made another"))
+		} else if again, reason, ok := facts.ChangePod(p, "the same pod again: one that was turned away stays Failed for ever", nil, func(*corev1.PodSpec) {}); ok {
+			steps = append(steps, again...)
+		} else {
+			f.Untouched = reason
+		}
+		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", steps...)
+		out = append(out, f)
+	}
+	return out
+}
+
+// servedSince: another pod got the resource later, so the refusal is over.
+func servedSince(o *observation.Observation, failed *corev1.Pod, resource string) bool {
+	for _, p := range facts.Pods(o) {
+		if p.Status.Phase != corev1.PodRunning || p.Status.StartTime == nil || !p.Status.StartTime.After(failed.CreationTimestamp.Time) {
+			continue
+		}
+		for _, c := range p.Spec.Containers {
+			if q, ok := c.Resources.Limits[corev1.ResourceName(resource)]; ok && !q.IsZero() {
+				return true
+			}
+		}
+	}
+	return false
+}

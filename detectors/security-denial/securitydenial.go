@@ -1,0 +1,365 @@
+// Package securitydenial tells that a security profile keeps a container from running.
+//
+// Denials in the kernel log are common and harmless, and the log is shared by all nodes of one kernel: a container of this
+// node must fail now, be confined by the profile, and the denial be its own.
+package securitydenial
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/facts"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Detector judges failure security-denial.
+type Detector struct{}
+
+// Failure is security-denial.
+func (Detector) Failure() string { return "security-denial" }
+
+// fresh: a container in back-off speaks again within five minutes.
+const fresh = 7 * time.Minute
+
+// Judge looks at each container that does not run.
+func (Detector) Judge(h observation.History) []detectors.Finding {
+	o := h.Last()
+	var out []detectors.Finding
+	seen := map[string]bool{}
+	for _, p := range facts.Pods(o) {
+		for _, c := range facts.Containers(p) {
+			if seen[facts.GroupKey(p)+c.Spec.Name] {
+				continue
+			}
+			for _, judge := range []func(observation.History, facts.ContainerOf) *detectors.Finding{missing, seccomp, apparmor, selinux} {
+				if f := judge(h, c); f != nil {
+					seen[facts.GroupKey(p)+c.Spec.Name] = true
+					f.Failure, f.Node, f.Object = "security-denial", o.Node, facts.PodRef(p)
+					out = append(out, *f)
+					break
+				}
+			}
+		}
+	}
+	return out
+}
+
+// profile is the Localhost seccomp profile of a container, its pod's where it has none of its own.
+func profile(c facts.ContainerOf) (string, bool) {
+	var s *corev1.SeccompProfile
+	if sc := c.Pod.Spec.SecurityContext; sc != nil {
+		s = sc.SeccompProfile
+	}
+	if sc := c.Spec.SecurityContext; sc != nil && sc.SeccompProfile != nil {
+		s = sc.SeccompProfile
+	}
+	if s == nil || s.Type != corev1.SeccompProfileTypeLocalhost || s.LocalhostProfile == nil {
+		return "", false
+	}
+	return *s.LocalhostProfile, true
+}
+
+// runtimeDefault moves a container from its own profile to the runtime's.
+func runtimeDefault(o *observation.Observation, c facts.ContainerOf, name string) (*detectors.Remedy, string) {
+	why := "the runtime's default profile instead: it denies less than the one in the way, and still what no application needs; whoever wrote the profile should correct it"
+	def := corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+	own := c.Spec.SecurityContext != nil && c.Spec.SecurityContext.SeccompProfile != nil
+	// In a patch the profile's name has to go with its type: the API refuses one without the other.
+	value := map[string]any{"seccompProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
+	patch := map[string]any{"securityContext": value}
+	change := func(s *corev1.PodSpec) { s.SecurityContext.SeccompProfile = &def }
+	if own {
+		key := "containers"
+		if c.Init {
+			key = "initContainers"
+		}
+		patch = map[string]any{key: []any{map[string]any{"name": c.Spec.Name, "securityContext": value}}}
+		change = func(s *corev1.PodSpec) {
+			facts.EachContainer(s, c.Spec.Name, func(ct *corev1.Container) { ct.SecurityContext.SeccompProfile = &def })
+		}
+	}
+	steps, reason, ok := facts.ChangePod(c.Pod, why, patch, change)
+	if !ok {
+		return nil, reason
+	}
+	return facts.Place(o).NewRemedy(name, steps...), ""
+}
+
+// missing: the profile the pod names is not on the node.
+func missing(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	name, ok := profile(c)
+	if !ok || c.Status.State.Running != nil {
+		return nil
+	}
+	_, unread := o.Unreadable("security")
+	there := slices.ContainsFunc(o.Security.SeccompProfiles, func(p string) bool {
+		return strings.TrimPrefix(p, "/var/lib/kubelet/seccomp/") == strings.TrimPrefix(name, "/")
+	})
+	var said detectors.Evidence
+	saying := false
+	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "cannot load seccomp profile", "failed to generate seccomp spec opts", "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
+		said, saying = facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true
+	} else if w != nil {
+		for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Failed", "FailedCreatePodSandBox") {
+			if strings.Contains(e.Message, "seccomp") {
+				said, saying = facts.FromEvent(&e), true
+				break
+			}
+		}
+	}
+	if there && !strings.Contains(said.Text, "cannot load") || !saying && (unread || !there && c.Status.State.Waiting == nil) || !saying && unread {
+		return nil
+	}
+	if !saying && c.Status.State.Waiting != nil && !slices.Contains([]string{"CreateContainerError", "CreateContainerConfigError", "RunContainerError"}, c.Status.State.Waiting.Reason) {
+		return nil
+	}
+	f := &detectors.Finding{Cause: "seccomp-profile-missing", Certainty: detectors.Certain,
+		Summary: fmt.Sprintf("%s names the seccomp profile %s, which is not on this node", c.Where(), name)}
+	if there {
+		f.Summary = fmt.Sprintf("%s names the seccomp profile %s, which the runtime cannot load", c.Where(), name)
+	}
+	if saying {
+		f.Evidence = append(f.Evidence, said)
+	}
+	if !unread {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "security", "profiles below /var/lib/kubelet/seccomp: "+list(o.Security.SeccompProfiles)))
+	}
+	f.Remedy, f.Untouched = runtimeDefault(o, c, "use-default-profile")
+	return f
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+const sigsys = 128 + 31
+
+var auditPID = regexp.MustCompile(`\bpid=(\d+)`)
+var auditCall = regexp.MustCompile(`\bsyscall=(\d+)`)
+
+// seccomp: the container dies of a denied call, or fails under a profile of its own.
+func seccomp(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	name, ok := profile(c)
+	if !ok || !failing(c, o) {
+		return nil
+	}
+	t := facts.LastEnd(c)
+	if t == nil {
+		// It may not even start: the profile denies what runc itself needs.
+		if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "operation not permitted", "seccomp", "bad system call") {
+			f := denied(o, c, name)
+			f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
+			f.Remedy, f.Untouched = runtimeDefault(o, c, "use-default-profile")
+			return f
+		}
+		return nil
+	}
+	f := denied(o, c, name)
+	end := facts.Seen(o, "api.pods", fmt.Sprintf("%s ended with exit code %d (%s) %s; %d restarts", c.Where(), t.ExitCode, t.Reason, facts.Short(t.Message), c.Status.RestartCount))
+	audit, logged := auditLine(h, c)
+	switch {
+	case t.ExitCode == sigsys || t.Signal == 31:
+		end.Text += " (159 = 128 + SIGSYS: a system call was denied)"
+	case logged:
+	case facts.Has(strings.ToLower(t.Message), "operation not permitted", "permission denied", "eperm", "function not implemented", "bad system call"):
+	case facts.Has(strings.ToLower(waitMessage(c)), "operation not permitted", "permission denied"):
+	case t.ExitCode == 0 || t.Reason == "OOMKilled" || t.ExitCode == 137 || t.ExitCode == 143:
+		return nil
+	default:
+		f.Certainty = detectors.Likely
+		f.Decide = "run the same container with seccompProfile RuntimeDefault: if it runs, the profile is the cause; its log (`kubectl logs --previous`) says which call failed"
+	}
+	f.Evidence = append(f.Evidence, end)
+	if logged {
+		f.Evidence = append(f.Evidence, facts.FromLine(audit))
+		if m := auditCall.FindStringSubmatch(audit.Text); m != nil {
+			f.Summary += " (system call " + m[1] + ")"
+		}
+	}
+	f.Remedy, f.Untouched = runtimeDefault(o, c, "use-default-profile")
+	return f
+}
+
+func denied(o *observation.Observation, c facts.ContainerOf, name string) *detectors.Finding {
+	return &detectors.Finding{Cause: "seccomp-denied", Certainty: detectors.Certain,
+		Summary: fmt.Sprintf("the seccomp profile %s denies %s a system call it needs", name, c.Where()),
+		Covers:  []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+}
+
+func waitMessage(c facts.ContainerOf) string {
+	if w := c.Status.State.Waiting; w != nil {
+		return w.Message
+	}
+	return ""
+}
+
+// failing: it ends with an error again and again, or cannot be started.
+func failing(c facts.ContainerOf, o *observation.Observation) bool {
+	if facts.CrashLooping(c) {
+		return true
+	}
+	if w := c.Status.State.Waiting; w != nil && slices.Contains([]string{"RunContainerError", "CreateContainerError", "StartError"}, w.Reason) {
+		return true
+	}
+	t := c.Status.LastTerminationState.Terminated
+	r := c.Status.State.Running
+	// It runs for a moment between two ends.
+	return t != nil && t.ExitCode != 0 && c.Status.RestartCount >= 2 && r != nil && facts.APINow(o).Sub(r.StartedAt.Time) < 30*time.Second && facts.APINow(o).Sub(t.FinishedAt.Time) < fresh
+}
+
+// auditLine is the kernel's record of a denied call by this container: its process id was seen, or the time is that of its end.
+func auditLine(h observation.History, c facts.ContainerOf) (observation.LogLine, bool) {
+	pids := map[string]bool{}
+	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
+	for i := range h {
+		for _, u := range h[i].Containers {
+			if u.Namespace == c.Pod.Namespace && u.Pod == c.Pod.Name && u.Name == c.Spec.Name && u.PID > 0 {
+				pids[fmt.Sprint(u.PID)] = true
+			}
+		}
+	}
+	t := facts.LastEnd(c)
+	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
+		if !strings.Contains(l.Text, "type=1326") {
+			continue
+		}
+		m := auditPID.FindStringSubmatch(l.Text)
+		byPID := m != nil && pids[m[1]]
+		byTime := t != nil && t.ExitCode == sigsys && l.At.Sub(t.FinishedAt.Time).Abs() < 2*time.Second
+		if byPID || byTime || id != "" && strings.Contains(l.Text, id) {
+			return l, true
+		}
+	}
+	return observation.LogLine{}, false
+}
+
+// label is what confines the container, as the kernel names it.
+func label(h observation.History, c facts.ContainerOf) string {
+	for i := len(h) - 1; i >= 0; i-- {
+		for _, u := range h[i].Containers {
+			if u.Namespace == c.Pod.Namespace && u.Pod == c.Pod.Name && u.Name == c.Spec.Name && u.LSMLabel != "" {
+				l, _, _ := strings.Cut(u.LSMLabel, " (")
+				return l
+			}
+		}
+	}
+	return ""
+}
+
+// apparmorProfile is the Localhost AppArmor profile of the container.
+func apparmorProfile(c facts.ContainerOf) string {
+	var a *corev1.AppArmorProfile
+	if sc := c.Pod.Spec.SecurityContext; sc != nil {
+		a = sc.AppArmorProfile
+	}
+	if sc := c.Spec.SecurityContext; sc != nil && sc.AppArmorProfile != nil {
+		a = sc.AppArmorProfile
+	}
+	if a == nil || a.Type != corev1.AppArmorProfileTypeLocalhost || a.LocalhostProfile == nil {
+		return ""
+	}
+	return *a.LocalhostProfile
+}
+
+func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	name := apparmorProfile(c)
+	if !o.Security.AppArmor || name == "" && label(h, c) == "" {
+		return nil
+	}
+	unable := facts.Has(waitMessage(c)+c.Pod.Status.Message, "Cannot enforce AppArmor", "apparmor failed to apply profile", "not loaded", "write /proc/self/attr/apparmor/exec")
+	if !failing(c, o) && !unable {
+		return nil
+	}
+	if name == "" {
+		name = label(h, c)
+	}
+	var line observation.LogLine
+	found := false
+	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
+		if strings.Contains(l.Text, `apparmor="DENIED"`) && strings.Contains(l.Text, `profile="`+name+`"`) {
+			line, found = l, true
+			break
+		}
+	}
+	if !found && !unable {
+		return nil
+	}
+	f := &detectors.Finding{Cause: "apparmor-denied", Certainty: detectors.Certain,
+		Summary: fmt.Sprintf("the AppArmor profile %s denies %s an access it needs", name, c.Where()),
+		Covers:  []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+	if unable {
+		f.Summary = fmt.Sprintf("the AppArmor profile %s of %s cannot be applied on this node", name, c.Where())
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", waitMessage(c)+c.Pod.Status.Message))
+	}
+	if found {
+		f.Evidence = append(f.Evidence, facts.FromLine(line))
+	}
+	if t := facts.LastEnd(c); t != nil {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s ended with exit code %d; %d restarts", c.Where(), t.ExitCode, c.Status.RestartCount)))
+	}
+	if apparmorProfile(c) == "" {
+		f.Untouched = "the profile is the runtime's own: have the application do without the access, or give it a profile that allows it"
+		return f
+	}
+	def := corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeRuntimeDefault}
+	value := map[string]any{"appArmorProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
+	patch := map[string]any{"securityContext": value}
+	change := func(s *corev1.PodSpec) { s.SecurityContext.AppArmorProfile = &def }
+	if c.Spec.SecurityContext != nil && c.Spec.SecurityContext.AppArmorProfile != nil {
+		patch = map[string]any{"containers": []any{map[string]any{"name": c.Spec.Name, "securityContext": value}}}
+		change = func(s *corev1.PodSpec) {
+			facts.EachContainer(s, c.Spec.Name, func(ct *corev1.Container) { ct.SecurityContext.AppArmorProfile = &def })
+		}
+	}
+	steps, reason, ok := facts.ChangePod(c.Pod, "the runtime's default profile instead; whoever wrote the profile should correct it", patch, change)
+	if !ok {
+		f.Untouched = reason
+		return f
+	}
+	f.Remedy = facts.Place(o).NewRemedy("use-default-profile", steps...)
+	return f
+}
+
+var avcContext = regexp.MustCompile(`scontext=(\S+)`)
+var avcPath = regexp.MustCompile(`\bpath="([^"]+)"`)
+
+func selinux(h observation.History, c facts.ContainerOf) *detectors.Finding {
+	o := h.Last()
+	if o.Security.SELinux != "enforcing" || !failing(c, o) {
+		return nil
+	}
+	own := label(h, c)
+	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
+		if !strings.Contains(l.Text, "avc:") || !strings.Contains(l.Text, "denied") {
+			continue
+		}
+		m := avcContext.FindStringSubmatch(l.Text)
+		if m == nil || own != "" && m[1] != own || own == "" && !strings.Contains(m[1], ":container_t:") {
+			continue
+		}
+		f := &detectors.Finding{Cause: "selinux-denied", Certainty: detectors.Certain, Evidence: []detectors.Evidence{facts.FromLine(l)},
+			Summary: fmt.Sprintf("the SELinux policy denies %s an access it needs", c.Where()),
+			Covers:  []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+		if own == "" {
+			f.Certainty, f.Decide = detectors.Likely, "whether the denial is this container's: `ausearch -m avc -ts recent` and the container's label"
+		}
+		f.Untouched = "label what it needs (restorecon, chcon -t container_file_t, or seLinuxOptions of the pod): which, is for the policy's owner to say"
+		if p := avcPath.FindStringSubmatch(l.Text); p != nil && strings.HasPrefix(p[1], "/var/lib/kubelet/") {
+			f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.NodeStep(o.Node, "give the volume the label that the policy has for it", "restorecon", "-RF", p[1]))
+		}
+		return f
+	}
+	return nil
+}

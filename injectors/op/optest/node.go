@@ -1,0 +1,343 @@
+// Package optest is a node in memory, for tests of operations and of the life of injections.
+//
+// It has filesystems with mounts over them, loop devices, units, processes, swap and freezing, and it can die at any call:
+// at once, after the call's effect, or in the middle of a write. What must never happen on a real node (a write to a frozen
+// filesystem, a fill of the host's disk) it keeps as a violation instead of failing the call.
+package optest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+// ErrDied is what every call returns once the process under test has died.
+var ErrDied = errors.New("the agent was killed here")
+
+// ErrFault is an ordinary failure of one call.
+var ErrFault = errors.New("this call was made to fail")
+
+type inode struct {
+	mode      fs.FileMode
+	uid, gid  int
+	data      []byte
+	size      int64 // where data is not kept: images
+	link      string
+	modified  time.Time
+	immutable bool
+	xattrs    map[string][]byte
+	ino       uint64
+	disk      *disk // the filesystem in an image
+	swapped   bool
+}
+
+func (i *inode) length() int64 { return max(i.size, int64(len(i.data))) }
+
+type disk struct {
+	dev      uint64
+	fstype   string
+	files    map[string]*inode // by path within the filesystem
+	bytes    int64
+	inodes   int64
+	frozen   bool
+	users    map[int]bool // processes whose root filesystems lie on it
+	nextIno  uint64
+	reserved int64 // used by what is not modelled
+}
+
+func (d *disk) free() int64 {
+	n := d.bytes - d.reserved
+	seen := map[*inode]bool{}
+	for _, i := range d.files {
+		if !seen[i] {
+			n -= i.length()
+			seen[i] = true
+		}
+	}
+	return n
+}
+
+type mount struct {
+	id, parent int
+	target     string
+	disk       *disk
+}
+
+type loop struct {
+	image *inode
+	dev   uint64
+	tag   string
+	holds int
+}
+
+type unit struct {
+	active, sub string
+	pid         int
+}
+
+type proc struct {
+	op.Process
+	sandbox string
+}
+
+// Node is a node in memory. It implements op.Sys.
+type Node struct {
+	mu     sync.Mutex
+	root   *disk
+	mounts []mount
+	nextID int
+	loops  map[int]*loop
+	units  map[string]*unit
+	procs  map[int]*proc
+	nextP  int
+	tick   uint64
+	boot   string
+	now    time.Duration
+	locked bool
+
+	// Budget is the number of changing calls until Trouble strikes; negative for never.
+	Budget int
+	// Trouble is what then happens.
+	Trouble Trouble
+	dead    bool
+
+	// Violations are things that must never happen on a real node.
+	Violations []string
+	// Calls counts the changing calls.
+	Calls int
+}
+
+// Trouble is a way for a call to go wrong.
+type Trouble int
+
+// Ways for a call to go wrong.
+const (
+	DieBefore Trouble = iota // the process dies before the call's effect
+	DieAfter                 // after it
+	DieWithin                // in the middle, where a call has one
+	Fail                     // the call fails, the process lives on
+)
+
+// New returns a node with kubelet, containerd, a CNI configuration and two running pods.
+func New() *Node {
+	n := &Node{
+		root:  &disk{dev: op.MkDev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
+		loops: map[int]*loop{}, units: map[string]*unit{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
+	}
+	n.mounts = []mount{{id: 1, target: "/", disk: n.root}}
+	n.nextID = 2
+	for _, d := range []string{
+		"/", "/etc", "/etc/cni", "/etc/cni/net.d", "/etc/systemd", "/etc/systemd/system", "/etc/systemd/system/timers.target.wants",
+		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",
+		"/dev", "/proc", "/sys", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin",
+		"/run/containerd/io.containerd.runtime.v2.task", "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+		"/sys/fs", "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/containerd.service", "/sys/fs/cgroup/system.slice/kubelet.service",
+	} {
+		n.root.files[d] = n.root.node(fs.ModeDir|0o755, nil)
+	}
+	for p, text := range map[string]string{
+		"/etc/cni/net.d/10-kindnet.conflist":              `{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp"}]}` + "\n",
+		"/etc/cni/net.d/20-spare.conflist":                `{"cniVersion":"0.3.1","name":"spare","plugins":[{"type":"ptp"}]}` + "\n",
+		"/etc/fstab":                                      "# nothing\n",
+		"/etc/systemd/system/timers.target.wants/x.timer": "",
+		"/var/lib/kubelet/config.yaml":                    "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nfailSwapOn: false\nevictionHard:\n  imagefs.available: 0%\n  nodefs.available: 0%\n",
+		"/var/lib/containerd/meta.db":                     "the runtime's database",
+		"/dev/loop-control":                               "",
+		"/usr/sbin/mkfs.ext4":                             "",
+		"/usr/bin/cp":                                     "",
+		"/usr/bin/du":                                     "",
+		"/sys/fs/cgroup/system.slice/containerd.service/cgroup.freeze": "0",
+		"/sys/fs/cgroup/system.slice/kubelet.service/cgroup.freeze":    "0",
+	} {
+		n.root.files[p] = n.root.node(0o644, []byte(text))
+	}
+	for _, u := range []string{"kubelet.service", "containerd.service"} {
+		n.units[u] = &unit{}
+		n.startLocked(u)
+	}
+	n.StartPod("kube-system", "kube-proxy")
+	n.StartPod("lab", "web")
+	return n
+}
+
+func (d *disk) node(mode fs.FileMode, data []byte) *inode {
+	d.nextIno++
+	return &inode{mode: mode, data: data, ino: d.nextIno, modified: time.Unix(1e9, 0)}
+}
+
+// Revive is the next process: the lock is free and calls work again.
+func (n *Node) Revive() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dead, n.locked, n.Budget = false, false, -1
+	for num, l := range n.loops {
+		l.holds = 0
+		n.reap(num)
+	}
+}
+
+// Pass lets time pass.
+func (n *Node) Pass(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.now += d
+}
+
+// Active tells whether a unit is active.
+func (n *Node) Active(u string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.units[u] != nil && n.units[u].active == "active"
+}
+
+func (n *Node) violate(format string, args ...any) {
+	n.Violations = append(n.Violations, fmt.Sprintf(format, args...))
+}
+
+// change brackets one changing call: within is what is done when the process dies in the middle of it.
+func (n *Node) change(effect func() error, within ...func()) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead {
+		return ErrDied
+	}
+	n.Calls++
+	if n.Budget != 0 {
+		if n.Budget > 0 {
+			n.Budget--
+		}
+		return effect()
+	}
+	n.Budget = -1
+	switch n.Trouble {
+	case Fail:
+		return ErrFault
+	case DieAfter:
+		_ = effect()
+	case DieWithin:
+		for _, w := range within {
+			w()
+		}
+	}
+	n.dead = true
+	return ErrDied
+}
+
+// look brackets a call that only reads.
+func (n *Node) look(read func() error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead {
+		return ErrDied
+	}
+	return read()
+}
+
+// find resolves a path to the filesystem that serves it.
+func (n *Node) find(p string) (*disk, string) {
+	best := n.mounts[0]
+	for _, m := range n.mounts {
+		if (p == m.target || strings.HasPrefix(p, m.target+"/")) && len(m.target) >= len(best.target) {
+			best = m
+		}
+	}
+	if best.target == "/" {
+		return best.disk, p
+	}
+	rel := strings.TrimPrefix(p, best.target)
+	if rel == "" {
+		rel = "/"
+	}
+	return best.disk, rel
+}
+
+func (n *Node) get(verb, p string) (*disk, string, *inode, error) {
+	d, rel := n.find(p)
+	i := d.files[rel]
+	if i == nil {
+		return d, rel, nil, &fs.PathError{Op: verb, Path: p, Err: fs.ErrNotExist}
+	}
+	return d, rel, i, nil
+}
+
+// touch says that something on the disk is written.
+func (n *Node) touch(d *disk, what string) {
+	if d.frozen {
+		n.violate("%s on a frozen filesystem: it would block for ever", what)
+	}
+}
+
+func (n *Node) put(verb, p string, i *inode) error {
+	d, rel := n.find(p)
+	n.touch(d, verb+" "+p)
+	if parent := d.files[path.Dir(rel)]; parent == nil {
+		return &fs.PathError{Op: verb, Path: p, Err: fs.ErrNotExist}
+	} else if parent.immutable {
+		return &fs.PathError{Op: verb, Path: p, Err: fs.ErrPermission}
+	}
+	d.files[rel] = i
+	return nil
+}
+
+// Dump is the node's state as text, to compare. What the agent itself keeps below /var/lib/sickbay and its timer are left
+// out when own is false.
+func (n *Node) Dump(own bool) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []string
+	for _, m := range n.mounts {
+		if len(n.mounts) > 1 {
+			out = append(out, fmt.Sprintf("mount %s frozen=%t", m.target, m.disk.frozen))
+		}
+	}
+	for num, l := range n.loops {
+		out = append(out, fmt.Sprintf("loop%d %s", num, l.tag))
+	}
+	for name, u := range n.units {
+		if !strings.HasPrefix(name, "sickbay-") || own {
+			out = append(out, fmt.Sprintf("unit %s %s", name, u.active))
+		}
+	}
+	for _, p := range n.procs {
+		if p.State == "T" {
+			out = append(out, "stopped process "+strings.Join(p.Command, " "))
+		}
+	}
+	for p, i := range n.root.files {
+		mine := strings.HasPrefix(p, "/var/lib/sickbay") || strings.Contains(p, "sickbay-sweep")
+		if i.swapped {
+			out = append(out, "swap "+p)
+		}
+		switch {
+		case mine && !own, p == "/var/lib/sickbay", p == "/var/lib/sickbay/lock", p == "/var/lib/sickbay/journal":
+			continue
+		case strings.HasPrefix(p, "/run/containerd") || strings.HasPrefix(p, "/run/netns"):
+			continue // pods come and go
+		}
+		out = append(out, fmt.Sprintf("%s %s %q %s immutable=%t", p, i.mode, i.data, i.link, i.immutable))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// Wait implements op.Sys: time jumps.
+func (n *Node) Wait(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return n.look(func() error { n.now += d; return nil })
+}
+
+// Clock implements op.Sys.
+func (n *Node) Clock() (boot string, since time.Duration, err error) {
+	err = n.look(func() error { boot, since = n.boot, n.now; return nil })
+	return boot, since, err
+}

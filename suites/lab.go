@@ -1,0 +1,464 @@
+package suites
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/fingerprint"
+	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/remedy"
+)
+
+// nodeAgent is everything an agent on a node does: looking, for diagnose, and injecting, for the runner.
+type nodeAgent interface {
+	diagnose.Agent
+	Agent
+	Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error)
+}
+
+// clusterLab is a Lab over a kind cluster of ours.
+type clusterLab struct {
+	c       *cluster.Cluster
+	image   string
+	install func(context.Context, node.Node) (nodeAgent, error)
+
+	mu     sync.Mutex
+	agents map[string]*lazyAgent
+	images map[string][]string // node → image references at its fingerprint
+
+	mapperOnce sync.Once
+	mapper     meta.RESTMapper
+	dynamic    dynamic.Interface
+	mapperErr  error
+}
+
+// NewLab makes a cluster a Lab. A cluster that sickbay did not make is refused: nothing is ever injected into it.
+func NewLab(ctx context.Context, c *cluster.Cluster) (Lab, error) {
+	if !c.Ours {
+		return nil, usagef("cluster %s was not made by sickbay: nothing is injected into it; choose another name with --cluster", c.Name)
+	}
+	image, err := c.WorkloadImage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &clusterLab{c: c, image: image, install: installAgent, agents: map[string]*lazyAgent{}, images: map[string][]string{}}, nil
+}
+
+func (l *clusterLab) Cluster() string { return l.c.Name }
+
+func (l *clusterLab) Image() string { return l.image }
+
+func (l *clusterLab) Kube() kubernetes.Interface { return l.c.Kube() }
+
+func (l *clusterLab) Claim(ctx context.Context, name string) (func(), error) {
+	return l.c.Claim(ctx, name)
+}
+
+func (l *clusterLab) About(ctx context.Context) (kubernetes, host string, err error) {
+	list, err := l.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", "", err
+	}
+	if len(list.Items) == 0 {
+		return "", "", errors.New("it has no nodes")
+	}
+	info := list.Items[0].Status.NodeInfo
+	kubernetes = info.KubeletVersion
+	host = fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)
+	// The cgroup version is the one thing of the host that decides much, and the API does not tell it.
+	look, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if o, err := l.agent(list.Items[0].Name).Observe(look, diagnose.Ask{Since: time.Second}); err == nil && o.Host.CgroupVersion > 0 {
+		host += fmt.Sprintf(", cgroup v%d, %d CPUs", o.Host.CgroupVersion, o.Host.CPUs)
+	}
+	return kubernetes, host, nil
+}
+
+// lazyAgent installs the agent at its first use, so that all nodes get theirs side by side and each within its bound.
+type lazyAgent struct {
+	lab  *clusterLab
+	node node.Node
+
+	mu sync.Mutex
+	a  nodeAgent
+}
+
+func (l *lazyAgent) get(ctx context.Context) (nodeAgent, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.a == nil {
+		a, err := l.lab.install(ctx, l.node)
+		if err != nil {
+			return nil, err
+		}
+		l.a = a
+	}
+	return l.a, nil
+}
+
+func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
+	a, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.Observe(ctx, ask)
+}
+
+func (l *clusterLab) agent(name string) *lazyAgent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.agents[name]
+	if a == nil {
+		a = &lazyAgent{lab: l, node: l.c.Node(name)}
+		l.agents[name] = a
+	}
+	return a
+}
+
+func (l *clusterLab) Target() diagnose.Target {
+	t := diagnose.Target{Cluster: l.c.Name, API: l.c}
+	for _, n := range l.c.Nodes() {
+		t.Nodes = append(t.Nodes, diagnose.Node{Name: n.Name, Agent: l.agent(n.Name)})
+	}
+	return t
+}
+
+func (l *clusterLab) Agent(ctx context.Context, name string) (Agent, error) {
+	if name == HostNode {
+		return nil, &injectors.UnsupportedError{Mechanism: "injection on the host", Reason: "no mechanism acts on the host itself"}
+	}
+	if !l.c.Has(name) {
+		return nil, fmt.Errorf("cluster %s has no node %s", l.c.Name, name)
+	}
+	return l.agent(name).get(ctx)
+}
+
+// Remedy carries a plan out with nothing but what an operator of this cluster has: its nodes, its API, its image's own files.
+func (l *clusterLab) Remedy(ctx context.Context, _ string, r *detectors.Remedy, done func(AppliedStep)) error {
+	target := remedy.Target{
+		Nodes: func(name string) (node.Node, bool) {
+			if !l.c.Has(name) {
+				return nil, false
+			}
+			return l.c.Node(name), true
+		},
+		Kube: l.c.Kube(), REST: l.c.RESTConfig(), Original: l.c.Original,
+	}
+	_, err := remedy.Apply(ctx, target, *r, remedy.Options{OnStep: func(s remedy.StepResult) {
+		if s.Ended.IsZero() {
+			return
+		}
+		a := AppliedStep{Step: s.Step, Started: s.Started, Ended: s.Ended, Output: short(s.Output, 400)}
+		if s.Err != nil {
+			a.Error = s.Err.Error()
+		}
+		done(a)
+	}})
+	return err
+}
+
+// marks are fingerprints taken together, each with the way to take it again.
+type marks struct {
+	before []*fingerprint.Fingerprint
+	take   []func(context.Context) (*fingerprint.Fingerprint, error)
+}
+
+func newMarks(ctx context.Context, take ...func(context.Context) (*fingerprint.Fingerprint, error)) (*marks, error) {
+	m := &marks{take: take}
+	for _, t := range take {
+		f, err := t(ctx)
+		if err != nil {
+			return nil, err
+		}
+		m.before = append(m.before, f)
+	}
+	return m, nil
+}
+
+func (m *marks) Changes(ctx context.Context) ([]string, error) {
+	var out []string
+	for i, take := range m.take {
+		f, err := take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range fingerprint.Diff(m.before[i], f) {
+			out = append(out, c.String())
+		}
+	}
+	return out, nil
+}
+
+func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, error) {
+	if name == HostNode {
+		return newMarks(ctx,
+			func(ctx context.Context) (*fingerprint.Fingerprint, error) { return fingerprint.Host(ctx), nil },
+			func(ctx context.Context) (*fingerprint.Fingerprint, error) {
+				return fingerprint.Engine(ctx, l.c.Engine().Command), nil
+			},
+		)
+	}
+	if refs, err := l.imageRefs(ctx, name); err == nil {
+		l.mu.Lock()
+		l.images[name] = refs
+		l.mu.Unlock()
+	}
+	return newMarks(ctx,
+		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
+			a, err := l.agent(name).get(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return a.Fingerprint(ctx)
+		},
+		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
+			return apiserver.Take(ctx, l.c.Kube(), name, namespace), nil
+		},
+	)
+}
+
+// imageRefs lists the names of the images on a node, digests left out: they follow their names.
+func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err := l.c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "ls", "-q"))
+	if err != nil {
+		return nil, fmt.Errorf("list the images of node %s: %w", name, err)
+	}
+	refs := slices.DeleteFunc(strings.Fields(string(out)), func(s string) bool { return strings.Contains(s, "sha256:") })
+	slices.Sort(refs)
+	return refs, nil
+}
+
+// RestoreImages copies what is missing since the node's fingerprint from another node that has it.
+func (l *clusterLab) RestoreImages(ctx context.Context, name string) error {
+	l.mu.Lock()
+	want := l.images[name]
+	l.mu.Unlock()
+	have, err := l.imageRefs(ctx, name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, ref := range want {
+		if !slices.Contains(have, ref) {
+			errs = append(errs, l.copyImage(ctx, ref, name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *clusterLab) copyImage(ctx context.Context, ref, to string) error {
+	for _, n := range l.c.Nodes() {
+		if n.Name == to || n.State != "running" {
+			continue
+		}
+		image, err := l.c.Node(n.Name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "export", "-", ref))
+		if err != nil {
+			continue // this one may be ill as well
+		}
+		if _, err := l.c.Node(to).Run(ctx, node.Command{
+			Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--digests", "-"}, Stdin: bytes.NewReader(image),
+		}); err != nil {
+			return fmt.Errorf("put image %s back on node %s: %w", ref, to, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("put image %s back on node %s: no other node has it", ref, to)
+}
+
+// created are the objects of a workload.
+type created struct {
+	lab  *clusterLab
+	list []createdObject
+}
+
+type createdObject struct {
+	obj      unstructured.Unstructured
+	resource dynamic.ResourceInterface
+	global   bool
+}
+
+func (c *created) List() []unstructured.Unstructured {
+	out := make([]unstructured.Unstructured, len(c.list))
+	for i, o := range c.list {
+		out[i] = o.obj
+	}
+	return out
+}
+
+func (c *created) DeleteCluster(ctx context.Context) error {
+	background := metav1.DeletePropagationBackground
+	var errs []error
+	for _, o := range slices.Backward(c.list) {
+		if !o.global {
+			continue
+		}
+		err := o.resource.Delete(ctx, o.obj.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
+		if err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("delete %s %s: %w", o.obj.GetKind(), o.obj.GetName(), err))
+		}
+	}
+	for _, o := range c.list {
+		if !o.global {
+			continue
+		}
+		err := poll(ctx, 200*time.Millisecond, time.Minute, func(ctx context.Context) (bool, error) {
+			_, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
+			return apierrors.IsNotFound(err), err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("wait until %s %s is gone: %w", o.obj.GetKind(), o.obj.GetName(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *clusterLab) restMapper() (meta.RESTMapper, dynamic.Interface, error) {
+	l.mapperOnce.Do(func() {
+		config := l.c.RESTConfig()
+		d, err := discovery.NewDiscoveryClientForConfig(config)
+		if err != nil {
+			l.mapperErr = err
+			return
+		}
+		groups, err := restmapper.GetAPIGroupResources(d)
+		if err != nil {
+			l.mapperErr = fmt.Errorf("ask for the API's resources: %w", err)
+			return
+		}
+		l.mapper = restmapper.NewDiscoveryRESTMapper(groups)
+		l.dynamic, l.mapperErr = dynamic.NewForConfig(config)
+	})
+	return l.mapper, l.dynamic, l.mapperErr
+}
+
+// Workload creates the objects of a manifest. It returns what it has created also when it fails.
+func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
+	done := &created{lab: l}
+	objects, err := decodeObjects(manifest)
+	if err != nil {
+		return done, err
+	}
+	mapper, client, err := l.restMapper()
+	if err != nil {
+		return done, err
+	}
+	for i := range objects {
+		o := objects[i]
+		gvk := o.GroupVersionKind()
+		m, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		if err != nil {
+			return done, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+		global := m.Scope.Name() != meta.RESTScopeNameNamespace
+		var r dynamic.ResourceInterface = client.Resource(m.Resource)
+		if !global {
+			switch o.GetNamespace() {
+			case "", namespace:
+				o.SetNamespace(namespace)
+			default:
+				return done, fmt.Errorf("%s %s is in namespace %s: a workload lives in its run's own, {{.Namespace}}", o.GetKind(), o.GetName(), o.GetNamespace())
+			}
+			r = client.Resource(m.Resource).Namespace(namespace)
+		}
+		labels := o.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[labelRun] = strings.TrimPrefix(namespace, apiserver.RunNamespacePrefix)
+		o.SetLabels(labels)
+		if err := adjustPods(&o, adjust); err != nil {
+			return done, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+		// Noted before the call: one that fails may have been carried out.
+		done.list = append(done.list, createdObject{o, r, global})
+		if _, err := r.Create(ctx, &o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}); err != nil {
+			if apierrors.IsAlreadyExists(err) {
+				done.list = done.list[:len(done.list)-1] // somebody else's: it stays
+			}
+			return done, fmt.Errorf("create %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return done, nil
+}
+
+func decodeObjects(manifest []byte) ([]unstructured.Unstructured, error) {
+	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
+	var out []unstructured.Unstructured
+	for {
+		var m map[string]any
+		err := d.Decode(&m)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("document %d: %w", len(out)+1, err)
+		}
+		if len(m) == 0 {
+			continue
+		}
+		u := unstructured.Unstructured{Object: m}
+		if u.GetKind() == "" || u.GetAPIVersion() == "" || (u.GetName() == "" && u.GetGenerateName() == "") {
+			return nil, fmt.Errorf("document %d: an object needs apiVersion, kind and metadata.name", len(out)+1)
+		}
+		out = append(out, u)
+	}
+}
+
+// podSpecPaths are where kinds keep their pod specs.
+var podSpecPaths = map[string][]string{
+	"Pod": {"spec"}, "Deployment": {"spec", "template", "spec"}, "ReplicaSet": {"spec", "template", "spec"},
+	"StatefulSet": {"spec", "template", "spec"}, "DaemonSet": {"spec", "template", "spec"}, "Job": {"spec", "template", "spec"},
+	"CronJob": {"spec", "jobTemplate", "spec", "template", "spec"},
+}
+
+func adjustPods(o *unstructured.Unstructured, adjust func(*corev1.PodSpec)) error {
+	path, ok := podSpecPaths[o.GetKind()]
+	if !ok {
+		return nil
+	}
+	m, found, err := unstructured.NestedMap(o.Object, path...)
+	if err != nil || !found {
+		return err
+	}
+	var spec corev1.PodSpec
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(m, &spec); err != nil {
+		return err
+	}
+	before := len(spec.NodeSelector)
+	adjust(&spec)
+	if len(spec.NodeSelector) == before {
+		return nil // unchanged: leave the author's own words, unknown fields included, for the API server to judge
+	}
+	selector := map[string]any{}
+	for k, v := range spec.NodeSelector {
+		selector[k] = v
+	}
+	return unstructured.SetNestedMap(o.Object, selector, append(slices.Clone(path), "nodeSelector")...)
+}
