@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
@@ -22,7 +22,7 @@ help: ## this text
 build: $(BINARIES) ## bin/sickbay and the agent for both architectures
 
 bin/sickbay: $(SOURCES)
-	go build -trimpath -o $@ ./cmd/sickbay
+	go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay
 
 bin/sickbay-agent-linux-%: $(SOURCES)
 	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay-agent

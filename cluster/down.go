@@ -61,6 +61,7 @@ func takeDown(ctx context.Context, e *engine.Engine, name, image string, t Timeo
 		return err
 	}
 	quiet(ctx, e, cs, t.Quiet)
+	swapsOff(cs)
 	var errs []error
 	errs = append(errs, removeContainers(ctx, e, name, t.Remove))
 	if errs[0] != nil && sweepHost(ctx, cs) {
@@ -68,6 +69,7 @@ func takeDown(ctx context.Context, e *engine.Engine, name, image string, t Timeo
 		errs[0] = removeContainers(ctx, e, name, t.Remove)
 	}
 	errs = append(errs, removeVolumes(ctx, e, cs))
+	loopsOff()
 	gone, err := removeNetwork(ctx, e)
 	errs = append(errs, err)
 	if gone {

@@ -176,6 +176,7 @@ func engineWith(t *testing.T, w world) (*engine.Engine, func() world, func() str
 	}
 	dir := t.TempDir()
 	t.Setenv("SICKBAY_FAKE_DOCKER", dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector lets every process sleep a second at its end
 	t.Setenv("SICKBAY_CACHE", filepath.Join(dir, "cache"))
 	raw, err := json.Marshal(w)
 	if err != nil {

@@ -16,19 +16,14 @@ import (
 // fiThaw is FITHAW of linux/fs.h.
 const fiThaw = 0xc0045878
 
-// sweepHost thaws, from the host, the loop filesystems of containers that did not go away, turns off swap on their volumes, and
-// kills what is left of them. It needs root on the engine's own host, and tells whether it did anything.
+// sweepHost thaws, from the host, the loop filesystems of containers that did not go away, and kills what is left of them. It
+// needs root on the engine's own host, and tells whether it did anything.
 func sweepHost(ctx context.Context, cs []container) bool {
 	if os.Geteuid() != 0 {
 		return false
 	}
 	did := false
 	for _, c := range cs {
-		for _, m := range c.Mounts {
-			if m.Destination == "/var" && m.Source != "" {
-				did = swapOff(m.Source) || did
-			}
-		}
 		pids := processesOf(c.ID)
 		seen := map[string]bool{}
 		for _, pid := range pids {
@@ -50,6 +45,51 @@ func sweepHost(ctx context.Context, cs []container) bool {
 	}
 	return did
 }
+
+// swapsOff turns off swap on the volumes of nodes that could not do it themselves, while the files can still be named: swap on
+// a deleted file stays on until the machine restarts.
+func swapsOff(cs []container) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	for _, c := range cs {
+		for _, m := range c.Mounts {
+			if m.Destination == "/var" && m.Source != "" {
+				swapOff(m.Source)
+			}
+		}
+	}
+}
+
+// loopsOff detaches loop devices whose file of ours went with its volume: nobody can want them any more. One that is still
+// mounted goes when it is unmounted.
+func loopsOff() {
+	if os.Geteuid() != 0 {
+		return
+	}
+	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		file := strings.TrimSpace(string(raw))
+		if err != nil || !strings.Contains(file, ownPath) || !strings.HasSuffix(file, " (deleted)") {
+			continue
+		}
+		dev := filepath.Join("/dev", filepath.Base(filepath.Dir(filepath.Dir(f))))
+		fd, err := unix.Open(dev, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		_ = unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+		_ = unix.Close(fd)
+	}
+}
+
+// ownPath is in the name of every file of ours on a node, as the kernel tells it: /var/lib/sickbay/… while the node's mounts are
+// there, /lib/sickbay/… (seen from the volume) after that.
+const ownPath = "/lib/sickbay/"
 
 // processesOf finds the processes in a container's cgroups by the container's id: the engine's own word for them is only the first.
 func processesOf(id string) []int {
@@ -98,28 +138,25 @@ func thaw(path string) bool {
 	return unix.IoctlSetInt(fd, fiThaw, 0) == nil
 }
 
-// swapOff turns off swap on files of sickbay's below a node's /var. The kernel names such a file as the node saw it.
-func swapOff(varOnHost string) bool {
+// swapOff turns off swap on files of ours below a node's /var.
+func swapOff(varOnHost string) {
 	raw, err := os.ReadFile("/proc/swaps")
 	if err != nil {
-		return false
+		return
 	}
-	did := false
 	for line := range strings.Lines(string(raw)) {
 		file, _, _ := strings.Cut(line, " ")
-		inVar, ok := strings.CutPrefix(unescape(file), "/var/")
-		if !ok || !strings.HasPrefix(inVar, "lib/sickbay/") {
+		file = strings.TrimPrefix(unescape(file), "/var")
+		if !strings.HasPrefix(file, ownPath) {
 			continue
 		}
-		p, err := unix.BytePtrFromString(filepath.Join(varOnHost, inVar))
+		// Of two nodes with a file of this name only the right one's is swap: the others answer EINVAL.
+		p, err := unix.BytePtrFromString(filepath.Join(varOnHost, file))
 		if err != nil {
 			continue
 		}
-		if _, _, errno := unix.Syscall(unix.SYS_SWAPOFF, uintptr(unsafe.Pointer(p)), 0, 0); errno == 0 {
-			did = true
-		}
+		_, _, _ = unix.Syscall(unix.SYS_SWAPOFF, uintptr(unsafe.Pointer(p)), 0, 0)
 	}
-	return did
 }
 
 // unescape undoes the octal escapes of /proc files.

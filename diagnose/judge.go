@@ -5,7 +5,6 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
-	"sort"
 	"sync"
 
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -68,14 +67,7 @@ func Judge(histories map[string]observation.History, judge JudgeFunc) Diagnosis 
 	if len(d.Findings) > 0 {
 		d.Healthy = false
 	}
-	// Certain before likely; then by node, so that the same histories always read the same.
-	sort.SliceStable(d.Findings, func(i, j int) bool {
-		a, b := d.Findings[i], d.Findings[j]
-		if (a.Certainty == detectors.Certain) != (b.Certainty == detectors.Certain) {
-			return a.Certainty == detectors.Certain
-		}
-		return a.Node < b.Node
-	})
+	// By node, and within a node as the detectors gave them: that is the order in which the remedies have to be applied.
 	return d
 }
 

@@ -126,5 +126,5 @@ type Diagnosis struct {
 	Unknown  []Unknown           `json:"unknown"`
 }
 
-// Judge gives the findings of one node's history. Detectors' own is the default everywhere; tests bring theirs.
+// JudgeFunc gives the findings of one node's history. Detectors' own is the default everywhere; tests bring theirs.
 type JudgeFunc func(observation.History) []detectors.Finding

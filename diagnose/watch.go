@@ -84,6 +84,18 @@ func shorten(h observation.History, n, keepLines int) observation.History {
 	return append(out, h[2+n:]...)
 }
 
+// Compact keeps of every history the baseline and the last looks, and of the others their log lines.
+func Compact(histories map[string]observation.History, looks int) map[string]observation.History {
+	out := make(map[string]observation.History, len(histories))
+	for node, h := range histories {
+		if over := len(h) - 1 - looks; over > 0 {
+			h = shorten(h, over, Options{}.withDefaults().KeepLines)
+		}
+		out[node] = h
+	}
+	return out
+}
+
 func newest(lines []observation.LogLine, keep int, truncated bool) ([]observation.LogLine, bool) {
 	if len(lines) > keep {
 		return append([]observation.LogLine(nil), lines[len(lines)-keep:]...), true

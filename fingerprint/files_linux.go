@@ -41,6 +41,9 @@ func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
 				}
 				return nil
 			}
+			if d.IsDir() && wantsDir(p) {
+				return nil // what is in it counts; systemctl makes and removes the empty directory as it likes
+			}
 			v, err := describeFile(p)
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -55,6 +58,11 @@ func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
 			f.Fail(Files, err)
 		}
 	}
+}
+
+// wantsDir tells a directory of systemd's enablement links.
+func wantsDir(p string) bool {
+	return strings.HasSuffix(p, ".wants") || strings.HasSuffix(p, ".requires")
 }
 
 func describeFile(p string) (string, error) {

@@ -174,6 +174,9 @@ func (in *Injector) begin(inj Injection, p *Plan) (*journal.Record, error) {
 		if r.ID == inj.ID {
 			return nil, &RequestError{fmt.Errorf("injection %s exists already, %s: recover it first", inj.ID, r.State)}
 		}
+		if r.Run != inj.Run {
+			return nil, &NotCleanError{Run: r.Run, ID: r.ID, State: State(r.State), Since: r.Since}
+		}
 	}
 	raw, err := json.Marshal(inj)
 	if err != nil {
@@ -254,11 +257,22 @@ func (in *Injector) recoverAll(ctx context.Context, chosen func(*journal.Record)
 	records, _, err := in.journal().All()
 	errs := []error{err}
 	var out []Status
-	for _, r := range slices.Backward(records) {
-		if !chosen(r) {
+	take := cascade(records, chosen)
+	var failed []*journal.Record
+	for i, r := range slices.Backward(records) {
+		if !take[i] {
+			continue
+		}
+		if top := blocking(r, failed); top != nil {
+			failed = append(failed, r)
+			errs = append(errs, fmt.Errorf("recovering %s: %s, which changed the same thing later, must go first", r.ID, top.ID))
+			out = append(out, in.status(r))
 			continue
 		}
 		st := in.recover(ctx, r)
+		if st.Error != "" {
+			failed = append(failed, r)
+		}
 		out = append(out, st)
 		if st.Error != "" {
 			errs = append(errs, fmt.Errorf("recovering %s: %s", st.ID, st.Error))
@@ -267,6 +281,53 @@ func (in *Injector) recoverAll(ctx context.Context, chosen func(*journal.Record)
 	errs = append(errs, in.settle(ctx))
 	return out, errors.Join(errs...)
 }
+
+// cascade adds to the chosen records every newer one that changed the same thing: what lies on top goes first.
+func cascade(records []*journal.Record, chosen func(*journal.Record) bool) []bool {
+	take := make([]bool, len(records))
+	for i, r := range records {
+		take[i] = chosen(r)
+		for j, older := range records[:i] {
+			take[i] = take[i] || take[j] && overlap(older, r)
+		}
+	}
+	return take
+}
+
+// blocking finds a newer injection that could not be recovered and stands on something r changed: to undo r now would hand
+// the newer one's backup, taken from r's change, the last word. Only the filesystem below it may go all the same, and takes
+// with it whatever the newer one changed there.
+func blocking(r *journal.Record, failed []*journal.Record) *journal.Record {
+	for _, top := range failed {
+		for _, y := range top.Ops {
+			for _, x := range r.Ops {
+				if _, ok := x.Op.(*op.LoopFS); !ok && touchSame(x.Op, y.Op) {
+					return top
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func overlap(a, b *journal.Record) bool {
+	for _, x := range a.Ops {
+		for _, y := range b.Ops {
+			if touchSame(x.Op, y.Op) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func touchSame(a, b op.Op) bool {
+	p, ok1 := a.(op.Toucher)
+	q, ok2 := b.(op.Toucher)
+	return ok1 && ok2 && (under(p.Touches(), q.Touches()) || under(q.Touches(), p.Touches()))
+}
+
+func under(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
 // settle removes what no injection needs any more: remains in the journal, leases, and at last the timer.
 func (in *Injector) settle(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
 )
@@ -104,3 +105,15 @@ func (e *RequestError) Error() string { return e.Err.Error() }
 
 // Unwrap gives the cause.
 func (e *RequestError) Unwrap() error { return e.Err }
+
+// NotCleanError says that another run is at home on the node.
+type NotCleanError struct {
+	Run, ID string
+	State   State
+	Since   time.Time
+}
+
+func (e *NotCleanError) Error() string {
+	return fmt.Sprintf("the node is not clean: run %s has %s there, %s since %s (recover it first: sickbay recover)",
+		e.Run, e.ID, e.State, e.Since.Format(time.RFC3339))
+}

@@ -28,7 +28,7 @@ var faults = []struct{ mechanism, params string }{
 	{"dedicated-filesystem", `{"size":"300Mi","kubeletConfig":{"evictionHard":{"imagefs.available":"15%"}}}`},
 	{"dedicated-filesystem", `{"path":"/var/lib/kubelet","size":"100Mi","kubeletConfig":{"evictionHard":{"nodefs.available":"15%"}}}`},
 	{"fill-disk", `{"path":"/var/lib/containerd"}`},
-	{"fill-disk", `{"path":"/var/lib/containerd","inodes":true,"leaveInodes":9000}`},
+	{"fill-disk", `{"path":"/var/lib/containerd","inodes":true,"leaveInodes":9950}`},
 	{"fill-disk", `{"path":"/var/lib/kubelet","leavePercent":3}`},
 	{"freeze-filesystem", `{}`},
 	{"freeze-filesystem", `{"disturb":{}}`},
@@ -86,8 +86,12 @@ func (w *walker) trouble() string {
 
 func (w *walker) injection() injectors.Injection {
 	f := faults[w.rng.IntN(len(faults))]
+	// Most faults on a filesystem need one that is prepared: choose them more often while there is one.
+	if strings.Contains(w.node.Dump(false), "mount /var/lib/containerd") && w.rng.IntN(3) > 0 {
+		f = faults[2+w.rng.IntN(5)]
+	}
 	return injectors.Injection{
-		ID: fmt.Sprintf("r%d-%d-%s", w.n%3, w.n, f.mechanism), Run: fmt.Sprintf("r%d", w.n%3), Mechanism: f.mechanism,
+		ID: fmt.Sprintf("%d-%s", w.n, f.mechanism), Run: fmt.Sprintf("r%d", min(1, w.rng.IntN(10))), Mechanism: f.mechanism,
 		Params: json.RawMessage(f.params), Lease: time.Minute,
 	}
 }
@@ -116,9 +120,9 @@ func (w *walker) step(ctx context.Context) {
 		}
 		w.seen["inject "+inj.Mechanism+" "+fmt.Sprint(err == nil)]++
 	case k < 13:
-		sel := injectors.Selector{Run: fmt.Sprintf("r%d", w.rng.IntN(3))}
-		if w.rng.IntN(3) == 0 {
-			sel = injectors.Selector{All: true}
+		sel := injectors.Selector{Run: fmt.Sprintf("r%d", w.rng.IntN(2))}
+		if list, err := in.List(ctx, false); err == nil && len(list) > 0 && w.rng.IntN(2) == 0 {
+			sel = injectors.Selector{ID: list[w.rng.IntN(len(list))].ID}
 		}
 		how := w.trouble()
 		_, err = in.Recover(ctx, sel)
@@ -165,7 +169,9 @@ func (w *walker) remedy(ctx context.Context) string {
 			}
 			return n.Remove("/var/lib/containerd/core-dump.old")
 		}},
-		{"swapoff", func() error { return errors.Join(n.SwapOff("/var/swapfile"), n.Write("/etc/fstab", []byte("# nothing\n"), 0o644)) }},
+		{"swapoff", func() error {
+			return errors.Join(n.SwapOff("/var/swapfile"), n.Write("/etc/fstab", []byte("# nothing\n"), 0o644))
+		}},
 		{"remove swap file", func() error { return n.Remove("/var/swapfile") }},
 		{"write the conflist", func() error {
 			return n.Write("/etc/cni/net.d/10-kindnet.conflist", []byte(`{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp"}]}`+"\n"), 0o644)

@@ -37,6 +37,8 @@ type run struct {
 	unread   map[string]bool          // what could not be read at the baseline already
 	began    time.Time                // of the injection, harness clock
 	objects  Objects
+	foreign  map[string]bool // nodes that runs of other processes have held meanwhile
+	watched  int             // bystanders in the last look around
 	detected bool // detect has ended and written its bundle
 
 	mu        sync.Mutex
@@ -55,7 +57,7 @@ type placed struct {
 func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	r := &run{
 		s: s, sc: sc, id: id, victim: victim, ns: "sickbay-" + id, t: s.t,
-		rec: newRecorder(sc.Metadata.Name), agents: map[string]Agent{},
+		rec: newRecorder(sc.Metadata.Name), agents: map[string]Agent{}, foreign: map[string]bool{},
 		watch: diagnose.NewWatcher(s.lab.Target(), diagnose.Options{Since: 30 * time.Second}),
 	}
 	r.res = &Result{
@@ -307,7 +309,13 @@ func (r *run) until(ctx context.Context, f func(*observation.Observation) (bool,
 
 // lookAround observes the bystanders and the victim and judges all of them.
 func (r *run) lookAround(ctx context.Context) (diagnose.Diagnosis, error) {
-	nodes := append(r.s.bystanders(), r.victim)
+	// Another process's run may begin or end between two looks: a node it once held stays out.
+	for n := range r.s.othersNodes(ctx, r.id) {
+		r.foreign[n] = true
+	}
+	nodes := slices.DeleteFunc(r.s.bystanders(r.res.Started), func(n string) bool { return r.foreign[n] })
+	r.watched = len(nodes)
+	nodes = append(nodes, r.victim)
 	got, err := r.watch.LookAt(ctx, nodes...)
 	if err != nil {
 		return diagnose.Diagnosis{}, err
@@ -412,12 +420,16 @@ func (r *run) bundle() {
 	}
 }
 
+// bundleLooks is how many looks after the baseline a bundle keeps of a node; log lines of the others are kept in them. A look is
+// 60 to 100 kB, and what is judged by its change between looks needs a few.
+const bundleLooks = 6
+
 func (r *run) writeBundle(dir, what string) {
 	info := diagnose.BundleInfo{
 		Cluster: r.s.lab.Cluster(), RecordedBy: r.s.opts.Version,
 		Note: fmt.Sprintf("scenario %s, run %s, victim %s: %s", r.sc.Metadata.Name, r.id, r.victim, what),
 	}
-	if err := diagnose.WriteBundle(dir, info, r.watch.Histories()); err != nil {
+	if err := diagnose.WriteBundle(dir, info, diagnose.Compact(r.watch.Histories(), bundleLooks)); err != nil {
 		r.rec.note(r.victim, "the bundle could not be written: %v", err)
 	}
 }

@@ -28,9 +28,11 @@ type Ward struct {
 	// host is held by one unit for an ordinary scenario and as a whole by one that claims the host's kernel.
 	host *semaphore.Weighted
 
-	mu      sync.Mutex
-	held    map[string]string // node → run
-	changed chan struct{}     // closed and replaced when a node is let go
+	mu       sync.Mutex
+	held     map[string]string    // node → run
+	released map[string]time.Time // node → when a run here last let it go
+	runs     []string             // all that were begun here
+	changed  chan struct{}        // closed and replaced when a node is let go
 }
 
 // session is one call of Run or RunAll in a ward.
@@ -54,7 +56,7 @@ func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
 }
 
 func newWard(lab Lab, mark Mark) *Ward {
-	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, changed: make(chan struct{})}
+	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, changed: make(chan struct{})}
 }
 
 // Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the ward any more. It
@@ -65,14 +67,27 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	defer cancel()
 	var changes []string
 	err := poll(ctx, t.Poll, t.Settle, func(ctx context.Context) (bool, error) {
-		var err error
-		changes, err = w.mark.Changes(ctx)
+		all, err := w.mark.Changes(ctx)
+		if err == nil {
+			changes = w.withoutOthers(all)
+		}
 		return err == nil && len(changes) == 0, err
 	})
 	if err != nil && len(changes) == 0 {
 		return nil, fmt.Errorf("compare the host's fingerprint: %w", err)
 	}
 	return changes, nil
+}
+
+// withoutOthers drops differences that name the journal of a run of another process: it holds its own worker now, as may
+// be, and will answer for it.
+func (w *Ward) withoutOthers(changes []string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(changes, func(c string) bool {
+		_, journal, found := strings.Cut(c, "/journal/")
+		return found && !slices.ContainsFunc(w.runs, func(run string) bool { return strings.HasPrefix(journal, run+"-") })
+	})
 }
 
 // Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
@@ -344,18 +359,40 @@ func (s *session) letGo(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, node)
+	s.released[node] = time.Now()
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// bystanders are the nodes that no run of this session holds, and whose silence is therefore demanded.
-func (s *session) bystanders() []string {
+// bystanders are the nodes whose silence is demanded of a run that began then: all but those that runs here hold,
+// or held at any time since, whose journals still tell of it.
+func (s *session) bystanders(began time.Time) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
 	for _, n := range s.lab.Target().Nodes {
-		if _, held := s.held[n.Name]; !held {
-			out = append(out, n.Name)
+		_, held := s.held[n.Name]
+		if held || s.released[n.Name].After(began) {
+			continue
+		}
+		out = append(out, n.Name)
+	}
+	return out
+}
+
+// othersNodes are victims of runs of other processes on this cluster, by the labels of their namespaces. Where the API does not
+// answer there are none: a finding on them is then reported, and wrongly, rather than one missed.
+func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
+	list, err := within2(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
+		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelRun})
+	})
+	out := map[string]bool{}
+	if err != nil {
+		return out
+	}
+	for _, ns := range list.Items {
+		if ns.Labels[labelRun] != run {
+			out[ns.Labels[labelNode]] = true
 		}
 	}
 	return out
@@ -387,6 +424,9 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, err
 		return s.notBegun(sc, run, err)
 	}
 	defer release()
+	s.mu.Lock()
+	s.runs = append(s.runs, run)
+	s.mu.Unlock()
 	r := newRun(s, sc, run, node)
 	return r.do(ctx)
 }

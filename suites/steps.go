@@ -529,8 +529,8 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.E
 	for _, w := range slices.Sorted(maps.Keys(flicker)) {
 		st.saw("for %d look(s) before that, also %s", flicker[w], w)
 	}
-	if n := len(r.s.bystanders()); n > 0 {
-		st.saw("%d other node(s) silent", n)
+	if r.watched > 0 {
+		st.saw("%d other node(s) silent", r.watched)
 	}
 	return last, nil
 }

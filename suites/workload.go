@@ -155,10 +155,11 @@ func describePod(p *corev1.Pod) string {
 	return text
 }
 
-// proofProbe asks the pod over its network, every second: a pod without a working network never becomes Ready.
+// proofProbe asks the pod over its network, every second: a pod without a working network never becomes Ready. Not /healthz:
+// netexec answers 412 there for as long as it serves no UDP.
 func proofProbe() *corev1.Probe {
 	return &corev1.Probe{
-		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)}},
+		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/hostname", Port: intstr.FromInt32(8080)}},
 		PeriodSeconds: 1, TimeoutSeconds: 2, FailureThreshold: 3,
 	}
 }

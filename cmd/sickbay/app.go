@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -43,6 +44,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	err = flagGroupError(err)
 	code := exitCode(ctx, err)
 	var silent answer
 	if err == nil || errors.As(err, &silent) {
@@ -89,6 +91,7 @@ or set up; 130 interrupted, after recovery.`,
 		&cobra.Group{ID: "cure", Title: "Find out what a node has:"},
 		&cobra.Group{ID: "ground", Title: "What it all runs on:"},
 	)
+	root.SetHelpCommandGroupID("ground")
 	root.SetCompletionCommandGroupID("ground")
 	for group, verbs := range map[string][]*cobra.Command{
 		"faults": {a.list(), a.run(), a.suite(), a.inject(), a.recover(), a.status(), a.lab(), a.report()},
@@ -148,6 +151,19 @@ func flagError(err error) error {
 		return usagef("unknown flag --%s", missing.GetSpecifiedName())
 	}
 	return usagef("%s", err)
+}
+
+var flagGroup = regexp.MustCompile(`^if any flags in the group \[[^]]*\] are set none of the others can be; \[(.*)\] were all set$`)
+
+// flagGroupError words cobra's complaint about flags that exclude each other; it has no type of its own.
+func flagGroupError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if m := flagGroup.FindStringSubmatch(err.Error()); m != nil {
+		return usagef("--%s exclude each other", strings.Join(strings.Fields(m[1]), " and --"))
+	}
+	return err
 }
 
 // args turns cobra's complaint about arguments into a usage error.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -93,10 +92,10 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 }
 
 func (a *app) diagnoseBundle(f diagnoseFlags, form format) error {
-	histories, info, err := diagnose.FromBundle(f.bundle)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &usageError{text: fmt.Sprintf("--bundle %s: %s", f.bundle, err), hint: "`sickbay bundle DIR` records one."}
+	if _, err := os.Stat(f.bundle); err != nil {
+		return &usageError{text: fmt.Sprintf("--bundle: %s", err), hint: "`sickbay bundle DIR` records one."}
 	}
+	histories, info, err := diagnose.FromBundle(f.bundle)
 	if err != nil {
 		return err
 	}

@@ -136,13 +136,8 @@ func clockSource(o *observation.Observation, unit string) []detectors.Step {
 	speaks := func(s string) bool {
 		return facts.Has(strings.ToLower(s), "clock", "faketime", "skew", "timens")
 	}
-	for _, d := range o.Units[unit].DropIns {
-		if speaks(path.Base(d)) {
-			steps = append(steps, detectors.NodeStep(o.Node, "the drop-in gives "+unit+" a clock of its own", "rm", "-f", "--", d))
-		}
-	}
-	if len(steps) > 0 {
-		steps = append(steps, detectors.NodeStep(o.Node, "systemd reads its units again", "systemctl", "daemon-reload"))
+	if d := o.Units[unit].DropIns; len(d) > 0 {
+		steps = append(steps, facts.DropSetting(o.Node, "take out of "+unit+"'s drop-ins what gives it a clock of its own, if anything does", `^[[:space:]]*(Environment|Exec[A-Za-z]*)[[:space:]]*=.*(faketime|FAKETIME|clock|timens)`, d))
 	}
 	for _, u := range o.LocalUnits {
 		if speaks(u.Name) || speaks(u.ExecStart) {

@@ -3,6 +3,8 @@ package facts
 import (
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/detectors"
 )
 
 // Unrule is the command that takes back a line of Network.RejectRules, nil when its form is not known.
@@ -30,4 +32,19 @@ func Unrule(rule string) []string {
 		return append([]string{"ip", "route", "del"}, words[1:3]...)
 	}
 	return nil
+}
+
+// DropSetting is the step that takes settings out of a unit's drop-ins: the lines that match the extended regular expression,
+// and a drop-in altogether where nothing but headings is left. What a drop-in is called says little of what it sets.
+func DropSetting(node, why, pattern string, dropIns []string) detectors.Step {
+	words := make([]string, len(dropIns))
+	for i, d := range dropIns {
+		words[i] = detectors.Quote(d)
+	}
+	return detectors.ShellStep(node, why, `for f in `+strings.Join(words, " ")+`; do
+  [ -f "$f" ] && grep -Eq '`+pattern+`' "$f" || continue
+  sed -i -E '\#`+pattern+`#d' "$f"
+  if ! grep -Evq '^[[:space:]]*(\[.*\])?[[:space:]]*(#.*)?$' "$f"; then rm -f "$f"; rmdir --ignore-fail-on-non-empty "${f%/*}"; fi
+done
+systemctl daemon-reload`)
 }

@@ -336,18 +336,12 @@ func earlier(h observation.History) (observation.CPUUsage, bool) {
 	return observation.CPUUsage{}, false
 }
 
-// liftQuota takes the limit away where it is set: drop-ins that carry a CPUQuota by name, and the cgroup's own file, which
-// is all that a limit set by hand changes.
+// liftQuota takes the limit away where it is set: the unit's drop-ins, and the cgroup's own file, which is all that a limit
+// set by hand changes.
 func liftQuota(o *observation.Observation) []detectors.Step {
 	var steps []detectors.Step
-	for _, d := range o.Units[runtimeUnit].DropIns {
-		base := d[strings.LastIndex(d, "/")+1:]
-		if facts.Has(strings.ToLower(base), "cpuquota", "cpu-quota", "cpu") {
-			steps = append(steps, detectors.NodeStep(o.Node, "the drop-in limits the runtime's CPU", "rm", "-f", "--", d))
-		}
-	}
-	if len(steps) > 0 {
-		steps = append(steps, detectors.NodeStep(o.Node, "systemd reads its units again", "systemctl", "daemon-reload"))
+	if d := o.Units[runtimeUnit].DropIns; len(d) > 0 {
+		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's drop-ins, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, d))
 	}
 	return append(steps, detectors.ShellStep(o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
 		`pid=$(systemctl show -p MainPID --value containerd)

@@ -7,7 +7,6 @@ package sandboxchanged
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -139,36 +138,22 @@ func runtimeRestart(h observation.History) *detectors.Finding {
 			f.Evidence = append(f.Evidence, a.evidence)
 		}
 	}
+	// Reading the units again is enough: systemd looks at KillMode when it stops the unit. Nothing is restarted.
 	var steps []detectors.Step
-	for _, d := range u.DropIns {
-		if facts.Has(strings.ToLower(path.Base(d)), "kill") {
-			steps = append(steps, detectors.NodeStep(o.Node, "the drop-in that changes how containerd is stopped", "rm", "-f", "--", d))
-		}
+	if len(u.DropIns) > 0 {
+		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of containerd's drop-ins: its own unit says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
+	}
+	if u.Fragment != "" {
+		steps = append(steps, detectors.ShellStep(o.Node, "and have the unit itself say process, where it says anything else",
+			fmt.Sprintf(`grep -Eq '^KillMode=(control-group|mixed)' %[1]s || exit 0
+sed -i -E 's/^KillMode=.*/KillMode=process/' %[1]s
+systemctl daemon-reload`, detectors.Quote(u.Fragment))))
 	}
 	if len(steps) == 0 {
-		steps = append(steps, detectors.ShellStep(o.Node, "take KillMode out of the drop-ins; containerd's own unit says process",
-			fmt.Sprintf(`for f in %s; do [ -f "$f" ] || continue; sed -i -E '/^[[:space:]]*KillMode=/d' "$f"; done
-if ! grep -q '^KillMode=process' %s; then sed -i -E 's/^KillMode=.*/KillMode=process/' %s; fi`, quoteAll(u.DropIns), fragment(u), fragment(u))))
+		f.Untouched = "where KillMode is set was not seen: `systemctl cat containerd`"
 	}
-	// daemon-reload is enough: systemd reads KillMode when it stops the unit.
-	steps = append(steps, detectors.NodeStep(o.Node, "systemd reads its units again; nothing is restarted", "systemctl", "daemon-reload"))
 	f.Remedy = facts.Place(o).NewRemedy("spare-pods", steps...)
 	return f
-}
-
-func fragment(u observation.Unit) string {
-	if u.Fragment != "" {
-		return detectors.Quote(u.Fragment)
-	}
-	return "/etc/systemd/system/containerd.service"
-}
-
-func quoteAll(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = detectors.Quote(w)
-	}
-	return strings.Join(out, " ")
 }
 
 // networkLost: a sandbox runs, and its network namespace or address is gone.

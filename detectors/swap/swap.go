@@ -66,8 +66,8 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 			steps = append(steps, detectors.NodeStep(o.Node, "take this swap out of use; its pages move back to memory", "swapoff", s.Path))
 		}
 		if s.InFstab {
-			steps = append(steps, detectors.ShellStep(o.Node, "keep it off at the next boot",
-				fmt.Sprintf(`sed -i.bak -E '\#^[[:space:]]*%s[[:space:]]#s/^/# /' /etc/fstab`, strings.ReplaceAll(s.Path, "#", `\#`))))
+			steps = append(steps, detectors.ShellStep(o.Node, "keep it off at the next boot: take its line out",
+				fmt.Sprintf(`sed -i -E '\#^[[:space:]]*%s[[:space:]]#d' /etc/fstab`, strings.ReplaceAll(s.Path, "#", `\#`))))
 		}
 	}
 	if masked != nil {
@@ -82,8 +82,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, source, fmt.Sprintf("failSwapOn: %v", fails)))
 	}
 	if d := dropIn(o); d != "" {
-		steps = append(steps, detectors.NodeStep(o.Node, "the drop-in shows the kubelet a /proc/swaps of its own", "rm", "-f", "--", d),
-			detectors.NodeStep(o.Node, "systemd reads its units again", "systemctl", "daemon-reload"))
+		steps = append(steps, facts.DropSetting(o.Node, "the drop-in shows the kubelet a /proc/swaps of its own", `^[[:space:]]*Bind(ReadOnly)?Paths=.*:/proc/swaps`, []string{d}))
 	}
 	if len(steps) == 0 {
 		f.Untouched = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"

@@ -48,10 +48,21 @@ type SavedFile struct {
 	Xattrs    map[string][]byte `json:"xattrs,omitempty"`
 	Immutable bool              `json:"immutable,omitempty"`
 	Backup    string            `json:"backup,omitempty"` // path of the copy of its content
+	// OnLoop says that it was on a filesystem that sickbay had mounted. When that is gone, so is this file; what is at its
+	// path now was never changed. (Device numbers would say more, but a container's root gets a new one at every restart.)
+	OnLoop bool `json:"onLoop,omitempty"`
 }
 
 // Kind implements Op.
 func (*File) Kind() string { return "file" }
+
+// Touches implements Toucher. A directory that this operation made is touched as a whole: another's files in it must go first.
+func (f *File) Touches() string {
+	if len(f.MadeDirs) > 0 {
+		return f.MadeDirs[0]
+	}
+	return f.Path
+}
 
 // Describe implements Op.
 func (f *File) Describe() string {
@@ -88,7 +99,7 @@ func saveFile(env Env, p string) (*SavedFile, error) {
 		return nil, err
 	}
 	s := &SavedFile{
-		Exists: true, Link: st.Link, Mode: st.Mode, UID: st.UID, GID: st.GID, Modified: st.Modified, Size: st.Size, Immutable: st.Immutable,
+		Exists: true, OnLoop: Major(st.Dev) == LoopMajor, Link: st.Link, Mode: st.Mode, UID: st.UID, GID: st.GID, Modified: st.Modified, Size: st.Size, Immutable: st.Immutable,
 	}
 	switch {
 	case st.Mode&fs.ModeSymlink != 0:
@@ -168,6 +179,18 @@ const (
 	missing                 // not there, though it was and Do does not remove it
 	foreign                 // something else
 )
+
+// gone tells whether the filesystem that the file was on is no longer there.
+func (f *File) gone(env Env) (bool, error) {
+	if !f.Saved.OnLoop {
+		return false, nil
+	}
+	st, err := env.Sys.Stat(path.Dir(f.Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && Major(st.Dev) != LoopMajor, err
+}
 
 func (f *File) look(env Env) (current, error) {
 	st, err := env.Sys.Stat(f.Path)
@@ -272,6 +295,9 @@ func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 	if f.Saved == nil {
 		return Rest{}, nil
 	}
+	if gone, err := f.gone(env); err != nil || gone {
+		return Rest{}, err
+	}
 	c, err := f.look(env)
 	if err != nil {
 		return Rest{}, err
@@ -338,6 +364,9 @@ func (f *File) leftovers(env Env) ([]string, error) {
 func (f *File) Undo(ctx context.Context, env Env) error {
 	if f.Saved == nil {
 		return nil
+	}
+	if gone, err := f.gone(env); err != nil || gone {
+		return err
 	}
 	c, err := f.look(env)
 	if err != nil {

@@ -28,6 +28,9 @@ type Fill struct {
 // Kind implements Op.
 func (*Fill) Kind() string { return "fill" }
 
+// Touches implements Toucher.
+func (f *Fill) Touches() string { return f.Path }
+
 // Describe implements Op.
 func (f *Fill) Describe() string {
 	what := "bytes"
@@ -71,6 +74,12 @@ func (f *Fill) Do(ctx context.Context, env Env) error {
 	}
 	if dir.Dev() != f.Dev {
 		return &RefusedError{Path: f.Path, Reason: "it is another filesystem than a moment ago"}
+	}
+	// The first write would wait for the thaw, for ever.
+	if is, err := frozen(env, f.Path); err != nil {
+		return err
+	} else if is {
+		return &RefusedError{Path: f.Path, Reason: "it is frozen; fill first, then freeze"}
 	}
 	if f.Inodes {
 		return f.fillInodes(ctx, dir)

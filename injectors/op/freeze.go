@@ -19,6 +19,9 @@ type Freeze struct {
 // Kind implements Op.
 func (*Freeze) Kind() string { return "freeze" }
 
+// Touches implements Toucher.
+func (f *Freeze) Touches() string { return f.Path }
+
 // Describe implements Op.
 func (f *Freeze) Describe() string { return "freeze the filesystem of " + f.Path }
 
@@ -71,20 +74,29 @@ func (f *Freeze) here(env Env) (bool, error) {
 	return dir.Dev() == f.Dev && refused == nil, dir.Close()
 }
 
-// Pending implements Op. No call tells whether a filesystem is frozen but an attempt to freeze it; on one that is not, the
-// attempt is undone at once, and were the agent to die in between, the journal still has this operation to undo.
+// frozen probes a filesystem that was verified to be ours: no call tells whether it is frozen but an attempt to freeze it,
+// undone at once where it succeeds.
+func frozen(env Env, p string) (bool, error) {
+	switch err := env.Sys.Freeze(p); {
+	case errors.Is(err, ErrFrozen):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("probing whether it is frozen: %w", err)
+	}
+	return false, env.Sys.Thaw(p)
+}
+
+// Pending implements Op. Were the agent to die within the probe, the journal still has this operation to undo.
 func (f *Freeze) Pending(_ context.Context, env Env) (Rest, error) {
 	here, err := f.here(env)
 	if err != nil || !here {
 		return Rest{}, err
 	}
-	switch err := env.Sys.Freeze(f.Path); {
-	case errors.Is(err, ErrFrozen):
-		return Rest{Todo: "unfreeze the filesystem of " + f.Path}, nil
-	case err != nil:
-		return Rest{}, fmt.Errorf("probing: %w", err)
+	is, err := frozen(env, f.Path)
+	if err != nil || !is {
+		return Rest{}, err
 	}
-	return Rest{}, env.Sys.Thaw(f.Path)
+	return Rest{Todo: "unfreeze the filesystem of " + f.Path}, nil
 }
 
 // Undo implements Op.

@@ -36,6 +36,9 @@ type Freezer struct {
 // Kind implements Op.
 func (*Freezer) Kind() string { return "freezer" }
 
+// Touches implements Toucher.
+func (f *Freezer) Touches() string { return f.Unit }
+
 // Describe implements Op.
 func (f *Freezer) Describe() string { return "freeze the processes of " + f.Unit }
 

@@ -17,6 +17,9 @@ type Immutable struct {
 // Kind implements Op.
 func (*Immutable) Kind() string { return "immutable" }
 
+// Touches implements Toucher.
+func (i *Immutable) Touches() string { return i.Path }
+
 // Describe implements Op.
 func (i *Immutable) Describe() string { return "chattr +i " + i.Path }
 

@@ -52,6 +52,9 @@ type LoopFS struct {
 // Kind implements Op.
 func (*LoopFS) Kind() string { return "loop-filesystem" }
 
+// Touches implements Toucher.
+func (l *LoopFS) Touches() string { return l.Target }
+
 // Describe implements Op.
 func (l *LoopFS) Describe() string {
 	return fmt.Sprintf("mount an ext4 of %d MiB over %s", l.Bytes>>20, l.Target)
@@ -248,7 +251,8 @@ func (l *LoopFS) Pending(_ context.Context, env Env) (Rest, error) {
 	if _, ok, err := l.attached(env); err != nil {
 		return Rest{}, err
 	} else if ok {
-		return Rest{Tidy: "detach the loop device of " + l.Target}, nil
+		// Framed: containers that were started on it hold it, and Tasks must retire them.
+		return Rest{Tidy: "detach the loop device of " + l.Target, Framed: true}, nil
 	}
 	for _, p := range []string{l.Image, l.staging()} {
 		if _, err := env.Sys.Stat(p); err == nil {

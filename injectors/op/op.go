@@ -50,6 +50,13 @@ type Bracket interface {
 	Closing() bool
 }
 
+// Toucher is an operation that changes something under a path. Two changes of one thing are undone newest first, or the
+// older one's undo is overwritten by what the newer one saved.
+type Toucher interface {
+	Op
+	Touches() string
+}
+
 // Env is what an operation may use.
 type Env struct {
 	Sys Sys

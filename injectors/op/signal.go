@@ -24,6 +24,9 @@ type Halt struct {
 // Kind implements Op.
 func (*Halt) Kind() string { return "halt" }
 
+// Touches implements Toucher.
+func (h *Halt) Touches() string { return h.Unit }
+
 // Describe implements Op.
 func (h *Halt) Describe() string { return "SIGSTOP to the main process of " + h.Unit }
 

@@ -21,6 +21,9 @@ type Swap struct {
 // Kind implements Op.
 func (*Swap) Kind() string { return "swap" }
 
+// Touches implements Toucher.
+func (s *Swap) Touches() string { return s.Path }
+
 // Describe implements Op.
 func (s *Swap) Describe() string { return "swapon " + s.Path }
 

@@ -119,15 +119,7 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 	if !t.Saved {
 		return nil
 	}
-	mounts, err := env.Sys.Mounts()
-	if err != nil {
-		return err
-	}
-	m, ok := MountAt(mounts, t.Over)
-	if !ok || !strings.HasPrefix(m.MajorMinor, strconv.Itoa(LoopMajor)+":") {
-		return nil
-	}
-	if err := env.Sys.Thaw(t.Over); err != nil {
+	if used, err := t.used(env); err != nil || !used {
 		return err
 	}
 	tasks, err := readTasks(env)
@@ -157,6 +149,32 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 		}
 	}
 	return nil
+}
+
+// used tells whether the loop filesystem still exists, mounted or only held by containers, and thaws it.
+func (t *Tasks) used(env Env) (bool, error) {
+	made, err := env.Made()
+	if err != nil {
+		return false, err
+	}
+	for _, l := range made {
+		if l.Target != t.Over || l.Image == "" {
+			continue
+		}
+		_, own, err := l.mounts(env)
+		if err != nil {
+			return false, err
+		}
+		for _, m := range own {
+			if err := env.Sys.Thaw(m.Target); err != nil {
+				return false, err
+			}
+		}
+		if _, ok, err := l.attached(env); err != nil || ok {
+			return ok, err
+		}
+	}
+	return false, nil
 }
 
 // retire removes a sandbox without the runtime's help: containers, shim, mounts, network namespace, address.

@@ -158,6 +158,9 @@ func (*Pause) Kind() string { return "pause" }
 // Closing implements Bracket.
 func (*Pause) Closing() bool { return false }
 
+// Touches implements Toucher: whether the unit ran, as saved here, may be the doing of an older injection.
+func (p *Pause) Touches() string { return p.Unit }
+
 // Describe implements Op.
 func (p *Pause) Describe() string { return "stop " + p.Unit }
 
@@ -250,6 +253,9 @@ type Unit struct {
 
 // Kind implements Op.
 func (*Unit) Kind() string { return "unit" }
+
+// Touches implements Toucher.
+func (u *Unit) Touches() string { return u.Unit }
 
 // Describe implements Op.
 func (u *Unit) Describe() string {

@@ -322,7 +322,11 @@ func (n *Node) Dump(own bool) string {
 		case strings.HasPrefix(p, "/run/containerd") || strings.HasPrefix(p, "/run/netns"):
 			continue // pods come and go
 		}
-		out = append(out, fmt.Sprintf("%s %s %q %s immutable=%t", p, i.mode, i.data, i.link, i.immutable))
+		data := string(i.data)
+		if len(data) > 4096 {
+			data = op.Sum(i.data)
+		}
+		out = append(out, fmt.Sprintf("%s %s %q %s immutable=%t", p, i.mode, data, i.link, i.immutable))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")

@@ -1,0 +1,667 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// fakeWorld is a machine on which nothing may happen but what a test allows: every call that is not set fails the test.
+type fakeWorld struct {
+	t        *testing.T
+	decision *engine.Decision
+	engine   func() (*engine.Engine, error)
+	image    func(nodeimage.Request) (nodeimage.Resolved, error)
+	cluster  func(name string) (*cluster.Cluster, error)
+	all      []*cluster.Cluster
+	upErr    error
+	report   func(ctx context.Context, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error)
+	inv      engine.Inventory
+	ups      []cluster.UpOptions
+}
+
+var theEngine = &engine.Engine{Provider: "docker", Version: "29.0", CLI: "/nonexistent/docker"}
+
+func (w *fakeWorld) refuse(what string) {
+	w.t.Helper()
+	w.t.Errorf("%s was reached", what)
+}
+
+func (w *fakeWorld) decideEngine(context.Context) (engine.Decision, error) {
+	if w.decision == nil {
+		w.refuse("decideEngine")
+		return engine.Decision{}, errors.New("no")
+	}
+	return *w.decision, nil
+}
+
+func (w *fakeWorld) ensureEngine(ctx context.Context) (*engine.Engine, error) {
+	return w.presentEngine(ctx)
+}
+
+func (w *fakeWorld) presentEngine(context.Context) (*engine.Engine, error) {
+	if w.engine == nil {
+		w.refuse("the engine")
+		return nil, errors.New("no")
+	}
+	return w.engine()
+}
+
+func (w *fakeWorld) resolveImage(_ context.Context, _ *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {
+	if w.image == nil {
+		w.refuse("the image")
+		return nodeimage.Resolved{}, errors.New("no")
+	}
+	return w.image(req)
+}
+
+func (w *fakeWorld) up(_ context.Context, _ *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error) {
+	w.ups = append(w.ups, o)
+	if w.upErr != nil {
+		return nil, w.upErr
+	}
+	return &cluster.Cluster{Name: o.Name, Ours: true, Image: o.Image}, nil
+}
+
+func (w *fakeWorld) find(_ context.Context, _ *engine.Engine, name string) (*cluster.Cluster, error) {
+	if w.cluster == nil {
+		w.refuse("the cluster")
+		return nil, errors.New("no")
+	}
+	return w.cluster(name)
+}
+
+func (w *fakeWorld) clusters(context.Context, *engine.Engine) ([]*cluster.Cluster, error) {
+	return w.all, nil
+}
+func (w *fakeWorld) down(context.Context, *engine.Engine, string) error {
+	w.refuse("down")
+	return nil
+}
+func (w *fakeWorld) lab(context.Context, *cluster.Cluster) (suites.Lab, error) {
+	if w.report == nil {
+		w.refuse("the lab")
+	}
+	return nil, nil
+}
+func (w *fakeWorld) agent(node.Node) diagnose.Agent { w.refuse("an agent"); return nil }
+func (w *fakeWorld) injecting(context.Context, node.Node) (injecting, error) {
+	w.refuse("the injecting side of an agent")
+	return nil, errors.New("no")
+}
+func (w *fakeWorld) inventory(context.Context, *engine.Engine) engine.Inventory { return w.inv }
+func (w *fakeWorld) remedyTarget(*sight) remedy.Target                          { return remedy.Target{} }
+func (w *fakeWorld) runAll(ctx context.Context, _ suites.Lab, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error) {
+	return w.report(ctx, list, o)
+}
+func (w *fakeWorld) clusterNames(context.Context) ([]string, error) {
+	return []string{"sickbay", "dev"}, nil
+}
+func (w *fakeWorld) nodeNames(_ context.Context, c string) ([]string, error) {
+	return []string{c + "-worker"}, nil
+}
+
+// call runs a command line and returns the exit code and both outputs.
+func call(t *testing.T, w world, in string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	return callContext(t, t.Context(), w, in, args...)
+}
+
+func callContext(t *testing.T, ctx context.Context, w world, in string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	out, errs := file(t), file(t)
+	a := newApp(strings.NewReader(in), out, errs)
+	a.world = w
+	code = a.execute(ctx, args)
+	return code, content(t, out), content(t, errs)
+}
+
+func file(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func content(t *testing.T, f *os.File) string {
+	t.Helper()
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestBadRequests: each is refused with exit code 2, says what is wrong and the way out, and reaches neither engine nor cluster.
+func TestBadRequests(t *testing.T) {
+	notYAML := write(t, "scenario.yaml", "kind: [")
+	field := write(t, "scenario.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Scenario\nmetadata: {name: x}\nspek: {}\n")
+	plainFile := write(t, "file", "")
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"rnu pleg-disk", []string{`there is no "rnu" in ` + "`sickbay`", "did you mean run?"}},
+		{"frobnicate", []string{`there is no "frobnicate"`, "It has ", "diagnose"}},
+		{"--frobnicate", []string{"unknown flag --frobnicate", "--help"}},
+		{"run", []string{"takes the names of one or more scenarios", "--help"}},
+		{"run pleg-dsik", []string{`there is no scenario "pleg-dsik"; did you mean pleg-disk?`}},
+		{"run zzzzzzzzzzzz", []string{"there is no scenario", "sickbay list"}},
+		{"run pleg-disk swap-onn", []string{`"swap-onn"`, "swap-on"}},
+		{"run pleg-disk pleg-disk", []string{"named twice"}},
+		{"run ./no/such/scenario.yaml", []string{"read scenario ./no/such/scenario.yaml", "no such file"}},
+		{"run " + notYAML, []string{notYAML + ":1:", "^"}},
+		{"run " + field, []string{field + `:4:1: unknown field "spek" in the document; did you mean "spec"?`, "    4 | spek: {}", "^"}},
+		{"run pleg-disk --noop --no-remedy", []string{"noop", "no-remedy"}},
+		{"run pleg-disk --nope", []string{"unknown flag --nope"}},
+		{"run pleg-disk -o xml", []string{"xml", "text, json or yaml"}},
+		{"run pleg-disk --report " + plainFile, []string{"--report " + plainFile}},
+		{"run pleg-disk --topology huge", []string{`--topology "huge"`, "default", "small"}},
+		{"run pleg-disk --timings slow", []string{`--timings "slow"`, "quick", "stock"}},
+		{"run pleg-disk swap-on --node w1", []string{"--node is for one scenario"}},
+		{"run pleg-disk --cluster=", []string{"--cluster is empty"}},
+		{"suite pleg-disk", []string{"takes no arguments"}},
+		{"suite --profile basic", []string{`--profile "basic"`, "core, extended or all"}},
+		{"suite --parallel -1", []string{"--parallel -1"}},
+		{"list extra", []string{"takes no arguments"}},
+		{"inject pleg-disk --for 1s", []string{"--for 1s", "one minute to 24 hours"}},
+		{"inject", []string{"takes the name of one scenario"}},
+		{"lab nothing-like-it", []string{`there is no scenario "nothing-like-it"`}},
+		{"explain plegg", []string{`there is no failure "plegg"; did you mean pleg?`}},
+		{"explain pleg/runtime-hangs", []string{`there is no cause of pleg "runtime-hangs"; did you mean runtime-hung?`}},
+		{"diagnose --yes", []string{"--yes and --dry-run are for --fix"}},
+		{"diagnose --since 0s", []string{"--since 0s"}},
+		{"diagnose --context prod", []string{"context prod is no kind cluster's", "--ssh"}},
+		{"diagnose --cluster a --local", []string{"cluster", "local"}},
+		{"diagnose --bundle /no/such/bundle", []string{"/no/such/bundle", "sickbay bundle"}},
+		{"diagnose --sudo", []string{"--sudo is for --ssh"}},
+		{"diagnose --watch --every 1ms", []string{"--every 1ms"}},
+		{"bundle", []string{"takes the folder to write into"}},
+		{"bundle d --looks 0", []string{"--looks 0"}},
+		{"cluster", []string{"needs one of", "up", "down", "status"}},
+		{"cluster upp", []string{`there is no "upp"`, "did you mean up"}},
+		{"cluster down --all --cluster x", []string{"all", "cluster"}},
+		{"engine", []string{"needs one of"}},
+		{"image bild", []string{"did you mean build?"}},
+		{"report /no/such/report", []string{"/no/such/report", "--report DIR"}},
+		{"completion tcsh", []string{`"tcsh"`, "bash, zsh, fish or powershell"}},
+		{"recover --all --run x", []string{"all", "run"}},
+		{"version 1", []string{"takes no arguments"}},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			code, stdout, stderr := call(t, &fakeWorld{t: t}, "", strings.Fields(c.args)...)
+			if code != exitUsage {
+				t.Errorf("exit code %d, want %d", code, exitUsage)
+			}
+			if stdout != "" {
+				t.Errorf("standard output is not for errors:\n%s", stdout)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("no %q in:\n%s", want, stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestTrouble: what the machine refuses, with its exit code and the way out, and nothing made ill.
+func TestTrouble(t *testing.T) {
+	ok := func() (*engine.Engine, error) { return theEngine, nil }
+	absent := func(name string) (*cluster.Cluster, error) { return nil, &cluster.NotFoundError{Name: name} }
+	image := func(nodeimage.Request) (nodeimage.Resolved, error) { return nodeimage.Resolved{Ref: "node:1"}, nil }
+	for _, c := range []struct {
+		name  string
+		world fakeWorld
+		args  string
+		code  int
+		want  []string
+	}{
+		{
+			"no engine and none to be had",
+			fakeWorld{engine: func() (*engine.Engine, error) {
+				return nil, &engine.ImpossibleError{Decision: engine.Decision{Plan: engine.Impossible, Reason: "docker cannot run privileged containers", Remedy: "Run this as root."}}
+			}},
+			"run pleg-disk", exitTrouble, []string{"docker cannot run privileged containers", "Run this as root."},
+		},
+		{
+			"engine not running",
+			fakeWorld{engine: func() (*engine.Engine, error) {
+				return nil, hint(errors.New("no container engine runs: none is there"), "`sickbay engine up` starts one.")
+			}},
+			"diagnose", exitTrouble, []string{"no container engine runs", "sickbay engine up"},
+		},
+		{
+			"no space for the image",
+			fakeWorld{engine: ok, cluster: absent, image: func(nodeimage.Request) (nodeimage.Resolved, error) {
+				return nodeimage.Resolved{}, errors.New("building the node image needs 6 GiB in /c, and 1 GiB is free: set SICKBAY_CACHE to another folder")
+			}},
+			"run pleg-disk", exitTrouble, []string{"needs 6 GiB", "SICKBAY_CACHE"},
+		},
+		{
+			"the cluster's name is somebody else's",
+			fakeWorld{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
+			"run pleg-disk --cluster dev", exitUsage, []string{"cluster dev was not made by sickbay", "--cluster"},
+		},
+		{
+			"nor is it made ill by inject",
+			fakeWorld{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
+			"inject swap-on --cluster dev", exitUsage, []string{"not made by sickbay"},
+		},
+		{
+			"nor recovered",
+			fakeWorld{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
+			"recover --cluster dev", exitUsage, []string{"not made by sickbay"},
+		},
+		{
+			"a port or name is taken",
+			fakeWorld{engine: ok, cluster: absent, image: image, upErr: &cluster.TakenError{What: "port 6443 is taken by nginx", Way: "leave the choice to the engine"}},
+			"cluster up", exitUsage, []string{"port 6443 is taken"},
+		},
+		{
+			"status of a cluster that is not there",
+			fakeWorld{engine: ok, cluster: absent},
+			"status --cluster nope", exitUsage, []string{"nope"},
+		},
+		{
+			"no such worker",
+			fakeWorld{engine: ok, cluster: absent, image: image},
+			"run pleg-disk --node w9", exitUsage, []string{`has no worker "w9"`},
+		},
+		{
+			"several clusters and none named",
+			fakeWorld{engine: ok, all: []*cluster.Cluster{{Name: "a"}, {Name: "b"}}},
+			"diagnose", exitUsage, []string{"several clusters: a, b", "--cluster"},
+		},
+		{
+			"no cluster at all",
+			fakeWorld{engine: ok},
+			"diagnose", exitUsage, []string{"there is no kind cluster", "--local"},
+		},
+		{
+			"two runs on one node",
+			fakeWorld{engine: ok, cluster: absent, image: image, report: func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
+				return nil, &cluster.ClaimedError{Node: "sickbay-worker", Holder: cluster.Holder{PID: 7, Command: "sickbay run swap-on"}}
+			}},
+			"run pleg-disk", exitTrouble, []string{"sickbay-worker is held by process 7 (sickbay run swap-on)"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.world.t = t
+			code, _, stderr := call(t, &c.world, "", strings.Fields(c.args)...)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("no %q in:\n%s", want, stderr)
+				}
+			}
+		})
+	}
+}
+
+func ready(t *testing.T) *fakeWorld {
+	return &fakeWorld{
+		t:      t,
+		engine: func() (*engine.Engine, error) { return theEngine, nil },
+		cluster: func(name string) (*cluster.Cluster, error) {
+			return &cluster.Cluster{Name: name, Ours: true, Image: "node:1", Topology: "small", Profile: "stock"}, nil
+		},
+		image: func(nodeimage.Request) (nodeimage.Resolved, error) { return nodeimage.Resolved{Ref: "node:2"}, nil },
+	}
+}
+
+func TestRunExitCodes(t *testing.T) {
+	result := func(v suites.Verdict) *suites.Report {
+		return &suites.Report{Verdict: v, Results: []suites.Result{{
+			Scenario: "pleg-disk", Node: "sickbay-worker", Verdict: v,
+			Steps: []suites.Step{{Name: suites.Baseline, Verdict: suites.Passed, Seen: []string{"well"}}, {Name: suites.Inject, Verdict: v, Reason: "because\nof two things"}},
+		}}}
+	}
+	for _, c := range []struct {
+		verdict suites.Verdict
+		err     error
+		code    int
+	}{
+		{suites.Passed, nil, exitYes},
+		{suites.Failed, nil, exitNo},
+		{suites.Unknown, nil, exitTrouble},
+		{suites.Unsupported, nil, exitTrouble},
+		{suites.Unknown, errors.New("the node went away"), exitTrouble},
+		{suites.Unknown, suites.ErrInterrupted, exitInterrupted},
+	} {
+		w := ready(t)
+		w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
+			return result(c.verdict), c.err
+		}
+		code, stdout, stderr := call(t, w, "", "run", "pleg-disk")
+		if code != c.code {
+			t.Errorf("%s, %v: exit code %d, want %d\n%s", c.verdict, c.err, code, c.code, stderr)
+		}
+		if !strings.Contains(stdout, "pleg-disk on sickbay-worker: "+string(c.verdict)) {
+			t.Errorf("%s: the verdict is not told:\n%s", c.verdict, stdout)
+		}
+	}
+}
+
+func TestRunPassesItsFlagsOn(t *testing.T) {
+	w := ready(t)
+	dir := t.TempDir()
+	w.report = func(_ context.Context, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error) {
+		if len(list) != 2 || list[0].Metadata.Name != "swap-on" || !o.NoRemedy || o.Noop || !o.Keep || o.ReportDir != dir {
+			t.Errorf("%d scenarios, options %+v", len(list), o)
+		}
+		return &suites.Report{Verdict: suites.Failed, Results: []suites.Result{{Verdict: suites.Failed}}}, nil
+	}
+	if code, _, _ := call(t, w, "", "run", "swap-on", "pleg-disk", "--no-remedy", "--keep", "--report", dir); code != exitNo {
+		t.Errorf("exit code %d", code)
+	}
+	// The cluster that is there is used in the shape it has.
+	if len(w.ups) != 1 || w.ups[0].Image != "node:1" || w.ups[0].Topology != "small" || w.ups[0].Profile != "stock" {
+		t.Errorf("up was asked for %+v", w.ups)
+	}
+}
+
+func TestRunReportAsJSON(t *testing.T) {
+	w := ready(t)
+	w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
+		return &suites.Report{Kind: suites.ReportKind, Verdict: suites.Passed, Results: []suites.Result{{Verdict: suites.Passed}}}, nil
+	}
+	_, stdout, _ := call(t, w, "", "run", "pleg-disk", "-o", "json")
+	var rep suites.Report
+	if err := json.Unmarshal([]byte(stdout), &rep); err != nil || rep.Verdict != suites.Passed {
+		t.Errorf("%v in:\n%s", err, stdout)
+	}
+}
+
+func TestInterruptIs130(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := ready(t)
+	w.report = func(ctx context.Context, _ []*scenarios.Scenario, _ suites.Options) (*suites.Report, error) {
+		cancel()
+		return nil, errors.Join(suites.ErrInterrupted, ctx.Err())
+	}
+	if code, _, _ := callContext(t, ctx, w, "", "run", "pleg-disk"); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func bundleWith(t *testing.T, ill bool) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "bundle")
+	o := observation.Observation{APIVersion: observation.APIVersion, Kind: observation.Kind, Node: "n1", At: time.Now(), TookMS: 5}
+	if ill {
+		o.Unknown = append(o.Unknown, observation.Unknown{What: "node", Why: "it does not answer"})
+	}
+	if err := diagnose.WriteBundle(dir, diagnose.BundleInfo{Cluster: "c1", RecordedAt: time.Now()}, map[string]observation.History{"n1": {o}}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestDiagnoseBundle(t *testing.T) {
+	code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "-o", "json")
+	var d diagnose.Diagnosis
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != exitYes || d.Kind != diagnose.Kind || d.Cluster != "c1" || !d.Healthy {
+		t.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if d.Findings == nil || d.Unknown == nil {
+		t.Error("empty lists must be [], not null: readers index them")
+	}
+	if code, _, _ := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "--node", "n2"); code != exitUsage {
+		t.Errorf("a node that is not in the bundle: exit code %d", code)
+	}
+}
+
+func TestVerdictOfADiagnosis(t *testing.T) {
+	for _, c := range []struct {
+		d    diagnose.Diagnosis
+		want error
+	}{
+		{diagnose.Diagnosis{Healthy: true}, nil},
+		{diagnose.Diagnosis{}, answer(exitTrouble)},
+		{diagnose.Diagnosis{Findings: []detectors.Finding{{Failure: "pleg"}}}, no},
+	} {
+		if got := verdictOf(c.d); got != c.want {
+			t.Errorf("%+v: got %v, want %v", c.d, got, c.want)
+		}
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	use := engine.Decision{Plan: engine.UseExisting, Reason: "sickbay started it earlier", Engine: &engine.Engine{Provider: "docker", Private: true, Version: "20"}}
+	none := engine.Decision{Plan: engine.StartPrivate, Reason: "no container engine is there"}
+	impossible := engine.Decision{Plan: engine.Impossible, Reason: "no container engine is there", Remedy: "Install one."}
+	item := func(k engine.Kind, name string, ours bool) engine.Item {
+		return engine.Item{Kind: k, Name: name, Ours: ours}
+	}
+	for _, c := range []struct {
+		name     string
+		decision engine.Decision
+		clusters []*cluster.Cluster
+		items    []engine.Item
+		code     int
+		want     string
+	}{
+		{"a clean machine", none, nil, nil, exitYes, "Nothing is left behind."},
+		{"an engine of ours, kept", use, nil, []engine.Item{item(engine.Cgroup, "/sickbay", true), item(engine.Proc, "dockerd", true)}, exitYes, "sickbay engine down"},
+		{"a container without its cluster", use, nil, []engine.Item{item(engine.Container, "sickbay-registry", true)}, exitNo, "sickbay-registry"},
+		{"a cluster, kept", use, []*cluster.Cluster{{Name: "sickbay", Ours: true}}, []engine.Item{item(engine.Container, "sickbay-worker", true)}, exitYes, "sickbay cluster down --cluster sickbay"},
+		{"a loop device beside a cluster", use, []*cluster.Cluster{{Name: "sickbay", Ours: true}}, []engine.Item{item(engine.Loop, "/dev/loop3", true)}, exitNo, "/dev/loop3"},
+		{"swap of ours by its path", use, nil, []engine.Item{item(engine.Swap, "/var/lib/sickbay/x/swapfile", false)}, exitNo, "swapfile"},
+		{"somebody else's swap", none, nil, []engine.Item{item(engine.Swap, "/dev/sda2", false)}, exitYes, "Nothing is left behind."},
+		{"a rule without engine and cluster", none, nil, []engine.Item{item(engine.Rule, "SICKBAY", true)}, exitNo, "SICKBAY"},
+		{"no engine possible", impossible, nil, nil, exitNo, "Install one."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := &fakeWorld{
+				t: t, decision: &c.decision, all: c.clusters, inv: engine.Inventory{Items: c.items},
+				image: func(req nodeimage.Request) (nodeimage.Resolved, error) {
+					if !req.NoPull || !req.NoBuild {
+						t.Error("doctor must change nothing, and this would pull or build")
+					}
+					return nodeimage.Resolved{Ref: "node:1"}, nil
+				},
+			}
+			code, stdout, stderr := call(t, w, "", "doctor")
+			if code != c.code || !strings.Contains(stdout, c.want) {
+				t.Errorf("exit code %d, want %d and %q in:\n%s%s", code, c.code, c.want, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestExplainKnowsAll(t *testing.T) {
+	for _, f := range failures.All() {
+		for _, c := range f.Causes {
+			code, stdout, _ := call(t, &fakeWorld{t: t}, "", "explain", f.Name+"/"+c.Name)
+			if code != exitYes || !strings.Contains(stdout, "\n"+c.Name+"\n") {
+				t.Errorf("%s/%s: exit code %d\n%s", f.Name, c.Name, code, stdout)
+			}
+			for _, other := range f.Causes {
+				if other.Name != c.Name && strings.Contains(stdout, "\n"+other.Name+"\n") {
+					t.Errorf("%s/%s also explains %s", f.Name, c.Name, other.Name)
+				}
+			}
+		}
+	}
+	if code, stdout, _ := call(t, &fakeWorld{t: t}, "", "explain", "runtime-hung"); code != exitYes || !strings.Contains(stdout, "pleg") {
+		t.Errorf("a cause alone: exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestListAsData(t *testing.T) {
+	_, stdout, _ := call(t, &fakeWorld{t: t}, "", "list", "-o", "json")
+	var l listing
+	if err := json.Unmarshal([]byte(stdout), &l); err != nil || len(l.Items) != len(scenarios.Names()) {
+		t.Errorf("%v: %d items\n%s", err, len(l.Items), stdout)
+	}
+	if _, stdout, _ := call(t, &fakeWorld{t: t}, "", "list", "-o", "yaml"); !strings.HasPrefix(stdout, "apiVersion: "+observation.APIVersion) {
+		t.Errorf("YAML:\n%s", stdout)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for args, want := range map[string]string{
+		"run ":                       "pleg-disk",
+		"lab sw":                     "swap-on",
+		"explain pleg/":              "pleg/runtime-hung",
+		"diagnose --cluster ":        "dev",
+		"run x --cluster c1 --node ": "c1-worker",
+		"list -o ":                   "yaml",
+		"cluster up --topology ":     "small",
+		"completion ":                "fish",
+	} {
+		words := append([]string{cobra.ShellCompRequestCmd}, strings.Split(args, " ")...)
+		_, stdout, _ := call(t, &fakeWorld{t: t}, "", words...)
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q completes to\n%s, not %s", args, stdout, want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, stdout, _ := call(t, &fakeWorld{t: t}, "", "completion", shell); code != exitYes || len(stdout) < 1000 {
+			t.Errorf("%s: exit code %d, %d bytes", shell, code, len(stdout))
+		}
+	}
+}
+
+// TestEveryVerbHasHelp holds every verb to an example.
+func TestEveryVerbHasHelp(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Hidden {
+			return
+		}
+		if c.Short == "" || c.Example == "" {
+			t.Errorf("%s lacks a sentence or an example", c.CommandPath())
+		}
+		for line := range strings.Lines(c.Example) {
+			if strings.Contains(line, "sickbay ") && !strings.Contains(line, c.Name()) && c.Name() != "sickbay" && c.Parent().Name() == "sickbay" && c.Name() != "inject" && c.Name() != "bundle" {
+				t.Errorf("%s: the example %q is about something else", c.CommandPath(), strings.TrimSpace(line))
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newApp(nil, os.Stdout, os.Stderr).root())
+	code, stdout, _ := call(t, &fakeWorld{t: t}, "", "--help")
+	if code != exitYes || !strings.Contains(stdout, "diagnose") {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+}
+
+// TestVerbsHaveAFileEach: one file per verb, so that a verb is found by its name.
+func TestVerbsHaveAFileEach(t *testing.T) {
+	files, err := fs.Glob(os.DirFS("."), "*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range newApp(nil, os.Stdout, os.Stderr).root().Commands() {
+		name := c.Name()
+		switch name {
+		case "suite": // run and suite are one verb with another list
+			name = "run"
+		case "status": // status and recover ask the same journals
+			name = "recover"
+		case "no-help":
+			continue
+		}
+		if !slices.Contains(files, name+".go") {
+			t.Errorf("%s has no %s.go", c.Name(), name)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for _, s := range []string{"/a/b", "a b", "it's", "", "$(x)", "a\nb"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(s)).Output()
+		if err != nil || string(out) != s {
+			t.Errorf("%q came back as %q, %v", s, out, err)
+		}
+	}
+}
+
+func TestAskWithNobodyThere(t *testing.T) {
+	a := newApp(strings.NewReader(""), file(t), file(t))
+	if _, err := a.ask(t.Context(), "?"); exitCode(t.Context(), err) != exitUsage {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, _ := io.Pipe() // nobody ever types
+	a = newApp(r, file(t), file(t))
+	if _, err := a.ask(ctx, "?"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Ctrl-C at a question: %v", err)
+	}
+	for in, want := range map[string]bool{"y\n": true, "YES\n": true, "n\n": false, "\n": false, "sure\n": false} {
+		a = newApp(strings.NewReader(in), file(t), file(t))
+		if got, err := a.ask(t.Context(), "?"); err != nil || got != want {
+			t.Errorf("%q: %t, %v", in, got, err)
+		}
+	}
+}
+
+func TestLesson(t *testing.T) {
+	s, err := scenarios.Lookup("conflist-missing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var typed strings.Builder
+	for range len(s.Spec.Lab.Hints) + 1 {
+		typed.WriteString("hint\n")
+	}
+	typed.WriteString("chekc\nstory\nstop\n")
+	out := file(t)
+	a := newApp(strings.NewReader(typed.String()), out, file(t))
+	l := &lesson{app: a, scenario: s, cluster: "sickbay", nodes: []string{"w1"}, kubeconfig: "/k u", client: "docker"}
+	if err := l.talk(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := content(t, out)
+	before, _, _ := strings.Cut(text, "Hint 1")
+	if strings.Contains(before, "conflist") || strings.Contains(before, s.Metadata.Name) {
+		t.Errorf("the cause is given away before the first hint:\n%s", before)
+	}
+	for _, want := range append(slices.Clone(s.Spec.Lab.Hints), "That was the last hint", "did you mean check?", "'/k u'", "Tuesday") {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+}
