@@ -16,9 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/remedy"
 )
 
 // life is a cluster of the tests' own: the one people work with is not disturbed.
@@ -61,7 +63,8 @@ func TestE2E(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"interrupted while it is made", l.interrupted},
-		{"up", l.up}, {"up again", l.again}, {"nothing leaves the machine", l.isolated}, {"restarted nodes", l.restarted},
+		{"up", l.up}, {"up again", l.again}, {"nothing leaves the machine", l.isolated}, {"every kind of remedy step", l.remedies},
+		{"restarted nodes", l.restarted},
 		{"down after everything at once", l.disaster},
 		{"down with a process that cannot be killed", l.unkillable},
 		{"down with a dead node whose swap is on", l.dead},
@@ -96,9 +99,10 @@ func (l *liveTest) left(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Other clusters may be at work: only files of this test count.
 	for line := range strings.Lines(string(swaps)) {
-		if f := strings.Fields(line); len(f) > 2 {
-			fmt.Fprintln(&b, "swap", f[0], f[2])
+		if strings.Contains(line, "sickbay/e2e") {
+			fmt.Fprintln(&b, "swap", strings.Fields(line)[0])
 		}
 	}
 	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
@@ -106,8 +110,9 @@ func (l *liveTest) left(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, f := range loops {
-		raw, _ := os.ReadFile(f)
-		fmt.Fprintln(&b, "loop", strings.TrimSpace(string(raw)))
+		if raw, _ := os.ReadFile(f); strings.Contains(string(raw), "sickbay/e2e") {
+			fmt.Fprintln(&b, "loop", strings.TrimSpace(string(raw)))
+		}
 	}
 	if dir, err := stateDir(life); err == nil {
 		if _, err := os.Stat(dir); err == nil {
@@ -174,10 +179,12 @@ func (l *liveTest) up(t *testing.T) {
 		t.Errorf("a file of the image: %+v, %v", f, err)
 	}
 	start = time.Now()
-	view, err := c.ObserveAPI(t.Context(), nil)
-	if err != nil || view[victim].Configz == nil || view[victim].Lease == nil || len(view[victim].Endpoints) == 0 {
-		t.Errorf("the API's view is not whole: %+v, %v", view[victim], err)
-	}
+	eventually(t, 20*time.Second, "the API's view is whole", func() bool { // a new kubelet's lease comes some seconds after Ready
+		start = time.Now()
+		view, err := c.ObserveAPI(t.Context(), nil)
+		v := view[victim]
+		return err == nil && v.Configz != nil && v.Lease != nil && v.Node != nil && len(v.Pods) > 0 && len(v.Events) > 0 && len(v.Endpoints) > 0
+	})
 	t.Logf("the API's view took %s", time.Since(start).Round(time.Millisecond))
 }
 
@@ -330,6 +337,62 @@ func (l *liveTest) podTries(t *testing.T, victim, to string) {
 	t.Logf("from a pod: %s", bytes.TrimSpace(said))
 	if err := pods.Delete(t.Context(), "out", metav1.DeleteOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// remedies carries out one plan with every kind of step there is.
+func (l *liveTest) remedies(t *testing.T) {
+	victim := l.c.Victims()[0]
+	n := l.c.Node(victim)
+	on := &detectors.ObjectRef{Kind: "Node", Name: victim}
+	api := func(verb string, a detectors.APIAction) detectors.Step {
+		a.Verb = verb
+		if a.Object == nil && verb != detectors.VerbApply {
+			a.Object = on
+		}
+		return detectors.APIStep("the test wants it", a)
+	}
+	ref, err := l.c.WorkloadImage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: bare, namespace: default}\nspec:\n  nodeName: %s\n  terminationGracePeriodSeconds: 0\n  containers: [{name: a, image: %q, args: [pause]}]\n", victim, ref)
+	if _, err := n.Run(t.Context(), node.Argv("rm", "/usr/bin/env")); err != nil {
+		t.Fatal(err)
+	}
+	res, err := remedy.Apply(t.Context(), l.c.RemedyTarget(), detectors.Remedy{Name: "everything", Steps: []detectors.Step{
+		api(detectors.VerbCordon, detectors.APIAction{}),
+		api(detectors.VerbApply, detectors.APIAction{Manifest: pod}),
+		api(detectors.VerbDrain, detectors.APIAction{}),
+		api(detectors.VerbPatch, detectors.APIAction{Patch: `{"metadata":{"labels":{"sickbay.dev/e2e":"yes"}}}`}),
+		api(detectors.VerbDelete, detectors.APIAction{Object: &detectors.ObjectRef{Kind: "Pod", Namespace: "default", Name: "bare"}}),
+		detectors.RestoreStep(victim, "/usr/bin/env", "the test took it"),
+		api(detectors.VerbRenewClientCert, detectors.APIAction{}),
+		detectors.Restart(victim, "kubelet.service", "the kubelet reads its certificate at start"),
+		api(detectors.VerbWaitReady, detectors.APIAction{}),
+		api(detectors.VerbUncordon, detectors.APIAction{}),
+	}}, remedy.Options{OnStep: func(s remedy.StepResult) {
+		if !s.Ended.IsZero() {
+			t.Logf("%5dms %.60s: %s %v", s.Ended.Sub(s.Started).Milliseconds(), s.Step.Run, s.Output, s.Err)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := res.Steps[2].Output; !strings.Contains(out, "default/bare") {
+		t.Errorf("the drain does not say that it left the bare pod alone: %s", out)
+	}
+	if out, err := n.Run(t.Context(), node.Argv("/usr/bin/env", "echo", "back")); err != nil || string(out) != "back\n" {
+		t.Errorf("the restored program: %q, %v", out, err)
+	}
+	got, err := l.c.Kube().CoreV1().Nodes().Get(t.Context(), victim, metav1.GetOptions{})
+	if err != nil || got.Spec.Unschedulable || got.Labels["sickbay.dev/e2e"] != "yes" {
+		t.Errorf("the node: %v, unschedulable %v, labels %v", err, got.Spec.Unschedulable, got.Labels)
+	}
+	// The kubelet must be using the new certificate: its file says when it was made.
+	out, err := n.Run(t.Context(), node.Sh("readlink /var/lib/kubelet/pki/kubelet-client-current.pem; ls -A /var/lib/kubelet/pki"))
+	if err != nil || strings.Contains(string(out), ".sickbay") || strings.Contains(string(out), ".new") {
+		t.Errorf("left beside the certificate: %s, %v", out, err)
 	}
 }
 

@@ -15,6 +15,16 @@ import (
 	"github.com/sickbay-dev/sickbay/remedy"
 )
 
+// RemedyTarget is the cluster as something plans are carried out on, with its administrator's access.
+func (c *Cluster) RemedyTarget() remedy.Target {
+	return remedy.Target{
+		Nodes:    func(name string) (node.Node, bool) { return c.Node(name), c.Has(name) },
+		Kube:     c.Kube(),
+		REST:     c.RESTConfig(),
+		Original: c.Original,
+	}
+}
+
 // originalBound bounds making a container of the node's image, copying a file out and removing it: 0.3 s.
 const originalBound = 30 * time.Second
 

@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/sickbay-dev/sickbay/injectors/op"
 )
 
@@ -72,7 +74,7 @@ func (s *Swap) Plan(_ context.Context, n Node) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	refuse, err := kubeletMerge(map[string]json.RawMessage{"failSwapOn": json.RawMessage("true")})
+	refuse, err := refusal(n)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +93,13 @@ func (s *Swap) Plan(_ context.Context, n Node) (*Plan, error) {
 		shown := path.Join(n.Dir, "swaps")
 		text := fmt.Sprintf("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n%-40sfile\t\t%d\t\t0\t\t-2\n", s.Path, bytes>>10)
 		return &Plan{
-			Ops: restarting(kubeletUnit,
+			Ops: restarting(kubeletUnit, append([]op.Op{
 				&op.File{Path: shown, Data: []byte(text), Mode: 0o644},
 				&op.DropIn{File: op.File{
 					Path: "/etc/systemd/system/kubelet.service.d/90-swap.conf", Mode: 0o644,
 					Data: []byte("[Service]\nBindReadOnlyPaths=" + shown + ":/proc/swaps\n"),
 				}},
-				refuse),
+			}, refuse...)...),
 			Differs: "swap is shown to the kubelet by a file over its /proc/swaps, not turned on, because " + why,
 		}, nil
 	}
@@ -113,5 +115,23 @@ func (s *Swap) Plan(_ context.Context, n Node) (*Plan, error) {
 		}
 		ops = append(ops, &op.File{Path: "/etc/fstab", Data: append(slices.Clip(was), line...), Mode: 0o644})
 	}
-	return &Plan{Ops: restarting(kubeletUnit, append(ops, refuse)...)}, nil
+	return &Plan{Ops: restarting(kubeletUnit, append(ops, refuse...)...)}, nil
+}
+
+// refusal makes the kubelet refuse swap, unless its configuration does so already: then the fault is the swap alone, and a
+// remedy that turns it off leaves nothing to undo.
+func refusal(n Node) ([]op.Op, error) {
+	if b, err := n.Sys.Read("/var/lib/kubelet/config.yaml"); err == nil {
+		var c struct {
+			FailSwapOn *bool `json:"failSwapOn"`
+		}
+		if yaml.Unmarshal(b, &c) == nil && c.FailSwapOn != nil && *c.FailSwapOn {
+			return nil, nil
+		}
+	}
+	o, err := kubeletMerge(map[string]json.RawMessage{"failSwapOn": json.RawMessage("true")})
+	if err != nil {
+		return nil, err
+	}
+	return []op.Op{o}, nil
 }

@@ -53,6 +53,9 @@ func (s *signals) feed(o *observation.Observation) []Signal {
 		if at.IsZero() {
 			at = o.At
 		}
+		if at.IsZero() {
+			at = time.Now()
+		}
 		s.found[i].At, s.found[i].Text = at, text
 		fresh = append(fresh, s.found[i])
 	}

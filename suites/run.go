@@ -39,7 +39,7 @@ type run struct {
 	objects  Objects
 	foreign  map[string]bool // nodes that runs of other processes have held meanwhile
 	watched  int             // bystanders in the last look around
-	detected bool // detect has ended and written its bundle
+	detected bool            // detect has ended and written its bundle
 
 	mu        sync.Mutex
 	agents    map[string]Agent // nodes that were asked to inject anything

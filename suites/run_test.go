@@ -570,3 +570,64 @@ func TestSecondInterruptTellsHowToRecover(t *testing.T) {
 		t.Error("a clean-up that ran is still pending")
 	}
 }
+
+func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
+	w := newWorld(t, "w1", "w2")
+	// Another process has begun on w2: its namespace says so, and the node is ill.
+	if _, err := w.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: "sickbay-other", Labels: map[string]string{labelRun: "other", labelNode: "w2"},
+	}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.sick["w2"] = "pleg/runtime-hung"
+	// It ends in the middle of our run; what its node's journal holds must still not count.
+	w.onInject = func() {
+		if err := w.kube.CoreV1().Namespaces().Delete(t.Context(), "sickbay-other", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	r, _, err := one(t, w, scenario(), options(func(o *Options) { o.Victim = "w1" }))
+	if err != nil || r.Verdict != Passed {
+		t.Errorf("%s at %s: %s (%v)", r.Verdict, r.FailedAt, r.Reason, err)
+	}
+}
+
+func TestAnotherProcessesJournalIsNotLeftByUs(t *testing.T) {
+	w := &Ward{runs: []string{"pleg-disk-abcde"}}
+	ours := "host: + loops loop1 (/var/lib/sickbay/journal/pleg-disk-abcde-p1-dedicated-filesystem/02-image)"
+	got := w.withoutOthers([]string{
+		"host: + loops loop0 (/var/lib/sickbay/journal/pleg-disk-zzzzz-p1-dedicated-filesystem/02-image)", ours, "host: + swaps /x (16)",
+	})
+	if !slices.Equal(got, []string{ours, "host: + swaps /x (16)"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestWardSharesItsWorkers(t *testing.T) {
+	w := newWorld(t, "w1")
+	ward, err := OpenWard(t.Context(), fakeLab{w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan Result, 3)
+	for range 3 { // one worker: they have to wait for each other
+		go func() {
+			rep, err := ward.Run(t.Context(), scenario(), options())
+			if err != nil {
+				t.Error(err)
+				results <- Result{}
+				return
+			}
+			results <- rep.Results[0]
+		}()
+	}
+	for range 3 {
+		if r := <-results; r.Verdict != Passed {
+			t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
+		}
+	}
+	if changes, err := ward.Close(t.Context(), quick()); err != nil || len(changes) > 0 {
+		t.Errorf("%v %v", changes, err)
+	}
+	wellAgain(t, w)
+}

@@ -1,0 +1,122 @@
+package suites
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// TestSignalsAreLaterThanTheInjection: each kind of signal, as it was before the injection, as it is after, and what must not pass.
+func TestSignalsAreLaterThanTheInjection(t *testing.T) {
+	start := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	line := func(after time.Duration, text string) observation.Observation {
+		return observation.Observation{Journal: observation.Journal{Lines: []observation.LogLine{{Source: "kubelet", At: start.Add(after), Text: text}}}}
+	}
+	cond := func(kind string, status corev1.ConditionStatus, since time.Duration) observation.Observation {
+		return observation.Observation{API: &observation.API{Node: &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{
+			Type: corev1.NodeConditionType(kind), Status: status, Message: "PLEG is not healthy", LastTransitionTime: metav1.NewTime(start.Add(since)),
+		}}}}}}
+	}
+	event := func(uid string, count int32, at time.Duration, ref corev1.ObjectReference) observation.Observation {
+		return observation.Observation{API: &observation.API{Events: []corev1.Event{{
+			ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid)}, Reason: "Failed", Message: "no such file", Count: count,
+			LastTimestamp: metav1.NewTime(start.Add(at)), InvolvedObject: ref,
+		}}}}
+	}
+	victim := corev1.ObjectReference{Kind: "Node", Name: "w1"}
+	podOf := func(ns, name string, phase corev1.PodPhase, waiting, last string) observation.Observation {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Status: corev1.PodStatus{Phase: phase}}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{}}
+		if waiting != "" {
+			p.Status.ContainerStatuses[0].State.Waiting = &corev1.ContainerStateWaiting{Reason: waiting}
+		}
+		if last != "" {
+			p.Status.ContainerStatuses[0].LastTerminationState.Terminated = &corev1.ContainerStateTerminated{Reason: last}
+		}
+		return observation.Observation{API: &observation.API{Pods: []corev1.Pod{p}}}
+	}
+	unit := func(sub, result string) observation.Observation {
+		return observation.Observation{Units: map[string]observation.Unit{"kubelet": {SubState: sub, Result: result}}}
+	}
+	var (
+		none     observation.Observation
+		logM     = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kubelet", Contains: "PLEG"}}
+		condM    = scenarios.Matcher{Condition: &scenarios.ConditionMatcher{Type: "Ready", Status: "False", Contains: "PLEG"}}
+		eventM   = scenarios.Matcher{Event: &scenarios.EventMatcher{Reason: "Failed", Contains: "such"}}
+		podM     = scenarios.Matcher{Pod: &scenarios.PodMatcher{Name: "app", Reason: "OOMKilled"}}
+		phaseM   = scenarios.Matcher{Pod: &scenarios.PodMatcher{Phase: "Pending"}}
+		unitM    = scenarios.Matcher{Unit: &scenarios.UnitMatcher{Name: "kubelet.service", Result: "exit-code"}}
+		kernelM  = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kernel", Contains: "oom"}}
+		kernelOK = observation.Observation{Kmsg: []observation.LogLine{{Source: "kernel", At: start.Add(time.Second), Text: "oom_memcg=/x"}}}
+	)
+	for name, c := range map[string]struct {
+		m             scenarios.Matcher
+		before, after observation.Observation
+		want          bool
+	}{
+		"log later":                           {logM, none, line(time.Second, "PLEG is not healthy"), true},
+		"log earlier":                         {logM, none, line(-time.Second, "PLEG is not healthy"), false},
+		"log of another unit":                 {scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "containerd", Contains: "PLEG"}}, none, line(time.Second, "PLEG"), false},
+		"log of the kernel":                   {kernelM, none, kernelOK, true},
+		"condition new":                       {condM, cond("Ready", "True", -time.Hour), cond("Ready", "False", time.Second), true},
+		"condition new, kubelet's clock slow": {condM, cond("Ready", "True", -time.Hour), cond("Ready", "False", -10*365*24*time.Hour), true},
+		"condition already so":                {condM, cond("Ready", "False", -time.Minute), cond("Ready", "False", -time.Minute), false},
+		"condition again":                     {condM, cond("Ready", "False", -time.Minute), cond("Ready", "False", time.Minute), true},
+		"condition of another type":           {condM, none, cond("DiskPressure", "False", time.Second), false},
+		"no API":                              {condM, none, none, false},
+		"event new":                           {eventM, none, event("a", 1, time.Second, victim), true},
+		"event known":                         {eventM, event("a", 3, -time.Minute, victim), event("a", 3, -time.Minute, victim), false},
+		"event counted again":                 {eventM, event("a", 3, -time.Minute, victim), event("a", 4, time.Second, victim), true},
+		"event posted late":                   {eventM, none, event("b", 1, -20*time.Second, victim), false},
+		"event with a skewed clock":           {eventM, none, event("b", 1, -10*365*24*time.Hour, victim), true},
+		"event of another node":               {eventM, none, event("a", 1, time.Second, corev1.ObjectReference{Kind: "Node", Name: "w2"}), false},
+		"event of our namespace":              {eventM, none, event("a", 1, time.Second, corev1.ObjectReference{Kind: "Pod", Namespace: "sickbay-x", Name: "gone"}), true},
+		"event of a stranger's pod":           {eventM, none, event("a", 1, time.Second, corev1.ObjectReference{Kind: "Pod", Namespace: "default", Name: "p", UID: "u"}), false},
+		"pod's last state":                    {podM, none, podOf("sickbay-x", "app-1", "Running", "", "OOMKilled"), true},
+		"pod of another name":                 {podM, none, podOf("sickbay-x", "db-1", "Running", "", "OOMKilled"), false},
+		"pod of another namespace":            {podM, none, podOf("default", "app-1", "Running", "", "OOMKilled"), false},
+		"phase new":                           {phaseM, podOf("sickbay-x", "app", "Running", "", ""), podOf("sickbay-x", "app", "Pending", "", ""), true},
+		"phase already so":                    {phaseM, podOf("sickbay-x", "app", "Pending", "", ""), podOf("sickbay-x", "app", "Pending", "", ""), false},
+		"unit new":                            {unitM, unit("running", "success"), unit("auto-restart", "exit-code"), true},
+		"unit already so":                     {unitM, unit("dead", "exit-code"), unit("dead", "exit-code"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.before.At = start
+			s := newSignals("w1", "sickbay-x", &c.before, []scenarios.Matcher{c.m})
+			fresh := s.feed(&c.after)
+			if (len(fresh) == 1) != c.want || (len(s.missing()) == 0) != c.want {
+				t.Errorf("seen %v, want %v", len(fresh) == 1, c.want)
+			}
+			if c.want && (fresh[0].Text == "" || fresh[0].Want == "") {
+				t.Errorf("the signal says nothing: %+v", fresh[0])
+			}
+			if len(s.feed(&c.after)) > 0 {
+				t.Error("the same signal is fresh twice")
+			}
+		})
+	}
+}
+
+func TestRecorderKeepsWhatAPersonWouldRead(t *testing.T) {
+	r := newRecorder("x")
+	o := observation.Observation{Node: "w1", At: time.Now()}
+	for i := range 100 {
+		o.Journal.Lines = append(o.Journal.Lines,
+			observation.LogLine{Source: "kubelet", Level: "error", At: time.Now(), Text: "sync of pod 0a1b2c3d4e failed " + fmt.Sprint(i)},
+			observation.LogLine{Source: "kubelet", Level: "info", At: time.Now(), Text: "nothing"})
+	}
+	r.look(&o, false)
+	if n := len(r.timeline()); n != keepSameLog {
+		t.Errorf("%d lines of one kind of message, want %d", n, keepSameLog)
+	}
+	if r.lastLine() != "kubelet: sync of pod 0a1b2c3d4e failed 99" {
+		t.Errorf("last line %q", r.lastLine())
+	}
+}
