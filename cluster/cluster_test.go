@@ -28,7 +28,7 @@ func quickly() Timeouts {
 	return Timeouts{Create: time.Second, Ready: 50 * time.Millisecond, Quiet: 30 * time.Second, Remove: 30 * time.Second}
 }
 
-func TestMarkTellsWhatACLusterWasMadeAs(t *testing.T) {
+func TestMarkTellsWhatAClusterWasMadeAs(t *testing.T) {
 	for _, m := range []mark{{"default", "quick", "ab12", false}, {"small", "stock", "ff", true}} {
 		if got, ok := parseMark(m.path()); !ok || got != m {
 			t.Errorf("%+v came back as %+v, %v", m, got, ok)
@@ -105,6 +105,21 @@ func TestUpRefusesAnotherShape(t *testing.T) {
 	}
 	if len(now().Containers) != 1 {
 		t.Error("the cluster that was there is gone")
+	}
+}
+
+func TestUpRefusesOnlineBesideClosed(t *testing.T) {
+	online := *ours
+	online.Online = true
+	for _, there := range []*mark{ours, &online} {
+		e, now, _ := engineWith(t, world{Networks: owned(), Containers: []container{kindNode("lab", "lab-control-plane", ControlPlane, "running", there)}})
+		_, err := Up(t.Context(), e, UpOptions{Image: image, Online: !there.Online, Timeouts: quickly()})
+		if !errors.As(err, new(*TakenError)) || !strings.Contains(err.Error(), "cluster lab may") {
+			t.Errorf("beside %+v: %v", there, err)
+		}
+		if len(now().Containers) != 1 {
+			t.Error("something was made")
+		}
 	}
 }
 

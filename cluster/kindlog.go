@@ -21,7 +21,7 @@ func (l logger) V(level kindlog.Level) kindlog.InfoLogger {
 	if level > 0 {
 		return kindlog.NoopInfoLogger{}
 	}
-	return info{l.task}
+	return info(l)
 }
 
 type info struct{ task progress.Task }

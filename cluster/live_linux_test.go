@@ -203,7 +203,8 @@ func (l *liveTest) again(t *testing.T) {
 }
 
 // witness is a table of the test's own behind masquerading: it counts what goes to the addresses that are tried, by any
-// interface but the bridge, and drops it, so that the test that takes the rules away lets nothing out either.
+// interface but the bridge, and drops it with everything else of the bridge, so that the test that takes the rules away lets
+// nothing out either.
 const witness = `table inet sickbay_test
 delete table inet sickbay_test
 table inet sickbay_test {
@@ -211,6 +212,7 @@ table inet sickbay_test {
 	chain postrouting {
 		type filter hook postrouting priority 310; policy accept;
 		ip daddr { 192.0.2.0/24, 198.51.100.0/24 } oifname != "sickbay0" counter name out drop
+		iifname "sickbay0" oifname != "sickbay0" drop
 	}
 }
 `

@@ -110,6 +110,9 @@ func Up(ctx context.Context, e *engine.Engine, o UpOptions) (_ *Cluster, err err
 	if err := portFree(o.APIPort); err != nil {
 		return nil, err
 	}
+	if err := sameNetwork(ctx, e, o); err != nil {
+		return nil, err
+	}
 
 	task := progress.From(ctx).Start(fmt.Sprintf("make cluster %s (%s, %s timings)", o.Name, shape(config), m.Profile), o.Timeouts.Create)
 	task.Expect(usualUp)
@@ -126,11 +129,14 @@ func Up(ctx context.Context, e *engine.Engine, o UpOptions) (_ *Cluster, err err
 	if err != nil {
 		return nil, err
 	}
-	if !o.Online {
+	if o.Online {
+		err = unisolate(ctx, e, o.Image) // of an earlier cluster whose taking down was cut off
+	} else {
 		task.Detail("closing the network")
-		if err := isolate(ctx, e, o.Image, n.subnets()); err != nil {
-			return nil, err
-		}
+		err = isolate(ctx, e, o.Image, n.subnets())
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := create(ctx, e, o, config, task); err != nil {
 		return nil, err
@@ -259,6 +265,24 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 		return nil, fmt.Errorf("cluster %s is there and not healthy (`sickbay cluster down --name %s`, then up again): %w", o.Name, o.Name, err)
 	}
 	return c, nil
+}
+
+// sameNetwork refuses an online cluster beside a closed one, and the other way round: they share one network and its rules.
+func sameNetwork(ctx context.Context, e *engine.Engine, o UpOptions) error {
+	all, err := List(ctx, e)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.Ours && c.Name != o.Name && c.Online != o.Online {
+			is := map[bool]string{true: "may reach the network (--online)", false: "may not reach the network"}
+			return &TakenError{
+				What: fmt.Sprintf("cluster %s %s, and all clusters of sickbay share one network", c.Name, is[c.Online]),
+				Way:  fmt.Sprintf("make this one alike, or take that one down (`sickbay cluster down --name %s`)", c.Name),
+			}
+		}
+	}
+	return nil
 }
 
 func describe(m mark) string {

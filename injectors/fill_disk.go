@@ -56,7 +56,7 @@ func (f *FillDisk) Validate() error {
 
 func absolute(p string) error {
 	if !path.IsAbs(p) || path.Clean(p) != p {
-		return fmt.Errorf("path %q: want an absolute path without . and ..", p)
+		return fmt.Errorf("path %q: want an absolute path without dot segments", p)
 	}
 	return nil
 }

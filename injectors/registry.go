@@ -56,6 +56,17 @@ var mechanisms = []Mechanism{
 	cniConfig,
 	swap,
 	process,
+	cniBinary,
+	runtimeBinary,
+	immutablePath,
+	kubeconfig,
+	cgroupDriver,
+	sandboxKill,
+	apiPath,
+	ipamFill,
+	runtimeUnit,
+	sysctl,
+	file,
 }
 
 // All lists the mechanisms by name.

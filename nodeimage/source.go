@@ -91,7 +91,7 @@ func pinnedVersion(source, want string) (string, error) {
 			return v, nil
 		}
 	}
-	return "", fmt.Errorf("Kubernetes %s is not pinned in %s: there are %s (images/kubernetes/versions/pin adds one)", want, source, strings.Join(all, ", "))
+	return "", fmt.Errorf("version %s of Kubernetes is not pinned in %s: there are %s (images/kubernetes/versions/pin adds one)", want, source, strings.Join(all, ", "))
 }
 
 // modfileOf names the file that pins a version, relative to images/kubernetes; empty for the default, which go.mod pins.

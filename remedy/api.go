@@ -71,6 +71,7 @@ func (a *applier) cordon(ctx context.Context, name string, on bool, out *output)
 	if err := drain.RunCordonOrUncordon(h, n, on); err != nil {
 		return fmt.Errorf("change node %s: %w", name, cause(ctx, err))
 	}
+	out.printf("node/%s %s\n", name, map[bool]string{true: "cordoned", false: "uncordoned"}[on])
 	return nil
 }
 

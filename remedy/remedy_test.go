@@ -262,15 +262,15 @@ func onPod(v string) detectors.Step {
 }
 
 func TestDeleteWaitsUntilThatObjectIsGone(t *testing.T) {
-	tg, d := dynamicTarget(pod("owned", true))
-	if _, err := Apply(t.Context(), tg, plan(onPod("delete")), Options{}); err != nil {
+	first, _ := dynamicTarget(pod("owned", true))
+	if _, err := Apply(t.Context(), first, plan(onPod("delete")), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := Apply(t.Context(), tg, plan(onPod("delete")), Options{}); err != nil || !strings.Contains(res.Steps[0].Output, "not there") {
+	if res, err := Apply(t.Context(), first, plan(onPod("delete")), Options{}); err != nil || !strings.Contains(res.Steps[0].Output, "not there") {
 		t.Errorf("deleting twice: %v", err)
 	}
 	// A pod that never goes, as on a node whose kubelet is dead.
-	tg, d = dynamicTarget(pod("owned", true))
+	tg, d := dynamicTarget(pod("owned", true))
 	d.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
 	_, err := Apply(t.Context(), tg, plan(onPod("delete")), Options{Bounds: Bounds{Delete: 50 * time.Millisecond}})
 	if err == nil || !strings.Contains(err.Error(), "gone") {

@@ -220,12 +220,12 @@ func (m *marks) Changes(ctx context.Context) ([]string, error) {
 
 func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, error) {
 	if name == HostNode {
-		return newMarks(ctx,
-			func(ctx context.Context) (*fingerprint.Fingerprint, error) { return fingerprint.Host(ctx), nil },
-			func(ctx context.Context) (*fingerprint.Fingerprint, error) {
-				return fingerprint.Engine(ctx, l.c.Engine().Command), nil
-			},
-		)
+		host, err := newMarks(ctx, func(ctx context.Context) (*fingerprint.Fingerprint, error) { return fingerprint.Host(ctx), nil })
+		if err != nil {
+			return nil, err
+		}
+		engine, err := l.markEngine(ctx)
+		return bothMarks{host, engine}, err
 	}
 	if refs, err := l.imageRefs(ctx, name); err == nil {
 		l.mu.Lock()
@@ -244,6 +244,80 @@ func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, er
 			return apiserver.Take(ctx, l.c.Kube(), name, namespace), nil
 		},
 	)
+}
+
+type bothMarks [2]Mark
+
+func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
+	first, err := b[0].Changes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	second, err := b[1].Changes(ctx)
+	return append(first, second...), err
+}
+
+// engineMark is the engine's containers, volumes and networks without those of other kind clusters, which come and go as their
+// owners like: neither their end nor their beginning is of this run's making.
+type engineMark struct {
+	lab    *clusterLab
+	before *fingerprint.Fingerprint
+	others map[string]bool // containers and volumes
+}
+
+func (l *clusterLab) markEngine(ctx context.Context) (*engineMark, error) {
+	others, err := l.others(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &engineMark{l, fingerprint.Engine(ctx, l.c.Engine().Command), others}, nil
+}
+
+func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
+	others, err := m.lab.others(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := fingerprint.Engine(ctx, m.lab.c.Engine().Command)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, c := range fingerprint.Diff(m.before, now) {
+		if (c.Area == fingerprint.Containers || c.Area == fingerprint.Volumes) && (others[c.Key] || m.others[c.Key]) {
+			continue
+		}
+		out = append(out, c.String())
+	}
+	return out, nil
+}
+
+// others names the containers and volumes of kind clusters that are not this one.
+func (l *clusterLab) others(ctx context.Context) (map[string]bool, error) {
+	const label = "io.x-k8s.kind.cluster"
+	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--filter", "label="+label,
+		"--format", `{{.Names}}{{"\t"}}{{.Label "`+label+`"}}{{"\t"}}{{.Mounts}}`).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of other clusters: %w", err)
+	}
+	return othersOf(string(out), l.c.Name), nil
+}
+
+func othersOf(list, own string) map[string]bool {
+	out := map[string]bool{}
+	for line := range strings.Lines(list) {
+		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if len(f) != 3 || f[1] == own {
+			continue
+		}
+		out[f[0]] = true
+		for _, m := range strings.Split(f[2], ",") {
+			if m != "" && !strings.HasPrefix(m, "/") { // a bind mount is a path
+				out[m] = true
+			}
+		}
+	}
+	return out
 }
 
 // imageRefs lists the names of the images on a node, digests left out: they follow their names.

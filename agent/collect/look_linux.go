@@ -48,6 +48,7 @@ type look struct {
 	containerPIDs                                                      map[string][]procInfo
 	failedPulls                                                        []string
 	table                                                              mountTable
+	handlerPaths                                                       []observation.RuntimeHandler // by files: where the handlers' binaries are
 }
 
 type signal struct {
@@ -272,6 +273,7 @@ func (l *look) finish() *observation.Observation {
 	l.over = true
 	o := &l.obs
 	l.joinFrozen(o)
+	l.joinHandlers(o)
 	sort.SliceStable(o.Unknown, func(i, j int) bool { return o.Unknown[i].What < o.Unknown[j].What })
 	o.Unknown = dedupe(o.Unknown)
 	sort.Slice(o.Filesystems, func(i, j int) bool { return o.Filesystems[i].Path < o.Filesystems[j].Path })
@@ -300,3 +302,38 @@ func dedupe(in []observation.Unknown) []observation.Unknown {
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// joinHandlers says where the running handlers' binaries are. The runtime may tell its handlers long after the files were
+// looked at, so this waits for the end; a handler that files had not heard of is looked up then.
+func (l *look) joinHandlers(o *observation.Observation) {
+	filesSeen := l.handlerPaths != nil
+	for i := range o.Runtime.Handlers {
+		h := &o.Runtime.Handlers[i]
+		known := false
+		for _, p := range l.handlerPaths {
+			if p.Name == h.Name && p.Type == h.Type && p.BinaryName == h.BinaryName {
+				h.ShimPath, h.RuntimePath, known = p.ShimPath, p.RuntimePath, true
+			}
+		}
+		if known || !filesSeen {
+			continue
+		}
+		h.ShimPath, h.RuntimePath = l.binaries(*h)
+	}
+}
+
+// binaries finds a handler's shim and OCI runtime; empty for what is nowhere.
+func (l *look) binaries(h observation.RuntimeHandler) (shim, runtime string) {
+	s := &source{what: SourceFiles}
+	shim = h.ShimPath
+	if shim == "" {
+		shim = shimName(h.Type)
+	}
+	binary := h.BinaryName
+	if binary == "" && strings.Contains(h.Type, "runc") {
+		binary = "runc"
+	}
+	shim, _ = l.find(s, shim)
+	runtime, _ = l.find(s, binary)
+	return shim, runtime
+}

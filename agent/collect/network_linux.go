@@ -325,22 +325,7 @@ func (l *look) files(ctx context.Context, s *source) error {
 	paths := map[string]bool{kubeletConf: true, kubeletConfigFile: true, clusterCA: true, clientCert: true, containerdConfig: true}
 	var handlers []observation.RuntimeHandler
 	for _, h := range set.handlers {
-		shim := h.ShimPath
-		if shim == "" {
-			shim = shimName(h.Type)
-		}
-		at, err := l.find(s, shim)
-		if err != nil {
-			return err
-		}
-		binary := h.BinaryName
-		if binary == "" && strings.Contains(h.Type, "runc") {
-			binary = "runc"
-		}
-		rt, err := l.find(s, binary)
-		if err != nil {
-			return err
-		}
+		at, rt := l.binaries(h)
 		h.ShimPath, h.RuntimePath = at, rt
 		handlers = append(handlers, h)
 		for _, p := range []string{at, rt} {
@@ -376,19 +361,10 @@ func (l *look) files(ctx context.Context, s *source) error {
 		}
 		out = append(out, l.file(p))
 	}
-	l.put(func(o *observation.Observation) {
-		o.Files = out
-		if o.Runtime.Handlers == nil {
-			return // the running handlers are only known from the runtime itself
-		}
-		for i := range o.Runtime.Handlers {
-			for _, h := range handlers {
-				if h.Name == o.Runtime.Handlers[i].Name {
-					o.Runtime.Handlers[i].ShimPath, o.Runtime.Handlers[i].RuntimePath = h.ShimPath, h.RuntimePath
-				}
-			}
-		}
-	})
+	l.mu.Lock()
+	l.handlerPaths = handlers
+	l.mu.Unlock()
+	l.put(func(o *observation.Observation) { o.Files = out })
 	return nil
 }
 

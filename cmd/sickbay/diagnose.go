@@ -160,9 +160,6 @@ func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis) {
 		width = 0
 	}
 	_ = diagnose.WriteText(f, d, diagnose.TextOptions{Color: progress.Color(f), Width: width})
-	if len(d.Findings) > 0 {
-		fmt.Fprintf(f, "\nMore about it: sickbay explain %s/%s\n", d.Findings[0].Failure, d.Findings[0].Cause)
-	}
 }
 
 // watch tells a diagnosis whenever it changes, until Ctrl-C.

@@ -36,6 +36,7 @@ type illness struct {
 const (
 	labelRun      = "sickbay.dev/run"
 	labelScenario = "sickbay.dev/scenario"
+	labelNode     = "sickbay.dev/node" // runs of other processes do not demand silence of that node
 	// leaseWhileHere is renewed every third of it while the process lives; a killed process leaves a node that heals itself.
 	leaseWhileHere = time.Minute
 	// makeIllBound covers the slowest prepare, a filesystem of its own for the runtime, and conditions that follow the
@@ -164,7 +165,7 @@ func (i *illness) agent(ctx context.Context, node string) (suites.Agent, error) 
 
 func (i *illness) workload(ctx context.Context) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.scenario.Metadata.Name},
+		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.scenario.Metadata.Name, labelNode: i.node},
 	}}
 	if _, err := i.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create namespace %s: %w", i.namespace, err)

@@ -235,7 +235,7 @@ func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
 		a.showResult(w, r)
 	}
 	for _, c := range rep.HostChanges {
-		fmt.Fprintf(w, "  %s left on this machine: %s\n", a.paint(red, "✗"), c)
+		fmt.Fprintf(w, "  %s changed on this machine: %s\n", a.paint(red, "✗"), c)
 	}
 	if len(rep.Results) > 1 {
 		counts := map[suites.Verdict]int{}
@@ -284,7 +284,7 @@ func (a *app) showResult(w io.Writer, r suites.Result) {
 		fmt.Fprintf(w, "  found  %s/%s on %s (%s): %s\n", f.Failure, f.Cause, f.Node, f.Certainty, f.Summary)
 	}
 	for _, s := range r.Remedies {
-		fmt.Fprintf(w, "  cured  %s\n", s.Step.Run)
+		fmt.Fprintf(w, "  cured  %s\n", oneLine(s.Step.Run, 160))
 	}
 	for _, s := range r.Residue {
 		fmt.Fprintf(w, "  left   %s\n", s)
@@ -330,4 +330,13 @@ func (a *app) mark(v suites.Verdict) string {
 	default:
 		return a.paint(amber, "?")
 	}
+}
+
+// oneLine joins a text's lines and shortens it.
+func oneLine(s string, most int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
 }

@@ -86,6 +86,9 @@ func binaries(o *observation.Observation, failing []facts.CreateFailure) []detec
 	if _, unread := o.Unreadable(observation.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
 		return nil
 	}
+	if _, unread := o.Unreadable("files"); unread {
+		return nil // where the binaries are was not looked at: an empty path says nothing
+	}
 	var shim, oci *detectors.Finding
 	for _, r := range o.Runtime.Handlers {
 		if !inUse(o, r.Name) {

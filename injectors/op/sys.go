@@ -16,6 +16,8 @@ type Sys interface {
 	Wait(ctx context.Context, d time.Duration) error
 	// Clock is the kernel's boot id and the time since boot. Wall clocks are no use: faults move them.
 	Clock() (bootID string, sinceBoot time.Duration, err error)
+	// LookupHost answers with a name's addresses, as the node resolves it.
+	LookupHost(ctx context.Context, name string) ([]string, error)
 	// RemoveSandbox stops and removes a pod sandbox through the runtime's CRI socket.
 	RemoveSandbox(ctx context.Context, id string) error
 }
@@ -115,7 +117,7 @@ type MountFlag int
 // Flags of Mount.
 const (
 	Bind MountFlag = 1 << iota
-	ReadOnly
+	ReadOnlyFlag
 )
 
 // Mount is one line of mountinfo.

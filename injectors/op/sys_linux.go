@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,11 @@ func (host) Clock() (string, time.Duration, error) {
 	return strings.TrimSpace(string(id)), time.Duration(ts.Nano()), nil
 }
 
+// LookupHost implements Sys.
+func (host) LookupHost(ctx context.Context, name string) ([]string, error) {
+	return net.DefaultResolver.LookupHost(ctx, name)
+}
+
 type hostKernel struct{}
 
 // Mounts implements Kernel.
@@ -86,13 +92,13 @@ func (hostKernel) Mount(source, target, fstype string, flags MountFlag, data str
 	var f uintptr
 	if flags&Bind != 0 {
 		f |= unix.MS_BIND
-	} else if flags&ReadOnly != 0 {
+	} else if flags&ReadOnlyFlag != 0 {
 		f |= unix.MS_RDONLY
 	}
 	if err := unix.Mount(source, target, fstype, f, data); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", source, target, err)
 	}
-	if flags&Bind != 0 && flags&ReadOnly != 0 {
+	if flags&Bind != 0 && flags&ReadOnlyFlag != 0 {
 		if err := unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
 			return fmt.Errorf("remount %s read-only: %w", target, err)
 		}

@@ -345,3 +345,8 @@ func (n *Node) Clock() (boot string, since time.Duration, err error) {
 	err = n.look(func() error { boot, since = n.boot, n.now; return nil })
 	return boot, since, err
 }
+
+// LookupHost implements op.Sys.
+func (n *Node) LookupHost(context.Context, string) ([]string, error) {
+	return []string{"172.18.0.2"}, nil
+}

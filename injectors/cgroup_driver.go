@@ -1,0 +1,205 @@
+package injectors
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+var cgroupDriver = Mechanism{
+	Name: "cgroup-driver",
+	Doc:  "makes the kubelet and the runtime disagree about cgroups, in each way that still happens",
+	New:  func() Params { return &CgroupDriver{Way: "stale", Handler: "test-handler"} },
+}
+
+// CgroupDriver are the parameters of cgroup-driver.
+type CgroupDriver struct {
+	// Way:
+	//
+	// stale: the kubelet asked while the runtime was on cgroupfs, the runtime is on systemd now: loud, no pod starts.
+	// flip: the runtime's default handler is changed and only the runtime restarted: silent with a kubelet on systemd.
+	// empty-options: the default handler loses its options, and the runtime answers for another one: silent, and it
+	// survives restarts.
+	// handler: one RuntimeClass handler is changed, and only its pods suffer.
+	// wrapper: the OCI runtime is a script that names the other driver than the configuration: loud, and it survives
+	// restarts.
+	Way string `json:"way,omitempty" jsonschema:"enum=stale,enum=flip,enum=empty-options,enum=handler,enum=wrapper"`
+	// Handler is what way handler changes.
+	Handler string `json:"handler,omitempty"`
+}
+
+var cgroupWays = []string{"stale", "flip", "empty-options", "handler", "wrapper"}
+
+// Validate implements Params.
+func (c *CgroupDriver) Validate() error {
+	if !slices.Contains(cgroupWays, c.Way) {
+		return fmt.Errorf("way %q: want one of %s", c.Way, strings.Join(cgroupWays, ", "))
+	}
+	if c.Handler == "" || strings.ContainsAny(c.Handler, ".\"'[] ") {
+		return fmt.Errorf("handler %q: want the name of a runtime handler", c.Handler)
+	}
+	return nil
+}
+
+const (
+	containerdFile = "/etc/containerd/config.toml"
+	runcWrapper    = "/usr/local/sbin/runc-wrapper"
+)
+
+// Plan implements Params.
+func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
+	text, err := n.Sys.Read(containerdFile)
+	if err != nil {
+		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+	}
+	conf, err := readRuntimes(text)
+	if err != nil {
+		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+	}
+	handler := conf.fallback
+	if c.Way == "handler" {
+		handler = c.Handler
+	}
+	systemd, ok := conf.systemd[handler]
+	if !ok {
+		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: fmt.Sprintf("%s sets no SystemdCgroup for handler %s", containerdFile, handler)}
+	}
+	var edited []byte
+	if c.Way == "empty-options" {
+		edited, err = dropOptions(text, handler)
+	} else {
+		edited, err = setSystemdCgroup(text, handler, !systemd)
+	}
+	if err != nil {
+		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+	}
+	switch c.Way {
+	case "stale":
+		if haveTool(ctx, n, "curl") != nil {
+			return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: "the node has no curl to ask for the kubelet's health"}
+		}
+		return &Plan{Ops: []op.Op{&op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: containerdUnit, Kubelet: kubeletUnit}}}, nil
+	case "wrapper":
+		if edited, err = setBinary(edited, handler, runcWrapper); err != nil {
+			return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+		}
+		script := "#!/bin/sh\nexec runc --systemd-cgroup \"$@\"\n"
+		if !systemd {
+			script = "#!/bin/sh\n[ \"$1\" = --systemd-cgroup ] && shift\nexec runc \"$@\"\n"
+		}
+		// The kubelet asks again when it starts, and believes the configuration.
+		return &Plan{Ops: []op.Op{
+			&op.Pause{Unit: kubeletUnit}, &op.Pause{Unit: containerdUnit},
+			&op.File{Path: runcWrapper, Data: []byte(script), Mode: 0o755},
+			&op.File{Path: containerdFile, Data: edited},
+			&op.Resume{Unit: containerdUnit}, &op.Resume{Unit: kubeletUnit},
+		}}, nil
+	case "empty-options":
+		// The kubelet too: that its restart does not help is the point.
+		return &Plan{Ops: []op.Op{
+			&op.Pause{Unit: kubeletUnit}, &op.Pause{Unit: containerdUnit},
+			&op.File{Path: containerdFile, Data: edited},
+			&op.Resume{Unit: containerdUnit}, &op.Resume{Unit: kubeletUnit},
+		}}, nil
+	default:
+		return &Plan{Ops: restarting(containerdUnit, &op.File{Path: containerdFile, Data: edited})}, nil
+	}
+}
+
+// runtimes is what containerd's configuration says of handlers.
+type runtimes struct {
+	fallback string
+	systemd  map[string]bool
+}
+
+// readRuntimes reads a configuration of version 2 or 3: the plugin is called differently, the rest is the same.
+func readRuntimes(text []byte) (runtimes, error) {
+	type cri struct {
+		Containerd struct {
+			Default  string `toml:"default_runtime_name"`
+			Runtimes map[string]struct {
+				Options struct {
+					SystemdCgroup *bool `toml:"SystemdCgroup"`
+				} `toml:"options"`
+			} `toml:"runtimes"`
+		} `toml:"containerd"`
+	}
+	var doc struct {
+		Plugins struct {
+			V2 cri `toml:"io.containerd.grpc.v1.cri"`
+			V3 cri `toml:"io.containerd.cri.v1.runtime"`
+		} `toml:"plugins"`
+	}
+	if err := toml.Unmarshal(text, &doc); err != nil {
+		return runtimes{}, fmt.Errorf("%s: %w", containerdFile, err)
+	}
+	out := runtimes{fallback: "runc", systemd: map[string]bool{}}
+	for _, c := range []cri{doc.Plugins.V2, doc.Plugins.V3} {
+		if c.Containerd.Default != "" {
+			out.fallback = c.Containerd.Default
+		}
+		for name, r := range c.Containerd.Runtimes {
+			if r.Options.SystemdCgroup != nil {
+				out.systemd[name] = *r.Options.SystemdCgroup
+			}
+		}
+	}
+	return out, nil
+}
+
+// The file is edited as text: what a person sees in it afterwards is what another person would have written.
+
+func optionsHeader(handler string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*\[plugins\.[^\n]*\.runtimes\.['"]?` + regexp.QuoteMeta(handler) + `['"]?\.options\][ \t]*$`)
+}
+
+var (
+	anyHeader   = regexp.MustCompile(`(?m)^[ \t]*\[`)
+	systemdLine = regexp.MustCompile(`(?m)^([ \t]*SystemdCgroup[ \t]*=[ \t]*)(true|false)[ \t]*$`)
+	binaryLine  = regexp.MustCompile(`(?m)^[ \t]*BinaryName[ \t]*=.*\n`)
+)
+
+// section finds the handler's options table: where its header begins, where its body begins and ends.
+func section(text []byte, handler string) (head, from, to int, err error) {
+	at := optionsHeader(handler).FindIndex(text)
+	if at == nil {
+		return 0, 0, 0, fmt.Errorf("%s has no options table for handler %s", containerdFile, handler)
+	}
+	to = len(text)
+	if next := anyHeader.FindIndex(text[at[1]:]); next != nil {
+		to = at[1] + next[0]
+	}
+	return at[0], at[1], to, nil
+}
+
+func setSystemdCgroup(text []byte, handler string, on bool) ([]byte, error) {
+	_, from, to, err := section(text, handler)
+	if err != nil {
+		return nil, err
+	}
+	body := systemdLine.ReplaceAll(text[from:to], fmt.Appendf(nil, "${1}%t", on))
+	return slices.Concat(text[:from], body, text[to:]), nil
+}
+
+func dropOptions(text []byte, handler string) ([]byte, error) {
+	head, _, to, err := section(text, handler)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(text[:head], text[to:]), nil
+}
+
+func setBinary(text []byte, handler, program string) ([]byte, error) {
+	_, from, to, err := section(text, handler)
+	if err != nil {
+		return nil, err
+	}
+	body := binaryLine.ReplaceAll(text[from:to], nil)
+	return slices.Concat(text[:from], fmt.Appendf(nil, "\n    BinaryName = %q", program), body, text[to:]), nil
+}

@@ -1,0 +1,80 @@
+package injectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+var file = Mechanism{
+	Name: "file",
+	Doc:  "writes or removes one file of the node, such as a registry's hosts.toml or a seccomp profile, and restarts what reads it",
+	New:  func() Params { return &File{} },
+}
+
+// File are the parameters of file.
+type File struct {
+	Path string `json:"path"`
+	// Remove takes the file away; otherwise Content is what it will hold.
+	Remove  bool   `json:"remove,omitempty"`
+	Content string `json:"content,omitempty"`
+	// Mode of a file that is new, in octal, such as "0644".
+	Mode string `json:"mode,omitempty"`
+	// Restart names a unit that reads the file only when it starts.
+	Restart string `json:"restart,omitempty" jsonschema:"enum=kubelet.service,enum=containerd.service"`
+}
+
+// Validate implements Params.
+func (f *File) Validate() error {
+	if err := absolute(f.Path); err != nil {
+		return err
+	}
+	if err := notOurs(f.Path); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/proc", "/sys", "/dev", "/run/systemd"} {
+		if under(f.Path, dir) {
+			return fmt.Errorf("path %q: %s holds no files that can be put back", f.Path, dir)
+		}
+	}
+	if f.Remove && f.Content != "" {
+		return errors.New("remove and content exclude each other")
+	}
+	if f.Restart != "" && !slices.Contains([]string{kubeletUnit, containerdUnit}, f.Restart) {
+		return fmt.Errorf("restart %q: want %s or %s", f.Restart, kubeletUnit, containerdUnit)
+	}
+	_, err := f.mode()
+	return err
+}
+
+func (f *File) mode() (fs.FileMode, error) {
+	if f.Mode == "" {
+		return 0o644, nil
+	}
+	var m uint32
+	if _, err := fmt.Sscanf(f.Mode, "%o", &m); err != nil || m > 0o777 {
+		return 0, fmt.Errorf("mode %q: want octal digits, such as 0644", f.Mode)
+	}
+	return fs.FileMode(m), nil
+}
+
+// Plan implements Params.
+func (f *File) Plan(_ context.Context, n Node) (*Plan, error) {
+	_, err := n.Sys.Stat(f.Path)
+	if f.Remove && errors.Is(err, fs.ErrNotExist) {
+		return nil, &UnsupportedError{Mechanism: file.Name, Reason: "the node has no " + f.Path + " to remove"}
+	}
+	mode, err := f.mode()
+	if err != nil {
+		return nil, err
+	}
+	o := &op.File{Path: f.Path, Absent: f.Remove, Data: []byte(f.Content), Mode: mode}
+	if f.Restart == "" {
+		return &Plan{Ops: []op.Op{o}}, nil
+	}
+	return &Plan{Ops: restarting(f.Restart, o)}, nil
+}

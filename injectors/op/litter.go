@@ -1,0 +1,99 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+)
+
+func init() { register(func() Op { return &Litter{} }) }
+
+// Litter puts many small files of one content into a directory, leaving alone the names that are taken.
+type Litter struct {
+	Dir     string   `json:"dir"`
+	Names   []string `json:"names"`
+	Content string   `json:"content"`
+	// Mine are the names that were free.
+	Mine []string `json:"mine,omitempty"`
+}
+
+// Kind implements Op.
+func (*Litter) Kind() string { return "litter" }
+
+// Touches implements Toucher.
+func (l *Litter) Touches() string { return l.Dir }
+
+// Describe implements Op.
+func (l *Litter) Describe() string { return fmt.Sprintf("put %d files into %s", len(l.Names), l.Dir) }
+
+// Save implements Op.
+func (l *Litter) Save(_ context.Context, env Env) error {
+	for _, n := range l.Names {
+		if _, err := env.Sys.Stat(path.Join(l.Dir, n)); errors.Is(err, fs.ErrNotExist) {
+			l.Mine = append(l.Mine, n)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Do implements Op.
+func (l *Litter) Do(ctx context.Context, env Env) error {
+	for _, n := range l.Mine {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := env.Sys.Stat(path.Join(l.Dir, n)); err == nil {
+			continue // taken meanwhile
+		}
+		if err := env.Sys.Write(path.Join(l.Dir, n), []byte(l.Content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// left lists what still has our content, or the beginning of it.
+func (l *Litter) left(env Env) ([]string, error) {
+	var out []string
+	for _, n := range l.Mine {
+		p := path.Join(l.Dir, n)
+		b, err := env.Sys.Read(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(b) <= len(l.Content) && l.Content[:len(b)] == string(b) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// Pending implements Op.
+func (l *Litter) Pending(_ context.Context, env Env) (Rest, error) {
+	left, err := l.left(env)
+	if err != nil || len(left) == 0 {
+		return Rest{}, err
+	}
+	return Rest{Todo: fmt.Sprintf("remove %d files from %s", len(left), l.Dir)}, nil
+}
+
+// Undo implements Op.
+func (l *Litter) Undo(_ context.Context, env Env) error {
+	left, err := l.left(env)
+	if err != nil {
+		return err
+	}
+	for _, p := range left {
+		if err := env.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+package suites
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func TestOtherClustersAreNotOurs(t *testing.T) {
+	got := othersOf("sickbay-worker\tsickbay\tvol1,/lib/modules\nlife-worker\tlife\tvol2,/lib/modules\n", "sickbay")
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"life-worker", "vol2"}) {
+		t.Errorf("%v", keys)
+	}
+}
+
+func TestWorkloadDocuments(t *testing.T) {
+	got, err := decodeObjects([]byte("---\n# nothing\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\nspec: {template: {spec: {nodeName: w9}}}\n"))
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%d objects, %v", len(got), err)
+	}
+	bind := func(s *corev1.PodSpec) { (&run{victim: "w1"}).bind(s) }
+	for i := range got {
+		if err := adjustPods(&got[i], bind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if host, _, _ := unstructured.NestedString(got[0].Object, "spec", "nodeSelector", corev1.LabelHostname); host != "w1" {
+		t.Errorf("the pod is not bound to the victim: %v", got[0].Object)
+	}
+	if _, found, _ := unstructured.NestedMap(got[1].Object, "spec", "template", "spec", "nodeSelector"); found {
+		t.Error("a pod that says where it goes was bound again")
+	}
+	for text, part := range map[string]string{
+		"kind: Pod\nmetadata: {name: a}\n":                       "apiVersion, kind and metadata.name",
+		"apiVersion: v1\nkind: Pod\nmetadata: {name: a\n":        "document 1",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {a: b}\n":    "metadata.name",
+		"apiVersion: v1\nkind: [Pod]\nmetadata: {name: wrong}\n": "apiVersion, kind",
+	} {
+		if _, err := decodeObjects([]byte(text)); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
