@@ -64,7 +64,7 @@ bench: ## the benchmarks
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
-	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$bad" || { echo "gofmt -w $$bad" >&2; exit 1; }
+	@bad=$$(find . -name '*.go' -not -path './.git/*' -print0 | xargs -0 gofmt -l); test -z "$$bad" || { echo "gofmt -w $$bad" >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
 

@@ -2,7 +2,6 @@ package injectors
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -54,7 +53,7 @@ func (i *ImmutablePath) Plan(_ context.Context, n Node) (*Plan, error) {
 		return nil, err
 	}
 	if !slices.Contains([]string{"ext4", "xfs", "btrfs", "overlay"}, room.Type) {
-		return nil, errors.Join(&UnsupportedError{Mechanism: immutablePath.Name, Reason: "the filesystem of " + i.Path + " has no immutable attribute"})
+		return nil, &UnsupportedError{Mechanism: immutablePath.Name, Reason: "the filesystem of " + i.Path + " has no immutable attribute"}
 	}
 	return &Plan{Ops: []op.Op{&op.Immutable{Path: i.Path}}}, nil
 }

@@ -200,6 +200,11 @@ func (in *Injector) apply(ctx context.Context, inj Injection, r *journal.Record)
 		return err
 	}
 	j := in.journal()
+	if frozen, err := in.frozen(ctx, r, false); err != nil {
+		return err
+	} else if frozen != "" {
+		return &RequestError{fmt.Errorf("%s would wait for ever on the filesystem of %s, which is frozen: inject it before the freeze", inj.Mechanism, frozen)}
+	}
 	for i := range r.Ops {
 		e := &r.Ops[i]
 		if err := e.Op.Save(ctx, in.env(r, i)); err != nil {
@@ -232,6 +237,70 @@ func (in *Injector) apply(ctx context.Context, inj Injection, r *journal.Record)
 	}
 	// A long preparation must not have used up the time the harness has to renew.
 	return in.extend(inj)
+}
+
+// stopsRuntime tells whether doing or undoing the injection stops the runtime.
+func stopsRuntime(r *journal.Record) bool {
+	for _, e := range r.Ops {
+		switch o := e.Op.(type) {
+		case *op.Pause:
+			if o.Unit == containerdUnit {
+				return true
+			}
+		case *op.Bounce:
+			if o.Unit == containerdUnit {
+				return true
+			}
+		case *op.Unit:
+			if o.Unit == containerdUnit {
+				return true
+			}
+		case *op.StaleAnswer:
+			return true
+		}
+	}
+	return false
+}
+
+// frozen finds a filesystem that an injection here has frozen and on which r would block, and thaws it when asked to.
+func (in *Injector) frozen(ctx context.Context, r *journal.Record, thaw bool) (string, error) {
+	records, _, err := in.journal().All()
+	if err != nil {
+		return "", err
+	}
+	stops := stopsRuntime(r)
+	found := ""
+	for _, other := range records {
+		for i, e := range other.Ops {
+			f, ok := e.Op.(*op.Freeze)
+			if !ok || e.Step == journal.Planned || other.ID == r.ID || !stops && !touchesBelow(r, f.Path) {
+				continue
+			}
+			rest, err := f.Pending(ctx, in.env(other, i))
+			if err != nil {
+				return "", err
+			}
+			if rest.Todo == "" {
+				continue
+			}
+			found = f.Path
+			if thaw {
+				if err := f.Undo(ctx, in.env(other, i)); err != nil {
+					return found, err
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+func touchesBelow(r *journal.Record, dir string) bool {
+	for _, e := range r.Ops {
+		if t, ok := e.Op.(op.Toucher); ok && under(t.Touches(), dir) {
+			return true
+		}
+	}
+	return false
 }
 
 func (in *Injector) extend(inj Injection) error {
@@ -364,6 +433,12 @@ func (in *Injector) recover(ctx context.Context, r *journal.Record) Status {
 	}
 	if err := j.Save(r); err != nil {
 		errs = append(errs, err) // an undo that cannot be written down is still better than none
+	}
+	if full {
+		// Thaw first, whoever froze: no file changes there before, and a runtime that waits for its disk does not stop.
+		if _, err := in.frozen(ctx, r, true); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for i := range slices.Backward(r.Ops) {
 		e := &r.Ops[i]

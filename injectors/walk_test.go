@@ -43,6 +43,28 @@ var faults = []struct{ mechanism, params string }{
 	{"process", `{"action":"throttle","unit":"kubelet"}`},
 	{"process", `{"action":"kill"}`},
 	{"process", `{"action":"stop","unit":"kubelet"}`},
+	{"cni-binary", `{}`},
+	{"runtime-binary", `{"program":"runc"}`},
+	{"runtime-binary", `{"restartRuntime":true}`},
+	{"immutable-path", `{"path":"/var/lib/containerd/snapshots"}`},
+	{"immutable-path", `{"path":"/opt/cni/bin","by":"mount"}`},
+	{"kubeconfig", `{}`},
+	{"kubeconfig", `{"action":"remove"}`},
+	{"kubeconfig", `{"action":"server","server":"https://127.0.0.1:1"}`},
+	{"kubeconfig", `{"action":"ca","restart":false}`},
+	{"cgroup-driver", `{}`},
+	{"cgroup-driver", `{"way":"flip"}`},
+	{"cgroup-driver", `{"way":"empty-options"}`},
+	{"cgroup-driver", `{"way":"handler"}`},
+	{"cgroup-driver", `{"way":"wrapper"}`},
+	{"sandbox-kill", `{}`},
+	{"sandbox-kill", `{"once":true}`},
+	{"api-path", `{}`},
+	{"ipam-fill", `{"leave":2}`},
+	{"runtime-unit", `{}`},
+	{"sysctl", `{}`},
+	{"file", `{"path":"/etc/containerd/certs.d/r:5000/hosts.toml","content":"server = \"https://r:5000\"\n"}`},
+	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
 }
 
 type walker struct {
@@ -86,6 +108,9 @@ func (w *walker) trouble() string {
 
 func (w *walker) injection() injectors.Injection {
 	f := faults[w.rng.IntN(len(faults))]
+	if w.rng.IntN(6) == 0 {
+		f = faults[0]
+	}
 	// Most faults on a filesystem need one that is prepared: choose them more often while there is one.
 	if strings.Contains(w.node.Dump(false), "mount /var/lib/containerd") && w.rng.IntN(3) > 0 {
 		f = faults[2+w.rng.IntN(5)]
@@ -174,7 +199,7 @@ func (w *walker) remedy(ctx context.Context) string {
 		}},
 		{"remove swap file", func() error { return n.Remove("/var/swapfile") }},
 		{"write the conflist", func() error {
-			return n.Write("/etc/cni/net.d/10-kindnet.conflist", []byte(`{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp"}]}`+"\n"), 0o644)
+			return n.Write("/etc/cni/net.d/10-kindnet.conflist", []byte(optest.Conflist), 0o644)
 		}},
 		{"remove the shadow", func() error { return n.Remove("/etc/cni/net.d/00-calico.conflist") }},
 		{"restart the kubelet", func() error {

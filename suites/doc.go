@@ -13,13 +13,17 @@
 //
 // # Use
 //
-//	lab, err := suites.NewLab(ctx, cluster, suites.LabOptions{})    // a real cluster as a Lab
+//	lab, err := suites.NewLab(ctx, cluster)          // a real cluster of ours as a Lab
 //	report, err := suites.Run(ctx, lab, scenario, suites.Options{ReportDir: dir})
-//	report, err := suites.RunAll(ctx, lab, scenarios, suites.Options{…})   // side by side, a worker each
+//	report, err := suites.RunAll(ctx, lab, list, o)  // side by side, a worker each
 //	os.Exit(suites.ExitCode(report, err))
 //
+//	ward, err := suites.OpenWard(ctx, lab)           // for runs begun one by one, side by side
+//	report, err := ward.Run(ctx, scenario, o)
+//	changes, err := ward.Close(ctx, suites.Timings{})
+//
 //	report, err := suites.ReadReport(dir)     // report.json of an earlier run
-//	err = suites.WriteHTML(w, report)         // `sickbay report DIR`
+//	path, err := suites.RenderHTML(dir)      // report.html from it, as `sickbay report DIR` does
 //
 // Run and RunAll return a report whenever a run began, also together with an error. errors.Is(err, ErrInterrupted) tells
 // a run that was interrupted and has recovered. ctx must end on the first Ctrl-C and not on the second; WithInterrupt

@@ -169,6 +169,8 @@ func opinion(rep *Report) string {
 			return fmt.Sprintf("Control %s held: the run failed at %s, as it must.", r.Control, r.FailedAt)
 		case r.Control != NoControl:
 			return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
+		case r.Verdict == Passed && len(rep.HostChanges) > 0:
+			return "The scenario went all the way round, but the host is not as it was."
 		case r.Verdict == Passed:
 			return "Injected, shown, found blind, cleared by its own remedy, and nothing left behind."
 		case r.Verdict == Unsupported:
@@ -183,7 +185,11 @@ func opinion(rep *Report) string {
 			passed++
 		}
 	}
-	return fmt.Sprintf("%d of %d scenarios went all the way round.", passed, n)
+	text := fmt.Sprintf("%d of %d scenarios went all the way round.", passed, n)
+	if len(rep.HostChanges) > 0 {
+		text += " The host is not as it was."
+	}
+	return text
 }
 
 func story(r *Result) []milestone {

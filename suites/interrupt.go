@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Cleanups holds what must still be undone if the process ends now: on the first Ctrl-C the run undoes it, on a second
@@ -81,6 +82,10 @@ func (c *Cleanups) Pending() []string {
 	return out
 }
 
+// sameInterrupt is how long after the first signal another one still belongs to it: timeout(1) signals its child and then its
+// whole group, and make and shells pass on what the terminal has already sent.
+const sameInterrupt = time.Second
+
 // WithInterrupt returns a context that ends on the first SIGINT or SIGTERM, so that runs recover and return ErrInterrupted. A
 // second one says on w what is still open and how to undo it, and ends the process with 130 at once.
 func WithInterrupt(parent context.Context, w io.Writer) (context.Context, context.CancelFunc) {
@@ -102,10 +107,15 @@ func withInterrupt(parent context.Context, w io.Writer, reg *Cleanups, exit func
 			fmt.Fprintf(w, "\ninterrupted: recovering %d open fault(s); interrupt again to leave at once\n", n)
 		}
 		cancel()
-		select {
-		case <-signals:
-		case <-done:
-			return
+		for first := time.Now(); ; {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+			if time.Since(first) > sameInterrupt {
+				break
+			}
 		}
 		if pending := reg.Pending(); len(pending) > 0 {
 			fmt.Fprintln(w, "\nleaving with faults open; their nodes heal themselves when the lease runs out, or at once with:")

@@ -112,7 +112,8 @@ func TestRecorderKeepsWhatAPersonWouldRead(t *testing.T) {
 			observation.LogLine{Source: "kubelet", Level: "error", At: time.Now(), Text: "sync of pod 0a1b2c3d4e failed " + fmt.Sprint(i)},
 			observation.LogLine{Source: "kubelet", Level: "info", At: time.Now(), Text: "nothing"})
 	}
-	r.look(&o, false)
+	r.look(&observation.Observation{Node: "w1"})
+	r.look(&o)
 	if n := len(r.timeline()); n != keepSameLog {
 		t.Errorf("%d lines of one kind of message, want %d", n, keepSameLog)
 	}

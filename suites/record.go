@@ -26,6 +26,7 @@ type recorder struct {
 	events     map[types.UID]int32
 	conditions map[string]string // node/type → status
 	lastLog    string
+	known      map[string]bool // nodes that were looked at
 }
 
 const (
@@ -34,7 +35,7 @@ const (
 )
 
 func newRecorder(scenario string) *recorder {
-	return &recorder{scenario: scenario, logKinds: map[string]int{}, events: map[types.UID]int32{}, conditions: map[string]string{}}
+	return &recorder{scenario: scenario, logKinds: map[string]int{}, events: map[types.UID]int32{}, conditions: map[string]string{}, known: map[string]bool{}}
 }
 
 func (r *recorder) add(e Entry) {
@@ -70,8 +71,12 @@ func (r *recorder) lastLine() string {
 
 var varying = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]+`)
 
-// look takes what is new in an observation. quiet looks only learn what was there before, for the first look of a run.
-func (r *recorder) look(o *observation.Observation, quiet bool) {
+// look takes what is new in an observation. The first look at a node only teaches what was there before.
+func (r *recorder) look(o *observation.Observation) {
+	r.mu.Lock()
+	quiet := !r.known[o.Node]
+	r.known[o.Node] = true
+	r.mu.Unlock()
 	for _, l := range o.Journal.Lines {
 		if l.Level != "warning" && l.Level != "error" && l.Level != "fatal" {
 			continue
@@ -104,7 +109,7 @@ func (r *recorder) look(o *observation.Observation, quiet bool) {
 		r.mu.Unlock()
 		// A repeated event is worth a line when it doubles, not each time.
 		if quiet || (known && n < 2*max(had, 1)) {
-			if known {
+			if known && !quiet {
 				r.mu.Lock()
 				r.events[e.UID] = had
 				r.mu.Unlock()

@@ -63,6 +63,7 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	r.res = &Result{
 		Scenario: sc.Metadata.Name, Title: sc.Spec.Title, Profile: sc.Spec.Profile, Seed: sc.Spec.Seed, Run: id, Node: victim,
 		Fidelity:     Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
+		Steps:        []Step{},
 		Expected:     names(sc.Spec.Expect),
 		Consequences: names(sc.Spec.Consequences),
 		Started:      time.Now().UTC(),
@@ -224,7 +225,7 @@ func (r *run) conclude(interrupted bool) {
 		}
 		res.Reason += fmt.Sprintf("; and %s: %s", st.Name, st.Reason)
 	}
-	if interrupted {
+	if interrupted && res.Reason != "interrupted" {
 		res.Reason = "interrupted: " + res.Reason
 	}
 	if r.leaseLost != "" && res.Verdict != Passed {
@@ -298,7 +299,7 @@ func (r *run) until(ctx context.Context, f func(*observation.Observation) (bool,
 			return err
 		}
 		o := got[r.victim]
-		r.rec.look(&o, false)
+		r.rec.look(&o)
 		yes, err := f(&o)
 		if err != nil || yes {
 			return err
@@ -321,7 +322,7 @@ func (r *run) lookAround(ctx context.Context) (diagnose.Diagnosis, error) {
 		return diagnose.Diagnosis{}, err
 	}
 	o := got[r.victim]
-	r.rec.look(&o, false)
+	r.rec.look(&o)
 	return r.judge(nodes...), nil
 }
 

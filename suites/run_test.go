@@ -554,6 +554,12 @@ func TestSecondInterruptTellsHowToRecover(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("the first interrupt did not end the context")
 	}
+	interruptSelf(t) // the same Ctrl-C, passed on by a wrapper
+	select {
+	case <-exited:
+		t.Fatal("an interrupt that came twice at once ended the process before it could recover")
+	case <-time.After(sameInterrupt + 100*time.Millisecond):
+	}
 	interruptSelf(t)
 	select {
 	case code := <-exited:

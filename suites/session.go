@@ -144,7 +144,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		return nil, usagef("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Version: s.opts.Version, Started: time.Now().UTC()}
+	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Version: s.opts.Version, Started: time.Now().UTC(), Results: []Result{}}
 	var err error
 	rep.Kubernetes, rep.Host, err = within(ctx, s.t.Call, s.lab.About)
 	if err != nil {

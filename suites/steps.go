@@ -487,7 +487,7 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.E
 			lookErr = err
 			if err == nil {
 				o := got[r.victim]
-				r.rec.look(&o, false)
+				r.rec.look(&o)
 				findings = r.judge(r.victim).Findings
 			}
 		}

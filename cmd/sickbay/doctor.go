@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/nodeimage"
 	"github.com/sickbay-dev/sickbay/observation"
 )
@@ -73,6 +74,9 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 		}
 		for _, c := range all {
 			names[c.Name] = c.Ours
+			if c.Ours {
+				x.injected(a.onNodes(ctx, c, nil, callBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Status(ctx, false) }))
+			}
 		}
 	}
 	x.sort(a.world.inventory(ctx, d.Engine), d.Engine, names)
@@ -136,6 +140,20 @@ func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[
 	x.Unknown = append(x.Unknown, inv.Unknown...)
 }
 
+// injected adds what the journals of a cluster's nodes still hold. A run that is going on is among it: doctor cannot tell.
+func (x *examination) injected(rep statusReport) {
+	for _, n := range rep.Nodes {
+		if n.Error != "" {
+			x.Unknown = append(x.Unknown, "what is injected on "+n.Error)
+		}
+		for _, s := range n.Injections {
+			if s.State != injectors.Recovered {
+				x.Leftover = append(x.Leftover, fmt.Sprintf("%s on node %s, %s (run %s)", s.Mechanism, n.Node, s.State, s.Run))
+			}
+		}
+	}
+}
+
 // belongsToEngine tells what an engine of our own keeps while no cluster is up.
 func belongsToEngine(k engine.Kind) bool {
 	switch k {
@@ -179,6 +197,7 @@ func (a *app) showExamination(w io.Writer, x *examination) {
 	for _, l := range x.Leftover {
 		indent(w, l)
 	}
+	fmt.Fprintln(w, "Unless a run is going on just now: `sickbay recover` undoes faults, `sickbay cluster down` and `sickbay engine down` remove the rest.")
 }
 
 func indent(w io.Writer, s string) {

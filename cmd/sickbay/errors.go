@@ -97,5 +97,9 @@ func message(err error) string {
 	if errors.As(err, &document) {
 		return document.Error()
 	}
-	return "sickbay: " + strings.TrimSpace(err.Error())
+	text := strings.TrimSpace(err.Error())
+	if text == context.Canceled.Error() {
+		text = "interrupted"
+	}
+	return "sickbay: " + text
 }

@@ -25,6 +25,7 @@ import (
 type illness struct {
 	lab       suites.Lab
 	scenario  *scenarios.Scenario
+	shown     string // the scenario's name, or "lab"
 	run       string
 	node      string
 	namespace string
@@ -46,7 +47,11 @@ const (
 
 // makeIll prepares and injects. When it fails or ctx ends, what was begun is undone.
 func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (_ *illness, err error) {
-	ill := &illness{lab: lab, scenario: s, run: suites.NewRunID(s.Metadata.Name), agents: map[string]suites.Agent{}}
+	ill := &illness{lab: lab, scenario: s, shown: s.Metadata.Name, agents: map[string]suites.Agent{}}
+	if secret {
+		ill.shown = "lab" // the names of run and namespace are the first that a trainee sees
+	}
+	ill.run = suites.NewRunID(ill.shown)
 	ill.namespace = "sickbay-" + ill.run
 	if err := ill.claim(ctx, c, victim); err != nil {
 		return nil, err
@@ -165,7 +170,7 @@ func (i *illness) agent(ctx context.Context, node string) (suites.Agent, error) 
 
 func (i *illness) workload(ctx context.Context) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.scenario.Metadata.Name, labelNode: i.node},
+		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.shown, labelNode: i.node},
 	}}
 	if _, err := i.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create namespace %s: %w", i.namespace, err)
@@ -209,7 +214,7 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 		return err
 	}
 	in := injectors.Injection{
-		ID: fmt.Sprintf("%s-%d-%s", i.run, n, act.Mechanism), Run: i.run, Scenario: i.scenario.Metadata.Name,
+		ID: fmt.Sprintf("%s-%d-%s", i.run, n, act.Mechanism), Run: i.run, Scenario: i.shown,
 		Mechanism: act.Mechanism, Params: params, Prepared: prepared, Lease: lease,
 	}
 	st, err := agent.Inject(ctx, in)

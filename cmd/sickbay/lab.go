@@ -168,7 +168,9 @@ func (l *lesson) ways(w io.Writer) {
 	}
 	env := ""
 	for _, kv := range l.env {
-		env += kv + " "
+		if strings.HasPrefix(kv, "DOCKER_HOST=") {
+			env = kv + " "
+		}
 	}
 	fmt.Fprintf(w, "  %s%s exec -it NODE bash     # NODE is one of %s\n", env, l.client, strings.Join(l.nodes, ", "))
 }

@@ -68,7 +68,12 @@ func (n *Node) Write(p string, data []byte, mode fs.FileMode) error {
 		d, _ := n.find(p)
 		return n.put("write", p, d.node(mode, part))
 	}
-	return n.change(func() error { return write(data) }, func() { _ = write(data[:len(data)/2]) })
+	return n.change(func() error { return write(data) }, func() {
+		// The kernel's own files take a write whole or not at all.
+		if !strings.HasPrefix(p, "/proc/") && !strings.HasPrefix(p, "/sys/") {
+			_ = write(data[:len(data)/2])
+		}
+	})
 }
 
 // Copy implements op.Files.

@@ -30,8 +30,17 @@ func (n *Node) Mounts() (out []op.Mount, err error) {
 }
 
 // Mount implements op.Kernel.
-func (n *Node) Mount(source, target, _ string, _ op.MountFlag, _ string) error {
+func (n *Node) Mount(source, target, _ string, flags op.MountFlag, _ string) error {
 	return n.change(func() error {
+		if flags&op.Bind != 0 {
+			d, rel, _, err := n.get("mount", source)
+			if err != nil {
+				return err
+			}
+			n.mounts = append(n.mounts, mount{id: n.nextID, parent: 1, target: target, disk: d, base: rel})
+			n.nextID++
+			return nil
+		}
 		num, err := strconv.Atoi(strings.TrimPrefix(source, "/dev/loop"))
 		if err != nil {
 			return fmt.Errorf("mount %s: only loop devices are modelled", source)
@@ -60,7 +69,9 @@ func (n *Node) Unmount(target string, lazy bool) error {
 			}
 			n.touch(m.disk, "umount "+target)
 			n.mounts = slices.Delete(n.mounts, k, k+1)
-			n.reap(op.Minor(m.disk.dev))
+			if m.disk != n.root {
+				n.reap(op.Minor(m.disk.dev))
+			}
 			return nil
 		}
 		return fmt.Errorf("umount %s: not mounted (lazy %t)", target, lazy)
@@ -367,6 +378,8 @@ func (n *Node) Restart() {
 	defer n.mu.Unlock()
 	n.procs = map[int]*proc{}
 	n.mounts = n.mounts[:1]
+	n.tables = map[string]bool{}
+	n.root.files["/proc/sys/net/bridge/bridge-nf-call-iptables"].data = []byte("1")
 	for num, l := range n.loops {
 		if l.image.disk != nil {
 			l.image.disk.users, l.image.disk.frozen = map[int]bool{}, false
@@ -394,7 +407,7 @@ func (n *Node) Restart() {
 
 // Run implements op.Sys with the few commands that operations use.
 func (n *Node) Run(_ context.Context, argv ...string) (out []byte, err error) {
-	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" {
+	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" {
 		err = n.look(func() error { out, err = n.command(argv); return err })
 		return out, err
 	}
@@ -434,6 +447,26 @@ func (n *Node) command(argv []string) ([]byte, error) {
 			}
 		}
 		return nil, nil
+	case "curl":
+		if n.units["kubelet.service"].active != "active" {
+			return nil, errors.New("connection refused")
+		}
+		return []byte("ok"), nil
+	case "nft":
+		switch {
+		case argv[1] == "list":
+			var b strings.Builder
+			for t := range n.tables {
+				fmt.Fprintf(&b, "table %s\n", t)
+			}
+			return []byte(b.String()), nil
+		case argv[1] == "delete":
+			delete(n.tables, argv[3]+" "+argv[4])
+		default:
+			first, _, _ := strings.Cut(argv[1], "\n")
+			n.tables[strings.TrimPrefix(first, "add table ")] = true
+		}
+		return nil, nil
 	case "systemctl":
 		return n.systemctl(argv[1], last)
 	}
@@ -443,7 +476,7 @@ func (n *Node) command(argv []string) ([]byte, error) {
 func (n *Node) systemctl(verb, name string) ([]byte, error) {
 	if verb == "daemon-reload" {
 		for u := range n.units {
-			if strings.HasSuffix(u, ".timer") && n.root.files["/etc/systemd/system/"+u] == nil && n.units[u].active != "active" {
+			if u != "kubelet.service" && u != "containerd.service" && n.root.files["/etc/systemd/system/"+u] == nil && n.units[u].active != "active" {
 				delete(n.units, u)
 			}
 		}

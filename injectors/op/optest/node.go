@@ -69,6 +69,7 @@ type mount struct {
 	id, parent int
 	target     string
 	disk       *disk
+	base       string // of a bind mount: the path within the disk
 }
 
 type loop struct {
@@ -96,6 +97,7 @@ type Node struct {
 	nextID int
 	loops  map[int]*loop
 	units  map[string]*unit
+	tables map[string]bool // nft
 	procs  map[int]*proc
 	nextP  int
 	tick   uint64
@@ -126,31 +128,57 @@ const (
 	Fail                     // the call fails, the process lives on
 )
 
+// Conflist is the node's CNI configuration.
+const Conflist = `{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp","ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/28"}]]}}]}` + "\n"
+
+const containerdConfig = `version = 2
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  default_runtime_name = "runc"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+    SystemdCgroup = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.test-handler]
+  runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.test-handler.options]
+    SystemdCgroup = true
+`
+
 // New returns a node with kubelet, containerd, a CNI configuration and two running pods.
 func New() *Node {
 	n := &Node{
 		root:  &disk{dev: op.MkDev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
-		loops: map[int]*loop{}, units: map[string]*unit{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
+		loops: map[int]*loop{}, units: map[string]*unit{}, tables: map[string]bool{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
 	}
 	n.mounts = []mount{{id: 1, target: "/", disk: n.root}}
 	n.nextID = 2
 	for _, d := range []string{
 		"/", "/etc", "/etc/cni", "/etc/cni/net.d", "/etc/systemd", "/etc/systemd/system", "/etc/systemd/system/timers.target.wants",
 		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",
-		"/dev", "/proc", "/sys", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin",
+		"/dev", "/proc", "/proc/sys", "/proc/sys/net", "/proc/sys/net/bridge", "/sys", "/opt", "/opt/cni", "/opt/cni/bin", "/etc/kubernetes", "/etc/containerd",
+		"/var/lib/cni", "/var/lib/cni/networks", "/var/lib/cni/networks/kindnet", "/usr/local/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin",
 		"/run/containerd/io.containerd.runtime.v2.task", "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
 		"/sys/fs", "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/containerd.service", "/sys/fs/cgroup/system.slice/kubelet.service",
 	} {
 		n.root.files[d] = n.root.node(fs.ModeDir|0o755, nil)
 	}
 	for p, text := range map[string]string{
-		"/etc/cni/net.d/10-kindnet.conflist":              `{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp"}]}` + "\n",
+		"/etc/cni/net.d/10-kindnet.conflist":              Conflist,
 		"/etc/cni/net.d/20-spare.conflist":                `{"cniVersion":"0.3.1","name":"spare","plugins":[{"type":"ptp"}]}` + "\n",
 		"/etc/fstab":                                      "# nothing\n",
 		"/etc/systemd/system/timers.target.wants/x.timer": "",
 		"/var/lib/kubelet/config.yaml":                    "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nfailSwapOn: false\nevictionHard:\n  imagefs.available: 0%\n  nodefs.available: 0%\n",
 		"/var/lib/containerd/meta.db":                     "the runtime's database",
 		"/dev/loop-control":                               "",
+		"/opt/cni/bin/ptp":                                "ELF ptp",
+		"/usr/local/bin/containerd-shim-runc-v2":          "ELF shim",
+		"/usr/local/sbin/runc":                            "ELF runc",
+		"/usr/sbin/nft":                                   "",
+		"/usr/bin/curl":                                   "",
+		"/var/lib/cni/networks/kindnet/10.1.0.3":          "sandbox0\r\neth0",
+		"/proc/sys/net/bridge/bridge-nf-call-iptables":    "1",
+		"/etc/kubernetes/kubelet.conf":                    "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://control-plane:6443\n",
+		"/etc/containerd/config.toml":                     containerdConfig,
 		"/usr/sbin/mkfs.ext4":                             "",
 		"/usr/bin/cp":                                     "",
 		"/usr/bin/du":                                     "",
@@ -252,7 +280,7 @@ func (n *Node) find(p string) (*disk, string) {
 	if best.target == "/" {
 		return best.disk, p
 	}
-	rel := strings.TrimPrefix(p, best.target)
+	rel := best.base + strings.TrimPrefix(p, best.target)
 	if rel == "" {
 		rel = "/"
 	}
@@ -300,6 +328,9 @@ func (n *Node) Dump(own bool) string {
 	}
 	for num, l := range n.loops {
 		out = append(out, fmt.Sprintf("loop%d %s", num, l.tag))
+	}
+	for t := range n.tables {
+		out = append(out, "nft table "+t)
 	}
 	for name, u := range n.units {
 		if !strings.HasPrefix(name, "sickbay-") || own {
