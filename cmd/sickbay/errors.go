@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -62,6 +63,7 @@ const no = answer(exitNo)
 func exitCode(ctx context.Context, err error) int {
 	var a answer
 	var coded interface{ ExitCode() int }
+	var ran *exec.ExitError // a program's exit code is not ours, though it has the same method
 	switch {
 	// Only a signal ends the context of a command, see suites.WithInterrupt; whatever ran has recovered by now.
 	case ctx.Err() != nil, errors.Is(err, suites.ErrInterrupted):
@@ -70,7 +72,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitYes
 	case errors.As(err, &a):
 		return int(a)
-	case errors.As(err, &coded):
+	case errors.As(err, &coded) && !errors.As(err, &ran):
 		return coded.ExitCode()
 	case isUsage(err):
 		return exitUsage
