@@ -54,7 +54,7 @@ test-unit: ## unit tests and recorded bundles, with -race; needs no engine
 
 # pleg-disk is not among them yet: in one of two live runs PLEG did not appear within its bound. E2E=TestScenario runs them all, and
 # the controls. The bound covers a cold start, which builds the node image.
-E2E ?= TestScenario$$$$/^(conflist-missing|swap-on)$$$$
+E2E ?= TestScenario$$/^(conflist-missing|swap-on)$$
 .PHONY: test-e2e
 test-e2e: build ## the scenarios on a real cluster
 	SICKBAY_E2E=1 go test ./suites -count=1 -v -run '$(E2E)' -timeout 60m

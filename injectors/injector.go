@@ -174,7 +174,8 @@ func (in *Injector) begin(inj Injection, p *Plan) (*journal.Record, error) {
 		if r.ID == inj.ID {
 			return nil, &RequestError{fmt.Errorf("injection %s exists already, %s: recover it first", inj.ID, r.State)}
 		}
-		if r.Run != inj.Run {
+		// On what is half done nothing can be built: what would be saved is neither the node nor a whole fault.
+		if r.Run != inj.Run || r.State != string(Injected) {
 			return nil, &NotCleanError{Run: r.Run, ID: r.ID, State: State(r.State), Since: r.Since}
 		}
 	}
@@ -296,7 +297,7 @@ func (in *Injector) frozen(ctx context.Context, r *journal.Record, thaw bool) (s
 
 func touchesBelow(r *journal.Record, dir string) bool {
 	for _, e := range r.Ops {
-		if t, ok := e.Op.(op.Toucher); ok && under(t.Touches(), dir) {
+		if t, ok := e.Op.(op.Toucher); ok && slices.ContainsFunc(t.Touches(), func(p string) bool { return under(p, dir) }) {
 			return true
 		}
 	}
@@ -393,7 +394,17 @@ func overlap(a, b *journal.Record) bool {
 func touchSame(a, b op.Op) bool {
 	p, ok1 := a.(op.Toucher)
 	q, ok2 := b.(op.Toucher)
-	return ok1 && ok2 && (under(p.Touches(), q.Touches()) || under(q.Touches(), p.Touches()))
+	if !ok1 || !ok2 {
+		return false
+	}
+	for _, x := range p.Touches() {
+		for _, y := range q.Touches() {
+			if under(x, y) || under(y, x) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func under(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }

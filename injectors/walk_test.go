@@ -97,7 +97,7 @@ func (w *walker) fail(format string, args ...any) {
 
 // trouble makes some later call go wrong, sometimes.
 func (w *walker) trouble() string {
-	if w.rng.IntN(2) == 0 {
+	if w.rng.IntN(3) > 0 {
 		w.node.Budget = -1
 		return "no trouble"
 	}

@@ -25,7 +25,7 @@ type ReadOnly struct {
 func (*ReadOnly) Kind() string { return "read-only" }
 
 // Touches implements Toucher.
-func (r *ReadOnly) Touches() string { return r.Path }
+func (r *ReadOnly) Touches() []string { return []string{r.Path} }
 
 // Describe implements Op.
 func (r *ReadOnly) Describe() string { return "mount " + r.Path + " over itself read-only" }
@@ -91,7 +91,7 @@ type Setting struct {
 func (*Setting) Kind() string { return "setting" }
 
 // Touches implements Toucher.
-func (s *Setting) Touches() string { return s.Path }
+func (s *Setting) Touches() []string { return []string{s.Path} }
 
 // Describe implements Op.
 func (s *Setting) Describe() string { return "write " + s.Value + " to " + s.Path }
@@ -147,7 +147,7 @@ type Table struct {
 func (*Table) Kind() string { return "nft-table" }
 
 // Touches implements Toucher.
-func (t *Table) Touches() string { return "nft/" + t.full() }
+func (t *Table) Touches() []string { return []string{"nft/" + t.full()} }
 
 func (t *Table) full() string { return t.Family + " " + t.Name }
 

@@ -38,6 +38,9 @@ type StaleAnswer struct {
 // Kind implements Op.
 func (*StaleAnswer) Kind() string { return "stale-answer" }
 
+// Touches implements Toucher.
+func (s *StaleAnswer) Touches() []string { return append(s.File.Touches(), s.Runtime, s.Kubelet) }
+
 // Describe implements Op.
 func (s *StaleAnswer) Describe() string {
 	return fmt.Sprintf("let %s ask %s while that has another %s", s.Kubelet, s.Runtime, s.Path)
@@ -172,6 +175,9 @@ type Bounce struct {
 
 // Kind implements Op.
 func (*Bounce) Kind() string { return "bounce" }
+
+// Touches implements Toucher.
+func (b *Bounce) Touches() []string { return []string{b.Unit} }
 
 // Describe implements Op.
 func (b *Bounce) Describe() string { return "restart " + b.Unit }

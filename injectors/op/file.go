@@ -57,11 +57,11 @@ type SavedFile struct {
 func (*File) Kind() string { return "file" }
 
 // Touches implements Toucher. A directory that this operation made is touched as a whole: another's files in it must go first.
-func (f *File) Touches() string {
+func (f *File) Touches() []string {
 	if len(f.MadeDirs) > 0 {
-		return f.MadeDirs[0]
+		return f.MadeDirs[:1]
 	}
-	return f.Path
+	return []string{f.Path}
 }
 
 // Describe implements Op.

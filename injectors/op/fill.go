@@ -29,7 +29,7 @@ type Fill struct {
 func (*Fill) Kind() string { return "fill" }
 
 // Touches implements Toucher.
-func (f *Fill) Touches() string { return f.Path }
+func (f *Fill) Touches() []string { return []string{f.Path} }
 
 // Describe implements Op.
 func (f *Fill) Describe() string {

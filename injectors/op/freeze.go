@@ -20,7 +20,7 @@ type Freeze struct {
 func (*Freeze) Kind() string { return "freeze" }
 
 // Touches implements Toucher.
-func (f *Freeze) Touches() string { return f.Path }
+func (f *Freeze) Touches() []string { return []string{f.Path} }
 
 // Describe implements Op.
 func (f *Freeze) Describe() string { return "freeze the filesystem of " + f.Path }

@@ -37,7 +37,7 @@ type Freezer struct {
 func (*Freezer) Kind() string { return "freezer" }
 
 // Touches implements Toucher.
-func (f *Freezer) Touches() string { return f.Unit }
+func (f *Freezer) Touches() []string { return []string{f.Unit} }
 
 // Describe implements Op.
 func (f *Freezer) Describe() string { return "freeze the processes of " + f.Unit }

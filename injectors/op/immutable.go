@@ -18,7 +18,7 @@ type Immutable struct {
 func (*Immutable) Kind() string { return "immutable" }
 
 // Touches implements Toucher.
-func (i *Immutable) Touches() string { return i.Path }
+func (i *Immutable) Touches() []string { return []string{i.Path} }
 
 // Describe implements Op.
 func (i *Immutable) Describe() string { return "chattr +i " + i.Path }

@@ -23,7 +23,7 @@ type Litter struct {
 func (*Litter) Kind() string { return "litter" }
 
 // Touches implements Toucher.
-func (l *Litter) Touches() string { return l.Dir }
+func (l *Litter) Touches() []string { return []string{l.Dir} }
 
 // Describe implements Op.
 func (l *Litter) Describe() string { return fmt.Sprintf("put %d files into %s", len(l.Names), l.Dir) }

@@ -53,7 +53,7 @@ type LoopFS struct {
 func (*LoopFS) Kind() string { return "loop-filesystem" }
 
 // Touches implements Toucher.
-func (l *LoopFS) Touches() string { return l.Target }
+func (l *LoopFS) Touches() []string { return []string{l.Target} }
 
 // Describe implements Op.
 func (l *LoopFS) Describe() string {

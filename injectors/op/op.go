@@ -54,7 +54,8 @@ type Bracket interface {
 // older one's undo is overwritten by what the newer one saved.
 type Toucher interface {
 	Op
-	Touches() string
+	// Touches lists paths, and units by their names.
+	Touches() []string
 }
 
 // Env is what an operation may use.

@@ -25,7 +25,7 @@ type Halt struct {
 func (*Halt) Kind() string { return "halt" }
 
 // Touches implements Toucher.
-func (h *Halt) Touches() string { return h.Unit }
+func (h *Halt) Touches() []string { return []string{h.Unit} }
 
 // Describe implements Op.
 func (h *Halt) Describe() string { return "SIGSTOP to the main process of " + h.Unit }

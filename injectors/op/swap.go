@@ -22,7 +22,7 @@ type Swap struct {
 func (*Swap) Kind() string { return "swap" }
 
 // Touches implements Toucher.
-func (s *Swap) Touches() string { return s.Path }
+func (s *Swap) Touches() []string { return []string{s.Path} }
 
 // Describe implements Op.
 func (s *Swap) Describe() string { return "swapon " + s.Path }

@@ -159,7 +159,7 @@ func (*Pause) Kind() string { return "pause" }
 func (*Pause) Closing() bool { return false }
 
 // Touches implements Toucher: whether the unit ran, as saved here, may be the doing of an older injection.
-func (p *Pause) Touches() string { return p.Unit }
+func (p *Pause) Touches() []string { return []string{p.Unit} }
 
 // Describe implements Op.
 func (p *Pause) Describe() string { return "stop " + p.Unit }
@@ -255,7 +255,7 @@ type Unit struct {
 func (*Unit) Kind() string { return "unit" }
 
 // Touches implements Toucher.
-func (u *Unit) Touches() string { return u.Unit }
+func (u *Unit) Touches() []string { return []string{u.Unit} }
 
 // Describe implements Op.
 func (u *Unit) Describe() string {
