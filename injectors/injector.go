@@ -244,20 +244,11 @@ func (in *Injector) apply(ctx context.Context, inj Injection, r *journal.Record)
 func stopsRuntime(r *journal.Record) bool {
 	for _, e := range r.Ops {
 		switch o := e.Op.(type) {
-		case *op.Pause:
-			if o.Unit == containerdUnit {
+		case *op.Halt, *op.Freezer: // act on the process as it is
+		case op.Toucher:
+			if slices.Contains(o.Touches(), containerdUnit) {
 				return true
 			}
-		case *op.Bounce:
-			if o.Unit == containerdUnit {
-				return true
-			}
-		case *op.Unit:
-			if o.Unit == containerdUnit {
-				return true
-			}
-		case *op.StaleAnswer:
-			return true
 		}
 	}
 	return false

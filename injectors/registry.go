@@ -66,6 +66,8 @@ var mechanisms = []Mechanism{
 	ipamFill,
 	runtimeUnit,
 	sysctl,
+	clockSkew,
+	certificate,
 	file,
 }
 

@@ -63,6 +63,9 @@ var faults = []struct{ mechanism, params string }{
 	{"ipam-fill", `{"leave":2}`},
 	{"runtime-unit", `{}`},
 	{"sysctl", `{}`},
+	{"clock-skew", `{"by":"1h"}`},
+	{"clock-skew", `{"by":"1h","units":["kubelet.service","containerd.service"]}`},
+	{"certificate", `{"path":"/var/lib/kubelet/pki/kubelet-client-current.pem","pem":"-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"}`},
 	{"file", `{"path":"/etc/containerd/certs.d/r:5000/hosts.toml","content":"server = \"https://r:5000\"\n"}`},
 	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
 }

@@ -107,6 +107,8 @@ type Kernel interface {
 	// Process answers with fs.ErrNotExist when there is none.
 	Process(pid int) (Process, error)
 	Processes() ([]Process, error)
+	// ClockOffset is by how much the wall clock that the process reads was moved; 0 when it is the kernel's own.
+	ClockOffset(pid int) (time.Duration, error)
 	// Signal is only sent when the process still is the one that started then.
 	Signal(pid int, start uint64, sig Signal) error
 }

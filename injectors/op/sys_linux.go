@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/injectors/vdso"
 )
 
 // Host is the node this process runs on.
@@ -424,6 +426,12 @@ func (h hostKernel) Processes() ([]Process, error) {
 		}
 	}
 	return out, nil
+}
+
+// ClockOffset implements Kernel.
+func (hostKernel) ClockOffset(pid int) (time.Duration, error) {
+	by, _, err := vdso.Offset(pid)
+	return by, err
 }
 
 // Signal implements Kernel.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
 )
@@ -265,6 +266,18 @@ func (n *Node) Processes() (out []op.Process, err error) {
 	return out, err
 }
 
+// ClockOffset implements op.Kernel.
+func (n *Node) ClockOffset(pid int) (by time.Duration, err error) {
+	err = n.look(func() error {
+		if p := n.procs[pid]; p != nil {
+			by = p.clock
+			return nil
+		}
+		return fs.ErrNotExist
+	})
+	return by, err
+}
+
 // Signal implements op.Kernel.
 func (n *Node) Signal(pid int, start uint64, sig op.Signal) error {
 	return n.change(func() error {
@@ -313,7 +326,13 @@ func (n *Node) startLocked(name string) {
 	u.active, u.sub = "active", "running"
 	u.pid = 0
 	if strings.HasSuffix(name, ".service") {
-		u.pid = n.spawn("/usr/bin/" + strings.TrimSuffix(name, ".service")).PID
+		p := n.spawn("/usr/bin/" + strings.TrimSuffix(name, ".service"))
+		u.pid = p.PID
+		for f, i := range n.root.files {
+			if strings.HasPrefix(f, "/etc/systemd/system/"+name+".d/") && strings.Contains(string(i.data), "shift-clock") {
+				p.clock = time.Hour
+			}
+		}
 	}
 }
 

@@ -86,6 +86,7 @@ type unit struct {
 
 type proc struct {
 	op.Process
+	clock   time.Duration
 	sandbox string
 }
 
@@ -154,7 +155,7 @@ func New() *Node {
 	n.nextID = 2
 	for _, d := range []string{
 		"/", "/etc", "/etc/cni", "/etc/cni/net.d", "/etc/systemd", "/etc/systemd/system", "/etc/systemd/system/timers.target.wants",
-		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",
+		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/kubelet/pki", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",
 		"/dev", "/proc", "/proc/sys", "/proc/sys/net", "/proc/sys/net/bridge", "/sys", "/opt", "/opt/cni", "/opt/cni/bin", "/etc/kubernetes", "/etc/containerd",
 		"/var/lib/cni", "/var/lib/cni/networks", "/var/lib/cni/networks/kindnet", "/usr/local/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin",
 		"/run/containerd/io.containerd.runtime.v2.task", "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
@@ -187,6 +188,9 @@ func New() *Node {
 	} {
 		n.root.files[p] = n.root.node(0o644, []byte(text))
 	}
+	link := n.root.node(fs.ModeSymlink|0o777, nil)
+	link.link = "/var/lib/kubelet/pki/kubelet-client-1.pem"
+	n.root.files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = link
 	for _, u := range []string{"kubelet.service", "containerd.service"} {
 		n.units[u] = &unit{}
 		n.startLocked(u)
@@ -338,6 +342,9 @@ func (n *Node) Dump(own bool) string {
 		}
 	}
 	for _, p := range n.procs {
+		if p.clock != 0 {
+			out = append(out, fmt.Sprintf("clock of %s off by %s", strings.Join(p.Command, " "), p.clock))
+		}
 		if p.State == "T" {
 			out = append(out, "stopped process "+strings.Join(p.Command, " "))
 		}

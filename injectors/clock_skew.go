@@ -1,0 +1,66 @@
+package injectors
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+var clockSkew = Mechanism{
+	Name: "clock-skew",
+	Doc:  "moves the wall clock that the kubelet (and containerd, when asked) reads, at every start of it",
+	New:  func() Params { return &ClockSkew{By: "87600h", Units: []string{kubeletUnit}} },
+}
+
+// ClockSkew are the parameters of clock-skew.
+type ClockSkew struct {
+	// By is how far, such as "87600h" for ten years ahead or "-48h" for two days behind.
+	By string `json:"by,omitempty"`
+	// Units whose clock is moved.
+	Units []string `json:"units,omitempty"`
+}
+
+func (c *ClockSkew) by() (time.Duration, error) {
+	d, err := time.ParseDuration(c.By)
+	if err != nil || d.Abs() < time.Minute || d.Abs() > math.MaxInt32*time.Second || d%time.Second != 0 {
+		return 0, fmt.Errorf("by %q: want whole seconds between a minute and 68 years, ahead or behind, such as 87600h or -48h", c.By)
+	}
+	return d, nil
+}
+
+// Validate implements Params.
+func (c *ClockSkew) Validate() error {
+	if len(c.Units) == 0 {
+		return fmt.Errorf("units is empty: want %s, %s or both", kubeletUnit, containerdUnit)
+	}
+	for _, u := range c.Units {
+		if !slices.Contains([]string{kubeletUnit, containerdUnit}, u) {
+			return fmt.Errorf("unit %q: want %s or %s", u, kubeletUnit, containerdUnit)
+		}
+	}
+	_, err := c.by()
+	return err
+}
+
+// ShiftVerb is the agent's verb that a unit's drop-in runs: `agent shift-clock --pid PID --by DURATION`.
+const ShiftVerb = "shift-clock"
+
+// Plan implements Params.
+func (c *ClockSkew) Plan(_ context.Context, n Node) (*Plan, error) {
+	by, err := c.by()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Differs: "the clock moves only for these programs, not for the whole node: the kernel has one wall clock for all nodes of the host"}
+	for _, u := range c.Units {
+		p.Ops = append(p.Ops, &op.Clock{Unit: u, By: by, DropIn: op.DropIn{File: op.File{
+			Path: "/etc/systemd/system/" + u + ".d/90-clock.conf", Mode: 0o644,
+			Data: fmt.Appendf(nil, "[Service]\nExecStartPost=-%s %s --pid $MAINPID --by %s\n", n.Agent, ShiftVerb, by),
+		}}})
+	}
+	return p, nil
+}
