@@ -16,8 +16,9 @@ var freezeFilesystem = Mechanism{
 type FreezeFilesystem struct {
 	// Path is a directory on the filesystem.
 	Path string `json:"path,omitempty"`
-	// Disturb kills one container once the filesystem is frozen. A runtime that has nothing to write does not notice a frozen
-	// disk; one that records a container's exit holds the lock that listing containers needs, and PLEG stalls.
+	// Disturb has the runtime update one container once the filesystem is frozen. A runtime that has nothing to write does not
+	// notice a frozen disk; one that writes down a container's status holds the lock that listing containers needs, and PLEG
+	// stalls.
 	Disturb *Disturb `json:"disturb,omitempty"`
 }
 
@@ -35,7 +36,7 @@ func (f *FreezeFilesystem) Validate() error { return absolute(f.Path) }
 func (f *FreezeFilesystem) Plan(context.Context, Node) (*Plan, error) {
 	p := &Plan{Ops: []op.Op{&op.Freeze{Path: f.Path}}}
 	if f.Disturb != nil {
-		p.Ops = append(p.Ops, &op.KillTask{Namespace: f.Disturb.Namespace, Pod: f.Disturb.Pod})
+		p.Ops = append(p.Ops, &op.Occupy{KillTask: op.KillTask{Namespace: f.Disturb.Namespace, Pod: f.Disturb.Pod}})
 	}
 	return p, nil
 }

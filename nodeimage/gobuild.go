@@ -125,7 +125,8 @@ func goRun(ctx context.Context, folder, dir, modfile string, b goBuild) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return fmt.Errorf("making room for programs: %w", err)
 	}
-	args := []string{"build", "-trimpath", "-o", out, "-ldflags", strings.TrimSpace("-s -w " + ldflags)}
+	// -v tells the package being compiled: six minutes of Kubernetes are not to look like a hang.
+	args := []string{"build", "-v", "-trimpath", "-o", out, "-ldflags", strings.TrimSpace("-s -w " + ldflags)}
 	if b.tags != "" {
 		args = append(args, "-tags", b.tags)
 	}

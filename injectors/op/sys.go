@@ -20,6 +20,9 @@ type Sys interface {
 	LookupHost(ctx context.Context, name string) ([]string, error)
 	// RemoveSandbox stops and removes a pod sandbox through the runtime's CRI socket.
 	RemoveSandbox(ctx context.Context, id string) error
+	// UpdateContainer has the runtime update a container's resources to what they are. An error that is
+	// context.DeadlineExceeded says that it did not answer in time.
+	UpdateContainer(ctx context.Context, id string) error
 }
 
 // Files are the primitives of a filesystem. Everything that writes is on disk when it returns.

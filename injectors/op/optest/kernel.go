@@ -391,6 +391,20 @@ func (n *Node) RemoveSandbox(_ context.Context, id string) error {
 	})
 }
 
+// UpdateContainer implements op.Sys.
+func (n *Node) UpdateContainer(_ context.Context, _ string) error {
+	return n.change(func() error {
+		u := n.units["containerd.service"]
+		if u.active != "active" {
+			return errors.New("the runtime does not run")
+		}
+		if d, _ := n.find("/var/lib/containerd"); d.frozen || n.procs[u.pid] != nil && n.procs[u.pid].State == "T" {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+}
+
 // Restart is what a restart of the node's container does: processes and mounts go, /run is emptied, enabled units start.
 func (n *Node) Restart() {
 	n.mu.Lock()
