@@ -69,6 +69,8 @@ var mechanisms = []Mechanism{
 	clockSkew,
 	certificate,
 	file,
+	apparmorProfile,
+	selinuxLabel,
 }
 
 // All lists the mechanisms by name.

@@ -21,9 +21,10 @@ type SandboxKill struct {
 	Pod       string `json:"pod,omitempty"`
 	// EverySeconds is the pause between kills: a single kill heals by itself, the illness is what kills again.
 	EverySeconds int `json:"everySeconds,omitempty"`
-	// Once kills one sandbox a single time; Network takes one sandbox's interface away instead of its process.
-	Once    bool `json:"once,omitempty"`
+	// Network takes away the sandbox's interface and network namespace instead of its process; with once only the interface.
 	Network bool `json:"network,omitempty"`
+	// Once strikes one sandbox a single time.
+	Once bool `json:"once,omitempty"`
 }
 
 // Validate implements Params.
@@ -31,27 +32,41 @@ func (s *SandboxKill) Validate() error {
 	switch {
 	case s.EverySeconds < 5 || s.EverySeconds > 600:
 		return fmt.Errorf("everySeconds %d: want 5 to 600", s.EverySeconds)
-	case s.Once && s.Network:
-		return fmt.Errorf("once and network exclude each other")
 	case strings.ContainsAny(s.Namespace+s.Pod, "'\"\\$` /\n"):
 		return fmt.Errorf("namespace %q, pod %q: want names", s.Namespace, s.Pod)
 	}
 	return nil
 }
 
-const (
-	reaperScript = "/usr/local/sbin/reap-sandboxes"
-	reaperUnit   = "sandbox-reaper.service"
+// reaper is a script and the unit that runs it, as somebody who meant well might have left them on a node. They have nothing of
+// sickbay's in them, and stopping the unit is the cure.
+type reaper struct{ script, unit, purpose, strike string }
+
+var (
+	killReaper = reaper{
+		"/usr/local/sbin/reap-sandboxes", "sandbox-reaper.service", "Reclaims memory from idle sandboxes.",
+		`kill -KILL "$(cat "$d/init.pid")" 2>/dev/null`,
+	}
+	netnsReaper = reaper{
+		"/usr/local/sbin/netns-gc", "netns-gc.service", "Collects network namespaces that nobody uses any more.",
+		`n=$(grep -o '/var/run/netns/[^"]*' "$d/config.json" | head -n 1)
+    [ -e "$n" ] || continue
+    nsenter --net="$n" ip link delete eth0 2>/dev/null
+    umount "$n" && rm -f "$n"`,
+	}
 )
 
-// Plan implements Params. The killer is what an operator might find on a real node: a script somebody put there and a unit
-// that runs it; it has nothing of sickbay's in it, and stopping it is the cure.
+// Plan implements Params.
 func (s *SandboxKill) Plan(_ context.Context, _ Node) (*Plan, error) {
+	one := op.KillTask{Namespace: s.Namespace, Pod: s.Pod, Sandbox: true}
+	r := killReaper
 	switch {
+	case s.Once && s.Network:
+		return &Plan{Ops: []op.Op{&op.CutSandbox{KillTask: one}}}, nil
 	case s.Once:
-		return &Plan{Ops: []op.Op{&op.KillTask{Namespace: s.Namespace, Pod: s.Pod, Sandbox: true}}}, nil
+		return &Plan{Ops: []op.Op{&one}}, nil
 	case s.Network:
-		return &Plan{Ops: []op.Op{&op.CutSandbox{KillTask: op.KillTask{Namespace: s.Namespace, Pod: s.Pod, Sandbox: true}}}}, nil
+		r = netnsReaper
 	}
 	keep := `grep -q '"io.kubernetes.cri.sandbox-namespace": *"kube-system"' "$d/config.json" && continue`
 	if s.Namespace != "" {
@@ -61,30 +76,31 @@ func (s *SandboxKill) Plan(_ context.Context, _ Node) (*Plan, error) {
 		keep += fmt.Sprintf("\n    grep -q '\"io.kubernetes.cri.sandbox-name\": *\"%s' \"$d/config.json\" || continue", s.Pod)
 	}
 	script := fmt.Sprintf(`#!/bin/sh
-# Reclaims memory from idle sandboxes.
+# %s
 while true; do
   for d in /run/containerd/io.containerd.runtime.v2.task/k8s.io/*; do
     grep -q '"io.kubernetes.cri.container-type": *"sandbox"' "$d/config.json" 2>/dev/null || continue
     %s
-    kill -KILL "$(cat "$d/init.pid")" 2>/dev/null
+    %s
   done
   sleep %d
 done
-`, keep, s.EverySeconds)
+`, r.purpose, keep, r.strike, s.EverySeconds)
 	unit := `[Unit]
-Description=Reclaim idle sandboxes
+Description=` + strings.TrimSuffix(r.purpose, ".") + `
 
 [Service]
-ExecStart=` + reaperScript + `
+ExecStart=` + r.script + `
 Restart=always
 RestartSec=5
 
 [Install]
 WantedBy=multi-user.target
 `
+	// The two files alone do nothing: a remedy that stops the unit has cleared the fault.
 	return &Plan{Ops: []op.Op{
-		&op.File{Path: reaperScript, Data: []byte(script), Mode: 0o755},
-		&op.DropIn{File: op.File{Path: "/etc/systemd/system/" + reaperUnit, Data: []byte(unit), Mode: 0o644}},
-		&op.Unit{Unit: reaperUnit, Start: true},
+		&op.File{Path: r.script, Data: []byte(script), Mode: 0o755, Inert: true},
+		&op.DropIn{File: op.File{Path: "/etc/systemd/system/" + r.unit, Data: []byte(unit), Mode: 0o644, Inert: true}},
+		&op.Unit{Unit: r.unit, Start: true},
 	}}, nil
 }

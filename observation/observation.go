@@ -41,7 +41,8 @@ type Observation struct {
 	Sockets     []PluginSocket   `json:"pluginSockets,omitempty"`
 	Cgroups     []Cgroup         `json:"cgroups,omitempty"`
 	// LocalUnits are services and timers whose unit file was put below /etc or /run/systemd/system besides the node image's,
-	// and that are active: what somebody added to this node. ExecStart and Name are filled.
+	// and that are active, or started by a timer of the same name that is: what somebody added to this node. Name, ExecStart and,
+	// where that is a script, Script are filled.
 	LocalUnits []Unit    `json:"localUnits,omitempty"`
 	Kmsg       []LogLine `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
 	API        *API      `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
@@ -148,6 +149,8 @@ type Unit struct {
 	KillMode       string    `json:"killMode,omitempty"` // process, control-group, mixed, none
 	Fragment       string    `json:"fragment,omitempty"` // FragmentPath
 	ExecStart      string    `json:"execStart,omitempty"`
+	// Script is the beginning of the script that ExecStart runs, of units that somebody added to the node, without secrets.
+	Script string `json:"script,omitempty"`
 }
 
 // Journal is the log of the units since the previous look.

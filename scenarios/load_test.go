@@ -79,8 +79,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown failure", "failure: cni", "failure: cin", `try.yaml:16:17: there is no failure "cin"; did you mean "cni"?`},
 		{"unknown cause", "cause: conflist-missing", "cause: conflict-missing", `try.yaml:16:29: failure cni has no cause "conflict-missing"; did you mean "conflist-missing"?`},
 		{"cause of another failure", "cause: conflist-missing", "cause: swap-on", `try.yaml:16:29: failure cni has no cause "swap-on": it has conflist-missing, conflist-invalid, plugin-binary-missing, ipam-exhausted, bridge-netfilter-off`},
-		{"two matcher kinds", "{unit: kubelet, contains: cni plugin not initialized}", "{unit: kubelet, contains: x}\n      event: {reason: Failed}", `try.yaml:14:7: a matcher needs exactly one of log, event, condition, pod, unit; this one has log and event: make each an entry of its own`},
-		{"no matcher kind", "- log: {unit: kubelet, contains: cni plugin not initialized}", "- {}", `try.yaml:14:7: a matcher needs exactly one of log, event, condition, pod, unit; this one has none`},
+		{"two matcher kinds", "{unit: kubelet, contains: cni plugin not initialized}", "{unit: kubelet, contains: x}\n      event: {reason: Failed}", `try.yaml:14:7: a matcher needs exactly one of log, event, condition, pod, unit, throttled; this one has log and event: make each an entry of its own`},
+		{"no matcher kind", "- log: {unit: kubelet, contains: cni plugin not initialized}", "- {}", `try.yaml:14:7: a matcher needs exactly one of log, event, condition, pod, unit, throttled; this one has none`},
 		{"matcher that matches all", "contains: cni plugin not initialized", `contains: ""`, `try.yaml:14:38: contains is empty: it would match everything`},
 		{"unknown unit", "unit: kubelet", "unit: kublet", `try.yaml:14:19: unit "kublet" is unknown: it must be kubelet or containerd or kernel; did you mean "kubelet"?`},
 		{"other version", "sickbay.dev/v1alpha1", "sickbay.dev/v1", `try.yaml:1:13: apiVersion "sickbay.dev/v1" is unknown: it must be sickbay.dev/v1alpha1`},
@@ -162,6 +162,36 @@ func TestWorkload(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant …%s…", err, c.want)
+			}
+		})
+	}
+}
+
+func TestRollout(t *testing.T) {
+	for _, c := range []struct{ name, action, manifest, want string }{
+		{"missing file", "{mechanism: workload, params: {manifest: faulti.yaml}}", "kind: Pod", `there is no file "faulti.yaml" beside the scenario; did you mean "faulty.yaml"?`},
+		{"no file named", "{mechanism: workload}", "kind: Pod", "needs the parameter manifest"},
+		{"unknown parameter", "{mechanism: workload, params: {file: faulty.yaml}}", "kind: Pod", `mechanism workload has no parameter "file"`},
+		{"broken template", "{mechanism: workload, params: {manifest: faulty.yaml}}", "{{.Node", "manifest faulty.yaml is no valid template"},
+		{"on a node", "{mechanism: workload, params: {manifest: faulty.yaml}, on: control-plane}", "kind: Pod", "acts through the API"},
+		{"good", "{mechanism: workload, params: {manifest: faulty.yaml}}", "image: {{.Image}}", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "faulty.yaml"), c.manifest)
+			write(t, filepath.Join(dir, FileName), strings.Replace(good, "    - mechanism: cni-config\n      params:\n        action: remove\n", "    - "+c.action+"\n", 1))
+			s, err := Load(dir)
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("got %v\nwant …%s…", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, err := s.Render(s.Spec.Inject[0].Rollout().Manifest, WorkloadValues{Image: "agnhost:1"}); err != nil || out != "image: agnhost:1" {
+				t.Errorf("rendered %q, %v", out, err)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,12 +25,19 @@ type Mechanisms interface {
 
 var mechanisms Mechanisms = registry{}
 
-// registry asks package injectors.
+// registry asks package injectors, and knows what the harness does itself.
 type registry struct{}
 
-func (registry) Names() []string { return injectors.Names() }
+func (registry) Names() []string {
+	names := append(injectors.Names(), MechanismWorkload)
+	slices.Sort(names)
+	return names
+}
 
 func (registry) Params(name string) reflect.Type {
+	if name == MechanismWorkload {
+		return reflect.TypeFor[Rollout]()
+	}
 	m, ok := injectors.Lookup(name)
 	if !ok {
 		return nil
@@ -38,6 +46,9 @@ func (registry) Params(name string) reflect.Type {
 }
 
 func (registry) Check(name string, params json.RawMessage) error {
+	if name == MechanismWorkload {
+		return nil // its parameters are checked against the scenario's folder
+	}
 	m, ok := injectors.Lookup(name)
 	if !ok {
 		return fmt.Errorf("there is no mechanism %q", name)
@@ -53,7 +64,7 @@ func (registry) HostWide(name string) bool {
 
 // actions checks the parameters against the mechanism's own struct first, so that mistakes are told where they stand, then has
 // the mechanism judge the values.
-func (d *document) actions(path string, actions []Action, claims []string) {
+func (d *document) actions(path string, actions []Action, claims []string, dir fs.FS) {
 	for i, a := range actions {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		if a.On != "" {
@@ -73,6 +84,10 @@ func (d *document) actions(path string, actions []Action, claims []string) {
 			d.params(p+".params", a.Mechanism, t)
 		}
 		if len(d.errs) > before {
+			continue
+		}
+		if a.Mechanism == MechanismWorkload {
+			d.rollout(p, a, dir)
 			continue
 		}
 		raw, err := a.RawParams()

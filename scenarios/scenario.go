@@ -79,6 +79,7 @@ type Matcher struct {
 	Condition *ConditionMatcher `json:"condition,omitempty"`
 	Pod       *PodMatcher       `json:"pod,omitempty"`
 	Unit      *UnitMatcher      `json:"unit,omitempty"`
+	Throttled *ThrottledMatcher `json:"throttled,omitempty"`
 }
 
 // LogMatcher matches a journal line written after the injection began.
@@ -115,6 +116,14 @@ type UnitMatcher struct {
 	Name     string `json:"name"`
 	SubState string `json:"subState,omitempty"`
 	Result   string `json:"result,omitempty"`
+}
+
+// ThrottledMatcher matches a container of the workload that its CPU quota stops again and again. It reads the cgroup's own
+// counters: no event and no log line tells of throttling.
+type ThrottledMatcher struct {
+	Container string `json:"container,omitempty"` // empty = any container of the scenario's namespace
+	// Percent is the share of throttled CPU periods since the injection began, or since the container's start.
+	Percent int `json:"percent" jsonschema:"minimum=1,maximum=100"`
 }
 
 // Expected is a finding by name.

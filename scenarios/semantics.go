@@ -51,8 +51,8 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	if len(s.Spec.Expect) == 0 {
 		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
 	}
-	d.actions("$.spec.prepare", s.Spec.Prepare, s.Spec.Claims)
-	d.actions("$.spec.inject", s.Spec.Inject, s.Spec.Claims)
+	d.actions("$.spec.prepare", s.Spec.Prepare, s.Spec.Claims, dir)
+	d.actions("$.spec.inject", s.Spec.Inject, s.Spec.Claims, dir)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
 	d.expected("$.spec.expect", s.Spec.Expect)
 	d.expected("$.spec.consequences", s.Spec.Consequences)
@@ -112,12 +112,18 @@ func (d *document) matchers(path string, ms []Matcher) {
 				d.errorf(p+".unit", "a unit matcher needs subState or result: otherwise any unit matches")
 			}
 		}
+		if m.Throttled != nil {
+			set = append(set, "throttled")
+			if m.Throttled.Percent < 1 || m.Throttled.Percent > 100 {
+				d.errorf(p+".throttled.percent", "percent %d: want 1 to 100", m.Throttled.Percent)
+			}
+		}
 		switch len(set) {
 		case 1:
 		case 0:
-			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit; this one has none")
+			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled; this one has none")
 		default:
-			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit; this one has %s: make each an entry of its own", strings.Join(set, " and "))
+			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled; this one has %s: make each an entry of its own", strings.Join(set, " and "))
 		}
 	}
 }

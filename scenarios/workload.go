@@ -22,16 +22,21 @@ func (s *Scenario) RenderWorkload(v WorkloadValues) (string, error) {
 	if s.Spec.Workload == "" {
 		return "", nil
 	}
+	return s.Render(s.Spec.Workload, v)
+}
+
+// Render fills in a manifest of the scenario's folder.
+func (s *Scenario) Render(file string, v WorkloadValues) (string, error) {
 	if s.files == nil {
-		return "", fmt.Errorf("scenario %s was not loaded from a folder, so its workload %s cannot be read", s.Metadata.Name, s.Spec.Workload)
+		return "", fmt.Errorf("scenario %s was not loaded from a folder, so its %s cannot be read", s.Metadata.Name, file)
 	}
-	data, err := fs.ReadFile(s.files, s.Spec.Workload)
+	data, err := fs.ReadFile(s.files, file)
 	if err != nil {
-		return "", fmt.Errorf("read the workload of scenario %s: %w", s.Metadata.Name, err)
+		return "", fmt.Errorf("read %s of scenario %s: %w", file, s.Metadata.Name, err)
 	}
-	out, err := render(s.Spec.Workload, data, v)
+	out, err := render(file, data, v)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path.Join(s.Dir, s.Spec.Workload), err)
+		return "", fmt.Errorf("%s: %w", path.Join(s.Dir, file), err)
 	}
 	return out, nil
 }
@@ -49,21 +54,26 @@ func render(name string, data []byte, v WorkloadValues) (string, error) {
 	return b.String(), nil
 }
 
-// workload checks that the manifest is there, is a template that renders, and is bound to the victim.
+// workload checks the manifest, and that it is bound to the victim.
 func (d *document) workload(s *Scenario, dir fs.FS) {
 	p := "$.spec.workload"
-	data, err := fs.ReadFile(dir, s.Spec.Workload)
-	if err != nil {
-		files, _ := fs.Glob(dir, "*.yaml")
-		d.near(p, nearest(s.Spec.Workload, files), "there is no file %q beside the scenario", s.Spec.Workload)
-		return
-	}
-	out, err := render(s.Spec.Workload, data, WorkloadValues{Node: "lab-worker", Namespace: "sickbay-test", Image: "agnhost", Run: "test"})
-	if err != nil {
-		d.errorf(p, "workload %s is no valid template: %s", s.Spec.Workload, err)
-		return
-	}
-	if !strings.Contains(out, "lab-worker") {
+	if out, ok := d.manifest(p, s.Spec.Workload, dir); ok && !strings.Contains(out, "lab-worker") {
 		d.errorf(p, "workload %s never uses {{.Node}}: it must be bound to the victim, or the fault would miss it", s.Spec.Workload)
 	}
+}
+
+// manifest checks that a manifest is there and is a template that renders, and answers with what it renders to.
+func (d *document) manifest(path, file string, dir fs.FS) (string, bool) {
+	data, err := fs.ReadFile(dir, file)
+	if err != nil {
+		files, _ := fs.Glob(dir, "*.yaml")
+		d.near(path, nearest(file, files), "there is no file %q beside the scenario", file)
+		return "", false
+	}
+	out, err := render(file, data, WorkloadValues{Node: "lab-worker", Namespace: "sickbay-test", Image: "agnhost", Run: "test"})
+	if err != nil {
+		d.errorf(path, "%s %s is no valid template: %s", last(path), file, err)
+		return "", false
+	}
+	return out, true
 }

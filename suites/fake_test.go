@@ -336,6 +336,16 @@ func (l fakeLab) Workload(ctx context.Context, ns string, manifest []byte, adjus
 	return fakeObjects{nil, new(bool)}, nil
 }
 
+func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*corev1.PodSpec)) (Objects, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call("rollout %s %s", ns, manifest)
+	node := l.nodes[1]
+	l.sick[node] = "cni/conflist-missing"
+	l.setNode(node)
+	return fakeObjects{nil, new(bool)}, nil
+}
+
 func (l fakeLab) Image() string { return "agnhost:test" }
 
 func (l fakeLab) Claim(_ context.Context, node string) (func(), error) {

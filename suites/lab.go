@@ -3,6 +3,7 @@ package suites
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -438,6 +440,45 @@ func (l *clusterLab) restMapper() (meta.RESTMapper, dynamic.Interface, error) {
 
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
 func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
+	return l.write(ctx, namespace, manifest, adjust, func(o createdObject) (ours bool, err error) {
+		_, err = o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+		if err != nil {
+			err = fmt.Errorf("create %s %s: %w", o.obj.GetKind(), o.obj.GetName(), err)
+		}
+		return !apierrors.IsAlreadyExists(err), err // what was there is somebody else's: it stays
+	})
+}
+
+// rolloutManager owns what a rollout sets, as kubectl's own name would.
+const rolloutManager = "rollout"
+
+// Rollout applies the objects of a manifest over what is there.
+func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
+	return l.write(ctx, namespace, manifest, adjust, func(o createdObject) (ours bool, err error) {
+		what := o.obj.GetKind() + " " + o.obj.GetName()
+		if o.global {
+			had, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
+			if err == nil && had.GetLabels()[labelRun] != o.obj.GetLabels()[labelRun] {
+				return false, fmt.Errorf("apply %s: it is there already and not of this run", what)
+			}
+		}
+		raw, err := json.Marshal(o.obj.Object)
+		if err != nil {
+			return false, fmt.Errorf("apply %s: %w", what, err)
+		}
+		force := true
+		_, err = o.resource.Patch(ctx, o.obj.GetName(), types.ApplyPatchType, raw, metav1.PatchOptions{
+			FieldManager: rolloutManager, Force: &force, FieldValidation: metav1.FieldValidationStrict,
+		})
+		if err != nil {
+			return true, fmt.Errorf("apply %s: %w", what, err)
+		}
+		return true, nil
+	})
+}
+
+// write puts each object of a manifest into the run's namespace, labelled. It returns what it has made also when it fails.
+func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(createdObject) (ours bool, err error)) (Objects, error) {
 	done := &created{lab: l}
 	objects, err := decodeObjects(manifest)
 	if err != nil {
@@ -476,11 +517,12 @@ func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []
 		}
 		// Noted before the call: one that fails may have been carried out.
 		done.list = append(done.list, createdObject{o, r, global})
-		if _, err := r.Create(ctx, &o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}); err != nil {
-			if apierrors.IsAlreadyExists(err) {
-				done.list = done.list[:len(done.list)-1] // somebody else's: it stays
-			}
-			return done, fmt.Errorf("create %s %s: %w", o.GetKind(), o.GetName(), err)
+		ours, err := put(done.list[len(done.list)-1])
+		if !ours {
+			done.list = done.list[:len(done.list)-1]
+		}
+		if err != nil {
+			return done, err
 		}
 	}
 	return done, nil

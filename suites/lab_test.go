@@ -22,7 +22,7 @@ func TestWorkloadDocuments(t *testing.T) {
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%d objects, %v", len(got), err)
 	}
-	bind := func(s *corev1.PodSpec) { (&run{victim: "w1"}).bind(s) }
+	bind := func(s *corev1.PodSpec) { Bind("w1")(s) }
 	for i := range got {
 		if err := adjustPods(&got[i], bind); err != nil {
 			t.Fatal(err)

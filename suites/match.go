@@ -18,6 +18,7 @@ import (
 //   - log lines come after that look's journal cursor, so they are later by construction, whatever any clock says
 //   - events are new, or were counted again, since that look (a kubelet with a skewed clock stamps its events wrongly, so
 //     stamps alone cannot decide)
+//   - CPU counters are counted from that look on
 //   - conditions, pods and units did not already match in that look; a condition may also have a later transition
 type signals struct {
 	node, namespace string
@@ -98,6 +99,9 @@ func (s *signals) match(m scenarios.Matcher, o *observation.Observation) (time.T
 		if _, had := matchUnit(m.Unit, s.before); had {
 			return time.Time{}, "", false
 		}
+		return time.Time{}, text, ok
+	case m.Throttled != nil:
+		text, ok := s.matchThrottled(m.Throttled, o)
 		return time.Time{}, text, ok
 	}
 	return time.Time{}, "", false
@@ -242,6 +246,27 @@ func matchUnit(m *scenarios.UnitMatcher, o *observation.Observation) (string, bo
 	return fmt.Sprintf("unit %s: %s (%s), result %s, %d restarts", m.Name, u.ActiveState, u.SubState, u.Result, u.NRestarts), true
 }
 
+// leastPeriods are two seconds of CPU periods: a container that starts is throttled in its first few whatever its quota.
+const leastPeriods = 20
+
+func (s *signals) matchThrottled(m *scenarios.ThrottledMatcher, o *observation.Observation) (string, bool) {
+	for _, u := range o.Containers {
+		if u.Namespace != s.namespace || m.Container != "" && u.Name != m.Container {
+			continue
+		}
+		periods, throttled := u.CPU.NrPeriods, u.CPU.NrThrottled
+		for _, had := range s.before.Containers {
+			if had.ID == u.ID {
+				periods, throttled = periods-had.CPU.NrPeriods, throttled-had.CPU.NrThrottled
+			}
+		}
+		if periods >= leastPeriods && throttled*100 >= int64(m.Percent)*periods {
+			return fmt.Sprintf("container %s of pod %s: throttled in %d of %d CPU periods, quota %dm", u.Name, u.Pod, throttled, periods, u.CPU.QuotaMilli), true
+		}
+	}
+	return "", false
+}
+
 func eventCounts(api *observation.API) map[types.UID]int32 {
 	out := map[types.UID]int32{}
 	if api != nil {
@@ -308,6 +333,8 @@ func describe(m scenarios.Matcher) string {
 				b.WriteString(" " + s)
 			}
 		}
+	case m.Throttled != nil:
+		fmt.Fprintf(&b, "container %s throttled in %d%% of its CPU periods", m.Throttled.Container, m.Throttled.Percent)
 	default:
 		b.WriteString("a matcher without any field")
 	}

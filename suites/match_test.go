@@ -45,6 +45,12 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 	unit := func(sub, result string) observation.Observation {
 		return observation.Observation{Units: map[string]observation.Unit{"kubelet": {SubState: sub, Result: result}}}
 	}
+	cpu := func(ns, id string, periods, throttled int64) observation.Observation {
+		return observation.Observation{Containers: []observation.ContainerUsage{{
+			ID: id, Namespace: ns, Pod: "app-1", Name: "app", CPU: observation.CPUUsage{QuotaMilli: 20, NrPeriods: periods, NrThrottled: throttled},
+		}}}
+	}
+	cpuM := scenarios.Matcher{Throttled: &scenarios.ThrottledMatcher{Container: "app", Percent: 80}}
 	var (
 		none     observation.Observation
 		logM     = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kubelet", Contains: "PLEG"}}
@@ -84,6 +90,12 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 		"pod of another namespace":            {podM, none, podOf("default", "app-1", "Running", "", "OOMKilled"), false},
 		"phase new":                           {phaseM, podOf("sickbay-x", "app", "Running", "", ""), podOf("sickbay-x", "app", "Pending", "", ""), true},
 		"phase already so":                    {phaseM, podOf("sickbay-x", "app", "Pending", "", ""), podOf("sickbay-x", "app", "Pending", "", ""), false},
+		"throttled":                           {cpuM, none, cpu("sickbay-x", "a", 40, 36), true},
+		"throttled a little":                  {cpuM, none, cpu("sickbay-x", "a", 40, 20), false},
+		"throttled before":                    {cpuM, cpu("sickbay-x", "a", 100, 100), cpu("sickbay-x", "a", 140, 110), false},
+		"throttled since":                     {cpuM, cpu("sickbay-x", "a", 1000, 10), cpu("sickbay-x", "a", 1040, 48), true},
+		"throttled at its start":              {cpuM, none, cpu("sickbay-x", "a", 5, 5), false},
+		"throttled in another namespace":      {cpuM, none, cpu("default", "a", 40, 40), false},
 		"unit new":                            {unitM, unit("running", "success"), unit("auto-restart", "exit-code"), true},
 		"unit already so":                     {unitM, unit("dead", "exit-code"), unit("dead", "exit-code"), false},
 	} {

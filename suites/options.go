@@ -61,6 +61,8 @@ type Lab interface {
 	// Workload creates what a rendered manifest declares in the namespace and returns how to delete the cluster-scoped rest
 	// (the namespace takes its own with it). It calls adjust on every pod spec before creating it.
 	Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error)
+	// Rollout applies a rendered manifest over what is there in the namespace, otherwise like Workload.
+	Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error)
 	// Image is the workload image that every node has (agnhost).
 	Image() string
 	// Claim takes a node for one run, across processes; the error names the holder. HostNode claims the host's kernel.

@@ -144,8 +144,8 @@ func (r *run) deleteObjects(ctx context.Context) error {
 		return fmt.Errorf("delete namespace %s: %w", r.ns, err)
 	}
 	var errs []error
-	if r.objects != nil {
-		if err := r.objects.DeleteCluster(ctx); err != nil {
+	for _, o := range slices.Backward(r.made) {
+		if err := o.DeleteCluster(ctx); err != nil {
 			errs = append(errs, err)
 		}
 	}

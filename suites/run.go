@@ -36,10 +36,10 @@ type run struct {
 	before   *observation.Observation // the last look before the injection
 	unread   map[string]bool          // what could not be read at the baseline already
 	began    time.Time                // of the injection, harness clock
-	objects  Objects
-	foreign  map[string]bool // nodes that runs of other processes have held meanwhile
-	watched  int             // bystanders in the last look around
-	detected bool            // detect has ended and written its bundle
+	made     []Objects                // through the API: the workload, and what was rolled out over it
+	foreign  map[string]bool          // nodes that runs of other processes have held meanwhile
+	watched  int                      // bystanders in the last look around
+	detected bool                     // detect has ended and written its bundle
 
 	mu        sync.Mutex
 	agents    map[string]Agent // nodes that were asked to inject anything

@@ -40,6 +40,9 @@ func (r *run) baseline(ctx context.Context, st step) error {
 	if open := stillOpen(left); len(open) > 0 {
 		return failf("node %s is not clean: %s; undo it with: sickbay recover --cluster %s", r.victim, strings.Join(open, ", "), r.s.lab.Cluster())
 	}
+	if err := r.noLeftNamespace(ctx); err != nil {
+		return err
+	}
 	r.task.Detail("looking at all nodes")
 	if err := r.silence(ctx, 1); err != nil {
 		return err
@@ -78,6 +81,22 @@ func (r *run) baseline(ctx context.Context, st step) error {
 		return err
 	}
 	st.saw("no detector speaks on any node")
+	return nil
+}
+
+// noLeftNamespace refuses a victim on which another run's namespace is left: what that run rolled out through the API ails its
+// pods still, and no node's journal tells of it. The victim is claimed, so nobody is at work on it.
+func (r *run) noLeftNamespace(ctx context.Context) error {
+	list, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
+		return r.s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelNode + "=" + r.victim})
+	})
+	if err != nil {
+		return fmt.Errorf("look for what other runs left on cluster %s: %w", r.s.lab.Cluster(), err)
+	}
+	for _, ns := range list.Items {
+		return failf("node %s is not clean: namespace %s of run %s is left; undo it with: sickbay recover --cluster %s --run %s",
+			r.victim, ns.Name, ns.Labels[labelRun], r.s.lab.Cluster(), ns.Labels[labelRun])
+	}
 	return nil
 }
 
@@ -252,6 +271,10 @@ func (r *run) injection(a scenarios.Action, n int, prepared bool) (injectors.Inj
 
 // check asks the node whether it can host an action; it changes nothing.
 func (r *run) check(ctx context.Context, a scenarios.Action, n int) error {
+	if w := a.Rollout(); w != nil {
+		_, err := r.sc.Render(w.Manifest, r.values())
+		return err
+	}
 	node, err := r.nodeOf(ctx, a)
 	if err != nil {
 		return err
@@ -274,6 +297,9 @@ func (r *run) check(ctx context.Context, a scenarios.Action, n int) error {
 
 // place checks and injects one action. It is noted as placed before the call, so that recovery covers also a half-done one.
 func (r *run) place(ctx context.Context, st step, a scenarios.Action, n int, prepared bool) error {
+	if w := a.Rollout(); w != nil {
+		return r.rollout(ctx, st, w)
+	}
 	node, err := r.nodeOf(ctx, a)
 	if err != nil {
 		return err
@@ -653,7 +679,7 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *detect
 }
 
 // clear proves that the node is well again: no detector speaks for a while and several looks, the node is Ready without
-// taints, a fresh pod runs on it, and no container restarts any more.
+// taints, the workload runs, a fresh pod runs on it, and no container restarts any more.
 func (r *run) clear(ctx context.Context, st step) error {
 	if !r.s.opts.NoRemedy {
 		if err := r.s.lab.RestoreImages(ctx, r.victim); err != nil && ctx.Err() == nil {
@@ -729,6 +755,16 @@ func (r *run) clear(ctx context.Context, st step) error {
 		}
 		if now.Sub(still) < r.t.Quiet {
 			why = append(why, fmt.Sprintf("restart counts hold still for %s of %s", now.Sub(still).Round(time.Second), r.t.Quiet))
+		}
+
+		if r.sc.Spec.Workload != "" {
+			lame, err := within2(ctx, r.t.Call, func(ctx context.Context) (string, error) { return r.workloadReady(ctx, true) })
+			if err != nil {
+				lame = err.Error()
+			}
+			if lame != "" {
+				why = append(why, "the workload does not run: "+lame)
+			}
 		}
 
 		if proof == "" {

@@ -3,19 +3,18 @@ package suites
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // workload applies the scenario's manifest, bound to the victim, and waits until all its pods are Ready.
 func (r *run) workload(ctx context.Context, st step) error {
-	text, err := r.sc.RenderWorkload(scenarios.WorkloadValues{Node: r.victim, Namespace: r.ns, Image: r.s.lab.Image(), Run: r.id})
+	text, err := r.sc.RenderWorkload(r.values())
 	if err != nil {
 		return err
 	}
@@ -23,14 +22,17 @@ func (r *run) workload(ctx context.Context, st step) error {
 		return nil
 	}
 	r.task.Detail("starting the workload")
-	r.objects, err = r.s.lab.Workload(ctx, r.ns, []byte(text), r.bind)
+	objects, err := r.s.lab.Workload(ctx, r.ns, []byte(text), Bind(r.victim))
+	if objects != nil {
+		r.made = append(r.made, objects)
+	}
 	if err != nil {
 		return fmt.Errorf("create the workload of scenario %s: %w", r.sc.Metadata.Name, err)
 	}
 	var why string
 	err = poll(ctx, r.t.Poll, r.t.bound(r.sc, Baseline), func(ctx context.Context) (bool, error) {
 		var err error
-		why, err = r.workloadReady(ctx)
+		why, err = r.workloadReady(ctx, false)
 		if err != nil {
 			return false, err
 		}
@@ -47,17 +49,9 @@ func (r *run) workload(ctx context.Context, st step) error {
 	return nil
 }
 
-// bind puts a pod on the victim where its manifest does not say where it goes. Through the scheduler: what bypasses it says
-// so with nodeName.
-func (r *run) bind(spec *corev1.PodSpec) {
-	if spec.NodeName != "" || len(spec.NodeSelector) > 0 || (spec.Affinity != nil && spec.Affinity.NodeAffinity != nil) {
-		return
-	}
-	spec.NodeSelector = map[string]string{corev1.LabelHostname: r.victim}
-}
-
-// workloadReady says what is not ready yet, "" when everything is.
-func (r *run) workloadReady(ctx context.Context) (string, error) {
+// workloadReady says what is not ready yet, "" when everything is. After a fault, failed pods do not count: what the kubelet
+// evicted or turned away stays in the API as a record, and its owner has made another.
+func (r *run) workloadReady(ctx context.Context, after bool) (string, error) {
 	kube := r.s.lab.Kube()
 	var waiting []string
 	deployments, err := kube.AppsV1().Deployments(r.ns).List(ctx, metav1.ListOptions{})
@@ -93,13 +87,13 @@ func (r *run) workloadReady(ctx context.Context) (string, error) {
 	}
 	if len(pods.Items) == 0 && len(waiting) == 0 {
 		// A manifest of configuration only is fine, but a controller may not have made its pods yet.
-		if r.objects != nil && hasPods(r.objects) {
+		if slices.ContainsFunc(r.made, hasPods) {
 			waiting = append(waiting, "no pod yet")
 		}
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		if p.Status.Phase == corev1.PodSucceeded || podIsReady(p) {
+		if p.Status.Phase == corev1.PodSucceeded || podIsReady(p) || after && p.Status.Phase == corev1.PodFailed {
 			continue
 		}
 		waiting = append(waiting, describePod(p))

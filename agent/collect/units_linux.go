@@ -28,6 +28,9 @@ var localDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/run/sys
 
 const maxLocalUnits = 64
 
+// maxScript is as much of a script as is read: a page.
+const maxScript = 4 << 10
+
 // units asks systemd for all units in one call: systemctl costs 8 ms of CPU each time.
 func (l *look) units(ctx context.Context, s *source) error {
 	local, err := l.localUnits(s)
@@ -48,13 +51,23 @@ func (l *look) units(ctx context.Context, s *source) error {
 	for _, u := range local {
 		isLocal[u] = true
 	}
+	up := func(u observation.Unit) bool { return u.ActiveState == "active" || u.ActiveState == "activating" }
+	timed := map[string]bool{} // services that a timer starts: most of the time they do not run
+	for i := range units {
+		if name, ok := strings.CutSuffix(units[i].Name, ".timer"); ok && up(units[i]) {
+			timed[name+".service"] = true
+		}
+		if isLocal[units[i].Name] {
+			units[i].Script = l.script(units[i].ExecStart)
+		}
+	}
 	l.put(func(o *observation.Observation) {
 		o.Units = map[string]observation.Unit{}
 		for _, u := range units {
 			name := strings.TrimSuffix(u.Name, ".service")
 			switch {
 			case isLocal[u.Name]:
-				if u.ActiveState == "active" || u.ActiveState == "activating" {
+				if up(u) || timed[u.Name] {
 					o.LocalUnits = append(o.LocalUnits, u)
 				}
 			case name == "kubelet" || name == "containerd" || u.LoadState != "not-found":
@@ -67,6 +80,19 @@ func (l *look) units(ctx context.Context, s *source) error {
 		return fmt.Errorf("systemctl show told nothing about %s", strings.Join(nodeUnits, ", "))
 	}
 	return nil
+}
+
+// script is the beginning of the first script on a command line, "" when there is none: what `cat` would show an operator.
+func (l *look) script(command string) string {
+	for _, w := range strings.Fields(command) {
+		if !strings.HasPrefix(w, "/") {
+			continue
+		}
+		if head, err := l.root.read(w, maxScript); err == nil && strings.HasPrefix(string(head), "#!") {
+			return redact.Text(string(head))
+		}
+	}
+	return ""
 }
 
 // localUnits lists services and timers whose unit files were put there by hand or by systemd-run.

@@ -32,6 +32,7 @@ type illness struct {
 	contained string // the sentence, where the host only allowed a contained fault
 	release   func()
 	agents    map[string]suites.Agent
+	made      []suites.Objects // through the API
 }
 
 const (
@@ -175,11 +176,12 @@ func (i *illness) workload(ctx context.Context) error {
 	if _, err := i.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create namespace %s: %w", i.namespace, err)
 	}
-	manifest, err := i.scenario.RenderWorkload(scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run})
+	manifest, err := i.scenario.RenderWorkload(i.values())
 	if err != nil || manifest == "" {
 		return err
 	}
-	_, err = i.lab.Workload(ctx, i.namespace, []byte(manifest), func(*corev1.PodSpec) {})
+	objects, err := i.lab.Workload(ctx, i.namespace, []byte(manifest), suites.Bind(i.node))
+	i.note(objects)
 	if err != nil {
 		return err
 	}
@@ -197,7 +199,22 @@ func (i *illness) workload(ctx context.Context) error {
 	})
 }
 
+func (i *illness) values() scenarios.WorkloadValues {
+	return scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run}
+}
+
+func (i *illness) note(o suites.Objects) {
+	if o != nil {
+		i.made = append(i.made, o)
+	}
+}
+
 func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepared bool, lease time.Duration) error {
+	if w := act.Rollout(); w != nil {
+		objects, err := suites.RollOut(ctx, i.lab, i.scenario, w, i.values())
+		i.note(objects)
+		return err
+	}
 	where := i.node
 	switch act.On {
 	case "host":
@@ -319,6 +336,9 @@ func (i *illness) recover(ctx context.Context) error {
 	err := i.lab.Kube().CoreV1().Namespaces().Delete(ctx, i.namespace, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		errs = append(errs, fmt.Errorf("delete namespace %s: %w", i.namespace, err))
+	}
+	for _, o := range slices.Backward(i.made) {
+		errs = append(errs, o.DeleteCluster(ctx))
 	}
 	return errors.Join(errs...)
 }

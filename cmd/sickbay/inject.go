@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,10 @@ type injected struct {
 	Run        string    `json:"run"`
 	Namespace  string    `json:"namespace"`
 	HealsAt    time.Time `json:"healsAt"`
-	Contained  string    `json:"contained,omitempty"`
-	Recover    string    `json:"recover"`
+	// StaysInAPI says that all or part of it was rolled out through the API, which no lease takes back.
+	StaysInAPI bool   `json:"staysInApi,omitempty"`
+	Contained  string `json:"contained,omitempty"`
+	Recover    string `json:"recover"`
 }
 
 func (a *app) inject() *cobra.Command {
@@ -77,7 +80,8 @@ or at once with sickbay recover.`,
 		out := injected{
 			APIVersion: observation.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.node,
 			Run: ill.run, Namespace: ill.namespace, HealsAt: time.Now().Add(lease).UTC().Truncate(time.Second), Contained: ill.contained,
-			Recover: fmt.Sprintf("sickbay recover --cluster %s --run %s", c.Name, ill.run),
+			StaysInAPI: slices.ContainsFunc(list[0].Spec.Inject, func(act scenarios.Action) bool { return act.Rollout() != nil }),
+			Recover:    fmt.Sprintf("sickbay recover --cluster %s --run %s", c.Name, ill.run),
 		}
 		return print(a, *form, out, func(w io.Writer) { showInjected(w, out, list[0]) })
 	}
@@ -91,5 +95,9 @@ func showInjected(w io.Writer, i injected, s *scenarios.Scenario) {
 	}
 	fmt.Fprintf(w, "  find it:    sickbay diagnose --cluster %s\n", i.Cluster)
 	fmt.Fprintf(w, "  undo it:    %s\n", i.Recover)
+	if i.StaysInAPI {
+		fmt.Fprintln(w, "  it lies in the API, in namespace "+i.Namespace+": it stays until then")
+		return
+	}
 	fmt.Fprintf(w, "  or wait:    it heals itself at %s\n", i.HealsAt.Local().Format("15:04:05"))
 }

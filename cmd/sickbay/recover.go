@@ -177,12 +177,12 @@ func showRecovered(w io.Writer, rep statusReport) {
 // dropNamespaces removes the namespaces of runs that were recovered. A run that still lives would lose its own: recover says
 // in its help that it undoes runs.
 func dropNamespaces(ctx context.Context, c *cluster.Cluster, run, node string) error {
-	if node != "" && run == "" {
-		return nil // other nodes' runs go on
-	}
 	selector := labelRun
 	if run != "" {
 		selector += "=" + run
+	}
+	if node != "" {
+		selector += "," + labelNode + "=" + node // other nodes' runs go on
 	}
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()

@@ -558,7 +558,7 @@ var sick = []testCase{
 		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 	}},
 	// 15 sandbox-changed
-	{name: "something kills pause again and again", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "systemctl disable --now pause-reaper.service", ill: func(o *observation.Observation) {
+	{name: "something kills pause again and again", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "systemctl stop pause-reaper.service", ill: func(o *observation.Observation) {
 		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
 		s := sandbox(o, "app")
 		s.Attempt, s.CreatedAt = 6, ago(8*time.Second)

@@ -27,6 +27,9 @@ func (Detector) Failure() string { return "sandbox-changed" }
 // fresh: sandboxes that something kills are killed again within this time; a restart of the node is over by then.
 const fresh = 3 * time.Minute
 
+// settled: sandboxes that a restart of the runtime took with it have been made again within this time.
+const settled = 30 * time.Second
+
 // Judge looks at the runtime's unit first: a runtime that takes its pods along kills sandboxes, too.
 func (Detector) Judge(h observation.History) []detectors.Finding {
 	o := h.Last()
@@ -160,6 +163,7 @@ systemctl daemon-reload`, detectors.Quote(u.Fragment))))
 func networkLost(h observation.History) *detectors.Finding {
 	o := h.Last()
 	var lost []observation.Sandbox
+	var covers []detectors.Pattern
 	for _, s := range o.Runtime.Sandboxes {
 		p := facts.Pod(o, s.Namespace, s.Name)
 		if !(s.NetNSGone || s.IPGone) || !s.Ready && !wanted(p) || p != nil && (p.Spec.HostNetwork || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
@@ -172,13 +176,20 @@ func networkLost(h observation.History) *detectors.Finding {
 			continue
 		}
 		lost = append(lost, s)
+		if p != nil {
+			covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: facts.PodRef(p)})
+		}
 	}
 	died := changed(h)
+	for _, a := range died {
+		// A probe that gets no answer over a network that is gone says nothing about the application or itself.
+		covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: &detectors.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name}})
+	}
 	line, said := facts.LastOf(h, "kubelet", time.Minute, "Sandbox for pod has no IP address")
 	if len(lost) == 0 && !(said && recurring(died)) {
 		return nil
 	}
-	f := &detectors.Finding{Cause: "sandbox-network-lost", Certainty: detectors.Certain}
+	f := &detectors.Finding{Cause: "sandbox-network-lost", Certainty: detectors.Certain, Covers: covers}
 	var steps []detectors.Step
 	for _, s := range lost {
 		what := "no address in its network namespace " + s.NetNS
@@ -204,7 +215,10 @@ func networkLost(h observation.History) *detectors.Finding {
 			f.Evidence = append(f.Evidence, a.evidence)
 		}
 	}
-	remover := local(o, "netns", "ip link", "ip addr", "ip netns")
+	remover := local(o, cutting...)
+	for _, u := range remover {
+		f.Evidence = append(f.Evidence, told(o, u, cutting...))
+	}
 	steps = append(stopUnits(o, remover, "this unit, added to the node, touches pods' network namespaces"), steps...)
 	if len(lost) > 0 {
 		f.Summary = fmt.Sprintf("%s lost its network: %s", facts.Plural(len(lost), "sandbox"), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
@@ -233,24 +247,48 @@ func recurring(list []again) bool {
 	return pods > 0 && total >= 2
 }
 
-// local are units added to this node whose command or name says one of the words.
+// local are units added to this node whose name, command or script says one of the words.
 func local(o *observation.Observation, words ...string) []observation.Unit {
 	var out []observation.Unit
 	for _, u := range o.LocalUnits {
-		if facts.Has(strings.ToLower(u.Name+" "+u.ExecStart), words...) {
+		if strings.HasSuffix(u.Name, ".service") && facts.Has(strings.ToLower(u.Name+" "+u.ExecStart+" "+u.Script), words...) {
 			out = append(out, u)
 		}
 	}
 	return out
 }
 
+// stopUnits stops units for good, their timers first. A unit made by systemd-run cannot be disabled: it ends when it is stopped.
 func stopUnits(o *observation.Observation, units []observation.Unit, why string) []detectors.Step {
 	var steps []detectors.Step
 	for _, u := range units {
-		steps = append(steps, detectors.NodeStep(o.Node, why+": "+facts.Short(u.ExecStart), "systemctl", "disable", "--now", u.Name))
+		names := detectors.Quote(u.Name)
+		if timer := strings.TrimSuffix(u.Name, ".service") + ".timer"; slices.ContainsFunc(o.LocalUnits, func(t observation.Unit) bool { return t.Name == timer }) {
+			names = detectors.Quote(timer) + " " + names
+		}
+		steps = append(steps, detectors.ShellStep(o.Node, why+": "+facts.Short(u.ExecStart),
+			fmt.Sprintf("systemctl stop %[1]s\nsystemctl disable %[1]s || true", names)))
 	}
 	return steps
 }
+
+// told is a unit of this node as evidence: what it runs, and the line of its script that says the word.
+func told(o *observation.Observation, u observation.Unit, words ...string) detectors.Evidence {
+	text := fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)
+	for line := range strings.Lines(u.Script) {
+		if l := strings.TrimSpace(line); !strings.HasPrefix(l, "#") && facts.Has(strings.ToLower(l), words...) {
+			text += ": " + l
+			break
+		}
+	}
+	return facts.Seen(o, "units", text)
+}
+
+var (
+	// killing are the words of whoever kills sandboxes, cutting those of whoever takes their network.
+	killing = []string{"pause", "sandbox", "init.pid", "tasks kill", "pkill", "killall", "kill -", "crictl stopp", "crictl rmp", "reap"}
+	cutting = []string{"netns", "ip link", "ip addr", "ip -n", "ip -all"}
+)
 
 // killed: sandboxes end again and again while the runtime runs on.
 func killed(h observation.History) *detectors.Finding {
@@ -260,9 +298,13 @@ func killed(h observation.History) *detectors.Finding {
 	if !recurring(died) || o.Host.UptimeSeconds > 0 && o.Host.UptimeSeconds < 180 {
 		return nil
 	}
-	// A restart of the runtime or the node makes sandboxes again once; that is no killer.
+	// A restart of the runtime makes sandboxes again once, which is no killer: until it is forgotten, one death more is needed, and
+	// the last one well after it.
 	if !u.ActiveSince.IsZero() && o.At.Sub(u.ActiveSince) < fresh {
-		return nil
+		died = slices.DeleteFunc(slices.Clone(died), func(a again) bool { return a.times < 3 || a.last.Sub(u.ActiveSince) < settled })
+		if !recurring(died) {
+			return nil
+		}
 	}
 	f := &detectors.Finding{Cause: "sandbox-killed", Certainty: detectors.Likely,
 		Decide: "who sends the signal: `auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`"}
@@ -275,11 +317,11 @@ func killed(h observation.History) *detectors.Finding {
 	if l, ok := facts.LastOf(h, "containerd", fresh, "shim disconnected", "exit_status:137", "ttrpc: closed"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	killers := local(o, "pause", "sandbox", "kill", "reap")
+	killers := local(o, killing...)
 	f.Certainty = detectors.Certain
 	if len(killers) > 0 {
 		for _, k := range killers {
-			f.Evidence = append(f.Evidence, facts.Seen(o, "units", fmt.Sprintf("%s (%s), added to this node: %s", k.Name, k.ActiveState, k.ExecStart)))
+			f.Evidence = append(f.Evidence, told(o, k, killing...))
 		}
 		f.Decide = ""
 		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stopUnits(o, killers, "this unit, added to the node, kills sandboxes")...)

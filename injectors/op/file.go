@@ -29,6 +29,9 @@ type File struct {
 	// Theirs says that another program writes this file by itself (a CNI pod its conflist): content that is neither ours nor
 	// the saved one is then a repair, and stays.
 	Theirs bool `json:"theirs,omitempty"`
+	// Inert says that the file does nothing by itself, such as a unit that is stopped: found as it was left, it is only to be
+	// tidied away, and no fault.
+	Inert bool `json:"inert,omitempty"`
 
 	Saved *SavedFile `json:"saved,omitempty"`
 	// MadeDirs are the parent directories that did not exist, outermost first.
@@ -308,6 +311,9 @@ func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 		r.Todo = "restore " + f.Path
 		if !f.Saved.Exists {
 			r.Todo = "remove " + f.Path
+		}
+		if f.Inert {
+			r = Rest{Tidy: r.Todo}
 		}
 	case partial, missing:
 		r.Todo = "restore " + f.Path

@@ -1,6 +1,7 @@
 package optest
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -440,7 +441,7 @@ func (n *Node) Restart() {
 
 // Run implements op.Sys with the few commands that operations use.
 func (n *Node) Run(_ context.Context, argv ...string) (out []byte, err error) {
-	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" {
+	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" || argv[0] == "stat" {
 		err = n.look(func() error { out, err = n.command(argv); return err })
 		return out, err
 	}
@@ -502,8 +503,42 @@ func (n *Node) command(argv []string) ([]byte, error) {
 		return nil, nil
 	case "systemctl":
 		return n.systemctl(argv[1], last)
+	case "apparmor_parser":
+		return nil, n.apparmor(argv[1:], last)
+	case "stat":
+		_, _, i, err := n.get("stat", last)
+		if err != nil {
+			return nil, err
+		}
+		return []byte(cmp.Or(i.label, policyLabel) + "\n"), nil
+	case "chcon":
+		_, _, i, err := n.get("chcon", last)
+		if err != nil {
+			return nil, err
+		}
+		i.label = strings.TrimPrefix(argv[1], policyLabel)
+		return nil, nil
 	}
 	return nil, fmt.Errorf("%s is not modelled", argv[0])
+}
+
+// apparmor loads or removes the profile whose text is in the file.
+func (n *Node) apparmor(argv []string, file string) error {
+	_, _, text, err := n.get("apparmor_parser", file)
+	if err != nil {
+		return err
+	}
+	name := strings.Fields(string(text.data))[1]
+	loaded := n.root.files[appArmorProfiles]
+	line := name + " (enforce)\n"
+	rest := strings.ReplaceAll(string(loaded.data), line, "")
+	if slices.Contains(argv, "--replace") {
+		rest += line
+	} else if rest == string(loaded.data) {
+		return fmt.Errorf("profile %s does not exist", name)
+	}
+	loaded.data = []byte(rest)
+	return nil
 }
 
 func (n *Node) systemctl(verb, name string) ([]byte, error) {

@@ -34,6 +34,7 @@ type inode struct {
 	modified  time.Time
 	immutable bool
 	xattrs    map[string][]byte
+	label     string // SELinux context, "" as the policy has it
 	ino       uint64
 	disk      *disk // the filesystem in an image
 	swapped   bool
@@ -132,7 +133,14 @@ const (
 // Conflist is the node's CNI configuration.
 const Conflist = `{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp","ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/28"}]]}}]}` + "\n"
 
+// A kernel has either of them; the node in memory has both, for the tests of both.
+const appArmorProfiles = op.AppArmorProfiles
+
+const policyLabel = "system_u:object_r:container_file_t:s0"
+
 const containerdConfig = `version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  enable_selinux = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
   default_runtime_name = "runc"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -159,7 +167,8 @@ func New() *Node {
 		"/dev", "/proc", "/proc/sys", "/proc/sys/net", "/proc/sys/net/bridge", "/sys", "/opt", "/opt/cni", "/opt/cni/bin", "/etc/kubernetes", "/etc/containerd",
 		"/var/lib/cni", "/var/lib/cni/networks", "/var/lib/cni/networks/kindnet", "/usr/local/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin",
 		"/run/containerd/io.containerd.runtime.v2.task", "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
-		"/sys/fs", "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/containerd.service", "/sys/fs/cgroup/system.slice/kubelet.service",
+		"/sys/module", "/sys/module/apparmor", "/sys/module/apparmor/parameters", "/sys/kernel", "/sys/kernel/security", "/sys/kernel/security/apparmor",
+		"/etc/apparmor.d", "/sys/fs", "/sys/fs/selinux", "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/containerd.service", "/sys/fs/cgroup/system.slice/kubelet.service",
 	} {
 		n.root.files[d] = n.root.node(fs.ModeDir|0o755, nil)
 	}
@@ -180,6 +189,10 @@ func New() *Node {
 		"/proc/sys/net/bridge/bridge-nf-call-iptables":    "1",
 		"/etc/kubernetes/kubelet.conf":                    "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://control-plane:6443\n",
 		"/etc/containerd/config.toml":                     containerdConfig,
+		"/sys/module/apparmor/parameters/enabled":         "Y",
+		appArmorProfiles:                                  "cri-containerd.apparmor.d (enforce)\n",
+		"/usr/sbin/apparmor_parser":                       "",
+		"/sys/fs/selinux/enforce":                         "1",
 		"/usr/sbin/mkfs.ext4":                             "",
 		"/usr/bin/cp":                                     "",
 		"/usr/bin/du":                                     "",
@@ -364,7 +377,7 @@ func (n *Node) Dump(own bool) string {
 		if len(data) > 4096 {
 			data = op.Sum(i.data)
 		}
-		out = append(out, fmt.Sprintf("%s %s %q %s immutable=%t", p, i.mode, data, i.link, i.immutable))
+		out = append(out, fmt.Sprintf("%s %s %q %s immutable=%t %s", p, i.mode, data, i.link, i.immutable, i.label))
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")

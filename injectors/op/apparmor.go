@@ -1,0 +1,67 @@
+package op
+
+import (
+	"context"
+	"strings"
+)
+
+func init() { register(func() Op { return &AppArmor{} }) }
+
+// AppArmorProfiles is where the kernel lists the profiles that are loaded, one "name (mode)" a line.
+const AppArmorProfiles = "/sys/kernel/security/apparmor/profiles"
+
+// AppArmor loads a profile that was not loaded before.
+type AppArmor struct {
+	Name string `json:"name"`
+	File string `json:"file"`
+}
+
+// Kind implements Op.
+func (*AppArmor) Kind() string { return "apparmor" }
+
+// Describe implements Op.
+func (a *AppArmor) Describe() string { return "load the AppArmor profile " + a.Name }
+
+// Save implements Op.
+func (*AppArmor) Save(context.Context, Env) error { return nil }
+
+// Do implements Op. The cache is left alone: it would outlive the profile.
+func (a *AppArmor) Do(ctx context.Context, env Env) error {
+	return short(ctx, env.Sys, "apparmor_parser", "--skip-cache", "--replace", a.File)
+}
+
+func (a *AppArmor) loaded(env Env) (bool, error) {
+	b, err := env.Sys.Read(AppArmorProfiles)
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if name, _, _ := strings.Cut(line, " ("); name == a.Name {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Pending implements Op.
+func (a *AppArmor) Pending(_ context.Context, env Env) (Rest, error) {
+	on, err := a.loaded(env)
+	if err != nil || !on {
+		return Rest{}, err
+	}
+	return Rest{Todo: "unload the AppArmor profile " + a.Name}, nil
+}
+
+// Undo implements Op. The parser removes by the name it reads from a file; the profile's own may be gone or changed, so it gets
+// an empty one.
+func (a *AppArmor) Undo(ctx context.Context, env Env) error {
+	on, err := a.loaded(env)
+	if err != nil || !on {
+		return err
+	}
+	file := env.Backup("profile")
+	if err := env.Sys.Write(file, []byte("profile "+a.Name+" {\n}\n"), 0o600); err != nil {
+		return err
+	}
+	return short(ctx, env.Sys, "apparmor_parser", "--remove", file)
+}
