@@ -37,8 +37,18 @@ scenario: build ## one scenario through all seven steps: make scenario NAME=pleg
 	bin/sickbay run $(NAME) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 .PHONY: conformance
-conformance: build ## all scenarios of a profile: make conformance PROFILE=all REPORT=reports/today
-	bin/sickbay suite --profile $(PROFILE) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+conformance: build ## all scenarios of a profile, and their controls: make conformance PROFILE=all REPORT=reports/today
+	bin/sickbay suite --profile $(PROFILE) --controls $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+.PHONY: matrix
+matrix: build ## docs/confusion-matrix.md from a report: make matrix REPORT=reports/today
+	@test -n "$(REPORT)" || { echo "which report? make matrix REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
+	bin/sickbay report $(REPORT) --matrix > docs/confusion-matrix.md.new && mv docs/confusion-matrix.md.new docs/confusion-matrix.md
+
+.PHONY: record
+record: build ## recorded bundles for the detectors' tests from a report: make record REPORT=reports/today
+	@test -n "$(REPORT)" || { echo "which report? make record REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
+	bin/sickbay report $(REPORT) --record detectors/all/testdata/recorded
 
 .PHONY: lab
 lab: build ## practise on call: make lab NAME=conflist-missing

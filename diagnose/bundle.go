@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/observation"
@@ -21,7 +23,8 @@ import (
 // A bundle is a directory:
 //
 //	bundle.yaml        this header: who recorded what, and when
-//	nodes/NODE.json    one file per node: its History, an array of Observations, oldest (the baseline) first
+//	nodes/NODE.json    one file per node: its History, an array of Observations, oldest (the baseline) first; in a compact
+//	                   bundle nodes/NODE.json.zst
 //
 // Readers ignore fields they do not know inside observations and refuse a format they do not know.
 const (
@@ -52,6 +55,49 @@ type BundleNode struct {
 // whatever the agent and API reader did before, and the result is scanned once more: a secret that is still there is an
 // error and leaves no bundle.
 func WriteBundle(dir string, info BundleInfo, histories map[string]observation.History) error {
+	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) { return file, raw, nil })
+}
+
+// WriteCompactBundle writes a bundle to keep, such as those that tests replay: a tenth of the size. zstd and not gzip, because
+// looks repeat each other at a distance of 80 kB, beyond gzip's window.
+func WriteCompactBundle(dir string, info BundleInfo, histories map[string]observation.History) error {
+	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) {
+		var dense bytes.Buffer
+		if err := json.Compact(&dense, raw); err != nil {
+			return "", nil, err
+		}
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(4<<20), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return "", nil, err
+		}
+		return file + compressed, enc.EncodeAll(dense.Bytes(), nil), enc.Close()
+	})
+}
+
+// compressed is the suffix of a node's file in a compact bundle.
+const compressed = ".zst"
+
+// maxNodeFile bounds what a compressed file may become: a bundle may come from anywhere.
+const maxNodeFile = 256 << 20
+
+func readNodeFile(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil || !strings.HasSuffix(path, compressed) {
+		return raw, err
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxNodeFile))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	raw, err = dec.DecodeAll(raw, nil)
+	if err != nil {
+		return nil, fmt.Errorf("uncompress %s: %w", path, err)
+	}
+	return raw, nil
+}
+
+func writeBundle(dir string, info BundleInfo, histories map[string]observation.History, pack func(file string, raw []byte) (string, []byte, error)) error {
 	if err := emptyForBundle(dir); err != nil {
 		return err
 	}
@@ -69,7 +115,10 @@ func WriteBundle(dir string, info BundleInfo, histories map[string]observation.H
 		if found := FindSecrets(string(raw)); len(found) > 0 {
 			return fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
 		}
-		file := "nodes/" + fileName(node) + ".json"
+		file, raw, err := pack("nodes/"+fileName(node)+".json", raw)
+		if err != nil {
+			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+		}
 		files[file] = raw
 		info.Nodes = append(info.Nodes, BundleNode{Name: node, File: file, Looks: len(histories[node])})
 	}
@@ -148,7 +197,7 @@ func FromBundle(dir string) (map[string]observation.History, *BundleInfo, error)
 			return nil, nil, fmt.Errorf("%s: node %s: file %q leads out of the bundle", dir, n.Name, n.File)
 		}
 		path := filepath.Join(dir, filepath.FromSlash(n.File))
-		raw, err := os.ReadFile(path)
+		raw, err := readNodeFile(path)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read the bundle: %w", err)
 		}

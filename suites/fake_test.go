@@ -57,6 +57,9 @@ type world struct {
 	remedyErr                                  error
 	remedyWorks                                bool
 	behind                                     string // shows after the first remedy
+	blindCures                                 bool   // a blind restart cures it
+	blindMakes                                 string // a blind restart makes this of it
+	healsAfter                                 int    // looks at the ill node after which it is well by itself
 	remedies                                   int
 	comesBack                                  int // looks after the remedy after which it is back
 	back                                       int
@@ -139,6 +142,12 @@ func (w *world) observe(name string, ask diagnose.Ask) (*observation.Observation
 	if w.comesBack > 0 && w.remedies > 0 && len(w.placed[name]) > 0 {
 		if w.back++; w.back > w.comesBack {
 			w.sick[name] = "cni/conflist-missing"
+			w.setNode(name)
+		}
+	}
+	if w.healsAfter > 0 && w.sick[name] != "" {
+		if w.healsAfter--; w.healsAfter == 0 {
+			delete(w.sick, name)
 			w.setNode(name)
 		}
 	}
@@ -361,9 +370,17 @@ func (l fakeLab) Claim(_ context.Context, node string) (func(), error) {
 func (l fakeLab) Remedy(ctx context.Context, node string, remedy *detectors.Remedy, done func(AppliedStep)) error {
 	l.mu.Lock()
 	l.call("remedy %s %s", node, remedy.Name)
-	l.remedies++
 	err := l.remedyErr
-	if err == nil && l.remedyWorks {
+	if remedy.Name == string(BlindRestart) {
+		err = nil
+		switch {
+		case l.blindCures:
+			delete(l.sick, node)
+		case l.blindMakes != "":
+			l.sick[node] = l.blindMakes
+		}
+		l.setNode(node)
+	} else if l.remedies++; err == nil && l.remedyWorks {
 		delete(l.sick, node)
 		if l.behind != "" {
 			l.sick[node], l.behind = l.behind, ""

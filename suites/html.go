@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 )
@@ -71,7 +70,7 @@ type page struct {
 	Title   string
 	Runs    []runView
 	Many    bool
-	Matrix  *matrix
+	Matrix  *Matrix
 	Opinion string
 	// Where the charts' grid ends and its labels stand; the same for all.
 	ChartBottom, ChartLabel float64
@@ -151,7 +150,7 @@ func newPage(rep *Report) *page {
 		p.Runs = append(p.Runs, v)
 	}
 	if p.Many {
-		p.Matrix = newMatrix(rep)
+		p.Matrix = NewMatrix(rep)
 	}
 	p.Opinion = opinion(rep)
 	p.ChartBottom = laneTop + laneHigh*float64(len(chartLanes)) + 4
@@ -169,6 +168,8 @@ func opinion(rep *Report) string {
 			return fmt.Sprintf("Control %s held: the run failed at %s, as it must.", r.Control, r.FailedAt)
 		case r.Control != NoControl:
 			return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
+		case r.Verdict == Passed && len(brokenControls(rep, Failed))+len(brokenControls(rep, Unknown)) > 0:
+			return "The scenario went all the way round, but a control did not hold."
 		case r.Verdict == Passed && len(rep.HostChanges) > 0:
 			return "The scenario went all the way round, but the host is not as it was."
 		case r.Verdict == Passed:
@@ -186,6 +187,9 @@ func opinion(rep *Report) string {
 		}
 	}
 	text := fmt.Sprintf("%d of %d scenarios went all the way round.", passed, n)
+	if broken := append(brokenControls(rep, Failed), brokenControls(rep, Unknown)...); len(broken) > 0 {
+		text += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
+	}
 	if len(rep.HostChanges) > 0 {
 		text += " The host is not as it was."
 	}
@@ -346,85 +350,4 @@ func niceInterval(total float64) float64 {
 		}
 	}
 	return math.Ceil(total/12/600) * 600
-}
-
-// matrix is scenarios against findings: off the diagonal stands only what a scenario declares as a consequence.
-type matrix struct {
-	Columns []string
-	Rows    []matrixRow
-}
-
-type matrixRow struct {
-	Scenario string
-	Cells    []cell
-}
-
-type cell struct {
-	N    int
-	Kind string // expected, consequence, wrong, missed, ""
-}
-
-// newMatrix is nil when no result has findings: there is nothing to confuse.
-func newMatrix(rep *Report) *matrix {
-	columns := map[string]bool{}
-	for _, r := range rep.Results {
-		for _, e := range r.Expected {
-			columns[e] = true
-		}
-		for _, f := range r.Findings {
-			columns[findingName(f)] = true
-		}
-	}
-	m := &matrix{}
-	for c := range columns {
-		m.Columns = append(m.Columns, c)
-	}
-	// Columns in the order of the rows that expect them, so that the diagonal shows.
-	place := func(c string) int {
-		i := slices.IndexFunc(rep.Results, func(r Result) bool { return slices.Contains(r.Expected, c) })
-		if i < 0 {
-			return len(rep.Results)
-		}
-		return i
-	}
-	sort.Slice(m.Columns, func(i, j int) bool {
-		a, b := place(m.Columns[i]), place(m.Columns[j])
-		if a != b {
-			return a < b
-		}
-		return m.Columns[i] < m.Columns[j]
-	})
-	any := false
-	for _, r := range rep.Results {
-		if r.Control != NoControl || r.Verdict == Unknown {
-			continue // a control confuses nothing, and what was not looked at neither
-		}
-		row := matrixRow{Scenario: r.Scenario}
-		for _, c := range m.Columns {
-			n := 0
-			for _, f := range r.Findings {
-				if findingName(f) == c {
-					n++
-				}
-			}
-			any = any || n > 0
-			kind := ""
-			switch {
-			case n > 0 && slices.Contains(r.Expected, c):
-				kind = "expected"
-			case n > 0 && slices.Contains(r.Consequences, c):
-				kind = "consequence"
-			case n > 0:
-				kind = "wrong"
-			case slices.Contains(r.Expected, c) && r.Verdict != Unsupported:
-				kind = "missed"
-			}
-			row.Cells = append(row.Cells, cell{n, kind})
-		}
-		m.Rows = append(m.Rows, row)
-	}
-	if !any {
-		return nil
-	}
-	return m
 }

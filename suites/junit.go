@@ -94,6 +94,16 @@ func WriteJUnit(w io.Writer, rep *Report) error {
 			c.Failure = msg
 		}
 		suite.Cases = append(suite.Cases, c)
+		for _, x := range r.Controls {
+			suite.control(name, x)
+		}
+	}
+	if cured := blindlyCured(rep); len(cured) > BlindCures {
+		suite.Failures++
+		suite.Cases = append(suite.Cases, junitCase{
+			Name: fmt.Sprintf("a blind restart cures at most %d core failures", BlindCures), Classname: "sickbay.controls", Time: "0.000",
+			Failure: &junitMessage{Message: fmt.Sprintf("it cures %d", len(cured)), Type: string(BlindRestart), Text: strings.Join(cured, "\n")},
+		})
 	}
 	if len(rep.HostChanges) > 0 {
 		suite.Failures++
@@ -117,6 +127,27 @@ func WriteJUnit(w io.Writer, rep *Report) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// control is a control made on the way: it passes when its step failed. That a blind restart cures one fault is no failure by
+// itself, and no proof either.
+func (s *junitSuite) control(name string, x ControlRun) {
+	c := junitCase{Name: name + " (" + string(x.Control) + ")", Classname: "sickbay.controls", Time: seconds(x.Ended.Sub(x.Started)), SystemOut: strings.Join(x.Seen, "\n")}
+	msg := &junitMessage{Message: fmt.Sprintf("control did not hold at %s: %s", x.At, x.Reason), Type: string(x.Control), Text: x.Reason}
+	switch {
+	case x.Held:
+		c.SystemOut = x.Reason
+	case x.Verdict == Unknown:
+		s.Errors++
+		c.Error = msg
+	case x.Control == BlindRestart:
+		s.Skipped++
+		c.Skipped = msg
+	default:
+		s.Failures++
+		c.Failure = msg
+	}
+	s.Cases = append(s.Cases, c)
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d.Seconds())) }

@@ -25,6 +25,9 @@ type Options struct {
 	Noop bool
 	// NoRemedy withholds the remedy: clear must fail.
 	NoRemedy bool
+	// Controls makes the controls on the way, with the run's one injection: noop between baseline and inject, no-remedy and a
+	// blind restart between detect and remediate. Each has to fail where it must, and the run goes on.
+	Controls bool
 	// OtherRemedy is applied instead of the findings' own, for the control that a blind restart does not cure.
 	OtherRemedy *detectors.Remedy
 	// Keep leaves a run that did not pass as it is, for looking at: fault, namespace and prepared node. The lease is

@@ -49,6 +49,8 @@ const (
 	NoopControl Control = "noop"      // nothing is injected: must stop at manifest, and no detector may speak
 	NoRemedy    Control = "no-remedy" // the remedy is withheld: clear must fail
 	OtherRemedy Control = "other-remedy"
+	// BlindRestart restarts containerd and kubelet instead, as who does not know what is wrong does first: clear must fail.
+	BlindRestart Control = "blind-restart"
 )
 
 // Report is what one call of Run or RunAll saw.
@@ -66,6 +68,10 @@ type Report struct {
 	// HostChanges is what was left behind on the host side, as readable differences. Several scenarios run side by side
 	// share one host, so it belongs to the report and not to one of them. Anything here makes the report failed.
 	HostChanges []string `json:"hostChanges,omitempty"`
+	// Controls counts the controls made on the way; empty when none was asked for.
+	Controls []ControlCount `json:"controls,omitempty"`
+	// Matrix is scenarios against findings; null for a single scenario.
+	Matrix *Matrix `json:"matrix,omitempty"`
 }
 
 // Result is one scenario's run.
@@ -79,6 +85,8 @@ type Result struct {
 	Control  Control  `json:"control,omitempty"`
 	// ControlHeld tells, for a control, that the run failed where and how it must.
 	ControlHeld bool `json:"controlHeld,omitempty"`
+	// Controls are those made on the way, with the same injection.
+	Controls []ControlRun `json:"controls,omitempty"`
 
 	Verdict  Verdict  `json:"verdict"`
 	FailedAt StepName `json:"failedAt,omitempty"` // the first step that did not pass

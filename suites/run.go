@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/observation"
@@ -31,6 +32,12 @@ type run struct {
 	watch  *diagnose.Watcher
 
 	task progress.Task // of the current step
+
+	control  Control             // the run is, or is making right now
+	controls bool                // to be made on the way
+	spoilt   string              // why the remaining steps need an injection of their own
+	proofs   int                 // proof pods made so far
+	named    []detectors.Finding // what the next remedies are for
 
 	mark     Mark
 	before   *observation.Observation // the last look before the injection
@@ -75,7 +82,10 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 		r.res.Control = NoRemedy
 	case s.opts.OtherRemedy != nil:
 		r.res.Control = OtherRemedy
+	default:
+		r.controls = s.opts.Controls
 	}
+	r.control = r.res.Control
 	return r
 }
 
@@ -129,12 +139,14 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 			r.res.Steps = append(r.res.Steps, Step{Name: s.name, Verdict: Skipped})
 			continue
 		}
-		ok = r.step(ctx, s.name, r.bound(s.name), s.f)
+		if ok = r.step(ctx, s.name, r.bound(s.name), s.f); ok && r.controls {
+			ok = r.controlsAfter(ctx, s.name)
+		}
 	}
 
 	interrupted := ctx.Err() != nil
 	r.bundle()
-	if !ok && !interrupted && r.s.opts.Keep {
+	if !ok && !interrupted && r.s.opts.Keep && r.spoilt == "" {
 		r.keep(ctx)
 		undo.Forget()
 	} else {
@@ -160,17 +172,30 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 // bound is a step's bound; the two controls only wait Timings.Control for what must not come.
 func (r *run) bound(name StepName) time.Duration {
 	b := r.t.bound(r.sc, name)
-	if (name == Manifest && r.res.Control == NoopControl) || (name == Clear && r.res.Control == NoRemedy) {
+	if (name == Manifest && r.control == NoopControl) || (name == Clear && r.control == NoRemedy) {
 		return min(b, r.t.Control)
 	}
 	return b
 }
 
-// step runs one step within its bound and writes down how it ended. It returns whether the step passed.
+// step runs one of the seven steps and writes down how it ended. It returns whether the step passed.
 func (r *run) step(ctx context.Context, name StepName, bound time.Duration, f func(context.Context, step) error) bool {
+	st := r.attempt(ctx, string(name), name, bound, f)
+	var end error
+	if st.Verdict != Passed {
+		end = errors.New(string(st.Verdict) + ": " + st.Reason)
+		r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Level: "error", Text: fmt.Sprintf("%s: %s: %s", name, st.Verdict, st.Reason)})
+	}
+	r.task.End(end)
+	r.res.Steps = append(r.res.Steps, st)
+	return st.Verdict == Passed
+}
+
+// attempt runs what a step does within a bound, under a title of its own. The caller ends the task.
+func (r *run) attempt(ctx context.Context, title string, name StepName, bound time.Duration, f func(context.Context, step) error) Step {
 	st := Step{Name: name, Started: time.Now().UTC(), Bound: bound}
-	r.task = progress.From(ctx).Start(fmt.Sprintf("%s · %s · %s", r.sc.Metadata.Name, name, r.victim), bound)
-	r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Text: string(name)})
+	r.task = progress.From(ctx).Start(fmt.Sprintf("%s · %s · %s", r.sc.Metadata.Name, title, r.victim), bound)
+	r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Text: title})
 	inner, cancel := context.WithTimeout(ctx, bound)
 	err := f(inner, step{&st})
 	timedOut := inner.Err() != nil && ctx.Err() == nil
@@ -196,14 +221,7 @@ func (r *run) step(ctx context.Context, name StepName, bound time.Duration, f fu
 		st.Verdict, st.Reason = Unknown, err.Error()
 	}
 	st.Ended = time.Now().UTC()
-	var end error
-	if st.Verdict != Passed {
-		end = errors.New(string(st.Verdict) + ": " + st.Reason)
-		r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Level: "error", Text: fmt.Sprintf("%s: %s: %s", name, st.Verdict, st.Reason)})
-	}
-	r.task.End(end)
-	r.res.Steps = append(r.res.Steps, st)
-	return st.Verdict == Passed
+	return st
 }
 
 // conclude draws the scenario's verdict from its steps.
@@ -234,8 +252,7 @@ func (r *run) conclude(interrupted bool) {
 	residueClean := slices.ContainsFunc(res.Steps, func(st Step) bool { return st.Name == Residue && st.Verdict == Passed })
 	switch res.Control {
 	case NoopControl:
-		res.ControlHeld = res.FailedAt == Manifest && len(res.Findings) == 0 && residueClean &&
-			!slices.ContainsFunc(res.Signals, func(s Signal) bool { return !s.At.IsZero() })
+		res.ControlHeld = res.FailedAt == Manifest && nothingShown(res) && residueClean
 	case NoRemedy, OtherRemedy:
 		res.ControlHeld = res.FailedAt == Clear && res.Verdict == Failed && residueClean
 	}

@@ -195,6 +195,10 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 	}
 	rep.Ended = time.Now().UTC()
 	rep.Verdict = overall(rep)
+	rep.Controls = countControls(rep)
+	if s.several {
+		rep.Matrix = NewMatrix(rep)
+	}
 	return rep, firstError(ctx, errs)
 }
 
@@ -219,9 +223,9 @@ func overall(rep *Report) Verdict {
 		count[r.Verdict]++
 	}
 	switch {
-	case count[Failed] > 0 || len(rep.HostChanges) > 0:
+	case count[Failed] > 0 || len(rep.HostChanges) > 0 || len(brokenControls(rep, Failed)) > 0:
 		return Failed
-	case count[Unknown] > 0 || len(rep.Results) == 0:
+	case count[Unknown] > 0 || len(rep.Results) == 0 || len(brokenControls(rep, Unknown)) > 0:
 		return Unknown
 	case count[Passed] > 0:
 		return Passed
@@ -428,7 +432,18 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, err
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	r := newRun(s, sc, run, node)
-	return r.do(ctx)
+	res, err := r.do(ctx)
+	if r.spoilt == "" || err != nil || res.Verdict != Passed {
+		return res, err
+	}
+	// The blind restart left no illness to cure, or made another one of it.
+	run = NewRunID(sc.Metadata.Name)
+	s.mu.Lock()
+	s.runs = append(s.runs, run)
+	s.mu.Unlock()
+	again := newRun(s, sc, run, node)
+	again.controls, again.res.Controls = false, res.Controls
+	return again.do(ctx)
 }
 
 // notBegun is the result of a scenario that got no worker: in a suite it must not vanish.

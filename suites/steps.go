@@ -374,7 +374,7 @@ func (r *run) noteSignals(fresh []Signal) {
 
 // inject carries out the fault's actions in order.
 func (r *run) inject(ctx context.Context, st step) error {
-	if r.s.opts.Noop {
+	if r.control == NoopControl {
 		r.began = time.Now()
 		st.saw("noop: nothing was injected")
 		return nil
@@ -411,7 +411,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 		r.noteSignals(fresh)
 		for _, s := range fresh {
 			st.saw("%s: %s", s.Want, s.Text)
-			if !r.s.opts.Noop {
+			if r.control != NoopControl {
 				r.res.Clocks.Signal = r.since()
 			}
 		}
@@ -426,7 +426,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 	if !done {
 		err = r.until(ctx, func(o *observation.Observation) (bool, error) {
 			d := r.judge(r.victim)
-			if r.s.opts.Noop && len(d.Findings) > 0 {
+			if r.control == NoopControl && len(d.Findings) > 0 {
 				spoke = d.Findings
 			}
 			if r.res.Clocks.Finding == 0 && len(d.Findings) > 0 && assess(d.Findings, r.victim, first, allowed).ok() {
@@ -441,7 +441,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 		})
 	}
 	r.res.Signals = sig.found
-	if r.s.opts.Noop {
+	if r.control == NoopControl {
 		r.res.Findings = spoke
 		switch {
 		case len(spoke) > 0:
@@ -484,7 +484,7 @@ func (r *run) sinceBefore() []observation.Observation {
 func (r *run) detect(ctx context.Context, st step) error {
 	first, later := split(r.sc.Spec.Expect)
 	findings, err := r.name(ctx, st, first, append(slices.Clone(r.sc.Spec.Consequences), later...))
-	r.res.Findings = findings
+	r.res.Findings, r.named = findings, findings
 	if dir := r.bundleDir(); dir != "" {
 		r.writeBundle(dir, "baseline to finding")
 		r.detected = true
@@ -571,7 +571,7 @@ func orNothing(s string) string {
 // remediate applies the findings' own remedies. What shows only behind a first illness is found and remedied in further rounds.
 // It never asks an agent to recover.
 func (r *run) remediate(ctx context.Context, st step) error {
-	if r.s.opts.NoRemedy {
+	if r.control == NoRemedy {
 		st.saw("the remedy is withheld")
 		return nil
 	}
@@ -580,7 +580,7 @@ func (r *run) remediate(ctx context.Context, st step) error {
 		st.saw("applying %s instead of the findings' own remedies", other.Name)
 		return r.apply(ctx, st, "other", other)
 	}
-	findings := r.res.Findings
+	findings := r.named
 	done := slices.Clone(first)
 	for {
 		if err := r.applyAll(ctx, st, findings); err != nil {
@@ -681,7 +681,7 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *detect
 // clear proves that the node is well again: no detector speaks for a while and several looks, the node is Ready without
 // taints, the workload runs, a fresh pod runs on it, and no container restarts any more.
 func (r *run) clear(ctx context.Context, st step) error {
-	if !r.s.opts.NoRemedy {
+	if r.control != NoRemedy {
 		if err := r.s.lab.RestoreImages(ctx, r.victim); err != nil && ctx.Err() == nil {
 			// The node may not be well enough yet; the proof pod will tell.
 			r.rec.note(r.victim, "preloaded images could not be put back yet: %v", err)
@@ -689,6 +689,8 @@ func (r *run) clear(ctx context.Context, st step) error {
 	}
 	// A fresh history: what was said before the remedy must not speak now, and what still holds will be said again.
 	r.watch.Restart()
+	r.proofs++
+	began := time.Now()
 	var (
 		silentSince time.Time
 		silent      int
@@ -698,13 +700,15 @@ func (r *run) clear(ctx context.Context, st step) error {
 		proofReady  bool
 		told        = map[string]bool{}
 		why         []string
-		imagesDone  = r.s.opts.NoRemedy
+		speaks      bool // in the last look
+		imagesDone  = r.control == NoRemedy
 		lastImages  time.Time
 	)
 	cleared := func(o *observation.Observation) bool {
 		why = nil
 		now := time.Now()
 		d := r.judge(r.victim)
+		speaks = len(d.Findings) > 0
 		for _, f := range d.Findings {
 			if n := findingName(f); !told[n] {
 				told[n] = true
@@ -713,7 +717,7 @@ func (r *run) clear(ctx context.Context, st step) error {
 		}
 		unread := r.newlyUnread(o)
 		switch {
-		case len(d.Findings) > 0:
+		case speaks:
 			why = append(why, "detectors still say "+strings.Join(summaries(d.Findings), "; "))
 			silent, silentSince = 0, time.Time{}
 			r.watch.Restart()
@@ -790,6 +794,10 @@ func (r *run) clear(ctx context.Context, st step) error {
 	err := r.until(ctx, func(o *observation.Observation) (bool, error) {
 		ok := cleared(o)
 		r.detail("%s", strings.Join(why, "; "))
+		// A blind restart gets all of the bound while the node looks better, and no more than the others while it does not.
+		if r.control == BlindRestart && speaks && time.Since(began) >= r.t.Control {
+			return false, failf("not cleared %s after it: %s", r.t.Control, strings.Join(why, "; "))
+		}
 		return ok, nil
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -829,12 +837,20 @@ func countRestarts(api *observation.API) (int, string) {
 	return n, strings.Join(named, ", ")
 }
 
+// proofName is a new one for each clear: events about the pod of a control must not speak about a later one.
+func (r *run) proofName() string {
+	if r.proofs == 1 {
+		return "proof"
+	}
+	return fmt.Sprintf("proof-%d", r.proofs)
+}
+
 // startProof creates a pod that has to be scheduled, pulled, given a network and probed on the victim.
 func (r *run) startProof(ctx context.Context) (string, error) {
 	no := false
 	zero := int64(0)
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "proof", Namespace: r.ns, Labels: map[string]string{labelRun: r.id, "sickbay.dev/role": "proof"}},
+		ObjectMeta: metav1.ObjectMeta{Name: r.proofName(), Namespace: r.ns, Labels: map[string]string{labelRun: r.id, "sickbay.dev/role": "proof"}},
 		Spec: corev1.PodSpec{
 			// Through the scheduler, not by nodeName: a cordon or taint that a remedy forgot must show.
 			NodeSelector:                  map[string]string{corev1.LabelHostname: r.victim},

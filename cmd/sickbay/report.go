@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -11,16 +12,22 @@ import (
 )
 
 func (a *app) report() *cobra.Command {
-	var html bool
+	var html, matrix bool
+	var record string
 	cmd := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Show the report of an earlier run",
 		Example: `  sickbay report /tmp/report
   sickbay report /tmp/report -o json | jq '.results[].clocks'
-  sickbay report /tmp/report --html   # write report.html again, with this version's page`,
+  sickbay report /tmp/report --html   # write report.html again, with this version's page
+  sickbay report /tmp/report --matrix > docs/confusion-matrix.md`,
 		Args: args(cobra.ExactArgs(1), "the folder of one report"),
 	}
 	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")
+	cmd.Flags().BoolVar(&matrix, "matrix", false, "print the confusion matrix, the controls and every scenario's fidelity as a Markdown page")
+	cmd.Flags().StringVar(&record, "record", "", "keep what the passed scenarios saw as recordings for the detectors' tests, below this folder")
+	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record")
+	_ = cmd.MarkFlagDirname("record")
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if _, err := os.Stat(args[0]); err != nil {
@@ -34,9 +41,19 @@ func (a *app) report() *cobra.Command {
 			fmt.Fprintln(a.out, path)
 			return nil
 		}
+		if record != "" {
+			names, err := suites.Record(args[0], record)
+			for _, n := range names {
+				fmt.Fprintln(a.out, filepath.Join(record, n))
+			}
+			return err
+		}
 		rep, err := suites.ReadReport(args[0])
 		if err != nil {
 			return err
+		}
+		if matrix {
+			return suites.WriteMatrixPage(a.out, rep)
 		}
 		return print(a, *form, rep, func(w io.Writer) { a.showReport(w, rep, args[0]) })
 	}

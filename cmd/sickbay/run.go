@@ -23,6 +23,7 @@ import (
 type runFlags struct {
 	ground
 	noop, noRemedy, keep bool
+	controls             bool
 	report               string
 	node                 string
 	parallel             int
@@ -32,10 +33,11 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fl := cmd.Flags()
 	fl.BoolVar(&f.noop, "noop", false, "control: inject nothing; the run must stop at manifest")
 	fl.BoolVar(&f.noRemedy, "no-remedy", false, "control: withhold the remedy; the run must fail at clear")
+	fl.BoolVar(&f.controls, "controls", false, "make the controls on the way, with the same injection: noop, no-remedy, and a blind restart")
 	fl.BoolVar(&f.keep, "keep", false, "leave a run that failed as it is, for looking at (the node heals itself after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
 	a.groundFlags(cmd, &f.ground)
-	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy")
+	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
 	_ = cmd.MarkFlagDirname("report")
 }
 
@@ -104,8 +106,12 @@ func (a *app) suite() *cobra.Command {
 		Use:   "suite",
 		Short: "Run all scenarios of a profile: the conformance suite",
 		Long: `Run all scenarios of a profile side by side, each on a worker of its own. What this machine cannot host is reported as
-unsupported, with the kernel feature that is missing, and never skipped in silence.`,
-		Example: `  sickbay suite --report reports/nightly
+unsupported, with the kernel feature that is missing, and never skipped in silence.
+
+With --controls every scenario also has to fail where it must: with nothing injected, with the remedy withheld, and with a
+blind restart of containerd and kubelet instead of it (which may cure three core failures at most). All of it is proven with
+one injection a scenario; where the blind restart cures, the scenario is run once more.`,
+		Example: `  sickbay suite --report reports/nightly --controls
   sickbay suite --profile all --parallel 2`,
 		Args: noArgs,
 	}
@@ -173,7 +179,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		return err
 	}
 	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
-		Noop: f.noop, NoRemedy: f.noRemedy, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
+		Noop: f.noop, NoRemedy: f.noRemedy, Controls: f.controls, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
 		Version: buildVersion().Version,
 	})
 	if rep != nil && len(rep.Results) > 0 {
@@ -248,6 +254,14 @@ func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
 				s = append(s, fmt.Sprintf("%d %s", counts[v], v))
 			}
 		}
+		if m := suites.NewMatrix(rep); m != nil {
+			fmt.Fprintln(w)
+			_ = m.WriteText(w)
+			fmt.Fprintln(w)
+		}
+		for _, c := range rep.Controls {
+			fmt.Fprintf(w, "control %s\n", c)
+		}
 		fmt.Fprintf(w, "%s in %s\n", strings.Join(s, ", "), progress.Elapsed(rep.Ended.Sub(rep.Started)))
 	}
 	if dir != "" {
@@ -279,6 +293,14 @@ func (a *app) showResult(w io.Writer, r suites.Result) {
 		for line := range strings.Lines(rest) {
 			fmt.Fprintf(w, "                        %s", strings.TrimRight(line, "\n")+"\n")
 		}
+	}
+	for _, c := range r.Controls {
+		mark := a.mark(suites.Passed)
+		if !c.Held {
+			mark = a.mark(suites.Failed)
+		}
+		reason, _, _ := strings.Cut(c.Reason, "\n")
+		fmt.Fprintf(w, "  %s control %s, %s at %s: %s\n", mark, c.Control, c.Verdict, c.At, oneLine(reason, 200))
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "  found  %s/%s on %s (%s): %s\n", f.Failure, f.Cause, f.Node, f.Certainty, f.Summary)

@@ -1,0 +1,83 @@
+package all_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// Recordings of real runs: `make record` writes them, testdata/recorded/NAME/want.yaml says what they must replay to. The node
+// before the fault is silent, ill it is what the scenario expects and nothing else, and cleared it is silent again.
+func TestRecorded(t *testing.T) {
+	began := spent(t)
+	wants, err := filepath.Glob("testdata/recorded/*/want.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range wants {
+		dir := filepath.Dir(path)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			var want struct{ Findings []string }
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := yaml.Unmarshal(raw, &want); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			ill := recorded(t, dir)
+			judged(t, "ill", ill, want.Findings)
+			judged(t, "before the fault", ill[:1], nil)
+			if _, err := os.Stat(filepath.Join(dir, "cleared")); err == nil {
+				judged(t, "cleared", recorded(t, filepath.Join(dir, "cleared")), nil)
+			}
+		})
+	}
+	// Processor time: the machine may be busy with other tests.
+	if took := spent(t) - began; took > 2*time.Second && !raceEnabled {
+		t.Errorf("replaying %d recordings took %s of processor time; two seconds is what everybody waits for", len(wants), took)
+	}
+}
+
+func recorded(t *testing.T, dir string) observation.History {
+	t.Helper()
+	nodes, _, err := diagnose.FromBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(nodes) != 1 {
+		t.Fatalf("%s has %d nodes, want the victim alone", dir, len(nodes))
+	}
+	for _, h := range nodes {
+		return h
+	}
+	return nil
+}
+
+func judged(t *testing.T, when string, h observation.History, want []string) {
+	t.Helper()
+	found := all.Judge(h)
+	got := names(found)
+	slices.Sort(got)
+	if got = slices.Compact(got); !slices.Equal(got, want) {
+		t.Errorf("%s: found %v, want %v\n%s", when, got, want, describe(found))
+	}
+}
+
+func spent(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

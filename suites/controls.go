@@ -1,0 +1,222 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+)
+
+// A run can make its own controls on the way (Options.Controls), so that the physical waits, PLEG's three minutes above all, are
+// paid once:
+//
+//	baseline ─ noop ─ inject ─ manifest ─ detect ─ no-remedy ─ blind restart ─ remediate ─ clear ─ residue
+//	            red                                   red          red                       green
+//
+// Each is the same step as in a run of its own, with the same bound. Where the blind restart cured the fault, or made another
+// illness of it, the own remedy has nothing left to prove itself on, and the scenario is run once more without controls.
+
+// ControlRun is a control made on the way: a step that had to fail.
+type ControlRun struct {
+	Control Control  `json:"control"`
+	At      StepName `json:"at"`
+	// Held tells that it failed as it must.
+	Held    bool      `json:"held"`
+	Verdict Verdict   `json:"verdict"` // of the step: failed when held
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Reason  string    `json:"reason,omitempty"` // why the step failed; why the control did not hold
+	Seen    []string  `json:"seen,omitempty"`
+}
+
+// ControlCount is one control over a whole report.
+type ControlCount struct {
+	Control Control  `json:"control"`
+	Made    int      `json:"made"`
+	Held    int      `json:"held"`
+	NotHeld []string `json:"notHeld,omitempty"` // scenarios
+}
+
+func (c ControlCount) String() string {
+	s := fmt.Sprintf("%s: red in %d of %d, as it must be", c.Control, c.Held, c.Made)
+	if len(c.NotHeld) > 0 {
+		s += "; not in " + strings.Join(c.NotHeld, ", ")
+	}
+	if c.Control == BlindRestart {
+		s += fmt.Sprintf(" (it may cure %d core failures)", BlindCures)
+	}
+	return s
+}
+
+// BlindCures is how many of the core failures a blind restart of containerd and kubelet may cure. Where the illness is in those
+// processes themselves (a stopped one, say), it is the cure; more than three of fifteen are faults too weak for the field.
+const BlindCures = 3
+
+// controlsAfter makes the controls that have their place after a step. It returns false when the remaining steps cannot be done
+// with this injection; r.spoilt says why.
+func (r *run) controlsAfter(ctx context.Context, done StepName) bool {
+	switch done {
+	case Baseline:
+		r.prove(ctx, NoopControl, Manifest, r.manifest)
+		r.res.Signals, r.res.Findings = nil, nil
+		// What comes from now on counts.
+		r.before = r.watch.Histories()[r.victim].Last()
+	case Detect:
+		if r.prove(ctx, NoRemedy, Clear, r.clear) {
+			r.prove(ctx, BlindRestart, Clear, r.blind)
+		}
+	}
+	return r.spoilt == ""
+}
+
+// prove runs a step as a control, notes whether it failed as it must, and returns that.
+func (r *run) prove(ctx context.Context, c Control, at StepName, f func(context.Context, step) error) bool {
+	r.control = c
+	defer func() { r.control = NoControl }()
+	bound := r.bound(at)
+	if c == BlindRestart {
+		bound += r.bound(Remediate) + r.bound(Detect)
+	}
+	st := r.attempt(ctx, "control "+string(c), at, bound, f)
+	out := ControlRun{Control: c, At: at, Verdict: st.Verdict, Started: st.Started, Ended: st.Ended, Reason: st.Reason, Seen: st.Seen}
+	out.Held = st.Verdict == Failed && (c != NoopControl || nothingShown(r.res))
+	if st.Verdict == Passed {
+		out.Reason = map[Control]string{
+			NoopControl:  "the signals came without the fault",
+			NoRemedy:     "the fault went away by itself",
+			BlindRestart: "restarting containerd and kubelet cures it",
+		}[c]
+	}
+	r.res.Controls = append(r.res.Controls, out)
+	text := "held: " + out.Reason
+	var end error
+	level := ""
+	if !out.Held {
+		text, level = "did not hold: "+out.Reason, "error"
+		end = errors.New(text)
+	}
+	r.task.End(end)
+	r.rec.add(Entry{Kind: EntryNote, Node: r.victim, Level: level, Text: fmt.Sprintf("control %s %s", c, text)})
+	if at == Clear {
+		r.dropProof(ctx)
+	}
+	return out.Held
+}
+
+// blind restarts the two units and waits for the fault to clear. What detectors say after it is what the next step remedies.
+func (r *run) blind(ctx context.Context, st step) error {
+	applied := len(r.res.Remedies)
+	err := r.apply(ctx, st, string(BlindRestart), blindRestart(r.victim))
+	r.res.Remedies = r.res.Remedies[:applied]
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err
+	case err != nil:
+		st.saw("carried out as far as it goes: %v", err)
+	}
+	clearing, cancel := context.WithTimeout(ctx, r.bound(Clear))
+	defer cancel()
+	if err = r.clear(clearing, st); err == nil {
+		r.spoilt = "a blind restart cured it"
+		return nil
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	first, later := split(r.sc.Spec.Expect)
+	findings, changed := r.name(ctx, step{&Step{}}, first, slices.Concat(r.sc.Spec.Consequences, later))
+	if changed != nil {
+		r.spoilt = "a blind restart made another illness of it"
+		st.saw("%s: %v", r.spoilt, changed)
+		return err
+	}
+	r.named = findings
+	return err
+}
+
+// dropProof deletes a control's proof pod, which may never have come to run: it must not be what a detector speaks about.
+func (r *run) dropProof(ctx context.Context) {
+	err := within1(ctx, r.t.Call, func(ctx context.Context) error {
+		return r.s.lab.Kube().CoreV1().Pods(r.ns).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
+			metav1.ListOptions{LabelSelector: "sickbay.dev/role=proof"})
+	})
+	if err != nil {
+		r.rec.note(r.victim, "the control's proof pod could not be deleted: %v", err)
+	}
+}
+
+// blindRestart is what is done first where nobody knows what is wrong. A runtime that cannot end (its threads wait in the kernel)
+// must not keep it from the kubelet, nor the control from its end.
+func blindRestart(node string) *detectors.Remedy {
+	const script = "timeout 45 systemctl restart containerd.service; timeout 45 systemctl restart kubelet.service"
+	return &detectors.Remedy{Name: string(BlindRestart), Steps: []detectors.Step{
+		detectors.NodeStep(node, "whatever it is, a restart may help", "sh", "-c", script),
+	}}
+}
+
+// nothingShown tells that no detector spoke and no signal was seen.
+func nothingShown(r *Result) bool {
+	return len(r.Findings) == 0 && !slices.ContainsFunc(r.Signals, func(s Signal) bool { return !s.At.IsZero() })
+}
+
+// countControls sums the controls of a report.
+func countControls(rep *Report) []ControlCount {
+	var out []ControlCount
+	for _, c := range []Control{NoopControl, NoRemedy, BlindRestart} {
+		n := ControlCount{Control: c}
+		for _, r := range rep.Results {
+			for _, x := range r.Controls {
+				if x.Control != c {
+					continue
+				}
+				n.Made++
+				if x.Held {
+					n.Held++
+				} else {
+					n.NotHeld = append(n.NotHeld, r.Scenario)
+				}
+			}
+		}
+		if n.Made > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// blindlyCured are the core failures that a blind restart cured.
+func blindlyCured(rep *Report) []string {
+	var out []string
+	for _, r := range rep.Results {
+		if r.Profile != "core" || len(r.Expected) == 0 {
+			continue
+		}
+		cured := slices.ContainsFunc(r.Controls, func(c ControlRun) bool { return c.Control == BlindRestart && c.Verdict == Passed })
+		if f, _, _ := strings.Cut(r.Expected[0], "/"); cured && !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// brokenControls are the controls that make a report failed, or unknown: a blind restart only when it cures too many.
+func brokenControls(rep *Report, v Verdict) []string {
+	tooMany := len(blindlyCured(rep)) > BlindCures
+	var out []string
+	for _, r := range rep.Results {
+		for _, c := range r.Controls {
+			lost := c.Verdict == Unknown
+			if c.Held || lost != (v == Unknown) || c.Control == BlindRestart && !lost && !tooMany {
+				continue
+			}
+			out = append(out, fmt.Sprintf("%s: control %s did not hold: %s", r.Scenario, c.Control, c.Reason))
+		}
+	}
+	return out
+}

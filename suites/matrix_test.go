@@ -1,0 +1,60 @@
+package suites
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+)
+
+func TestMatrix(t *testing.T) {
+	at := func(node string, names ...string) (out []detectors.Finding) {
+		for _, n := range names {
+			f, c, _ := splitName(n)
+			out = append(out, detectors.Finding{Failure: f, Cause: c, Node: node})
+		}
+		return out
+	}
+	rep := &Report{Verdict: Failed, Results: []Result{
+		{Scenario: "both", Node: "w", Verdict: Passed, Expected: []string{"cni/conflist-missing", "swap/swap-on"}, Findings: at("w", "cni/conflist-missing", "swap/swap-on")},
+		{Scenario: "swap-on", Node: "w", Verdict: Failed, Expected: []string{"swap/swap-on"}, Findings: at("w", "node-notready/kubelet-stopped")},
+		{Scenario: "conflist-missing", Node: "w", Verdict: Passed, Expected: []string{"cni/conflist-missing"}, Consequences: []string{"pleg/runtime-hung"},
+			Findings: at("w", "cni/conflist-missing", "pleg/runtime-hung")},
+		{Scenario: "conflist-missing", Control: NoopControl, Expected: []string{"cni/conflist-missing"}, Findings: at("w", "pleg/runtime-hung")},
+		{Scenario: "apparmor-denied", Verdict: Unsupported, Reason: "no | AppArmor", Expected: []string{"security-denial/apparmor-denied"}},
+	}}
+	m := NewMatrix(rep)
+	var b bytes.Buffer
+	if err := m.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `                  1  2  3  4
+conflist-missing  c  ·  ■  ·
+swap-on           ·  ✗  ·  –
+both              ·  ·  ■  ■
+
+ 1 pleg/runtime-hung
+ 2 node-notready/kubelet-stopped
+ 3 cni/conflist-missing
+ 4 swap/swap-on
+`
+	if !strings.HasPrefix(b.String(), want) || m.Clean {
+		t.Errorf("clean %v\n%s", m.Clean, b.String())
+	}
+	b.Reset()
+	if err := WriteMatrixPage(&b, rep); err != nil || !strings.Contains(b.String(), `| apparmor-denied | **unsupported**: no \| AppArmor |`) {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	rep.Results[1].Findings = at("w", "swap/swap-on")
+	if !NewMatrix(rep).Clean {
+		t.Error("nothing is confused, and still it is not clean")
+	}
+	rep.Results[1].Findings = at("elsewhere", "swap/swap-on")
+	if NewMatrix(rep).Clean {
+		t.Error("the right finding on the wrong node is clean")
+	}
+	if NewMatrix(&Report{Results: []Result{{Expected: []string{"a/b"}, Verdict: Failed}}}) != nil {
+		t.Error("there is a matrix of nothing")
+	}
+}

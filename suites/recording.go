@@ -1,0 +1,155 @@
+package suites
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// A recording is what a passed run saw of its victim, kept as small as it still replays, for detectors' tests:
+//
+//	NAME/want.yaml     what the detectors must say of it
+//	NAME/bundle.yaml   a compact bundle, from baseline to finding
+//	NAME/cleared/      another one, of the looks after the remedy: silence
+
+// FileWant is the expectations of a recording.
+const FileWant = "want.yaml"
+
+// Want is what a recording must replay to: exactly these findings, and none in its baseline and in cleared/.
+type Want struct {
+	Scenario string   `json:"scenario"`
+	Findings []string `json:"findings"` // failure/cause
+}
+
+// Record keeps the recordings of a report's passed scenarios below into, each replacing an earlier one, and returns their names.
+func Record(dir, into string) ([]string, error) {
+	rep, err := ReadReport(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	var errs []error
+	for _, r := range rep.Results {
+		if r.Verdict != Passed || r.Control != NoControl || slices.Contains(names, r.Scenario) {
+			continue
+		}
+		from := filepath.Join(dir, "bundle", r.Scenario)
+		if _, err := os.Stat(from); err != nil {
+			from = filepath.Join(dir, "bundle") // a report of one scenario
+		}
+		if err := record(r, from, filepath.Join(into, r.Scenario)); err != nil {
+			errs = append(errs, fmt.Errorf("record %s: %w", r.Scenario, err))
+			continue
+		}
+		names = append(names, r.Scenario)
+	}
+	if len(names) == 0 && len(errs) == 0 {
+		return nil, usagef("nothing in %s passed: there is nothing to record", dir)
+	}
+	return names, errors.Join(errs...)
+}
+
+func record(r Result, from, into string) error {
+	ill, err := victimOnly(from, r.Node)
+	if err != nil {
+		return err
+	}
+	cleared, err := victimOnly(filepath.Join(from, "cleared"), r.Node)
+	if err != nil {
+		return err
+	}
+	want := Want{Scenario: r.Scenario, Findings: replay(ill)}
+	for _, f := range want.Findings {
+		if !slices.Contains(r.Expected, f) && !slices.Contains(r.Consequences, f) {
+			return fmt.Errorf("the bundle replays to %s, which the scenario does not expect", f)
+		}
+	}
+	if len(want.Findings) == 0 {
+		return errors.New("the bundle replays to silence")
+	}
+	if said := replay(cleared); len(said) > 0 {
+		return fmt.Errorf("the looks after the remedy replay to %s", strings.Join(said, ", "))
+	}
+	// As few looks as still say the same.
+	looks := 1
+	for ; looks < bundleLooks && !slices.Equal(replay(diagnose.Compact(ill, looks)), want.Findings); looks++ {
+	}
+	if err := os.RemoveAll(into); err != nil {
+		return fmt.Errorf("replace the earlier recording: %w", err)
+	}
+	info := diagnose.BundleInfo{RecordedAt: r.Started, Note: fmt.Sprintf("scenario %s, baseline to finding", r.Scenario)}
+	if err := diagnose.WriteCompactBundle(into, info, diagnose.Compact(ill, looks)); err != nil {
+		return err
+	}
+	info.Note = fmt.Sprintf("scenario %s, looks after the remedy", r.Scenario)
+	if err := diagnose.WriteCompactBundle(filepath.Join(into, "cleared"), info, diagnose.Compact(cleared, 1)); err != nil {
+		return err
+	}
+	raw, err := yaml.Marshal(want)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(into, FileWant), raw, 0o644)
+}
+
+func replay(h map[string]observation.History) []string {
+	var out []string
+	for _, f := range diagnose.Judge(h, nil).Findings {
+		if n := findingName(f); !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// victimOnly reads one node's history of a bundle, without what tells of the machine it was recorded on and of nothing else.
+func victimOnly(dir, node string) (map[string]observation.History, error) {
+	all, _, err := diagnose.FromBundle(dir)
+	if err != nil {
+		return nil, err
+	}
+	h, ok := all[node]
+	if !ok {
+		return nil, fmt.Errorf("%s has no node %s", dir, node)
+	}
+	raw, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	o := h.Last()
+	for _, s := range []string{o.Host.Kernel, kernelOf(o)} {
+		if version, build, found := strings.Cut(s, "-"); found && build != "" {
+			raw = bytes.ReplaceAll(raw, []byte(s), []byte(version))
+		}
+	}
+	if o.API != nil && o.API.Node != nil {
+		for _, id := range []string{o.API.Node.Status.NodeInfo.MachineID, o.API.Node.Status.NodeInfo.SystemUUID, o.Host.BootID} {
+			if id != "" {
+				raw = bytes.ReplaceAll(raw, []byte(id), []byte(strings.Repeat("0", 8)))
+			}
+		}
+	}
+	h = nil
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return nil, err
+	}
+	return map[string]observation.History{node: h}, nil
+}
+
+func kernelOf(o *observation.Observation) string {
+	if o.API == nil || o.API.Node == nil {
+		return ""
+	}
+	return o.API.Node.Status.NodeInfo.KernelVersion
+}
