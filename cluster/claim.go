@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -57,6 +58,30 @@ func (c *Cluster) Claim(ctx context.Context, node string) (release func(), err e
 		name = HostClaim
 	}
 	return take(filepath.Join(dir, "claims", name+".lock"), node)
+}
+
+// HostHeldElsewhere tells which other process holds HostClaim at this moment. It reads what the holder has written and takes no
+// lock: somebody who wants the claim right now would be refused for nothing.
+func HostHeldElsewhere() (Holder, bool) {
+	dir, err := cacheDir()
+	if err != nil {
+		return Holder{}, false
+	}
+	return heldElsewhere(filepath.Join(dir, "claims", HostClaim+".lock"))
+}
+
+func heldElsewhere(file string) (Holder, bool) {
+	var h Holder
+	raw, err := os.ReadFile(file)
+	if err != nil || json.Unmarshal(raw, &h) != nil || h.PID <= 0 || h.PID == os.Getpid() {
+		return Holder{}, false
+	}
+	// A holder that was killed could not empty the file.
+	p, err := os.FindProcess(h.PID)
+	if err != nil || errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+		return Holder{}, false
+	}
+	return h, true
 }
 
 func take(file, what string) (release func(), err error) {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -287,6 +288,30 @@ func TestClaimNamesTheHolder(t *testing.T) {
 	again()
 	if _, err := c.Claim(t.Context(), "nobody"); err == nil {
 		t.Error("claimed a node that is not there")
+	}
+}
+
+func TestHeldElsewhere(t *testing.T) {
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "host.lock")
+	for content, want := range map[string]bool{
+		"": false, "{": false, "{}": false,
+		fmt.Sprintf(`{"pid":%d,"command":"sickbay run swap-on"}`, os.Getppid()): true,
+		fmt.Sprintf(`{"pid":%d}`, os.Getpid()):                                  false, // a run of this process answers for itself
+		fmt.Sprintf(`{"pid":%d}`, dead.Process.Pid):                             false, // it was killed and left its name
+	} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if h, got := heldElsewhere(file); got != want || got && h.Command == "" {
+			t.Errorf("%q: %t %+v, want %t", content, got, h, want)
+		}
+	}
+	if _, held := heldElsewhere(file + ".none"); held {
+		t.Error("held although nobody ever claimed it")
 	}
 }
 

@@ -83,6 +83,9 @@ type Change struct {
 	After  string `json:"after"`  // empty when it is gone
 }
 
+// Arrow stands between what was and what is in a change's text.
+const Arrow = " → "
+
 func (c Change) String() string {
 	switch {
 	case c.Before == "":
@@ -90,7 +93,7 @@ func (c Change) String() string {
 	case c.After == "":
 		return fmt.Sprintf("%s: - %s %s (%s)", c.Of, c.Area, c.Key, c.Before)
 	}
-	return fmt.Sprintf("%s: ~ %s %s: %s → %s", c.Of, c.Area, c.Key, c.Before, c.After)
+	return fmt.Sprintf("%s: ~ %s %s: %s%s%s", c.Of, c.Area, c.Key, c.Before, Arrow, c.After)
 }
 
 // Diff lists what differs, sorted. An area that is unknown on either side is a change: unread is not equal.

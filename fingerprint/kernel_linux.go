@@ -42,7 +42,7 @@ func normalOptions(s string) string {
 
 // addRules takes the packet filter's rules as the tools print them, without counters, and without the chains that belong to
 // kube-proxy, the network plugin or the container engine, which change them whenever a pod or container comes or goes.
-func addRules(ctx context.Context, f *Fingerprint, skip *regexp.Regexp) {
+func addRules(ctx context.Context, f *Fingerprint, skip func(rule string) bool) {
 	for _, tool := range []string{"iptables-save", "ip6tables-save"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
@@ -62,7 +62,7 @@ func addRules(ctx context.Context, f *Fingerprint, skip *regexp.Regexp) {
 			return
 		}
 		for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-			if line = strings.TrimSpace(line); line != "" && !skip.MatchString(line) {
+			if line = strings.TrimSpace(line); line != "" && !skip(line) {
 				f.Set(Rules, "nft "+line, "present")
 			}
 		}
@@ -71,7 +71,7 @@ func addRules(ctx context.Context, f *Fingerprint, skip *regexp.Regexp) {
 
 var counters = regexp.MustCompile(`\s*\[\d+:\d+\]`)
 
-func addRuleLines(f *Fingerprint, tool string, out []byte, skip *regexp.Regexp) {
+func addRuleLines(f *Fingerprint, tool string, out []byte, skip func(rule string) bool) {
 	table := ""
 	for _, raw := range bytes.Split(out, []byte("\n")) {
 		line := strings.TrimSpace(counters.ReplaceAllString(string(raw), ""))
@@ -81,7 +81,7 @@ func addRuleLines(f *Fingerprint, tool string, out []byte, skip *regexp.Regexp) 
 		case line[0] == '*':
 			table = line[1:]
 			continue
-		case skip.MatchString(line):
+		case skip(line):
 			continue
 		}
 		key := strings.TrimSuffix(tool, "-save") + " " + table + " " + line

@@ -49,12 +49,44 @@ func TestFilesSeeContentModeAndRemoval(t *testing.T) {
 
 func TestRuleLinesDropCountersAndForeignChains(t *testing.T) {
 	f := New("n", time.Time{})
-	addRuleLines(f, "iptables-save", []byte("# c\n*filter\n:INPUT ACCEPT [12:34]\n:KUBE-FIREWALL - [0:0]\n-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -p tcp --dport 6443 -j REJECT\nCOMMIT\n"), nodeRules)
+	addRuleLines(f, "iptables-save", []byte("# c\n*filter\n:INPUT ACCEPT [12:34]\n:KUBE-FIREWALL - [0:0]\n-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -p tcp --dport 6443 -j REJECT\nCOMMIT\n"), nodeRules.MatchString)
 	if len(f.Areas[Rules]) != 2 {
 		t.Fatalf("%v", f.Areas[Rules])
 	}
 	if f.Areas[Rules]["iptables filter -A OUTPUT -p tcp --dport 6443 -j REJECT"] == "" {
 		t.Fatalf("%v", f.Areas[Rules])
+	}
+}
+
+// Docker writes a rule for every port that any cluster publishes, and takes it away with the cluster: they come and go without us.
+func TestHostRulesLeaveOutTheEngines(t *testing.T) {
+	ours := func(saved string) map[string]string {
+		f := New("host", time.Time{})
+		addRuleLines(f, "iptables-save", []byte("*x\n"+saved+"\nCOMMIT\n"), hostRule)
+		return f.Areas[Rules]
+	}
+	for _, theirs := range []string{
+		"-A POSTROUTING -s 172.18.0.2/32 -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j MASQUERADE", // up to Docker 27: a container that calls itself
+		"-A PREROUTING -d 127.0.0.1/32 ! -i lo -p tcp -m tcp --dport 36211 -j DROP",                 // since 28: what is published on loopback stays there
+		"-A DOCKER -d 127.0.0.1/32 ! -i br-0123456789ab -p tcp -m tcp --dport 36211 -j DNAT --to-destination 172.18.0.2:6443",
+		"-A POSTROUTING -s 172.18.0.0/16 ! -o br-0123456789ab -j MASQUERADE",
+		"-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+	} {
+		if got := ours(theirs); len(got) != 0 {
+			t.Errorf("counted: %v", got)
+		}
+	}
+	for _, counts := range []string{
+		"-A POSTROUTING -s 172.18.0.2/32 -d 172.18.0.3/32 -p tcp -m tcp --dport 6443 -j MASQUERADE",
+		"-A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE",
+		"-A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT",
+		"-A PREROUTING -d 127.0.0.1/32 -p tcp -m tcp --dport 36211 -j DROP",
+		"-A INPUT -d 127.0.0.1/32 ! -i lo -p tcp -m tcp --dport 36211 -j DROP",
+		":FORWARD DROP [0:0]",
+	} {
+		if got := ours(counts); len(got) != 1 {
+			t.Errorf("%s: left out", counts)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func Node(ctx context.Context, name, criEndpoint string) *Fingerprint {
 	addUnits(ctx, f)
 	addServiceProcesses(f)
 	addServiceCgroups(f)
-	addRules(ctx, f, nodeRules)
+	addRules(ctx, f, nodeRules.MatchString)
 	addRoutes(f, func(dev string) bool { return hasAnyPrefix(dev, "veth", "cni", "lxc", "cali", "kube-ipvs") })
 	addSysctls(f, "net.ipv4.ip_forward", "net.ipv4.conf.all.*", "net.bridge.*", "vm.overcommit_memory", "vm.panic_on_oom", "vm.swappiness", "kernel.panic*", "fs.inotify.*")
 	addImages(ctx, f, criEndpoint)

@@ -27,7 +27,7 @@ func (p *plan) needs(ctx context.Context, todo []*part) []space {
 	var cached, compiled, modules uint64
 	for _, part := range todo {
 		cached += mib[part.name] << 20
-		if slices.ContainsFunc(goParts(p.spec), func(g goPart) bool { return g.name == part.name }) {
+		if slices.ContainsFunc(goParts(p.spec, ""), func(g goPart) bool { return g.name == part.name }) {
 			compiled, modules = 4*gib, 2*gib
 		}
 	}

@@ -34,7 +34,8 @@ type goBuild struct {
 // buildDate is fixed: a date of its own would make every build different.
 const buildDate = "2026-01-01T00:00:00Z"
 
-func goParts(spec Spec) []goPart {
+// goParts are the programs of a node. modfile pins the wanted version of Kubernetes.
+func goParts(spec Spec, modfile string) []goPart {
 	minor := strings.Split(strings.TrimPrefix(spec.Version, "v"), ".")[1]
 	const version = "k8s.io/component-base/version."
 	kube := strings.Join([]string{
@@ -45,7 +46,7 @@ func goParts(spec Spec) []goPart {
 	const plugins = "github.com/containernetworking/plugins/"
 	const containerd = "github.com/containerd/containerd/v2/"
 	return []goPart{
-		{name: "kubernetes", module: "kubernetes", modfile: modfileOf(spec.Version), into: func(p *plan) **part { return &p.kubernetes }, builds: []goBuild{
+		{name: "kubernetes", module: "kubernetes", modfile: modfile, into: func(p *plan) **part { return &p.kubernetes }, builds: []goBuild{
 			{out: "bin/kube", packages: []string{"./cmd/kube"}, ldflags: kube},
 			{out: "bin/kube-proxy", packages: []string{"./cmd/kube-proxy"}, ldflags: kube},
 			{out: "bin/agnhost", packages: []string{"k8s.io/kubernetes/test/images/agnhost"}},

@@ -60,7 +60,11 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 	if p.kind, err = findKindFiles(ctx, spec.Source); err != nil {
 		return nil, err
 	}
-	for _, g := range goParts(spec) {
+	modfile, err := modfileOf(spec.Source, spec.Version)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range goParts(spec, modfile) {
 		made, err := p.goPart(g)
 		if err != nil {
 			return nil, err

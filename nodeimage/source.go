@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
-// DefaultVersion is the Kubernetes version built when none is asked for. Its dependencies are pinned in
-// images/kubernetes/go.mod; those of the others in images/kubernetes/versions.
+// DefaultVersion is the Kubernetes version built when none is asked for: the one line to change. Whatever stands here must be
+// pinned, in images/kubernetes/go.mod or in images/kubernetes/versions, where the script pin adds one.
 const DefaultVersion = "v1.37.2"
 
 const modulePath = "github.com/sickbay-dev/sickbay"
@@ -60,26 +63,55 @@ func sourceAbove(dir string) (string, bool) {
 
 func firstLine(s string) string { line, _, _ := strings.Cut(s, "\n"); return line }
 
-// Versions answers the Kubernetes versions whose dependencies are pinned in the source, the default first.
+// Versions answers the Kubernetes versions whose dependencies are pinned in the source, the default first and then the newest.
 func Versions(source string) ([]string, error) {
-	out := []string{DefaultVersion}
+	main, err := mainVersion(source)
+	if err != nil {
+		return nil, err
+	}
+	out := []string{main}
 	files, err := filepath.Glob(filepath.Join(source, "kubernetes", "versions", "v*.mod"))
 	if err != nil {
 		return nil, fmt.Errorf("listing pinned versions: %w", err)
 	}
-	slices.Sort(files)
-	for _, f := range slices.Backward(files) {
-		if v := strings.TrimSuffix(filepath.Base(f), ".mod"); v != DefaultVersion {
+	for _, f := range files {
+		if v := strings.TrimSuffix(filepath.Base(f), ".mod"); v != main {
 			out = append(out, v)
 		}
 	}
+	slices.SortFunc(out, func(a, b string) int {
+		if (a == DefaultVersion) != (b == DefaultVersion) {
+			return map[bool]int{true: -1, false: 1}[a == DefaultVersion]
+		}
+		newer, err := version.MustParseGeneric(b).Compare(a)
+		if err != nil {
+			return strings.Compare(b, a)
+		}
+		return newer
+	})
 	return out, nil
+}
+
+var pinsKubernetes = regexp.MustCompile(`(?m)^\s*(?:require )?k8s\.io/kubernetes (v\S+)$`)
+
+// mainVersion is the version that images/kubernetes/go.mod itself pins.
+func mainVersion(source string) (string, error) {
+	file := filepath.Join(source, "kubernetes", "go.mod")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("listing pinned versions: %w", err)
+	}
+	m := pinsKubernetes.FindSubmatch(b)
+	if m == nil {
+		return "", fmt.Errorf("listing pinned versions: %s requires no k8s.io/kubernetes", file)
+	}
+	return string(m[1]), nil
 }
 
 // pinnedVersion finds the pinned version the user means by v1.36.3, 1.36.3, v1.36, 1.36 or nothing.
 func pinnedVersion(source, want string) (string, error) {
 	if want == "" {
-		return DefaultVersion, nil
+		want = DefaultVersion
 	}
 	all, err := Versions(source)
 	if err != nil {
@@ -94,12 +126,13 @@ func pinnedVersion(source, want string) (string, error) {
 	return "", fmt.Errorf("version %s of Kubernetes is not pinned in %s: there are %s (images/kubernetes/versions/pin adds one)", want, source, strings.Join(all, ", "))
 }
 
-// modfileOf names the file that pins a version, relative to images/kubernetes; empty for the default, which go.mod pins.
-func modfileOf(version string) string {
-	if version == DefaultVersion {
-		return ""
+// modfileOf names the file that pins a version, relative to images/kubernetes; empty when go.mod itself does.
+func modfileOf(source, want string) (string, error) {
+	main, err := mainVersion(source)
+	if err != nil || want == main {
+		return "", err
 	}
-	return "versions/" + version + ".mod"
+	return "versions/" + want + ".mod", nil
 }
 
 // kindFiles are kind's own node files in the module cache.

@@ -3,6 +3,7 @@ package nodeimage
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,13 +38,14 @@ func TestFindSourceSaysTheWayOut(t *testing.T) {
 
 func TestPinnedVersion(t *testing.T) {
 	source := t.TempDir()
-	for _, v := range []string{"v1.36.3", "v1.36.1", "v1.3.9"} {
+	write(t, source, "kubernetes/go.mod", "module x\n\nrequire (\n\tk8s.io/client-go v0.37.2\n\tk8s.io/kubernetes "+DefaultVersion+"\n)\n", 0o644)
+	for _, v := range []string{"v1.36.3", "v1.36.10", "v1.3.9"} {
 		write(t, source, "kubernetes/versions/"+v+".mod", "", 0o644)
 	}
 	for want, versions := range map[string][]string{
 		DefaultVersion: {"", DefaultVersion, strings.TrimPrefix(DefaultVersion, "v"), "1.37", "v1.37"},
-		"v1.36.3":      {"1.36", "v1.36", "1.36.3"},
-		"v1.36.1":      {"v1.36.1"},
+		"v1.36.3":      {"v1.36.3", "1.36.3"},
+		"v1.36.10":     {"1.36", "v1.36", "1.36.10"}, // the newest, and ten is more than three
 		"v1.3.9":       {"1.3"},
 	} {
 		for _, v := range versions {
@@ -57,8 +59,28 @@ func TestPinnedVersion(t *testing.T) {
 	}
 }
 
-// The project's own versions: the default's go.mod must say what the constant says, and every pinned version must have
-// its checksums.
+// The version is one line to change: whichever of the pinned ones it names, its own dependencies are used.
+func TestDefaultNeedNotBeWhatTheModulePins(t *testing.T) {
+	source := t.TempDir()
+	write(t, source, "kubernetes/go.mod", "module x\n\nrequire k8s.io/client-go v0.38.0\n\nrequire (\n\tk8s.io/kubernetes v1.38.0\n)\n", 0o644)
+	if _, err := pinnedVersion(source, ""); err == nil || !strings.Contains(err.Error(), DefaultVersion) || !strings.Contains(err.Error(), "versions/pin adds one") {
+		t.Errorf("a default that is nowhere pinned: %v", err)
+	}
+	write(t, source, "kubernetes/versions/"+DefaultVersion+".mod", "", 0o644)
+	if v, err := pinnedVersion(source, ""); err != nil || v != DefaultVersion {
+		t.Errorf("%q, %v", v, err)
+	}
+	for version, want := range map[string]string{DefaultVersion: "versions/" + DefaultVersion + ".mod", "v1.38.0": ""} {
+		if got, err := modfileOf(source, version); err != nil || got != want {
+			t.Errorf("%s is pinned by %q, %v; want %q", version, got, err, want)
+		}
+	}
+	if all, err := Versions(source); err != nil || !slices.Equal(all, []string{DefaultVersion, "v1.38.0"}) {
+		t.Errorf("%q, %v", all, err)
+	}
+}
+
+// The project's own versions: every one must be pinned by the file that is used for it, with its checksums.
 func TestPinnedVersionsOfTheProject(t *testing.T) {
 	source, err := FindSource()
 	if err != nil {
@@ -72,7 +94,10 @@ func TestPinnedVersionsOfTheProject(t *testing.T) {
 		t.Errorf("pinned: %v, want a second version", all)
 	}
 	for _, v := range all {
-		file := modfileOf(v)
+		file, err := modfileOf(source, v)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if file == "" {
 			file = "go.mod"
 		}

@@ -68,7 +68,7 @@ func (d *document) actions(path string, actions []Action, claims []string, dir f
 	for i, a := range actions {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		if a.On != "" {
-			d.oneOf(p+".on", a.On, "victim", "control-plane", "host")
+			d.oneOf(p+".on", a.On, "victim", "control-plane")
 		}
 		d.matchers(p+".until", a.Until)
 		t := mechanisms.Params(a.Mechanism)

@@ -63,8 +63,8 @@ type Fidelity struct {
 type Action struct {
 	Mechanism string         `json:"mechanism"`
 	Params    map[string]any `json:"params,omitempty"`
-	// On is the node it acts on: "victim" (default) or "control-plane" or "host".
-	On string `json:"on,omitempty" jsonschema:"enum=victim,enum=control-plane,enum=host"`
+	// On is the node it acts on: "victim" (default) or "control-plane".
+	On string `json:"on,omitempty" jsonschema:"enum=victim,enum=control-plane"`
 	// Until must match before the next action starts; bounded by Timeouts.Inject.
 	Until []Matcher `json:"until,omitempty"`
 

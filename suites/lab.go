@@ -30,7 +30,6 @@ import (
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
-	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/remedy"
@@ -151,9 +150,6 @@ func (l *clusterLab) Target() diagnose.Target {
 }
 
 func (l *clusterLab) Agent(ctx context.Context, name string) (Agent, error) {
-	if name == HostNode {
-		return nil, &injectors.UnsupportedError{Mechanism: "injection on the host", Reason: "no mechanism acts on the host itself"}
-	}
 	if !l.c.Has(name) {
 		return nil, fmt.Errorf("cluster %s has no node %s", l.c.Name, name)
 	}
@@ -203,7 +199,16 @@ func newMarks(ctx context.Context, take ...func(context.Context) (*fingerprint.F
 }
 
 func (m *marks) Changes(ctx context.Context) ([]string, error) {
+	changes, err := m.changes(ctx)
 	var out []string
+	for _, c := range changes {
+		out = append(out, c.String())
+	}
+	return out, err
+}
+
+func (m *marks) changes(ctx context.Context) ([]fingerprint.Change, error) {
+	var out []fingerprint.Change
 	for i, take := range m.take {
 		f, err := take(ctx)
 		if err == nil {
@@ -213,11 +218,33 @@ func (m *marks) Changes(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range fingerprint.Diff(m.before[i], f) {
+		out = append(out, fingerprint.Diff(m.before[i], f)...)
+	}
+	return out, nil
+}
+
+// hostMark is the host's fingerprint without what another process may change at will, because it has claimed the host's kernel:
+// swap is one for the whole machine, and its files have the same path in every node. A loop device names its run instead.
+type hostMark struct {
+	*marks
+	elsewhere func() bool
+	then      bool
+}
+
+func newHostMark(m *marks, elsewhere func() bool) hostMark {
+	return hostMark{m, elsewhere, elsewhere()}
+}
+
+func (m hostMark) Changes(ctx context.Context) ([]string, error) {
+	all, err := m.changes(ctx)
+	theirs := m.then || m.elsewhere()
+	var out []string
+	for _, c := range all {
+		if !theirs || c.Area != fingerprint.Swaps {
 			out = append(out, c.String())
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, error) {
@@ -227,7 +254,7 @@ func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, er
 			return nil, err
 		}
 		engine, err := l.markEngine(ctx)
-		return bothMarks{host, engine}, err
+		return bothMarks{newHostMark(host, func() bool { _, held := cluster.HostHeldElsewhere(); return held }), engine}, err
 	}
 	if refs, err := l.imageRefs(ctx, name); err == nil {
 		l.mu.Lock()

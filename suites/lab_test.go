@@ -1,19 +1,72 @@
 package suites
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/sickbay-dev/sickbay/fingerprint"
 )
 
 func TestOtherClustersAreNotOurs(t *testing.T) {
 	got := othersOf("sickbay-worker\tsickbay\tvol1,/lib/modules\nlife-worker\tlife\tvol2,/lib/modules\n", "sickbay")
 	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"life-worker", "vol2"}) {
 		t.Errorf("%v", keys)
+	}
+}
+
+func TestSwapOfWhoeverHoldsTheHostIsNotOurs(t *testing.T) {
+	now := map[string]string{}
+	take := func(context.Context) (*fingerprint.Fingerprint, error) {
+		f := fingerprint.New("host", time.Time{})
+		for k, area := range now {
+			f.Set(area, k, "x")
+		}
+		return f, nil
+	}
+	held := false
+	elsewhere := func() bool { return held }
+	mark := func() hostMark {
+		t.Helper()
+		m, err := newMarks(t.Context(), take)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newHostMark(m, elsewhere)
+	}
+	changes := func(m hostMark) int {
+		t.Helper()
+		got, err := m.Changes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got)
+	}
+	m := mark()
+	now["/var/swapfile"] = fingerprint.Swaps
+	if n := changes(m); n != 1 {
+		t.Errorf("nobody else holds the host: %d changes, want the swap", n)
+	}
+	held = true
+	if n := changes(m); n != 0 {
+		t.Errorf("another process holds the host: %d changes", n)
+	}
+	now["/dev/loop3"] = fingerprint.Loops
+	if n := changes(m); n != 1 {
+		t.Errorf("a loop device is not swap: %d changes", n)
+	}
+	delete(now, "/dev/loop3")
+	m = mark() // while the other one has its swap on
+	held = false
+	delete(now, "/var/swapfile")
+	if n := changes(m); n != 0 {
+		t.Errorf("its swap ended with it: %d changes", n)
 	}
 }
 

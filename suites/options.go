@@ -59,7 +59,7 @@ type Lab interface {
 	Target() diagnose.Target
 	// Kube is the API client. Its calls end with their context.
 	Kube() kubernetes.Interface
-	// Agent reaches the injecting side of a node. HostNode reaches the host's own.
+	// Agent reaches the injecting side of a node.
 	Agent(ctx context.Context, node string) (Agent, error)
 	// Workload creates what a rendered manifest declares in the namespace and returns how to delete the cluster-scoped rest
 	// (the namespace takes its own with it). It calls adjust on every pod spec before creating it.
@@ -80,7 +80,7 @@ type Lab interface {
 	RestoreImages(ctx context.Context, node string) error
 }
 
-// HostNode is the pseudo node name for what runs on or belongs to the host itself.
+// HostNode is the pseudo node name for what belongs to the host itself. Nothing is ever injected there.
 const HostNode = "host"
 
 // Agent injects on one node.

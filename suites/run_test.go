@@ -600,12 +600,22 @@ func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
 
 func TestAnotherProcessesJournalIsNotLeftByUs(t *testing.T) {
 	w := &Ward{runs: []string{"pleg-disk-abcde"}}
-	ours := "host: + loops loop1 (/var/lib/sickbay/journal/pleg-disk-abcde-p1-dedicated-filesystem/02-image)"
-	got := w.withoutOthers([]string{
-		"host: + loops loop0 (/var/lib/sickbay/journal/pleg-disk-zzzzz-p1-dedicated-filesystem/02-image)", ours, "host: + swaps /x (16)",
-	})
-	if !slices.Equal(got, []string{ours, "host: + swaps /x (16)"}) {
-		t.Errorf("%v", got)
+	const journal = "/var/lib/sickbay/journal/"
+	theirs := journal + "pleg-disk-zzzzz-p1-dedicated-filesystem/02-image"
+	also := journal + "pleg-disk-abcdef-p1-dedicated-filesystem/02-image" // whose name begins like ours
+	own := journal + "pleg-disk-abcde-p1-dedicated-filesystem/02-image"
+	keep := []string{
+		"host: + loops loop1 (" + own + ")",
+		"host: ~ loops loop2: " + theirs + " → " + own, // the device of theirs is ours now
+		"host: ~ loops loop3: " + own + " → " + theirs,
+		"host: ~ loops loop4: " + theirs + " → /tmp/image", // nobody's: somebody has to be told
+		"host: + swaps /x (16)",
+	}
+	got := w.withoutOthers(append([]string{
+		"host: + loops loop0 (" + theirs + ")", "host: - loops loop0 (" + also + ")", "host: ~ loops loop5: " + theirs + " → " + also,
+	}, keep...))
+	if !slices.Equal(got, keep) {
+		t.Errorf("\n got %q\nwant %q", got, keep)
 	}
 }
 

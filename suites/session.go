@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -79,14 +80,19 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	return changes, nil
 }
 
-// withoutOthers drops differences that name the journal of a run of another process: it holds its own worker now, as may
-// be, and will answer for it.
+// withoutOthers drops differences that are told of the journal of a run of another process, and of nothing else: that run holds
+// its own worker now, as may be, and will answer for it.
 func (w *Ward) withoutOthers(changes []string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.DeleteFunc(changes, func(c string) bool {
-		_, journal, found := strings.Cut(c, "/journal/")
+	theirs := func(side string) bool {
+		_, journal, found := strings.Cut(side, "/journal/")
 		return found && !slices.ContainsFunc(w.runs, func(run string) bool { return strings.HasPrefix(journal, run+"-") })
+	}
+	return slices.DeleteFunc(changes, func(c string) bool {
+		// A device that another run had and we have now is ours: what was before and what is after are told apart.
+		before, after, both := strings.Cut(c, fingerprint.Arrow)
+		return theirs(before) && (!both || theirs(after))
 	})
 }
 

@@ -237,8 +237,6 @@ func (r *run) nodeOf(ctx context.Context, a scenarios.Action) (string, error) {
 	switch a.On {
 	case "", "victim":
 		return r.victim, nil
-	case "host":
-		return HostNode, nil
 	case "control-plane":
 		list, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.NodeList, error) {
 			return r.s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: controlPlaneLabel})

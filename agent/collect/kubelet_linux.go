@@ -34,42 +34,47 @@ func (l *look) healthz(ctx context.Context, s *source) error {
 	}
 	d := "GET " + healthzURL
 	s.doing.Store(&d)
-	ctx, cancel := context.WithTimeout(ctx, healthzWait)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, healthzURL, nil)
+	body, text, err := askHealthz(ctx, healthzURL, healthzWait)
 	if err != nil {
 		return err
+	}
+	l.put(func(o *observation.Observation) { o.Kubelet.Healthz, o.Kubelet.HealthzError = body, text })
+	return nil
+}
+
+// askHealthz gives the answer, or what was wrong with it: a kubelet that does not answer is what was seen, not a failure to look.
+func askHealthz(ctx context.Context, url string, wait time.Duration) (body, wrong string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", "", err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{}).DialContext}}
 	r, err := client.Do(req)
 	if err != nil {
-		text := err.Error()
 		if errors.Is(err, context.DeadlineExceeded) {
-			text = fmt.Sprintf("%s gave no answer within %s", healthzURL, healthzWait)
+			return "", fmt.Sprintf("%s gave no answer within %s", url, wait), nil
 		}
-		l.put(func(o *observation.Observation) { o.Kubelet.HealthzError = text })
-		return nil // a kubelet that does not answer is what was seen, not a failure to look
+		return "", err.Error(), nil
 	}
 	defer func() { _ = r.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(r.Body, 4096))
+	b, err := io.ReadAll(io.LimitReader(r.Body, 4096))
 	if err != nil {
-		return err
+		return "", "", err
 	}
-	l.put(func(o *observation.Observation) {
-		if r.StatusCode == http.StatusOK {
-			o.Kubelet.Healthz = strings.TrimSpace(string(body))
-		} else {
-			o.Kubelet.HealthzError = fmt.Sprintf("%s: %s", r.Status, strings.TrimSpace(string(body)))
-		}
-	})
-	return nil
+	body = strings.TrimSpace(string(b))
+	if r.StatusCode != http.StatusOK {
+		return "", r.Status + ": " + body, nil
+	}
+	return body, "", nil
 }
 
 // kubeletConfig reads the kubelet's configuration file and its running command line. The file stands for the running
 // configuration only until the API server's configz replaces it.
 func (l *look) kubeletConfig(_ context.Context, s *source) error {
 	defer l.kubeletRead.set()
-	flags, running := l.kubeletFlags()
+	flags := l.kubeletFlags()
 	file := kubeletConfigFile
 	if f := flagValue(flags, "config"); f != "" {
 		file = f
@@ -100,7 +105,6 @@ func (l *look) kubeletConfig(_ context.Context, s *source) error {
 			k.Config.RuntimeEndpoint = v
 		}
 	})
-	_ = running
 	return nil
 }
 
@@ -122,11 +126,11 @@ func parseKubeletConfig(b []byte) (observation.KubeletConfig, error) {
 	return c, nil
 }
 
-// kubeletFlags is the command line of the running kubelet.
-func (l *look) kubeletFlags() (argv []string, running bool) {
+// kubeletFlags is the command line of the running kubelet, nil when none runs.
+func (l *look) kubeletFlags() []string {
 	procs, err := l.root.procs()
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	for _, p := range procs {
 		if p.name != "kubelet" || p.kernel {
@@ -136,9 +140,9 @@ func (l *look) kubeletFlags() (argv []string, running bool) {
 		if err != nil || len(b) == 0 {
 			continue
 		}
-		return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00"), true
+		return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
 	}
-	return nil, false
+	return nil
 }
 
 func flagValue(argv []string, name string) string {

@@ -116,7 +116,19 @@ var (
 	nftHandle = regexp.MustCompile(`^\s+(.*\b(?:drop|reject)\b.*) # handle (\d+)`)
 )
 
-// nftRejects reads nftables' own tables; those of iptables-nft are told by iptables-save already.
+// told tells a table that iptables-save has shown already, or kube-proxy's own. iptables-nft has its tables in the families ip
+// and ip6 alone: "inet filter" is what Debian's /etc/nftables.conf makes, and nobody else tells of it.
+func told(family, table string) bool {
+	switch table {
+	case "kube-proxy":
+		return true
+	case "filter", "nat", "mangle", "raw", "security":
+		return family == "ip" || family == "ip6"
+	}
+	return false
+}
+
+// nftRejects reads nftables' own tables.
 func nftRejects(ruleset string) []string {
 	var out []string
 	table, chain := "", ""
@@ -126,8 +138,7 @@ func nftRejects(ruleset string) []string {
 		case nftTable.MatchString(line):
 			m := nftTable.FindStringSubmatch(line)
 			table, chain = m[1]+" "+m[2], ""
-			switch m[2] {
-			case "filter", "nat", "mangle", "raw", "security", "kube-proxy":
+			if told(m[1], m[2]) {
 				table = ""
 			}
 		case nftChain.MatchString(line):
@@ -156,12 +167,16 @@ type cniPlugin struct {
 type cniIPAM struct {
 	Type    string `json:"type"`
 	DataDir string `json:"dataDir"`
-	Subnet  string `json:"subnet"`
-	Ranges  [][]struct {
-		Subnet     string `json:"subnet"`
-		RangeStart string `json:"rangeStart"`
-		RangeEnd   string `json:"rangeEnd"`
-	} `json:"ranges"`
+	cniRange
+	Ranges [][]cniRange `json:"ranges"`
+}
+
+// cniRange is one range of host-local; the oldest form has a single one at the top.
+type cniRange struct {
+	Subnet     string `json:"subnet"`
+	RangeStart string `json:"rangeStart"`
+	RangeEnd   string `json:"rangeEnd"`
+	Gateway    string `json:"gateway"`
 }
 
 // cni reads the configuration directory as the runtime's loader does: *.conf, *.conflist and *.json, in the order of their
@@ -259,28 +274,14 @@ func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *c
 		dir = "/var/lib/cni/networks"
 	}
 	st := observation.IPAMState{Network: network, Dir: path.Join(dir, network), Orphans: -1}
-	count := func(subnet, first, last string) {
-		p, err := netip.ParsePrefix(subnet)
-		if err != nil || !p.Addr().Is4() {
-			return
-		}
-		if st.Subnet == "" {
-			st.Subnet = subnet
-		}
-		size := 1<<(32-p.Bits()) - 3 // network, gateway and broadcast are not given out
-		if a, err := netip.ParseAddr(first); err == nil {
-			if b, err := netip.ParseAddr(last); err == nil {
-				size = int(ipv4(b)-ipv4(a)) + 1
-			}
-		}
-		st.Capacity += max(size, 0)
-	}
-	if ipam.Subnet != "" {
-		count(ipam.Subnet, "", "")
-	}
+	ranges := []cniRange{ipam.cniRange}
 	for _, set := range ipam.Ranges {
-		for _, r := range set {
-			count(r.Subnet, r.RangeStart, r.RangeEnd)
+		ranges = append(ranges, set...)
+	}
+	for _, r := range ranges {
+		if size := r.size(); size > 0 {
+			st.Capacity += size
+			setIfEmpty(&st.Subnet, r.Subnet)
 		}
 	}
 	if s.at(l, "listing", st.Dir) != nil {
@@ -296,7 +297,8 @@ func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *c
 	l.mu.Unlock()
 	orphans := 0
 	for _, n := range names {
-		if _, err := netip.ParseAddr(n); err != nil {
+		// Each pod of a dual-stack network has an address of each family: only those that were counted above are compared.
+		if a, err := netip.ParseAddr(n); err != nil || !a.Is4() {
 			continue
 		}
 		st.Reserved++
@@ -311,10 +313,35 @@ func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *c
 	return st
 }
 
-func ipv4(a netip.Addr) uint32 {
-	if !a.Is4() {
+// size is how many IPv4 addresses host-local gives out of a range (plugins/ipam/host-local/backend/allocator/range.go,
+// Canonicalize): from the one after the network's to the one before the broadcast address unless it says otherwise, the gateway
+// left out, which is the first unless it says otherwise. IPv6 ranges do not run out and count 0.
+func (r cniRange) size() int {
+	p, err := netip.ParsePrefix(r.Subnet)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 30 {
 		return 0
 	}
+	network := ipv4(p.Masked().Addr())
+	bound := func(text string, otherwise uint32) uint32 {
+		if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
+			return ipv4(a)
+		}
+		return otherwise
+	}
+	first := bound(r.RangeStart, network+1)
+	last := bound(r.RangeEnd, network+1<<(32-p.Bits())-2)
+	gateway := bound(r.Gateway, network+1)
+	if last < first {
+		return 0
+	}
+	size := int(last-first) + 1
+	if first <= gateway && gateway <= last {
+		size--
+	}
+	return size
+}
+
+func ipv4(a netip.Addr) uint32 {
 	b := a.As4()
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -12,9 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -152,7 +155,7 @@ func (l *look) kubeconfigs(ctx context.Context, s *source) error {
 		d := "TLS handshake with " + main.Server
 		s.doing.Store(&d)
 		if u, err := url.Parse(main.Server); err == nil {
-			r := reach(ctx, u.Host, u.Hostname(), ca)
+			r := reach(ctx, u.Host, u.Hostname(), ca, ca == nil)
 			main.Reach, main.ReachError, main.ServerCAMatches = r.result, r.text, r.trusted
 		}
 	}
@@ -252,8 +255,9 @@ type reached struct {
 	leaf         *x509.Certificate
 }
 
-// reach dials and shakes hands, and says in one word what is wrong. Nothing is sent beyond the handshake.
-func reach(ctx context.Context, host, name string, ca []*x509.Certificate) reached {
+// reach dials and shakes hands, and says in one word what is wrong. Nothing is sent beyond the handshake. system adds what the
+// node trusts by itself to the CA.
+func reach(ctx context.Context, host, name string, ca []*x509.Certificate, system bool) reached {
 	ctx, cancel := context.WithTimeout(ctx, reachWait)
 	defer cancel()
 	if _, _, err := net.SplitHostPort(host); err != nil {
@@ -275,9 +279,9 @@ func reach(ctx context.Context, host, name string, ca []*x509.Certificate) reach
 		return reached{result: "other", text: "the server showed no certificate"}
 	}
 	r := reached{result: "ok", leaf: certs[0]}
-	roots := ca
-	if roots == nil {
-		roots = systemRoots(certs)
+	roots := slices.Clone(ca)
+	if system {
+		roots = append(roots, systemRoots(certs)...)
 	}
 	r.trusted = chains(certs[0], certs[1:], roots)
 	now := time.Now()
@@ -401,6 +405,11 @@ func (l *look) registries(ctx context.Context, s *source) error {
 		h := byHost[host]
 		if h == nil {
 			h = &observation.RegistryHost{Host: host}
+			if d := byHost["_default"]; d != nil {
+				// It is for every registry that has no directory of its own.
+				c := *d
+				h, c.Host, c.Mirrors = &c, host, slices.Clone(d.Mirrors)
+			}
 			byHost[host] = h
 			order = append(order, host)
 		}
@@ -414,15 +423,23 @@ func (l *look) registries(ctx context.Context, s *source) error {
 	return nil
 }
 
-func (l *look) hostsFile(b []byte, h *observation.RegistryHost) error {
+func (l *look) hostsFile(text []byte, h *observation.RegistryHost) error {
 	var f hostsTOML
-	if err := toml.Unmarshal(b, &f); err != nil {
+	if err := toml.Unmarshal(text, &f); err != nil {
 		return err
 	}
 	dir := path.Dir(h.Path)
 	h.Server = f.Server
 	h.CAs = caPaths(f.CA, dir)
-	for u, m := range f.Host {
+	// In the file's order, which is the order in which a pull tries them.
+	place := func(u string) int {
+		return max(bytes.Index(text, []byte(`"`+u+`"]`)), bytes.Index(text, []byte(`'`+u+`']`)))
+	}
+	order := slices.SortedFunc(maps.Keys(f.Host), func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+	})
+	for _, u := range order {
+		m := f.Host[u]
 		mirror := observation.RegistryMirror{URL: u, SkipVerify: m.SkipVerify, CAs: caPaths(m.CA, dir)}
 		h.CAs = append(h.CAs, mirror.CAs...)
 		h.Mirrors = append(h.Mirrors, mirror)
@@ -435,10 +452,11 @@ func (l *look) hostsFile(b []byte, h *observation.RegistryHost) error {
 	return nil
 }
 
-// probeRegistry shakes hands with every host a pull would have tried.
+// probeRegistry shakes hands with every host a pull would have tried. A CA counts for the host it stands with, besides what the
+// node trusts by itself (containerd core/remotes/docker/config/hosts.go, updateTLSConfigFromHost).
 func (l *look) probeRegistry(ctx context.Context, s *source, h *observation.RegistryHost) {
 	if len(h.Mirrors) == 0 {
-		h.Mirrors = []observation.RegistryMirror{{URL: "https://" + h.Host}}
+		h.Mirrors = []observation.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+h.Host), CAs: h.CAs}}
 	}
 	for i := range h.Mirrors {
 		m := &h.Mirrors[i]
@@ -449,13 +467,13 @@ func (l *look) probeRegistry(ctx context.Context, s *source, h *observation.Regi
 		d := "TLS handshake with " + u.Host
 		s.doing.Store(&d)
 		var ca []*x509.Certificate
-		for _, p := range append(append([]string{}, h.CAs...), m.CAs...) {
+		for _, p := range m.CAs {
 			if b, err := l.root.read(p, 1<<20); err == nil {
 				certs, _ := parseCerts(b)
 				ca = append(ca, certs...)
 			}
 		}
-		r := reach(ctx, u.Host, u.Hostname(), ca)
+		r := reach(ctx, u.Host, u.Hostname(), ca, true)
 		m.Reach, m.ReachError = r.result, strings.TrimSpace(r.text)
 		if r.leaf != nil {
 			m.Issuer, m.Subject, m.NotBefore, m.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter

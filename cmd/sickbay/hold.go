@@ -215,14 +215,10 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 		i.note(objects)
 		return err
 	}
-	where := i.node
-	switch act.On {
-	case "host":
-		where = suites.HostNode
-	case "control-plane":
+	if act.On == "control-plane" {
 		return fmt.Errorf("%s on the control plane is only done by `sickbay run`", act.Mechanism)
 	}
-	agent, err := i.agent(ctx, where)
+	agent, err := i.agent(ctx, i.node)
 	if err != nil {
 		return err
 	}
@@ -236,7 +232,7 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 	}
 	st, err := agent.Inject(ctx, in)
 	if err != nil {
-		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, where, err)
+		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, i.node, err)
 	}
 	if st.Fidelity == "contained" {
 		i.contained = st.Differs
