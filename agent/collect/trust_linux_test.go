@@ -166,6 +166,49 @@ func TestReachWithoutCA(t *testing.T) {
 	}
 }
 
+func TestChains(t *testing.T) {
+	root, middle, again := newAuthority(t, "root"), newAuthority(t, "middle"), newAuthority(t, "root")
+	m := &x509.Certificate{SerialNumber: big.NewInt(3), Subject: middle.cert.Subject, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, m, root.cert, middle.key.Public(), root.key)
+	must(t, err)
+	m, err = x509.ParseCertificate(der)
+	must(t, err)
+	leafOf := func(a authority, from, to time.Duration) *x509.Certificate {
+		c, err := x509.ParseCertificate(a.issue(t, from, to).Certificate[0])
+		must(t, err)
+		return c
+	}
+	list := func(c ...*x509.Certificate) []*x509.Certificate { return c }
+	issued := root.issue(t, -time.Hour, time.Hour)
+	leaf, err := x509.ParseCertificate(issued.Certificate[0])
+	must(t, err)
+	notCA := authority{leaf, issued.PrivateKey.(*ecdsa.PrivateKey)}
+	below := leafOf(authority{m, middle.key}, -time.Hour, time.Hour)
+	for name, c := range map[string]struct {
+		c       *x509.Certificate
+		between []*x509.Certificate
+		ca      []*x509.Certificate
+		want    bool
+	}{
+		"signed by it":                      {leaf, nil, list(root.cert), true},
+		"by one of several":                 {leaf, nil, list(again.cert, root.cert), true},
+		"by another of the same name":       {leaf, nil, list(again.cert), false},
+		"no CA":                             {leaf, nil, nil, false},
+		"itself":                            {root.cert, nil, list(root.cert), true},
+		"over an intermediate":              {below, list(leaf, m), list(root.cert), true},
+		"the intermediate is missing":       {below, nil, list(root.cert), false},
+		"the intermediate alone":            {below, list(m, root.cert), list(again.cert), false},
+		"a leaf is no CA":                   {leafOf(notCA, -time.Hour, time.Hour), list(leaf), list(root.cert), false},
+		"expired before the CA was made":    {leafOf(root, -9*time.Hour, -8*time.Hour), nil, list(root.cert), true},
+		"valid after the CA's own end only": {leafOf(root, 8*time.Hour, 9*time.Hour), nil, list(root.cert), true},
+		"of a chain that turns in a circle": {again.cert, list(again.cert, again.cert), list(root.cert), false},
+	} {
+		if got := chains(c.c, c.between, c.ca); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
 func TestDialResult(t *testing.T) {
 	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
 	for _, c := range []struct {
