@@ -71,6 +71,8 @@ var mechanisms = []Mechanism{
 	file,
 	apparmorProfile,
 	selinuxLabel,
+	csiDriver,
+	devicePlugin,
 }
 
 // All lists the mechanisms by name.

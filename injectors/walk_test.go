@@ -69,6 +69,13 @@ var faults = []struct{ mechanism, params string }{
 	{"clock-skew", `{"by":"1h"}`},
 	{"clock-skew", `{"by":"1h","units":["kubelet.service","containerd.service"]}`},
 	{"certificate", `{"path":"/var/lib/kubelet/pki/kubelet-client-current.pem","pem":"-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"}`},
+	{"csi-driver", `{"action":"volumes","volumes":["data","logs"]}`},
+	{"csi-driver", `{"action":"corrupt","volume":"spare"}`},
+	{"csi-driver", `{"action":"deregister"}`},
+	{"csi-driver", `{"action":"hang"}`},
+	{"device-plugin", `{"action":"devices"}`},
+	{"device-plugin", `{"action":"unhealthy","devices":["lamp-0"]}`},
+	{"device-plugin", `{"action":"refuse"}`},
 	{"file", `{"path":"/etc/containerd/certs.d/r:5000/hosts.toml","content":"server = \"https://r:5000\"\n"}`},
 	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/agent/collect"
+	"github.com/sickbay-dev/sickbay/agent/plugins"
 	"github.com/sickbay-dev/sickbay/agent/protocol"
 	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/injectors"
@@ -82,11 +83,15 @@ var verbs = map[string]verb{
 	protocol.VerbStatus:      status,
 	protocol.VerbRenew:       renew,
 	protocol.VerbSweep:       sweep,
+	plugins.VerbCSIDriver:    csiDriver,
+	plugins.VerbCSIRegistrar: csiRegistrar,
+	plugins.VerbDevicePlugin: devicePlugin,
 }
 
 func verbNames() []string {
 	return []string{protocol.VerbObserve, protocol.VerbInject, protocol.VerbCheck, protocol.VerbRecover, protocol.VerbStatus,
-		protocol.VerbRenew, protocol.VerbSweep, protocol.VerbFingerprint, protocol.VerbVersion}
+		protocol.VerbRenew, protocol.VerbSweep, protocol.VerbFingerprint, protocol.VerbVersion,
+		plugins.VerbCSIDriver, plugins.VerbCSIRegistrar, plugins.VerbDevicePlugin}
 }
 
 // flags parses a verb's flags; nothing may be left over.

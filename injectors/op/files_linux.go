@@ -98,6 +98,19 @@ func quietSync(f *os.File) error {
 	return nil
 }
 
+// WriteAt implements Files.
+func (hostFiles) WriteAt(path string, off int64, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, off)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
 // Copy implements Files.
 func (hostFiles) Copy(from, to string, mode fs.FileMode) error {
 	in, err := os.Open(from)

@@ -14,24 +14,33 @@ func init() {
 	register(func() Op { return &Kill{} })
 }
 
-// Halt stops the main process of a unit with SIGSTOP: it hangs, and systemd thinks that it runs.
+// Halt stops a process with SIGSTOP, the main one of a unit or the one with a word in its command line: it hangs, and whoever
+// started it thinks that it runs.
 type Halt struct {
-	Unit  string `json:"unit"`
-	PID   int    `json:"pid,omitempty"`
-	Start uint64 `json:"start,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	Program string `json:"program,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	Start   uint64 `json:"start,omitempty"`
 }
 
 // Kind implements Op.
 func (*Halt) Kind() string { return "halt" }
 
 // Touches implements Toucher.
-func (h *Halt) Touches() []string { return []string{h.Unit} }
+func (h *Halt) Touches() []string { return []string{h.who()} }
+
+func (h *Halt) who() string { return h.Unit + h.Program }
 
 // Describe implements Op.
-func (h *Halt) Describe() string { return "SIGSTOP to the main process of " + h.Unit }
+func (h *Halt) Describe() string { return "SIGSTOP to the main process of " + h.who() }
 
 // Save implements Op.
 func (h *Halt) Save(ctx context.Context, env Env) (err error) {
+	if h.Program != "" {
+		p, err := programOf(env.Sys, h.Program)
+		h.PID, h.Start = p.PID, p.Start
+		return err
+	}
 	h.PID, h.Start, err = mainProcess(ctx, env.Sys, h.Unit)
 	return err
 }
@@ -71,7 +80,7 @@ func (h *Halt) Do(ctx context.Context, env Env) error {
 			return err
 		}
 	}
-	return fmt.Errorf("process %d of %s did not stop within %s of SIGSTOP", h.PID, h.Unit, haltBound)
+	return fmt.Errorf("process %d of %s did not stop within %s of SIGSTOP", h.PID, h.who(), haltBound)
 }
 
 // Pending implements Op.
@@ -86,7 +95,7 @@ func (h *Halt) Pending(_ context.Context, env Env) (Rest, error) {
 	if err != nil || p.State != "T" {
 		return Rest{}, err
 	}
-	return Rest{Todo: fmt.Sprintf("SIGCONT to process %d of %s", h.PID, h.Unit)}, nil
+	return Rest{Todo: fmt.Sprintf("SIGCONT to process %d of %s", h.PID, h.who())}, nil
 }
 
 // Undo implements Op.

@@ -35,6 +35,8 @@ type Files interface {
 	// Write truncates and writes in place, creating the file. containerd's CNI watcher ignores a file that was renamed into
 	// place, so this is how configuration is written.
 	Write(path string, data []byte, mode fs.FileMode) error
+	// WriteAt overwrites bytes of a file that is there.
+	WriteAt(path string, off int64, data []byte) error
 	// Copy copies a file's bytes to a new file and syncs it.
 	Copy(from, to string, mode fs.FileMode) error
 	Rename(from, to string) error

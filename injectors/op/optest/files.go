@@ -76,6 +76,25 @@ func (n *Node) Write(p string, data []byte, mode fs.FileMode) error {
 	})
 }
 
+// WriteAt implements op.Files.
+func (n *Node) WriteAt(p string, off int64, data []byte) error {
+	data = slices.Clone(data)
+	write := func(part []byte) error {
+		d, _, i, err := n.get("write", p)
+		if err != nil {
+			return err
+		}
+		n.touch(d, "write "+p)
+		if off+int64(len(data)) > int64(len(i.data)) {
+			return &fs.PathError{Op: "write", Path: p, Err: fs.ErrInvalid}
+		}
+		i.data = slices.Clone(i.data)
+		copy(i.data[off:], part)
+		return nil
+	}
+	return n.change(func() error { return write(data) }, func() { _ = write(data[:len(data)/2]) })
+}
+
 // Copy implements op.Files.
 func (n *Node) Copy(from, to string, mode fs.FileMode) error {
 	b, err := n.Read(from)

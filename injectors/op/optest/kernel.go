@@ -337,6 +337,21 @@ func (n *Node) startLocked(name string) {
 	}
 }
 
+// startPlugins starts the pods of a CSI driver and a device plugin. Their roots are new, and so are their sockets.
+func (n *Node) startPlugins() {
+	for f := range n.root.files {
+		if strings.HasPrefix(f, "/proc/") && strings.Contains(f, "/root") {
+			delete(n.root.files, f)
+		}
+	}
+	n.spawn("/csi-node", "csi-driver")
+	n.root.files[RegistrarSocket] = n.root.node(fs.ModeSocket|0o755, nil)
+	p := n.spawn("/lamps", "device-plugin")
+	for _, d := range []string{"", "/root", "/root/run", "/root/run/devices"} {
+		n.root.files[fmt.Sprintf("/proc/%d%s", p.PID, d)] = n.root.node(fs.ModeDir|0o755, nil)
+	}
+}
+
 const tasks = "/run/containerd/io.containerd.runtime.v2.task/k8s.io"
 
 // StartPod starts a pod with one container, on whatever filesystem the runtime has at this moment.
@@ -426,6 +441,7 @@ func (n *Node) Restart() {
 			delete(n.root.files, f)
 		}
 	}
+	n.startPlugins()
 	for name, u := range n.units {
 		switch {
 		case strings.HasSuffix(name, ".timer"):
@@ -458,6 +474,10 @@ func (n *Node) command(argv []string) ([]byte, error) {
 		_, _, i, err := n.get("mkfs", last)
 		if err != nil {
 			return nil, err
+		}
+		if !slices.Contains(argv, "-U") {
+			i.data = []byte(last + " holds an ext4")
+			return nil, nil
 		}
 		uuid := argv[slices.Index(argv, "-U")+1]
 		id, err := hex.DecodeString(strings.ReplaceAll(uuid, "-", ""))

@@ -138,6 +138,9 @@ const appArmorProfiles = op.AppArmorProfiles
 
 const policyLabel = "system_u:object_r:container_file_t:s0"
 
+// RegistrarSocket is the socket of a CSI driver's registrar.
+const RegistrarSocket = "/var/lib/kubelet/plugins_registry/csi.sickbay.dev-reg.sock"
+
 const containerdConfig = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   enable_selinux = true
@@ -163,7 +166,7 @@ func New() *Node {
 	n.nextID = 2
 	for _, d := range []string{
 		"/", "/etc", "/etc/cni", "/etc/cni/net.d", "/etc/systemd", "/etc/systemd/system", "/etc/systemd/system/timers.target.wants",
-		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/kubelet/pki", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",
+		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/kubelet/plugins_registry", "/var/lib/kubelet/device-plugins", "/var/lib/sickbay", "/var/lib/sickbay/volumes", "/var/lib/kubelet/pki", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",
 		"/dev", "/proc", "/proc/sys", "/proc/sys/net", "/proc/sys/net/bridge", "/sys", "/opt", "/opt/cni", "/opt/cni/bin", "/etc/kubernetes", "/etc/containerd",
 		"/var/lib/cni", "/var/lib/cni/networks", "/var/lib/cni/networks/kindnet", "/usr/local/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin",
 		"/run/containerd/io.containerd.runtime.v2.task", "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
@@ -201,6 +204,7 @@ func New() *Node {
 	} {
 		n.root.files[p] = n.root.node(0o644, []byte(text))
 	}
+	n.root.files["/var/lib/sickbay/volumes/spare.img"] = n.root.node(0o600, []byte(strings.Repeat("an ext4 ", 512)))
 	link := n.root.node(fs.ModeSymlink|0o777, nil)
 	link.link = "/var/lib/kubelet/pki/kubelet-client-1.pem"
 	n.root.files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = link
@@ -208,6 +212,7 @@ func New() *Node {
 		n.units[u] = &unit{}
 		n.startLocked(u)
 	}
+	n.startPlugins()
 	n.StartPod("kube-system", "kube-proxy")
 	n.StartPod("lab", "web")
 	return n
@@ -363,7 +368,7 @@ func (n *Node) Dump(own bool) string {
 		}
 	}
 	for p, i := range n.root.files {
-		mine := strings.HasPrefix(p, "/var/lib/sickbay") || strings.Contains(p, "sickbay-sweep")
+		mine := strings.HasPrefix(p, "/var/lib/sickbay") && !strings.HasPrefix(p, "/var/lib/sickbay/volumes") || strings.Contains(p, "sickbay-sweep")
 		if i.swapped {
 			out = append(out, "swap "+p)
 		}
@@ -372,6 +377,8 @@ func (n *Node) Dump(own bool) string {
 			continue
 		case strings.HasPrefix(p, "/run/containerd") || strings.HasPrefix(p, "/run/netns"):
 			continue // pods come and go
+		case i.mode.IsDir() && strings.HasPrefix(p, "/proc/") && !strings.HasPrefix(p, "/proc/sys"):
+			continue // so do processes
 		}
 		data := string(i.data)
 		if len(data) > 4096 {

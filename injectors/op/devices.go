@@ -1,0 +1,101 @@
+package op
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+func init() { register(func() Op { return &PluginDevices{} }) }
+
+// DeviceCheckpoint is where the kubelet writes down the devices of device plugins.
+const DeviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
+
+// PluginDevices changes nothing when it is done. Undone, it makes the kubelet forget a plugin's devices: it would count them
+// for five minutes after the plugin has gone, and to the next run the node would look as if its plugin had crashed.
+//
+// It stands between a stop and a start of the kubelet, which writes the file when it likes.
+type PluginDevices struct {
+	Resource string `json:"resource"`
+	Saved    bool   `json:"saved,omitempty"`
+}
+
+// Kind implements Op.
+func (*PluginDevices) Kind() string { return "plugin-devices" }
+
+// Touches implements Toucher.
+func (*PluginDevices) Touches() []string { return []string{DeviceCheckpoint} }
+
+// Describe implements Op.
+func (p *PluginDevices) Describe() string { return "be ready for devices of " + p.Resource }
+
+// Save implements Op.
+func (p *PluginDevices) Save(_ context.Context, env Env) error {
+	known, err := registeredDevices(env)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(known, p.Resource) {
+		return fmt.Errorf("the kubelet knows devices of %s already", p.Resource)
+	}
+	if len(known) > 0 {
+		return fmt.Errorf("the kubelet has devices of %v: they would be forgotten, too", known)
+	}
+	p.Saved = true
+	return nil
+}
+
+// Do implements Op.
+func (*PluginDevices) Do(context.Context, Env) error { return nil }
+
+// registeredDevices are the resources in the kubelet's checkpoint.
+func registeredDevices(env Env) ([]string, error) {
+	b, err := env.Sys.Read(DeviceCheckpoint)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c struct {
+		Data struct {
+			RegisteredDevices map[string][]string
+		}
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", DeviceCheckpoint, err)
+	}
+	var out []string
+	for r := range c.Data.RegisteredDevices {
+		out = append(out, r)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Pending implements Op.
+func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {
+	if !p.Saved {
+		return Rest{}, nil
+	}
+	known, err := registeredDevices(env)
+	if err != nil || !slices.Contains(known, p.Resource) {
+		return Rest{}, err
+	}
+	return Rest{Todo: "make the kubelet forget the devices of " + p.Resource}, nil
+}
+
+// Undo implements Op.
+func (p *PluginDevices) Undo(ctx context.Context, env Env) error {
+	r, err := p.Pending(ctx, env)
+	if err != nil || r.Nothing() {
+		return err
+	}
+	if err := env.Sys.Remove(DeviceCheckpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

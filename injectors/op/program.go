@@ -1,0 +1,29 @@
+package op
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+// programOf finds the one process that has the word in its command line: a pod's process is known by nothing else that lasts.
+func programOf(sys Sys, word string) (Process, error) {
+	all, err := sys.Processes()
+	if err != nil {
+		return Process{}, err
+	}
+	var found []Process
+	for _, p := range all {
+		if len(p.Command) > 1 && slices.Contains(p.Command[1:], word) && p.State != "Z" {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Process{}, fmt.Errorf("no process of %s runs here: %w", word, fs.ErrNotExist)
+	default:
+		return Process{}, fmt.Errorf("%d processes of %s run here: which is meant cannot be told", len(found), word)
+	}
+}

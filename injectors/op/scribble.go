@@ -1,0 +1,102 @@
+package op
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+func init() { register(func() Op { return &Scribble{} }) }
+
+// Scribble overwrites some bytes of a file in place, as a stray write does to a disk: its size and everything else stay.
+type Scribble struct {
+	Path   string `json:"path"`
+	Offset int64  `json:"offset"`
+	Bytes  int    `json:"bytes"`
+	// Was are the bytes that were there.
+	Was []byte `json:"was,omitempty"`
+}
+
+// Kind implements Op.
+func (*Scribble) Kind() string { return "scribble" }
+
+// Touches implements Toucher.
+func (s *Scribble) Touches() []string { return []string{s.Path} }
+
+// Describe implements Op.
+func (s *Scribble) Describe() string {
+	return fmt.Sprintf("overwrite %d bytes of %s at %d", s.Bytes, s.Path, s.Offset)
+}
+
+// junk is what is written: neither zeros nor anything that a filesystem would take for its own.
+func (s *Scribble) junk() []byte { return bytes.Repeat([]byte{0x5a}, s.Bytes) }
+
+// Save implements Op.
+func (s *Scribble) Save(_ context.Context, env Env) error {
+	b, err := env.Sys.ReadAt(s.Path, s.Offset, s.Bytes)
+	if err != nil {
+		return err
+	}
+	if len(b) < s.Bytes {
+		return fmt.Errorf("%s ends before %d", s.Path, s.Offset+int64(s.Bytes))
+	}
+	if bytes.Equal(b, s.junk()) {
+		return fmt.Errorf("%s is damaged there already", s.Path)
+	}
+	s.Was = b
+	return nil
+}
+
+// Do implements Op.
+func (s *Scribble) Do(_ context.Context, env Env) error {
+	// Written through a loop device's back it would be lost, or worse, half of it.
+	if used, err := imageInUse(env, s.Path); err != nil {
+		return err
+	} else if used {
+		return fmt.Errorf("%s is in use through a loop device: it can only be damaged while it is mounted nowhere", s.Path)
+	}
+	return env.Sys.WriteAt(s.Path, s.Offset, s.junk())
+}
+
+func imageInUse(env Env, image string) (bool, error) {
+	st, err := env.Sys.Stat(image)
+	if err != nil {
+		return false, err
+	}
+	loops, err := env.Sys.Loops()
+	if err != nil {
+		return false, err
+	}
+	for _, l := range loops {
+		if l.ImageDev == st.Dev && l.ImageIno == st.Ino {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Pending implements Op. A repaired filesystem has neither our bytes nor the old ones there.
+func (s *Scribble) Pending(_ context.Context, env Env) (Rest, error) {
+	if s.Was == nil {
+		return Rest{}, nil
+	}
+	b, err := env.Sys.ReadAt(s.Path, s.Offset, s.Bytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Rest{}, nil // recreated elsewhere, or gone with its volume
+	}
+	if err != nil || !bytes.Contains(b, s.junk()[:min(s.Bytes, 64)]) {
+		return Rest{}, err
+	}
+	return Rest{Todo: fmt.Sprintf("restore %d bytes of %s", s.Bytes, s.Path)}, nil
+}
+
+// Undo implements Op.
+func (s *Scribble) Undo(ctx context.Context, env Env) error {
+	r, err := s.Pending(ctx, env)
+	if err != nil || r.Nothing() {
+		return err
+	}
+	return env.Sys.WriteAt(s.Path, s.Offset, s.Was)
+}

@@ -1,0 +1,88 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+)
+
+func init() { register(func() Op { return &Socket{} }) }
+
+// Socket removes the name of a unix socket. Whoever listens on it goes on listening and notices nothing; nobody can reach it.
+//
+// The socket itself is kept under a second name in the journal: a socket's name cannot be made again without its listener.
+// It is unlinked, not renamed: the kubelet's watcher of plugin sockets sees a removal and is deaf to a rename (measured in
+// its code: only fsnotify.Create and Remove are handled).
+type Socket struct {
+	Path string `json:"path"`
+	Kept string `json:"kept,omitempty"`
+}
+
+// Kind implements Op.
+func (*Socket) Kind() string { return "socket" }
+
+// Touches implements Toucher.
+func (s *Socket) Touches() []string { return []string{s.Path} }
+
+// Describe implements Op.
+func (s *Socket) Describe() string { return "remove the socket " + s.Path }
+
+// Save implements Op.
+func (s *Socket) Save(_ context.Context, env Env) error {
+	st, err := env.Sys.Stat(s.Path)
+	if err != nil {
+		return err
+	}
+	if st.Mode&fs.ModeSocket == 0 {
+		return fmt.Errorf("%s is no socket", s.Path)
+	}
+	kept := env.Backup("socket")
+	if err := env.Sys.Link(s.Path, kept); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("a second name for %s: %w", s.Path, err)
+	}
+	s.Kept = kept
+	return env.Sys.SyncDir(path.Dir(kept))
+}
+
+// Do implements Op.
+func (s *Socket) Do(_ context.Context, env Env) error {
+	if err := env.Sys.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Pending implements Op. A socket that is there again is its owner's new one.
+func (s *Socket) Pending(_ context.Context, env Env) (Rest, error) {
+	if s.Kept == "" {
+		return Rest{}, nil
+	}
+	for _, p := range []string{path.Dir(s.Path), s.Kept} {
+		if _, err := env.Sys.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			return Rest{}, nil
+		} else if err != nil {
+			return Rest{}, err
+		}
+	}
+	switch _, err := env.Sys.Stat(s.Path); {
+	case err == nil:
+		return Rest{}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return Rest{}, err
+	}
+	return Rest{Todo: "give the socket its name " + s.Path + " again"}, nil
+}
+
+// Undo implements Op.
+func (s *Socket) Undo(ctx context.Context, env Env) error {
+	r, err := s.Pending(ctx, env)
+	if err != nil || r.Nothing() {
+		return err
+	}
+	if err := env.Sys.Link(s.Kept, s.Path); err != nil {
+		return err
+	}
+	return env.Sys.SyncDir(path.Dir(s.Path))
+}

@@ -1,0 +1,95 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+)
+
+func init() { register(func() Op { return &Told{} }) }
+
+// Told writes a file into the root of a running program's container, where the program watches for it: the state of devices
+// that no machine here has. It goes with the container, so a program that is started anew knows nothing of it.
+type Told struct {
+	Program string `json:"program"` // a word of its command line
+	File    string `json:"file"`    // as the program sees it
+	Data    string `json:"data"`
+	PID     int    `json:"pid,omitempty"`
+	Start   uint64 `json:"start,omitempty"`
+}
+
+// Kind implements Op.
+func (*Told) Kind() string { return "told" }
+
+// Touches implements Toucher.
+func (t *Told) Touches() []string { return []string{t.Program + ":" + t.File} }
+
+// Describe implements Op.
+func (t *Told) Describe() string {
+	return fmt.Sprintf("put %s (%q) before the process of %s", t.File, t.Data, t.Program)
+}
+
+func (t *Told) path() string { return fmt.Sprintf("/proc/%d/root%s", t.PID, path.Clean("/"+t.File)) }
+
+// Save implements Op.
+func (t *Told) Save(_ context.Context, env Env) error {
+	p, err := programOf(env.Sys, t.Program)
+	if err != nil {
+		return err
+	}
+	t.PID, t.Start = p.PID, p.Start
+	if _, err := env.Sys.Stat(t.path()); err == nil {
+		return fmt.Errorf("%s has its %s already", t.Program, t.File)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Do implements Op.
+func (t *Told) Do(_ context.Context, env Env) error {
+	if alive, err := t.alive(env); err != nil {
+		return err
+	} else if !alive {
+		return fmt.Errorf("process %d of %s is gone", t.PID, t.Program)
+	}
+	return env.Sys.Write(t.path(), []byte(t.Data), 0o644)
+}
+
+func (t *Told) alive(env Env) (bool, error) {
+	if t.PID == 0 {
+		return false, nil
+	}
+	p, err := env.Sys.Process(t.PID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && p.Start == t.Start && p.State != "Z", err
+}
+
+// Pending implements Op.
+func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
+	if alive, err := t.alive(env); err != nil || !alive {
+		return Rest{}, err
+	}
+	switch _, err := env.Sys.Stat(t.path()); {
+	case errors.Is(err, fs.ErrNotExist):
+		return Rest{}, nil
+	case err != nil:
+		return Rest{}, err
+	}
+	return Rest{Todo: fmt.Sprintf("take %s from the process of %s", t.File, t.Program)}, nil
+}
+
+// Undo implements Op.
+func (t *Told) Undo(_ context.Context, env Env) error {
+	if alive, err := t.alive(env); err != nil || !alive {
+		return err
+	}
+	if err := env.Sys.Remove(t.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

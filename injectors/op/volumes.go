@@ -1,0 +1,249 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+func init() { register(func() Op { return &Volumes{} }) }
+
+// Volumes makes small disk images with an ext4 in each, for a storage driver to mount. They are fully allocated, so that what
+// is written into them never takes room from the disk below.
+type Volumes struct {
+	Dir   string   `json:"dir"`
+	Names []string `json:"names"` // file names
+	Bytes int64    `json:"bytes"` // of each
+	// Homes are directories, by path.Match patterns, that the driver or the kubelet may leave behind, empty or with dead sockets.
+	Homes []string `json:"homes,omitempty"`
+	// Program is a word of the driver's command line: while a process has it, its directories stay.
+	Program string `json:"program,omitempty"`
+	Saved   bool   `json:"saved,omitempty"`
+}
+
+// Kind implements Op.
+func (*Volumes) Kind() string { return "volumes" }
+
+// Touches implements Toucher.
+func (v *Volumes) Touches() []string { return []string{v.Dir} }
+
+// Describe implements Op.
+func (v *Volumes) Describe() string {
+	return fmt.Sprintf("make %d disk image(s) of %d MiB with an ext4 in %s", len(v.Names), v.Bytes>>20, v.Dir)
+}
+
+// Save implements Op.
+func (v *Volumes) Save(_ context.Context, env Env) error {
+	there, err := v.images(env)
+	if err != nil {
+		return err
+	}
+	if len(there) > 0 {
+		return fmt.Errorf("there already: %s", strings.Join(there, ", "))
+	}
+	fsys, err := env.Sys.Statfs(env.Dir)
+	if err != nil {
+		return err
+	}
+	if need := v.Bytes * int64(len(v.Names)); fsys.Free < need+HostReserve {
+		return fmt.Errorf("the disk of %s has %d MiB free: %d MiB of images would leave less than %d MiB", env.Dir, fsys.Free>>20, need>>20, int64(HostReserve)>>20)
+	}
+	v.Saved = true
+	return nil
+}
+
+// Do implements Op.
+func (v *Volumes) Do(ctx context.Context, env Env) error {
+	if err := env.Sys.Mkdir(v.Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for _, n := range v.Names {
+		image := path.Join(v.Dir, n)
+		if err := env.Sys.Allocate(image, v.Bytes); err != nil {
+			return err
+		}
+		mctx, cancel := context.WithTimeout(ctx, mkfsBound)
+		// Blocks of 1 KiB, so that a filesystem of this size has backup superblocks at all: the first is at block 8193.
+		_, err := env.Sys.Run(mctx, "mkfs.ext4", "-F", "-q", "-b", "1024", "-m", "0", "-E", "nodiscard", image)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Volumes) images(env Env) ([]string, error) {
+	var out []string
+	for _, n := range v.Names {
+		p := path.Join(v.Dir, n)
+		if _, err := env.Sys.Stat(p); err == nil {
+			out = append(out, p)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// loops are the loop devices of our images.
+func (v *Volumes) loops(env Env) ([]Loop, error) {
+	images, err := v.images(env)
+	if err != nil {
+		return nil, err
+	}
+	all, err := env.Sys.Loops()
+	if err != nil {
+		return nil, err
+	}
+	var out []Loop
+	for _, p := range images {
+		st, err := env.Sys.Stat(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range all {
+			if l.ImageDev == st.Dev && l.ImageIno == st.Ino {
+				out = append(out, l)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Pending implements Op.
+func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
+	if !v.Saved {
+		return Rest{}, nil
+	}
+	images, err := v.images(env)
+	if err != nil {
+		return Rest{}, err
+	}
+	if len(images) > 0 {
+		return Rest{Todo: "remove the disk image(s) " + strings.Join(images, ", ")}, nil
+	}
+	left, err := v.homes(env)
+	if err != nil || len(left) == 0 {
+		return Rest{}, err
+	}
+	return Rest{Tidy: "remove " + strings.Join(left, ", ")}, nil
+}
+
+// homes are our own directory when it is empty, and the driver's, while no driver lives in them.
+func (v *Volumes) homes(env Env) ([]string, error) {
+	var out []string
+	if names, err := env.Sys.List(v.Dir); err == nil && len(names) == 0 {
+		out = append(out, v.Dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	running, err := env.Sys.Processes()
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(running, func(p Process) bool { return slices.Contains(p.Command, v.Program) }) {
+		return out, nil
+	}
+	for _, pattern := range v.Homes {
+		dir := path.Dir(pattern)
+		names, err := env.Sys.List(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range names {
+			if ok, _ := path.Match(path.Base(pattern), n); ok {
+				out = append(out, path.Join(dir, n))
+			}
+		}
+	}
+	return out, nil
+}
+
+// Undo implements Op.
+func (v *Volumes) Undo(ctx context.Context, env Env) error {
+	if !v.Saved {
+		return nil
+	}
+	if err := v.unmount(ctx, env); err != nil {
+		return err
+	}
+	images, err := v.images(env)
+	if err != nil {
+		return err
+	}
+	for _, p := range images {
+		if err := env.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	left, err := v.homes(env)
+	if err != nil {
+		return err
+	}
+	mounts, err := env.Sys.Mounts()
+	if err != nil {
+		return err
+	}
+	for _, p := range left {
+		if slices.ContainsFunc(mounts, func(m Mount) bool { return m.Target == p || strings.HasPrefix(m.Target, p+"/") }) {
+			return fmt.Errorf("%s still holds a mount", p)
+		}
+		if err := env.Sys.RemoveAll(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmount frees the images: a volume that is still mounted is the kubelet's own leftover, of a driver that went before its pods.
+func (v *Volumes) unmount(ctx context.Context, env Env) error {
+	used, err := v.loops(env)
+	if err != nil {
+		return err
+	}
+	for _, l := range used {
+		mounts, err := env.Sys.Mounts()
+		if err != nil {
+			return err
+		}
+		for _, m := range slices.Backward(mounts) {
+			if m.MajorMinor == fmt.Sprintf("%d:%d", LoopMajor, l.Number) {
+				if err := unmount(ctx, env, m.Target); err != nil {
+					return err
+				}
+			}
+		}
+		if err := v.detach(ctx, env, l.Number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detach waits for the kernel to free a device with its last mount. It marks the device for it, too: one that a pod's own
+// mount still holds goes with the pod.
+func (v *Volumes) detach(ctx context.Context, env Env, number int) error {
+	for waited := 0 * detachPoll; ; waited += detachPoll {
+		used, err := v.loops(env)
+		if err != nil || !slices.ContainsFunc(used, func(l Loop) bool { return l.Number == number }) {
+			return err
+		}
+		if err := env.Sys.DetachLoop(number); err != nil {
+			return err
+		}
+		if waited >= detachWait {
+			return fmt.Errorf("loop%d still holds an image in %s %s after everything was unmounted here: a container that was started on it does", number, v.Dir, detachWait)
+		}
+		if err := env.Sys.Wait(ctx, detachPoll); err != nil {
+			return err
+		}
+	}
+}
