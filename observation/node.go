@@ -303,7 +303,8 @@ type PluginSocket struct {
 	Path string `json:"path"`
 	Kind string `json:"kind"`           // device-plugin, csi, csi-registration
 	Name string `json:"name,omitempty"` // resource or driver, where the socket or its path tells
-	// Answers is what connecting and one harmless RPC gave within the source's deadline: ok, refused (nobody listens), timeout.
+	// Answers is what connecting and an exchange of greetings gave within the source's deadline: ok, refused (nobody listens),
+	// timeout (somebody listens and says nothing).
 	Answers string `json:"answers"`
 }
 

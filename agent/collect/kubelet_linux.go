@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"path"
@@ -194,77 +193,6 @@ func (l *look) security(_ context.Context, s *source) error {
 	}
 	l.put(func(o *observation.Observation) { o.Security = sec })
 	return nil
-}
-
-// pluginSockets tells which plugin sockets the kubelet could use, and whether anybody listens. Connecting is all that is
-// done: a registration or device RPC is the kubelet's alone.
-func (l *look) pluginSockets(ctx context.Context, s *source) error {
-	type candidate struct{ path, kind, name string }
-	var found []candidate
-	list := func(dir string, add func(p, name string)) error {
-		if err := s.at(l, "listing", dir); err != nil {
-			return err
-		}
-		names, _, err := l.root.names(dir, 200)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		for _, n := range names {
-			add(path.Join(dir, n), n)
-		}
-		return nil
-	}
-	isSocket := func(p string) bool {
-		fi, err := l.root.lstat(p)
-		return err == nil && fi.Mode()&fs.ModeSocket != 0
-	}
-	err := errors.Join(
-		list(kubeletDir+"/device-plugins", func(p, n string) {
-			if isSocket(p) && n != "kubelet.sock" {
-				found = append(found, candidate{p, "device-plugin", strings.TrimSuffix(n, ".sock")})
-			}
-		}),
-		list(kubeletDir+"/plugins_registry", func(p, n string) {
-			if isSocket(p) {
-				found = append(found, candidate{p, "csi-registration", strings.TrimSuffix(strings.TrimSuffix(n, ".sock"), "-reg")})
-			}
-		}),
-		list(kubeletDir+"/plugins", func(p, n string) {
-			names, _, err := l.root.names(p, 50)
-			if err != nil {
-				return
-			}
-			for _, sock := range names {
-				if q := path.Join(p, sock); isSocket(q) {
-					found = append(found, candidate{q, "csi", n})
-				}
-			}
-		}),
-	)
-	var out []observation.PluginSocket
-	for _, c := range found {
-		if err := s.at(l, "connecting to", c.path); err != nil {
-			return err
-		}
-		out = append(out, observation.PluginSocket{Path: c.path, Kind: c.kind, Name: c.name, Answers: dialSocket(ctx, l.root.path(c.path))})
-	}
-	l.put(func(o *observation.Observation) { o.Sockets = out })
-	return err
-}
-
-func dialSocket(ctx context.Context, p string) string {
-	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-	defer cancel()
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", p)
-	var ne net.Error
-	switch {
-	case err == nil:
-		_ = c.Close()
-		return "ok"
-	case errors.As(err, &ne) && ne.Timeout():
-		return "timeout"
-	}
-	return "refused"
 }
 
 // portOf is a URL's port, with https's default.

@@ -83,7 +83,7 @@ func (d *DevicePlugin) Serve(ctx context.Context) error {
 }
 
 func (d *DevicePlugin) socket() string {
-	return filepath.Join(d.Dir, strings.ReplaceAll(d.Resource, "/", "-")+".sock")
+	return filepath.Join(d.Dir, d.kind()+".sock")
 }
 
 // kubeletSocket waits for the kubelet's socket and tells which one it is.
@@ -177,9 +177,9 @@ func (d *DevicePlugin) list() (*devices.ListAndWatchResponse, <-chan struct{}) {
 	return out, d.changed
 }
 
-func (d *DevicePlugin) id(i int) string {
-	return fmt.Sprintf("%s-%d", d.Resource[strings.LastIndex(d.Resource, "/")+1:], i)
-}
+func (d *DevicePlugin) id(i int) string { return fmt.Sprintf("%s-%d", d.kind(), i) }
+
+func (d *DevicePlugin) kind() string { return d.Resource[strings.LastIndex(d.Resource, "/")+1:] }
 
 // GetDevicePluginOptions implements devices.DevicePluginServer.
 func (*DevicePlugin) GetDevicePluginOptions(context.Context, *devices.Empty) (*devices.DevicePluginOptions, error) {

@@ -187,8 +187,11 @@ func judge(h observation.History, v volume) *detectors.Finding {
 	case facts.Has(v.message, corruptTexts...):
 		f.Cause = "filesystem-corrupt"
 		f.Summary = fmt.Sprintf("the filesystem of volume %s cannot be mounted: %s", name(v), tail(v.message))
-		if l, ok := facts.LastOf(h, "kernel", fresh, "EXT4-fs", "XFS (", "BTRFS"); ok && facts.Has(l.Text, "superblock", "bad", "corrupt", "error", "Invalid", "checksum", "Can't find") {
-			f.Evidence = append(f.Evidence, facts.FromLine(l))
+		// The kernel's log is everybody's: its word counts where it names the device that the driver named.
+		if d := blockDev.FindString(v.message); d != "" {
+			if l, ok := facts.LastLine(h, "kernel", fresh, "("+d[strings.LastIndex(d, "/")+1:]+")"); ok {
+				f.Evidence = append(f.Evidence, facts.FromLine(l))
+			}
 		}
 		dev, fstype := device(v)
 		if dev == "" {
@@ -198,10 +201,8 @@ func judge(h observation.History, v volume) *detectors.Finding {
 		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(o.Node,
 			"the volume is mounted nowhere: repair it, with a backup superblock where the first one is gone; the kubelet retries within two minutes", repair(dev, fstype)))
 		return f
-	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", "connection refused", "connection error", "code = Aborted", "no such file or directory") || socket != nil && socket.Answers != "ok":
-		if v.message == "" && socket != nil && socket.Answers == "ok" {
-			return nil
-		}
+	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", "connection refused", "connection error", "code = Aborted", "no such file or directory") ||
+		socket != nil && socket.Answers != "ok" && silentFor(h, socket.Path) && facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > patience:
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
 		f.Remedy = facts.Place(o).NewRemedy("restart-driver", restart("a new driver process; volumes that are mounted stay mounted")...)
@@ -213,6 +214,23 @@ func judge(h observation.History, v volume) *detectors.Finding {
 		f.Untouched = ""
 	}
 	return f
+}
+
+// patience is how long a volume may take before a driver that says nothing is held to blame. The kubelet itself waits two minutes
+// for each call, and says nothing meanwhile.
+const patience = 20 * time.Second
+
+// silentFor tells that nobody answered on the socket in this look and in the one before, where there is one: a machine that is
+// very busy answers late once.
+func silentFor(h observation.History, path string) bool {
+	for _, o := range h[max(0, len(h)-2):] {
+		for _, s := range o.Sockets {
+			if s.Path == path && s.Answers == "ok" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func drivers(o *observation.Observation) string {
@@ -273,17 +291,20 @@ func device(v volume) (dev, fstype string) {
 	return "", fstype
 }
 
+// unused stops a repair where the filesystem is mounted: an image is, through a loop device.
+const unused = `if findmnt -n -S "$d" >&2 || [ -f "$d" ] && losetup -n -j "$d" | grep . >&2; then echo "$d is in use" >&2; exit 1; fi`
+
 // repair checks the filesystem where it stands. e2fsck finds backup superblocks by itself when the first one is damaged; where
 // the first one does not even look like one, the places are given by the block size.
 func repair(dev, fstype string) string {
 	q := detectors.Quote(dev)
 	if fstype == "xfs" {
 		return "d=" + q + `
-! findmnt -n -S "$d" >/dev/null
+` + unused + `
 xfs_repair "$d"`
 	}
 	return "d=" + q + `
-if findmnt -n -S "$d" >/dev/null; then echo "$d is mounted" >&2; exit 1; fi
+` + unused + `
 for backup in "" "-b 32768 -B 4096" "-b 98304 -B 4096" "-b 8193 -B 1024" "-b 24577 -B 1024" "-b 16384 -B 2048"; do
   code=0
   e2fsck -f -y $backup "$d" || code=$?

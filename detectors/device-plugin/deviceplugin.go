@@ -65,11 +65,6 @@ func resources(h observation.History) []string {
 			add(h[i].API.Node)
 		}
 	}
-	for _, s := range h.Last().Sockets {
-		if s.Kind == "device-plugin" && strings.Contains(s.Name, "/") && !slices.Contains(out, s.Name) {
-			out = append(out, s.Name)
-		}
-	}
 	slices.Sort(out)
 	return out
 }
@@ -91,6 +86,26 @@ func hadBefore(h observation.History, name string) (most int64) {
 		}
 	}
 	return most
+}
+
+// pluginDirs are where device plugins have their sockets.
+var pluginDirs = []string{"/var/lib/kubelet/device-plugins"}
+
+// words are those by which the plugin of a resource is known.
+func words(resource string) []string {
+	return []string{resource[strings.LastIndex(resource, "/")+1:], resource, "device-plugin"}
+}
+
+// serves tells whether a socket of this name is the resource's: a plugin calls it what it likes, mostly after what it gives.
+func serves(socket, resource string) bool {
+	plain := strings.NewReplacer("/", "-", "_", "-", ".", "-").Replace
+	kind := resource[strings.LastIndex(resource, "/")+1:]
+	return socket != "" && (plain(socket) == plain(resource) || slices.Contains(strings.Split(plain(socket), "-"), plain(kind)) || plain(socket) == plain(kind))
+}
+
+// registrationOf is what the kubelet logs of a plugin that registers.
+func registrationOf(resource string) string {
+	return `"Got registration request from device plugin with resource" resourceName="` + resource
 }
 
 func wantedBy(o *observation.Observation, name string) []string {
@@ -117,12 +132,12 @@ func devices(h observation.History, name string) *detectors.Finding {
 	capacity, allocatable := amounts(o.API.Node, name)
 	most := hadBefore(h, name)
 	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, "ListAndWatch ended unexpectedly", name)
-	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, `Got registration request from device plugin with resource name" resourceName="`+name, "Registered device plugin for resource \""+name)
+	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name), "Registered device plugin for resource \""+name)
 	down := endedSaid && (!registeredSaid || registered.At.Before(ended.At))
 	var socket *observation.PluginSocket
 	for i := range o.Sockets {
 		s := &o.Sockets[i]
-		if s.Kind == "device-plugin" && (s.Name == name || s.Name != "" && strings.HasSuffix(name, "/"+s.Name)) {
+		if s.Kind == "device-plugin" && serves(s.Name, name) {
 			socket = s
 		}
 	}
@@ -131,7 +146,10 @@ func devices(h observation.History, name string) *detectors.Finding {
 	})
 	_, unread := o.Unreadable("pluginSockets")
 	short := capacity - allocatable
-	if short <= 0 && (most == 0 || allocatable >= most && capacity >= most) {
+	// A kubelet that was started without hearing of the plugin counts none of its devices, and nobody may remember that there
+	// were some: but a pod wants one, and the plugin that gives them is here.
+	forgotten := capacity == 0 && most == 0 && !unread && !listening && len(wantedBy(o, name)) > 0 && len(facts.Plugins(o, pluginDirs, words(name))) > 0
+	if short <= 0 && !forgotten && (most == 0 || allocatable >= most && capacity >= most) {
 		return nil // all there are, are allocatable
 	}
 	ev := []detectors.Evidence{facts.Seen(o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", name, capacity, allocatable))}
@@ -150,19 +168,18 @@ func devices(h observation.History, name string) *detectors.Finding {
 	gone := allocatable == 0 && (down || refusedSocket || !unread && !listening && len(o.Sockets) > 0 && socket == nil)
 	vanished := capacity == 0 && most > 0
 	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units["kubelet"].ActiveSince) < remembered && !down
-	words := []string{name[strings.LastIndex(name, "/")+1:], name, "device-plugin"}
-	again := facts.RestartPlugin(o, []string{"/var/lib/kubelet/device-plugins"}, words, "the plugin registers with the kubelet when it starts")
+	again := facts.RestartPlugin(o, pluginDirs, words(name), "the plugin registers with the kubelet when it starts")
 	switch {
-	case gone || vanished || restarted:
+	case gone || vanished || restarted || forgotten:
 		f.Cause = "plugin-down"
 		f.Summary = "the device plugin of " + name + " is gone: the node offers none of its devices"
-		if restarted {
+		if restarted || forgotten {
 			f.Summary = "the device plugin of " + name + " runs, and has not registered again since the kubelet started"
 		}
 		if endedSaid {
 			f.Evidence = append(f.Evidence, facts.FromLine(ended))
 		}
-		if !down && !refusedSocket && !vanished && !restarted {
+		if !down && !refusedSocket && !vanished && !restarted && !forgotten {
 			f.Certainty, f.Decide = detectors.Likely, "whether the plugin's process runs: its pod or unit, and its socket below /var/lib/kubelet/device-plugins"
 		}
 		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", again...)
@@ -222,11 +239,14 @@ func refused(h observation.History) []detectors.Finding {
 			Summary:  fmt.Sprintf("the device plugin of %s refuses to allocate: %s", resource, facts.Short(reason)),
 			Evidence: []detectors.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
 		}
-		steps := facts.RestartPlugin(o, []string{"/var/lib/kubelet/device-plugins"}, []string{resource[strings.LastIndex(resource, "/")+1:], "device-plugin"}, "a new plugin process takes stock of its devices")
+		steps := facts.RestartPlugin(o, pluginDirs, words(resource), "a new plugin process takes stock of its devices")
 		if len(steps) == 0 {
 			f.Untouched = "the plugin's own log says why it refuses; no pod or unit of the plugin was found on this node"
 			out = append(out, f)
 			continue
+		}
+		if wait := awaitRegistration(o, resource); wait != nil {
+			steps = append(steps, *wait)
 		}
 		if kind, _, _ := facts.Owner(p); kind != "Pod" {
 			steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, "a pod turned away stays Failed for ever; its owner has made another"))
@@ -239,6 +259,25 @@ func refused(h observation.History) []detectors.Finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// awaitRegistration is a step that waits until the plugin's new process is known to the kubelet: a pod that comes earlier is
+// turned away for ever. The new socket's time tells a new registration from an old one.
+func awaitRegistration(o *observation.Observation, resource string) *detectors.Step {
+	for _, s := range o.Sockets {
+		if s.Kind != "device-plugin" || !serves(s.Name, resource) {
+			continue
+		}
+		step := detectors.ShellStep(o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", fmt.Sprintf(`s=%s
+for i in $(seq 60); do
+  if [ -S "$s" ] && journalctl -u kubelet -o cat --since "@$(stat -c %%Y "$s")" | grep -qF %s; then exit 0; fi
+  sleep 1
+done
+echo "no plugin of %s registered with the kubelet within a minute" >&2
+exit 1`, detectors.Quote(s.Path), detectors.Quote(registrationOf(resource)), resource))
+		return &step
+	}
+	return nil
 }
 
 // servedSince: another pod got the resource later, so the refusal is over.

@@ -10,10 +10,9 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-// RestartPlugin are the steps that have a node plugin (device plugin, CSI driver) start again: its pod recreated where it is
-// one, its unit restarted where somebody runs it as a service of the node. names are words of the plugin's own name.
-func RestartPlugin(o *observation.Observation, dirs []string, names []string, why string) []detectors.Step {
-	var steps []detectors.Step
+// Plugins are the pods on this node that run a node plugin (device plugin, CSI driver): they mount its socket's directory. names
+// are words of the plugin's own name.
+func Plugins(o *observation.Observation, dirs []string, names []string) []*corev1.Pod {
 	var pods []*corev1.Pod
 	for _, d := range dirs {
 		for _, p := range Mounters(o, d) {
@@ -24,8 +23,16 @@ func RestartPlugin(o *observation.Observation, dirs []string, names []string, wh
 	}
 	// Where several mount the directory, the plugin's own name decides; where none carries it, all of them are meant.
 	if named := keep(pods, func(p *corev1.Pod) bool { return carries(p, names) }); len(named) > 0 {
-		pods = named
+		return named
 	}
+	return pods
+}
+
+// RestartPlugin are the steps that have a node plugin start again: its pod recreated where it is one, its unit restarted where
+// somebody runs it as a service of the node.
+func RestartPlugin(o *observation.Observation, dirs []string, names []string, why string) []detectors.Step {
+	var steps []detectors.Step
+	pods := Plugins(o, dirs, names)
 	for _, p := range pods {
 		if kind, _, _ := Owner(p); kind != "Pod" && !Static(p) {
 			steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, why))
