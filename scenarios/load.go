@@ -20,6 +20,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
+// A scenario's own folder, and shared/ with manifests that several use as templates.
+//
 //go:embed */*.yaml
 var embedded embed.FS
 

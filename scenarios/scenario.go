@@ -3,6 +3,8 @@ package scenarios
 import (
 	"io/fs"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Kind is the kind of a scenario document.
@@ -79,7 +81,9 @@ type Matcher struct {
 	Condition *ConditionMatcher `json:"condition,omitempty"`
 	Pod       *PodMatcher       `json:"pod,omitempty"`
 	Unit      *UnitMatcher      `json:"unit,omitempty"`
-	Throttled *ThrottledMatcher `json:"throttled,omitempty"`
+	// Allocatable is what the node offers of an extended resource, as its Node object says.
+	Allocatable *AllocatableMatcher `json:"allocatable,omitempty"`
+	Throttled   *ThrottledMatcher   `json:"throttled,omitempty"`
 }
 
 // LogMatcher matches a journal line written after the injection began.
@@ -124,6 +128,18 @@ type ThrottledMatcher struct {
 	Container string `json:"container,omitempty"` // empty = any container of the scenario's namespace
 	// Percent is the share of throttled CPU periods since the injection began, or since the container's start.
 	Percent int `json:"percent" jsonschema:"minimum=1,maximum=100"`
+}
+
+// AllocatableMatcher matches when the node offers so many of an extended resource.
+type AllocatableMatcher struct {
+	Resource string `json:"resource"` // such as sickbay.dev/lamp
+	Is       int64  `json:"is"`
+}
+
+// Of tells whether the node offers so many. A node that never had any does not: it has no such entry.
+func (m *AllocatableMatcher) Of(n *corev1.Node) bool {
+	q, ok := n.Status.Allocatable[corev1.ResourceName(m.Resource)]
+	return ok && q.Value() == m.Is
 }
 
 // Expected is a finding by name.

@@ -118,12 +118,19 @@ func (d *document) matchers(path string, ms []Matcher) {
 				d.errorf(p+".throttled.percent", "percent %d: want 1 to 100", m.Throttled.Percent)
 			}
 		}
+		if m.Allocatable != nil {
+			set = append(set, "allocatable")
+			d.filled(p+".allocatable.resource", m.Allocatable.Resource)
+			if m.Allocatable.Is < 0 {
+				d.errorf(p+".allocatable.is", "is %d: want a number of devices", m.Allocatable.Is)
+			}
+		}
 		switch len(set) {
 		case 1:
 		case 0:
-			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled; this one has none")
+			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled, allocatable; this one has none")
 		default:
-			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled; this one has %s: make each an entry of its own", strings.Join(set, " and "))
+			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled, allocatable; this one has %s: make each an entry of its own", strings.Join(set, " and "))
 		}
 	}
 }

@@ -15,6 +15,7 @@ type WorkloadValues struct {
 	Namespace string // the run's own namespace
 	Image     string // agnhost, already on the node
 	Run       string // the run's id
+	Agent     string // the agent's program on the victim, which is also that of node plugins
 }
 
 // RenderWorkload fills in the scenario's workload manifest; "" when it has none.
@@ -43,7 +44,11 @@ func (s *Scenario) Render(file string, v WorkloadValues) (string, error) {
 
 func render(name string, data []byte, v WorkloadValues) (string, error) {
 	// missingkey only concerns maps; a field WorkloadValues does not have is already an error of Execute.
-	t, err := template.New(name).Parse(string(data))
+	// What scenarios share is parsed first, so that a scenario may define a shared manifest's blocks anew.
+	t, err := template.New(name).ParseFS(embedded, "shared/*.yaml")
+	if err == nil {
+		t, err = t.Parse(string(data))
+	}
 	if err != nil {
 		return "", err
 	}
@@ -70,7 +75,7 @@ func (d *document) manifest(path, file string, dir fs.FS) (string, bool) {
 		d.near(path, nearest(file, files), "there is no file %q beside the scenario", file)
 		return "", false
 	}
-	out, err := render(file, data, WorkloadValues{Node: "lab-worker", Namespace: "sickbay-test", Image: "agnhost", Run: "test"})
+	out, err := render(file, data, WorkloadValues{Node: "lab-worker", Namespace: "sickbay-test", Image: "agnhost", Run: "test", Agent: "/agent"})
 	if err != nil {
 		d.errorf(path, "%s %s is no valid template: %s", last(path), file, err)
 		return "", false

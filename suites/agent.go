@@ -25,6 +25,8 @@ func installAgent(ctx context.Context, n node.Node) (nodeAgent, error) {
 	return onNode{c}, nil
 }
 
+func (a onNode) Path() string { return a.client.Path() }
+
 func (a onNode) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
 	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since})
 }

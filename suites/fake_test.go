@@ -205,6 +205,8 @@ type fakeAgent struct {
 	node string
 }
 
+func (a *fakeAgent) Path() string { return "/agent" }
+
 func (a *fakeAgent) Check(_ context.Context, in injectors.Injection) error {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()

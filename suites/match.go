@@ -94,6 +94,11 @@ func (s *signals) match(m scenarios.Matcher, o *observation.Observation) (time.T
 			}
 		}
 		return time.Time{}, text, ok
+	case m.Allocatable != nil:
+		if o.API == nil || o.API.Node == nil || !m.Allocatable.Of(o.API.Node) || s.before.API != nil && s.before.API.Node != nil && m.Allocatable.Of(s.before.API.Node) {
+			return time.Time{}, "", false
+		}
+		return time.Time{}, fmt.Sprintf("node %s offers %d of %s", s.node, m.Allocatable.Is, m.Allocatable.Resource), true
 	case m.Unit != nil:
 		text, ok := matchUnit(m.Unit, o)
 		if _, had := matchUnit(m.Unit, s.before); had {
@@ -326,6 +331,8 @@ func describe(m scenarios.Matcher) string {
 			}
 		}
 		quote(m.Pod.Contains)
+	case m.Allocatable != nil:
+		fmt.Fprintf(&b, "allocatable %s %d", m.Allocatable.Resource, m.Allocatable.Is)
 	case m.Unit != nil:
 		fmt.Fprintf(&b, "unit %s", m.Unit.Name)
 		for _, s := range []string{m.Unit.SubState, m.Unit.Result} {

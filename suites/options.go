@@ -85,6 +85,8 @@ const HostNode = "host"
 
 // Agent injects on one node.
 type Agent interface {
+	// Path is where the agent's program is on the node.
+	Path() string
 	// Check says whether the fault can be hosted, changing nothing. An *injectors.UnsupportedError says that it cannot.
 	Check(ctx context.Context, in injectors.Injection) error
 	Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error)

@@ -137,11 +137,8 @@ func (r *run) deleteObjects(ctx context.Context) error {
 	}
 	kube := r.s.lab.Kube()
 	r.setDetail("deleting namespace %s", r.ns)
-	err := within1(ctx, r.t.Call, func(ctx context.Context) error {
-		return kube.CoreV1().Namespaces().Delete(ctx, r.ns, metav1.DeleteOptions{})
-	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete namespace %s: %w", r.ns, err)
+	if err := DeleteNamespace(ctx, kube, r.ns); err != nil {
+		return err
 	}
 	var errs []error
 	for _, o := range slices.Backward(r.made) {
@@ -151,7 +148,7 @@ func (r *run) deleteObjects(ctx context.Context) error {
 	}
 	started := time.Now()
 	const patience = 45 * time.Second // the default grace of 30s and one sync period
-	err = poll(ctx, r.t.Poll/2, r.t.bound(r.sc, Residue), func(ctx context.Context) (bool, error) {
+	err := poll(ctx, r.t.Poll/2, r.t.bound(r.sc, Residue), func(ctx context.Context) (bool, error) {
 		_, err := kube.CoreV1().Namespaces().Get(ctx, r.ns, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return true, nil

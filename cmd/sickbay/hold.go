@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/cluster"
@@ -200,7 +199,11 @@ func (i *illness) workload(ctx context.Context) error {
 }
 
 func (i *illness) values() scenarios.WorkloadValues {
-	return scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run}
+	v := scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run}
+	if a := i.agents[i.node]; a != nil {
+		v.Agent = a.Path()
+	}
+	return v
 }
 
 func (i *illness) note(o suites.Objects) {
@@ -277,6 +280,11 @@ func matches(m scenarios.Matcher, o *observation.Observation) (bool, string) {
 			}
 		}
 		return false, what
+	case m.Allocatable != nil:
+		if o.API == nil || o.API.Node == nil {
+			return false, "allocatable " + m.Allocatable.Resource
+		}
+		return m.Allocatable.Of(o.API.Node), fmt.Sprintf("allocatable %s %d", m.Allocatable.Resource, m.Allocatable.Is)
 	case m.Unit != nil:
 		u := o.Units[m.Unit.Name]
 		return (m.Unit.SubState == "" || u.SubState == m.Unit.SubState) && (m.Unit.Result == "" || u.Result == m.Unit.Result), "unit " + m.Unit.Name
@@ -329,10 +337,7 @@ func (i *illness) recover(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("recover run %s on node %s: %w", i.run, name, err))
 		}
 	}
-	err := i.lab.Kube().CoreV1().Namespaces().Delete(ctx, i.namespace, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		errs = append(errs, fmt.Errorf("delete namespace %s: %w", i.namespace, err))
-	}
+	errs = append(errs, suites.DeleteNamespace(ctx, i.lab.Kube(), i.namespace))
 	for _, o := range slices.Backward(i.made) {
 		errs = append(errs, o.DeleteCluster(ctx))
 	}

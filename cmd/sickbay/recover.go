@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/agent/protocol"
@@ -19,6 +18,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // nodeStatus is what one node's journal says.
@@ -192,9 +192,7 @@ func dropNamespaces(ctx context.Context, c *cluster.Cluster, run, node string) e
 	}
 	var errs []error
 	for _, ns := range list.Items {
-		if err := c.Kube().CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("delete namespace %s: %w", ns.Name, err))
-		}
+		errs = append(errs, suites.DeleteNamespace(ctx, c.Kube(), ns.Name), suites.DeleteClusterObjects(ctx, c.Kube(), ns.Labels[labelRun]))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,96 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+const (
+	// consumersGrace is how long pods may take to end before what serves them goes as well: a second of grace period in the
+	// manifests, and the kubelet unmounts within a sync or two. Later they are ended with everything else.
+	consumersGrace = 30 * time.Second
+	consumersPoll  = 500 * time.Millisecond
+)
+
+// DeleteNamespace deletes a run's namespace, without waiting for its end. Pods of a DaemonSet serve others: without its CSI
+// driver the kubelet cannot unmount a pod's volume, and the pod never ends. So where there is one, everybody else ends first.
+func DeleteNamespace(ctx context.Context, kube kubernetes.Interface, name string) error {
+	if err := endConsumers(ctx, kube, name); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("end the pods of namespace %s: %w", name, err)
+	}
+	err := kube.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+func endConsumers(ctx context.Context, kube kubernetes.Interface, ns string) error {
+	sets, err := kube.AppsV1().DaemonSets(ns).List(ctx, metav1.ListOptions{})
+	if err != nil || len(sets.Items) == 0 {
+		return err
+	}
+	background := metav1.DeletePropagationBackground
+	all, o := metav1.ListOptions{}, metav1.DeleteOptions{PropagationPolicy: &background}
+	err = errors.Join(
+		kube.AppsV1().Deployments(ns).DeleteCollection(ctx, o, all),
+		kube.AppsV1().StatefulSets(ns).DeleteCollection(ctx, o, all),
+		kube.BatchV1().Jobs(ns).DeleteCollection(ctx, o, all),
+	)
+	if err != nil {
+		return err
+	}
+	return poll(ctx, consumersPoll, consumersGrace, func(ctx context.Context) (bool, error) {
+		pods, err := kube.CoreV1().Pods(ns).List(ctx, all)
+		if err != nil {
+			return false, err
+		}
+		left := 0
+		for i := range pods.Items {
+			p := &pods.Items[i]
+			if servesOthers(p) {
+				continue
+			}
+			left++
+			if p.DeletionTimestamp == nil {
+				if err := kube.CoreV1().Pods(ns).Delete(ctx, p.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+					return false, err
+				}
+			}
+		}
+		return left == 0, nil
+	})
+}
+
+func servesOthers(p *corev1.Pod) bool {
+	ref := metav1.GetControllerOf(p)
+	return ref != nil && ref.Kind == "DaemonSet"
+}
+
+// DeleteClusterObjects deletes what a run made outside its namespace, by its label: for a run whose process is gone.
+func DeleteClusterObjects(ctx context.Context, kube kubernetes.Interface, run string) error {
+	if run == "" {
+		return nil
+	}
+	of, o := metav1.ListOptions{LabelSelector: labelRun + "=" + run}, metav1.DeleteOptions{}
+	var errs []error
+	for what, drop := range map[string]func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error{
+		"persistent volumes": kube.CoreV1().PersistentVolumes().DeleteCollection,
+		"CSI drivers":        kube.StorageV1().CSIDrivers().DeleteCollection,
+		"storage classes":    kube.StorageV1().StorageClasses().DeleteCollection,
+		"runtime classes":    kube.NodeV1().RuntimeClasses().DeleteCollection,
+		"priority classes":   kube.SchedulingV1().PriorityClasses().DeleteCollection,
+	} {
+		if err := drop(ctx, o, of); err != nil {
+			errs = append(errs, fmt.Errorf("delete %s of run %s: %w", what, run, err))
+		}
+	}
+	return errors.Join(errs...)
+}
