@@ -261,8 +261,8 @@ var texts = map[string]Text{
 		Fix:     []string{"recreate the driver's pod on this node"},
 	},
 	"csi-mount/driver-unresponsive": {
-		Symptom: "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
-		Cause:   "The driver is registered and does not answer; each call waits two minutes.",
+		Symptom: "rpc error: code = DeadlineExceeded desc = context deadline exceeded; or code = Unavailable … error reading server preface",
+		Cause:   "The driver is registered and does not answer: its process is stopped (the connection is given up after twenty seconds) or its backend hangs (each call waits two minutes).",
 		First:   "Is its process alive, and does its socket answer?",
 		Look:    []string{"kubectl -n kube-system get pods -o wide | grep csi", "ls -l /var/lib/kubelet/plugins/*/csi.sock"},
 		Fix:     []string{"restart the driver's pod; volumes that are mounted stay mounted"},

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"io/fs"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ var (
 	nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	seedForm = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,2})?$`)
 )
+
+var matcherKinds = strings.Join(fieldsOf(reflect.TypeFor[Matcher]()).names, ", ")
 
 // semantics checks what the types cannot say.
 func (d *document) semantics(s *Scenario, dir fs.FS) {
@@ -128,9 +131,9 @@ func (d *document) matchers(path string, ms []Matcher) {
 		switch len(set) {
 		case 1:
 		case 0:
-			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled, allocatable; this one has none")
+			d.errorf(p, "a matcher needs exactly one of %s; this one has none", matcherKinds)
 		default:
-			d.errorf(p, "a matcher needs exactly one of log, event, condition, pod, unit, throttled, allocatable; this one has %s: make each an entry of its own", strings.Join(set, " and "))
+			d.errorf(p, "a matcher needs exactly one of %s; this one has %s: make each an entry of its own", matcherKinds, strings.Join(set, " and "))
 		}
 	}
 }

@@ -201,7 +201,7 @@ func judge(h observation.History, v volume) *detectors.Finding {
 		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(o.Node,
 			"the volume is mounted nowhere: repair it, with a backup superblock where the first one is gone; the kubelet retries within two minutes", repair(dev, fstype)))
 		return f
-	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", "connection refused", "connection error", "code = Aborted", "no such file or directory") ||
+	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", "connection refused", "connection error", "code = Aborted", "dial unix") ||
 		socket != nil && socket.Answers != "ok" && silentFor(h, socket.Path) && facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > patience:
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
