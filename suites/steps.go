@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -21,7 +22,7 @@ import (
 
 // Labels of everything a run makes through the API.
 const (
-	labelRun      = "sickbay.dev/run"
+	labelRun      = apiserver.RunLabel
 	labelScenario = "sickbay.dev/scenario"
 	labelNode     = "sickbay.dev/node"
 )

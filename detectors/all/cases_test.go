@@ -503,7 +503,7 @@ var sick = []testCase{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("Error", 137, 3, 5*time.Second), detectorstest.Deployment("hog")))
 		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=cri-containerd-old-hog.scope,mems_allowed=0,oom_memcg=/docker/x/kubelet.slice/cri-containerd-old-hog.scope,task_memcg=/x,task=agnhost,pid=9,uid=0", 20*time.Second)
 	}},
-	{name: "CPU limit", want: []string{"oom-throttle/cpu-throttled"}, remedy: `"cpu":"200m"`, ill: func(o *observation.Observation) {
+	{name: "CPU limit", want: []string{"oom-throttle/cpu-throttled"}, remedy: `"cpu":"500m"`, ill: func(o *observation.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
 		o.Containers[len(o.Containers)-1].CPU = observation.CPUUsage{QuotaMilli: 50, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 85_000_000}
 	}},
@@ -537,6 +537,15 @@ var sick = []testCase{
 		o.Containers[len(o.Containers)-1].LSMLabel = "system_u:system_r:container_t:s0:c1,c2"
 		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { write } for pid=7 comm="sh" path="/data/x" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=file`, 22*time.Second)
 	}},
+	{name: "SELinux denies a file of a volume", want: []string{"security-denial/selinux-denied"}, remedy: "restorecon -RF /var/local-path-provisioner/shop/list", ill: func(o *observation.Observation) {
+		o.Security.SELinux = "enforcing"
+		detectorstest.AddPod(o, detectorstest.Pod("default", "labeled", detectorstest.Crashing("Error", 1, 3, time.Second), func(p *corev1.Pod) {
+			p.Spec.Volumes = []corev1.Volume{{Name: "catalogue", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/var/local-path-provisioner/shop"}}}}
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "catalogue", MountPath: "/catalogue"}}
+		}))
+		o.Containers[len(o.Containers)-1].LSMLabel = "system_u:system_r:container_t:s0:c1,c2"
+		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { read } for pid=7 comm="cat" path="/catalogue/list" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:admin_home_t:s0 tclass=file`, 22*time.Second)
+	}},
 	// 14 device-plugin
 	{name: "device plugin gone", want: []string{"device-plugin/plugin-down"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: func(o *observation.Observation) {
 		devices(o, "2", "0")
@@ -563,6 +572,23 @@ var sick = []testCase{
 		s := sandbox(o, "app")
 		s.Attempt, s.CreatedAt = 6, ago(8*time.Second)
 		o.LocalUnits = []observation.Unit{{Name: "pause-reaper.service", ActiveState: "active", ExecStart: "/usr/local/bin/reaper --interval 10s"}}
+	}},
+	{name: "a script kills sandboxes, whatever its unit is called", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "systemctl stop nightly.timer nightly.service", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
+		o.LocalUnits = []observation.Unit{
+			{Name: "exporter.service", ActiveState: "active", ExecStart: "/usr/local/bin/exporter"},
+			{Name: "nightly.service", ActiveState: "inactive", ExecStart: "/opt/nightly.sh", Script: "#!/bin/sh\nfor p in $(pgrep -x pause); do kill -9 $p; done\n"},
+			{Name: "nightly.timer", ActiveState: "active"},
+		}
+	}},
+	{name: "sandboxes are killed just after a restart of the runtime, and on", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "-", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *observation.Unit) { u.ActiveSince = ago(100 * time.Second) })
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 5*time.Second, 4)
+	}},
+	{name: "something takes pods' network namespaces", want: []string{"sandbox-changed/sandbox-network-lost"}, remedy: "systemctl stop gc.service", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 3)
+		detectorstest.Log(o, "kubelet", `"Sandbox for pod has no IP address. Need to start a new one" pod="default/app"`, 12*time.Second)
+		o.LocalUnits = []observation.Unit{{Name: "gc.service", ActiveState: "active", ExecStart: "/opt/gc", Script: "#!/bin/sh\numount /run/netns/*\n"}}
 	}},
 	{name: "a restart of the runtime kills pods", want: []string{"sandbox-changed/runtime-restart-kills-pods"}, remedy: "systemctl daemon-reload", ill: func(o *observation.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *observation.Unit) {

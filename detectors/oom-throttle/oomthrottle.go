@@ -209,10 +209,11 @@ func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		f.Evidence = append(f.Evidence, facts.FromEvent(&e))
 		break
 	}
-	more := *resource.NewMilliQuantity(limit.MilliValue()*4, resource.DecimalSI)
+	// Ten times, where memory gets four: a CPU limit reserves nothing, and one that is still too low keeps the application waiting.
+	more := *resource.NewMilliQuantity(limit.MilliValue()*10, resource.DecimalSI)
 	if o.Host.CPUs > 0 && more.MilliValue() > int64(o.Host.CPUs)*1000 {
 		more = *resource.NewMilliQuantity(int64(o.Host.CPUs)*1000, resource.DecimalSI)
 	}
-	f.Remedy, f.Untouched = raise(o, c, corev1.ResourceCPU, more, "four times the limit, as far as the node has it; the application's owner should confirm what it needs")
+	f.Remedy, f.Untouched = raise(o, c, corev1.ResourceCPU, more, "ten times the limit, as far as the node has it; the application's owner should confirm what it needs")
 	return f
 }

@@ -223,8 +223,10 @@ func networkLost(h observation.History) *detectors.Finding {
 	if len(lost) > 0 {
 		f.Summary = fmt.Sprintf("%s lost its network: %s", facts.Plural(len(lost), "sandbox"), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
 	} else {
-		f.Certainty = detectors.Likely
 		f.Summary = "sandboxes lose their address and are made again"
+	}
+	if len(lost) == 0 && len(remover) == 0 {
+		f.Certainty = detectors.Likely
 		f.Decide = "who removes the addresses: `ip monitor address` inside a pod's network namespace"
 	}
 	f.Remedy = facts.Place(o).NewRemedy("renew-sandbox", steps...)

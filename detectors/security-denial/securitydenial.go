@@ -6,6 +6,7 @@ package securitydenial
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -335,6 +336,34 @@ func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
 var avcContext = regexp.MustCompile(`scontext=(\S+)`)
 var avcPath = regexp.MustCompile(`\bpath="([^"]+)"`)
 
+// volumeDirs are where a container-aware policy labels files for containers.
+var volumeDirs = []string{"/var/lib/kubelet/pods/", "/var/local-path-provisioner/", "/opt/local-path-provisioner/"}
+
+// onNode is the node's path of a file that the kernel names as the container sees it, "" where it is no volume of the pod or
+// lies where the policy has no label for containers.
+func onNode(c facts.ContainerOf, inside string) string {
+	host := ""
+	best := 0
+	for _, m := range c.Spec.VolumeMounts {
+		rest, ok := strings.CutPrefix(inside, strings.TrimRight(m.MountPath, "/"))
+		if !ok || rest != "" && rest[0] != '/' || len(m.MountPath) < best {
+			continue
+		}
+		for _, v := range c.Pod.Spec.Volumes {
+			if v.Name == m.Name && v.HostPath != nil {
+				host, best = path.Join(v.HostPath.Path, m.SubPath, rest), len(m.MountPath)
+			}
+		}
+	}
+	if host == "" {
+		host = path.Clean(inside) // the kernel may name it as the node does
+	}
+	if slices.ContainsFunc(volumeDirs, func(d string) bool { return strings.HasPrefix(host, d) }) {
+		return host
+	}
+	return ""
+}
+
 func selinux(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	o := h.Last()
 	if o.Security.SELinux != "enforcing" || !failing(c, o) {
@@ -356,8 +385,12 @@ func selinux(h observation.History, c facts.ContainerOf) *detectors.Finding {
 			f.Certainty, f.Decide = detectors.Likely, "whether the denial is this container's: `ausearch -m avc -ts recent` and the container's label"
 		}
 		f.Untouched = "label what it needs (restorecon, chcon -t container_file_t, or seLinuxOptions of the pod): which, is for the policy's owner to say"
-		if p := avcPath.FindStringSubmatch(l.Text); p != nil && strings.HasPrefix(p[1], "/var/lib/kubelet/") {
-			f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.NodeStep(o.Node, "give the volume the label that the policy has for it", "restorecon", "-RF", p[1]))
+		if p := avcPath.FindStringSubmatch(l.Text); p != nil {
+			// Only what belongs to volumes has a label of the policy's that containers may read; nobody relabels the rest of a node.
+			if host := onNode(c, p[1]); host != "" {
+				f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s in the container is %s on the node", p[1], host)))
+				f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.NodeStep(o.Node, "give the volume the label that the policy has for it", "restorecon", "-RF", host))
+			}
 		}
 		return f
 	}

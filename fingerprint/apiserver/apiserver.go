@@ -20,6 +20,9 @@ import (
 // RunNamespacePrefix begins the namespaces of runs. Other runs' namespaces come and go and are left out.
 const RunNamespacePrefix = "sickbay-"
 
+// RunLabel is on everything a run makes through the API, cluster-scoped objects too.
+const RunLabel = "sickbay.dev/run"
+
 // Take reads the objects around one node. ownNamespace is the run's own namespace, which must be gone in the end.
 func Take(ctx context.Context, kube kubernetes.Interface, node, ownNamespace string) *fingerprint.Fingerprint {
 	f := fingerprint.New("api", time.Now())
@@ -29,6 +32,9 @@ func Take(ctx context.Context, kube kubernetes.Interface, node, ownNamespace str
 			ns = m.Name
 		}
 		if strings.HasPrefix(ns, RunNamespacePrefix) && ns != ownNamespace {
+			return
+		}
+		if run := m.Labels[RunLabel]; run != "" && RunNamespacePrefix+run != ownNamespace {
 			return
 		}
 		key := kind + " " + m.Name
