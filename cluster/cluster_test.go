@@ -371,3 +371,16 @@ func rewrite(t *testing.T, w world) {
 		t.Fatal(err)
 	}
 }
+
+func TestTheKubeletsLastWordsAreItsErrors(t *testing.T) {
+	journal := "I1125 15:52:57.909848     828 policy_none.go:51] \"Start\"\n" +
+		"E1125 15:52:57.916181     828 run.go:72] \"command failed\" err=\"inotify_init: too many open files\"\n" +
+		"kubelet.service: Main process exited, code=exited, status=1/FAILURE\nkubelet.service: Failed with result 'exit-code'.\n"
+	want := "E1125 15:52:57.916181     828 run.go:72] \"command failed\" err=\"inotify_init: too many open files\""
+	if got := lastWords(journal); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := lastWords("kubelet.service: Failed with result 'exit-code'.\n"); got != "" {
+		t.Errorf("systemd's words are not the kubelet's: %q", got)
+	}
+}

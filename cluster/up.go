@@ -442,11 +442,25 @@ func why(ctx context.Context, e *engine.Engine, name string, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectBound)
 	defer cancel()
-	out, jerr := node.Container(e, name+"-"+ControlPlane).Run(ctx, node.Argv("journalctl", "-u", "kubelet", "-p", "warning", "-n", "5", "--no-pager", "-o", "cat"))
-	if jerr == nil && len(out) > 0 {
-		text = fmt.Errorf("%w\nthe kubelet's last words: %s", text, tail(string(out), 5))
+	out, jerr := node.Container(e, name+"-"+ControlPlane).Run(ctx, node.Argv("journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"))
+	if words := lastWords(string(out)); jerr == nil && words != "" {
+		text = fmt.Errorf("%w\nthe kubelet's last words: %s", text, words)
+		if strings.Contains(words, "inotify") {
+			text = fmt.Errorf("%w\nAll nodes of this machine share the kernel's inotify limits: take another cluster down, or raise them with `sysctl -w fs.inotify.max_user_instances=1024`", text)
+		}
 	}
 	return text
+}
+
+// lastWords are the kubelet's errors; what systemd says of its restarts tells nothing.
+func lastWords(journal string) string {
+	var errs []string
+	for line := range strings.Lines(journal) {
+		if len(line) > 1 && (line[0] == 'E' || line[0] == 'F') && line[1] >= '0' && line[1] <= '9' {
+			errs = append(errs, strings.TrimSpace(line))
+		}
+	}
+	return tail(strings.Join(errs, "\n"), 3)
 }
 
 func tail(s string, n int) string {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -56,6 +57,9 @@ func start(ctx context.Context, opts Options) (e *Engine, err error) {
 			err = fmt.Errorf("%w (and taking it back failed: %w)", err, undo)
 		}
 	}()
+	if err := roomForNodes(); err != nil {
+		return nil, err
+	}
 	m := thisMachine(opts)
 	if slices.Contains(before.Links, "docker0") {
 		m.Bridge = ownBridgeName
@@ -100,6 +104,28 @@ func start(ctx context.Context, opts Options) (e *Engine, err error) {
 		}
 	}
 	return private(ctx, opts)
+}
+
+// inotifyInstances is enough for forty nodes: systemd, containerd and the kubelet of one take up to 25 between them. Linux's own
+// 128 is used up by nine, and the kubelet of the next exits with "inotify_init: too many open files".
+const inotifyInstances = "1024"
+
+// roomForNodes raises the kernel's limit of inotify instances per user, which all nodes share; stop gives it back.
+func roomForNodes() error {
+	const file = "/proc/sys/fs/inotify/max_user_instances"
+	now, err := os.ReadFile(file)
+	if err != nil {
+		return nil // not there in some sandboxes, and then nothing to raise
+	}
+	have, err := strconv.Atoi(strings.TrimSpace(string(now)))
+	want, _ := strconv.Atoi(inotifyInstances)
+	if err != nil || have >= want {
+		return nil
+	}
+	if err := os.WriteFile(file, []byte(inotifyInstances), 0o644); err != nil {
+		return fmt.Errorf("raise fs.inotify.max_user_instances, which all nodes share, from %d to %s: %w", have, inotifyInstances, err)
+	}
+	return nil
 }
 
 // daemon starts a program in a session of its own, so that it outlives this process, and waits until it is ready.
