@@ -22,6 +22,8 @@ type part struct {
 	after []*part
 	// make fills an empty folder. It runs only when the part is not in the cache.
 	make func(ctx context.Context, dir string) error
+	// fetch downloads what make will need; nil for nothing. It is only a head start: make works without it.
+	fetch func(ctx context.Context)
 }
 
 // hash makes a key. Each field is preceded by its length, so that no two lists of fields read alike.

@@ -92,7 +92,24 @@ func (p *plan) goPart(g goPart) (*part, error) {
 			}
 		}
 		return nil
+	}, fetch: func(ctx context.Context) {
+		for _, b := range g.builds {
+			// Listing with dependencies downloads the modules that are imported, and only those. Should it fail, the build will tell.
+			_, _ = output(goCommand(ctx, folder, append(b.flags("list", g.modfile), append([]string{"-deps"}, b.packages...)...)...))
+		}
 	}}, nil
+}
+
+// flags are those of a go command about these packages that decide which files belong to them.
+func (b goBuild) flags(command, modfile string) []string {
+	out := []string{command}
+	if b.tags != "" {
+		out = append(out, "-tags", b.tags)
+	}
+	if modfile != "" {
+		out = append(out, "-modfile", modfile)
+	}
+	return out
 }
 
 // hashSources covers a module with the one pinned set of versions that is used.
@@ -127,13 +144,7 @@ func goRun(ctx context.Context, folder, dir, modfile string, b goBuild) error {
 		return fmt.Errorf("making room for programs: %w", err)
 	}
 	// -v tells the package being compiled: six minutes of Kubernetes are not to look like a hang.
-	args := []string{"build", "-v", "-trimpath", "-o", out, "-ldflags", strings.TrimSpace("-s -w " + ldflags)}
-	if b.tags != "" {
-		args = append(args, "-tags", b.tags)
-	}
-	if modfile != "" {
-		args = append(args, "-modfile", modfile)
-	}
+	args := append(b.flags("build", modfile), "-v", "-trimpath", "-o", out, "-ldflags", strings.TrimSpace("-s -w "+ldflags))
 	cmd := goCommand(ctx, folder, append(args, b.packages...)...)
 	if b.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")

@@ -161,20 +161,30 @@ func (p *plan) makeAll(ctx context.Context) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var beside sync.WaitGroup
+	var beside, rootfs sync.WaitGroup
 	if slices.Contains(todo, p.rootfs) {
-		beside.Go(func() {
+		rootfs.Go(func() {
 			if err := p.makeOne(ctx, p.rootfs, todo); err != nil {
 				cancel(err)
 			}
 		})
 	}
+	// The compiler does not wait for the network, and the later parts need not either: their modules come in beside the first.
+	fetching, stopFetching := context.WithCancel(ctx)
+	defer stopFetching()
+	beside.Go(func() {
+		for _, part := range todo {
+			if part.fetch != nil && part != p.kubernetes && fetching.Err() == nil {
+				part.fetch(fetching)
+			}
+		}
+	})
 	for _, part := range todo {
 		if part == p.rootfs {
 			continue
 		}
 		if slices.Contains(part.after, p.rootfs) {
-			beside.Wait()
+			rootfs.Wait()
 		}
 		if ctx.Err() != nil {
 			break
@@ -184,6 +194,8 @@ func (p *plan) makeAll(ctx context.Context) error {
 			break
 		}
 	}
+	stopFetching()
+	rootfs.Wait()
 	beside.Wait()
 	return context.Cause(ctx)
 }
