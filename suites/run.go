@@ -47,6 +47,7 @@ type run struct {
 	foreign  map[string]bool          // nodes that runs of other processes have held meanwhile
 	watched  int                      // bystanders in the last look around
 	detected bool                     // detect has ended and written its bundle
+	looked   time.Duration            // what the last look took
 
 	mu        sync.Mutex
 	agents    map[string]Agent // nodes that were asked to inject anything
@@ -288,12 +289,27 @@ func (r *run) since() float64 {
 	return time.Since(r.began).Seconds()
 }
 
-// pause is how long to wait before the next look.
+// pause is how long to wait before the next look: at least as long as the last one took, up to four times Poll. Eight scenarios
+// side by side on two cores otherwise keep each other waiting with their looks (0.25 s of CPU each, most of it `docker exec`).
 func (r *run) pause(started time.Time) time.Duration {
+	d := r.t.Poll
 	if time.Since(started) > r.t.SlowAfter {
-		return r.t.SlowPoll
+		d = r.t.SlowPoll
 	}
-	return r.t.Poll
+	return max(d, min(r.looked, 4*r.t.Poll))
+}
+
+// look observes nodes, the victim among them, and writes down what is new about the victim.
+func (r *run) look(ctx context.Context, nodes ...string) (*observation.Observation, error) {
+	began := time.Now()
+	got, err := r.watch.LookAt(ctx, nodes...)
+	r.looked = time.Since(began)
+	if err != nil {
+		return nil, err
+	}
+	o := got[r.victim]
+	r.rec.look(&o)
+	return &o, nil
 }
 
 // until looks at the victim again and again until f says yes, or ctx ends. f sees every look; a look that could not be made
@@ -308,16 +324,14 @@ func (r *run) until(ctx context.Context, f func(*observation.Observation) (bool,
 			return ctx.Err()
 		case <-tick.C:
 		}
-		got, err := r.watch.LookAt(ctx, r.victim)
+		o, err := r.look(ctx, r.victim)
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			return err
 		}
-		o := got[r.victim]
-		r.rec.look(&o)
-		yes, err := f(&o)
+		yes, err := f(o)
 		if err != nil || yes {
 			return err
 		}
@@ -334,12 +348,9 @@ func (r *run) lookAround(ctx context.Context) (diagnose.Diagnosis, error) {
 	nodes := slices.DeleteFunc(r.s.bystanders(r.res.Started), func(n string) bool { return r.foreign[n] })
 	r.watched = len(nodes)
 	nodes = append(nodes, r.victim)
-	got, err := r.watch.LookAt(ctx, nodes...)
-	if err != nil {
+	if _, err := r.look(ctx, nodes...); err != nil {
 		return diagnose.Diagnosis{}, err
 	}
-	o := got[r.victim]
-	r.rec.look(&o)
 	return r.judge(nodes...), nil
 }
 

@@ -508,11 +508,7 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.E
 			lookErr = err
 			findings = d.Findings
 		} else {
-			got, err := r.watch.LookAt(ctx, r.victim)
-			lookErr = err
-			if err == nil {
-				o := got[r.victim]
-				r.rec.look(&o)
+			if _, lookErr = r.look(ctx, r.victim); lookErr == nil {
 				findings = r.judge(r.victim).Findings
 			}
 		}
