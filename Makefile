@@ -40,10 +40,26 @@ scenario: build ## one scenario through all seven steps: make scenario NAME=pleg
 conformance: build ## all scenarios of a profile, and their controls: make conformance PROFILE=all REPORT=reports/today
 	bin/sickbay suite --profile $(PROFILE) --controls $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
+SOAK ?= 10m
+.PHONY: soak
+soak: build ## a healthy cluster, watched for ten minutes: no detector may speak
+	bin/sickbay cluster up
+	bin/sickbay diagnose --watch --for $(SOAK) $(ARGS)
+
+.PHONY: decoys
+decoys: build ## oddities that are no illness, made on a real node: no detector may speak
+	bin/sickbay run suites/decoys/*/ $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
 .PHONY: matrix
 matrix: build ## docs/confusion-matrix.md from a report: make matrix REPORT=reports/today
 	@test -n "$(REPORT)" || { echo "which report? make matrix REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
 	bin/sickbay report $(REPORT) --matrix > docs/confusion-matrix.md.new && mv docs/confusion-matrix.md.new docs/confusion-matrix.md
+
+N ?= 5
+.PHONY: timings
+timings: build ## docs/timings.md: every scenario's median time over N runs of a profile
+	for i in $$(seq $(N)); do bin/sickbay suite --profile $(PROFILE) --report reports/timings/$$i $(ARGS) || true; done
+	bin/sickbay report reports/timings/* --timings > docs/timings.md.new && mv docs/timings.md.new docs/timings.md
 
 .PHONY: record
 record: build ## recorded bundles for the detectors' tests from a report: make record REPORT=reports/today

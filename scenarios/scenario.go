@@ -28,10 +28,14 @@ type Metadata struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
+// Decoy is the profile of an oddity that is no illness: detectors must stay silent. It expects nothing, may prove itself by its
+// injection alone, and is no lab.
+const Decoy = "decoy"
+
 // Spec is what a scenario does and expects.
 type Spec struct {
 	Title    string   `json:"title"`
-	Profile  string   `json:"profile" jsonschema:"enum=core,enum=extended"`
+	Profile  string   `json:"profile" jsonschema:"enum=core,enum=extended,enum=decoy"`
 	Seed     []string `json:"seed,omitempty"` // sections of the seed document, such as "4.9", "11.1"
 	Fidelity Fidelity `json:"fidelity"`
 	// Claims is what the scenario needs for itself besides one worker: "host" when it touches the shared kernel (real swap).
@@ -44,12 +48,12 @@ type Spec struct {
 	// Inject are the mechanisms of the fault, in order. An action may wait for a signal before the next one starts.
 	Inject []Action `json:"inject"`
 	// Manifest are the seed's own signals; all must be seen.
-	Manifest []Matcher `json:"manifest"`
+	Manifest []Matcher `json:"manifest,omitempty"`
 	// Expect are the findings detectors must give, blind; Consequences are further ones that may appear.
-	Expect       []Expected `json:"expect"`
+	Expect       []Expected `json:"expect,omitempty"`
 	Consequences []Expected `json:"consequences,omitempty"`
 	Timeouts     Timeouts   `json:"timeouts,omitempty"`
-	Lab          Lab        `json:"lab"`
+	Lab          Lab        `json:"lab,omitzero"`
 }
 
 // Fidelity says how literal the fault is.

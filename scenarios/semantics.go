@@ -29,7 +29,7 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	if s.Spec.Title == "" {
 		d.errorf("$.spec.title", "title is empty")
 	}
-	d.oneOf("$.spec.profile", s.Spec.Profile, "core", "extended")
+	d.oneOf("$.spec.profile", s.Spec.Profile, "core", "extended", Decoy)
 	for i, sec := range s.Spec.Seed {
 		if !seedForm.MatchString(sec) {
 			d.errorf(fmt.Sprintf("$.spec.seed[%d]", i), "%q is no section of the seed: write it like 4.9 or 11.1", sec)
@@ -48,15 +48,21 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	if len(s.Spec.Inject) == 0 {
 		d.errorf("$.spec.inject", "inject is empty: a scenario needs a fault")
 	}
+	d.actions("$.spec.prepare", s.Spec.Prepare, s.Spec.Claims, dir)
+	d.actions("$.spec.inject", s.Spec.Inject, s.Spec.Claims, dir)
+	d.matchers("$.spec.manifest", s.Spec.Manifest)
+	if s.Spec.Profile == Decoy {
+		if len(s.Spec.Expect)+len(s.Spec.Consequences) > 0 {
+			d.errorf("$.spec.expect", "a decoy expects no finding")
+		}
+		return
+	}
 	if len(s.Spec.Manifest) == 0 {
 		d.errorf("$.spec.manifest", "manifest is empty: without a signal nothing proves that the fault took hold")
 	}
 	if len(s.Spec.Expect) == 0 {
 		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
 	}
-	d.actions("$.spec.prepare", s.Spec.Prepare, s.Spec.Claims, dir)
-	d.actions("$.spec.inject", s.Spec.Inject, s.Spec.Claims, dir)
-	d.matchers("$.spec.manifest", s.Spec.Manifest)
 	d.expected("$.spec.expect", s.Spec.Expect)
 	d.expected("$.spec.consequences", s.Spec.Consequences)
 	if strings.TrimSpace(s.Spec.Lab.Story) == "" {

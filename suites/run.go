@@ -84,7 +84,7 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	case s.opts.OtherRemedy != nil:
 		r.res.Control = OtherRemedy
 	default:
-		r.controls = s.opts.Controls
+		r.controls = s.opts.Controls && sc.Spec.Profile != scenarios.Decoy
 	}
 	r.control = r.res.Control
 	return r
@@ -129,14 +129,19 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		res, err = r.res, errors.Join(fmt.Errorf("scenario %s: a defect in sickbay: %v\n%s", r.sc.Metadata.Name, p, debug.Stack()), uerr)
 	}()
 
-	ok := true
-	for _, s := range []struct {
+	type todo struct {
 		name StepName
 		f    func(context.Context, step) error
-	}{
-		{Baseline, r.baseline}, {Inject, r.inject}, {Manifest, r.manifest}, {Detect, r.detect}, {Remediate, r.remediate}, {Clear, r.clear},
-	} {
-		if !ok {
+	}
+	steps := []todo{{Baseline, r.baseline}, {Inject, r.inject}, {Manifest, r.manifest}, {Detect, r.detect}, {Remediate, r.remediate}, {Clear, r.clear}}
+	decoy := r.sc.Spec.Profile == scenarios.Decoy
+	if decoy {
+		// There is nothing to cure, and so nothing to clear.
+		steps = append(steps[:3], todo{Detect, r.silent}, todo{Remediate, nil}, todo{Clear, nil})
+	}
+	ok := true
+	for _, s := range steps {
+		if !ok || s.f == nil {
 			r.res.Steps = append(r.res.Steps, Step{Name: s.name, Verdict: Skipped})
 			continue
 		}
@@ -153,7 +158,7 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 	} else {
 		// On a fresh context: after Ctrl-C the given one has ended, and recovery matters most then.
 		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
-		r.step(out, Residue, r.bound(Residue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok) })
+		r.step(out, Residue, r.bound(Residue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy) })
 		cancel()
 		if r.undone {
 			undo.Forget()

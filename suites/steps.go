@@ -491,6 +491,27 @@ func (r *run) detect(ctx context.Context, st step) error {
 	return err
 }
 
+// silent is detect for a decoy: the oddity is there, and no detector speaks on any node for twice the time that counts as cleared.
+func (r *run) silent(ctx context.Context, st step) error {
+	began := time.Now()
+	for looks := 0; looks < r.t.QuietLooks || time.Since(began) < 2*r.t.Quiet; looks++ {
+		d, err := r.lookAround(ctx)
+		if err != nil {
+			return err
+		}
+		if len(d.Findings) > 0 {
+			r.res.Findings = d.Findings
+			return failf("this is no illness, and still detectors say: %s", strings.Join(summaries(d.Findings), "; "))
+		}
+		r.detail("silent for %s of %s", time.Since(began).Round(time.Second), 2*r.t.Quiet)
+		if err := sleep(ctx, r.t.Poll); err != nil {
+			return err
+		}
+	}
+	st.saw("no detector spoke on any node for %s", 2*r.t.Quiet)
+	return nil
+}
+
 // name waits until exactly the expected findings are named, and returns the last ones that were.
 func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.Expected) ([]detectors.Finding, error) {
 	started := time.Now()

@@ -211,6 +211,7 @@ func TestBadRequests(t *testing.T) {
 		{"diagnose --bundle /no/such/bundle", []string{"/no/such/bundle", "sickbay bundle"}},
 		{"diagnose --sudo", []string{"--sudo is for --ssh"}},
 		{"diagnose --watch --every 1ms", []string{"--every 1ms"}},
+		{"diagnose --for 10m", []string{"--for 10m0s", "--watch"}},
 		{"bundle", []string{"takes the folder to write into"}},
 		{"bundle d --looks 0", []string{"--looks 0"}},
 		{"cluster", []string{"needs one of", "up", "down", "status"}},

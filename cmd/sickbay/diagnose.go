@@ -24,7 +24,7 @@ type diagnoseFlags struct {
 	where
 	fix, yes, dryRun bool
 	watch            bool
-	every            time.Duration
+	every, during    time.Duration
 	looks            int
 }
 
@@ -41,6 +41,7 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 		Example: `  sickbay diagnose --cluster dev
   sickbay diagnose --context kind-dev --node dev-worker -o json
   sickbay diagnose --fix                    # shows the plan, asks, applies it, looks again
+  sickbay diagnose --watch --for 10m        # a healthy cluster has to stay silent
   sickbay diagnose --ssh root@10.0.0.7
   sickbay diagnose --bundle ./bundle        # offline`,
 		Args: noArgs,
@@ -53,6 +54,7 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
 	fl.BoolVar(&f.watch, "watch", false, "look again and again, and tell what changes")
 	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: the pause between two looks")
+	fl.DurationVar(&f.during, "for", 0, "with --watch: end after this time; exit code 1 when there was a finding at any moment of it")
 	fl.IntVar(&f.looks, "looks", 1, "look this often before judging: two show what moves, such as throttling")
 	_ = cmd.MarkFlagDirname("bundle")
 	cmd.MarkFlagsMutuallyExclusive("bundle", "fix")
@@ -66,6 +68,8 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 			return usagef("--yes and --dry-run are for --fix")
 		case f.every < time.Second:
 			return usagef("--every %s: it must be a second at least", f.every)
+		case f.during != 0 && (!f.watch || f.during < 0):
+			return usagef("--for %s: it is how long --watch watches", f.during)
 		case f.looks < 1 || f.looks > 100:
 			return usagef("--looks %d: it must be 1 to 100", f.looks)
 		case f.bundle != "":
@@ -162,14 +166,24 @@ func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis) {
 	_ = diagnose.WriteText(f, d, diagnose.TextOptions{Color: progress.Color(f), Width: width})
 }
 
-// watch tells a diagnosis whenever it changes, until Ctrl-C.
+// watch tells a diagnosis whenever it changes, until Ctrl-C or the end of --for. In the latter case the answer is the worst of
+// all that was told.
 func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format) error {
 	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: f.since})
 	before := "-"
+	var worst error
+	looks := 0
+	var end <-chan time.Time
+	if f.during > 0 {
+		timer := time.NewTimer(f.during)
+		defer timer.Stop()
+		end = timer.C
+	}
 	for {
 		if _, err := watch.Look(ctx); err != nil {
 			return err
 		}
+		looks++
 		d := watch.Diagnose(nil)
 		d.Cluster = s.Cluster
 		if now := gist(d); now != before {
@@ -181,9 +195,17 @@ func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format)
 				return err
 			}
 		}
+		if now := verdictOf(d); worst == nil || now == no {
+			worst = now
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-end:
+			if worst == nil && form == text {
+				fmt.Fprintf(a.out, "Silent for %s: %d looks at %s.\n", f.during, looks, nodesWord(len(d.Nodes)))
+			}
+			return worst
 		case <-time.After(f.every):
 		}
 	}

@@ -12,24 +12,40 @@ import (
 )
 
 func (a *app) report() *cobra.Command {
-	var html, matrix bool
+	var html, matrix, timings bool
 	var record string
 	cmd := &cobra.Command{
-		Use:   "report DIR",
+		Use:   "report DIR...",
 		Short: "Show the report of an earlier run",
 		Example: `  sickbay report /tmp/report
   sickbay report /tmp/report -o json | jq '.results[].clocks'
   sickbay report /tmp/report --html   # write report.html again, with this version's page
-  sickbay report /tmp/report --matrix > docs/confusion-matrix.md`,
-		Args: args(cobra.ExactArgs(1), "the folder of one report"),
+  sickbay report /tmp/report --matrix > docs/confusion-matrix.md
+  sickbay report reports/timings/* --timings > docs/timings.md`,
+		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
 	}
 	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")
 	cmd.Flags().BoolVar(&matrix, "matrix", false, "print the confusion matrix, the controls and every scenario's fidelity as a Markdown page")
 	cmd.Flags().StringVar(&record, "record", "", "keep what the passed scenarios saw as recordings for the detectors' tests, below this folder")
-	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record")
+	cmd.Flags().BoolVar(&timings, "timings", false, "print every scenario's median times over several reports as a Markdown page")
+	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record", "timings")
 	_ = cmd.MarkFlagDirname("record")
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if timings {
+			var reps []*suites.Report
+			for _, dir := range args {
+				rep, err := suites.ReadReport(dir)
+				if err != nil {
+					return err
+				}
+				reps = append(reps, rep)
+			}
+			return suites.WriteTimingsPage(a.out, reps)
+		}
+		if len(args) > 1 {
+			return usagef("one report at a time; these are %d (only --timings takes several)", len(args))
+		}
 		if _, err := os.Stat(args[0]); err != nil {
 			return &usageError{text: fmt.Sprintf("no report in %s: %s", args[0], err), hint: "`sickbay run NAME --report DIR` writes one."}
 		}

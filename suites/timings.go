@@ -1,0 +1,91 @@
+package suites
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// WriteTimingsPage writes docs/timings.md: every scenario's median over all reports in which it passed, step by step, and how much
+// of it is the kubelet's own time.
+func WriteTimingsPage(w io.Writer, reps []*Report) error {
+	runs := map[string][]Result{}
+	var order []string
+	for _, rep := range reps {
+		for _, r := range rep.Results {
+			if r.Verdict != Passed || r.Control != NoControl || r.Profile == "decoy" {
+				continue
+			}
+			if runs[r.Scenario] == nil {
+				order = append(order, r.Scenario)
+			}
+			runs[r.Scenario] = append(runs[r.Scenario], r)
+		}
+	}
+	if len(order) == 0 {
+		return usagef("no scenario passed in any of these reports: there is nothing to time")
+	}
+	slices.SortStableFunc(order, func(a, b string) int {
+		return byVocabulary(strings.Join(runs[a][0].Expected, " "), strings.Join(runs[b][0].Expected, " "))
+	})
+	quiet := DefaultTimings().Quiet
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Where the time goes
+
+Medians in seconds, over the runs that passed. Made by `+"`sickbay report DIR… --timings`"+`; do not edit. %s · Kubernetes %s · %s
+
+- **kubelet**: from the fault to its signal, and from the remedy to the proof of health: the kubelet's and the runtime's own timers, which
+  no harness can shorten (PLEG's threshold 3 m, CSI's RPC 2 m, status period 10 s, image and crash-loop back-off 10 s upwards).
+- **proof**: %s of silence, in which every period of the kubelet has to pass once. Ours, and on purpose.
+- **ours**: the rest: looks, fingerprints, preparation, the workload, remedies and undoing.
+
+`, reps[len(reps)-1].Started.UTC().Format("2006-01-02"), reps[len(reps)-1].Kubernetes, reps[len(reps)-1].Host, quiet)
+	b.WriteString("| scenario | runs |")
+	for _, s := range Steps() {
+		fmt.Fprintf(&b, " %s |", s)
+	}
+	b.WriteString(" total | kubelet | proof | ours |\n|---|---|" + strings.Repeat("---|", len(Steps())+4) + "\n")
+	for _, name := range order {
+		list := runs[name]
+		fmt.Fprintf(&b, "| %s | %d |", name, len(list))
+		for _, s := range Steps() {
+			fmt.Fprintf(&b, " %.1f |", median(list, func(r Result) float64 { return stepSeconds(r, s) }))
+		}
+		total := func(r Result) (t float64) {
+			for _, s := range Steps() {
+				t += stepSeconds(r, s)
+			}
+			return t
+		}
+		proof := func(r Result) float64 { return min(quiet.Seconds(), stepSeconds(r, Clear)) }
+		kubelet := func(r Result) float64 { return stepSeconds(r, Manifest) + stepSeconds(r, Clear) - proof(r) }
+		fmt.Fprintf(&b, " %.1f | %.1f | %.1f | %.1f |\n", median(list, total), median(list, kubelet), median(list, proof),
+			median(list, func(r Result) float64 { return total(r) - kubelet(r) - proof(r) }))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// stepSeconds is how long a step took. Controls made on the way are no steps: they do not count.
+func stepSeconds(r Result, name StepName) float64 {
+	for _, s := range r.Steps {
+		if s.Name == name && !s.Started.IsZero() {
+			return max(0, s.Ended.Sub(s.Started).Round(time.Millisecond).Seconds())
+		}
+	}
+	return 0
+}
+
+func median(list []Result, of func(Result) float64) float64 {
+	v := make([]float64, len(list))
+	for i, r := range list {
+		v[i] = of(r)
+	}
+	slices.Sort(v)
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
