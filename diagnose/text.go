@@ -3,9 +3,11 @@ package diagnose
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/docs"
 	"github.com/sickbay-dev/sickbay/failures"
 )
 
@@ -145,17 +147,41 @@ func writeFinding(b *strings.Builder, f detectors.Finding, s style, o TextOption
 		}
 		row(name, e)
 	}
-	writeRemedy(b, f.Remedy, s, o, row)
+	writeRemedy(b, f.Remedy, f.Untouched, s, o, row)
+	if look := firstLook(f.Failure); look != "" {
+		row("by hand", s.dim(look))
+	}
 	if _, ok := failures.Lookup(f.Failure); ok {
 		row("more", s.dim("sickbay explain "+f.Failure+"/"+f.Cause))
 	}
 }
 
-func writeRemedy(b *strings.Builder, r *detectors.Remedy, s style, o TextOptions, row func(string, string)) {
+// firstLook is the first command of the failure's page: how to see the same without sickbay.
+func firstLook(failure string) string {
+	page, err := fs.ReadFile(docs.Failures, "failures/"+failure+".md")
+	if err != nil {
+		return ""
+	}
+	_, look, _ := strings.Cut(string(page), "\n## Look\n")
+	_, commands, _ := strings.Cut(look, "```console\n")
+	first, _, _ := strings.Cut(commands, "\n")
+	command, _, _ := strings.Cut(first, "  #")
+	return strings.TrimSpace(command)
+}
+
+func writeRemedy(b *strings.Builder, r *detectors.Remedy, untouched string, s style, o TextOptions, row func(string, string)) {
 	if r == nil || len(r.Steps) == 0 {
-		row("remedy", "none that is safe to apply without knowing more")
+		if untouched == "" {
+			untouched = "nothing that is safe to apply without knowing more"
+		}
+		row("no remedy", untouched)
 		return
 	}
+	defer func() {
+		if untouched != "" {
+			row("left to you", untouched)
+		}
+	}()
 	row("remedy", r.Name)
 	for i, st := range r.Steps {
 		on := ""

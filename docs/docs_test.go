@@ -38,3 +38,27 @@ func TestEveryFailureAndCauseIsExplained(t *testing.T) {
 		}
 	}
 }
+
+// The field pages name failures and causes by their public names: a symptom leads on to `sickbay explain`.
+func TestSymptomsLeadToFailures(t *testing.T) {
+	b, err := fs.ReadFile(Field, "field/symptoms.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := strings.Split(string(b), "\n## ")[1:]
+	if len(sections) < 7 {
+		t.Errorf("%d symptoms; section 5 of the seed has seven", len(sections))
+	}
+	for _, s := range sections {
+		name, _, _ := strings.Cut(s, "\n")
+		_, likely, _ := strings.Cut(s, "\nLikely:")
+		likely, first, _ := strings.Cut(likely, "\nFirst:")
+		named := false
+		for _, f := range failures.All() {
+			named = named || strings.Contains(likely, f.Name)
+		}
+		if !named || !strings.Contains(first, "```console\n") {
+			t.Errorf("%s names no failure as likely, or no first command", name)
+		}
+	}
+}

@@ -30,7 +30,11 @@ func (a *app) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [FAILURE[/CAUSE]]",
 		Short: "Tell about a failure: its signals, where to look, its causes and what clears each",
+		Long: `Tell about a failure or one of its causes; about a symptom, as kubectl shows it, and what is likely behind it; or show the pages
+symptoms, playbook (looking by hand, from the outside in) and checklist (settings that have to agree).`,
 		Example: `  sickbay explain                        # all failures and causes
+  sickbay explain ImagePullBackOff       # from what you see to what it may be
+  sickbay explain playbook
   sickbay explain pleg
   sickbay explain pleg/runtime-io-stall`,
 		Args:              args(cobra.MaximumNArgs(1), "one failure, or failure/cause"),
@@ -40,6 +44,9 @@ func (a *app) explain() *cobra.Command {
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return a.explainAll(*form)
+		}
+		if e := explainField(args[0]); e != nil {
+			return print(a, *form, e, func(w io.Writer) { a.showMarkdown(w, e.Text) })
 		}
 		e, err := explainOne(args[0])
 		if err != nil {
@@ -72,6 +79,27 @@ func (a *app) explainAll(form format) error {
 			}
 		})
 	})
+}
+
+// explainField answers with a field page, or with the section of a symptom; nil when the word is neither.
+func explainField(arg string) *explanation {
+	e := &explanation{APIVersion: observation.APIVersion, Kind: "Explanation", Title: arg, Causes: []string{}}
+	if page, err := fs.ReadFile(docs.Field, "field/"+strings.ToLower(arg)+".md"); err == nil {
+		e.Text = string(page)
+		return e
+	}
+	page, err := fs.ReadFile(docs.Field, "field/symptoms.md")
+	if err != nil {
+		return nil
+	}
+	for _, section := range strings.Split(string(page), "\n## ")[1:] {
+		name, _, _ := strings.Cut(section, "\n")
+		if strings.EqualFold(name, arg) {
+			e.Title, e.Text = name, "## "+section
+			return e
+		}
+	}
+	return nil
 }
 
 func explainOne(arg string) (*explanation, error) {
