@@ -42,8 +42,31 @@ func (i *IPAMFill) Plan(_ context.Context, n Node) (*Plan, error) {
 	if err != nil {
 		return nil, unsupported("%v", err)
 	}
+	ranges, err := conf.hostLocal(n)
+	if err != nil {
+		return nil, unsupported("%v", err)
+	}
 	plan := &Plan{}
-	for _, p := range conf.Plugins {
+	for _, r := range ranges {
+		if r.subnet.Bits() < 20 {
+			return nil, unsupported("the pod subnet %s has more than %d addresses", r.subnet, mostAddresses)
+		}
+		plan.Ops = append(plan.Ops, &op.Litter{Dir: r.dir, Names: i.free(r), Content: strings.Repeat("0ddba11", 10)[:64] + "\r\neth0"})
+	}
+	return plan, nil
+}
+
+// addressRange is one IPv4 subnet that host-local gives addresses from.
+type addressRange struct {
+	subnet netip.Prefix
+	dir    string // of its reservations
+	taken  map[string]bool
+}
+
+// hostLocal lists the IPv4 ranges of a configuration, at least one.
+func (c conflist) hostLocal(n Node) ([]addressRange, error) {
+	var out []addressRange
+	for _, p := range c.Plugins {
 		if p.IPAM.Type != "host-local" {
 			continue
 		}
@@ -62,33 +85,29 @@ func (i *IPAMFill) Plan(_ context.Context, n Node) (*Plan, error) {
 			if err != nil || !net.Addr().Is4() {
 				continue
 			}
-			if net.Bits() < 20 {
-				return nil, unsupported("the pod subnet %s has more than %d addresses", net, mostAddresses)
-			}
-			dir := path.Join(data, conf.Name)
-			taken, err := n.Sys.List(dir)
+			r := addressRange{subnet: net.Masked(), dir: path.Join(data, c.Name), taken: map[string]bool{}}
+			names, err := n.Sys.List(r.dir)
 			if err != nil {
-				return nil, unsupported("host-local's state: %v", err)
+				return nil, fmt.Errorf("host-local's state: %w", err)
 			}
-			plan.Ops = append(plan.Ops, &op.Litter{Dir: dir, Names: i.free(net, taken), Content: strings.Repeat("0ddba11", 10)[:64] + "\r\neth0"})
+			for _, t := range names {
+				r.taken[t] = true
+			}
+			out = append(out, r)
 		}
 	}
-	if len(plan.Ops) == 0 {
-		return nil, unsupported("the CNI configuration %s has no host-local IPv4 range", conf.Name)
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the CNI configuration %s has no host-local IPv4 range", c.Name)
 	}
-	return plan, nil
+	return out, nil
 }
 
 // free lists the addresses of the subnet that are not taken, but for those to leave. The first is the gateway's, and the
 // last the broadcast's; host-local gives out neither.
-func (i *IPAMFill) free(net netip.Prefix, taken []string) []string {
-	used := map[string]bool{}
-	for _, t := range taken {
-		used[t] = true
-	}
+func (i *IPAMFill) free(r addressRange) []string {
 	var out []string
-	for a := net.Masked().Addr().Next().Next(); net.Contains(a.Next()); a = a.Next() {
-		if !used[a.String()] {
+	for a := r.subnet.Addr().Next().Next(); r.subnet.Contains(a.Next()); a = a.Next() {
+		if !r.taken[a.String()] {
 			out = append(out, a.String())
 		}
 	}

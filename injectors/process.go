@@ -12,7 +12,7 @@ import (
 var process = Mechanism{
 	Name: "process",
 	Doc:  "hangs, freezes, throttles, kills or stops a unit of the node, such as containerd or the kubelet",
-	New:  func() Params { return &Process{Unit: containerdUnit, Action: "hang", CPUPercent: 1} },
+	New:  func() Params { return &Process{Unit: containerdUnit, Action: "hang", CPUMilli: 10} },
 }
 
 // Process are the parameters of process.
@@ -21,8 +21,8 @@ type Process struct {
 	// Action: hang (SIGSTOP to the main process), freeze (its cgroup, against SIGCONT and restarts), throttle (a CPU quota that
 	// survives restarts), kill (SIGKILL, once), stop (systemctl stop).
 	Action string `json:"action,omitempty" jsonschema:"enum=hang,enum=freeze,enum=throttle,enum=kill,enum=stop"`
-	// CPUPercent is the quota of throttle, in percent of one CPU.
-	CPUPercent int `json:"cpuPercent,omitempty"`
+	// CPUMilli is the quota of throttle, in thousandths of one CPU.
+	CPUMilli int `json:"cpuMilli,omitempty"`
 }
 
 // Validate implements Params.
@@ -30,8 +30,8 @@ func (p *Process) Validate() error {
 	switch {
 	case !slices.Contains([]string{"hang", "freeze", "throttle", "kill", "stop"}, p.Action):
 		return fmt.Errorf("action %q: want hang, freeze, throttle, kill or stop", p.Action)
-	case p.CPUPercent < 1 || p.CPUPercent > 100:
-		return fmt.Errorf("cpuPercent %d: want 1 to 100", p.CPUPercent)
+	case p.CPUMilli < 1 || p.CPUMilli > 1000:
+		return fmt.Errorf("cpuMilli %d: want 1 to 1000", p.CPUMilli)
 	case p.Unit == "" || strings.ContainsAny(p.Unit, "/ \n"):
 		return fmt.Errorf("unit %q: want a unit's name, such as containerd.service", p.Unit)
 	case strings.HasPrefix(p.Unit, "sickbay-"):
@@ -65,7 +65,8 @@ func (p *Process) Plan(ctx context.Context, n Node) (*Plan, error) {
 	case "throttle":
 		o = &op.DropIn{File: op.File{
 			Path: "/etc/systemd/system/" + p.Unit + ".d/90-limits.conf", Mode: 0o644,
-			Data: fmt.Appendf(nil, "[Service]\nCPUQuota=%d%%\n", p.CPUPercent),
+			// The kernel takes no quota under 1 ms, which is 10 thousandths of the usual period of 100 ms.
+			Data: fmt.Appendf(nil, "[Service]\nCPUQuota=%d.%d%%\nCPUQuotaPeriodSec=1s\n", p.CPUMilli/10, p.CPUMilli%10),
 		}}
 	}
 	return &Plan{Ops: []op.Op{o}}, nil

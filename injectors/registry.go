@@ -73,6 +73,8 @@ var mechanisms = []Mechanism{
 	selinuxLabel,
 	csiDriver,
 	devicePlugin,
+	bridgeNetwork,
+	podsCgroup,
 }
 
 // All lists the mechanisms by name.

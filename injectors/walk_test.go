@@ -40,7 +40,7 @@ var faults = []struct{ mechanism, params string }{
 	{"swap", `{"mode":"contained"}`},
 	{"process", `{"action":"hang"}`},
 	{"process", `{"action":"freeze"}`},
-	{"process", `{"action":"throttle","unit":"kubelet"}`},
+	{"process", `{"action":"throttle","unit":"kubelet","cpuMilli":5}`},
 	{"process", `{"action":"kill"}`},
 	{"process", `{"action":"stop","unit":"kubelet"}`},
 	{"cni-binary", `{}`},
@@ -76,6 +76,8 @@ var faults = []struct{ mechanism, params string }{
 	{"device-plugin", `{"action":"devices"}`},
 	{"device-plugin", `{"action":"unhealthy","devices":["lamp-0"]}`},
 	{"device-plugin", `{"action":"refuse"}`},
+	{"bridge-network", `{}`},
+	{"pods-cgroup", `{}`},
 	{"file", `{"path":"/etc/containerd/certs.d/r:5000/hosts.toml","content":"server = \"https://r:5000\"\n"}`},
 	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
 }

@@ -506,6 +506,16 @@ func (n *Node) command(argv []string) ([]byte, error) {
 			return nil, errors.New("connection refused")
 		}
 		return []byte("ok"), nil
+	case "ip":
+		switch dir := "/sys/class/net/" + argv[3]; argv[2] {
+		case "add":
+			if argv[1] == "link" {
+				n.root.files[dir] = n.root.node(fs.ModeDir|0o755, nil)
+			}
+		case "delete":
+			delete(n.root.files, dir)
+		}
+		return nil, nil
 	case "nft":
 		switch {
 		case argv[1] == "list":

@@ -131,7 +131,7 @@ const (
 )
 
 // Conflist is the node's CNI configuration.
-const Conflist = `{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp","ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/28"}]]}}]}` + "\n"
+const Conflist = `{"cniVersion":"0.3.1","name":"kindnet","plugins":[{"type":"ptp","ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/26"}]]}}]}` + "\n"
 
 // A kernel has either of them; the node in memory has both, for the tests of both.
 const appArmorProfiles = op.AppArmorProfiles
@@ -172,6 +172,7 @@ func New() *Node {
 		"/run/containerd/io.containerd.runtime.v2.task", "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
 		"/sys/module", "/sys/module/apparmor", "/sys/module/apparmor/parameters", "/sys/kernel", "/sys/kernel/security", "/sys/kernel/security/apparmor",
 		"/etc/apparmor.d", "/sys/fs", "/sys/fs/selinux", "/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/containerd.service", "/sys/fs/cgroup/system.slice/kubelet.service",
+		"/sys/class", "/sys/class/net", "/sys/fs/cgroup/kubepods.slice",
 	} {
 		n.root.files[d] = n.root.node(fs.ModeDir|0o755, nil)
 	}
@@ -188,6 +189,9 @@ func New() *Node {
 		"/usr/local/sbin/runc":                            "ELF runc",
 		"/usr/sbin/nft":                                   "",
 		"/usr/bin/curl":                                   "",
+		"/usr/bin/jq":                                     "",
+		"/usr/bin/nsenter":                                "",
+		"/usr/sbin/ip":                                    "",
 		"/var/lib/cni/networks/kindnet/10.1.0.3":          "sandbox0\r\neth0",
 		"/proc/sys/net/bridge/bridge-nf-call-iptables":    "1",
 		"/etc/kubernetes/kubelet.conf":                    "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://control-plane:6443\n",

@@ -1,0 +1,126 @@
+package injectors
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+var bridgeNetwork = Mechanism{
+	Name: "bridge-network",
+	Doc:  "gives new pods of the node a port on a Linux bridge, as many networks do; kind's own gives each a link of its own (a preparation)",
+	New:  func() Params { return &BridgeNetwork{} },
+}
+
+// BridgeNetwork has no parameters: the pods' range is a part of the node's own, so that routes to it are there.
+type BridgeNetwork struct{}
+
+const (
+	bridgeName  = "cni0"
+	bridgeState = "/run/cni-bridge"
+	// bridgePods is how many pods may hang on the bridge: a scenario has three.
+	bridgePods = 14
+	// bridgeOriginal is where the network's agent would have its configuration from.
+	bridgeOriginal = "/usr/local/share/cni-bridge/00-bridge.conflist"
+)
+
+// bridgePlugin is a CNI plugin of type bridge. Neither kind's node image nor sickbay's has the reference one.
+//
+//go:embed bridge_plugin.sh
+var bridgePlugin []byte
+
+// Validate implements Params.
+func (*BridgeNetwork) Validate() error { return nil }
+
+// Plan implements Params.
+func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
+	unsupported := func(format string, args ...any) error {
+		return &UnsupportedError{Mechanism: bridgeNetwork.Name, Reason: fmt.Sprintf(format, args...)}
+	}
+	for _, tool := range []string{"ip", "jq", "nsenter"} {
+		if err := haveTool(ctx, n, tool); err != nil {
+			return nil, unsupported("the node has no %s", tool)
+		}
+	}
+	if _, err := n.Sys.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables"); err != nil {
+		return nil, unsupported("the kernel has no br_netfilter: %v", err)
+	}
+	conf, err := readConflist(n, cniDir)
+	if err != nil {
+		return nil, unsupported("%v", err)
+	}
+	ranges, err := conf.hostLocal(n)
+	if err != nil {
+		return nil, unsupported("%v", err)
+	}
+	subnet := ranges[0].subnet
+	block, ok := freeBlock(ranges[0])
+	if !ok {
+		return nil, unsupported("the node's pod subnet %s has no %d addresses in a row free", subnet, bridgePods+2)
+	}
+	text, err := json.MarshalIndent(bridgeConflist(subnet, block), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	text = append(text, '\n')
+
+	p := &Plan{}
+	if _, err := n.Sys.Stat("/opt/cni/bin/bridge"); errors.Is(err, fs.ErrNotExist) {
+		p.Ops = append(p.Ops, &op.File{Path: "/opt/cni/bin/bridge", Data: bridgePlugin, Mode: 0o755, Rename: true})
+	} else if err != nil {
+		return nil, err
+	}
+	p.Ops = append(p.Ops,
+		&op.Bridge{Name: bridgeName, Address: netip.PrefixFrom(block.Addr().Next(), subnet.Bits()).String(), State: bridgeState},
+		&op.File{Path: bridgeOriginal, Data: text, Mode: 0o644},
+		// Before whatever the node's own is called.
+		&op.File{Path: path.Join(cniDir, "00-bridge.conflist"), Data: text, Mode: 0o600, Theirs: true},
+	)
+	return p, nil
+}
+
+// freeBlock is the highest block of the subnet in which no address is taken: reservations grow from below. The subnet's last
+// block has its broadcast address.
+func freeBlock(r addressRange) (netip.Prefix, bool) {
+	var best netip.Prefix
+	const bits = 28 // bridgePods, the bridge's own address and the first, which stays free
+	for a := r.subnet.Addr(); r.subnet.Contains(a); {
+		block := netip.PrefixFrom(a, bits)
+		free := true
+		next := a
+		for ; block.Contains(next); next = next.Next() {
+			free = free && !r.taken[next.String()]
+		}
+		if free && r.subnet.Contains(next) && a != r.subnet.Addr() {
+			best = block
+		}
+		a = next
+	}
+	return best, best.IsValid()
+}
+
+func bridgeConflist(subnet, block netip.Prefix) any {
+	type object map[string]any
+	gateway := block.Addr().Next()
+	last := gateway
+	for block.Contains(last.Next()) {
+		last = last.Next()
+	}
+	return object{
+		"cniVersion": "1.0.0", "name": "bridge-net",
+		"plugins": []object{{
+			"type": "bridge", "bridge": bridgeName, "isDefaultGateway": true, "hairpinMode": true,
+			"ipam": object{
+				"type": "host-local", "dataDir": bridgeState, "routes": []object{{"dst": "0.0.0.0/0"}},
+				"ranges": [][]object{{{"subnet": subnet.String(), "rangeStart": gateway.Next().String(), "rangeEnd": last.String(), "gateway": gateway.String()}}},
+			},
+		}},
+	}
+}

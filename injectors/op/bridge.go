@@ -1,0 +1,108 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+func init() { register(func() Op { return &Bridge{} }) }
+
+// Bridge makes a Linux bridge with an address. Its ports come and go with the pods of a network plugin, which keeps its
+// address book in State; both go with the bridge.
+type Bridge struct {
+	Name    string `json:"name"`
+	Address string `json:"address"` // with the prefix length
+	State   string `json:"state"`   // below /run
+	Saved   bool   `json:"saved,omitempty"`
+}
+
+// Kind implements Op.
+func (*Bridge) Kind() string { return "bridge" }
+
+// Touches implements Toucher.
+func (b *Bridge) Touches() []string { return []string{"link/" + b.Name, b.State} }
+
+// Describe implements Op.
+func (b *Bridge) Describe() string { return "make the bridge " + b.Name }
+
+// link is where the kernel shows the interface.
+func (b *Bridge) link() string { return "/sys/class/net/" + b.Name }
+
+func (b *Bridge) there(env Env) (paths []string, err error) {
+	for _, p := range []string{b.link(), b.State} {
+		switch _, err := env.Sys.Stat(p); {
+		case err == nil:
+			paths = append(paths, p)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// Save implements Op.
+func (b *Bridge) Save(_ context.Context, env Env) error {
+	if !strings.HasPrefix(b.State, "/run/") {
+		return fmt.Errorf("state directory %q is not below /run", b.State)
+	}
+	paths, err := b.there(env)
+	if err != nil {
+		return err
+	}
+	if len(paths) > 0 {
+		return fmt.Errorf("%s exists already", paths[0])
+	}
+	b.Saved = true
+	return nil
+}
+
+// Do implements Op.
+func (b *Bridge) Do(ctx context.Context, env Env) error {
+	for _, argv := range [][]string{
+		{"ip", "link", "add", b.Name, "type", "bridge"},
+		{"ip", "address", "add", b.Address, "dev", b.Name},
+		{"ip", "link", "set", b.Name, "up"},
+	} {
+		if err := short(ctx, env.Sys, argv...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Pending implements Op.
+func (b *Bridge) Pending(_ context.Context, env Env) (Rest, error) {
+	if !b.Saved {
+		return Rest{}, nil
+	}
+	paths, err := b.there(env)
+	if err != nil || len(paths) == 0 {
+		return Rest{}, err
+	}
+	return Rest{Todo: "remove " + strings.Join(paths, ", ")}, nil
+}
+
+// Undo implements Op.
+func (b *Bridge) Undo(ctx context.Context, env Env) error {
+	if !b.Saved {
+		return nil
+	}
+	paths, err := b.there(env)
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if p == b.link() {
+			err = short(ctx, env.Sys, "ip", "link", "delete", b.Name)
+		} else {
+			err = env.Sys.RemoveAll(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
