@@ -116,7 +116,7 @@ func bridgeConflist(subnet, block netip.Prefix) any {
 	return object{
 		"cniVersion": "1.0.0", "name": "bridge-net",
 		"plugins": []object{{
-			"type": "bridge", "bridge": bridgeName, "isDefaultGateway": true, "hairpinMode": true,
+			"type": "bridge", "bridge": bridgeName, "isGateway": true, "hairpinMode": true,
 			"ipam": object{
 				"type": "host-local", "dataDir": bridgeState, "routes": []object{{"dst": "0.0.0.0/0"}},
 				"ranges": [][]object{{{"subnet": subnet.String(), "rangeStart": gateway.Next().String(), "rangeEnd": last.String(), "gateway": gateway.String()}}},
