@@ -82,14 +82,6 @@ func heldElsewhere(file string) (Holder, bool) {
 		return Holder{}, false
 	}
 	return h, true
-// claimed tells whether somebody holds the node. It is asked only of nodes that are not well, because it takes the claim itself
-// for a moment.
-func (c *Cluster) claimed(node string) bool {
-	release, err := c.Claim(context.Background(), node)
-	if err == nil {
-		release()
-	}
-	return errors.As(err, new(*ClaimedError))
 }
 
 func take(file, what string) (release func(), err error) {

@@ -540,8 +540,7 @@ func (c *Cluster) notReady(ctx context.Context) ([]string, error) {
 				ready, why = cond.Status == corev1.ConditionTrue, cond.Message
 			}
 		}
-		// A node that another process holds is ill on purpose: whoever comes next does not wait for its cure.
-		if !ready && !c.claimed(want.Name) {
+		if !ready {
 			missing = append(missing, want.Name+" ("+why+")")
 		}
 	}

@@ -314,7 +314,7 @@ func overloaded(h observation.History) *detectors.Finding {
 	return f
 }
 
-func milli(m int64) string { return fmt.Sprintf("%d.%02d", m/1000, m%1000/10) }
+func milli(m int64) string { return fmt.Sprintf("%d.%03d", m/1000, m%1000) }
 
 func slowest(o *observation.Observation) (ms int64, call string) {
 	for name, v := range o.Runtime.CallMS {

@@ -21,7 +21,6 @@ import (
 const RunNamespacePrefix = "sickbay-"
 
 // RunLabel is on everything a run makes through the API, cluster-scoped objects too.
-// RunLabel is on everything a run makes; what has no namespace is told by it whose it is.
 const RunLabel = "sickbay.dev/run"
 
 // Take reads the objects around one node. ownNamespace is the run's own namespace, which must be gone in the end.
