@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
 
 	"github.com/sickbay-dev/sickbay/observation"
 )
@@ -194,9 +195,15 @@ func TestPluginSockets(t *testing.T) {
 		t.Cleanup(func() { _ = l.Close() })
 		return l
 	}
+	serve := func(p string) {
+		s := grpc.NewServer()
+		go func() { _ = s.Serve(listen(p)) }()
+		t.Cleanup(s.Stop)
+	}
 	listen("/device-plugins/kubelet.sock") // the kubelet's own
-	listen("/device-plugins/example.com_gpu.sock")
-	listen("/plugins_registry/csi.example.com-reg.sock")
+	serve("/device-plugins/example.com_gpu.sock")
+	listen("/device-plugins/stopped.sock") // the kernel accepts for a process that is stopped
+	serve("/plugins_registry/csi.example.com-reg.sock")
 	gone := listen("/plugins/csi.gone.com/csi.sock")
 	gone.SetUnlinkOnClose(false)
 	must(t, gone.Close())
@@ -212,7 +219,7 @@ func TestPluginSockets(t *testing.T) {
 		}
 	}
 	want := []string{
-		"device-plugin example.com_gpu ok", "csi-registration csi.example.com ok", "csi csi.example.com timeout", "csi csi.gone.com refused",
+		"device-plugin example.com_gpu ok", "device-plugin stopped timeout", "csi-registration csi.example.com ok", "csi csi.example.com timeout", "csi csi.gone.com refused",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("\ngot  %q\nwant %q", got, want)

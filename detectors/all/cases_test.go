@@ -162,6 +162,19 @@ func csiWaits(o *observation.Observation, registered bool, message string) {
 	}
 }
 
+func csiSocket(o *observation.Observation, answers string) {
+	o.Sockets = []observation.PluginSocket{{Path: "/var/lib/kubelet/plugins/" + driver + "/csi.sock", Kind: "csi", Name: driver, Answers: answers}}
+}
+
+// wantsLamp adds a pod that no node has a device for.
+func wantsLamp(o *observation.Observation) {
+	p := detectorstest.Pod("default", "lamp-user")
+	p.Spec.NodeName = ""
+	p.Spec.Containers = []corev1.Container{{Name: "c", Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{device: resource.MustParse("1")}}}}
+	p.Status = corev1.PodStatus{Phase: corev1.PodPending}
+	o.API.Pending = append(o.API.Pending, *p)
+}
+
 func sandbox(o *observation.Observation, name string) *observation.Sandbox {
 	for i := range o.Runtime.Sandboxes {
 		if o.Runtime.Sandboxes[i].Name == name {
@@ -566,6 +579,10 @@ var sick = []testCase{
 		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to rpc error: code = Unknown desc = the lamp is broken, which is unexpected"}
 		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 	}},
+	{name: "device plugin forgotten by a kubelet that was restarted, and nobody remembers it", want: []string{"device-plugin/plugin-down"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: func(o *observation.Observation) {
+		devices(o, "0", "0")
+		wantsLamp(o)
+	}},
 	// 15 sandbox-changed
 	{name: "something kills pause again and again", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "systemctl stop pause-reaper.service", ill: func(o *observation.Observation) {
 		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
@@ -616,6 +633,15 @@ var sick = []testCase{
 	{name: "CSI driver does not answer", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *observation.Observation) {
 		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
 		o.Sockets = []observation.PluginSocket{{Path: "/var/lib/kubelet/plugins/csi.sickbay.dev/csi.sock", Kind: "csi", Name: driver, Answers: "timeout"}}
+	}},
+	{name: "CSI driver stopped: the kubelet gave the connection up", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *observation.Observation) {
+		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Unavailable desc = connection error: desc = "error reading server preface: raw-read unix @->/csi/csi.sock: use of closed network connection"`)
+		csiSocket(o, "timeout")
+	}},
+	{name: "CSI driver stopped, and the kubelet still waits for it", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *observation.Observation) {
+		csiWaits(o, true, "")
+		csiSocket(o, "timeout")
+		o.API.Pods[len(o.API.Pods)-1].CreationTimestamp = detectorstest.MetaAgo(45 * time.Second)
 	}},
 	// Two at once on one node.
 	{name: "two faults: conflist gone and client certificate expired", want: []string{"clock-cert/client-cert-expired", "cni/conflist-missing"}, remedy: "certificate", ill: func(o *observation.Observation) {

@@ -209,4 +209,21 @@ var silent = []testCase{
 		o.Units["cron"] = observation.Unit{Name: "cron.service", ActiveState: "inactive", SubState: "dead"}
 	}},
 	{name: "a volume that takes its time", ill: func(o *observation.Observation) { csiWaits(o, true, "") }},
+	{name: "a volume just asked for, of a driver that is slow to answer", ill: func(o *observation.Observation) {
+		csiWaits(o, true, "")
+		csiSocket(o, "timeout")
+		o.API.Pods[len(o.API.Pods)-1].CreationTimestamp = detectorstest.MetaAgo(5 * time.Second)
+	}},
+	{name: "a volume whose image the driver does not find", ill: func(o *observation.Observation) {
+		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = attach /images/vol-1.img: no such file or directory`)
+		csiSocket(o, "ok")
+	}},
+	{name: "a device plugin that was taken off this node, while others look for one", ill: func(o *observation.Observation) {
+		o.API.Node.Status.Capacity[device], o.API.Node.Status.Allocatable[device] = resource.MustParse("0"), resource.MustParse("0")
+		wantsLamp(o)
+	}},
+	{name: "a device plugin without devices that nobody wants", ill: func(o *observation.Observation) {
+		devices(o, "0", "0")
+		lampSocket(o, "ok")
+	}},
 }
