@@ -122,8 +122,9 @@ func (l *look) localUnits(s *source) ([]string, error) {
 	return out, nil
 }
 
-// harnessUnit tells whether a unit is the harness's own lease, which is on every node it works on and ails nothing.
-func harnessUnit(name string) bool { return strings.HasPrefix(name, "sickbay-lease") }
+// harnessUnit tells whether a unit is the harness's own: the timer that heals a node left alone is on every node it works on and
+// ails nothing.
+func harnessUnit(name string) bool { return strings.HasPrefix(name, "sickbay-") }
 
 // parseUnits reads `systemctl show` blocks. Times are monotonic microseconds: they mean the same in every systemd and locale.
 func parseUnits(out string, boot time.Time) []observation.Unit {

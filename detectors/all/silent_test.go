@@ -196,6 +196,9 @@ var silent = []testCase{
 		s := sandbox(o, "app")
 		s.Attempt, s.CreatedAt = 1, ago(18*time.Second)
 	}},
+	{name: "sandboxes were killed again and again, and are no longer", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 2*time.Minute, 6)
+	}},
 	{name: "sandboxes made again after the node's restart", ill: func(o *observation.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *observation.Unit) { u.ActiveSince = ago(time.Minute) })
 		for i := range o.Runtime.Sandboxes {

@@ -27,6 +27,9 @@ func (Detector) Failure() string { return "sandbox-changed" }
 // fresh: sandboxes that something kills are killed again within this time; a restart of the node is over by then.
 const fresh = 3 * time.Minute
 
+// least is the shortest patience: the kubelet's own retries of a sandbox take up to 15 seconds, events up to some seconds more.
+const least = 45 * time.Second
+
 // settled: sandboxes that a restart of the runtime took with it have been made again within this time.
 const settled = 30 * time.Second
 
@@ -47,7 +50,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 type again struct {
 	namespace, name string
 	times           int
-	last            time.Time
+	first, last     time.Time
 	evidence        detectors.Evidence
 }
 
@@ -66,6 +69,9 @@ func changed(h observation.History) []again {
 		a.times = max(a.times, facts.EventCount(&e))
 		if facts.EventTime(&e).After(a.last) {
 			a.last, a.evidence = facts.EventTime(&e), facts.FromEvent(&e)
+		}
+		if first := e.FirstTimestamp.Time; !first.IsZero() && (a.first.IsZero() || first.Before(a.first)) {
+			a.first = first
 		}
 	}
 	// The runtime's own count: each sandbox of a pod has the next attempt. The newest one must be young.
@@ -102,6 +108,15 @@ func changed(h observation.History) []again {
 		out = append(out, *byPod[k])
 	}
 	return out
+}
+
+// goesOn tells that the next death is still to be expected: three times the usual pause between two have not passed yet.
+func (a again) goesOn(now time.Time) bool {
+	patience := fresh
+	if a.times >= 2 && !a.first.IsZero() {
+		patience = min(fresh, max(3*a.last.Sub(a.first)/time.Duration(a.times-1), least))
+	}
+	return now.Sub(a.last) < patience
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -159,25 +174,47 @@ systemctl daemon-reload`, detectors.Quote(u.Fragment))))
 	return f
 }
 
-// networkLost: a sandbox runs, and its network namespace or address is gone.
-func networkLost(h observation.History) *detectors.Finding {
-	o := h.Last()
-	var lost []observation.Sandbox
-	var covers []detectors.Pattern
+// cut are the sandboxes of a look that are there without their network. An older sandbox of a pod that has a good one already is
+// only waiting to be collected, and one that is being made has none yet.
+func cut(o *observation.Observation) []observation.Sandbox {
+	var out []observation.Sandbox
 	for _, s := range o.Runtime.Sandboxes {
 		p := facts.Pod(o, s.Namespace, s.Name)
 		if !(s.NetNSGone || s.IPGone) || !s.Ready && !wanted(p) || p != nil && (p.Spec.HostNetwork || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
 			continue
 		}
-		// An older sandbox of a pod that has a good one already is only waiting to be collected.
 		if slices.ContainsFunc(o.Runtime.Sandboxes, func(b observation.Sandbox) bool {
 			return b.PodUID == s.PodUID && b.Attempt > s.Attempt
 		}) || o.At.Sub(s.CreatedAt) < 10*time.Second {
 			continue
 		}
-		lost = append(lost, s)
-		if p != nil {
-			covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: facts.PodRef(p)})
+		out = append(out, s)
+	}
+	return out
+}
+
+func withoutNetwork(s observation.Sandbox) string {
+	if s.NetNSGone {
+		return fmt.Sprintf("sandbox of pod %s/%s: its network namespace has no name any more", s.Namespace, s.Name)
+	}
+	return fmt.Sprintf("sandbox of pod %s/%s: no address in its network namespace %s", s.Namespace, s.Name, s.NetNS)
+}
+
+// networkLost: a sandbox runs, and its network namespace or address is gone; or it was so a moment ago, the sandbox has been made
+// again, and it goes on.
+func networkLost(h observation.History) *detectors.Finding {
+	o := h.Last()
+	lost := cut(o)
+	var covers []detectors.Pattern
+	for _, s := range lost {
+		covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: &detectors.ObjectRef{Kind: "Pod", Namespace: s.Namespace, Name: s.Name}})
+	}
+	var before []detectors.Evidence
+	for i := range h[:len(h)-1] {
+		if o.At.Sub(h[i].At) < least {
+			for _, s := range cut(&h[i]) {
+				before = append(before, facts.Seen(&h[i], observation.SourceSandboxes, withoutNetwork(s)))
+			}
 		}
 	}
 	died := changed(h)
@@ -185,18 +222,15 @@ func networkLost(h observation.History) *detectors.Finding {
 		// A probe that gets no answer over a network that is gone says nothing about the application or itself.
 		covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: &detectors.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name}})
 	}
+	// The kubelet says it from verbosity 2 on.
 	line, said := facts.LastOf(h, "kubelet", time.Minute, "Sandbox for pod has no IP address")
-	if len(lost) == 0 && !(said && recurring(died)) {
+	if len(lost) == 0 && !((said || len(before) > 0) && recurring(died)) {
 		return nil
 	}
 	f := &detectors.Finding{Cause: "sandbox-network-lost", Certainty: detectors.Certain, Covers: covers}
 	var steps []detectors.Step
 	for _, s := range lost {
-		what := "no address in its network namespace " + s.NetNS
-		if s.NetNSGone {
-			what = "network namespace " + s.NetNS + " is gone"
-		}
-		f.Evidence = append(f.Evidence, facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("sandbox of pod %s/%s: %s", s.Namespace, s.Name, what)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, observation.SourceSandboxes, withoutNetwork(s)))
 		p := facts.Pod(o, s.Namespace, s.Name)
 		if p != nil {
 			if kind, _, _ := facts.Owner(p); kind != "Pod" && kind != "Node" && !facts.Static(p) {
@@ -206,6 +240,9 @@ func networkLost(h observation.History) *detectors.Finding {
 		}
 		steps = append(steps, detectors.ShellStep(o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
 			"ctr -n k8s.io tasks kill --signal SIGKILL "+detectors.Quote(s.ID)))
+	}
+	if len(lost) == 0 && len(before) > 0 {
+		f.Evidence = append(f.Evidence, before[len(before)-1])
 	}
 	if said {
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
@@ -296,7 +333,7 @@ var (
 func killed(h observation.History) *detectors.Finding {
 	o := h.Last()
 	u := o.Units["containerd"]
-	died := changed(h)
+	died := slices.DeleteFunc(changed(h), func(a again) bool { return !a.goesOn(facts.APINow(o)) })
 	if !recurring(died) || o.Host.UptimeSeconds > 0 && o.Host.UptimeSeconds < 180 {
 		return nil
 	}
