@@ -25,6 +25,10 @@ const (
 	kindRoleLabel    = "io.x-k8s.kind.role"
 	// Label names the cluster that a container beside its nodes (a registry, say) belongs to: Down removes those as well.
 	Label = "sickbay.dev/cluster"
+	// RunLabel and NodeLabel name, on such a container, the run it serves and that run's victim: recovering the run or the
+	// node removes it.
+	RunLabel  = "sickbay.dev/run"
+	NodeLabel = "sickbay.dev/node"
 	// ownedLabel marks the network.
 	ownedLabel = "sickbay.dev/owned"
 )

@@ -18,6 +18,8 @@ type Ask struct {
 	Cursor string
 	// Since bounds how far back the journal is read when there is no cursor.
 	Since time.Duration
+	// Registries are hosts that pods of the node wait for: their TLS is probed although this look's log does not tell of a pull.
+	Registries []string
 }
 
 // Agent gives the node's own view. It must return when ctx ends.

@@ -2,6 +2,8 @@ package diagnose
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +62,7 @@ func (w *Watcher) add(node string, obs observation.Observation) {
 	if obs.Journal.Cursor != "" {
 		ask.Cursor = obs.Journal.Cursor
 	}
+	ask.Registries = awaited(obs.API)
 	w.asks[node] = ask
 
 	h := append(w.hist[node], obs)
@@ -67,6 +70,31 @@ func (w *Watcher) add(node string, obs observation.Observation) {
 		h = shorten(h, over, w.opts.KeepLines)
 	}
 	w.hist[node] = h
+}
+
+// awaited are the registries of images that pods wait for. A pull in back-off says nothing for up to five minutes.
+func awaited(api *observation.API) []string {
+	if api == nil {
+		return nil
+	}
+	var out []string
+	for i := range api.Pods {
+		p := &api.Pods[i]
+		images := map[string]string{}
+		for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+			images[c.Name] = c.Image
+		}
+		for _, st := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+			if w := st.State.Waiting; w == nil || w.Reason != "ErrImagePull" && w.Reason != "ImagePullBackOff" {
+				continue
+			}
+			host, _, more := strings.Cut(images[st.Name], "/")
+			if more && strings.ContainsAny(host, ".:") && !slices.Contains(out, host) {
+				out = append(out, host)
+			}
+		}
+	}
+	return out
 }
 
 // shorten drops n looks after the baseline and hands their log lines to the first one kept.

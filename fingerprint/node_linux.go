@@ -88,8 +88,8 @@ func addUnits(ctx context.Context, f *Fingerprint) {
 	}
 }
 
-// ourVerb are agent calls that are under way whenever somebody looks.
-var ourVerb = regexp.MustCompile(`\x00(observe|fingerprint|status|renew|check|collect-[a-z]+)(\x00|$)`)
+// ourVerb are agent calls that are under way whenever somebody looks, and the script by which another process puts its agent here.
+var ourVerb = regexp.MustCompile(`\.sickbay-\$\$|\x00(observe|fingerprint|status|renew|check|collect-[a-z]+)(\x00|$)`)
 
 // addServiceProcesses tells which executables run below systemd services, which of those are stopped, and processes of sickbay.
 func addServiceProcesses(f *Fingerprint) {

@@ -75,6 +75,7 @@ var mechanisms = []Mechanism{
 	devicePlugin,
 	bridgeNetwork,
 	podsCgroup,
+	registryTrust,
 }
 
 // All lists the mechanisms by name.

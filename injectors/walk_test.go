@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	walkSteps = flag.Int("walk.steps", 12000, "steps of the random walk")
+	walkSteps = flag.Int("walk.steps", 14000, "steps of the random walk")
 	walkSeed  = flag.Uint64("walk.seed", 1, "seed of the random walk")
 )
 
@@ -79,6 +79,7 @@ var faults = []struct{ mechanism, params string }{
 	{"bridge-network", `{}`},
 	{"pods-cgroup", `{}`},
 	{"file", `{"path":"/etc/containerd/certs.d/r:5000/hosts.toml","content":"server = \"https://r:5000\"\n"}`},
+	{"registry-trust", `{"host":"r:5000","ca":"-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"}`},
 	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
 }
 

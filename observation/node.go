@@ -240,6 +240,8 @@ type RegistryHost struct {
 	Mirrors    []RegistryMirror `json:"mirrors,omitempty"`
 	CAs        []string         `json:"cas,omitempty"` // paths
 	MissingCAs []string         `json:"missingCas,omitempty"`
+	// Origin is what asking the registry itself would give where hosts.toml sends pulls elsewhere, with the CAs that it names.
+	Origin *RegistryMirror `json:"origin,omitempty"`
 }
 
 // RegistryMirror is one [host."…"] of a hosts.toml, and what connecting from the node gives, probed only after a failed pull.

@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -206,12 +205,4 @@ func (d *document) err() error {
 	}
 	sort.SliceStable(d.errs, func(i, j int) bool { return d.errs[i].Line < d.errs[j].Line })
 	return &Error{Problems: d.errs}
-}
-
-// RawParams are the action's parameters as the agent wants them.
-func (a Action) RawParams() (json.RawMessage, error) {
-	if len(a.Params) == 0 {
-		return nil, nil
-	}
-	return json.Marshal(a.Params)
 }

@@ -90,6 +90,9 @@ func TestBadInput(t *testing.T) {
 		{"name", "name: try", "name: Try It", `try.yaml:4:9: name "Try It" is no DNS label: lower-case letters, digits and dashes, at most 63`},
 		{"nothing to inject", "inject:\n    - mechanism: cni-config\n      params:\n        action: remove\n", "inject: []\n", `try.yaml:9:3: inject is empty: a scenario needs a fault`},
 		{"duplicate key", "title: a try", "title: a try\n  title: b", `try.yaml:7:3: mapping key "title" already defined at [6:3]`},
+		{"no image's name", "fidelity: {level: real}", "fidelity: {level: real}\n  registry: {images: [Shop]}", `try.yaml:9:23: image "Shop": want a repository and a tag, such as shop/app:1.0`},
+		{"an empty registry", "fidelity: {level: real}", "fidelity: {level: real}\n  registry: {images: []}", `try.yaml:9:14: images is empty: a registry without an image answers nothing but "not found"`},
+		{"a value that is not there", "action: remove", `action: "{{.Registry.Host}}"`, `try.yaml:11:7: action: template: params:1:11: executing "params" at <.Registry.Host>: nil pointer evaluating *scenarios.RegistryValues.Host`},
 		{"no YAML", "kind: Scenario", "kind: [Scenario", `try.yaml:3:1: ',' or ']' must be specified`},
 		{"two documents", "kind: Scenario", "kind: Scenario\n---\nkind: Scenario", `try.yaml:4:1: one file holds one scenario; this is a second document`},
 	} {
@@ -219,6 +222,18 @@ func TestLookup(t *testing.T) {
 	}
 	if _, err := Find("./no/such.yaml"); err == nil || errors.As(err, &nf) {
 		t.Errorf("a missing file is not an unknown name: %v", err)
+	}
+}
+
+// TestParams: texts in parameters are filled with the run's values, at any depth, and nothing else is touched.
+func TestParams(t *testing.T) {
+	a := Action{Params: map[string]any{"host": "{{.Registry.Host}}:443", "n": 3, "set": map[string]any{"of": []any{"{{.Node}}", true}}}}
+	got, err := a.RenderedParams(WorkloadValues{Node: "w1", Registry: &RegistryValues{Host: "r.test"}})
+	if want := `{"host":"r.test:443","n":3,"set":{"of":["w1",true]}}`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v\nwant %s", got, err, want)
+	}
+	if a.Params["host"] != "{{.Registry.Host}}:443" {
+		t.Error("the scenario itself was changed")
 	}
 }
 

@@ -64,7 +64,7 @@ func (registry) HostWide(name string) bool {
 
 // actions checks the parameters against the mechanism's own struct first, so that mistakes are told where they stand, then has
 // the mechanism judge the values.
-func (d *document) actions(path string, actions []Action, claims []string, dir fs.FS) {
+func (d *document) actions(path string, actions []Action, s *Scenario, dir fs.FS) {
 	for i, a := range actions {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		if a.On != "" {
@@ -76,7 +76,7 @@ func (d *document) actions(path string, actions []Action, claims []string, dir f
 			d.near(p+".mechanism", nearest(a.Mechanism, mechanisms.Names()), "there is no mechanism %q", a.Mechanism)
 			continue
 		}
-		if mechanisms.HostWide(a.Mechanism) && !slices.Contains(claims, "host") {
+		if mechanisms.HostWide(a.Mechanism) && !slices.Contains(s.Spec.Claims, "host") {
 			d.errorf(p+".mechanism", "mechanism %s reaches the kernel that all nodes share: the scenario must say `claims: [host]`", a.Mechanism)
 		}
 		before := len(d.errs)
@@ -87,10 +87,10 @@ func (d *document) actions(path string, actions []Action, claims []string, dir f
 			continue
 		}
 		if a.Mechanism == MechanismWorkload {
-			d.rollout(p, a, dir)
+			d.rollout(p, a, s, dir)
 			continue
 		}
-		raw, err := a.RawParams()
+		raw, err := a.RenderedParams(s.sampleValues())
 		if err == nil {
 			err = mechanisms.Check(a.Mechanism, raw)
 		}

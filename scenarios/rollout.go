@@ -22,8 +22,8 @@ func (a Action) Rollout() *Rollout {
 		return nil
 	}
 	r := &Rollout{}
-	raw, err := a.RawParams()
-	if err == nil && len(raw) > 0 {
+	raw, err := json.Marshal(a.Params)
+	if err == nil {
 		err = json.Unmarshal(raw, r)
 	}
 	if err != nil {
@@ -33,7 +33,7 @@ func (a Action) Rollout() *Rollout {
 }
 
 // rollout checks what a workload action names.
-func (d *document) rollout(path string, a Action, dir fs.FS) {
+func (d *document) rollout(path string, a Action, s *Scenario, dir fs.FS) {
 	if a.On != "" && a.On != "victim" {
 		d.errorf(path+".on", "mechanism %s acts through the API, not on a node: leave `on` out", MechanismWorkload)
 	}
@@ -44,6 +44,6 @@ func (d *document) rollout(path string, a Action, dir fs.FS) {
 		return
 	}
 	if dir != nil {
-		d.manifest(p, r.Manifest, dir)
+		d.manifest(p, r.Manifest, s, dir)
 	}
 }

@@ -40,8 +40,10 @@ type Spec struct {
 	Fidelity Fidelity `json:"fidelity"`
 	// Claims is what the scenario needs for itself besides one worker: "host" when it touches the shared kernel (real swap).
 	Claims []string `json:"claims,omitempty"`
+	// Registry runs beside the cluster for as long as the run does. It is up before anything is prepared.
+	Registry *Registry `json:"registry,omitempty"`
 	// Workload is a manifest file in the scenario's folder, applied before the baseline and bound to the victim by
-	// nodeName; Go template with .Node, .Namespace, .Image (agnhost), .Run.
+	// nodeName; Go template with what WorkloadValues holds.
 	Workload string `json:"workload,omitempty"`
 	// Prepare are mechanisms that make the node able to host the fault; part of the baseline, undone at residue.
 	Prepare []Action `json:"prepare,omitempty"`
@@ -65,10 +67,21 @@ type Fidelity struct {
 	Fallback string `json:"fallback,omitempty"`
 }
 
+// Registry is a real image registry that speaks TLS, with a CA of its own, on the cluster's network.
+type Registry struct {
+	// Images are what it holds, such as shop/app:1.0.
+	Images []string `json:"images"`
+	// Private wants a user and a password at every pull; {{.Registry.PullSecret}} has them.
+	Private bool `json:"private,omitempty"`
+	// Certificate is what it shows: a good one unless told otherwise.
+	Certificate string `json:"certificate,omitempty" jsonschema:"enum=expired,enum=other-name"`
+}
+
 // Action is one use of an injector.
 type Action struct {
-	Mechanism string         `json:"mechanism"`
-	Params    map[string]any `json:"params,omitempty"`
+	Mechanism string `json:"mechanism"`
+	// Params are the mechanism's own; their texts are Go templates with what WorkloadValues holds.
+	Params map[string]any `json:"params,omitempty"`
 	// On is the node it acts on: "victim" (default) or "control-plane".
 	On string `json:"on,omitempty" jsonschema:"enum=victim,enum=control-plane"`
 	// Until must match before the next action starts; bounded by Timeouts.Inject.

@@ -42,14 +42,17 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	for i, c := range s.Spec.Claims {
 		d.oneOf(fmt.Sprintf("$.spec.claims[%d]", i), c, "host")
 	}
+	if s.Spec.Registry != nil {
+		d.registry(s.Spec.Registry)
+	}
 	if s.Spec.Workload != "" && dir != nil {
 		d.workload(s, dir)
 	}
 	if len(s.Spec.Inject) == 0 {
 		d.errorf("$.spec.inject", "inject is empty: a scenario needs a fault")
 	}
-	d.actions("$.spec.prepare", s.Spec.Prepare, s.Spec.Claims, dir)
-	d.actions("$.spec.inject", s.Spec.Inject, s.Spec.Claims, dir)
+	d.actions("$.spec.prepare", s.Spec.Prepare, s, dir)
+	d.actions("$.spec.inject", s.Spec.Inject, s, dir)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
 	if s.Spec.Profile == Decoy {
 		if len(s.Spec.Expect)+len(s.Spec.Consequences) > 0 {
@@ -70,6 +73,23 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	}
 	if len(s.Spec.Lab.Hints) < 2 {
 		d.errorf("$.spec.lab.hints", "hints need at least two: where to look first, and what it is last")
+	}
+}
+
+// imageForm is a repository of lower-case words, and a tag.
+var imageForm = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
+func (d *document) registry(r *Registry) {
+	if r.Certificate != "" {
+		d.oneOf("$.spec.registry.certificate", r.Certificate, "expired", "other-name")
+	}
+	if len(r.Images) == 0 {
+		d.errorf("$.spec.registry.images", "images is empty: a registry without an image answers nothing but \"not found\"")
+	}
+	for i, image := range r.Images {
+		if !imageForm.MatchString(image) {
+			d.errorf(fmt.Sprintf("$.spec.registry.images[%d]", i), "image %q: want a repository and a tag, such as shop/app:1.0", image)
+		}
 	}
 }
 

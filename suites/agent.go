@@ -28,7 +28,7 @@ func installAgent(ctx context.Context, n node.Node) (nodeAgent, error) {
 func (a onNode) Path() string { return a.client.Path() }
 
 func (a onNode) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
-	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since})
+	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
 }
 
 func (a onNode) Check(ctx context.Context, in injectors.Injection) error {

@@ -54,7 +54,7 @@ type world struct {
 	oldLine                                    bool              // the line is there before the fault
 	blindAfterRemedy                           bool              // the agent does not answer any more
 	show                                       map[string]string // injected mechanism → what observations show, "sick" by default
-	remedyErr                                  error
+	remedyErr, registryErr                     error
 	remedyWorks                                bool
 	behind                                     string // shows after the first remedy
 	blindCures                                 bool   // a blind restart cures it
@@ -355,6 +355,20 @@ func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*
 	l.sick[node] = "cni/conflist-missing"
 	l.setNode(node)
 	return fakeObjects{nil, new(bool)}, nil
+}
+
+func (l fakeLab) StartRegistry(_ context.Context, run, node string, _ scenarios.Registry) (*scenarios.RegistryValues, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call("registry %s", node)
+	return &scenarios.RegistryValues{Host: "registry." + run + ".test"}, l.registryErr
+}
+
+func (l fakeLab) RemoveServices(context.Context, string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call("remove services")
+	return nil
 }
 
 func (l fakeLab) Image() string { return "agnhost:test" }

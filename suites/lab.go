@@ -385,7 +385,7 @@ func (l *clusterLab) copyImage(ctx context.Context, ref, to string) error {
 		if n.Name == to || n.State != "running" {
 			continue
 		}
-		image, err := l.c.Node(n.Name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "export", "-", ref))
+		image, err := l.c.ExportImages(ctx, n.Name, ref)
 		if err != nil {
 			continue // this one may be ill as well
 		}

@@ -66,6 +66,11 @@ type Lab interface {
 	Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error)
 	// Rollout applies a rendered manifest over what is there in the namespace, otherwise like Workload.
 	Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error)
+	// StartRegistry runs a registry beside the cluster, for the run and its victim. Whatever of it may be there is labelled
+	// with both before it exists, so that RemoveServices finds it after a failure, and from another process.
+	StartRegistry(ctx context.Context, run, node string, r scenarios.Registry) (*scenarios.RegistryValues, error)
+	// RemoveServices removes what runs beside the cluster for a run. It does nothing when there is nothing.
+	RemoveServices(ctx context.Context, run string) error
 	// Image is the workload image that every node has (agnhost).
 	Image() string
 	// Claim takes a node for one run, across processes; the error names the holder. HostNode claims the host's kernel.

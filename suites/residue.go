@@ -114,6 +114,12 @@ func (r *run) undo(ctx context.Context) ([]undoneItem, error) {
 			recoverOne(node, "")
 		}
 	}
+	if r.sc.Spec.Registry != nil {
+		r.setDetail("removing the registry")
+		if err := r.s.lab.RemoveServices(ctx, r.id); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if len(list) > 0 && len(errs) == 0 {
 		if err := r.waitNodeReady(ctx); err != nil {
 			errs = append(errs, err)

@@ -36,17 +36,6 @@ func Bind(node string) func(*corev1.PodSpec) {
 	}
 }
 
-// values are what the manifests of the scenario may use.
-func (r *run) values() scenarios.WorkloadValues {
-	v := scenarios.WorkloadValues{Node: r.victim, Namespace: r.ns, Image: r.s.lab.Image(), Run: r.id}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a := r.agents[r.victim]; a != nil {
-		v.Agent = a.Path()
-	}
-	return v
-}
-
 // rollout is place for an action of the harness itself.
 func (r *run) rollout(ctx context.Context, st step, w *scenarios.Rollout) error {
 	began := time.Now()

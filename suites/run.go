@@ -40,14 +40,15 @@ type run struct {
 	named    []detectors.Finding // what the next remedies are for
 
 	mark     Mark
-	before   *observation.Observation // the last look before the injection
-	unread   map[string]bool          // what could not be read at the baseline already
-	began    time.Time                // of the injection, harness clock
-	made     []Objects                // through the API: the workload, and what was rolled out over it
-	foreign  map[string]bool          // nodes that runs of other processes have held meanwhile
-	watched  int                      // bystanders in the last look around
-	detected bool                     // detect has ended and written its bundle
-	looked   time.Duration            // what the last look took
+	before   *observation.Observation  // the last look before the injection
+	unread   map[string]bool           // what could not be read at the baseline already
+	began    time.Time                 // of the injection, harness clock
+	made     []Objects                 // through the API: the workload, and what was rolled out over it
+	registry *scenarios.RegistryValues // nil unless the scenario has one
+	foreign  map[string]bool           // nodes that runs of other processes have held meanwhile
+	watched  int                       // bystanders in the last look around
+	detected bool                      // detect has ended and written its bundle
+	looked   time.Duration             // what the last look took
 
 	mu        sync.Mutex
 	agents    map[string]Agent // nodes that were asked to inject anything

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/registry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -80,14 +81,21 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	return changes, nil
 }
 
-// withoutOthers drops differences that are told of the journal of a run of another process, and of nothing else: that run holds
-// its own worker now, as may be, and will answer for it.
+// withoutOthers drops differences that are told of a run of another process, and of nothing else: its journal, for it holds its own
+// worker now, as may be, and what runs beside the cluster for it. It will answer for both.
 func (w *Ward) withoutOthers(changes []string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	ours := func(name string) bool {
+		return slices.ContainsFunc(w.runs, func(run string) bool { return strings.HasPrefix(name, run) })
+	}
 	theirs := func(side string) bool {
-		_, journal, found := strings.Cut(side, "/journal/")
-		return found && !slices.ContainsFunc(w.runs, func(run string) bool { return strings.HasPrefix(journal, run+"-") })
+		for _, at := range []string{"/journal/", " " + fingerprint.Containers + " " + registry.ContainerName("")} {
+			if _, name, found := strings.Cut(side, at); found && !ours(name) {
+				return true
+			}
+		}
+		return false
 	}
 	return slices.DeleteFunc(changes, func(c string) bool {
 		// A device that another run had and we have now is ours: what was before and what is after are told apart.

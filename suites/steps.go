@@ -59,6 +59,9 @@ func (r *run) baseline(ctx context.Context, st step) error {
 	if err := r.makeNamespace(ctx); err != nil {
 		return err
 	}
+	if err := r.startRegistry(ctx, st); err != nil {
+		return err
+	}
 	for i, a := range r.sc.Spec.Prepare {
 		r.task.Detail("preparing: %s", a.Mechanism)
 		if err := r.place(ctx, st, a, i, true); err != nil {
@@ -254,7 +257,7 @@ func (r *run) nodeOf(ctx context.Context, a scenarios.Action) (string, error) {
 }
 
 func (r *run) injection(a scenarios.Action, n int, prepared bool) (injectors.Injection, error) {
-	raw, err := a.RawParams()
+	raw, err := a.RenderedParams(r.values())
 	if err != nil {
 		return injectors.Injection{}, fmt.Errorf("scenario %s: parameters of %s: %w", r.sc.Metadata.Name, a.Mechanism, err)
 	}

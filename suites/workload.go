@@ -5,12 +5,41 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/sickbay-dev/sickbay/scenarios"
 )
+
+// values are what manifests and parameters may use.
+func (r *run) values() scenarios.WorkloadValues {
+	v := scenarios.WorkloadValues{Node: r.victim, Namespace: r.ns, Image: r.s.lab.Image(), Run: r.id, Registry: r.registry}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.agents[r.victim]; a != nil {
+		v.Agent = a.Path()
+	}
+	return v
+}
+
+// startRegistry starts the scenario's registry beside the cluster; undo removes it by its labels.
+func (r *run) startRegistry(ctx context.Context, st step) error {
+	if r.sc.Spec.Registry == nil {
+		return nil
+	}
+	r.task.Detail("starting a registry")
+	began := time.Now()
+	var err error
+	if r.registry, err = r.s.lab.StartRegistry(ctx, r.id, r.victim, *r.sc.Spec.Registry); err != nil {
+		return fmt.Errorf("start the registry of scenario %s: %w", r.sc.Metadata.Name, err)
+	}
+	st.saw("registry %s runs beside the cluster, after %s", r.registry.Host, time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
 
 // workload applies the scenario's manifest, bound to the victim, and waits until all its pods are Ready.
 func (r *run) workload(ctx context.Context, st step) error {

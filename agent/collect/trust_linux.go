@@ -422,6 +422,7 @@ func (l *look) registries(ctx context.Context, s *source) error {
 			order = append(order, host)
 		}
 		l.probeRegistry(ctx, s, h)
+		l.probeOrigin(ctx, s, h)
 	}
 	var out []observation.RegistryHost
 	for _, n := range order {

@@ -28,6 +28,7 @@ type illness struct {
 	run       string
 	node      string
 	namespace string
+	registry  *scenarios.RegistryValues
 	contained string // the sentence, where the host only allowed a contained fault
 	release   func()
 	agents    map[string]suites.Agent
@@ -35,9 +36,9 @@ type illness struct {
 }
 
 const (
-	labelRun      = "sickbay.dev/run"
+	labelRun      = cluster.RunLabel
 	labelScenario = "sickbay.dev/scenario"
-	labelNode     = "sickbay.dev/node" // runs of other processes do not demand silence of that node
+	labelNode     = cluster.NodeLabel // runs of other processes do not demand silence of that node
 	// leaseWhileHere is renewed every third of it while the process lives; a killed process leaves a node that heals itself.
 	leaseWhileHere = time.Minute
 	// makeIllBound covers the slowest prepare, a filesystem of its own for the runtime, and conditions that follow the
@@ -82,11 +83,16 @@ func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s
 			task.Detail(format, args...)
 		}
 	}
-	if err := ill.workload(ctx); err != nil {
+	if err := ill.begin(ctx); err != nil {
 		return nil, err
 	}
 	began := time.Now()
 	for i, act := range slices.Concat(s.Spec.Prepare, s.Spec.Inject) {
+		if i == len(s.Spec.Prepare) {
+			if err := ill.workload(ctx); err != nil {
+				return nil, err
+			}
+		}
 		detail("%s", act.Mechanism)
 		if err := ill.place(ctx, act, i, i < len(s.Spec.Prepare), lease); err != nil {
 			return nil, err
@@ -168,13 +174,33 @@ func (i *illness) agent(ctx context.Context, node string) (suites.Agent, error) 
 	return a, nil
 }
 
-func (i *illness) workload(ctx context.Context) error {
+// begin makes what comes before the node is touched: the run's namespace, and the registry of a scenario that has one.
+func (i *illness) begin(ctx context.Context) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.shown, labelNode: i.node},
 	}}
 	if _, err := i.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create namespace %s: %w", i.namespace, err)
 	}
+	if r := i.scenario.Spec.Registry; r != nil {
+		var err error
+		if i.registry, err = i.lab.StartRegistry(ctx, i.run, i.node, *r); err != nil {
+			return fmt.Errorf("start the registry of %s: %w", i.shown, err)
+		}
+	}
+	return nil
+}
+
+// values are what manifests and parameters may use.
+func (i *illness) values() scenarios.WorkloadValues {
+	v := scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run, Registry: i.registry}
+	if a := i.agents[i.node]; a != nil {
+		v.Agent = a.Path()
+	}
+	return v
+}
+
+func (i *illness) workload(ctx context.Context) error {
 	manifest, err := i.scenario.RenderWorkload(i.values())
 	if err != nil || manifest == "" {
 		return err
@@ -198,14 +224,6 @@ func (i *illness) workload(ctx context.Context) error {
 	})
 }
 
-func (i *illness) values() scenarios.WorkloadValues {
-	v := scenarios.WorkloadValues{Node: i.node, Namespace: i.namespace, Image: i.lab.Image(), Run: i.run}
-	if a := i.agents[i.node]; a != nil {
-		v.Agent = a.Path()
-	}
-	return v
-}
-
 func (i *illness) note(o suites.Objects) {
 	if o != nil {
 		i.made = append(i.made, o)
@@ -225,7 +243,7 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 	if err != nil {
 		return err
 	}
-	params, err := act.RawParams()
+	params, err := act.RenderedParams(i.values())
 	if err != nil {
 		return err
 	}
@@ -340,6 +358,9 @@ func (i *illness) recover(ctx context.Context) error {
 	errs = append(errs, suites.DeleteNamespace(ctx, i.lab.Kube(), i.namespace))
 	for _, o := range slices.Backward(i.made) {
 		errs = append(errs, o.DeleteCluster(ctx))
+	}
+	if i.scenario.Spec.Registry != nil {
+		errs = append(errs, i.lab.RemoveServices(ctx, i.run))
 	}
 	return errors.Join(errs...)
 }

@@ -147,7 +147,7 @@ after a crash, half-way, and twice.`,
 		task := progress.From(ctx).Start("recover cluster "+c.Name, recoverBound)
 		rep := a.onNodes(ctx, c, only, recoverBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Recover(ctx, sel) })
 		rep.Kind = "Recovered"
-		err = errors.Join(unreached(rep), unrecovered(rep), dropNamespaces(ctx, c, run, node))
+		err = errors.Join(unreached(rep), unrecovered(rep), dropNamespaces(ctx, c, run, node), c.RemoveServices(ctx, run, node))
 		task.End(err)
 		if perr := print(a, *form, rep, func(w io.Writer) { showRecovered(w, rep) }); perr != nil {
 			return perr

@@ -58,5 +58,5 @@ func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*observation
 	if err != nil {
 		return nil, err
 	}
-	return c.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Node: l.node.Name()})
+	return c.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Node: l.node.Name(), Registries: ask.Registries})
 }

@@ -489,6 +489,31 @@ var sick = []testCase{
 		o.Registries = []observation.RegistryHost{h}
 		pullFails(o, registry+"/team/web:1", registry+"/team/web:1: not found")
 	}},
+	{name: "every pull goes to a mirror that is not there", want: []string{"image-pull/mirror-misconfigured"}, remedy: `server = "https://registry.example.test:5000"`, ill: func(o *observation.Observation) {
+		h := registryHost("")
+		h.Server, h.CAs = "https://mirror.example.test", []string{"/etc/containerd/certs.d/registry.example.test:5000/ca.crt"}
+		h.Mirrors = []observation.RegistryMirror{{URL: "https://mirror.example.test", CAs: h.CAs, Reach: "dns"}}
+		h.Origin = &observation.RegistryMirror{URL: "https://" + registry, Reach: "ok"}
+		o.Registries = []observation.RegistryHost{h}
+		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://mirror.example.test/v2/team/web/manifests/1?ns=`+registry+`": dial tcp: lookup mirror.example.test on 10.0.0.1:53: no such host`)
+	}},
+	{name: "the mirror is the only way, and down", want: []string{"image-pull/registry-unreachable"}, remedy: "-", ill: func(o *observation.Observation) {
+		h := registryHost("")
+		h.Server = "https://mirror.example.test"
+		h.Mirrors = []observation.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused"}}
+		h.Origin = &observation.RegistryMirror{URL: "https://" + registry, Reach: "no-route"}
+		o.Registries = []observation.RegistryHost{h}
+		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://mirror.example.test/v2/team/web/manifests/1?ns=`+registry+`": dial tcp 10.9.9.9:443: connect: connection refused`)
+	}},
+	{name: "no such tag, the one of before still runs", want: []string{"image-pull/tag-not-found"}, remedy: `"image":"registry.example.test:5000/team/web:1.0"`, ill: func(o *observation.Observation) {
+		o.Runtime.Images = append(o.Runtime.Images, observation.Image{ID: "sha256:2", Tags: []string{registry + "/team/web:1.1"}})
+		detectorstest.AddPod(o, detectorstest.Pod("default", "web-old", detectorstest.Deployment("web"), func(p *corev1.Pod) { p.Spec.Containers[0].Image = registry + "/team/web:1.0" }))
+		pullFails(o, registry+"/team/web:9", registry+"/team/web:9: not found", detectorstest.Deployment("web"))
+	}},
+	{name: "a rule for another address on the registry's port", want: []string{"image-pull/registry-unreachable"}, remedy: "-", ill: func(o *observation.Observation) {
+		o.Network.RejectRules = []string{"nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop"}
+		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
+	}},
 	{name: "hosts.toml cannot be read", want: []string{"image-pull/mirror-misconfigured"}, remedy: "rm -f -- /etc/containerd/certs.d", ill: func(o *observation.Observation) {
 		h := registryHost("")
 		h.Error = "toml: line 2: expected '='"

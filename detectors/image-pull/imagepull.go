@@ -10,6 +10,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -155,15 +156,19 @@ func judge(h observation.History, p pull) *detectors.Finding {
 	if u, err := url.Parse(urlIn.FindString(p.message)); err == nil {
 		asked = u.Host
 	}
-	broken := brokenMirror(hosts)
-	viaMirror := hosts != nil && asked != "" && asked != p.host && isMirror(hosts, asked) && hasOrigin(hosts, p.host)
+	origin := hasOrigin(hosts, p.host)
+	elsewhere := hosts != nil && asked != "" && asked != p.host && (isMirror(hosts, asked) || urlHost(hosts.Server) == asked)
+	failed := facts.Has(p.message, tlsTexts...) || facts.Has(p.message, netTexts...)
 	switch {
 	case p.invalid || facts.Has(p.message, "couldn't parse image", "invalid reference format", "Failed to apply default image tag"):
 		return tagNotFound(h, p)
 	case hosts != nil && hosts.Error != "":
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
-	case viaMirror && facts.Has(p.message, append(slices.Clone(tlsTexts), netTexts...)...):
+	// Where the registry itself does not answer either, the mirror is the way that is meant, and what ails is the mirror.
+	case elsewhere && failed && origin && answers(hosts, true):
 		return mirror(h, p, hosts, "the mirror "+asked+" fails: it stands before "+p.host)
+	case elsewhere && failed && answers(hosts, false):
+		return mirror(h, p, hosts, "every pull is sent to "+asked+", which fails; "+p.host+" itself is never asked, and answers")
 	case facts.Has(p.message, authTexts...) && !facts.Has(p.message, "x509:"):
 		return auth(h, p)
 	case facts.Has(p.message, tlsTexts...) && !strings.Contains(p.message, "TLS handshake timeout"):
@@ -172,12 +177,20 @@ func judge(h observation.History, p pull) *detectors.Finding {
 		return unreachable(h, p, asked)
 	case facts.Has(p.message, ": not found", "not found", "manifest unknown", "404", "name unknown"):
 		// The origin's 404 outranks what a mirror before it said.
-		if broken != nil && hasOrigin(hosts, p.host) && broken.URL != "" && !strings.Contains(broken.URL, p.host) {
+		if broken := brokenMirror(hosts); broken != nil && origin && urlHost(broken.URL) != p.host {
 			return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError))
 		}
 		return tagNotFound(h, p)
 	}
 	return nil
+}
+
+// answers tells whether the registry itself was reached from the node; untold when that was not tried.
+func answers(r *observation.RegistryHost, untold bool) bool {
+	if r.Origin == nil || r.Origin.Reach == "" {
+		return untold
+	}
+	return r.Origin.Reach == "ok"
 }
 
 func hostConfig(o *observation.Observation, host string) *observation.RegistryHost {
@@ -310,14 +323,13 @@ func tls(h observation.History, p pull, hosts *observation.RegistryHost, asked s
 		"look at the chain the registry shows (seed 8.4) and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
 		fmt.Sprintf(`mkdir -p %[1]s
 t=$(mktemp -d)
-openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | awk -v d="$t" '/-BEGIN CERTIFICATE-/{n++} n{print > (d "/" sprintf("%%02d", n) ".pem")} /-END CERTIFICATE-/{close(d "/" sprintf("%%02d", n) ".pem")}'
+openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | awk -v d="$t" '/-BEGIN CERTIFICATE-/{f = d "/" sprintf("%%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'
 last=$(ls "$t"/*.pem | tail -n1)
 openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
 openssl x509 -in "$last" > %[4]s
 rm -rf "$t"`, detectors.Quote(path.Dir(ca)), detectors.Quote(connect), detectors.Quote(strings.Split(connect, ":")[0]), detectors.Quote(ca)))}
 	if !named {
-		lines := fmt.Sprintf("server = \"https://%s\"\n\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [\"%s\"]\n", p.host, server, ca)
-		script := fmt.Sprintf("cat > %s <<'EOF'\n%sEOF", detectors.Quote(dir+"/hosts.toml"), lines)
+		script := fmt.Sprintf("cat > %s <<'EOF'\n%sEOF", detectors.Quote(dir+"/hosts.toml"), hostsTOML(p.host, "https://"+server, []string{ca}))
 		if hosts != nil && isMirror(hosts, server) {
 			script = fmt.Sprintf(`f=%s
 cp "$f" "$f.new"
@@ -432,13 +444,19 @@ func tagNotFound(h observation.History, p pull) *detectors.Finding {
 		}
 	}
 	slices.Sort(have)
-	if len(have) == 0 {
+	w := p.waiting[0]
+	right, why := "", ""
+	switch sibling := runs(o, w); {
+	case sibling != nil:
+		right, why = sibling.Spec.Image, "the tag of before this rollout, which still runs: what `kubectl rollout undo` goes back to"
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", sibling.Where()+" runs "+right))
+	case len(have) > 0:
+		right, why = have[len(have)-1], "the tag this node has of the same repository; the application's owner should confirm it"
+		f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.images", "the node has "+strings.Join(have, ", ")))
+	default:
 		f.Untouched = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
 		return f
 	}
-	right := have[len(have)-1]
-	f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.images", "the node has "+strings.Join(have, ", ")))
-	w := p.waiting[0]
 	kind, apiVersion, name := facts.Owner(w.Pod)
 	key := "containers"
 	if w.Init {
@@ -458,13 +476,31 @@ func tagNotFound(h observation.History, p pull) *detectors.Finding {
 		f.Untouched = "the pod is static: correct the image in its manifest under /etc/kubernetes/manifests"
 		return f
 	}
-	steps := []detectors.Step{detectors.APIStep("the tag this node has of the same repository; the application's owner should confirm it",
+	steps := []detectors.Step{detectors.APIStep(why,
 		detectors.APIAction{Verb: detectors.VerbPatch, APIVersion: apiVersion, Patch: patch, Object: &detectors.ObjectRef{Kind: kind, Namespace: w.Pod.Namespace, Name: name}})}
 	if kind == "StatefulSet" {
 		steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "a StatefulSet waits for its broken pod for ever"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("correct-tag", steps...)
 	return f
+}
+
+// runs finds the same container in another pod of the same owner that runs another image: the state of before a rollout.
+func runs(o *observation.Observation, w facts.ContainerOf) *facts.ContainerOf {
+	if kind, _, _ := facts.Owner(w.Pod); kind == "Pod" || kind == "Node" {
+		return nil
+	}
+	for _, p := range facts.Pods(o) {
+		if p.UID == w.Pod.UID && p.Name == w.Pod.Name || facts.GroupKey(p) != facts.GroupKey(w.Pod) {
+			continue
+		}
+		for _, c := range facts.Containers(p) {
+			if c.Spec.Name == w.Spec.Name && c.Init == w.Init && c.Spec.Image != w.Spec.Image && (c.Status.Ready || c.Status.State.Running != nil) {
+				return &c
+			}
+		}
+	}
+	return nil
 }
 
 // unreachable: the registry cannot be reached from this node.
@@ -476,10 +512,13 @@ func unreachable(h observation.History, p pull, asked string) *detectors.Finding
 	f := &detectors.Finding{Cause: "registry-unreachable", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
 		Summary: "registry " + asked + " cannot be reached from this node"}
 	host, port, _ := strings.Cut(asked, ":")
+	if port == "" {
+		port = "443"
+	}
 	var steps []detectors.Step
 	for _, r := range o.Network.RejectRules {
 		// The address in the rule may be the name's: the message of the dial names it.
-		if strings.Contains(r, host) || port != "" && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) || addressIn(p.message, r) {
+		if strings.Contains(r, host) || addressIn(p.message, r) || !ipv4.MatchString(r) && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
 			if argv := facts.Unrule(r); argv != nil {
 				steps = append(steps, detectors.NodeStep(o.Node, "this rule keeps the node from the registry", argv...))
@@ -517,7 +556,29 @@ func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what
 	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, "trying next host"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]detectors.Step{
-		detectors.NodeStep(o.Node, "without it the runtime asks the registry itself; it reads the file at every pull, no restart is needed", "rm", "-f", "--", hosts.Path)}, retry(p)...)...)
+	if hosts.Origin != nil && hosts.Origin.URL != "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("connect %s from the node: %s %s", hosts.Origin.URL, hosts.Origin.Reach, hosts.Origin.ReachError)))
+	}
+	step := detectors.NodeStep(o.Node, "without it the runtime asks the registry itself; it reads the file at every pull, no restart is needed", "rm", "-f", "--", hosts.Path)
+	if cas := present(hosts); len(cas) > 0 {
+		// The registry may be signed by the same CA as the mirror was to be: without the file nobody would trust it any more.
+		step = detectors.ShellStep(o.Node, "the runtime asks the registry itself, with the CA that is there; it reads the file at every pull, no restart is needed",
+			fmt.Sprintf("cat > %s <<'EOF'\n%sEOF", detectors.Quote(hosts.Path), hostsTOML(p.host, "https://"+p.host, cas)))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]detectors.Step{step}, retry(p)...)...)
 	return f
+}
+
+// present are the CAs that hosts.toml names and that are there.
+func present(r *observation.RegistryHost) []string {
+	return slices.DeleteFunc(slices.Clone(r.CAs), func(c string) bool { return slices.Contains(r.MissingCAs, c) })
+}
+
+// hostsTOML sends the pulls of a registry to a server, and trusts the CAs there.
+func hostsTOML(host, server string, cas []string) string {
+	quoted := make([]string, len(cas))
+	for i, c := range cas {
+		quoted[i] = strconv.Quote(c)
+	}
+	return fmt.Sprintf("server = \"https://%s\"\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [%s]\n", host, server, strings.Join(quoted, ", "))
 }

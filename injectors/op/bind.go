@@ -3,6 +3,7 @@ package op
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -203,8 +204,19 @@ func (t *Table) Pending(ctx context.Context, env Env) (Rest, error) {
 	if err != nil || !there {
 		return Rest{}, err
 	}
+	out, err := env.Sys.Run(ctx, "nft", "list", "table", t.Family, t.Name)
+	if err != nil {
+		return Rest{}, err
+	}
+	// A remedy deletes rules; the chains that stay behind do nothing.
+	if !verdict.Match(out) {
+		return Rest{Tidy: "delete nft table " + t.full() + ", which has no rule any more"}, nil
+	}
 	return Rest{Todo: "delete nft table " + t.full()}, nil
 }
+
+// verdict is a rule that keeps packets.
+var verdict = regexp.MustCompile(`(?m)\b(drop|reject)\b`)
 
 // Undo implements Op.
 func (t *Table) Undo(ctx context.Context, env Env) error {

@@ -457,7 +457,7 @@ func (n *Node) Restart() {
 
 // Run implements op.Sys with the few commands that operations use.
 func (n *Node) Run(_ context.Context, argv ...string) (out []byte, err error) {
-	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" || argv[0] == "stat" {
+	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" || argv[0] == "stat" || argv[0] == "ctr" && argv[4] == "ls" {
 		err = n.look(func() error { out, err = n.command(argv); return err })
 		return out, err
 	}
@@ -518,6 +518,11 @@ func (n *Node) command(argv []string) ([]byte, error) {
 		return nil, nil
 	case "nft":
 		switch {
+		case argv[1] == "list" && argv[2] == "table":
+			if !n.tables[argv[3]+" "+argv[4]] {
+				return nil, errors.New("No such file or directory")
+			}
+			return fmt.Appendf(nil, "table %s %s {\n\tchain out {\n\t\ttcp dport 6443 reject with tcp reset\n\t}\n}\n", argv[3], argv[4]), nil
 		case argv[1] == "list":
 			var b strings.Builder
 			for t := range n.tables {
@@ -529,6 +534,19 @@ func (n *Node) command(argv []string) ([]byte, error) {
 		default:
 			first, _, _ := strings.Cut(argv[1], "\n")
 			n.tables[strings.TrimPrefix(first, "add table ")] = true
+		}
+		return nil, nil
+	case "ctr": // -n k8s.io images ls|rm --sync NAME…
+		if argv[4] == "ls" {
+			var b strings.Builder
+			b.WriteString("REF TYPE DIGEST SIZE PLATFORMS LABELS\n")
+			for name, digest := range n.images {
+				fmt.Fprintf(&b, "%s application/vnd.oci.image.manifest.v1+json %s 1.0 MiB linux/amd64 -\n", name, digest)
+			}
+			return []byte(b.String()), nil
+		}
+		for _, name := range argv[6:] {
+			delete(n.images, name)
 		}
 		return nil, nil
 	case "systemctl":

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -99,7 +100,8 @@ type Node struct {
 	nextID int
 	loops  map[int]*loop
 	units  map[string]*unit
-	tables map[string]bool // nft
+	tables map[string]bool   // nft
+	images map[string]string // of the runtime: name → digest
 	procs  map[int]*proc
 	nextP  int
 	tick   uint64
@@ -160,7 +162,7 @@ const containerdConfig = `version = 2
 func New() *Node {
 	n := &Node{
 		root:  &disk{dev: op.MkDev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
-		loops: map[int]*loop{}, units: map[string]*unit{}, tables: map[string]bool{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
+		loops: map[int]*loop{}, units: map[string]*unit{}, tables: map[string]bool{}, images: map[string]string{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
 	}
 	n.mounts = []mount{{id: 1, target: "/", disk: n.root}}
 	n.nextID = 2
@@ -236,6 +238,20 @@ func (n *Node) Revive() {
 		l.holds = 0
 		n.reap(num)
 	}
+}
+
+// Pull gives the runtime an image under a name.
+func (n *Node) Pull(name, digest string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.images[name] = digest
+}
+
+// Images are the names of the runtime's images.
+func (n *Node) Images() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.images))
 }
 
 // Pass lets time pass.

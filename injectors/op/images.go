@@ -1,0 +1,84 @@
+package op
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+func init() { register(func() Op { return &Images{} }) }
+
+// Images changes nothing when done. Undone, it removes from the runtime what was pulled since from one registry, which is gone
+// then: nothing else would ever take these images away.
+type Images struct {
+	// Registry is the host in the images' names.
+	Registry string `json:"registry"`
+	// Had are the names that were there before.
+	Had []string `json:"had,omitempty"`
+}
+
+// Kind implements Op.
+func (*Images) Kind() string { return "images" }
+
+// Describe implements Op.
+func (i *Images) Describe() string { return "keep what is pulled from " + i.Registry + " for removal" }
+
+// Save implements Op.
+func (i *Images) Save(ctx context.Context, env Env) error {
+	var err error
+	i.Had, err = i.pulled(ctx, env)
+	return err
+}
+
+// Do implements Op.
+func (*Images) Do(context.Context, Env) error { return nil }
+
+// pulled lists the names under which the runtime has images of the registry: that of the pull, and those the runtime gave them
+// besides, by their digests.
+func (i *Images) pulled(ctx context.Context, env Env) ([]string, error) {
+	out, err := env.Sys.Run(ctx, "ctr", "-n", "k8s.io", "images", "ls")
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]string
+	var digests []string
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line) // REF TYPE DIGEST …
+		if len(f) < 3 || !strings.HasPrefix(f[2], "sha256:") {
+			continue
+		}
+		rows = append(rows, f)
+		if strings.HasPrefix(f[0], i.Registry+"/") {
+			digests = append(digests, f[2])
+		}
+	}
+	var names []string
+	for _, f := range rows {
+		if slices.Contains(digests, f[2]) && !slices.Contains(i.Had, f[0]) {
+			names = append(names, f[0])
+		}
+	}
+	return names, nil
+}
+
+// Pending implements Op.
+func (i *Images) Pending(ctx context.Context, env Env) (Rest, error) {
+	names, err := i.pulled(ctx, env)
+	if err != nil || len(names) == 0 {
+		return Rest{}, err
+	}
+	return Rest{Tidy: "remove " + strings.Join(names, ", ")}, nil
+}
+
+// Undo implements Op.
+func (i *Images) Undo(ctx context.Context, env Env) error {
+	names, err := i.pulled(ctx, env)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if _, err := env.Sys.Run(ctx, append([]string{"ctr", "-n", "k8s.io", "images", "rm", "--sync"}, names...)...); err != nil {
+		return fmt.Errorf("removing what was pulled from %s: %w", i.Registry, err)
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package injectors
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path"
+
+	"github.com/sickbay-dev/sickbay/injectors/op"
+)
+
+var registryTrust = Mechanism{
+	Name: "registry-trust",
+	Doc:  "lets the node's runtime pull from a registry with a CA of its own: certs.d/HOST with hosts.toml and ca.crt; undone, what was pulled goes too",
+	New:  func() Params { return &RegistryTrust{Dir: "/etc/containerd/certs.d"} },
+}
+
+// RegistryTrust are the parameters of registry-trust.
+type RegistryTrust struct {
+	// Host is the registry, with its port unless that is 443.
+	Host string `json:"host"`
+	// CA is the PEM of who signed its certificate.
+	CA string `json:"ca"`
+	// Dir is where the runtime looks, its config_path.
+	Dir string `json:"dir,omitempty"`
+}
+
+// Validate implements Params.
+func (r *RegistryTrust) Validate() error {
+	u, err := url.Parse("https://" + r.Host)
+	if err != nil || r.Host == "" || u.Host != r.Host {
+		return fmt.Errorf("host %q: want a registry's host, such as registry.example.com or registry.example.com:5000", r.Host)
+	}
+	if r.CA == "" {
+		return fmt.Errorf("ca: want the PEM of who signed the certificate of %s", r.Host)
+	}
+	return absolute(r.Dir)
+}
+
+// Plan implements Params. The runtime reads both files at every pull: nothing is restarted.
+func (r *RegistryTrust) Plan(context.Context, Node) (*Plan, error) {
+	dir := path.Join(r.Dir, r.Host)
+	ca := path.Join(dir, "ca.crt")
+	hosts := fmt.Sprintf("server = \"https://%[1]s\"\n\n[host.\"https://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [\"%[2]s\"]\n", r.Host, ca)
+	return &Plan{Ops: []op.Op{
+		&op.Images{Registry: r.Host},
+		&op.File{Path: ca, Data: []byte(r.CA), Mode: 0o644},
+		&op.File{Path: path.Join(dir, "hosts.toml"), Data: []byte(hosts), Mode: 0o644},
+	}}, nil
+}

@@ -1,0 +1,49 @@
+package injectors_test
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+)
+
+// What was pulled from the registry goes with it, under every name the runtime gave it; what was there before stays.
+func TestRegistryTrustTakesItsImagesAway(t *testing.T) {
+	ctx := t.Context()
+	n := optest.New()
+	n.Pull("registry.k8s.io/pause:3.10", "sha256:aa")
+	in := injectors.New(n, "/var/lib/sickbay/agent-test")
+	_, err := in.Inject(ctx, injectors.Injection{
+		ID: "r-p1", Run: "r", Mechanism: "registry-trust", Prepared: true,
+		Params: json.RawMessage(`{"host":"registry.r.test","ca":"PEM"}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Pull("registry.r.test/shop/app:1.0", "sha256:bb")
+	n.Pull("registry.r.test/shop/app@sha256:bb", "sha256:bb")
+	n.Pull("sha256:cc", "sha256:bb")
+	st, err := in.Recover(ctx, injectors.Selector{All: true})
+	if err != nil || len(st) != 1 || st[0].State != injectors.Recovered {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if got := n.Images(); !slices.Equal(got, []string{"registry.k8s.io/pause:3.10"}) {
+		t.Errorf("left: %q", got)
+	}
+	for _, f := range []string{"/etc/containerd/certs.d", "/etc/containerd/certs.d/registry.r.test/ca.crt"} {
+		if _, err := n.Stat(f); err == nil {
+			t.Errorf("%s is still there", f)
+		}
+	}
+}
+
+func TestRegistryTrustWantsAHost(t *testing.T) {
+	for _, p := range []string{`{}`, `{"host":"a/b","ca":"x"}`, `{"host":"a","ca":""}`, `{"host":"https://a","ca":"x"}`} {
+		m, _ := injectors.Lookup("registry-trust")
+		if _, err := m.Decode(json.RawMessage(p)); err == nil {
+			t.Errorf("%s was accepted", p)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package nodeimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// UpstreamRegistryImage is the registry everybody else runs.
+const UpstreamRegistryImage = "registry:3"
+
+// ResolveRegistry finds an image of the registry for a cluster of this node image, in the order of Resolve: one the engine
+// holds; the public one, pulled; one built here. Where the node image was built here, no registry answered for it either, so
+// building comes first.
+func ResolveRegistry(ctx context.Context, engine Engine, nodeImage string) (string, error) {
+	for _, ref := range []string{RegistryImage, UpstreamRegistryImage} {
+		if _, ok, err := inspect(ctx, engine, ref); err != nil || ok {
+			return ref, err
+		}
+	}
+	var errs []error
+	for _, way := range registryWays(nodeImage) {
+		ref, err := way(ctx, engine)
+		if err == nil {
+			return ref, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return "", fmt.Errorf("no image of a registry: %w", errors.Join(errs...))
+}
+
+type registryWay func(ctx context.Context, engine Engine) (string, error)
+
+func registryWays(nodeImage string) []registryWay {
+	pulled := func(ctx context.Context, engine Engine) (string, error) {
+		return UpstreamRegistryImage, pull(ctx, engine, UpstreamRegistryImage)
+	}
+	version, ours := builtVersion(nodeImage)
+	built := func(ctx context.Context, engine Engine) (string, error) {
+		return RegistryImage, LoadComponent(ctx, engine, Spec{Version: version}, RegistryImage)
+	}
+	if ours {
+		return []registryWay{built, pulled}
+	}
+	return []registryWay{pulled, built}
+}
+
+// builtVersion is the Kubernetes version in the name of an image built here: its parts are in the cache.
+func builtVersion(nodeImage string) (version string, ours bool) {
+	tag, ours := strings.CutPrefix(nodeImage, Repository+":")
+	if !ours {
+		return "", false
+	}
+	version, _, _ = strings.Cut(tag, "-")
+	return version, true
+}

@@ -1,0 +1,53 @@
+package suites
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/registry"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// exportBound bounds reading the workload image, some 20 MB, from a node.
+const exportBound = 30 * time.Second
+
+// StartRegistry runs a registry on the network of the cluster's nodes. What it holds is the workload image, which is on
+// every node, under other names.
+func (l *clusterLab) StartRegistry(ctx context.Context, run, victim string, r scenarios.Registry) (*scenarios.RegistryValues, error) {
+	image, err := nodeimage.ResolveRegistry(ctx, l.c.Engine(), l.c.Image)
+	if err != nil {
+		return nil, err
+	}
+	base, err := l.workloadImage(ctx, victim)
+	if err != nil {
+		return nil, err
+	}
+	got, err := registry.Start(ctx, registry.Place{
+		Run: run, Network: cluster.Network, Image: image, Base: base,
+		Labels: map[string]string{cluster.Label: l.c.Name, cluster.RunLabel: run, cluster.NodeLabel: victim},
+	}, registry.Spec{Images: r.Images, Private: r.Private, Certificate: registry.Certificate(r.Certificate)})
+	if err != nil {
+		return nil, err
+	}
+	return &scenarios.RegistryValues{Host: got.Host, CA: got.CA, OldCA: got.OldCA, PullSecret: base64.StdEncoding.EncodeToString(got.PullSecret)}, nil
+}
+
+// RemoveServices removes what runs beside the cluster for a run.
+func (l *clusterLab) RemoveServices(ctx context.Context, run string) error {
+	return l.c.RemoveServices(ctx, run, "")
+}
+
+// workloadImage reads the image that scenarios run their pods from.
+func (l *clusterLab) workloadImage(ctx context.Context, name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, exportBound)
+	defer cancel()
+	image, err := l.c.ExportImages(ctx, name, l.image)
+	if err != nil {
+		return nil, fmt.Errorf("read image %s to fill a registry with: %w", l.image, err)
+	}
+	return image, nil
+}
