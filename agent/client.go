@@ -112,9 +112,14 @@ func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*ob
 }
 
 // Check says whether the node can host a fault, changing nothing; *injectors.UnsupportedError when it cannot.
-func (c *Client) Check(ctx context.Context, in injectors.Injection) error {
-	_, err := call[json.RawMessage](ctx, c, in, protocol.VerbCheck)
-	return err
+func (c *Client) Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
+	return call[*injectors.Status](ctx, c, in, protocol.VerbCheck)
+}
+
+// Sign has a certificate signed by the cluster's CA; the node must be of the control plane.
+func (c *Client) Sign(ctx context.Context, r injectors.SignRequest) (string, error) {
+	s, err := call[protocol.Signed](ctx, c, r, protocol.VerbSign)
+	return s.Certificate, err
 }
 
 // Inject makes the node ill.

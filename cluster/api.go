@@ -515,7 +515,7 @@ func (s server) configz(ctx context.Context, name string) *observation.KubeletCo
 		EvictionHard: k.EvictionHard, EvictionSoft: k.EvictionSoft, EvictionPressureTransitionPeriod: duration(k.EvictionPressureTransitionPeriod),
 		ImageGCHighThresholdPercent: k.ImageGCHighThresholdPercent, RuntimeEndpoint: k.ContainerRuntimeEndpoint,
 		NodeStatusUpdateFrequency: duration(k.NodeStatusUpdateFrequency), SeccompDefault: k.SeccompDefault, MaxPods: k.MaxPods,
-		RotateCertificates: &k.RotateCertificates,
+		RotateCertificates: &k.RotateCertificates, RegisterNode: k.RegisterNode,
 	}
 }
 

@@ -1,17 +1,10 @@
 package injectors
 
 import (
+	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
@@ -19,24 +12,26 @@ import (
 
 var certificate = Mechanism{
 	Name: "certificate",
-	Doc:  "replaces the kubelet's client certificate, by one that has expired say, and restarts the kubelet",
+	Doc:  "replaces the kubelet's client certificate by one of the same key that has expired, signed by the cluster's CA; restarts the kubelet",
 	New: func() Params {
-		return &Certificate{Path: "/var/lib/kubelet/pki/kubelet-client-current.pem", Restart: true}
+		return &Certificate{Path: "/var/lib/kubelet/pki/kubelet-client-current.pem", Ended: "24h", Restart: true}
 	},
 }
 
 // Certificate are the parameters of certificate.
 type Certificate struct {
+	// Path is certificate and key, or a link to them as the kubelet itself makes it.
 	Path string `json:"path,omitempty"`
-	// PEM is certificate and key. ExpiredClientCertificate makes it where the cluster's CA key is: on a control-plane node.
-	PEM     string `json:"pem"`
-	Restart bool   `json:"restart,omitempty"`
+	// Ended is how long ago the certificate ended, such as "24h".
+	Ended string `json:"ended,omitempty"`
+	// Restart lets the kubelet read it: a running one holds the certificate it has read.
+	Restart bool `json:"restart,omitempty"`
 }
 
 // Validate implements Params.
 func (c *Certificate) Validate() error {
-	if b, _ := pem.Decode([]byte(c.PEM)); b == nil {
-		return errors.New("pem: want a certificate and its key in PEM form")
+	if d, err := time.ParseDuration(c.Ended); err != nil || d < time.Minute || d > 10*365*24*time.Hour {
+		return fmt.Errorf("ended %q: want a time between a minute and ten years, such as 24h", c.Ended)
 	}
 	if err := notOurs(c.Path); err != nil {
 		return err
@@ -44,49 +39,36 @@ func (c *Certificate) Validate() error {
 	return absolute(c.Path)
 }
 
-// Plan implements Params.
+// Plan implements Params. The key stays where it is: the CA signs the public key that the node's certificate has now.
 func (c *Certificate) Plan(_ context.Context, n Node) (*Plan, error) {
-	if _, err := n.Sys.Stat(c.Path); err != nil {
+	var text []byte
+	target, _, err := op.LinkTarget(n.Sys, c.Path)
+	if err == nil {
+		text, err = n.Sys.Read(target)
+	}
+	if err != nil {
 		return nil, &UnsupportedError{Mechanism: certificate.Name, Reason: err.Error()}
 	}
-	f := &op.File{Path: c.Path, Data: []byte(c.PEM), Mode: 0o600, Rename: true}
-	if !c.Restart {
-		return &Plan{Ops: []op.Op{f}}, nil
+	var cert []byte
+	for rest := text; cert == nil; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil, &UnsupportedError{Mechanism: certificate.Name, Reason: c.Path + " holds no certificate"}
+		} else if block.Type == "CERTIFICATE" {
+			cert = pem.EncodeToMemory(block)
+		}
 	}
-	return &Plan{Ops: restarting(kubeletUnit, f)}, nil
-}
-
-// ExpiredClientCertificate makes a kubelet's client certificate and key, signed by the cluster's CA (certificate and key in
-// PEM form), that ended at notAfter.
-func ExpiredClientCertificate(caCert, caKey []byte, node string, notAfter time.Time) ([]byte, error) {
-	fail := func(err error) ([]byte, error) {
-		return nil, fmt.Errorf("making a client certificate for node %s: %w", node, err)
+	o := &op.ClientCert{Link: c.Path, Signed: bytes.TrimSpace([]byte(n.Signed))}
+	p := &Plan{Ops: []op.Op{o}}
+	if c.Restart {
+		p.Ops = restarting(kubeletUnit, o)
 	}
-	pair, err := tls.X509KeyPair(caCert, caKey)
-	if err != nil {
-		return fail(err)
+	if n.Signed == "" {
+		ended, err := time.ParseDuration(c.Ended)
+		if err != nil {
+			return nil, err
+		}
+		p.Sign = &SignRequest{Certificate: string(cert), NotAfter: time.Now().Add(-ended).UTC().Truncate(time.Second)}
 	}
-	ca, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return fail(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fail(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{Organization: []string{"system:nodes"}, CommonName: "system:node:" + node},
-		NotBefore:    notAfter.AddDate(-1, 0, 0), NotAfter: notAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, ca, &key.PublicKey, pair.PrivateKey)
-	if err != nil {
-		return fail(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return fail(err)
-	}
-	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return append(out, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...), nil
+	return p, nil
 }

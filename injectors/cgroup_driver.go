@@ -2,6 +2,7 @@ package injectors
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -27,14 +28,15 @@ type CgroupDriver struct {
 	// empty-options: the default handler loses its options, and the runtime answers for another one: silent, and it
 	// survives restarts.
 	// handler: one RuntimeClass handler is changed, and only its pods suffer.
-	// wrapper: the OCI runtime is a script that names the other driver than the configuration: loud, and it survives
-	// restarts.
-	Way string `json:"way,omitempty" jsonschema:"enum=stale,enum=flip,enum=empty-options,enum=handler,enum=wrapper"`
+	// wrapper: the OCI runtime is a script that names systemd whatever the configuration says, which says cgroupfs: loud, and
+	// it survives restarts.
+	// refuse-v1: the kubelet is told not to run on cgroup v1; only on a host that has v1.
+	Way string `json:"way,omitempty" jsonschema:"enum=stale,enum=flip,enum=empty-options,enum=handler,enum=wrapper,enum=refuse-v1"`
 	// Handler is what way handler changes.
 	Handler string `json:"handler,omitempty"`
 }
 
-var cgroupWays = []string{"stale", "flip", "empty-options", "handler", "wrapper"}
+var cgroupWays = []string{"stale", "flip", "empty-options", "handler", "wrapper", "refuse-v1"}
 
 // Validate implements Params.
 func (c *CgroupDriver) Validate() error {
@@ -54,6 +56,9 @@ const (
 
 // Plan implements Params.
 func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
+	if c.Way == "refuse-v1" {
+		return c.refuseV1(n)
+	}
 	text, err := n.Sys.Read(containerdFile)
 	if err != nil {
 		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
@@ -110,6 +115,17 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	default:
 		return &Plan{Ops: restarting(containerdUnit, &op.File{Path: containerdFile, Data: edited})}, nil
 	}
+}
+
+func (c *CgroupDriver) refuseV1(n Node) (*Plan, error) {
+	if _, err := n.Sys.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: "this host has cgroup v2: no kubelet refuses it"}
+	}
+	m, err := kubeletMerge(map[string]json.RawMessage{"failCgroupV1": json.RawMessage("true")})
+	if err != nil {
+		return nil, err
+	}
+	return &Plan{Ops: restarting(kubeletUnit, m)}, nil
 }
 
 // runtimes is what containerd's configuration says of handlers.

@@ -17,6 +17,8 @@ type Injection struct {
 	Mechanism string `json:"mechanism"`
 	// Params are the mechanism's own, decoded strictly into its struct.
 	Params json.RawMessage `json:"params,omitempty"`
+	// Signed is the certificate (PEM) that the cluster's CA made, where Check had asked for one in Status.Sign.
+	Signed string `json:"signed,omitempty"`
 	// Prepared marks what the scenario declares as preparation: it stays through remediation and is undone at residue.
 	Prepared bool `json:"prepared,omitempty"`
 	// Lease is how long the node waits for a renewal before it heals itself. Zero means the agent's default.
@@ -48,6 +50,8 @@ type Status struct {
 	Differs  string `json:"differs,omitempty"`
 	// LeaseLeft is the time until the node heals itself, counted since boot: it holds whatever the wall clock says.
 	LeaseLeft time.Duration `json:"leaseLeft,omitempty"`
+	// Sign is what a control-plane node has to sign before the injection can be made; only from Check.
+	Sign *SignRequest `json:"sign,omitempty"`
 	// Active is the measured effect, filled when asked for.
 	Active *Effect `json:"active,omitempty"`
 	// Undone lists what recover still had to undo; empty when a remedy had cleared it all.

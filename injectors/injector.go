@@ -98,7 +98,7 @@ func (in *Injector) plan(ctx context.Context, inj Injection) (*Plan, error) {
 	if err != nil {
 		return nil, &RequestError{err}
 	}
-	p, err := params.Plan(ctx, Node{Sys: in.Sys, Dir: in.journal().Dir(inj.ID), Agent: in.Agent, Made: in.made})
+	p, err := params.Plan(ctx, Node{Sys: in.Sys, Dir: in.journal().Dir(inj.ID), Agent: in.Agent, Made: in.made, Signed: inj.Signed})
 	if err != nil {
 		return nil, fmt.Errorf("planning %s: %w", inj.Mechanism, err)
 	}
@@ -111,7 +111,7 @@ func (in *Injector) Check(ctx context.Context, inj Injection) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	st := Status{Injection: inj, State: Planned}
+	st := Status{Injection: inj, State: Planned, Sign: p.Sign}
 	st.Fidelity, st.Differs = p.fidelity()
 	for _, o := range p.Ops {
 		st.Notes = append(st.Notes, o.Describe())
@@ -139,6 +139,9 @@ func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
 	p, err := in.plan(ctx, inj)
 	if err != nil {
 		return Status{}, err
+	}
+	if p.Sign != nil {
+		return Status{}, &RequestError{fmt.Errorf("%s wants a certificate that a control-plane node has signed: ask check what for", inj.Mechanism)}
 	}
 	r, err := in.begin(inj, p)
 	if err != nil {

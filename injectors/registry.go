@@ -38,6 +38,8 @@ type Node struct {
 	Agent string
 	// Made lists the filesystems that sickbay made on the node.
 	Made func() ([]*op.LoopFS, error)
+	// Signed is Injection.Signed.
+	Signed string
 }
 
 // Plan is what a mechanism will do.
@@ -45,12 +47,15 @@ type Plan struct {
 	Ops []op.Op
 	// Differs is set when the fault is only contained: the sentence on what differs from a real node.
 	Differs string
+	// Sign is set when the plan waits for a certificate that only the cluster's CA can make.
+	Sign *SignRequest
 }
 
 // mechanisms is the registry: every mechanism's file adds its own variable here.
 var mechanisms = []Mechanism{
 	dedicatedFilesystem,
 	kubeletConfig,
+	kubeletFlags,
 	fillDisk,
 	freezeFilesystem,
 	cniConfig,

@@ -33,6 +33,7 @@ var faults = []struct{ mechanism, params string }{
 	{"freeze-filesystem", `{}`},
 	{"freeze-filesystem", `{"disturb":{}}`},
 	{"kubelet-config", `{"set":{"failSwapOn":true,"maxPods":3}}`},
+	{"kubelet-flags", `{"add":["--hostname-override=template-01"]}`},
 	{"cni-config", `{}`},
 	{"cni-config", `{"action":"corrupt"}`},
 	{"cni-config", `{"action":"shadow"}`},
@@ -57,6 +58,7 @@ var faults = []struct{ mechanism, params string }{
 	{"cgroup-driver", `{"way":"empty-options"}`},
 	{"cgroup-driver", `{"way":"handler"}`},
 	{"cgroup-driver", `{"way":"wrapper"}`},
+	{"cgroup-driver", `{"way":"refuse-v1"}`},
 	{"sandbox-kill", `{}`},
 	{"sandbox-kill", `{"once":true}`},
 	{"sandbox-kill", `{"network":true}`},
@@ -68,7 +70,7 @@ var faults = []struct{ mechanism, params string }{
 	{"sysctl", `{}`},
 	{"clock-skew", `{"by":"1h"}`},
 	{"clock-skew", `{"by":"1h","units":["kubelet.service","containerd.service"]}`},
-	{"certificate", `{"path":"/var/lib/kubelet/pki/kubelet-client-current.pem","pem":"-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"}`},
+	{"certificate", `{}`},
 	{"csi-driver", `{"action":"volumes","volumes":["data","logs"]}`},
 	{"csi-driver", `{"action":"corrupt","volume":"spare"}`},
 	{"csi-driver", `{"action":"deregister"}`},
@@ -82,6 +84,9 @@ var faults = []struct{ mechanism, params string }{
 	{"registry-trust", `{"host":"r:5000","ca":"-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"}`},
 	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
 }
+
+// signed is what a control-plane node would answer.
+const signed = "-----BEGIN CERTIFICATE-----\nQ0ND\n-----END CERTIFICATE-----\n"
 
 type walker struct {
 	t     *testing.T
@@ -133,7 +138,7 @@ func (w *walker) injection() injectors.Injection {
 	}
 	return injectors.Injection{
 		ID: fmt.Sprintf("%d-%s", w.n, f.mechanism), Run: fmt.Sprintf("r%d", min(1, w.rng.IntN(10))), Mechanism: f.mechanism,
-		Params: json.RawMessage(f.params), Lease: time.Minute,
+		Params: json.RawMessage(f.params), Lease: time.Minute, Signed: signed,
 	}
 }
 
@@ -349,7 +354,7 @@ func dieOnce(t *testing.T, ctx context.Context, mechanism, params, prepare strin
 	start := n.Dump(true)
 	in := injectors.New(n, "/agent")
 	in.KeepFailed = true
-	inj := injectors.Injection{ID: "a", Run: "r", Mechanism: mechanism, Params: json.RawMessage(params)}
+	inj := injectors.Injection{ID: "a", Run: "r", Mechanism: mechanism, Params: json.RawMessage(params), Signed: signed}
 	if prepare != "" {
 		if _, err := in.Inject(ctx, injectors.Injection{ID: "p", Run: "r", Mechanism: "dedicated-filesystem", Params: json.RawMessage(prepare)}); err != nil {
 			t.Fatal(err)

@@ -33,6 +33,7 @@ type KubeletConfig struct {
 	SeccompDefault                   *bool             `json:"seccompDefault,omitempty"`
 	MaxPods                          int32             `json:"maxPods,omitempty"`
 	RotateCertificates               *bool             `json:"rotateCertificates,omitempty"`
+	RegisterNode                     *bool             `json:"registerNode,omitempty"`
 }
 
 // Kubeconfig is how the kubelet reaches the API server; no key or token is ever read into it.
@@ -275,6 +276,7 @@ type File struct {
 	Immutable bool      `json:"immutable,omitempty"` // chattr +i
 	ReadOnly  bool      `json:"readOnly,omitempty"`  // on a read-only mount
 	SHA256    string    `json:"sha256,omitempty"`    // only for files under 64 KiB without secrets
+	Script    string    `json:"script,omitempty"`    // interpreter of a program that is a script, such as /bin/sh
 }
 
 // Mount is one line of mountinfo that matters: runtime and kubelet roots, CSI global mounts, bind mounts over /etc and /proc files.

@@ -173,8 +173,9 @@ type LogLine struct {
 // Clocks are the times of the node and of the processes that may disagree with it.
 type Clocks struct {
 	NodeUnix float64 `json:"nodeUnix"` // node wall clock, seconds
-	// ProcessOffsetSeconds is how far a process's own clock runs ahead (+) of the node's, measured by comparing the stamp
-	// the process writes into its log lines with journald's. Keyed by unit. Missing when no fresh line was there.
+	// ProcessOffsetSeconds is how far a process's own clock runs ahead (+) of the node's: by the time it answered with, where
+	// it answers (the kubelet's healthz, the runtime's statistics), else by the stamps of its log lines against journald's.
+	// Keyed by unit. Missing when neither was there.
 	ProcessOffsetSeconds map[string]float64 `json:"processOffsetSeconds,omitempty"`
 	// APIOffsetSeconds is node clock minus the API server's Date header, seconds; NaN is never stored, Known says.
 	APIOffsetSeconds float64 `json:"apiOffsetSeconds"`

@@ -101,6 +101,7 @@ type Matcher struct {
 	// Allocatable is what the node offers of an extended resource, as its Node object says.
 	Allocatable *AllocatableMatcher `json:"allocatable,omitempty"`
 	Throttled   *ThrottledMatcher   `json:"throttled,omitempty"`
+	Cgroup      *CgroupMatcher      `json:"cgroup,omitempty"`
 }
 
 // LogMatcher matches a journal line written after the injection began.
@@ -157,6 +158,13 @@ type AllocatableMatcher struct {
 func (m *AllocatableMatcher) Of(n *corev1.Node) bool {
 	q, ok := n.Status.Allocatable[corev1.ResourceName(m.Resource)]
 	return ok && q.Value() == m.Is
+}
+
+// CgroupMatcher matches the cgroup that a running container's process is in, as /proc/PID/cgroup has it: where a fault says
+// nothing anywhere, this is where it shows.
+type CgroupMatcher struct {
+	Pod      string `json:"pod,omitempty"` // prefix; empty = any pod of the scenario's namespace
+	Contains string `json:"contains"`
 }
 
 // Expected is a finding by name.

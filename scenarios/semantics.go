@@ -154,6 +154,10 @@ func (d *document) matchers(path string, ms []Matcher) {
 				d.errorf(p+".allocatable.is", "is %d: want a number of devices", m.Allocatable.Is)
 			}
 		}
+		if m.Cgroup != nil {
+			set = append(set, "cgroup")
+			d.filled(p+".cgroup.contains", m.Cgroup.Contains)
+		}
 		switch len(set) {
 		case 1:
 		case 0:

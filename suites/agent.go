@@ -31,8 +31,12 @@ func (a onNode) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Obs
 	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
 }
 
-func (a onNode) Check(ctx context.Context, in injectors.Injection) error {
+func (a onNode) Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
 	return a.client.Check(ctx, in)
+}
+
+func (a onNode) Sign(ctx context.Context, r injectors.SignRequest) (string, error) {
+	return a.client.Sign(ctx, r)
 }
 
 func (a onNode) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {

@@ -46,6 +46,7 @@ type world struct {
 	looks   int
 
 	// Knobs.
+	sign                                       *injectors.SignRequest // what every check asks for
 	checkErr, injectErr, recoverErr, statusErr error
 	stale                                      []injectors.Status
 	noEffect                                   bool
@@ -207,11 +208,18 @@ type fakeAgent struct {
 
 func (a *fakeAgent) Path() string { return "/agent" }
 
-func (a *fakeAgent) Check(_ context.Context, in injectors.Injection) error {
+func (a *fakeAgent) Check(_ context.Context, in injectors.Injection) (*injectors.Status, error) {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
 	a.w.call("check %s %s", a.node, in.Mechanism)
-	return a.w.checkErr
+	return &injectors.Status{Injection: in, Sign: a.w.sign}, a.w.checkErr
+}
+
+func (a *fakeAgent) Sign(_ context.Context, r injectors.SignRequest) (string, error) {
+	a.w.mu.Lock()
+	defer a.w.mu.Unlock()
+	a.w.call("sign %s %s", a.node, r.Certificate)
+	return "signed " + r.Certificate, nil
 }
 
 func (a *fakeAgent) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {

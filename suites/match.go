@@ -108,8 +108,23 @@ func (s *signals) match(m scenarios.Matcher, o *observation.Observation) (time.T
 	case m.Throttled != nil:
 		text, ok := s.matchThrottled(m.Throttled, o)
 		return time.Time{}, text, ok
+	case m.Cgroup != nil:
+		text, ok := s.matchCgroup(m.Cgroup, o)
+		if _, had := s.matchCgroup(m.Cgroup, s.before); had {
+			return time.Time{}, "", false
+		}
+		return time.Time{}, text, ok
 	}
 	return time.Time{}, "", false
+}
+
+func (s *signals) matchCgroup(m *scenarios.CgroupMatcher, o *observation.Observation) (string, bool) {
+	for _, c := range o.Containers {
+		if c.Namespace == s.namespace && strings.HasPrefix(c.Pod, m.Pod) && strings.Contains(c.CgroupPath, m.Contains) {
+			return fmt.Sprintf("container %s of pod %s (pid %d): %s", c.Name, c.Pod, c.PID, c.CgroupPath), true
+		}
+	}
+	return "", false
 }
 
 func (s *signals) matchLog(m *scenarios.LogMatcher, o *observation.Observation) (time.Time, string, bool) {
@@ -342,6 +357,12 @@ func describe(m scenarios.Matcher) string {
 		}
 	case m.Throttled != nil:
 		fmt.Fprintf(&b, "container %s throttled in %d%% of its CPU periods", m.Throttled.Container, m.Throttled.Percent)
+	case m.Cgroup != nil:
+		b.WriteString("cgroup of pod")
+		if m.Cgroup.Pod != "" {
+			b.WriteString(" " + m.Cgroup.Pod)
+		}
+		quote(m.Cgroup.Contains)
 	default:
 		b.WriteString("a matcher without any field")
 	}

@@ -93,7 +93,9 @@ type Agent interface {
 	// Path is where the agent's program is on the node.
 	Path() string
 	// Check says whether the fault can be hosted, changing nothing. An *injectors.UnsupportedError says that it cannot.
-	Check(ctx context.Context, in injectors.Injection) error
+	Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error)
+	// Sign has a certificate signed by the cluster's CA; only a control-plane node can.
+	Sign(ctx context.Context, r injectors.SignRequest) (string, error)
 	Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error)
 	// Recover undoes the injections of a run, or the one with the id when id is not empty. It is legal at any time.
 	Recover(ctx context.Context, run, id string) ([]injectors.Status, error)

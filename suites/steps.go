@@ -242,18 +242,41 @@ func (r *run) nodeOf(ctx context.Context, a scenarios.Action) (string, error) {
 	case "", "victim":
 		return r.victim, nil
 	case "control-plane":
-		list, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.NodeList, error) {
-			return r.s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: controlPlaneLabel})
-		})
-		if err != nil {
-			return "", fmt.Errorf("look for the control plane: %w", err)
-		}
-		if len(list.Items) == 0 {
-			return "", fmt.Errorf("cluster %s has no node labelled %s", r.s.lab.Cluster(), controlPlaneLabel)
-		}
-		return list.Items[0].Name, nil
+		return within2(ctx, r.t.Call, func(ctx context.Context) (string, error) { return controlPlane(ctx, r.s.lab) })
 	}
 	return "", fmt.Errorf("scenario %s: action %s acts on %q, which is no place", r.sc.Metadata.Name, a.Mechanism, a.On)
+}
+
+func controlPlane(ctx context.Context, lab Lab) (string, error) {
+	list, err := lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: controlPlaneLabel})
+	if err != nil {
+		return "", fmt.Errorf("look for the control plane: %w", err)
+	}
+	if len(list.Items) == 0 {
+		return "", fmt.Errorf("cluster %s has no node labelled %s", lab.Cluster(), controlPlaneLabel)
+	}
+	return list.Items[0].Name, nil
+}
+
+// Checked asks the node's agent whether it can host an injection, which changes nothing, and fetches what the mechanism cannot
+// have on its own node: a certificate signed by the cluster's CA.
+func Checked(ctx context.Context, lab Lab, agent Agent, in injectors.Injection) (injectors.Injection, error) {
+	st, err := agent.Check(ctx, in)
+	if err != nil || st == nil || st.Sign == nil {
+		return in, err
+	}
+	name, err := controlPlane(ctx, lab)
+	if err != nil {
+		return in, err
+	}
+	signer, err := lab.Agent(ctx, name)
+	if err != nil {
+		return in, fmt.Errorf("reach the agent on node %s: %w", name, err)
+	}
+	if in.Signed, err = signer.Sign(ctx, *st.Sign); err != nil {
+		return in, fmt.Errorf("have a certificate signed on node %s: %w", name, err)
+	}
+	return in, nil
 }
 
 func (r *run) injection(a scenarios.Action, n int, prepared bool) (injectors.Injection, error) {
@@ -271,30 +294,26 @@ func (r *run) injection(a scenarios.Action, n int, prepared bool) (injectors.Inj
 	}, nil
 }
 
-// check asks the node whether it can host an action; it changes nothing.
-func (r *run) check(ctx context.Context, a scenarios.Action, n int) error {
-	if w := a.Rollout(); w != nil {
-		_, err := r.sc.Render(w.Manifest, r.values())
-		return err
-	}
+// check asks the node whether it can host an action, and completes it; it changes nothing.
+func (r *run) check(ctx context.Context, a scenarios.Action, n int, prepared bool) (string, injectors.Injection, Agent, error) {
 	node, err := r.nodeOf(ctx, a)
 	if err != nil {
-		return err
+		return "", injectors.Injection{}, nil, err
 	}
-	in, err := r.injection(a, n, false)
+	in, err := r.injection(a, n, prepared)
 	if err != nil {
-		return err
+		return "", in, nil, err
 	}
 	agent, err := r.agent(ctx, node)
 	if err != nil {
-		return err
+		return "", in, nil, err
 	}
 	call, cancel := context.WithTimeout(ctx, r.t.Call)
 	defer cancel()
-	if err := agent.Check(call, in); err != nil {
-		return fmt.Errorf("node %s cannot host %s: %w", node, a.Mechanism, err)
+	if in, err = Checked(call, r.s.lab, agent, in); err != nil {
+		return "", in, nil, fmt.Errorf("node %s cannot host %s: %w", node, a.Mechanism, err)
 	}
-	return nil
+	return node, in, agent, nil
 }
 
 // place checks and injects one action. It is noted as placed before the call, so that recovery covers also a half-done one.
@@ -302,22 +321,9 @@ func (r *run) place(ctx context.Context, st step, a scenarios.Action, n int, pre
 	if w := a.Rollout(); w != nil {
 		return r.rollout(ctx, st, w)
 	}
-	node, err := r.nodeOf(ctx, a)
+	node, in, agent, err := r.check(ctx, a, n, prepared)
 	if err != nil {
 		return err
-	}
-	in, err := r.injection(a, n, prepared)
-	if err != nil {
-		return err
-	}
-	agent, err := r.agent(ctx, node)
-	if err != nil {
-		return err
-	}
-	if prepared {
-		if err := r.check(ctx, a, n); err != nil {
-			return err
-		}
 	}
 	r.mu.Lock()
 	r.placed = append(r.placed, placed{node, in})
@@ -382,7 +388,11 @@ func (r *run) inject(ctx context.Context, st step) error {
 		return nil
 	}
 	for i, a := range r.sc.Spec.Inject {
-		if err := r.check(ctx, a, i); err != nil {
+		if w := a.Rollout(); w != nil {
+			if _, err := r.sc.Render(w.Manifest, r.values()); err != nil {
+				return err
+			}
+		} else if _, _, _, err := r.check(ctx, a, i, false); err != nil {
 			return err
 		}
 	}

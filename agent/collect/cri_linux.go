@@ -133,6 +133,10 @@ func (l *look) startCRI(ctx context.Context, wg *sync.WaitGroup) {
 		l.put(func(o *observation.Observation) { o.Runtime.Containers = out })
 		return nil
 	})
+	call(SourceRuntimeClock, "ContainerStats", func(ctx context.Context, c *grpc.ClientConn) error {
+		l.runtimeClock(ctx, cri.NewRuntimeServiceClient(c))
+		return nil
+	})
 	call(observation.SourceImages, "ListImages", func(ctx context.Context, c *grpc.ClientConn) error {
 		r, err := cri.NewImageServiceClient(c).ListImages(ctx, &cri.ListImagesRequest{})
 		if err != nil {
@@ -145,6 +149,30 @@ func (l *look) startCRI(ctx context.Context, wg *sync.WaitGroup) {
 		l.put(func(o *observation.Observation) { o.Runtime.Images = out })
 		return nil
 	})
+}
+
+// runtimeClock asks for the statistics of one container: the runtime stamps them with its own clock. Without a running
+// container its clock stays unknown, and that is no failure to look.
+func (l *look) runtimeClock(ctx context.Context, runtime cri.RuntimeServiceClient) {
+	l.waitAll(ctx, l.containersListed)
+	l.mu.Lock()
+	id := ""
+	for _, c := range l.containerIDs {
+		if c.State == "running" && (id == "" || c.ID < id) {
+			id = c.ID
+		}
+	}
+	l.mu.Unlock()
+	if id == "" {
+		return
+	}
+	r, err := runtime.ContainerStats(ctx, &cri.ContainerStatsRequest{ContainerId: id})
+	stamp := r.GetStats().GetCpu().GetTimestamp()
+	if err != nil || stamp == 0 {
+		return
+	}
+	ahead := time.Until(time.Unix(0, stamp)).Seconds()
+	l.put(func(o *observation.Observation) { setOffset(o, "containerd", ahead, true) })
 }
 
 // endpoint is the CRI socket by the order in which the kubelet decides: flag, configuration, default.

@@ -80,13 +80,16 @@ func (l *look) readJournal(ctx context.Context, s *source) error {
 	for _, e := range lines.kept {
 		got = append(got, own.line(e))
 	}
+	own.years(got)
 	l.mu.Lock()
 	l.failedPulls = failedPullHosts(got)
 	l.mu.Unlock()
 	l.put(func(o *observation.Observation) {
 		o.Journal.Lines = got
 		o.Journal.Truncated = lines.dropped
-		o.Clocks.ProcessOffsetSeconds = processOffsets(got)
+		for unit, seconds := range processOffsets(got) {
+			setOffset(o, unit, seconds, false)
+		}
 	})
 	if lines.cursor != "" {
 		l.setCursor(func(c *cursors) { c.journal = lines.cursor })
@@ -254,6 +257,7 @@ var (
 	klogHeader   = regexp.MustCompile(`^([IWEF])(\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})\s+\d+ [^ \]]+:\d+\] `)
 	logrusTime   = regexp.MustCompile(`^time="([^"]+)" level=(\w+)`)
 	currentTime  = regexp.MustCompile(`current time (\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:Z|[+-]\d{2}:\d{2})) is (?:before|after)`)
+	expiredAt    = regexp.MustCompile(`client certificate in \S+ is expired: (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2} [+-]\d{4})`)
 	klogLevels   = map[string]string{"I": "info", "W": "warning", "E": "error", "F": "fatal"}
 	logrusLevels = map[string]string{"trace": "info", "debug": "info", "info": "info", "warning": "warning", "warn": "warning", "error": "error", "fatal": "fatal", "panic": "fatal"}
 )
@@ -294,7 +298,45 @@ func (c ownClock) stamp(text string, at time.Time) (time.Time, string) {
 			}
 		}
 	}
+	// A certificate that the process calls expired ended before its own time: the first year that is late enough.
+	if q := expiredAt.FindStringSubmatch(text); q != nil {
+		if t, err := time.Parse("2006-01-02 15:04:05 -0700", q[1]); err == nil && best.Before(t) {
+			if best = in(t.In(c.zone).Year()); best.Before(t) {
+				best = in(best.Year() + 1)
+			}
+		}
+	}
 	return best.UTC(), klogLevels[m[1]]
+}
+
+// years gives the lines of a process the year that one of them tells: the others' headers say only day and month.
+func (c ownClock) years(lines []observation.LogLine) {
+	told := map[int]int{} // PID → years between its clock and journald's
+	for _, l := range lines {
+		if currentTime.MatchString(l.Text) || expiredAt.MatchString(l.Text) {
+			told[l.PID] = l.Own.In(c.zone).Year() - l.At.In(c.zone).Year()
+		}
+	}
+	for i := range lines {
+		l := &lines[i]
+		years, ok := told[l.PID]
+		if !ok || l.Own.IsZero() || !klogHeader.MatchString(l.Text) {
+			continue
+		}
+		own := l.Own.In(c.zone)
+		l.Own = time.Date(l.At.In(c.zone).Year()+years, own.Month(), own.Day(), own.Hour(), own.Minute(), own.Second(), own.Nanosecond(), c.zone).UTC()
+	}
+}
+
+// setOffset notes by how much a unit's clock differs. A time that its process has just answered with is better than one
+// from its log, whose last line may be old and has no year.
+func setOffset(o *observation.Observation, unit string, seconds float64, answered bool) {
+	if o.Clocks.ProcessOffsetSeconds == nil {
+		o.Clocks.ProcessOffsetSeconds = map[string]float64{}
+	}
+	if _, known := o.Clocks.ProcessOffsetSeconds[unit]; !known || answered {
+		o.Clocks.ProcessOffsetSeconds[unit] = seconds
+	}
 }
 
 // processOffsets is how far each unit's clock runs ahead of journald's, from its newest lines. A line reaches journald up to

@@ -33,40 +33,54 @@ func (l *look) healthz(ctx context.Context, s *source) error {
 	}
 	d := "GET " + healthzURL
 	s.doing.Store(&d)
-	body, text, err := askHealthz(ctx, healthzURL, healthzWait)
+	a, err := askHealthz(ctx, healthzURL, healthzWait)
 	if err != nil {
 		return err
 	}
-	l.put(func(o *observation.Observation) { o.Kubelet.Healthz, o.Kubelet.HealthzError = body, text })
+	at := time.Now().Truncate(time.Second)
+	l.put(func(o *observation.Observation) {
+		o.Kubelet.Healthz, o.Kubelet.HealthzError = a.body, a.wrong
+		if !a.date.IsZero() {
+			setOffset(o, "kubelet", a.date.Sub(at).Seconds(), true)
+		}
+	})
 	return nil
 }
 
-// askHealthz gives the answer, or what was wrong with it: a kubelet that does not answer is what was seen, not a failure to look.
-func askHealthz(ctx context.Context, url string, wait time.Duration) (body, wrong string, err error) {
+// health is the kubelet's answer, or what was wrong with it: a kubelet that does not answer is what was seen, not a failure to look.
+type health struct {
+	body, wrong string
+	date        time.Time // the kubelet's own clock, in whole seconds; zero when it did not answer
+}
+
+func askHealthz(ctx context.Context, url string, wait time.Duration) (health, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return "", "", err
+		return health{}, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{}).DialContext}}
 	r, err := client.Do(req)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return "", fmt.Sprintf("%s gave no answer within %s", url, wait), nil
+			return health{wrong: fmt.Sprintf("%s gave no answer within %s", url, wait)}, nil
 		}
-		return "", err.Error(), nil
+		return health{wrong: err.Error()}, nil
 	}
 	defer func() { _ = r.Body.Close() }()
 	b, err := io.ReadAll(io.LimitReader(r.Body, 4096))
 	if err != nil {
-		return "", "", err
+		return health{}, err
 	}
-	body = strings.TrimSpace(string(b))
+	h := health{body: strings.TrimSpace(string(b))}
+	if h.date, err = http.ParseTime(r.Header.Get("Date")); err != nil {
+		h.date = time.Time{} // no clock to read
+	}
 	if r.StatusCode != http.StatusOK {
-		return "", r.Status + ": " + body, nil
+		h.body, h.wrong = "", r.Status+": "+h.body
 	}
-	return body, "", nil
+	return h, nil
 }
 
 // kubeletConfig reads the kubelet's configuration file and its running command line. The file stands for the running

@@ -133,18 +133,21 @@ func TestHealthz(t *testing.T) {
 	} {
 		s := httptest.NewServer(c.handler)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		body, text, err := askHealthz(ctx, s.URL, 50*time.Millisecond)
+		h, err := askHealthz(ctx, s.URL, 50*time.Millisecond)
 		cancel()
-		if err != nil || body != c.body || !strings.Contains(text, c.err) || (c.err == "") != (text == "") {
-			t.Errorf("%s: %q, %q, %v", c.name, body, text, err)
+		if err != nil || h.body != c.body || !strings.Contains(h.wrong, c.err) || (c.err == "") != (h.wrong == "") {
+			t.Errorf("%s: %q, %q, %v", c.name, h.body, h.wrong, err)
+		}
+		if off := time.Since(h.date); c.name != "hangs" && off > time.Minute {
+			t.Errorf("%s: its clock read %s", c.name, h.date)
 		}
 		s.CloseClientConnections()
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	must(t, l.Close())
-	if body, text, err := askHealthz(t.Context(), "http://"+l.Addr().String(), time.Second); err != nil || body != "" || !strings.Contains(text, "refused") {
-		t.Errorf("nobody listens: %q, %q, %v", body, text, err)
+	if h, err := askHealthz(t.Context(), "http://"+l.Addr().String(), time.Second); err != nil || h.body != "" || !strings.Contains(h.wrong, "refused") || !h.date.IsZero() {
+		t.Errorf("nobody listens: %+v, %v", h, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -395,6 +396,9 @@ func (l *look) files(ctx context.Context, s *source) error {
 	return nil
 }
 
+// maxWrapper is how large a wrapper script in a program's place may be; runc and the shims have megabytes.
+const maxWrapper = 64 << 10
+
 func (l *look) file(p string) observation.File {
 	f := observation.File{Path: p}
 	fi, err := l.root.stat(p)
@@ -409,6 +413,12 @@ func (l *look) file(p string) observation.File {
 	f.Mode, f.SizeBytes, f.ModTime = fi.Mode().String(), fi.Size(), fi.ModTime().UTC()
 	if m, ok := l.table.of(p); ok {
 		f.ReadOnly = m.readOnly()
+	}
+	if fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 && fi.Size() < maxWrapper {
+		if b, err := l.root.read(p, maxWrapper); err == nil && bytes.HasPrefix(b, []byte("#!")) {
+			line, _, _ := strings.Cut(string(b[2:]), "\n")
+			f.Script = strings.TrimSpace(line)
+		}
 	}
 	const immutableFlag = 0x10 // FS_IMMUTABLE_FL of include/uapi/linux/fs.h
 	if fd, err := openQuiet(l.root.path(p)); err == nil {

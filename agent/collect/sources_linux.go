@@ -16,4 +16,6 @@ const (
 	SourceSockets     = "pluginSockets"
 	SourceVersion     = "runtime.version"
 	SourceRuntimeConf = "runtime.runtimeConfig"
+	// SourceRuntimeClock is never unknown: see look.runtimeClock.
+	SourceRuntimeClock = "runtime.clock"
 )

@@ -24,6 +24,7 @@ const (
 	VerbStatus      = "status"      // → []injectors.Status
 	VerbRenew       = "renew"       // prolong a run's leases
 	VerbSweep       = "sweep"       // recover whatever lease has run out → []injectors.Status
+	VerbSign        = "sign"        // injectors.SignRequest on stdin → Signed; only on a control-plane node
 	VerbFingerprint = "fingerprint" // → fingerprint.Fingerprint
 	VerbVersion     = "version"     // → Version
 )
@@ -134,6 +135,11 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s is unsupported here: %s", e.Mechanism, e.Text)
 	}
 	return e.Text
+}
+
+// Signed is what the cluster's CA has signed.
+type Signed struct {
+	Certificate string `json:"certificate"` // PEM; there is never a key in it
 }
 
 // Version is what the agent says of itself.

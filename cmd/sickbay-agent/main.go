@@ -23,6 +23,7 @@ import (
 	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/injectors/vdso"
 )
 
 // version is set by the build.
@@ -86,11 +87,13 @@ var verbs = map[string]verb{
 	plugins.VerbCSIDriver:    csiDriver,
 	plugins.VerbCSIRegistrar: csiRegistrar,
 	plugins.VerbDevicePlugin: devicePlugin,
+	protocol.VerbSign:        sign,
+	injectors.ShiftVerb:      shiftClock,
 }
 
 func verbNames() []string {
 	return []string{protocol.VerbObserve, protocol.VerbInject, protocol.VerbCheck, protocol.VerbRecover, protocol.VerbStatus,
-		protocol.VerbRenew, protocol.VerbSweep, protocol.VerbFingerprint, protocol.VerbVersion,
+		protocol.VerbRenew, protocol.VerbSweep, protocol.VerbSign, protocol.VerbFingerprint, protocol.VerbVersion,
 		plugins.VerbCSIDriver, plugins.VerbCSIRegistrar, plugins.VerbDevicePlugin}
 }
 
@@ -170,12 +173,18 @@ func injector() *injectors.Injector {
 // injection reads the injection on standard input, strictly.
 func injection() (injectors.Injection, error) {
 	var in injectors.Injection
+	err := readStrictly(&in)
+	return in, err
+}
+
+// readStrictly decodes standard input.
+func readStrictly(into any) error {
 	d := json.NewDecoder(os.Stdin)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
-		return in, &requestError{fmt.Errorf("injection on standard input: %w", err)}
+	if err := d.Decode(into); err != nil {
+		return &requestError{fmt.Errorf("%T on standard input: %w", into, err)}
 	}
-	return in, nil
+	return nil
 }
 
 func inject(ctx context.Context, args []string) ([]byte, error) {
@@ -257,6 +266,40 @@ func renew(ctx context.Context, args []string) ([]byte, error) {
 		return nil, &requestError{errors.New("renew wants --run and a positive --for")}
 	}
 	if _, err := injector().Renew(ctx, run, lease); err != nil {
+		return nil, err
+	}
+	return []byte("{}"), nil
+}
+
+// sign has a certificate made by the cluster's CA, whose key only a control-plane node has.
+func sign(_ context.Context, args []string) ([]byte, error) {
+	if err := flags(protocol.VerbSign, args, func(*flag.FlagSet) {}); err != nil {
+		return nil, err
+	}
+	var r injectors.SignRequest
+	if err := readStrictly(&r); err != nil {
+		return nil, err
+	}
+	cert, err := r.Sign(op.Host())
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(protocol.Signed{Certificate: string(cert)})
+}
+
+// shiftClock is what the drop-in of mechanism clock-skew runs after every start of a unit.
+func shiftClock(ctx context.Context, args []string) ([]byte, error) {
+	pid, by := 0, time.Duration(0)
+	if err := flags(injectors.ShiftVerb, args, func(fs *flag.FlagSet) {
+		fs.IntVar(&pid, "pid", 0, "")
+		fs.DurationVar(&by, "by", 0, "")
+	}); err != nil {
+		return nil, err
+	}
+	if pid <= 0 {
+		return nil, &requestError{errors.New(injectors.ShiftVerb + " wants --pid and --by")}
+	}
+	if err := vdso.Shift(ctx, pid, by); err != nil {
 		return nil, err
 	}
 	return []byte("{}"), nil

@@ -251,6 +251,9 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 		ID: fmt.Sprintf("%s-%d-%s", i.run, n, act.Mechanism), Run: i.run, Scenario: i.shown,
 		Mechanism: act.Mechanism, Params: params, Prepared: prepared, Lease: lease,
 	}
+	if in, err = suites.Checked(ctx, i.lab, agent, in); err != nil {
+		return fmt.Errorf("node %s cannot host %s: %w", i.node, act.Mechanism, err)
+	}
 	st, err := agent.Inject(ctx, in)
 	if err != nil {
 		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, i.node, err)

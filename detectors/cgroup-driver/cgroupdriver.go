@@ -154,6 +154,7 @@ func mismatch(h observation.History) *detectors.Finding {
 			wrong = append(wrong, r)
 		}
 	}
+	script, hasScript := scripted(o)
 	f := &detectors.Finding{Certainty: detectors.Certain,
 		Covers: []detectors.Pattern{{Failure: "sandbox-create", Cause: "cgroup-unwritable"}, {Failure: "sandbox-changed", Cause: "sandbox-killed"}, {Failure: "sandbox-changed", Cause: "runtime-restart-kills-pods"}}}
 	switch {
@@ -169,6 +170,10 @@ func mismatch(h observation.History) *detectors.Finding {
 	case len(outside) > 0:
 		f.Cause = "silent-mismatch"
 		f.Summary = fmt.Sprintf("%s outside the kubelet's cgroups, though kubelet and runtime name the same driver", runs(len(outside)))
+	case isLoud && hasScript:
+		f.Cause = "driver-mismatch"
+		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, as the runtime is configured, but its program %s is a script that runs with the other driver: no new container can be created", or(kubelet, "one driver"), script.Path)
+		f.Evidence = append(f.Evidence, facts.Seen(o, "files", fmt.Sprintf("%s: a script for %s, %d bytes", script.Path, or(script.Script, "a shell"), script.SizeBytes)))
 	case isLoud:
 		f.Cause, f.Certainty = "driver-mismatch", detectors.Likely
 		f.Summary = "the runtime refuses the kubelet's names of cgroups"
@@ -191,7 +196,10 @@ func mismatch(h observation.History) *detectors.Finding {
 		}
 		f.Evidence = append(f.Evidence, facts.Seen(o, "cgroups", fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
 	}
-	f.Remedy, f.Untouched = agree(h, kubelet, wrong, outside)
+	if !isLoud && len(outside) == 0 {
+		hasScript = false // a script that does as it is told
+	}
+	f.Remedy, f.Untouched = agree(h, kubelet, wrong, outside, script, hasScript)
 	return f
 }
 
@@ -210,7 +218,7 @@ func option(r observation.RuntimeHandler) string {
 }
 
 // agree makes all handlers use systemd, restarts containerd and then the kubelet, and has misplaced pods made again.
-func agree(h observation.History, kubelet string, wrong []observation.RuntimeHandler, outside []observation.ContainerUsage) (*detectors.Remedy, string) {
+func agree(h observation.History, kubelet string, wrong []observation.RuntimeHandler, outside []observation.ContainerUsage, script observation.File, hasScript bool) (*detectors.Remedy, string) {
 	o := h.Last()
 	file := o.Runtime.ConfigFile.Path
 	if file == "" {
@@ -233,7 +241,10 @@ func agree(h observation.History, kubelet string, wrong []observation.RuntimeHan
 	for _, n := range names {
 		steps = append(steps, detectors.ShellStep(o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(file, n)))
 	}
-	if len(wrong) > 0 || len(names) > 0 {
+	if hasScript {
+		steps = append(steps, unwrap(o, file, script)...)
+	}
+	if len(wrong) > 0 || len(names) > 0 || hasScript {
 		steps = append(steps, detectors.Restart(o.Node, "containerd.service", "the runtime first, so that the kubelet is told the right driver; containers belong to their shims and go on"))
 		restart := detectors.Restart(o.Node, "kubelet.service", "the kubelet asks the runtime for its driver once, at start")
 		if kubelet == "cgroupfs" {
@@ -241,8 +252,6 @@ func agree(h observation.History, kubelet string, wrong []observation.RuntimeHan
 			restart = restart.Disrupts()
 		}
 		steps = append(steps, restart, detectors.WaitReady(o.Node))
-	} else if len(outside) > 0 {
-		steps = append(steps, wrapped(o)...)
 	}
 	seen := map[string]bool{}
 	for _, c := range outside {
@@ -279,14 +288,42 @@ func handlersOf(o *observation.Observation) []observation.RuntimeHandler {
 	return out
 }
 
-// wrapped: running options agree and pods are misplaced, so the OCI runtime's binary does not do as told: a script in its place.
-func wrapped(o *observation.Observation) []detectors.Step {
-	for _, f := range o.Files {
-		if strings.HasSuffix(f.Path, "/runc") && f.Exists && f.SizeBytes > 0 && f.SizeBytes < 1<<20 {
-			return []detectors.Step{detectors.RestoreStep(o.Node, f.Path, fmt.Sprintf("runc has %d bytes: something else stands in its place, and drops the option", f.SizeBytes))}
+// smallest is far below any OCI runtime's program (crun has 1.3 MB), for records that do not tell scripts.
+const smallest = 512 << 10
+
+// scripted is the OCI runtime program of the default handler where a script stands in its place: whatever the options say,
+// the script decides what runc is told.
+func scripted(o *observation.Observation) (observation.File, bool) {
+	for _, r := range handlersOf(o) {
+		for _, f := range o.Files {
+			if r.RuntimePath != "" && f.Path == r.RuntimePath && (f.Script != "" || f.SizeBytes > 0 && f.SizeBytes < smallest) {
+				return f, true
+			}
 		}
 	}
-	return nil
+	return observation.File{}, false
+}
+
+// unwrap brings the real program back: where the runtime's configuration names the script, that setting goes; where the script
+// has runc's own place, runc comes back.
+func unwrap(o *observation.Observation, file string, script observation.File) []detectors.Step {
+	for _, r := range handlersOf(o) {
+		if r.BinaryName != "" {
+			return []detectors.Step{
+				detectors.ShellStep(o.Node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured",
+					fmt.Sprintf(`sed -i -E '\#^[[:space:]]*BinaryName[[:space:]]*=[[:space:]]*"%[1]s"[[:space:]]*$#d' %[2]s
+rm -f -- %[1]s`, r.BinaryName, detectors.Quote(file))),
+			}
+		}
+	}
+	return []detectors.Step{detectors.RestoreStep(o.Node, script.Path, fmt.Sprintf("a script of %d bytes stands in its place and passes another driver than configured", script.SizeBytes))}
+}
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
 }
 
 // setSystemdCgroup edits the options of one handler in the runtime's TOML: in place where the key is there, else a line

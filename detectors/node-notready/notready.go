@@ -356,8 +356,7 @@ func repair(o *observation.Observation, k facts.Kubelet) (steps []detectors.Step
 	}
 	if m := unknownFlag.FindStringSubmatch(k.Exit.Text); k.Said && m != nil {
 		return []detectors.Step{
-			detectors.ShellStep(o.Node, "this kubelet has no flag --"+m[1]+": take it out of the files its flags come from",
-				fmt.Sprintf(`for f in /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet /etc/sysconfig/kubelet; do [ -f "$f" ] || continue; sed -i -E 's/ ?--%s(=[^ "]*)?//' "$f"; done`, m[1])),
+			dropFlag(o, m[1], "this kubelet has no flag --"+m[1]+": take it out of the files its flags come from"),
 			detectors.Restart(o.Node, "kubelet.service", "start it with the flags that are left"),
 		}, ""
 	}
@@ -392,10 +391,18 @@ func unregisteredNow(o *observation.Observation) bool {
 	return o.API != nil && !o.API.ServerDate.IsZero() && o.API.Node == nil
 }
 
-// unregistered: the kubelet runs and reaches the server, and there is no Node object: it registers at start only.
+// unregistered: the kubelet runs and reaches the server, and what it reports for is no Node object: it goes by another name
+// than its certificate, it was told not to register, or somebody deleted the object, and a kubelet registers at start only.
 func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
 	o := h.Last()
-	if !k.Running || !unregisteredNow(o) || o.At.Sub(k.Unit.ActiveSince) < 30*time.Second {
+	if !k.Running || o.At.Sub(k.Unit.ActiveSince) < registers {
+		return nil
+	}
+	if f := misnamed(h); f != nil {
+		f.Evidence = append(f.Evidence, unitEvidence(o, k))
+		return f
+	}
+	if !unregisteredNow(o) {
 		return nil
 	}
 	f := &detectors.Finding{
@@ -406,12 +413,68 @@ func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "Unable to register node", "Error getting node", "not found"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
+	var steps []detectors.Step
 	if v, ok := facts.FlagValue(o, "register-node"); ok && v == "false" {
 		f.Summary = "the kubelet runs with --register-node=false, and there is no Node object " + o.Node
-		f.Untouched = "somebody chose to register this node by hand: create its Node object, or take the flag out"
-		return f
+		steps = append(steps, dropFlag(o, "register-node", "the kubelet may register its node again"))
+	} else if c, source := facts.Config(o); c.RegisterNode != nil && !*c.RegisterNode {
+		f.Summary = "the kubelet runs with registerNode: false, and there is no Node object " + o.Node
+		f.Evidence = append(f.Evidence, facts.Seen(o, source, "registerNode: false"))
+		steps = append(steps, detectors.ShellStep(o.Node, "the kubelet may register its node again", facts.SetKubeletConfig("registerNode", "true")))
 	}
-	f.Remedy = facts.Place(o).NewRemedy("register-again",
-		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start"), detectors.WaitReady(o.Node))
+	f.Remedy = facts.Place(o).NewRemedy("register-again", append(steps,
+		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start"), detectors.WaitReady(o.Node))...)
 	return f
+}
+
+// registers is how long a kubelet may take to register after its start: it tries again every seven seconds at most.
+const registers = 20 * time.Second
+
+var notAllowed = regexp.MustCompile(`node \\*"([^"\\]+)\\*" is not allowed to modify node \\*"([^"\\]+)\\*"`)
+
+// misnamed: the kubelet calls its node otherwise than its certificate does, and may not register under that name.
+func misnamed(h observation.History) *detectors.Finding {
+	o := h.Last()
+	if !facts.Silent(o) && !unregisteredNow(o) {
+		return nil
+	}
+	own := ""
+	for _, c := range o.Certs {
+		if _, cn, ok := strings.Cut(c.Subject, "CN=system:node:"); ok && c.Use == "kubelet-client" {
+			own, _, _ = strings.Cut(cn, ",")
+			own, _, _ = strings.Cut(own, "+")
+		}
+	}
+	name, flag := facts.FlagValue(o, "hostname-override")
+	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node")
+	if m := notAllowed.FindStringSubmatch(line.Text); said && m != nil {
+		own, name = m[1], m[2]
+	}
+	if own == "" || name == "" || own == name {
+		return nil
+	}
+	f := &detectors.Finding{
+		Cause: "not-registered", Certainty: detectors.Certain,
+		Summary:  fmt.Sprintf("the kubelet wants to register node %s, and its certificate is for node %s: the API server refuses, and nobody reports for %s", name, own, o.Node),
+		Evidence: []detectors.Evidence{facts.Seen(o, "certificates", "the kubelet's client certificate is for system:node:"+own)},
+	}
+	var steps []detectors.Step
+	if flag {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "kubelet.flags", "--hostname-override="+name))
+		steps = append(steps, dropFlag(o, "hostname-override", "the kubelet goes by the machine's own name again, for which it has its certificate"))
+	} else {
+		steps = append(steps, detectors.NodeStep(o.Node, "the machine has another name than when it joined", "hostnamectl", "set-hostname", own))
+	}
+	if said {
+		f.Evidence = append(f.Evidence, facts.FromLine(line))
+	}
+	f.Remedy = facts.Place(o).NewRemedy("register-by-own-name", append(steps,
+		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start; pods go on"), detectors.WaitReady(o.Node))...)
+	return f
+}
+
+// dropFlag takes a flag out of the files that the kubelet's flags come from.
+func dropFlag(o *observation.Observation, name, why string) detectors.Step {
+	return detectors.ShellStep(o.Node, why,
+		fmt.Sprintf(`for f in /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet /etc/sysconfig/kubelet; do [ -f "$f" ] || continue; sed -i -E 's/ ?--%s(=[^ "]*)?//' "$f"; done`, name))
 }

@@ -121,14 +121,12 @@ func (c *Clock) Undo(ctx context.Context, env Env) error {
 	if c.Was == nil {
 		return nil
 	}
-	if err := c.DropIn.Undo(ctx, env); err != nil {
+	rest, err := c.Pending(ctx, env)
+	if err := errors.Join(err, c.DropIn.Undo(ctx, env)); err != nil {
 		return err
 	}
-	by, err := c.offset(ctx, env)
-	if err != nil {
-		return err
-	}
-	if by != 0 && by != c.Before {
+	if rest.Todo != "" {
+		// Whatever the clock says this moment: the agent that moves it may still be on its way to the process.
 		return restart(ctx, env.Sys, c.Unit)
 	}
 	return startUnit(ctx, env.Sys, c.Unit)

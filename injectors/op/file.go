@@ -33,9 +33,26 @@ type File struct {
 	// tidied away, and no fault.
 	Inert bool `json:"inert,omitempty"`
 
+	// Digest stands for Data where that must not be in the journal.
+	Digest *Digest `json:"digest,omitempty"`
+
 	Saved *SavedFile `json:"saved,omitempty"`
 	// MadeDirs are the parent directories that did not exist, outermost first.
 	MadeDirs []string `json:"madeDirs,omitempty"`
+}
+
+// Digest tells a content without holding it.
+type Digest struct {
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// left is what Do leaves.
+func (f *File) left() Digest {
+	if f.Digest != nil {
+		return *f.Digest
+	}
+	return Digest{SHA256: Sum(f.Data), Size: int64(len(f.Data))}
 }
 
 // SavedFile is a file as it was.
@@ -220,7 +237,8 @@ func (f *File) look(env Env) (current, error) {
 		return foreign, nil
 	}
 	sum := ""
-	if st.Size == f.Saved.Size || st.Size == int64(len(f.Data)) {
+	left := f.left()
+	if st.Size == f.Saved.Size || st.Size == left.Size {
 		if sum, err = env.Sys.Sum(f.Path); err != nil {
 			return 0, err
 		}
@@ -235,7 +253,7 @@ func (f *File) look(env Env) (current, error) {
 		}
 		return asSavedC, nil
 	}
-	if !f.Absent && sum == Sum(f.Data) {
+	if !f.Absent && sum == left.SHA256 {
 		return asLeft, nil
 	}
 	cut, err := f.cutShort(env, st.Size)

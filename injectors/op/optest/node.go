@@ -158,6 +158,9 @@ const containerdConfig = `version = 2
     SystemdCgroup = true
 `
 
+// clientPEM has the form of a kubelet's certificate and key.
+const clientPEM = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nQkJC\n-----END EC PRIVATE KEY-----\n"
+
 // New returns a node with kubelet, containerd, a CNI configuration and two running pods.
 func New() *Node {
 	n := &Node{
@@ -211,6 +214,8 @@ func New() *Node {
 		n.root.files[p] = n.root.node(0o644, []byte(text))
 	}
 	n.root.files["/var/lib/sickbay/volumes/spare.img"] = n.root.node(0o600, []byte(strings.Repeat("an ext4 ", 512)))
+	n.root.files["/var/lib/kubelet/kubeadm-flags.env"] = n.root.node(0o644, []byte("KUBELET_KUBEADM_ARGS=\"--node-ip=172.18.0.3\"\n"))
+	n.root.files["/var/lib/kubelet/pki/kubelet-client-1.pem"] = n.root.node(0o600, []byte(clientPEM))
 	link := n.root.node(fs.ModeSymlink|0o777, nil)
 	link.link = "/var/lib/kubelet/pki/kubelet-client-1.pem"
 	n.root.files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = link
