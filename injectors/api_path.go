@@ -74,14 +74,14 @@ func (a *APIPath) Plan(ctx context.Context, n Node) (*Plan, error) {
 	// forward too: pods, the network agent among them, are routed through the node.
 	t := &op.Table{Family: "inet", Name: "api_path", Rules: []string{
 		"add chain TABLE out { type filter hook output priority -10 ; policy accept ; }",
-		"add chain TABLE fwd { type filter hook forward priority -10 ; policy accept ; }",
+		"add chain TABLE through { type filter hook forward priority -10 ; policy accept ; }",
 	}}
 	for _, addr := range addrs {
 		family := "ip"
 		if strings.Contains(addr, ":") {
 			family = "ip6"
 		}
-		for _, chain := range []string{"out", "fwd"} {
+		for _, chain := range []string{"out", "through"} {
 			t.Rules = append(t.Rules, fmt.Sprintf("add rule TABLE %s %s daddr %s tcp dport %s %s", chain, family, addr, port, verdict))
 		}
 	}

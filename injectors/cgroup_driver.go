@@ -49,6 +49,9 @@ func (c *CgroupDriver) Validate() error {
 	return nil
 }
 
+// kubeletCgroups are what a kubelet on cgroupfs makes beside systemd's slices; kind puts it below a cgroup of its own.
+var kubeletCgroups = []string{"kubepods", "kubelet", "kubelet/kubepods"}
+
 const (
 	containerdFile = "/etc/containerd/config.toml"
 	runcWrapper    = "/usr/local/sbin/runc-wrapper"
@@ -89,7 +92,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		if haveTool(ctx, n, "curl") != nil {
 			return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: "the node has no curl to ask for the kubelet's health"}
 		}
-		return &Plan{Ops: []op.Op{&op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: containerdUnit, Kubelet: kubeletUnit}}}, nil
+		return &Plan{Ops: []op.Op{&op.SpareCgroups{Names: kubeletCgroups}, &op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: containerdUnit, Kubelet: kubeletUnit}}}, nil
 	case "wrapper":
 		if edited, err = setBinary(edited, handler, runcWrapper); err != nil {
 			return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
@@ -100,6 +103,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		}
 		// The kubelet asks again when it starts, and believes the configuration.
 		return &Plan{Ops: []op.Op{
+			&op.SpareCgroups{Names: kubeletCgroups},
 			&op.Pause{Unit: kubeletUnit}, &op.Pause{Unit: containerdUnit},
 			&op.File{Path: runcWrapper, Data: []byte(script), Mode: 0o755},
 			&op.File{Path: containerdFile, Data: edited},

@@ -10,6 +10,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/sickbay-dev/sickbay/node"
 )
@@ -67,11 +68,20 @@ func (a *applier) renewClientCert(ctx context.Context, name string, out *output)
 		defer cancel()
 		_ = csrs.Delete(cleanup, csr.Name, metav1.DeleteOptions{}) // garbage-collected within the hour anyway
 	}()
-	csr.Status.Conditions = append(csr.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-		Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "SickbayRemedy",
-		Message: "approved by the operator who carries out the remedy", LastUpdateTime: metav1.Now(),
+	// The API server's own approver looks at every new request, too, and may write to it between our reading and writing.
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		fresh, err := csrs.Get(ctx, csr.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		fresh.Status.Conditions = append(fresh.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "SickbayRemedy",
+			Message: "approved by the operator who carries out the remedy", LastUpdateTime: metav1.Now(),
+		})
+		_, err = csrs.UpdateApproval(ctx, csr.Name, fresh, metav1.UpdateOptions{})
+		return err
 	})
-	if _, err := csrs.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{}); err != nil {
+	if err != nil {
 		return fmt.Errorf("approve the request %s: %w", csr.Name, cause(ctx, err))
 	}
 	for len(csr.Status.Certificate) == 0 {

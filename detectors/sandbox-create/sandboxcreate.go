@@ -179,7 +179,7 @@ func file(o *observation.Observation, p string) (observation.File, bool) {
 
 // broken: the file is there and named by a failure that says it cannot be run.
 func broken(o *observation.Observation, p string, failing []facts.CreateFailure, name string) bool {
-	if f, ok := file(o, p); ok && f.Exists && f.Error == "" && (f.SizeBytes < 4096 || !strings.Contains(f.Mode, "x")) && f.Mode != "" && !strings.HasPrefix(f.Mode, "L") {
+	if f, ok := file(o, p); ok && f.Exists && f.Error == "" && (f.SizeBytes < 4096 && f.Script == "" || !strings.Contains(f.Mode, "x")) && f.Mode != "" && !strings.HasPrefix(f.Mode, "L") {
 		return true
 	}
 	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {

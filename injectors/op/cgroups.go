@@ -1,0 +1,101 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+func init() { register(func() Op { return &SpareCgroups{} }) }
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// SpareCgroups tidies the cgroups that a kubelet with another driver makes and leaves behind. It changes nothing by itself.
+type SpareCgroups struct {
+	// Names are cgroups below the root of each hierarchy, the inner ones last.
+	Names []string `json:"names"`
+	// Before are those that were there.
+	Before []string `json:"before,omitempty"`
+	Looked bool     `json:"looked,omitempty"`
+}
+
+// Kind implements Op.
+func (*SpareCgroups) Kind() string { return "spare-cgroups" }
+
+// Describe implements Op.
+func (s *SpareCgroups) Describe() string {
+	return "remember which of the cgroups " + strings.Join(s.Names, ", ") + " there are"
+}
+
+func (s *SpareCgroups) there(env Env) ([]string, error) {
+	roots := []string{cgroupRoot}
+	names, err := env.Sys.List(cgroupRoot)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, n := range names { // v1: a directory for each controller
+		roots = append(roots, path.Join(cgroupRoot, n))
+	}
+	var out []string
+	for _, r := range roots {
+		for _, n := range s.Names {
+			if st, err := env.Sys.Stat(path.Join(r, n)); err == nil && st.Mode.IsDir() {
+				out = append(out, path.Join(r, n))
+			}
+		}
+	}
+	return out, nil
+}
+
+// Save implements Op.
+func (s *SpareCgroups) Save(_ context.Context, env Env) (err error) {
+	s.Before, err = s.there(env)
+	s.Looked = err == nil
+	return err
+}
+
+// Do implements Op.
+func (*SpareCgroups) Do(context.Context, Env) error { return nil }
+
+func (s *SpareCgroups) added(env Env) ([]string, error) {
+	if !s.Looked {
+		return nil, nil
+	}
+	now, err := s.there(env)
+	return slices.DeleteFunc(now, func(p string) bool { return slices.Contains(s.Before, p) }), err
+}
+
+// Pending implements Op.
+func (s *SpareCgroups) Pending(_ context.Context, env Env) (Rest, error) {
+	added, err := s.added(env)
+	if err != nil || len(added) == 0 {
+		return Rest{}, err
+	}
+	return Rest{Tidy: fmt.Sprintf("remove %d cgroups that are not used any more, such as %s", len(added), added[0])}, nil
+}
+
+// Undo implements Op. A cgroup that still has processes stays: the kernel refuses, and it is no fault.
+func (s *SpareCgroups) Undo(_ context.Context, env Env) error {
+	added, err := s.added(env)
+	for _, p := range slices.Backward(added) {
+		removeTree(env, p)
+	}
+	return err
+}
+
+func removeTree(env Env, dir string) {
+	names, err := env.Sys.List(dir)
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		if st, err := env.Sys.Stat(path.Join(dir, n)); err == nil && st.Mode.IsDir() {
+			removeTree(env, path.Join(dir, n))
+		}
+	}
+	_ = env.Sys.Remove(dir)
+}
