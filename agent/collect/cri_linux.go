@@ -154,6 +154,9 @@ func (l *look) startCRI(ctx context.Context, wg *sync.WaitGroup) {
 // runtimeClock asks for the statistics of one container: the runtime stamps them with its own clock. Without a running
 // container its clock stays unknown, and that is no failure to look.
 func (l *look) runtimeClock(ctx context.Context, runtime cri.RuntimeServiceClient) {
+	// Half of what others may take: then it ends before it could be called late.
+	ctx, cancel := context.WithTimeout(ctx, l.opts.PerSource/2)
+	defer cancel()
 	l.waitAll(ctx, l.containersListed)
 	l.mu.Lock()
 	id := ""

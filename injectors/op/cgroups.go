@@ -12,8 +12,6 @@ import (
 
 func init() { register(func() Op { return &SpareCgroups{} }) }
 
-const cgroupRoot = "/sys/fs/cgroup"
-
 // SpareCgroups tidies the cgroups that a kubelet with another driver makes and leaves behind. It changes nothing by itself.
 type SpareCgroups struct {
 	// Names are cgroups below the root of each hierarchy, the inner ones last.
