@@ -33,7 +33,7 @@ func (l *look) probeOrigin(ctx context.Context, s *source, h *observation.Regist
 			ca = append(ca, certs...)
 		}
 	}
-	r := reach(ctx, host, (&url.URL{Host: host}).Hostname(), ca)
+	r := reach(ctx, host, (&url.URL{Host: host}).Hostname(), ca, true)
 	o.Reach, o.ReachError = r.result, strings.TrimSpace(r.text)
 	if r.leaf != nil {
 		o.Issuer, o.Subject, o.NotBefore, o.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter
