@@ -30,6 +30,8 @@ const (
 	// volumeMost: a volume is there to be mounted, not to be filled.
 	volumeLeast, volumeMost = 16 << 20, 64 << 20
 	volumesMost             = 8
+	// volumeName: the image's path must fit into the mark of a loop device, 63 bytes.
+	volumeName = 24
 )
 
 // CSIDriver are the parameters of csi-driver.
@@ -60,8 +62,8 @@ func (c *CSIDriver) Validate() error {
 		return errors.New("volume is named for the action corrupt, and only for it")
 	}
 	for _, v := range append(slices.Clone(c.Volumes), c.Volume) {
-		if v != "" && !plainName.MatchString(v) {
-			return fmt.Errorf("volume %q: want lower-case letters, digits and dashes", v)
+		if v != "" && (!plainName.MatchString(v) || len(v) > volumeName) {
+			return fmt.Errorf("volume %q: want lower-case letters, digits and dashes, at most %d", v, volumeName)
 		}
 	}
 	switch c.Action {

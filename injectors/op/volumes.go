@@ -24,6 +24,15 @@ type Volumes struct {
 	// Program is a word of the driver's command line: while a process has it, its directories stay.
 	Program string `json:"program,omitempty"`
 	Saved   bool   `json:"saved,omitempty"`
+	// Made tells the images from other files: a name is no use once it is removed, and other nodes have images of these names.
+	Made []MadeImage `json:"made,omitempty"`
+}
+
+// MadeImage is an image by what it is, not by its name.
+type MadeImage struct {
+	Path string `json:"path"`
+	Dev  uint64 `json:"dev"`
+	Ino  uint64 `json:"ino"`
 }
 
 // Kind implements Op.
@@ -67,9 +76,17 @@ func (v *Volumes) Do(ctx context.Context, env Env) error {
 		if err := env.Sys.Allocate(image, v.Bytes); err != nil {
 			return err
 		}
+		st, err := env.Sys.Stat(image)
+		if err != nil {
+			return err
+		}
+		v.Made = append(v.Made, MadeImage{image, st.Dev, st.Ino})
+		if err := env.Persist(); err != nil {
+			return err
+		}
 		mctx, cancel := context.WithTimeout(ctx, mkfsBound)
 		// Blocks of 1 KiB, so that a filesystem of this size has backup superblocks at all: the first is at block 8193.
-		_, err := env.Sys.Run(mctx, "mkfs.ext4", "-F", "-q", "-b", "1024", "-m", "0", "-E", "nodiscard", image)
+		_, err = env.Sys.Run(mctx, "mkfs.ext4", "-F", "-q", "-b", "1024", "-m", "0", "-E", "nodiscard", image)
 		cancel()
 		if err != nil {
 			return err
@@ -91,29 +108,18 @@ func (v *Volumes) images(env Env) ([]string, error) {
 	return out, nil
 }
 
-// loops are the loop devices of our images.
+// loops are the loop devices of our images, removed or not. The driver marks a device with the image's path.
 func (v *Volumes) loops(env Env) ([]Loop, error) {
-	images, err := v.images(env)
-	if err != nil {
-		return nil, err
+	if len(v.Made) == 0 {
+		return nil, nil
 	}
 	all, err := env.Sys.Loops()
 	if err != nil {
 		return nil, err
 	}
-	var out []Loop
-	for _, p := range images {
-		st, err := env.Sys.Stat(p)
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range all {
-			if l.ImageDev == st.Dev && l.ImageIno == st.Ino {
-				out = append(out, l)
-			}
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(all, func(l Loop) bool {
+		return !slices.ContainsFunc(v.Made, func(m MadeImage) bool { return l.ImageDev == m.Dev && l.ImageIno == m.Ino && l.Tag == m.Path })
+	}), nil
 }
 
 // Pending implements Op.
@@ -127,6 +133,11 @@ func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
 	}
 	if len(images) > 0 {
 		return Rest{Todo: "remove the disk image(s) " + strings.Join(images, ", ")}, nil
+	}
+	if used, err := v.loops(env); err != nil {
+		return Rest{}, err
+	} else if len(used) > 0 {
+		return Rest{Todo: fmt.Sprintf("free %d loop device(s) of disk images in %s", len(used), v.Dir)}, nil
 	}
 	left, err := v.homes(env)
 	if err != nil || len(left) == 0 {
@@ -173,9 +184,8 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 	if !v.Saved {
 		return nil
 	}
-	if err := v.unmount(ctx, env); err != nil {
-		return err
-	}
+	// The names first: the kubelet of a run whose harness was killed goes on trying, and would mount the next moment what has
+	// just been unmounted (seen live).
 	images, err := v.images(env)
 	if err != nil {
 		return err
@@ -184,6 +194,9 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 		if err := env.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	if err := v.unmount(ctx, env); err != nil {
+		return err
 	}
 	left, err := v.homes(env)
 	if err != nil {
