@@ -56,9 +56,9 @@ func judge(h observation.History, f observation.Filesystem, role string, inodes 
 	condition, known := facts.Condition(o, corev1.NodeDiskPressure)
 	pressed := known && condition.Status == corev1.ConditionTrue
 
-	// A threshold beyond what is used: more than half of the filesystem may never be used, or more than there is, while a
-	// quarter of it is still free.
-	unmeetable := crossed && (t.Value > total/2 || t.Value >= total) && free*4 > total
+	// A threshold beyond what is used: more than half of the filesystem may never be used while a quarter of it is still free,
+	// or nine tenths, which no filesystem in use can offer, while more is free than the kubelet itself would ask for.
+	unmeetable := crossed && (t.Value > total/2 && free*4 > total || t.Value >= total/10*9 && free*100 > total*15)
 	switch {
 	case unmeetable:
 		if known && !pressed {

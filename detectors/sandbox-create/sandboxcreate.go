@@ -303,6 +303,12 @@ var cgroupTexts = []string{"unable to apply cgroup configuration", "failed to cr
 func cgroups(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
 	fd := detectors.Finding{Cause: "cgroup-unwritable", Certainty: detectors.Certain}
 	var steps []detectors.Step
+	// One mount shows in every cgroup below it, and is taken off once.
+	add := func(s detectors.Step) {
+		if !slices.ContainsFunc(steps, func(t detectors.Step) bool { return t.Run == s.Run }) {
+			steps = append(steps, s)
+		}
+	}
 	for _, c := range o.Cgroups {
 		full := c.Path
 		if !strings.HasPrefix(full, "/sys/fs/cgroup") {
@@ -320,28 +326,28 @@ func cgroups(o *observation.Observation, failing []facts.CreateFailure) []detect
 			}
 			switch {
 			case mount == full || strings.Contains(mount, "kubepods"):
-				steps = append(steps, detectors.NodeStep(o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
+				add(detectors.NodeStep(o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
 			case mount != "":
-				steps = append(steps, detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount))
+				add(detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount))
 			default:
-				steps = append(steps, detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", full))
+				add(detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", full))
 			}
 		case c.Immutable:
 			say("immutable")
-			steps = append(steps, detectors.NodeStep(o.Node, "take the attribute away", "chattr", "-i", full))
+			add(detectors.NodeStep(o.Node, "take the attribute away", "chattr", "-i", full))
 		case c.Limited && c.Below >= c.MaxBelow:
 			say(fmt.Sprintf("cgroup.max.descendants is %d, and there are %d", c.MaxBelow, c.Below))
-			steps = append(steps, detectors.ShellStep(o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")))
+			add(detectors.ShellStep(o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")))
 		case c.EmptyCPUs && len(failing) > 0:
 			say("cpuset.cpus or cpuset.mems is empty: no process can enter (the kernel says \"no space left on device\")")
-			steps = append(steps, detectors.ShellStep(o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
+			add(detectors.ShellStep(o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
 for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.Quote(full))))
 		case c.PIDsMax > 0 && c.PIDsInside >= c.PIDsMax:
 			say(fmt.Sprintf("pids.max is %d, and %d processes are inside", c.PIDsMax, c.PIDsInside))
-			steps = append(steps, detectors.ShellStep(o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")))
+			add(detectors.ShellStep(o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")))
 		case c.Frozen:
 			say("frozen")
-			steps = append(steps, detectors.ShellStep(o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
+			add(detectors.ShellStep(o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
 if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.freeze; fi`, detectors.Quote(full))))
 		}
 	}

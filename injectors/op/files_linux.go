@@ -82,12 +82,21 @@ func (hostFiles) Write(path string, data []byte, mode fs.FileMode) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Chmod(mode) // the umask is not wanted
+		err = setMode(f, mode)
 	}
 	if err == nil {
 		err = quietSync(f)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// setMode makes up for the umask. procfs refuses any chmod, even to the mode that is there.
+func setMode(f *os.File, mode fs.FileMode) error {
+	st, err := f.Stat()
+	if err != nil || st.Mode() == mode {
+		return err
+	}
+	return f.Chmod(mode)
 }
 
 // quietSync syncs a file where that means something: the kernel's own files (cgroupfs, procfs) answer EINVAL.
