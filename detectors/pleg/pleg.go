@@ -328,7 +328,8 @@ func slowest(o *observation.Observation) (ms int64, call string) {
 func earlier(h observation.History) (observation.CPUUsage, bool) {
 	for i := len(h) - 2; i >= 0; i-- {
 		if p, ok := facts.MainProcess(&h[i], runtimeUnit); ok && h[i].Units[runtimeUnit].MainPID == h.Last().Units[runtimeUnit].MainPID && p.CPUQuota.QuotaMilli > 0 {
-			if h.Last().At.Sub(h[i].At) >= 3*time.Second {
+			// A quota's period is a second at most: that long ago, at least five have passed.
+			if h.Last().At.Sub(h[i].At) >= 6*time.Second {
 				return p.CPUQuota, true
 			}
 		}
