@@ -25,13 +25,14 @@ type BridgeNetwork struct{}
 const (
 	bridgeName  = "cni0"
 	bridgeState = "/run/cni-bridge"
-	// bridgePods is how many pods may hang on the bridge: a scenario has three.
-	bridgePods = 14
+	// bridgeBits makes a block of 13 pods' addresses; a scenario has six. A subnet of its own and not the node's: pods that have
+	// their network by other means would be looked for on the bridge.
+	bridgeBits = 28
 	// bridgeOriginal is where the network's agent would have its configuration from.
 	bridgeOriginal = "/usr/local/share/cni-bridge/00-bridge.conflist"
 )
 
-// bridgePlugin is a CNI plugin of type bridge. Neither kind's node image nor sickbay's has the reference one.
+// bridgePlugin is a CNI plugin of type bridge, for kind's node image, which has none; sickbay's has the reference one.
 //
 //go:embed bridge_plugin.sh
 var bridgePlugin []byte
@@ -60,12 +61,11 @@ func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
 	if err != nil {
 		return nil, unsupported("%v", err)
 	}
-	subnet := ranges[0].subnet
 	block, ok := freeBlock(ranges[0])
 	if !ok {
-		return nil, unsupported("the node's pod subnet %s has no %d addresses in a row free", subnet, bridgePods+2)
+		return nil, unsupported("the node's pod subnet %s has no free block of %d addresses", ranges[0].subnet, 1<<(32-bridgeBits))
 	}
-	text, err := json.MarshalIndent(bridgeConflist(subnet, block), "", "  ")
+	text, err := json.MarshalIndent(bridgeConflist(block), "", "  ")
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
 		return nil, err
 	}
 	p.Ops = append(p.Ops,
-		&op.Bridge{Name: bridgeName, Address: netip.PrefixFrom(block.Addr().Next(), subnet.Bits()).String(), State: bridgeState},
+		&op.Bridge{Name: bridgeName, Address: netip.PrefixFrom(block.Addr().Next(), bridgeBits).String(), State: bridgeState},
 		&op.File{Path: bridgeOriginal, Data: text, Mode: 0o644},
 		// Before whatever the node's own is called.
 		&op.File{Path: path.Join(cniDir, "00-bridge.conflist"), Data: text, Mode: 0o600, Theirs: true},
@@ -90,9 +90,8 @@ func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
 // block has its broadcast address.
 func freeBlock(r addressRange) (netip.Prefix, bool) {
 	var best netip.Prefix
-	const bits = 28 // bridgePods, the bridge's own address and the first, which stays free
 	for a := r.subnet.Addr(); r.subnet.Contains(a); {
-		block := netip.PrefixFrom(a, bits)
+		block := netip.PrefixFrom(a, bridgeBits)
 		free := true
 		next := a
 		for ; block.Contains(next); next = next.Next() {
@@ -106,20 +105,15 @@ func freeBlock(r addressRange) (netip.Prefix, bool) {
 	return best, best.IsValid()
 }
 
-func bridgeConflist(subnet, block netip.Prefix) any {
+func bridgeConflist(block netip.Prefix) any {
 	type object map[string]any
-	gateway := block.Addr().Next()
-	last := gateway
-	for block.Contains(last.Next()) {
-		last = last.Next()
-	}
 	return object{
 		"cniVersion": "1.0.0", "name": "bridge-net",
 		"plugins": []object{{
 			"type": "bridge", "bridge": bridgeName, "isGateway": true, "hairpinMode": true,
 			"ipam": object{
 				"type": "host-local", "dataDir": bridgeState, "routes": []object{{"dst": "0.0.0.0/0"}},
-				"ranges": [][]object{{{"subnet": subnet.String(), "rangeStart": gateway.Next().String(), "rangeEnd": last.String(), "gateway": gateway.String()}}},
+				"ranges": [][]object{{{"subnet": block.String(), "gateway": block.Addr().Next().String()}}},
 			},
 		}},
 	}
