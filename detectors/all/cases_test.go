@@ -252,6 +252,12 @@ var sick = []testCase{
 		f.BytesFree = 300 << 20
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
 	}},
+	{name: "threshold beyond a disk in use", want: []string{"disk-pressure/threshold-misconfigured"}, remedy: "nodefs", ill: func(o *observation.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "99%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
+		f.BytesFree = f.Bytes / 5 // as much as many a disk has
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
 	// 9 cni
 	{name: "conflist gone", want: []string{"cni/conflist-missing"}, remedy: "kubectl delete -n kube-system pod kindnet-x7k2p", ill: func(o *observation.Observation) {
 		o.CNI.Configs = nil
