@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/diagnose"
@@ -58,6 +60,9 @@ func Record(dir, into string) ([]string, error) {
 	}
 	return names, errors.Join(errs...)
 }
+
+// oldEvents are not kept: on a cluster that many runs shared they are half of a look, and no detector looks back that far.
+const oldEvents = 30 * time.Minute
 
 func record(r Result, from, into string) error {
 	ill, err := victimOnly(from, r.Node)
@@ -143,6 +148,11 @@ func victimOnly(dir, node string) (map[string]observation.History, error) {
 	h = nil
 	if err := json.Unmarshal(raw, &h); err != nil {
 		return nil, err
+	}
+	for i := range h {
+		if api := h[i].API; api != nil {
+			api.Events = slices.DeleteFunc(api.Events, func(e corev1.Event) bool { return h[0].At.Sub(eventTime(&e)) > oldEvents })
+		}
 	}
 	return map[string]observation.History{node: h}, nil
 }

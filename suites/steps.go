@@ -453,6 +453,9 @@ func (r *run) manifest(ctx context.Context, st step) error {
 		})
 	}
 	r.res.Signals = sig.found
+	if len(sig.found) == 0 {
+		st.saw("there is no signal to wait for: the injection has measured its own effect")
+	}
 	if r.control == NoopControl {
 		r.res.Findings = spoke
 		switch {

@@ -86,6 +86,11 @@ var silent = []testCase{
 		o.Kubelet.Kubeconfig = observation.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3"}
 	}},
 	{name: "one dial to the API server failed", ill: func(o *observation.Observation) { o.Kubelet.Kubeconfig.Reach = "timeout" }},
+	{name: "the API server answered in part", ill: answeredInPart},
+	{name: "the API server answered in part, and one dial failed", ill: func(o *observation.Observation) {
+		answeredInPart(o)
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+	}},
 	{name: "a rule against another port", ill: func(o *observation.Observation) {
 		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT"}
 	}},
@@ -229,4 +234,10 @@ var silent = []testCase{
 		devices(o, "0", "0")
 		lampSocket(o, "ok")
 	}},
+}
+
+// answeredInPart is the API server's view when a busy one told its version and then nothing within the bound.
+func answeredInPart(o *observation.Observation) {
+	o.API = &observation.API{ServerVersion: o.API.ServerVersion, ServerDate: o.API.ServerDate, AskedAt: o.API.AskedAt}
+	detectorstest.Unknown(o, "ask the API server: the API server did not answer within 2s", observation.SourceAPI)
 }

@@ -387,8 +387,11 @@ func unitEvidence(o *observation.Observation, k facts.Kubelet) detectors.Evidenc
 	return facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts))
 }
 
+// unregisteredNow: the API server answered to the end, and has no such node. A busy one may answer with its version and no more
+// within the look's bound (seen live: seven nodes "deleted" at once).
 func unregisteredNow(o *observation.Observation) bool {
-	return o.API != nil && !o.API.ServerDate.IsZero() && o.API.Node == nil
+	_, cutShort := o.Unreadable(observation.SourceAPI)
+	return !cutShort && o.API != nil && !o.API.ServerDate.IsZero() && o.API.Node == nil
 }
 
 // unregistered: the kubelet runs and reaches the server, and what it reports for is no Node object: it goes by another name
