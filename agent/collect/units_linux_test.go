@@ -1,0 +1,54 @@
+package collect
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/agent/protocol"
+)
+
+// What somebody added to a node: a service that runs, one that a timer starts, one that is off, and the harness's own.
+func TestLocalUnits(t *testing.T) {
+	r := tree(t, map[string]string{
+		"/etc/systemd/system/exporter.service":      "",
+		"/etc/systemd/system/nightly.service":       "",
+		"/etc/systemd/system/nightly.timer":         "",
+		"/etc/systemd/system/off.service":           "",
+		"/etc/systemd/system/kubelet.service":       "",
+		"/etc/systemd/system/sickbay-sweep.service": "",
+		"/opt/nightly.sh":                           "#!/bin/sh\ncurl -H 'Authorization: Bearer abcdefgh12345' x\npkill pause\n",
+		"/opt/exporter":                             "\x7fELF",
+	})
+	var asked string
+	systemctl := func(_ context.Context, read func(io.Reader) error, argv ...string) error {
+		asked = strings.Join(argv, " ")
+		block := func(id, active, exec string) string {
+			return "Id=" + id + "\nLoadState=loaded\nActiveState=" + active + "\nExecStart={ path=" + exec + " ; argv[]=" + exec + " --now ; ignore_errors=no }\n"
+		}
+		return read(strings.NewReader(strings.Join([]string{
+			block("kubelet.service", "active", "/usr/bin/kubelet"), block("containerd.service", "active", "/usr/local/bin/containerd"),
+			block("exporter.service", "active", "/opt/exporter"), block("nightly.service", "inactive", "/opt/nightly.sh"),
+			"Id=nightly.timer\nLoadState=loaded\nActiveState=active\n", block("off.service", "inactive", "/opt/nightly.sh"),
+		}, "\n")))
+	}
+	l := newLook(protocol.ObserveOptions{Node: "worker"}, r, systemctl)
+	o := read(t, l, l.units)
+	if strings.Contains(asked, "sickbay") {
+		t.Errorf("the harness's own units were asked for: %s", asked)
+	}
+	var got []string
+	for _, u := range o.LocalUnits {
+		got = append(got, u.Name)
+		switch script := u.Script; {
+		case u.Name == "nightly.service" && (!strings.Contains(script, "pkill pause") || strings.Contains(script, "abcdefgh")):
+			t.Errorf("script of %s: %q", u.Name, script)
+		case u.Name == "exporter.service" && script != "":
+			t.Errorf("a program is no script: %q", script)
+		}
+	}
+	if want := "exporter.service nightly.service nightly.timer"; strings.Join(got, " ") != want {
+		t.Errorf("local units %v, want %s", got, want)
+	}
+}
