@@ -125,6 +125,10 @@ var silent = []testCase{
 		pullFails(o, registry+"/team/web:1", "x509: certificate signed by unknown authority")
 		o.Runtime.Images = append(o.Runtime.Images, observation.Image{Tags: []string{registry + "/team/web:1"}})
 	}},
+	{name: "an application that was well for long and hangs now, under a generous probe", ill: func(o *observation.Observation) {
+		probeKills(o, "context deadline exceeded", liveness(8080, "/healthz", func(p *corev1.Probe) { p.TimeoutSeconds, p.PeriodSeconds, p.FailureThreshold = 10, 10, 3 }))
+		o.API.Pods[len(o.API.Pods)-1].Status.ContainerStatuses[0].LastTerminationState.Terminated.StartedAt = detectorstest.MetaAgo(5 * time.Hour)
+	}},
 	{name: "a readiness probe fails", ill: func(o *observation.Observation) {
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "shop"))
 		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{}

@@ -166,7 +166,17 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 	never := livedOnlyWindow(c, p)
 	switch {
 	case facts.Has(lower, "deadline exceeded", "client.timeout", "timeout", "timed out"):
-		return eager, detectors.Certain, fmt.Sprintf("the application answers later than its timeout of %ds", max(p.TimeoutSeconds, 1))
+		// One that never answered in time, with little time given, is slow. One that did for a while and then hangs may be ill itself;
+		// with a generous timeout it surely is.
+		timeout := max(p.TimeoutSeconds, 1)
+		why := fmt.Sprintf("the application answers later than its timeout of %ds", timeout)
+		switch {
+		case never && timeout <= 5:
+			return eager, detectors.Certain, why
+		case never || timeout <= 2:
+			return eager, detectors.Likely, why
+		}
+		return "", "", ""
 	case facts.Has(lower, "statuscode: 404", "statuscode: 405", "statuscode: 401", "statuscode: 403", "statuscode: 400", "statuscode: 410", "http response to https", "malformed http", "first record does not look like a tls", "unimplemented", "unknown service"):
 		return elsewhere, detectors.Certain, "the application answers, but not for this path or protocol"
 	case facts.Has(lower, "connection refused", "connect: ", "no route to host", "connection reset"):
@@ -177,8 +187,10 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 			return elsewhere, detectors.Certain, fmt.Sprintf("nothing listens on port %d, while the readiness probe on another port passes", port)
 		case !never:
 			return "", "", ""
-		case named:
+		case named && window(p) <= 30*time.Second:
 			return eager, detectors.Certain, fmt.Sprintf("the application does not listen yet when it is killed, %s after its start", window(p))
+		case named:
+			return eager, detectors.Likely, fmt.Sprintf("the application does not listen even %s after its start, when it is killed", window(p))
 		case window(p) <= 30*time.Second:
 			return eager, detectors.Likely, fmt.Sprintf("nothing listens on port %d yet when it is killed, %s after its start", port, window(p))
 		default:

@@ -258,7 +258,10 @@ func networkLost(h observation.History) *detectors.Finding {
 	}
 	steps = append(stopUnits(o, remover, "this unit, added to the node, touches pods' network namespaces"), steps...)
 	if len(lost) > 0 {
-		f.Summary = fmt.Sprintf("%s lost its network: %s", facts.Plural(len(lost), "sandbox"), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
+		f.Summary = "a sandbox lost its network: " + strings.TrimPrefix(f.Evidence[0].Text, "sandbox of ")
+		if len(lost) > 1 {
+			f.Summary = fmt.Sprintf("%d sandboxes lost their network, one of them that of %s", len(lost), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
+		}
 	} else {
 		f.Summary = "sandboxes lose their address and are made again"
 	}
