@@ -49,25 +49,43 @@ func (c *Cluster) Claim(ctx context.Context, node string) (release func(), err e
 	if node != HostClaim && !c.Has(node) {
 		return nil, fmt.Errorf("claim %s: cluster %s has no such node", node, c.Name)
 	}
-	dir, err := cacheDir()
+	file, err := c.claimFile(node)
 	if err != nil {
 		return nil, err
+	}
+	return take(file, node)
+}
+
+func (c *Cluster) claimFile(node string) (string, error) {
+	dir, err := cacheDir()
+	if err != nil {
+		return "", err
 	}
 	name := filepath.Join(c.Name, node)
 	if node == HostClaim {
 		name = HostClaim
 	}
-	return take(filepath.Join(dir, "claims", name+".lock"), node)
+	return filepath.Join(dir, "claims", name+".lock"), nil
+}
+
+// heldElsewhere tells whether a run of another process holds a node.
+func (c *Cluster) heldElsewhere(node string) bool {
+	file, err := c.claimFile(node)
+	if err != nil {
+		return false
+	}
+	_, held := heldElsewhere(file)
+	return held
 }
 
 // HostHeldElsewhere tells which other process holds HostClaim at this moment. It reads what the holder has written and takes no
 // lock: somebody who wants the claim right now would be refused for nothing.
 func HostHeldElsewhere() (Holder, bool) {
-	dir, err := cacheDir()
+	file, err := (&Cluster{}).claimFile(HostClaim)
 	if err != nil {
 		return Holder{}, false
 	}
-	return heldElsewhere(filepath.Join(dir, "claims", HostClaim+".lock"))
+	return heldElsewhere(file)
 }
 
 func heldElsewhere(file string) (Holder, bool) {

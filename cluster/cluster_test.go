@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
 	"github.com/sickbay-dev/sickbay/engine"
 )
 
@@ -312,6 +316,81 @@ func TestHeldElsewhere(t *testing.T) {
 	}
 	if _, held := heldElsewhere(file + ".none"); held {
 		t.Error("held although nobody ever claimed it")
+	}
+}
+
+// TestAnotherRunsVictimIsNotWaitedFor: two runs on one cluster at once. The second finds the first one's victim ill.
+func TestAnotherRunsVictimIsNotWaitedFor(t *testing.T) {
+	t.Setenv("SICKBAY_CACHE", t.TempDir())
+	node := func(name string, ready corev1.ConditionStatus) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready, Message: "PLEG is not healthy"}}}}
+	}
+	c := &Cluster{Name: "sickbay", nodes: []NodeInfo{{Name: "cp"}, {Name: "w1"}, {Name: "w2"}}}
+	c.apiOnce.Do(func() {})
+	c.kube = fake.NewClientset(node("cp", corev1.ConditionTrue), node("w1", corev1.ConditionFalse), node("w2", corev1.ConditionTrue))
+	missing := func() []string {
+		t.Helper()
+		out, err := c.notReady(t.Context(), c.heldElsewhere)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got := missing(); len(got) != 1 || got[0] != "w1 (PLEG is not healthy)" {
+		t.Errorf("nobody holds it: %q", got)
+	}
+	file, err := c.claimFile("w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"pid":%d,"command":"sickbay run pleg-disk"}`, os.Getppid()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := missing(); len(got) != 0 {
+		t.Errorf("a run of another process holds it, and it is waited for: %q", got)
+	}
+}
+
+// TestAKubeconfigElsewhereIsNobodysBusiness: the user's own is neither read nor written, whatever it says or is.
+func TestAKubeconfigElsewhereIsNobodysBusiness(t *testing.T) {
+	dir := t.TempDir()
+	theirs := filepath.Join(dir, "config")
+	if err := os.WriteFile(theirs, []byte("current-context: production\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{theirs, filepath.Join(dir, "no", "such"), dir} {
+		t.Setenv("KUBECONFIG", where)
+		e, _, _ := engineWith(t, world{Networks: owned(), Containers: []container{kindNode("sickbay", "sickbay-control-plane", ControlPlane, "running", ours)}})
+		c, err := Find(t.Context(), e, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if host := c.RESTConfig().Host; strings.Contains(host, "production") {
+			t.Errorf("%s: the API is asked at %s", where, host)
+		}
+		if own, err := c.Kubeconfig(); err != nil || own == where {
+			t.Errorf("sickbay's own kubeconfig is %s, %v", own, err)
+		}
+		if err := Down(t.Context(), e, DownOptions{Timeouts: quickly()}); err != nil {
+			t.Errorf("%s: down: %v", where, err)
+		}
+		if got := os.Getenv("KUBECONFIG"); got != where {
+			t.Errorf("KUBECONFIG is %s now", got)
+		}
+	}
+	after, err := os.Stat(theirs)
+	if err != nil || !after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size() {
+		t.Errorf("the user's kubeconfig was changed: %v %v", after, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("something was written beside it: %v", left)
 	}
 }
 

@@ -256,7 +256,8 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 		}
 	}
 	task := progress.From(ctx).Start("look whether cluster "+o.Name+" is healthy", o.Timeouts.Ready)
-	err = c.waitReady(ctx, o.Timeouts.Ready, task)
+	// A victim of another process's run is ill on purpose, for up to six minutes; whoever comes takes another node.
+	err = c.waitReady(ctx, o.Timeouts.Ready, task, c.heldElsewhere)
 	if err == nil {
 		err = c.writeKubeconfig()
 	}
@@ -471,7 +472,7 @@ func tail(s string, n int) string {
 // finish waits for the nodes, pins the workload image meanwhile, and leaves the marker and the kubeconfig.
 func (c *Cluster) finish(ctx context.Context, bound time.Duration, task progress.Task) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.waitReady(gctx, bound, task) })
+	g.Go(func() error { return c.waitReady(gctx, bound, task, nobody) })
 	g.Go(func() error { return c.pinWorkloadImage(gctx) })
 	if err := g.Wait(); err != nil {
 		return err
@@ -490,18 +491,14 @@ func (c *Cluster) finish(ctx context.Context, bound time.Duration, task progress
 // readyPoll is how often nodes are asked for: five nodes become Ready within a second of each other.
 const readyPoll = 250 * time.Millisecond
 
-// WaitReady waits until every node is registered and Ready.
-func (c *Cluster) WaitReady(ctx context.Context, bound time.Duration) (err error) {
-	task := progress.From(ctx).Start("wait for the nodes of "+c.Name, bound)
-	defer func() { task.End(err) }()
-	return c.waitReady(ctx, bound, task)
-}
+func nobody(string) bool { return false }
 
-func (c *Cluster) waitReady(ctx context.Context, bound time.Duration, task progress.Task) error {
+// waitReady waits until every node but the spared ones is registered and Ready.
+func (c *Cluster) waitReady(ctx context.Context, bound time.Duration, task progress.Task, spared func(node string) bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not within %s", bound))
 	defer cancel()
 	for {
-		missing, err := c.notReady(ctx)
+		missing, err := c.notReady(ctx, spared)
 		if err == nil && len(missing) == 0 {
 			return nil
 		}
@@ -521,14 +518,17 @@ func (c *Cluster) waitReady(ctx context.Context, bound time.Duration, task progr
 	}
 }
 
-// notReady names the nodes that are not, with what they say of it.
-func (c *Cluster) notReady(ctx context.Context) ([]string, error) {
+// notReady names the nodes that are not, with what they say of it. It leaves out the spared ones.
+func (c *Cluster) notReady(ctx context.Context, spared func(node string) bool) ([]string, error) {
 	list, err := c.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	var missing []string
 	for _, want := range c.nodes {
+		if spared(want.Name) {
+			continue
+		}
 		i := slices.IndexFunc(list.Items, func(n corev1.Node) bool { return n.Name == want.Name })
 		if i < 0 {
 			missing = append(missing, want.Name+" (not registered)")
