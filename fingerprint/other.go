@@ -16,3 +16,9 @@ func Node(_ context.Context, name, _ string) *Fingerprint {
 
 // Host of a machine that is not Linux: the nodes' kernel is the engine's virtual machine, which nodes themselves report.
 func Host(context.Context) *Fingerprint { return New("host", time.Now()) }
+
+// LoopImage is only known on Linux.
+func LoopImage(string) (dev, ino uint64, ok bool) { return 0, 0, false }
+
+// FileID is only known on Linux.
+func FileID(string) (dev, ino uint64, ok bool) { return 0, 0, false }

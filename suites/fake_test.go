@@ -65,6 +65,7 @@ type world struct {
 	comesBack                                  int // looks after the remedy after which it is back
 	back                                       int
 	restarting                                 bool
+	restarts                                   int32 // told so far, one more at every look
 	proofFails                                 bool
 	podsFail                                   bool
 	leak                                       string // what inject leaves behind for ever
@@ -172,7 +173,8 @@ func (w *world) ObserveAPI(_ context.Context, nodes []string) (map[string]*obser
 	for _, n := range nodes {
 		api := &observation.API{Node: w.node(n)}
 		if w.restarting && w.remedies > 0 {
-			api.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "app"}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: int32(w.looks)}}}}}
+			w.restarts++
+			api.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "app"}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: w.restarts}}}}}
 		}
 		if w.sick[n] != "" {
 			api.Events = []corev1.Event{{ObjectMeta: metav1.ObjectMeta{UID: types.UID(n)}, Reason: "NodeNotReady", Count: 1, LastTimestamp: metav1.Now(), InvolvedObject: corev1.ObjectReference{Kind: "Node", Name: n}}}

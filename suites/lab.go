@@ -2,6 +2,7 @@ package suites
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -224,7 +225,7 @@ func (m *marks) changes(ctx context.Context) ([]fingerprint.Change, error) {
 }
 
 // hostMark is the host's fingerprint without what another process may change at will, because it has claimed the host's kernel:
-// swap is one for the whole machine, and its files have the same path in every node. A loop device names its run instead.
+// swap is one for the whole machine, and its files have the same path in every node. A loop device tells whose it is instead.
 type hostMark struct {
 	*marks
 	elsewhere func() bool
@@ -249,7 +250,7 @@ func (m hostMark) Changes(ctx context.Context) ([]string, error) {
 
 func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, error) {
 	if name == HostNode {
-		host, err := newMarks(ctx, func(ctx context.Context) (*fingerprint.Fingerprint, error) { return fingerprint.Host(ctx), nil })
+		host, err := newMarks(ctx, l.host)
 		if err != nil {
 			return nil, err
 		}
@@ -291,7 +292,8 @@ func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
 type engineMark struct {
 	lab    *clusterLab
 	before *fingerprint.Fingerprint
-	others map[string]bool // containers and volumes
+	others map[string]bool   // containers and volumes of other clusters
+	runs   map[string]string // containers and volumes of runs
 }
 
 func (l *clusterLab) markEngine(ctx context.Context) (*engineMark, error) {
@@ -299,11 +301,19 @@ func (l *clusterLab) markEngine(ctx context.Context) (*engineMark, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engineMark{l, fingerprint.Engine(ctx, l.c.Engine().Command), others}, nil
+	runs, err := l.serving(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &engineMark{l, fingerprint.Engine(ctx, l.c.Engine().Command), others, runs}, nil
 }
 
 func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 	others, err := m.lab.others(ctx)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := m.lab.serving(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -313,19 +323,24 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 	}
 	var out []string
 	for _, c := range fingerprint.Diff(m.before, now) {
-		if (c.Area == fingerprint.Containers || c.Area == fingerprint.Volumes) && (others[c.Key] || m.others[c.Key]) {
-			continue
+		text := c.String()
+		if c.Area == fingerprint.Containers || c.Area == fingerprint.Volumes {
+			if others[c.Key] || m.others[c.Key] {
+				continue
+			}
+			if run := cmp.Or(runs[c.Key], m.runs[c.Key]); run != "" {
+				text += owned(ofRun, run)
+			}
 		}
-		out = append(out, c.String())
+		out = append(out, text)
 	}
 	return out, nil
 }
 
 // others names the containers and volumes of kind clusters that are not this one.
 func (l *clusterLab) others(ctx context.Context) (map[string]bool, error) {
-	const label = "io.x-k8s.kind.cluster"
-	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--filter", "label="+label,
-		"--format", `{{.Names}}{{"\t"}}{{.Label "`+label+`"}}{{"\t"}}{{.Mounts}}`).Output()
+	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--filter", "label="+kindLabel,
+		"--format", `{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}{{"\t"}}{{.Mounts}}`).Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the containers of other clusters: %w", err)
 	}
@@ -334,18 +349,14 @@ func (l *clusterLab) others(ctx context.Context) (map[string]bool, error) {
 
 func othersOf(list, own string) map[string]bool {
 	out := map[string]bool{}
-	for line := range strings.Lines(list) {
-		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		if len(f) != 3 || f[1] == own {
-			continue
+	eachContainer(list, func(name, cluster string, volumes []string) {
+		if cluster == own {
+			return
 		}
-		out[f[0]] = true
-		for _, m := range strings.Split(f[2], ",") {
-			if m != "" && !strings.HasPrefix(m, "/") { // a bind mount is a path
-				out[m] = true
-			}
+		for _, k := range append(volumes, name) {
+			out[k] = true
 		}
-	}
+	})
 	return out
 }
 

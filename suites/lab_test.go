@@ -3,6 +3,9 @@ package suites
 import (
 	"context"
 	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +21,35 @@ func TestOtherClustersAreNotOurs(t *testing.T) {
 	got := othersOf("sickbay-worker\tsickbay\tvol1,/lib/modules\nlife-worker\tlife\tvol2,/lib/modules\n", "sickbay")
 	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"life-worker", "vol2"}) {
 		t.Errorf("%v", keys)
+	}
+}
+
+func TestNodesOfAnImage(t *testing.T) {
+	dir := t.TempDir()
+	list := ""
+	for _, n := range []string{"a", "b", "empty"} {
+		if err := os.MkdirAll(filepath.Join(dir, n, "lib"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		list += "/" + n + "\t" + filepath.Join(dir, n) + "\n"
+		if n != "empty" {
+			if err := os.WriteFile(filepath.Join(dir, n, "lib", "image"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	vars := parseVars(list + "/stopped\t\n\n")
+	if len(vars) != 3 {
+		t.Errorf("%v", vars)
+	}
+	// There is no such device, so the path alone decides.
+	if got := nodesOf("no-such-loop", "/var/lib/image", vars); !slices.Equal(got, []string{"a", "b"}) && runtime.GOOS == "linux" {
+		t.Errorf("%q", got)
+	}
+	for _, elsewhere := range []string{"/var/lib/other", "/tmp/lib/image", "/variable/lib/image"} {
+		if got := nodesOf("no-such-loop", elsewhere, vars); len(got) > 0 {
+			t.Errorf("%s: %q", elsewhere, got)
+		}
 	}
 }
 

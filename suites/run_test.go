@@ -598,21 +598,33 @@ func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
 	}
 }
 
-func TestAnotherProcessesJournalIsNotLeftByUs(t *testing.T) {
-	w := &Ward{runs: []string{"pleg-disk-abcde"}}
+func TestOnlyOurOwnAndNobodysIsLeftByUs(t *testing.T) {
+	w := newWard(fakeLab{newWorld(t, "w1", "w2")}, nil)
+	w.runs = []string{"pleg-disk-abcde"}
+	w.touch("w1")
 	const journal = "/var/lib/sickbay/journal/"
 	theirs := journal + "pleg-disk-zzzzz-p1-dedicated-filesystem/02-image"
 	also := journal + "pleg-disk-abcdef-p1-dedicated-filesystem/02-image" // whose name begins like ours
 	own := journal + "pleg-disk-abcde-p1-dedicated-filesystem/02-image"
+	const shop = "/var/lib/sickbay/volumes/shop.img"
 	keep := []string{
 		"host: + loops loop1 (" + own + ")",
 		"host: ~ loops loop2: " + theirs + " → " + own, // the device of theirs is ours now
 		"host: ~ loops loop3: " + own + " → " + theirs,
 		"host: ~ loops loop4: " + theirs + " → /tmp/image", // nobody's: somebody has to be told
 		"host: + swaps /x (16)",
+		"host: + loops loop6 (" + shop + ")",
+		"host: + loops loop6 (" + shop + owned(ofNode, "w1") + ")",
+		"host: + loops loop6 (" + shop + owned(ofNode, "w1", "w2") + ")", // may be ours
+		"host: ~ loops loop7: " + shop + owned(ofNode, "w2") + " → " + shop + owned(ofNode, "w1"),
+		"host: + containers registry (image)" + owned(ofRun, "pleg-disk-abcde"),
+		"host: + containers registry (image)",
 	}
 	got := w.withoutOthers(append([]string{
 		"host: + loops loop0 (" + theirs + ")", "host: - loops loop0 (" + also + ")", "host: ~ loops loop5: " + theirs + " → " + also,
+		"host: + loops loop6 (" + shop + owned(ofNode, "w2") + ")", "host: + loops loop6 (" + shop + owned(ofNode, "w2", "other-worker") + ")",
+		"host: ~ loops loop7: " + shop + owned(ofNode, "w2") + " → " + shop + owned(ofNode, "other-worker"),
+		"host: + containers registry (image)" + owned(ofRun, "registry-tls-5ndsb"), "host: - volumes 0a1b (local)" + owned(ofRun, "registry-tls-5ndsb"),
 	}, keep...))
 	if !slices.Equal(got, keep) {
 		t.Errorf("\n got %q\nwant %q", got, keep)

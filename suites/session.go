@@ -15,9 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/registry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -34,6 +32,7 @@ type Ward struct {
 	held     map[string]string    // node → run
 	released map[string]time.Time // node → when a run here last let it go
 	runs     []string             // all that were begun here
+	touched  map[string]bool      // nodes whose agents runs here have reached
 	changed  chan struct{}        // closed and replaced when a node is let go
 }
 
@@ -58,7 +57,7 @@ func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
 }
 
 func newWard(lab Lab, mark Mark) *Ward {
-	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, changed: make(chan struct{})}
+	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, touched: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the ward any more. It
@@ -79,29 +78,6 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 		return nil, fmt.Errorf("compare the host's fingerprint: %w", err)
 	}
 	return changes, nil
-}
-
-// withoutOthers drops differences that are told of a run of another process, and of nothing else: its journal, for it holds its own
-// worker now, as may be, and what runs beside the cluster for it. It will answer for both.
-func (w *Ward) withoutOthers(changes []string) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	ours := func(name string) bool {
-		return slices.ContainsFunc(w.runs, func(run string) bool { return strings.HasPrefix(name, run) })
-	}
-	theirs := func(side string) bool {
-		for _, at := range []string{"/journal/", " " + fingerprint.Containers + " " + registry.ContainerName("")} {
-			if _, name, found := strings.Cut(side, at); found && !ours(name) {
-				return true
-			}
-		}
-		return false
-	}
-	return slices.DeleteFunc(changes, func(c string) bool {
-		// A device that another run had and we have now is ours: what was before and what is after are told apart.
-		before, after, both := strings.Cut(c, fingerprint.Arrow)
-		return theirs(before) && (!both || theirs(after))
-	})
 }
 
 // Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
@@ -361,6 +337,13 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 			return "", nil, ErrInterrupted
 		}
 	}
+}
+
+// touch notes that a run here may change a node.
+func (w *Ward) touch(node string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.touched[node] = true
 }
 
 func (s *session) hold(node, run string) bool {

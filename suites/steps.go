@@ -123,6 +123,7 @@ func (r *run) agent(ctx context.Context, node string) (Agent, error) {
 	if ok {
 		return a, nil
 	}
+	r.s.touch(node)
 	a, err := r.s.lab.Agent(ctx, node)
 	if err != nil {
 		return nil, fmt.Errorf("reach the agent on node %s: %w", node, err)

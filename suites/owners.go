@@ -1,0 +1,137 @@
+package suites
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/fingerprint"
+)
+
+// Whose a thing on the host is stands behind it in a fingerprint, where that can be known: the run that a container serves, by its
+// label, or the node whose /var holds a loop device's image. A run is asked about its own and about nobody's.
+const (
+	ofNode = "node"
+	ofRun  = "run"
+)
+
+func owned(kind string, names ...string) string {
+	return fmt.Sprintf(" [of %s %s]", kind, strings.Join(names, ", "))
+}
+
+var owner = regexp.MustCompile(`\[of (node|run) ([^\]]+)\]`)
+
+// theirs tells whether one side of a difference is of a run of another process. The caller holds w.mu.
+func (w *Ward) theirs(side string) bool {
+	own := func(name string) bool { return slices.Contains(w.runs, name) || w.touched[name] }
+	if m := owner.FindStringSubmatch(side); m != nil {
+		return !slices.ContainsFunc(strings.Split(m[2], ", "), own)
+	}
+	_, journal, found := strings.Cut(side, "/journal/")
+	return found && !slices.ContainsFunc(w.runs, func(run string) bool { return strings.HasPrefix(journal, run+"-") })
+}
+
+// withoutOthers drops differences that are told of a run of another process, and of nothing else: it holds its own worker now, as
+// may be, and will answer for it.
+func (w *Ward) withoutOthers(changes []string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(changes, func(c string) bool {
+		// A device that another run had and we have now is ours: what was before and what is after are told apart.
+		before, after, both := strings.Cut(c, fingerprint.Arrow)
+		return w.theirs(before) && (!both || w.theirs(after))
+	})
+}
+
+// host takes the host's fingerprint, with the owners of its loop devices.
+func (l *clusterLab) host(ctx context.Context) (*fingerprint.Fingerprint, error) {
+	f := fingerprint.Host(ctx)
+	if len(f.Areas[fingerprint.Loops]) == 0 {
+		return f, nil
+	}
+	vars, err := l.vars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for loop, image := range f.Areas[fingerprint.Loops] {
+		if nodes := nodesOf(loop, image, vars); len(nodes) > 0 {
+			f.Set(fingerprint.Loops, loop, image+owned(ofNode, nodes...))
+		}
+	}
+	return f, nil
+}
+
+// nodesOf names the nodes in whose /var an image lies; more than one only where the device cannot be asked for its inode.
+func nodesOf(loop, image string, vars map[string]string) []string {
+	below, ok := strings.CutPrefix(image, "/var/")
+	if !ok {
+		return nil
+	}
+	dev, ino, known := fingerprint.LoopImage(loop)
+	var out []string
+	for node, dir := range vars {
+		d, i, there := fingerprint.FileID(dir + "/" + below)
+		if there && (!known || d == dev && i == ino) {
+			out = append(out, node)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// vars tells where the /var of every kind node, of whatever cluster, lies on this machine.
+func (l *clusterLab) vars(ctx context.Context) (map[string]string, error) {
+	ids, err := l.c.Engine().Command(ctx, "ps", "--all", "--quiet", "--filter", "label="+kindLabel).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the nodes of all clusters: %w", err)
+	}
+	args := append([]string{"container", "inspect", "--format", `{{.Name}}{{"\t"}}{{range .Mounts}}{{if eq .Destination "/var"}}{{.Source}}{{end}}{{end}}`}, strings.Fields(string(ids))...)
+	// One that was removed meanwhile makes the command fail, after it has told of the others.
+	out, err := l.c.Engine().Command(ctx, args...).Output()
+	if err != nil && len(out) == 0 {
+		return nil, fmt.Errorf("ask where the nodes' /var lies: %w", err)
+	}
+	return parseVars(string(out)), nil
+}
+
+func parseVars(list string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(list) {
+		if name, dir, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && strings.HasPrefix(dir, "/") {
+			out[strings.TrimPrefix(name, "/")] = dir
+		}
+	}
+	return out
+}
+
+const kindLabel = "io.x-k8s.kind.cluster"
+
+// serving tells which run each container beside the nodes serves, and each volume of such a container.
+func (l *clusterLab) serving(ctx context.Context) (map[string]string, error) {
+	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--filter", "label="+labelRun,
+		"--format", `{{.Names}}{{"\t"}}{{.Label "`+labelRun+`"}}{{"\t"}}{{.Mounts}}`).Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of runs: %w", err)
+	}
+	by := map[string]string{}
+	eachContainer(string(out), func(name, run string, volumes []string) {
+		for _, k := range append(volumes, name) {
+			by[k] = run
+		}
+	})
+	return by, nil
+}
+
+// eachContainer reads lines of name, label and mounts, tabs between them. A bind mount is a path and no volume.
+func eachContainer(list string, f func(name, label string, volumes []string)) {
+	for line := range strings.Lines(list) {
+		w := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if len(w) != 3 {
+			continue
+		}
+		volumes := slices.DeleteFunc(strings.Split(w[2], ","), func(m string) bool { return m == "" || strings.HasPrefix(m, "/") })
+		f(w[0], w[1], volumes)
+	}
+}
