@@ -121,7 +121,7 @@ func Up(ctx context.Context, e *engine.Engine, o UpOptions) (_ *Cluster, err err
 		if err != nil {
 			// Also after Ctrl-C: what was begun goes away again.
 			if derr := takeDown(context.WithoutCancel(ctx), e, o.Name, o.Image, o.Timeouts); derr != nil {
-				err = errors.Join(err, fmt.Errorf("and what was begun could not be removed (`sickbay cluster down --name %s`): %w", o.Name, derr))
+				err = errors.Join(err, fmt.Errorf("and what was begun could not be removed (`sickbay cluster down --cluster %s`): %w", o.Name, derr))
 			}
 		}
 	}()
@@ -210,7 +210,7 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 	if !c.Ours {
 		return nil, &TakenError{
 			What: fmt.Sprintf("a kind cluster named %s exists and sickbay did not make it; it is left as it is", o.Name),
-			Way:  "choose another --name",
+			Way:  "choose another --cluster",
 		}
 	}
 	if c.unfinished(ctx) {
@@ -221,7 +221,7 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 		return nil, &TakenError{
 			What: fmt.Sprintf("cluster %s exists as %s (image %s) and another is wanted: %s (image %s)",
 				o.Name, describe(mark{c.Topology, c.Profile, c.Spec, c.Online}), c.Image, describe(want), o.Image),
-			Way: fmt.Sprintf("use it as it is, take it down (`sickbay cluster down --name %s`), or choose another --name", o.Name),
+			Way: fmt.Sprintf("use it as it is, take it down (`sickbay cluster down --cluster %s`), or choose another --cluster", o.Name),
 		}
 	}
 	var started error
@@ -263,7 +263,7 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 	}
 	task.End(err)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s is there and not healthy (`sickbay cluster down --name %s`, then up again): %w", o.Name, o.Name, err)
+		return nil, fmt.Errorf("cluster %s is there and not healthy (`sickbay cluster down --cluster %s`, then up again): %w", o.Name, o.Name, err)
 	}
 	return c, nil
 }
@@ -279,7 +279,7 @@ func sameNetwork(ctx context.Context, e *engine.Engine, o UpOptions) error {
 			is := map[bool]string{true: "may reach the network (--online)", false: "may not reach the network"}
 			return &TakenError{
 				What: fmt.Sprintf("cluster %s %s, and all clusters of sickbay share one network", c.Name, is[c.Online]),
-				Way:  fmt.Sprintf("make this one alike, or take that one down (`sickbay cluster down --name %s`)", c.Name),
+				Way:  fmt.Sprintf("make this one alike, or take that one down (`sickbay cluster down --cluster %s`)", c.Name),
 			}
 		}
 	}
@@ -318,7 +318,7 @@ func portFree(port int) error {
 	if err != nil {
 		return &TakenError{
 			What: fmt.Sprintf("port %d on 127.0.0.1 cannot be had for the API: %v", port, err),
-			Way:  "choose another --api-port, or none to get a free one",
+			Way:  "give that port back, or leave the choice to the engine",
 		}
 	}
 	return l.Close()

@@ -30,7 +30,7 @@ func (a *app) imageBuild() *cobra.Command {
 		Short: "Build the node image from Go modules and Debian packages",
 		Long: `Build the node image without a registry. What is built is kept in parts, each named by a hash of everything that went into
 it: nothing is built twice, and an interrupted build goes on where it stopped.`,
-		Example: "  sickbay image build\n  sickbay image build --export node.tar    # for `docker load` elsewhere",
+		Example: "  sickbay image build\n  sickbay image build --kubernetes 1.36    # another minor, beside the default one\n  sickbay image build --export node.tar    # for `docker load` elsewhere",
 		Args:    noArgs,
 	}
 	cmd.Flags().StringVar(&spec.Version, "kubernetes", "", "Kubernetes version or minor (default "+nodeimage.DefaultVersion+")")
