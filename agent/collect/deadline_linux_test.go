@@ -80,6 +80,9 @@ func dead(t *testing.T, dir string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
+// slack is for a machine that is busy with other things.
+const slack = 500 * time.Millisecond
+
 func whyUnknown(o *observation.Observation, what string) string {
 	var out []string
 	for _, u := range o.Unknown {
@@ -90,7 +93,8 @@ func whyUnknown(o *observation.Observation, what string) string {
 	return strings.Join(out, "; ")
 }
 
-var short = protocol.ObserveOptions{Node: "worker", PerSource: 300 * time.Millisecond, Overall: 600 * time.Millisecond}
+// short bounds are still longer than settingsWait: what depends on a runtime that hangs is read after that.
+var short = protocol.ObserveOptions{Node: "worker", PerSource: settingsWait + 500*time.Millisecond, Overall: settingsWait + time.Second}
 
 // TestLookEndsWhateverHangs: programs that ignore their end, and a runtime that takes the call and says nothing.
 func TestLookEndsWhateverHangs(t *testing.T) {
@@ -110,7 +114,7 @@ func TestLookEndsWhateverHangs(t *testing.T) {
 
 	began := time.Now()
 	o := newLook(short, root(dir), hang).run(t.Context())
-	if took := time.Since(began); took > short.Overall+150*time.Millisecond {
+	if took := time.Since(began); took > short.Overall+slack {
 		t.Errorf("the look took %s", took)
 	}
 	for what, why := range map[string]string{
@@ -118,7 +122,7 @@ func TestLookEndsWhateverHangs(t *testing.T) {
 		observation.SourceJournal: "gave no answer within",
 		observation.SourceStatus:  "Status over unix:///run/containerd/containerd.sock",
 	} {
-		if got := whyUnknown(o, what); !strings.Contains(got, why) || !strings.Contains(got, "no answer within 0.") {
+		if got := whyUnknown(o, what); !strings.Contains(got, why) || !strings.Contains(got, "no answer within ") {
 			t.Errorf("%s is unknown because %q, want %q and for how long it was waited", what, got, why)
 		}
 	}
@@ -145,16 +149,16 @@ func TestLookOnADeadFilesystem(t *testing.T) {
 	began := time.Now()
 	o := newLook(short, r, noCommands).run(t.Context())
 	took := time.Since(began)
-	if took > short.Overall+150*time.Millisecond {
+	if took > short.Overall+slack {
 		t.Errorf("the look took %s", took)
 	}
 	for what, why := range map[string]string{
-		SourceKubeletFile:             "reading /var/lib/kubelet/config.yaml gave no answer within 0.",
-		observation.SourceFilesystems: "reading /var/lib/kubelet gave no answer within 0.",
-		observation.SourceCerts:       "reading /var/lib/kubelet/pki/kubelet-client-current.pem gave no answer within 0.",
-		SourceSecurity:                "listing /var/lib/kubelet/seccomp gave no answer within 0.",
-		SourceSockets:                 "listing /var/lib/kubelet/device-plugins gave no answer within 0.",
-		SourceFiles:                   "gave no answer within 0.",
+		SourceKubeletFile:             "reading /var/lib/kubelet/config.yaml gave no answer within ",
+		observation.SourceFilesystems: "reading /var/lib/kubelet gave no answer within ",
+		observation.SourceCerts:       "reading /var/lib/kubelet/pki/kubelet-client-current.pem gave no answer within ",
+		SourceSecurity:                "listing /var/lib/kubelet/seccomp gave no answer within ",
+		SourceSockets:                 "listing /var/lib/kubelet/device-plugins gave no answer within ",
+		SourceFiles:                   "gave no answer within ",
 	} {
 		if got := whyUnknown(o, what); !strings.Contains(got, why) {
 			t.Errorf("%s is unknown because %q, want %q", what, got, why)
@@ -177,7 +181,7 @@ func TestLookOnADeadFilesystem(t *testing.T) {
 	t.Setenv(childRoot, string(r))
 	began = time.Now()
 	b, err := Supervise(t.Context(), os.Args[0], short)
-	if took := time.Since(began); err != nil || took > short.Overall+grace {
+	if took := time.Since(began); err != nil || took > short.Overall+grace+slack {
 		t.Fatalf("%v after %s", err, took)
 	}
 	var again observation.Observation
@@ -252,7 +256,7 @@ func TestLookAtAFrozenFilesystem(t *testing.T) {
 	if !imagefs(o).Frozen {
 		t.Errorf("a writer waits for the thaw, and it is not seen: %+v", o.Processes)
 	}
-	if took > 2*time.Second {
+	if took > 2*time.Second+slack {
 		t.Errorf("the look took %s", took)
 	}
 	if i := slices.IndexFunc(o.Processes, func(p observation.Process) bool { return p.PID == writer.Process.Pid }); i < 0 ||

@@ -356,21 +356,22 @@ func TestRegistries(t *testing.T) {
 	well := serve(t, ca.issue(t, -time.Hour, time.Hour, "127.0.0.1"))
 	strange := serve(t, other.issue(t, -time.Hour, time.Hour, "127.0.0.1"))
 	gone := unused(t)
+	mirrored, elsewhere := unused(t), unused(t) // addresses: no name is looked up
 	const dir = "/etc/containerd/certs.d/"
 	l := at(t, tree(t, map[string]string{
-		dir + "mirrored/hosts.toml": fmt.Sprintf("server = \"https://origin\"\nca = \"theirs.crt\"\n"+
+		dir + mirrored + "/hosts.toml": fmt.Sprintf("server = \"https://origin\"\nca = \"theirs.crt\"\n"+
 			"[host.\"https://%s\"]\n  ca = \"ours.crt\"\n[host.\"https://%s\"]\n  ca = [\"ours.crt\", \"/gone.crt\"]\n[host.'https://%s']\n  skip_verify = true\n[host.\"http://%s\"]\n", well, strange, gone, gone),
-		dir + "mirrored/ours.crt":   ca.pem(),
-		dir + "mirrored/theirs.crt": other.pem(),
-		dir + well + "/hosts.toml":  fmt.Sprintf("server = \"https://%s\"\nca = \"/etc/ours.crt\"\n", well),
-		"/etc/ours.crt":             ca.pem(),
-		dir + "broken/hosts.toml":   "[host.\nAuthorization = \"Basic c2VjcmV0c2VjcmV0\"\n",
-		dir + "without/":            "",
-		dir + "README":              "",
-		dir + "idle/hosts.toml":     fmt.Sprintf("[host.\"https://%s\"]\n", well),
-		dir + "_default/hosts.toml": fmt.Sprintf("[host.\"https://%s\"]\n", gone),
+		dir + mirrored + "/ours.crt":   ca.pem(),
+		dir + mirrored + "/theirs.crt": other.pem(),
+		dir + well + "/hosts.toml":     fmt.Sprintf("server = \"https://%s\"\nca = \"/etc/ours.crt\"\n", well),
+		"/etc/ours.crt":                ca.pem(),
+		dir + "broken/hosts.toml":      "[host.\nAuthorization = \"Basic c2VjcmV0c2VjcmV0\"\n",
+		dir + "without/":               "",
+		dir + "README":                 "",
+		dir + "idle/hosts.toml":        fmt.Sprintf("[host.\"https://%s\"]\n", well),
+		dir + "_default/hosts.toml":    fmt.Sprintf("[host.\"https://%s\"]\n", gone),
 	}))
-	l.failedPulls = []string{"mirrored", well, strange, "elsewhere"}
+	l.failedPulls = []string{mirrored, well, strange, elsewhere}
 	by := map[string]observation.RegistryHost{}
 	for _, r := range read(t, l, l.registries).Registries {
 		by[r.Host] = r
@@ -383,19 +384,19 @@ func TestRegistries(t *testing.T) {
 	}
 	for host, want := range map[string][]string{
 		// In the file's order. The CA of the server is not its mirrors'.
-		"mirrored":  {"https://" + well + " ok", "https://" + strange + " tls-untrusted", "https://" + gone + " refused", "http://" + gone},
-		well:        {"https://" + well + " ok"},
-		strange:     {"https://" + gone + " refused"}, // _default is for all that have nothing of their own
-		"elsewhere": {"https://" + gone + " refused"},
-		"_default":  {"https://" + gone},
-		"idle":      {"https://" + well}, // nobody failed to pull from it, so nobody is asked
+		mirrored:   {"https://" + well + " ok", "https://" + strange + " tls-untrusted", "https://" + gone + " refused", "http://" + gone},
+		well:       {"https://" + well + " ok"},
+		strange:    {"https://" + gone + " refused"}, // _default is for all that have nothing of their own
+		elsewhere:  {"https://" + gone + " refused"},
+		"_default": {"https://" + gone},
+		"idle":     {"https://" + well}, // nobody failed to pull from it, so nobody is asked
 	} {
 		if got := seen(host); !slices.Equal(got, want) {
 			t.Errorf("%s:\n got %q\nwant %q", host, got, want)
 		}
 	}
-	m := by["mirrored"]
-	if m.Server != "https://origin" || !slices.Equal(m.MissingCAs, []string{"/gone.crt"}) || !m.Mirrors[2].SkipVerify || !slices.Contains(m.CAs, dir+"mirrored/ours.crt") {
+	m := by[mirrored]
+	if m.Server != "https://origin" || !slices.Equal(m.MissingCAs, []string{"/gone.crt"}) || !m.Mirrors[2].SkipVerify || !slices.Contains(m.CAs, dir+mirrored+"/ours.crt") {
 		t.Errorf("%+v", m)
 	}
 	if i := m.Mirrors[1]; i.Issuer != "CN=theirs" || i.NotAfter.IsZero() {
