@@ -25,8 +25,9 @@ type CgroupDriver struct {
 	//
 	// stale: the kubelet asked while the runtime was on cgroupfs, the runtime is on systemd now: loud, no pod starts.
 	// flip: the runtime's default handler is changed and only the runtime restarted: silent with a kubelet on systemd.
-	// empty-options: the default handler loses its options, and the runtime answers for another one: silent, and it
-	// survives restarts.
+	// empty-options: another handler becomes the default, a copy without options, as vendors' runtimes are often added: it runs
+	// on cgroupfs, and the runtime answers with the driver of the old one: silent, and it survives restarts. (The handler runc
+	// cannot be it: containerd fills in its options.)
 	// handler: one RuntimeClass handler is changed, and only its pods suffer.
 	// wrapper: the OCI runtime is a script that names systemd whatever the configuration says, which says cgroupfs: loud, and
 	// it survives restarts.
@@ -80,7 +81,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	}
 	var edited []byte
 	if c.Way == "empty-options" {
-		edited, err = dropOptions(text, handler)
+		edited, err = otherDefault(text, handler)
 	} else {
 		edited, err = setSystemdCgroup(text, handler, !systemd)
 	}
@@ -185,21 +186,21 @@ var (
 	binaryLine  = regexp.MustCompile(`(?m)^[ \t]*BinaryName[ \t]*=.*\n`)
 )
 
-// section finds the handler's options table: where its header begins, where its body begins and ends.
-func section(text []byte, handler string) (head, from, to int, err error) {
+// section finds where the body of the handler's options table begins and ends.
+func section(text []byte, handler string) (from, to int, err error) {
 	at := optionsHeader(handler).FindIndex(text)
 	if at == nil {
-		return 0, 0, 0, fmt.Errorf("%s has no options table for handler %s", containerdFile, handler)
+		return 0, 0, fmt.Errorf("%s has no options table for handler %s", containerdFile, handler)
 	}
 	to = len(text)
 	if next := anyHeader.FindIndex(text[at[1]:]); next != nil {
 		to = at[1] + next[0]
 	}
-	return at[0], at[1], to, nil
+	return at[1], to, nil
 }
 
 func setSystemdCgroup(text []byte, handler string, on bool) ([]byte, error) {
-	_, from, to, err := section(text, handler)
+	from, to, err := section(text, handler)
 	if err != nil {
 		return nil, err
 	}
@@ -207,16 +208,28 @@ func setSystemdCgroup(text []byte, handler string, on bool) ([]byte, error) {
 	return slices.Concat(text[:from], body, text[to:]), nil
 }
 
-func dropOptions(text []byte, handler string) ([]byte, error) {
-	head, _, to, err := section(text, handler)
-	if err != nil {
-		return nil, err
+// vendorHandler is the name of the handler that way empty-options adds.
+const vendorHandler = "hardened"
+
+var defaultLine = regexp.MustCompile(`(?m)^([ \t]*default_runtime_name[ \t]*=[ \t]*).*$`)
+
+// otherDefault adds a copy of a handler without its options and makes it the default.
+func otherDefault(text []byte, handler string) ([]byte, error) {
+	header := regexp.MustCompile(`(?m)^[ \t]*\[(plugins\.[^\n]*\.runtimes\.)['"]?` + regexp.QuoteMeta(handler) + `['"]?\][ \t]*\n`)
+	at := header.FindSubmatchIndex(text)
+	if at == nil || !defaultLine.Match(text) {
+		return nil, fmt.Errorf("%s has no table for handler %s, or no default_runtime_name", containerdFile, handler)
 	}
-	return slices.Concat(text[:head], text[to:]), nil
+	body := text[at[1]:]
+	if next := anyHeader.FindIndex(body); next != nil {
+		body = body[:next[0]]
+	}
+	added := fmt.Appendf(nil, "\n[%s%s]\n%s", text[at[2]:at[3]], vendorHandler, body)
+	return slices.Concat(defaultLine.ReplaceAll(text, fmt.Appendf(nil, "${1}%q", vendorHandler)), added), nil
 }
 
 func setBinary(text []byte, handler, program string) ([]byte, error) {
-	_, from, to, err := section(text, handler)
+	from, to, err := section(text, handler)
 	if err != nil {
 		return nil, err
 	}

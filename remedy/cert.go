@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,11 +69,17 @@ func (a *applier) renewClientCert(ctx context.Context, name string, out *output)
 		defer cancel()
 		_ = csrs.Delete(cleanup, csr.Name, metav1.DeleteOptions{}) // garbage-collected within the hour anyway
 	}()
-	// The API server's own approver looks at every new request, too, and may write to it between our reading and writing.
+	// The cluster's own approver looks at every new request, too: it may write between our reading and writing, and where the
+	// operator may do everything, it approves by itself.
 	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		fresh, err := csrs.Get(ctx, csr.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
+		}
+		if slices.ContainsFunc(fresh.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {
+			return c.Type == certificatesv1.CertificateApproved
+		}) {
+			return nil
 		}
 		fresh.Status.Conditions = append(fresh.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "SickbayRemedy",

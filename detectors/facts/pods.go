@@ -155,7 +155,7 @@ func over(o *observation.Observation, f CreateFailure) bool {
 		waiting, known := false, false
 		for _, c := range Containers(p) {
 			known = true
-			waiting = waiting || c.Status.State.Waiting != nil
+			waiting = waiting || c.Status.State.Waiting != nil || restarts(p, c.Status.State.Terminated)
 		}
 		if known && !waiting {
 			return true
@@ -169,6 +169,12 @@ func over(o *observation.Observation, f CreateFailure) bool {
 	return slices.ContainsFunc(o.Runtime.Sandboxes, func(s observation.Sandbox) bool {
 		return s.Namespace == f.Namespace && s.Name == f.Pod && s.Ready && s.CreatedAt.After(f.At)
 	})
+}
+
+// restarts tells that a container has ended and the kubelet has to start it again: it cannot while the sandbox cannot be made.
+func restarts(p *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
+	return ended != nil && (p.Spec.RestartPolicy == corev1.RestartPolicyAlways || p.Spec.RestartPolicy == "" ||
+		p.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && ended.ExitCode != 0)
 }
 
 // Owner is what a pod's template belongs to: the object to patch for a lasting change. Kind Pod means that it has no owner.
