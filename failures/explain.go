@@ -304,10 +304,11 @@ var texts = map[string]Text{
 		Fix:     []string{"unmask, start, continue or thaw it", "take away the flag or setting it complains of; kubeadm upgrade node phase kubelet-config fetches the cluster's own configuration"},
 	},
 	"node-notready/not-registered": {
-		Symptom: "nodes \"…\" not found, in the log of a kubelet that runs",
-		Cause:   "The Node object was deleted. A kubelet registers only when it starts.",
-		First:   "kubectl get node NODE",
-		Fix:     []string{"restart the kubelet"},
+		Symptom: "Unable to register node with API server; or nodes \"…\" not found, in the log of a kubelet that runs",
+		Cause:   "The Node object was deleted (a kubelet registers only when it starts), the kubelet may not register, or it goes by another name than its certificate's.",
+		First:   "kubectl get node NODE; journalctl -u kubelet | grep -i register",
+		Look:    []string{"kubectl get node NODE", "openssl x509 -noout -subject -in /var/lib/kubelet/pki/kubelet-client-current.pem", "tr '\\0' '\\n' </proc/$(pidof kubelet)/cmdline | grep -e hostname-override -e register-node", "grep registerNode /var/lib/kubelet/config.yaml"},
+		Fix:     []string{"take out a --hostname-override of another machine, or registerNode: false", "restart the kubelet"},
 	},
 	"probe-kill": {
 		Symptom: "Liveness probe failed: …; Back-off restarting failed container",

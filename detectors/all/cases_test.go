@@ -377,6 +377,17 @@ var sick = []testCase{
 		o.API.Node, o.API.Lease, o.API.Pods = nil, nil, nil
 		detectorstest.Log(o, "kubelet", `"Error updating node status, will retry" err="error getting node \"lab-worker\": nodes \"lab-worker\" not found"`, 5*time.Second)
 	}},
+	{name: "Node object deleted, and the kubelet may not register", want: []string{"node-notready/not-registered"}, remedy: "registerNode", ill: func(o *observation.Observation) {
+		o.API.Node, o.API.Lease, o.API.Pods = nil, nil, nil
+		o.Kubelet.Config.RegisterNode = ptr(false)
+	}},
+	{name: "kubelet goes by another name", want: []string{"node-notready/not-registered"}, remedy: "--hostname-override", ill: func(o *observation.Observation) {
+		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=template-01")
+		silentKubelet(o, `"Unable to register node with API server" err="nodes \"template-01\" is forbidden: node \"lab-worker\" is not allowed to modify node \"template-01\"" node="template-01"`)
+	}},
+	{name: "the machine was renamed", want: []string{"node-notready/not-registered"}, remedy: "hostnamectl set-hostname lab-worker", ill: func(o *observation.Observation) {
+		silentKubelet(o, `"Unable to register node with API server" err="nodes \"template-01\" is forbidden: node \"lab-worker\" is not allowed to modify node \"template-01\"" node="template-01"`)
+	}},
 	// 2 sandbox-create
 	{name: "shim gone", want: []string{"sandbox-create/shim-missing"}, remedy: ":/usr/local/bin/containerd-shim-runc-v2", ill: func(o *observation.Observation) {
 		o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[1].ShimPath = "", ""
@@ -419,6 +430,13 @@ var sick = []testCase{
 	// 3 cgroup-driver
 	{name: "kubelet cgroupfs, runtime systemd", want: []string{"cgroup-driver/driver-mismatch"}, remedy: "systemctl restart kubelet.service", ill: func(o *observation.Observation) {
 		o.Kubelet.Config.CgroupDriver = "cgroupfs"
+		sandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
+	}},
+	{name: "kubelet and runtime on cgroupfs, and a wrapper that names systemd", want: []string{"cgroup-driver/driver-mismatch"}, remedy: "rm -f -- /usr/local/sbin/runc-wrapper", ill: func(o *observation.Observation) {
+		o.Kubelet.Config.CgroupDriver = "cgroupfs"
+		r := &o.Runtime.Handlers[0]
+		r.SystemdCgroup, r.BinaryName, r.RuntimePath = ptr(false), "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
+		o.Files = append(o.Files, observation.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
 		sandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
 	}},
 	{name: "kubelet systemd, runtime cgroupfs", want: []string{"cgroup-driver/silent-mismatch"}, remedy: "SystemdCgroup = true", ill: func(o *observation.Observation) {

@@ -94,6 +94,14 @@ var silent = []testCase{
 	{name: "a rule against another port", ill: func(o *observation.Observation) {
 		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT"}
 	}},
+	{name: "a wrapper around runc that does as it is told", ill: func(o *observation.Observation) {
+		r := &o.Runtime.Handlers[0]
+		r.BinaryName, r.RuntimePath = "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
+		o.Files = append(o.Files, observation.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
+	}},
+	{name: "hostname-override that agrees with the certificate", ill: func(o *observation.Observation) {
+		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=lab-worker")
+	}},
 	{name: "a cordoned node", ill: func(o *observation.Observation) { o.API.Node.Spec.Unschedulable = true }},
 	{name: "an unused handler without a shim and with another driver", ill: func(o *observation.Observation) {
 		o.Runtime.Handlers[1].ShimPath, o.Runtime.Handlers[1].SystemdCgroup, o.Runtime.Handlers[1].RuntimePath = "", nil, ""

@@ -1,0 +1,44 @@
+package collect
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// TestYears: a klog header has no year; one line that quotes the process's clock, or calls a certificate expired, gives it to all
+// lines of that process.
+func TestYears(t *testing.T) {
+	at := time.Date(2026, 11, 25, 16, 0, 0, 0, time.UTC)
+	c := ownClock{zone: time.UTC}
+	lines := func(pid int, texts ...string) (out []observation.LogLine) {
+		for _, s := range texts {
+			l := observation.LogLine{Source: "kubelet", At: at, PID: pid, Text: s}
+			l.Own, l.Level = c.stamp(s, at)
+			out = append(out, l)
+		}
+		return out
+	}
+	all := lines(1, `I1128 16:00:00.000000    3857 kubelet.go:1] "Starting"`,
+		`E1128 16:00:00.000000    3857 reflector.go:1] "x509: certificate has expired or is not yet valid: current time 2016-11-28T16:00:00Z is before 2026-11-25T15:00:00Z"`)
+	all = append(all, lines(2, `I1122 16:00:00.000000    77 server.go:1] "Starting"`,
+		`E1122 16:00:00.000000    77 bootstrap.go:1] part of the existing bootstrap client certificate in /etc/kubernetes/kubelet.conf is expired: 2027-11-25 15:00:00 +0000 UTC`)...)
+	all = append(all, lines(3, `I1125 16:00:00.000000    9 server.go:1] "Starting"`)...)
+	c.years(all)
+	for i, year := range []int{2016, 2016, 2028, 2028, 2026} {
+		if got := all[i].Own.Year(); got != year {
+			t.Errorf("%s: read as year %d, want %d", all[i].Text, got, year)
+		}
+	}
+}
+
+func TestSetOffset(t *testing.T) {
+	var o observation.Observation
+	setOffset(&o, "kubelet", -3, false)
+	setOffset(&o, "kubelet", 7, true)
+	setOffset(&o, "kubelet", -3, false)
+	if got := o.Clocks.ProcessOffsetSeconds["kubelet"]; got != 7 {
+		t.Errorf("the kubelet answered that it is 7 s ahead, and %v was noted", got)
+	}
+}
