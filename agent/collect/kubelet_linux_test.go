@@ -199,8 +199,8 @@ func TestPluginSockets(t *testing.T) {
 		return l
 	}
 	serve := func(p string) {
-		s := grpc.NewServer()
-		go func() { _ = s.Serve(listen(p)) }()
+		s, l := grpc.NewServer(), listen(p) // there before anybody looks
+		go func() { _ = s.Serve(l) }()
 		t.Cleanup(s.Stop)
 	}
 	listen("/device-plugins/kubelet.sock") // the kubelet's own
