@@ -11,6 +11,7 @@ SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -p
 BINARIES := bin/sickbay bin/sickbay-agent-linux-amd64 bin/sickbay-agent-linux-arm64
 
 PROFILE ?= core
+CONTROLS ?= core
 REPORT ?=
 ARGS ?=
 
@@ -37,8 +38,8 @@ scenario: build ## one scenario through all seven steps: make scenario NAME=pleg
 	bin/sickbay run $(NAME) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 .PHONY: conformance
-conformance: build ## all scenarios of a profile, and their controls: make conformance PROFILE=all REPORT=reports/today
-	bin/sickbay suite --profile $(PROFILE) --controls $(if $(REPORT),--report $(REPORT)) $(ARGS)
+conformance: build ## all scenarios of a profile, and the controls of the core ones: make conformance PROFILE=all REPORT=reports/today
+	bin/sickbay suite --profile $(PROFILE) --controls=$(CONTROLS) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 SOAK ?= 10m
 .PHONY: soak

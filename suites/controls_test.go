@@ -70,7 +70,7 @@ func TestControlsOnTheWay(t *testing.T) {
 				c.world(w)
 			}
 			r, rep, err := one(t, w, scenario(), options(func(o *Options) {
-				o.Controls = true
+				o.Controls = AllControlled
 				if c.judge != nil {
 					o.Judge = c.judge()
 				}
@@ -103,7 +103,7 @@ func TestControlsOnTheWay(t *testing.T) {
 // The remedies come in the order blind, own; and the runs of the controls are nowhere taken for the scenario's own steps.
 func TestOwnRemedyComesAfterTheBlindOne(t *testing.T) {
 	w := newWorld(t, "w1")
-	if r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = true })); r.Verdict != Passed {
+	if r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = AllControlled })); r.Verdict != Passed {
 		t.Fatalf("%s: %s", r.FailedAt, r.Reason)
 	}
 	blind := slices.Index(w.calls, "remedy w1 blind-restart")
@@ -115,7 +115,7 @@ func TestOwnRemedyComesAfterTheBlindOne(t *testing.T) {
 
 func TestControlsAreNotMadeOnAControl(t *testing.T) {
 	w := newWorld(t, "w1")
-	r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls, o.Noop = true, true }))
+	r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls, o.Noop = AllControlled, true }))
 	if !r.ControlHeld || len(r.Controls) > 0 {
 		t.Errorf("held %v, controls %v", r.ControlHeld, r.Controls)
 	}
@@ -128,7 +128,7 @@ func TestInterruptedInAControl(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ctx = progress.Into(ctx, interruptAt{"control " + string(c), cancel})
-			rep, err := Run(ctx, fakeLab{w}, scenario(), options(func(o *Options) { o.Controls = true }))
+			rep, err := Run(ctx, fakeLab{w}, scenario(), options(func(o *Options) { o.Controls = AllControlled }))
 			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
 				t.Errorf("%v", err)
 			}
@@ -147,7 +147,7 @@ func TestControlsInASuite(t *testing.T) {
 	for _, n := range []string{"a", "b"} {
 		list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name = n }))
 	}
-	rep, err := RunAll(t.Context(), fakeLab{w}, list, options(func(o *Options) { o.Controls = true }))
+	rep, err := RunAll(t.Context(), fakeLab{w}, list, options(func(o *Options) { o.Controls = AllControlled }))
 	if err != nil || rep.Verdict != Passed {
 		t.Fatalf("%s %v", rep.Verdict, err)
 	}

@@ -27,7 +27,7 @@ type Options struct {
 	NoRemedy bool
 	// Controls makes the controls on the way, with the run's one injection: noop between baseline and inject, no-remedy and a
 	// blind restart between detect and remediate. Each has to fail where it must, and the run goes on.
-	Controls bool
+	Controls Controlled
 	// OtherRemedy is applied instead of the findings' own, for the control that a blind restart does not cure.
 	OtherRemedy *detectors.Remedy
 	// Keep leaves a run that did not pass as it is, for looking at: fault, namespace and prepared node. The lease is
@@ -47,6 +47,21 @@ type Options struct {
 	Timings Timings
 	// Judge replaces the detectors in tests. Nil takes package detectors.
 	Judge diagnose.JudgeFunc
+}
+
+// Controlled says whose controls are made on the way.
+type Controlled string
+
+// Which scenarios.
+const (
+	NoneControlled Controlled = ""
+	AllControlled  Controlled = "all"
+	CoreControlled Controlled = "core"
+)
+
+// covers tells whether a scenario's controls are made. A decoy has none: nothing is expected of it.
+func (c Controlled) covers(sc *scenarios.Scenario) bool {
+	return sc.Spec.Profile != scenarios.Decoy && (c == AllControlled || c == CoreControlled && sc.Spec.Profile == "core")
 }
 
 // Lab is a cluster that may be made ill. NewLab makes one of a real cluster; tests bring a fake.

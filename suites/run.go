@@ -85,7 +85,7 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	case s.opts.OtherRemedy != nil:
 		r.res.Control = OtherRemedy
 	default:
-		r.controls = s.opts.Controls && sc.Spec.Profile != scenarios.Decoy
+		r.controls = s.opts.Controls.covers(sc)
 	}
 	r.control = r.res.Control
 	return r

@@ -23,7 +23,7 @@ import (
 type runFlags struct {
 	ground
 	noop, noRemedy, keep bool
-	controls             bool
+	controls             string
 	report               string
 	node                 string
 	parallel             int
@@ -33,13 +33,18 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fl := cmd.Flags()
 	fl.BoolVar(&f.noop, "noop", false, "control: inject nothing; the run must stop at manifest")
 	fl.BoolVar(&f.noRemedy, "no-remedy", false, "control: withhold the remedy; the run must fail at clear")
-	fl.BoolVar(&f.controls, "controls", false, "make the controls on the way, with the same injection: noop, no-remedy, and a blind restart")
+	fl.StringVar(&f.controls, "controls", "", "make the controls on the way, with the same injection: noop, no-remedy, and a blind restart; of all scenarios, or of the core ones")
+	fl.Lookup("controls").NoOptDefVal = "all"
+	_ = cmd.RegisterFlagCompletionFunc("controls", cobra.FixedCompletions(controlled, cobra.ShellCompDirectiveNoFileComp))
 	fl.BoolVar(&f.keep, "keep", false, "leave a run that failed as it is, for looking at (the node heals itself after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
 	a.groundFlags(cmd, &f.ground)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
 	_ = cmd.MarkFlagDirname("report")
 }
+
+// controlled are the values of --controls.
+var controlled = []string{"all", "core"}
 
 // groundFlags are the flags that say what to run on.
 func (a *app) groundFlags(cmd *cobra.Command, g *ground) {
@@ -112,7 +117,7 @@ With --controls every scenario also has to fail where it must: with nothing inje
 blind restart of containerd and kubelet instead of it (which may cure three core failures at most). All of it is proven with
 one injection a scenario; where the blind restart cures, the scenario is run once more.`,
 		Example: `  sickbay suite --report reports/nightly --controls
-  sickbay suite --profile all --parallel 2`,
+  sickbay suite --profile all --controls=core --parallel 2`,
 		Args: noArgs,
 	}
 	a.runFlags(cmd, &f)
@@ -162,6 +167,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err := f.check(); err != nil {
 		return err
 	}
+	if f.controls != "" && !slices.Contains(controlled, f.controls) {
+		return usagef("--controls=%s: it must be one of %s", f.controls, strings.Join(controlled, ", "))
+	}
 	if err := reportDir(f.report); err != nil {
 		return err
 	}
@@ -179,7 +187,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		return err
 	}
 	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
-		Noop: f.noop, NoRemedy: f.noRemedy, Controls: f.controls, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
+		Noop: f.noop, NoRemedy: f.noRemedy, Controls: suites.Controlled(f.controls), Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
 		Version: buildVersion().Version,
 	})
 	if rep != nil && len(rep.Results) > 0 {
