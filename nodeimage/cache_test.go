@@ -14,7 +14,7 @@ func TestHashKeepsFieldsApart(t *testing.T) {
 	if hash("ab", "c") == hash("a", "bc") || hash("a") == hash("a", "") {
 		t.Error("two different lists of fields have one hash")
 	}
-	if hash("a", "b") != hash("a", "b") {
+	if first, second := hash("a", "b"), hash("a", "b"); first != second {
 		t.Error("one list of fields has two hashes")
 	}
 }

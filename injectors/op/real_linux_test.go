@@ -184,6 +184,7 @@ func refused(err error) bool {
 type broken struct {
 	op.Sys
 	mount, attach bool
+	run           string // the program that fails
 }
 
 var errBroken = errors.New("broken on purpose")
@@ -193,6 +194,13 @@ func (b broken) Mount(source, target, fstype string, flags op.MountFlag, data st
 		return errBroken
 	}
 	return b.Sys.Mount(source, target, fstype, flags, data)
+}
+
+func (b broken) Run(ctx context.Context, argv ...string) ([]byte, error) {
+	if argv[0] == b.run {
+		return nil, errBroken
+	}
+	return b.Sys.Run(ctx, argv...)
 }
 
 func (b broken) AttachLoop(n int, image, tag string) (func() error, error) {
@@ -235,10 +243,12 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 			t.Errorf("something was written: %v, then %v", before, after)
 		}
 	}
-	for name, b := range map[string]broken{"attach fails": {attach: true}, "mount fails": {mount: true}} {
+	for name, b := range map[string]broken{
+		"mkfs fails": {run: "mkfs.ext4"}, "attach fails": {attach: true}, "mount fails": {mount: true}, "the copy fails": {run: "cp"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			target := t.TempDir()
-			l := &op.LoopFS{Target: target, Bytes: 64 << 20}
+			l := &op.LoopFS{Target: target, Bytes: 64 << 20, Seed: true}
 			env := real(t, l)
 			must(t, l.Save(ctx, env))
 			b.Sys = env.Sys
