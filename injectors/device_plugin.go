@@ -27,7 +27,7 @@ const (
 
 // DevicePlugin are the parameters of device-plugin.
 type DevicePlugin struct {
-	// Action: devices (undone, it makes the kubelet forget them), unhealthy (an error of some), refuse (none is handed out).
+	// Action: devices (undone, it makes the kubelet count them no more), unhealthy (an error of some), refuse (none is handed out).
 	Action string `json:"action" jsonschema:"enum=devices,enum=unhealthy,enum=refuse"`
 	// Resource is what the kubelet calls the devices.
 	Resource string `json:"resource,omitempty"`

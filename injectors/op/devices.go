@@ -14,13 +14,18 @@ func init() { register(func() Op { return &PluginDevices{} }) }
 // DeviceCheckpoint is where the kubelet writes down the devices of device plugins.
 const DeviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 
-// PluginDevices changes nothing when it is done. Undone, it makes the kubelet forget a plugin's devices: it would count them
-// for five minutes after the plugin has gone, and to the next run the node would look as if its plugin had crashed.
+// PluginDevices changes nothing when it is done. Undone, between a stop and a start of the kubelet, it makes the kubelet count a
+// plugin's devices no more: it would do so for five minutes after the plugin has gone, and to the next run the node would look
+// as if its plugin had crashed.
 //
-// It stands between a stop and a start of the kubelet, which writes the file when it likes.
+// The start is what does it. The checkpoint has to stay: a kubelet that finds a resource there and hears of no plugin says 0, one
+// that finds nothing says nothing, and the Node object keeps the old number for ever (both seen live). The kubelet takes the
+// entry out of its checkpoint by itself after five minutes.
 type PluginDevices struct {
 	Resource string `json:"resource"`
 	Saved    bool   `json:"saved,omitempty"`
+	// Restarts says that the kubelet is down for this, and will count anew.
+	Restarts bool `json:"restarts,omitempty"`
 }
 
 // Kind implements Op.
@@ -33,17 +38,7 @@ func (*PluginDevices) Touches() []string { return []string{DeviceCheckpoint} }
 func (p *PluginDevices) Describe() string { return "be ready for devices of " + p.Resource }
 
 // Save implements Op.
-func (p *PluginDevices) Save(_ context.Context, env Env) error {
-	known, err := registeredDevices(env)
-	if err != nil {
-		return err
-	}
-	if slices.Contains(known, p.Resource) {
-		return fmt.Errorf("the kubelet knows devices of %s already", p.Resource)
-	}
-	if len(known) > 0 {
-		return fmt.Errorf("the kubelet has devices of %v: they would be forgotten, too", known)
-	}
+func (p *PluginDevices) Save(context.Context, Env) error {
 	p.Saved = true
 	return nil
 }
@@ -78,14 +73,14 @@ func registeredDevices(env Env) ([]string, error) {
 
 // Pending implements Op.
 func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {
-	if !p.Saved {
+	if !p.Saved || p.Restarts {
 		return Rest{}, nil
 	}
 	known, err := registeredDevices(env)
 	if err != nil || !slices.Contains(known, p.Resource) {
 		return Rest{}, err
 	}
-	return Rest{Todo: "make the kubelet forget the devices of " + p.Resource}, nil
+	return Rest{Todo: "make the kubelet count the devices of " + p.Resource + " no more"}, nil
 }
 
 // Undo implements Op.
@@ -94,8 +89,6 @@ func (p *PluginDevices) Undo(ctx context.Context, env Env) error {
 	if err != nil || r.Nothing() {
 		return err
 	}
-	if err := env.Sys.Remove(DeviceCheckpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	p.Restarts = true
+	return env.Persist()
 }
