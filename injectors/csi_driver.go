@@ -20,8 +20,9 @@ var csiDriver = Mechanism{
 }
 
 const (
-	// volumeDir holds the images of CSI volumes. It is sickbay's own, so that whatever clears up after a cluster finds them.
-	volumeDir = "/var/lib/sickbay/volumes"
+	// volumesDir holds the images of CSI volumes, by run: the path is all that the host sees of a loop device, and tells whose it
+	// is. It is sickbay's own, so that whatever clears up after a cluster finds them.
+	volumesDir = "/var/lib/sickbay/volumes"
 	// driverVerb is a word in the command line of the driver's process.
 	driverVerb = "csi-driver"
 
@@ -30,7 +31,7 @@ const (
 	// volumeMost: a volume is there to be mounted, not to be filled.
 	volumeLeast, volumeMost = 16 << 20, 64 << 20
 	volumesMost             = 8
-	// volumeName: the image's path must fit into the mark of a loop device, 63 bytes.
+	// volumeName is how long a volume's name may be.
 	volumeName = 24
 )
 
@@ -85,7 +86,7 @@ func (c *CSIDriver) Validate() error {
 	return nil
 }
 
-func imageOf(volume string) string { return path.Join(volumeDir, volume+".img") }
+func imageOf(run, volume string) string { return path.Join(volumesDir, run, volume+".img") }
 
 // Plan implements Params.
 func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
@@ -105,7 +106,7 @@ func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 			return nil, err
 		}
 		v := &op.Volumes{
-			Dir: volumeDir, Bytes: size, Program: driverVerb,
+			Dir: path.Join(volumesDir, n.Run), Bytes: size, Program: driverVerb,
 			Homes: []string{
 				path.Join(registryDir, "*"+c.Driver+"-reg.sock"),
 				path.Join(kubeletRoot, "plugins", "*"+c.Driver),
@@ -113,15 +114,15 @@ func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 			},
 		}
 		for _, name := range c.Volumes {
-			v.Names = append(v.Names, path.Base(imageOf(name)))
+			v.Names = append(v.Names, path.Base(imageOf(n.Run, name)))
 		}
 		return &Plan{Ops: []op.Op{v}}, nil
 	case "corrupt":
-		if _, err := n.Sys.Stat(imageOf(c.Volume)); err != nil {
+		if _, err := n.Sys.Stat(imageOf(n.Run, c.Volume)); err != nil {
 			return nil, &RequestError{fmt.Errorf("volume %s: %w (make it with the action volumes first)", c.Volume, err)}
 		}
 		// The first superblock of an ext4 is at 1024, wherever its blocks begin; its copies are left alone.
-		return &Plan{Ops: []op.Op{&op.Scribble{Path: imageOf(c.Volume), Offset: 1024, Bytes: 1024}}}, nil
+		return &Plan{Ops: []op.Op{&op.Scribble{Path: imageOf(n.Run, c.Volume), Offset: 1024, Bytes: 1024}}}, nil
 	case "deregister":
 		names, err := n.Sys.List(registryDir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -98,7 +98,7 @@ func (in *Injector) plan(ctx context.Context, inj Injection) (*Plan, error) {
 	if err != nil {
 		return nil, &RequestError{err}
 	}
-	p, err := params.Plan(ctx, Node{Sys: in.Sys, Dir: in.journal().Dir(inj.ID), Agent: in.Agent, Made: in.made, Signed: inj.Signed})
+	p, err := params.Plan(ctx, Node{Sys: in.Sys, Dir: in.journal().Dir(inj.ID), Run: inj.Run, Agent: in.Agent, Made: in.made, Signed: inj.Signed})
 	if err != nil {
 		return nil, fmt.Errorf("planning %s: %w", inj.Mechanism, err)
 	}

@@ -34,6 +34,8 @@ type Node struct {
 	Sys op.Sys
 	// Dir is where the injection's backups will be, for operations that refer to files there.
 	Dir string
+	// Run is the run the injection belongs to.
+	Run string
 	// Agent is the agent's own path on the node.
 	Agent string
 	// Made lists the filesystems that sickbay made on the node.

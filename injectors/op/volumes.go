@@ -68,8 +68,10 @@ func (v *Volumes) Save(_ context.Context, env Env) error {
 
 // Do implements Op.
 func (v *Volumes) Do(ctx context.Context, env Env) error {
-	if err := env.Sys.Mkdir(v.Dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	for _, d := range []string{path.Dir(v.Dir), v.Dir} {
+		if err := env.Sys.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	for _, n := range v.Names {
 		image := path.Join(v.Dir, n)
@@ -108,6 +110,9 @@ func (v *Volumes) images(env Env) ([]string, error) {
 	return out, nil
 }
 
+// loopMark is how much of a mark a loop device keeps: LO_NAME_SIZE less its end.
+const loopMark = 63
+
 // loops are the loop devices of our images, removed or not. The driver marks a device with the image's path.
 func (v *Volumes) loops(env Env) ([]Loop, error) {
 	if len(v.Made) == 0 {
@@ -118,7 +123,9 @@ func (v *Volumes) loops(env Env) ([]Loop, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(l Loop) bool {
-		return !slices.ContainsFunc(v.Made, func(m MadeImage) bool { return l.ImageDev == m.Dev && l.ImageIno == m.Ino && l.Tag == m.Path })
+		return !slices.ContainsFunc(v.Made, func(m MadeImage) bool {
+			return l.ImageDev == m.Dev && l.ImageIno == m.Ino && l.Tag == m.Path[:min(len(m.Path), loopMark)]
+		})
 	}), nil
 }
 
@@ -149,10 +156,15 @@ func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
 // homes are our own directory when it is empty, and the driver's, while no driver lives in them.
 func (v *Volumes) homes(env Env) ([]string, error) {
 	var out []string
-	if names, err := env.Sys.List(v.Dir); err == nil && len(names) == 0 {
-		out = append(out, v.Dir)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	// The outer one counts as empty when the inner one is all it holds.
+	for _, d := range []string{v.Dir, path.Dir(v.Dir)} {
+		names, err := env.Sys.List(d)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil && (len(names) == 0 || len(names) == 1 && slices.Contains(out, path.Join(d, names[0]))) {
+			out = append(out, d)
+		}
 	}
 	running, err := env.Sys.Processes()
 	if err != nil {

@@ -213,7 +213,10 @@ func New() *Node {
 	} {
 		n.root.files[p] = n.root.node(0o644, []byte(text))
 	}
-	n.root.files["/var/lib/sickbay/volumes/spare.img"] = n.root.node(0o600, []byte(strings.Repeat("an ext4 ", 512)))
+	for _, run := range []string{"r", "r0", "r1"} { // of the tests
+		n.root.files["/var/lib/sickbay/volumes/"+run] = n.root.node(fs.ModeDir|0o700, nil)
+		n.root.files["/var/lib/sickbay/volumes/"+run+"/spare.img"] = n.root.node(0o600, []byte(strings.Repeat("an ext4 ", 512)))
+	}
 	n.root.files["/var/lib/kubelet/kubeadm-flags.env"] = n.root.node(0o644, []byte("KUBELET_KUBEADM_ARGS=\"--node-ip=172.18.0.3\"\n"))
 	n.root.files["/var/lib/kubelet/pki/kubelet-client-1.pem"] = n.root.node(0o600, []byte(clientPEM))
 	link := n.root.node(fs.ModeSymlink|0o777, nil)
