@@ -165,14 +165,16 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
 	for i, sc := range order {
+		// The slot is taken before the goroutine is there: waiting in one, the scenario that needs the host alone may come first and
+		// keep all others waiting.
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			errs[i] = ErrInterrupted
+			continue
+		}
 		wg.Go(func() {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			case <-ctx.Done():
-				errs[i] = ErrInterrupted
-				return
-			}
+			defer func() { <-slots }()
 			results[i], errs[i] = s.one(ctx, sc)
 		})
 	}
