@@ -520,7 +520,7 @@ func (n *Node) command(argv []string) ([]byte, error) {
 		switch {
 		case argv[1] == "list" && argv[2] == "table":
 			if !n.tables[argv[3]+" "+argv[4]] {
-				return nil, errors.New("No such file or directory")
+				return nil, errors.New("nft: No such file or directory")
 			}
 			return fmt.Appendf(nil, "table %s %s {\n\tchain out {\n\t\ttcp dport 6443 reject with tcp reset\n\t}\n}\n", argv[3], argv[4]), nil
 		case argv[1] == "list":
