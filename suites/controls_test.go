@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -52,12 +53,12 @@ func TestControlsOnTheWay(t *testing.T) {
 		{name: "the fault goes away by itself", world: func(w *world) { w.healsAfter = 12 },
 			held: map[Control]bool{NoopControl: true, NoRemedy: false}, injects: 1, verdict: Failed},
 		{name: "a detector speaks before the fault", judge: func() func(observation.History) []detectors.Finding {
-			looks := 0
+			var looks atomic.Int32 // nodes are judged side by side
 			return func(h observation.History) []detectors.Finding {
 				if h.Last().Node == "w1" {
-					looks++
+					looks.Add(1)
 				}
-				if looks > 8 && looks < 11 {
+				if n := looks.Load(); n > 8 && n < 11 {
 					return []detectors.Finding{{Failure: "swap", Cause: "swap-on", Node: "w1", Summary: "made up"}}
 				}
 				return judge(h)

@@ -454,12 +454,13 @@ func (l fakeLab) RestoreImages(context.Context, string) error { return nil }
 func quick() Timings {
 	steps := map[StepName]time.Duration{}
 	for _, s := range Steps() {
-		steps[s] = 400 * time.Millisecond
+		// A step of the fake lab takes 20 ms; under -race on a busy machine it was seen to take more than 400 ms.
+		steps[s] = 1500 * time.Millisecond
 	}
 	steps[Residue] = 2 * time.Second
 	return Timings{
 		Steps: steps, Poll: 2 * time.Millisecond, SlowPoll: 4 * time.Millisecond, SlowAfter: time.Second, Lease: 30 * time.Millisecond,
-		Quiet: 20 * time.Millisecond, QuietLooks: 3, SureLooks: 2, Control: 60 * time.Millisecond, Settle: 50 * time.Millisecond,
+		Quiet: 20 * time.Millisecond, QuietLooks: 3, SureLooks: 2, Control: 300 * time.Millisecond, Settle: 50 * time.Millisecond,
 		Call: time.Second, Recovery: 5 * time.Second,
 	}
 }
