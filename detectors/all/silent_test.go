@@ -4,6 +4,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
@@ -84,6 +85,11 @@ var silent = []testCase{
 	}},
 	{name: "kubeconfig damaged under a running kubelet", ill: func(o *observation.Observation) {
 		o.Kubelet.Kubeconfig = observation.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3"}
+	}},
+	{name: "dials come late and the lease was renewed a second ago", ill: func(o *observation.Observation) {
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+		detectorstest.Log(o, "kubelet", `"Failed to update lease" err="context deadline exceeded"`, 20*time.Second)
+		o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: o.API.ServerDate.Add(-time.Second)}
 	}},
 	{name: "one dial to the API server failed", ill: func(o *observation.Observation) { o.Kubelet.Kubeconfig.Reach = "timeout" }},
 	{name: "the API server answered in part", ill: answeredInPart},
