@@ -77,7 +77,7 @@ test: lint vet-darwin test-unit test-e2e ## everything: lint, units with -race, 
 
 .PHONY: test-unit
 test-unit: ## unit tests and recorded bundles, with -race; needs no engine
-	go test -race -timeout 10m ./...
+	go test -race -timeout 30m ./...
 
 # The three quickest to understand, side by side, and the controls of one. E2E=TestScenario runs every core scenario. The bound covers a
 # cold start, which builds the node image.
