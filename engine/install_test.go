@@ -41,13 +41,13 @@ func TestInstall(t *testing.T) {
 }
 
 func TestInstallFails(t *testing.T) {
-	fakeApt(t, `case "$*" in *update) echo "E: cannot resolve deb.debian.org" >&2; exit 100;; *) echo "E: no package docker.io" >&2; exit 100;; esac`)
+	fakeApt(t, `case "$*" in *update) echo "E: cannot resolve archive.example" >&2; exit 100;; *) echo "E: no package docker.io" >&2; exit 100;; esac`)
 	err := install(t.Context(), Options{}.withDefaults(), []string{"docker.io"})
 	var command *CommandError
 	if !errors.As(err, &command) {
 		t.Fatalf("%v", err)
 	}
-	for _, want := range []string{"apt-get", "install -y --no-install-recommends docker.io", "no package docker.io", "cannot resolve deb.debian.org"} {
+	for _, want := range []string{"apt-get", "install -y --no-install-recommends docker.io", "no package docker.io", "cannot resolve archive.example"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("does not say %q: %v", want, err)
 		}

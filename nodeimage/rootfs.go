@@ -40,10 +40,6 @@ func (p *plan) makeRootfs(ctx context.Context, dir string) error {
 		return fmt.Errorf("preparing the root file system: %w", err)
 	}
 	defer os.RemoveAll(work) // holds one small file; the next boot empties the folder anyway
-	list := filepath.Join(work, "debian.sources")
-	if err := os.WriteFile(list, []byte(sources), 0o644); err != nil {
-		return fmt.Errorf("preparing the root file system: %w", err)
-	}
 	args := []string{"--mode=root", "--variant=minbase", "--format=tar", "--architectures=" + p.spec.Arch,
 		"--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\""}
 	for _, t := range trimmed {
@@ -62,7 +58,15 @@ func (p *plan) makeRootfs(ctx context.Context, dir string) error {
 	} {
 		args = append(args, "--customize-hook="+hook)
 	}
-	args = append(args, suite, filepath.Join(dir, "layer.tar"), list)
+	args = append(args, suite, filepath.Join(dir, "layer.tar"))
+	// Without a list mmdebstrap takes the suite with its updates and its security fixes from Debian's own archive.
+	if sources != "" {
+		list := filepath.Join(work, "debian.sources")
+		if err := os.WriteFile(list, []byte(sources), 0o644); err != nil {
+			return fmt.Errorf("preparing the root file system: %w", err)
+		}
+		args = append(args, list)
+	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
 	// One date for every file: the same packages then give the same bytes.
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
@@ -76,22 +80,8 @@ func (p *plan) makeRootfs(ctx context.Context, dir string) error {
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// defaultSources are used where the machine itself is not of this suite.
-const defaultSources = `Types: deb
-URIs: http://deb.debian.org/debian
-Suites: bookworm bookworm-updates
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-
-Types: deb
-URIs: http://deb.debian.org/debian-security
-Suites: bookworm-security
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-`
-
 // debianSources answers the machine's own sources of this suite, since only those may be reachable from it (a mirror, a
-// snapshot), or Debian's.
+// snapshot); empty where it has none, as on Ubuntu.
 func debianSources(etcApt string) (string, error) {
 	var stanzas []string
 	files, err := filepath.Glob(filepath.Join(etcApt, "sources.list.d", "*.sources"))
@@ -126,9 +116,6 @@ func debianSources(etcApt string) (string, error) {
 				stanzas = append(stanzas, s)
 			}
 		}
-	}
-	if len(stanzas) == 0 {
-		return defaultSources, nil
 	}
 	return strings.Join(stanzas, "\n"), nil
 }
