@@ -300,6 +300,21 @@ func TestTrouble(t *testing.T) {
 			"status --cluster nope", exitUsage, []string{"nope"},
 		},
 		{
+			"a mistyped cluster makes none",
+			fakeWorld{engine: ok, cluster: absent, image: image, all: []*cluster.Cluster{{Name: "nightly", Ours: true}, {Name: "theirs"}}},
+			"run pleg-disk --cluster nigthly", exitUsage, []string{`there is no cluster "nigthly"; did you mean nightly?`, "There is nightly.", "`sickbay cluster up --cluster nigthly` makes it"},
+		},
+		{
+			"nor does inject",
+			fakeWorld{engine: ok, cluster: absent, image: image},
+			"inject swap-on --cluster nope --topology small", exitUsage, []string{`there is no cluster "nope"`, "sickbay cluster up --cluster nope"},
+		},
+		{
+			"nor lab",
+			fakeWorld{engine: ok, cluster: absent, image: image},
+			"lab swap-on --cluster nope", exitUsage, []string{`there is no cluster "nope"`},
+		},
+		{
 			"no such worker",
 			fakeWorld{engine: ok, cluster: absent, image: image},
 			"run pleg-disk --node w9", exitUsage, []string{`has no worker "w9"`},
@@ -396,6 +411,26 @@ func TestRunPassesItsFlagsOn(t *testing.T) {
 	// The cluster that is there is used in the shape it has.
 	if len(w.ups) != 1 || w.ups[0].Image != "node:1" || w.ups[0].Topology != "small" || w.ups[0].Profile != "stock" {
 		t.Errorf("up was asked for %+v", w.ups)
+	}
+}
+
+// TestWhatMakesClusters: the default cluster is made by whoever needs it, one of another name by `cluster up` alone.
+func TestWhatMakesClusters(t *testing.T) {
+	for args, made := range map[string]int{
+		"run pleg-disk":                   1,
+		"run pleg-disk --cluster sickbay": 1,
+		"run pleg-disk --cluster two":     0,
+		"suite --cluster two":             0,
+		"cluster up --cluster two":        1,
+	} {
+		w := ready(t)
+		w.cluster = func(name string) (*cluster.Cluster, error) { return nil, &cluster.NotFoundError{Name: name} }
+		w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
+			return &suites.Report{Verdict: suites.Passed}, nil
+		}
+		if _, _, stderr := call(t, w, "", strings.Fields(args)...); len(w.ups) != made {
+			t.Errorf("%q made %d clusters, want %d\n%s", args, len(w.ups), made, stderr)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func (a *app) cluster() *cobra.Command {
 }
 
 func (a *app) clusterUp() *cobra.Command {
-	var g ground
+	g := ground{make: true}
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the cluster, or say that it is there",

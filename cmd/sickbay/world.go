@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/diagnose"
@@ -144,9 +145,12 @@ type ground struct {
 	topology   string
 	profile    string
 	online     bool
+	// make lets a cluster of any name be made; otherwise only the default one is.
+	make bool
 }
 
-// ready returns a cluster that may be made ill: the one that is there, or one made now, with engine and image as needed.
+// ready returns a cluster that may be made ill: the one that is there, or the default one made now, with engine and image as
+// needed. A missing cluster of another name is most likely a mistyped one, and is only made where g.make says so.
 func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
 	e, err := a.world.ensureEngine(ctx)
 	if err != nil {
@@ -161,6 +165,8 @@ func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
 		g.image, g.topology, g.profile = c.Image, c.Topology, c.Profile
 	case err != nil && !errors.As(err, new(*cluster.NotFoundError)):
 		return nil, err
+	case err != nil && !g.make && g.cluster != defaultCluster:
+		return nil, a.missing(ctx, e, g.cluster)
 	}
 	image := nodeimage.Resolved{Ref: g.image}
 	if c == nil || g.image != c.Image {
@@ -172,6 +178,25 @@ func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
 	return a.world.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
 	})
+}
+
+// missing is the error of a cluster that was named and is not there, with the names that may have been meant.
+func (a *app) missing(ctx context.Context, e *engine.Engine, name string) error {
+	all, err := a.world.clusters(ctx, e)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, c := range all {
+		if c.Ours {
+			names = append(names, c.Name)
+		}
+	}
+	way := fmt.Sprintf("`sickbay cluster up --cluster %s` makes it; without --cluster the cluster is %s, made as needed.", shellQuote(name), defaultCluster)
+	if len(names) > 0 {
+		way = "There is " + strings.Join(names, ", ") + ". " + way
+	}
+	return unknownName("cluster", name, scenarios.Nearest(name, names, 2), way)
 }
 
 // existing returns a cluster that is there, whoever made it.
