@@ -3,7 +3,6 @@ package diagnose
 import (
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -148,25 +147,12 @@ func writeFinding(b *strings.Builder, f detectors.Finding, s style, o TextOption
 		row(name, e)
 	}
 	writeRemedy(b, f.Remedy, f.Untouched, s, o, row)
-	if look := firstLook(f.Failure); look != "" {
+	if look := docs.Look(f.Failure, f.Cause); look != "" {
 		row("by hand", s.dim(look))
 	}
 	if _, ok := failures.Lookup(f.Failure); ok {
 		row("more", s.dim("sickbay explain "+f.Failure+"/"+f.Cause))
 	}
-}
-
-// firstLook is the first command of the failure's page: how to see the same without sickbay.
-func firstLook(failure string) string {
-	page, err := fs.ReadFile(docs.Failures, "failures/"+failure+".md")
-	if err != nil {
-		return ""
-	}
-	_, look, _ := strings.Cut(string(page), "\n## Look\n")
-	_, commands, _ := strings.Cut(look, "```console\n")
-	first, _, _ := strings.Cut(commands, "\n")
-	command, _, _ := strings.Cut(first, "  #")
-	return strings.TrimSpace(command)
 }
 
 func writeRemedy(b *strings.Builder, r *detectors.Remedy, untouched string, s style, o TextOptions, row func(string, string)) {

@@ -24,14 +24,18 @@ func TestEveryFailureAndCauseIsExplained(t *testing.T) {
 			t.Errorf("%s.md does not begin with its name and title", f.Name)
 		}
 		for _, c := range f.Causes {
-			if strings.Count(page, "\n### "+c.Name+"\n") != 1 {
-				t.Errorf("%s.md has no section ### %s", f.Name, c.Name)
+			_, section, found := strings.Cut(page, "\n### "+c.Name+"\n")
+			if section, _, _ = strings.Cut(section, "\n##"); !found || !strings.Contains(section, "\nTells: ") || !strings.Contains(section, "\nFix: ") {
+				t.Errorf("%s.md has no section ### %s that says what tells it and what fixes it", f.Name, c.Name)
+			}
+			if Look(f.Name, c.Name) == "" {
+				t.Errorf("%s.md has no command to see %s by hand", f.Name, c.Name)
 			}
 		}
 		if n := strings.Count(page, "\n### "); n != len(f.Causes) {
 			t.Errorf("%s.md explains %d causes, the vocabulary has %d", f.Name, n, len(f.Causes))
 		}
-		for _, h := range []string{"\n## What you see\n", "\n## Look\n", "\n## Causes\n", "\n## Cleared when\n"} {
+		for _, h := range []string{"\n## What you see\n", "\n## First\n", "\n## Look\n", "\n## Causes\n", "\n## Cleared when\n", "\n## Also called\n"} {
 			if !strings.Contains(page, h) {
 				t.Errorf("%s.md lacks %q", f.Name, strings.TrimSpace(h))
 			}

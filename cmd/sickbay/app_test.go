@@ -425,9 +425,7 @@ func TestWhatMakesClusters(t *testing.T) {
 	} {
 		w := ready(t)
 		w.cluster = func(name string) (*cluster.Cluster, error) { return nil, &cluster.NotFoundError{Name: name} }
-		w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
-			return &suites.Report{Verdict: suites.Passed}, nil
-		}
+		w.upErr = errors.New("made, for this test")
 		if _, _, stderr := call(t, w, "", strings.Fields(args)...); len(w.ups) != made {
 			t.Errorf("%q made %d clusters, want %d\n%s", args, len(w.ups), made, stderr)
 		}
@@ -555,6 +553,20 @@ func TestExplainKnowsAll(t *testing.T) {
 					t.Errorf("%s/%s also explains %s", f.Name, c.Name, other.Name)
 				}
 			}
+		}
+	}
+	for args, want := range map[string]string{
+		"PLEG is not healthy":        "pleg: PLEG is not healthy\n", // several words, unquoted
+		"ImagePullBackOff":           "First: the end of the message decides",
+		"pleg":                       "pleg: PLEG is not healthy\n", // not the symptom of that name
+		"playbook":                   "Playbook: from the outside in",
+		"no space left on device":    "sickbay explain sandbox-create",
+		"이미지 풀 실패":                   "image-pull: image pull fails\n",
+		"failed to create shim task": "The same is seen with cgroup-driver.",
+	} {
+		code, stdout, stderr := call(t, &fakeWorld{t: t}, "", append([]string{"explain"}, strings.Fields(args)...)...)
+		if code != exitYes || !strings.Contains(stdout, want) {
+			t.Errorf("%q: exit code %d, no %q in:\n%s%s", args, code, want, stdout, stderr)
 		}
 	}
 	if code, stdout, _ := call(t, &fakeWorld{t: t}, "", "explain", "runtime-hung"); code != exitYes || !strings.Contains(stdout, "pleg") {

@@ -24,20 +24,23 @@ type explanation struct {
 	Causes     []string `json:"causes"`
 	Scenarios  []string `json:"scenarios,omitempty"`
 	Text       string   `json:"text"` // Markdown
+	// Also are other failures that what was asked for leads to.
+	Also []string `json:"also,omitempty"`
 }
 
 func (a *app) explain() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain [FAILURE[/CAUSE]]",
+		Use:   "explain [FAILURE[/CAUSE] | WHAT YOU SEE]",
 		Short: "Tell about a failure: its signals, where to look, its causes and what clears each",
-		Long: `Tell about a failure or one of its causes; about a symptom, as kubectl shows it, and what is likely behind it; or show the pages
-symptoms, playbook (looking by hand, from the outside in) and checklist (settings that have to agree).`,
+		Long: `Tell about a failure or one of its causes, by name or by what you see: a symptom as kubectl shows it, a line of a log, a word (in
+Korean as well). Or show the pages symptoms, playbook (looking by hand, from the outside in) and checklist (settings that have to
+agree).`,
 		Example: `  sickbay explain                        # all failures and causes
   sickbay explain ImagePullBackOff       # from what you see to what it may be
+  sickbay explain "PLEG is not healthy: pleg was last seen active 3m12s ago"
   sickbay explain playbook
-  sickbay explain pleg
   sickbay explain pleg/runtime-io-stall`,
-		Args:              args(cobra.MaximumNArgs(1), "one failure, or failure/cause"),
+		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeFailures,
 	}
 	form := output(cmd)
@@ -45,10 +48,7 @@ symptoms, playbook (looking by hand, from the outside in) and checklist (setting
 		if len(args) == 0 {
 			return a.explainAll(*form)
 		}
-		if e := explainField(args[0]); e != nil {
-			return print(a, *form, e, func(w io.Writer) { a.showMarkdown(w, e.Text) })
-		}
-		e, err := explainOne(args[0])
+		e, err := explainWord(strings.Join(args, " "))
 		if err != nil {
 			return err
 		}
@@ -56,6 +56,9 @@ symptoms, playbook (looking by hand, from the outside in) and checklist (setting
 			a.showMarkdown(w, e.Text)
 			if len(e.Scenarios) > 0 {
 				fmt.Fprintf(w, "\nSee it happen: sickbay lab %s\n", e.Scenarios[0])
+			}
+			if len(e.Also) > 0 && e.Failure != "" {
+				fmt.Fprintf(w, "\nThe same is seen with %s.\n", strings.Join(e.Also, ", "))
 			}
 		})
 	}
@@ -81,25 +84,51 @@ func (a *app) explainAll(form format) error {
 	})
 }
 
-// explainField answers with a field page, or with the section of a symptom; nil when the word is neither.
-func explainField(arg string) *explanation {
-	e := &explanation{APIVersion: observation.APIVersion, Kind: "Explanation", Title: arg, Causes: []string{}}
+// explainWord answers with the first that fits: a failure or cause, a page, a symptom, what is said where those words are seen.
+func explainWord(arg string) (*explanation, error) {
+	e, unknown := explainOne(arg)
+	if unknown == nil {
+		return e, nil
+	}
+	e = &explanation{APIVersion: observation.APIVersion, Kind: "Explanation", Title: arg, Causes: []string{}}
 	if page, err := fs.ReadFile(docs.Field, "field/"+strings.ToLower(arg)+".md"); err == nil {
 		e.Text = string(page)
-		return e
+		return e, nil
 	}
-	page, err := fs.ReadFile(docs.Field, "field/symptoms.md")
-	if err != nil {
-		return nil
+	if name, text, ok := docs.Symptom(arg); ok {
+		e.Title, e.Text = name, text
+		return e, nil
 	}
-	for _, section := range strings.Split(string(page), "\n## ")[1:] {
-		name, _, _ := strings.Cut(section, "\n")
-		if strings.EqualFold(name, arg) {
-			e.Title, e.Text = name, "## "+section
-			return e
+	name, _ := failures.Split(arg)
+	hits := docs.Search(arg)
+	if _, known := failures.Lookup(name); known || len(hits) == 0 {
+		return nil, unknown
+	}
+	names := make([]string, len(hits))
+	for i, h := range hits {
+		names[i] = strings.TrimSuffix(h.Failure+"/"+h.Cause, "/")
+	}
+	if len(hits) == 1 || hits[0].Length > hits[1].Length {
+		e, err := explainOne(names[0])
+		if err == nil {
+			e.Also = names[1:]
 		}
+		return e, err
 	}
-	return nil
+	// Which of them it is, the words alone do not tell.
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Seen with several failures: %s\n\nWhat tells them apart stands on their pages:\n\n```console\n", arg)
+	for i, h := range hits {
+		title, _ := failures.Lookup(h.Failure)
+		what := title.Title
+		if c, ok := title.Cause(h.Cause); ok {
+			what = c.Title
+		}
+		fmt.Fprintf(&b, "%-60s # %s\n", "sickbay explain "+names[i], what)
+	}
+	b.WriteString("```\n")
+	e.Text, e.Also = b.String(), names
+	return e, nil
 }
 
 func explainOne(arg string) (*explanation, error) {

@@ -178,7 +178,10 @@ func (l *lesson) ways(w io.Writer) {
 func (l *lesson) hint(w io.Writer) {
 	hints := l.scenario.Spec.Lab.Hints
 	if l.hints == len(hints) {
-		fmt.Fprintln(w, "That was the last hint. `solve` cures the node.")
+		fmt.Fprintln(w, "That was the last hint. `solve` cures the node. More of it:")
+		for _, x := range l.scenario.Spec.Expect {
+			fmt.Fprintf(w, "  sickbay explain %s/%s\n", x.Failure, x.Cause)
+		}
 		return
 	}
 	fmt.Fprintf(w, "Hint %d of %d: %s\n", l.hints+1, len(hints), hints[l.hints])

@@ -78,7 +78,7 @@ func (a *app) run() *cobra.Command {
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios through all seven steps: inject, find, cure, and leave nothing behind",
 		Long: `Run scenarios, by name or as a path to a scenario.yaml of your own. Engine, node image and cluster are made ready as
-needed and reused when they are there; a cluster of another name than `+defaultCluster+` has to be there: `sickbay cluster up` makes it. Several
+needed and reused when they are there; a cluster of another name than ` + defaultCluster + ` has to be there (sickbay cluster up makes it). Several
 scenarios run side by side, each on a worker of its own.
 
 Exit code 0 when every scenario passed, 1 when one failed, 3 when one could not be told or set up.`,
