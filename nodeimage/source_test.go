@@ -1,7 +1,9 @@
 package nodeimage
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -162,4 +164,46 @@ func indexOf(all []*part, p *part) int {
 		}
 	}
 	return -1
+}
+
+// The smaller modules are compiled after Kubernetes and from the same versions of what they share with it: its API machinery, two
+// minutes on two cores, is then compiled once.
+func TestModulesShareVersions(t *testing.T) {
+	source, err := FindSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := func(module string) map[string]string {
+		cmd := exec.Command("go", "mod", "edit", "-json")
+		cmd.Dir = filepath.Join(source, module)
+		data, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", module, err)
+		}
+		type version struct{ Path, Version string }
+		var file struct {
+			Require []version
+			Replace []struct{ Old, New version }
+		}
+		if err := json.Unmarshal(data, &file); err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]string{}
+		for _, r := range file.Require {
+			out[r.Path] = r.Version
+		}
+		for _, r := range file.Replace {
+			out[r.Old.Path] = r.New.Version
+		}
+		return out
+	}
+	kubernetes := versions("kubernetes")
+	delete(kubernetes, "github.com/coredns/caddy") // kubeadm reads Corefiles with an older one
+	for _, module := range []string{"addons", "coredns", "etcd"} {
+		for path, v := range versions(module) {
+			if want, ok := kubernetes[path]; ok && v != want {
+				t.Errorf("images/%s: %s is %s, in images/kubernetes %s: go mod edit -require=%s@%s && go mod tidy", module, path, v, want, path, want)
+			}
+		}
+	}
 }
