@@ -12,7 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type Client struct {
 }
 
 // Install makes sure that this version's agent is on the node, and returns its client. The binary is keyed by its content, so
-// that it is copied once and an older harness keeps finding its own.
+// that it is copied once and an older harness keeps finding its own. On this machine nothing is copied.
 func Install(ctx context.Context, n node.Node) (*Client, error) {
 	arch, err := n.Arch(ctx)
 	if err != nil {
@@ -40,14 +41,22 @@ func Install(ctx context.Context, n node.Node) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
+	if node.IsLocal(n) {
+		bin, err = filepath.Abs(bin)
+		return &Client{node: n, path: bin}, err
+	}
 	b, err := os.ReadFile(bin)
 	if err != nil {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
 	sum := sha256.Sum256(b)
-	c := &Client{node: n, path: path.Join(protocol.Dir, "agent-"+hex.EncodeToString(sum[:])[:12])}
-	// A size check beside the name: a copy cut short never gets its name, but a full disk may have truncated it since.
-	if _, err := n.Run(ctx, node.Sh(fmt.Sprintf("test -x %s && test $(stat -c %%s %s) = %d", c.path, c.path, len(b)))); err == nil {
+	out, err := n.Run(ctx, node.Command{Argv: []string{"sh", "-c", whereTo, "sh", protocol.Dir, "agent-" + hex.EncodeToString(sum[:])[:12], strconv.Itoa(len(b))}})
+	dest, there := strings.CutPrefix(strings.TrimSpace(string(out)), "there ")
+	c := &Client{node: n, path: dest}
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	if there {
 		return c, nil
 	}
 	if err := n.Put(ctx, c.path, 0o755, bytes.NewReader(b)); err != nil {
@@ -55,6 +64,12 @@ func Install(ctx context.Context, n node.Node) (*Client, error) {
 	}
 	return c, nil
 }
+
+// whereTo prints the agent's path ($1 directory, $2 name, $3 size): who is not root has a directory of their own. A size check
+// beside the name: a copy cut short never gets its name, but a full disk may have truncated it since.
+const whereTo = `d=$1; [ "$(id -u)" = 0 ] || d=${XDG_CACHE_HOME:-$HOME/.cache}/sickbay
+f=$d/$2; [ -x "$f" ] && [ "$(stat -c %s "$f")" = "$3" ] && printf "there "
+echo "$f"`
 
 // Node is the node the agent runs on.
 func (c *Client) Node() string { return c.node.Name() }

@@ -174,6 +174,11 @@ type lists struct {
 func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*lists, error) {
 	var l lists
 	all := metav1.ListOptions{ResourceVersion: "0"}
+	// One node of a large cluster is asked for by its name: NPD asks from each of them.
+	own := all
+	if len(nodes) == 1 {
+		own.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, nodes[0]).String()
+	}
 	var errs []error
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -187,14 +192,14 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		})
 	}
 	ask("nodes", func() error {
-		r, err := kube.CoreV1().Nodes().List(ctx, all)
+		r, err := kube.CoreV1().Nodes().List(ctx, own)
 		if err == nil {
 			l.nodes = r.Items
 		}
 		return err
 	})
 	ask("leases", func() error {
-		r, err := kube.CoordinationV1().Leases(leaseNamespace).List(ctx, all)
+		r, err := kube.CoordinationV1().Leases(leaseNamespace).List(ctx, own)
 		if err == nil {
 			l.leases = r.Items
 		}
@@ -233,7 +238,7 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		return err
 	})
 	ask("csinodes", func() error {
-		r, err := kube.StorageV1().CSINodes().List(ctx, all)
+		r, err := kube.StorageV1().CSINodes().List(ctx, own)
 		if err == nil {
 			l.csiNodes = r.Items
 		}

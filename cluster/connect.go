@@ -32,9 +32,7 @@ func (c *Cluster) connect() {
 			err = fmt.Errorf("the API of cluster %s cannot be reached: %w", c.Name, err)
 			config = &rest.Config{Host: "http://" + c.Name + ".invalid", Transport: failing{err}}
 		}
-		// No client-side throttling: the answers are bounded by context, and a wait in a queue would look like a slow API.
-		config.QPS = -1
-		config.UserAgent = "sickbay"
+		unthrottle(config)
 		kube, err := kubernetes.NewForConfig(config)
 		if err != nil {
 			err = fmt.Errorf("the API of cluster %s cannot be reached: %w", c.Name, err)
@@ -43,6 +41,26 @@ func (c *Cluster) connect() {
 		}
 		c.rest, c.kube = config, kube
 	})
+}
+
+// Kubeconfig is the access to a cluster that is not kind's, by the file's current context.
+func Kubeconfig(path string) (*rest.Config, kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the kubeconfig %s: %w", path, err)
+	}
+	unthrottle(config)
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("use the kubeconfig %s: %w", path, err)
+	}
+	return config, kube, nil
+}
+
+// unthrottle drops client-side throttling: the answers are bounded by context, and a wait in a queue would look like a slow API.
+func unthrottle(config *rest.Config) {
+	config.QPS = -1
+	config.UserAgent = "sickbay"
 }
 
 func (c *Cluster) credentials() (*rest.Config, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,15 +19,7 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-// BundleKind is the kind of bundle.yaml; BundleFormat counts incompatible changes of the layout.
-//
-// A bundle is a directory:
-//
-//	bundle.yaml        this header: who recorded what, and when
-//	nodes/NODE.json    one file per node: its History, an array of Observations, oldest (the baseline) first; in a compact
-//	                   bundle nodes/NODE.json.zst
-//
-// Readers ignore fields they do not know inside observations and refuse a format they do not know.
+// BundleKind is the kind of bundle.yaml; BundleFormat counts incompatible changes of the layout. docs/bundle.md describes it.
 const (
 	BundleKind   = "Bundle"
 	BundleFormat = 1
@@ -77,25 +70,11 @@ func WriteCompactBundle(dir string, info BundleInfo, histories map[string]observ
 // compressed is the suffix of a node's file in a compact bundle.
 const compressed = ".zst"
 
-// maxNodeFile bounds what a compressed file may become: a bundle may come from anywhere.
-const maxNodeFile = 256 << 20
-
-func readNodeFile(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil || !strings.HasSuffix(path, compressed) {
-		return raw, err
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxNodeFile))
-	if err != nil {
-		return nil, err
-	}
-	defer dec.Close()
-	raw, err = dec.DecodeAll(raw, nil)
-	if err != nil {
-		return nil, fmt.Errorf("uncompress %s: %w", path, err)
-	}
-	return raw, nil
-}
+// Bounds of what is read: a bundle may come from anywhere. A look of a busy node is half a megabyte, a watched history has 41.
+const (
+	maxHeader   = 4 << 20
+	maxNodeFile = 64 << 20 // uncompressed
+)
 
 func writeBundle(dir string, info BundleInfo, histories map[string]observation.History, pack func(file string, raw []byte) (string, []byte, error)) error {
 	if err := emptyForBundle(dir); err != nil {
@@ -111,6 +90,9 @@ func writeBundle(dir string, info BundleInfo, histories map[string]observation.H
 		raw, err := redactedJSON(histories[node])
 		if err != nil {
 			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+		}
+		if len(raw) > maxNodeFile {
+			return fmt.Errorf("write the bundle of node %s: %d looks are %d MiB, and no reader takes more than %d: record fewer", node, len(histories[node]), len(raw)>>20, maxNodeFile>>20)
 		}
 		if found := FindSecrets(string(raw)); len(found) > 0 {
 			return fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
@@ -174,41 +156,146 @@ func fileName(node string) string {
 	}, strings.TrimLeft(node, "."))
 }
 
-// FromBundle reads a bundle.
-func FromBundle(dir string) (map[string]observation.History, *BundleInfo, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, "bundle.yaml"))
+// Bundle is an opened bundle: its header was read and found good, its nodes are read one by one.
+type Bundle struct {
+	Info BundleInfo
+	dir  string
+	root *os.Root // nothing outside is read, whatever names and links say
+}
+
+// OpenBundle reads the header of a bundle.
+func OpenBundle(dir string) (*Bundle, error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil, fmt.Errorf("%s is not a bundle: there is no bundle.yaml in it", dir)
+		return nil, fmt.Errorf("open the bundle: %w", err)
+	}
+	b := &Bundle{dir: dir, root: root}
+	if err := b.header(); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return b, nil
+}
+
+// Close ends reading.
+func (b *Bundle) Close() error { return b.root.Close() }
+
+const headerFile = "bundle.yaml"
+
+func (b *Bundle) header() error {
+	path := filepath.Join(b.dir, headerFile)
+	raw, err := b.read(headerFile, maxHeader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not a bundle: there is no %s in it", b.dir, headerFile)
+	}
+	if err != nil {
+		return fmt.Errorf("read the bundle: %w", err)
+	}
+	// What it is comes first: a later format may have fields of which this one knows nothing.
+	var what struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Format     int    `json:"format"`
+	}
+	if err := yaml.Unmarshal(raw, &what); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if what.Kind != BundleKind || what.APIVersion != observation.APIVersion || what.Format != BundleFormat {
+		return fmt.Errorf("%s: this sickbay reads %s %s format %d, and that is %s %s format %d",
+			path, observation.APIVersion, BundleKind, BundleFormat, what.APIVersion, what.Kind, what.Format)
+	}
+	if err := yaml.UnmarshalStrict(raw, &b.Info); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	seen := map[string]bool{}
+	for _, n := range b.Info.Nodes {
+		if n.Name == "" || seen[n.Name] {
+			return fmt.Errorf("%s: node %q is named twice, or not at all", path, n.Name)
 		}
-		return nil, nil, fmt.Errorf("read the bundle: %w", err)
-	}
-	var info BundleInfo
-	if err := yaml.UnmarshalStrict(raw, &info); err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "bundle.yaml"), err)
-	}
-	if info.Kind != BundleKind || info.APIVersion != observation.APIVersion || info.Format != BundleFormat {
-		return nil, nil, fmt.Errorf("%s: this sickbay reads %s %s format %d, and that is %s %s format %d",
-			filepath.Join(dir, "bundle.yaml"), observation.APIVersion, BundleKind, BundleFormat, info.APIVersion, info.Kind, info.Format)
-	}
-	out := make(map[string]observation.History, len(info.Nodes))
-	for _, n := range info.Nodes {
+		seen[n.Name] = true
 		if !filepath.IsLocal(filepath.FromSlash(n.File)) {
-			return nil, nil, fmt.Errorf("%s: node %s: file %q leads out of the bundle", dir, n.Name, n.File)
+			return fmt.Errorf("%s: node %s: file %q leads out of the bundle", path, n.Name, n.File)
 		}
-		path := filepath.Join(dir, filepath.FromSlash(n.File))
-		raw, err := readNodeFile(path)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read the bundle: %w", err)
-		}
-		var h observation.History
-		if err := json.Unmarshal(raw, &h); err != nil {
-			return nil, nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		if len(h) == 0 {
-			return nil, nil, fmt.Errorf("read %s: it holds no observation", path)
-		}
-		out[n.Name] = h
 	}
-	return out, &info, nil
+	return nil
+}
+
+// Nodes are the names of the bundle's nodes.
+func (b *Bundle) Nodes() []string {
+	names := make([]string, len(b.Info.Nodes))
+	for i, n := range b.Info.Nodes {
+		names[i] = n.Name
+	}
+	return names
+}
+
+// History reads one node.
+func (b *Bundle) History(node string) (observation.History, error) {
+	i := slices.IndexFunc(b.Info.Nodes, func(n BundleNode) bool { return n.Name == node })
+	if i < 0 {
+		return nil, fmt.Errorf("the bundle %s has no node %s", b.dir, node)
+	}
+	file := filepath.FromSlash(b.Info.Nodes[i].File)
+	path := filepath.Join(b.dir, file)
+	raw, err := b.read(file, maxNodeFile)
+	if err == nil && strings.HasSuffix(file, compressed) {
+		raw, err = unpack(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read node %s of the bundle: %s: %w", node, path, err)
+	}
+	var h observation.History
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return nil, fmt.Errorf("read node %s of the bundle: %s is damaged: %w", node, path, err)
+	}
+	if len(h) == 0 {
+		return nil, fmt.Errorf("read node %s of the bundle: %s holds no observation", node, path)
+	}
+	return h, nil
+}
+
+// read reads a whole file of the bundle. It waits for no FIFO and follows no link that leads out.
+func (b *Bundle) read(name string, most int64) ([]byte, error) {
+	st, err := b.root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !st.Mode().IsRegular():
+		return nil, errors.New("it is not a file")
+	case st.Size() > most:
+		return nil, fmt.Errorf("it has %d MiB, and at most %d are read", st.Size()>>20, most>>20)
+	}
+	return b.root.ReadFile(name)
+}
+
+// unpack is bounded by what the file claims to become, before memory is taken for it, and by what it becomes.
+func unpack(raw []byte) ([]byte, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxNodeFile))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	raw, err = dec.DecodeAll(raw, nil)
+	if err != nil {
+		return nil, fmt.Errorf("uncompress it: %w", err)
+	}
+	return raw, nil
+}
+
+// FromBundle reads a whole bundle.
+func FromBundle(dir string) (map[string]observation.History, *BundleInfo, error) {
+	b, err := OpenBundle(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer b.Close()
+	out := make(map[string]observation.History, len(b.Info.Nodes))
+	for _, n := range b.Nodes() {
+		h, err := b.History(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		out[n] = h
+	}
+	return out, &b.Info, nil
 }

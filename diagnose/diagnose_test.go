@@ -18,12 +18,6 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-type apiFunc func(context.Context, []string) (map[string]*observation.API, error)
-
-func (f apiFunc) ObserveAPI(ctx context.Context, n []string) (map[string]*observation.API, error) {
-	return f(ctx, n)
-}
-
 func well(_ context.Context, ask Ask) (*observation.Observation, error) {
 	return &observation.Observation{TookMS: 1, At: time.Now(), Journal: observation.Journal{Cursor: "after " + ask.Cursor}}, nil
 }
@@ -40,7 +34,7 @@ func TestADeadNodeDelaysNobody(t *testing.T) {
 	hang := AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
 		select {} // not even its context ends it
 	})
-	target := Target{API: apiFunc(apiOf), Nodes: []Node{{"dead", hang}, {"refused", AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
+	target := Target{API: APIFunc(apiOf), Nodes: []Node{{"dead", hang}, {"refused", AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
 		return nil, errors.New("container dead is not running")
 	})}}}
 	for i := range 20 {
@@ -77,14 +71,35 @@ func TestADeadNodeDelaysNobody(t *testing.T) {
 	}
 }
 
+// Nothing found where nothing could be seen is not healthy.
+func TestSeenOnlyInPart(t *testing.T) {
+	silent := func(observation.History) []detectors.Finding { return nil }
+	for name, c := range map[string]struct {
+		o       observation.Observation
+		healthy bool
+		why     string
+	}{
+		"a node":       {observation.Observation{Unknown: []observation.Unknown{{What: observation.SourceStatus, Why: "hangs"}}}, true, ""},
+		"without root": {observation.Observation{Host: observation.Host{Unprivileged: true}}, false, "did not run as root"},
+		"no node": {observation.Observation{Unknown: []observation.Unknown{
+			{What: observation.SourceUnits, Why: "no systemd"}, {What: observation.SourceStatus, Why: "no containerd"}}}, false, "is it a node?"},
+	} {
+		c.o.Node = "n"
+		d := Judge(map[string]observation.History{"n": {c.o}}, silent)
+		if d.Healthy != c.healthy || c.why != "" && (d.Unknown[0].What != "node" || !strings.Contains(d.Unknown[0].Why, c.why)) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
 func TestNoAPIStillLooks(t *testing.T) {
 	for name, api := range map[string]API{
 		"none": nil,
-		"error": apiFunc(func(context.Context, []string) (map[string]*observation.API, error) {
+		"error": APIFunc(func(context.Context, []string) (map[string]*observation.API, error) {
 			return nil, errors.New("refused")
 		}),
-		"hangs": apiFunc(func(context.Context, []string) (map[string]*observation.API, error) { select {} }),
-		"partly": apiFunc(func(ctx context.Context, n []string) (map[string]*observation.API, error) {
+		"hangs": APIFunc(func(context.Context, []string) (map[string]*observation.API, error) { select {} }),
+		"partly": APIFunc(func(ctx context.Context, n []string) (map[string]*observation.API, error) {
 			m, _ := apiOf(ctx, n)
 			return m, errors.New("events: forbidden")
 		}),
@@ -123,7 +138,7 @@ func TestClocksAreComparedThroughTheAskingMachine(t *testing.T) {
 		Nodes: []Node{{"fast", AgentFunc(func(context.Context, Ask) (*observation.Observation, error) {
 			return &observation.Observation{Clocks: observation.Clocks{NodeUnix: float64(time.Now().UnixMilli())/1000 + 3600}}, nil
 		})}},
-		API: apiFunc(func(context.Context, []string) (map[string]*observation.API, error) {
+		API: APIFunc(func(context.Context, []string) (map[string]*observation.API, error) {
 			// The asking machine is two minutes slow; that must not matter.
 			return map[string]*observation.API{"fast": {ServerDate: now.Add(2 * time.Minute), AskedAt: now}}, nil
 		}),
@@ -148,7 +163,7 @@ func TestWatcherKeepsBaselineCursorsAndLines(t *testing.T) {
 			Cursor: fmt.Sprint(n), Lines: []observation.LogLine{{Text: fmt.Sprintf("line %d", n)}},
 		}}, nil
 	})
-	w := NewWatcher(Target{API: apiFunc(apiOf), Nodes: []Node{{"a", agent}}}, Options{Keep: 3, KeepLines: 100})
+	w := NewWatcher(Target{API: APIFunc(apiOf), Nodes: []Node{{"a", agent}}}, Options{Keep: 3, KeepLines: 100})
 	for range 10 {
 		if _, err := w.Look(t.Context()); err != nil {
 			t.Fatal(err)
@@ -378,7 +393,7 @@ func TestTextReadsTopDown(t *testing.T) {
 	out := b.String()
 	order := []string{"ILL  1 of 2 node(s) of cluster lab: 1 finding", "lab-worker  cni/conflist-missing  certain", "cause", "There is no CNI",
 		"decided by", "09:12:00 cni: /etc/cni", "runtime.status", "journal/kubelet", "and 1 more with -o json", "explains", "remedy", "restore-conflist",
-		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "1 source"}
+		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "not seen", "lab-worker kmsg; -o json says why"}
 	at0 := 0
 	for _, want := range order {
 		i := strings.Index(out[at0:], want)

@@ -3,9 +3,12 @@ package diagnose
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"slices"
-	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/observation"
@@ -14,65 +17,87 @@ import (
 // Judge has the detectors judge every node's history, side by side, and collects what could not be read. A nil judge
 // takes package detectors. The result depends on the histories alone.
 func Judge(histories map[string]observation.History, judge JudgeFunc) Diagnosis {
-	if judge == nil {
-		judge = Detectors
+	d, err := judgeAll(slices.Sorted(maps.Keys(histories)), func(node string) (observation.History, error) { return histories[node], nil }, judge)
+	if err != nil {
+		// A detector's defect belongs to whoever asked: in a goroutine of its own it would end the process, and with it
+		// every run that still has something to recover.
+		panic(err)
 	}
-	d := Diagnosis{
-		APIVersion: observation.APIVersion, Kind: Kind, Healthy: true,
-		Findings: []detectors.Finding{}, Unknown: []Unknown{},
-	}
-	d.Nodes = slices.Sorted(maps.Keys(histories))
-	perNode := make([][]detectors.Finding, len(d.Nodes))
-	panics := make(chan string, len(d.Nodes))
-	var wg sync.WaitGroup
-	for i, node := range d.Nodes {
-		if len(histories[node]) == 0 {
-			continue
-		}
-		wg.Go(func() {
-			// A detector's defect belongs to whoever asked: in a goroutine of its own it would end the process, and with it
-			// every run that still has something to recover.
-			defer func() {
-				if p := recover(); p != nil {
-					panics <- fmt.Sprintf("judging node %s: %v\n%s", node, p, debug.Stack())
-				}
-			}()
-			perNode[i] = judge(histories[node])
-		})
-	}
-	wg.Wait()
-	select {
-	case p := <-panics:
-		panic(p)
-	default:
-	}
-	for i, node := range d.Nodes {
-		h := histories[node]
-		if len(h) == 0 {
-			d.Unknown = append(d.Unknown, Unknown{Node: node, What: "node", Why: "it was never looked at"})
-			d.Healthy = false
-			continue
-		}
-		d.Findings = append(d.Findings, perNode[i]...)
-		last := h.Last()
-		if last.At.After(d.At) {
-			d.At = last.At
-		}
-		unknown, blind := unread(last)
-		d.Unknown = append(d.Unknown, unknown...)
-		if blind {
-			d.Healthy = false
-		}
-	}
-	if len(d.Findings) > 0 {
-		d.Healthy = false
-	}
-	// By node, and within a node as the detectors gave them: that is the order in which the remedies have to be applied.
 	return d
 }
 
+// JudgeBundle judges the named nodes of a bundle, all of them when none is named. It holds as many histories at a time as there
+// are processors: a thousand nodes take no more memory than ten. Whatever a bundle holds, the answer is a diagnosis or an error.
+func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) (Diagnosis, error) {
+	if len(nodes) == 0 {
+		nodes = b.Nodes()
+	}
+	d, err := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
+	d.Cluster = b.Info.Cluster
+	return d, err
+}
+
+// verdictOn is what there is to say of one node.
+type verdictOn struct {
+	findings []detectors.Finding
+	unknown  []Unknown
+	blind    bool
+	at       time.Time
+}
+
+// judgeAll judges the nodes side by side and lets each history go as soon as it is judged. By node, and within a node as the
+// detectors gave them: that is the order in which the remedies have to be applied.
+func judgeAll(nodes []string, history func(node string) (observation.History, error), judge JudgeFunc) (Diagnosis, error) {
+	if judge == nil {
+		judge = Detectors
+	}
+	results := make([]verdictOn, len(nodes))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, node := range nodes {
+		g.Go(func() (err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("judging node %s: %v\n%s", node, p, debug.Stack())
+				}
+			}()
+			h, err := history(node)
+			if err == nil {
+				results[i] = judgeOne(node, h, judge)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Diagnosis{}, err
+	}
+	d := Diagnosis{
+		APIVersion: observation.APIVersion, Kind: Kind, Healthy: true, Nodes: nodes,
+		Findings: []detectors.Finding{}, Unknown: []Unknown{},
+	}
+	for _, r := range results {
+		d.Findings = append(d.Findings, r.findings...)
+		d.Unknown = append(d.Unknown, r.unknown...)
+		if r.at.After(d.At) {
+			d.At = r.at
+		}
+		d.Healthy = d.Healthy && !r.blind && len(r.findings) == 0
+	}
+	return d, nil
+}
+
+func judgeOne(node string, h observation.History, judge JudgeFunc) verdictOn {
+	if len(h) == 0 {
+		return verdictOn{unknown: []Unknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
+	}
+	v := verdictOn{findings: judge(h), at: h.Last().At}
+	v.unknown, v.blind = unread(h.Last())
+	return v
+}
+
 // unread lists what one observation could not read. A node whose agent did not answer at all is one line, not sixteen, and
-// blind.
+// blind. So is one that was looked at without the rights to see it, or where there is nothing of a node to be seen: that nothing
+// is found there says nothing.
 func unread(o *observation.Observation) (list []Unknown, blind bool) {
 	reasons := map[string]int{}
 	for _, u := range o.Unknown {
@@ -90,5 +115,22 @@ func unread(o *observation.Observation) (list []Unknown, blind bool) {
 		}
 		list = append(list, Unknown{Node: o.Node, What: u.What, Why: u.Why})
 	}
+	if why := partly(o); why != "" && !blind {
+		list = slices.Insert(list, 0, Unknown{Node: o.Node, What: "node", Why: why})
+		blind = true
+	}
 	return list, blind
+}
+
+// partly says why a look that was made does not count as having seen the node; empty when it does.
+func partly(o *observation.Observation) string {
+	_, noUnits := o.Unreadable(observation.SourceUnits)
+	_, noRuntime := o.Unreadable(observation.SourceStatus)
+	switch {
+	case o.Host.Unprivileged:
+		return "seen only in part: the agent did not run as root there; run sickbay as root, or with --sudo over ssh"
+	case noUnits && noRuntime:
+		return "neither its service manager nor its container runtime answered: is it a node?"
+	}
+	return ""
 }

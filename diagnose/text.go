@@ -3,6 +3,8 @@ package diagnose
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -76,7 +78,7 @@ func verdict(d Diagnosis, s style) string {
 	case len(ill) > 0:
 		return s.red("ILL") + fmt.Sprintf("  %d of %d node(s)%s: %s", len(ill), len(d.Nodes), where, count(len(d.Findings), "finding"))
 	case blind > 0:
-		return s.yellow("UNKNOWN") + fmt.Sprintf("  no finding%s, but %d of %d node(s) could not be looked at", where, blind, len(d.Nodes))
+		return s.yellow("UNKNOWN") + fmt.Sprintf("  no finding%s, but %d of %d node(s) could not be looked at, or only in part", where, blind, len(d.Nodes))
 	default:
 		return s.green("HEALTHY") + fmt.Sprintf("  %d node(s)%s, no finding", len(d.Nodes), where)
 	}
@@ -199,21 +201,29 @@ func writeUnknown(b *strings.Builder, d Diagnosis, s style, o TextOptions) {
 		return
 	}
 	b.WriteString("\n")
-	rest := 0
-	for _, u := range d.Unknown {
-		// A node that nobody could look at is always named; single sources only when asked.
-		if !o.Unknown && u.What != "node" && u.What != "api" {
-			rest++
-			continue
+	row := func(text string) {
+		for i, line := range wrap(text, o.Width-10) {
+			if i == 0 {
+				fmt.Fprintf(b, "%s  %s\n", s.yellow("not seen"), line)
+			} else {
+				fmt.Fprintf(b, "%10s%s\n", "", line)
+			}
 		}
-		where := u.Node
-		if u.What != "node" {
-			where += " " + u.What
-		}
-		fmt.Fprintf(b, "%s  %s\n", s.yellow("not seen"), cut(strings.TrimSpace(where)+": "+oneLine(u.Why), o.Width-10))
 	}
-	if rest > 0 {
-		fmt.Fprintf(b, "%s  %s of single nodes; -o json names them\n", s.yellow("not seen"), count(rest, "source"))
+	sources := map[string][]string{}
+	for _, u := range d.Unknown {
+		// Of a node that nobody could look at, and of the API server, the reason is told; of single sources only when asked.
+		switch {
+		case u.What == "node":
+			row(u.Node + ": " + oneLine(u.Why))
+		case u.What == "api" || o.Unknown:
+			row(strings.TrimSpace(u.Node+" "+u.What) + ": " + oneLine(u.Why))
+		case !slices.Contains(sources[u.Node], u.What):
+			sources[u.Node] = append(sources[u.Node], u.What)
+		}
+	}
+	for _, node := range slices.Sorted(maps.Keys(sources)) {
+		row(node + " " + strings.Join(sources[node], ", ") + "; -o json says why")
 	}
 }
 

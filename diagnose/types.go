@@ -40,6 +40,14 @@ type API interface {
 	ObserveAPI(ctx context.Context, nodes []string) (map[string]*observation.API, error)
 }
 
+// APIFunc makes an API of a function.
+type APIFunc func(ctx context.Context, nodes []string) (map[string]*observation.API, error)
+
+// ObserveAPI calls the function.
+func (f APIFunc) ObserveAPI(ctx context.Context, nodes []string) (map[string]*observation.API, error) {
+	return f(ctx, nodes)
+}
+
 // Node is one node to look at. Agent nil means only the API server's view is to be had.
 type Node struct {
 	Name  string

@@ -72,6 +72,17 @@ func (w *Watcher) add(node string, obs observation.Observation) {
 	w.hist[node] = h
 }
 
+// Resume goes on from what an earlier process saw.
+func (w *Watcher) Resume(histories map[string]observation.History) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for node, h := range histories {
+		for _, o := range h {
+			w.add(node, o)
+		}
+	}
+}
+
 // awaited are the registries of images that pods wait for. A pull in back-off says nothing for up to five minutes.
 func awaited(api *observation.API) []string {
 	if api == nil {

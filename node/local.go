@@ -9,7 +9,8 @@ import (
 // Local is the machine this process runs on. It runs as whoever runs it: without root, much of a node cannot be seen.
 func Local(name string) Node {
 	return &transport{
-		name: name,
+		name:  name,
+		local: true,
 		client: func(argv []string, _ bool) *exec.Cmd {
 			c := exec.Command(argv[0], argv[1:]...)
 			// A session of its own, so that ending the command's process group does not end this process.
@@ -20,4 +21,10 @@ func Local(name string) Node {
 			return &UnreachedError{Node: name, Reason: "no command could be run on this machine", Err: clientErr}
 		},
 	}
+}
+
+// IsLocal tells whether the node is the machine this process runs on: its files need not be copied.
+func IsLocal(n Node) bool {
+	t, ok := n.(*transport)
+	return ok && t.local
 }

@@ -1,6 +1,6 @@
 // Package node reaches a Kubernetes node without the Kubernetes API: it must answer when the kubelet does not.
 //
-// It knows transports (container engine exec; later ssh and local) and the agent binary it copies, nothing of faults or findings.
+// It knows transports (container engine exec, ssh, local) and the agent binary it copies, nothing of faults or findings.
 package node
 
 import (
@@ -15,7 +15,7 @@ import (
 type Node interface {
 	// Name is the Kubernetes node name, which for kind is also the container's name.
 	Name() string
-	// Run runs one command as root on the node and waits for it. When ctx ends, the process on the node is ended too, not only
+	// Run runs one command on the node, as root where the transport is root's, and waits for it. When ctx ends, the process on the node is ended too, not only
 	// its client. A command that ran and exited non-zero is an *ExitError; anything else means the node was not reached.
 	Run(ctx context.Context, cmd Command) (stdout []byte, err error)
 	// Put writes a file on the node, atomically (temporary name, then rename), with its directories.

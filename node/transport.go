@@ -62,7 +62,8 @@ func (e *UnreachedError) Unwrap() error { return e.Err }
 
 // transport runs commands through a client process such as `docker exec` or ssh.
 type transport struct {
-	name string
+	name  string
+	local bool
 	// client gives the process that runs argv on the node. It must not be bound to the caller's context: ending the client
 	// does not end the process on the node, so Run ends them in the right order itself.
 	client func(argv []string, stdin bool) *exec.Cmd

@@ -18,11 +18,13 @@ import (
 
 	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/failures"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/npd"
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/remedy"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -209,6 +211,15 @@ func TestBadRequests(t *testing.T) {
 		{"diagnose --context prod", []string{"context prod is no kind cluster's", "--ssh"}},
 		{"diagnose --cluster a --local", []string{"cluster", "local"}},
 		{"diagnose --bundle /no/such/bundle", []string{"/no/such/bundle", "sickbay bundle"}},
+		{"diagnose --local --node a --node b", []string{"--local is one node"}},
+		{"diagnose --kubeconfig x", []string{"--kubeconfig is for --local and --ssh"}},
+		{"diagnose --local --kubeconfig /no/such/file", []string{"read the kubeconfig /no/such/file", "no such file"}},
+		{"diagnose --ssh a@b --node c", []string{`no node "c"`, "It has b."}},
+		{"npd chekc", []string{`there is no "chekc"`, "did you mean check?"}},
+		{"npd --every 1s", []string{"--every 1s", "five seconds"}},
+		{"npd --failure plegg", []string{`there is no failure "plegg"; did you mean pleg?`}},
+		{"npd check", []string{"takes the name of one failure"}},
+		{"npd check plegg", []string{"did you mean pleg?"}},
 		{"diagnose --sudo", []string{"--sudo is for --ssh"}},
 		{"diagnose --watch --every 1ms", []string{"--every 1ms"}},
 		{"diagnose --for 10m", []string{"--for 10m0s", "--watch"}},
@@ -453,6 +464,44 @@ func TestInterruptIs130(t *testing.T) {
 	}
 	if code, _, _ := callContext(t, ctx, w, "", "run", "pleg-disk"); code != exitInterrupted {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// npdWorld is a node whose kubelet stands still.
+type npdWorld struct {
+	fakeWorld
+	o *observation.Observation
+}
+
+func (w *npdWorld) agent(node.Node) diagnose.Agent {
+	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*observation.Observation, error) { return w.o, nil })
+}
+
+// npd writes what NPD reads and checks as NPD calls: a line, and 0, 1 or 2.
+func TestNPD(t *testing.T) {
+	code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "npd")
+	var c npd.Config
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil || code != exitYes || stderr != "" || len(c.Rules) != len(failures.All()) {
+		t.Fatalf("exit code %d, %d rules, %v\n%s", code, len(c.Rules), err, stderr)
+	}
+	for failure, want := range map[string]struct {
+		code int
+		line string
+	}{
+		"node-notready": {1, "kubelet-stopped: "},
+		"swap":          {0, "no sign of: kubelet refuses"},
+		"image-pull":    {2, "api could not be read"},
+	} {
+		o := detectorstest.Healthy()
+		o.API = nil
+		o.At = time.Now()
+		u := o.Units["kubelet"]
+		u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0
+		o.Units["kubelet"] = u
+		code, stdout, stderr := call(t, &npdWorld{fakeWorld{t: t}, o}, "", "npd", "check", failure, "--state", t.TempDir())
+		if code != want.code || !strings.HasPrefix(stdout, want.line) || strings.Count(stdout, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q\n%s", failure, code, stdout, stderr)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ searched once more before it is kept.`,
 		if err != nil {
 			return err
 		}
-		watch := diagnose.NewWatcher(t.Target, diagnose.Options{Since: w.since})
+		watch := diagnose.NewWatcher(t.Target, t.options)
 		task := progress.From(cmd.Context()).Start(fmt.Sprintf("record %d nodes", len(t.Nodes)), 0)
 		err = lookOften(cmd.Context(), watch, looks, task)
 		task.End(err)

@@ -99,28 +99,26 @@ func (a *app) diagnoseBundle(f diagnoseFlags, form format) error {
 	if _, err := os.Stat(f.bundle); err != nil {
 		return &usageError{text: fmt.Sprintf("--bundle: %s", err), hint: "`sickbay bundle DIR` records one."}
 	}
-	histories, info, err := diagnose.FromBundle(f.bundle)
+	b, err := diagnose.OpenBundle(f.bundle)
 	if err != nil {
 		return err
 	}
-	if len(f.nodes) > 0 {
-		for n := range histories {
-			if !slices.Contains(f.nodes, n) {
-				delete(histories, n)
-			}
-		}
-		if len(histories) == 0 {
-			return usagef("the bundle has no node %s", strings.Join(f.nodes, " or "))
+	defer b.Close()
+	for _, n := range f.nodes {
+		if !slices.Contains(b.Nodes(), n) {
+			return &usageError{text: fmt.Sprintf("the bundle has no node %q", n), hint: "It has " + strings.Join(b.Nodes(), ", ") + "."}
 		}
 	}
-	d := diagnose.Judge(histories, nil)
-	d.Cluster = info.Cluster
+	d, err := diagnose.JudgeBundle(b, nil, f.nodes...)
+	if err != nil {
+		return err
+	}
 	return a.tell(d, form)
 }
 
 // look observes and judges.
 func (a *app) look(ctx context.Context, s *sight, f diagnoseFlags) (diagnose.Diagnosis, error) {
-	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: f.since})
+	watch := diagnose.NewWatcher(s.Target, s.options)
 	task := progress.From(ctx).Start(fmt.Sprintf("look at %s", nodesWord(len(s.Nodes))), 0)
 	err := lookOften(ctx, watch, f.looks, task)
 	task.End(err)
@@ -169,7 +167,7 @@ func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis) {
 // watch tells a diagnosis whenever it changes, until Ctrl-C or the end of --for. In the latter case the answer is the worst of
 // all that was told.
 func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format) error {
-	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: f.since})
+	watch := diagnose.NewWatcher(s.Target, s.options)
 	before := "-"
 	var worst error
 	looks := 0
@@ -295,7 +293,9 @@ func (a *app) waitCleared(ctx context.Context, s *sight, f diagnoseFlags) (_ dia
 	defer cancel()
 	task := progress.From(ctx).Start("look whether it is cleared", fixBound)
 	defer func() { task.End(err) }()
-	watch := diagnose.NewWatcher(s.Target, diagnose.Options{Since: 5 * time.Second})
+	o := s.options
+	o.Since = 5 * time.Second
+	watch := diagnose.NewWatcher(s.Target, o)
 	quiet := 0
 	for {
 		if _, err := watch.Look(ctx); err != nil {

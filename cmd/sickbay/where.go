@@ -1,19 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/observation"
 )
 
 // where says what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
@@ -25,17 +30,22 @@ type where struct {
 	local   bool
 	ssh     []string
 	sudo    bool
-	since   time.Duration
+	// kubeconfig is a way to the API server for nodes that are no kind cluster's.
+	kubeconfig string
+	since      time.Duration
+	timeout    time.Duration // of one node; zero takes the transport's default
 }
 
 func (a *app) whereFlags(cmd *cobra.Command, w *where) {
 	fl := cmd.Flags()
 	fl.StringVar(&w.cluster, "cluster", "", "name of a kind cluster, whoever made it (default: sickbay, or the only one there is)")
 	fl.StringVar(&w.context, "context", "", "the same by its kubeconfig context, kind-NAME")
-	fl.StringSliceVar(&w.nodes, "node", nil, "only these nodes")
-	fl.BoolVar(&w.local, "local", false, "this machine, which is a node itself")
-	fl.StringSliceVar(&w.ssh, "ssh", nil, "a node over ssh: user@host, or a host of your ssh configuration")
+	fl.StringSliceVar(&w.nodes, "node", nil, "only these nodes; with --local, this node's Kubernetes name")
+	fl.BoolVar(&w.local, "local", false, "this machine, which is a node itself; what it does not show without root is named")
+	fl.StringSliceVar(&w.ssh, "ssh", nil, "a node over ssh: user@host, a host of your ssh configuration, or NODE=user@host")
 	fl.BoolVar(&w.sudo, "sudo", false, "with --ssh: become root by sudo there")
+	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "with --local or --ssh: ask the API server as well, by this file")
+	fl.DurationVar(&w.timeout, "timeout", 0, "how long one node may take (default 4s; over ssh 30s, as the agent is copied first)")
 	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back the logs are read")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", a.completeClusters)
 	_ = cmd.RegisterFlagCompletionFunc("node", a.completeNodes)
@@ -46,8 +56,17 @@ func (w where) check() error {
 	if w.since <= 0 || w.since > 7*24*time.Hour {
 		return usagef("--since %s: it must be above zero and at most a week", w.since)
 	}
+	if w.timeout < 0 || w.timeout > 10*time.Minute {
+		return usagef("--timeout %s: it must be at most ten minutes", w.timeout)
+	}
 	if w.sudo && len(w.ssh) == 0 {
 		return usagef("--sudo is for --ssh")
+	}
+	if w.kubeconfig != "" && !w.local && len(w.ssh) == 0 {
+		return usagef("--kubeconfig is for --local and --ssh")
+	}
+	if w.local && len(w.nodes) > 1 {
+		return usagef("--local is one node, and --node names %d", len(w.nodes))
 	}
 	if w.context != "" && !strings.HasPrefix(w.context, "kind-") {
 		return &usageError{
@@ -64,28 +83,44 @@ type sight struct {
 	ours    bool
 	cluster *cluster.Cluster // nil for local and ssh
 	nodes   map[string]node.Node
+	options diagnose.Options
+	rest    *rest.Config // of --kubeconfig, else nil
+	kube    kubernetes.Interface
 }
+
+// sshTimeout leaves room for the agent's copy, 24 MB, and for three handshakes over a slow line.
+const sshTimeout = 30 * time.Second
 
 // where finds what to look at. A bundle is not looked at but read; the caller does that.
 func (a *app) where(ctx context.Context, w where) (*sight, error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
-	s := &sight{nodes: map[string]node.Node{}}
+	s := &sight{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
+	if w.kubeconfig != "" {
+		var err error
+		if s.rest, s.kube, err = cluster.Kubeconfig(w.kubeconfig); err != nil {
+			return nil, usagef("%s", err)
+		}
+		s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*observation.API, error) {
+			return cluster.ObserveAPI(ctx, s.rest, s.kube, nodes)
+		})
+	}
 	switch {
 	case w.local:
-		name, err := os.Hostname()
+		name, err := localName(w.nodes)
 		if err != nil {
-			return nil, fmt.Errorf("find this machine's name: %w", err)
+			return nil, err
 		}
 		s.nodes[name] = node.Local(name)
-		s.Cluster = name
 	case len(w.ssh) > 0:
 		for _, dest := range w.ssh {
-			name := dest[strings.LastIndexByte(dest, '@')+1:]
+			name, dest := sshName(dest)
 			s.nodes[name] = node.SSH(name, dest, w.sudo)
 		}
-		s.Cluster = strings.Join(w.ssh, ",")
+		if s.options.NodeTimeout == 0 {
+			s.options.NodeTimeout = sshTimeout
+		}
 	default:
 		c, err := a.whichCluster(ctx, w)
 		if err != nil {
@@ -103,7 +138,7 @@ func (a *app) where(ctx context.Context, w where) (*sight, error) {
 				have = append(have, n)
 			}
 			slices.Sort(have)
-			return nil, &usageError{text: fmt.Sprintf("%s has no node %q", s.Cluster, want), hint: "It has " + strings.Join(have, ", ") + "."}
+			return nil, &usageError{text: fmt.Sprintf("%s has no node %q", cmp.Or(s.Cluster, "--ssh"), want), hint: "It has " + strings.Join(have, ", ") + "."}
 		}
 	}
 	for name, n := range s.nodes {
@@ -113,6 +148,30 @@ func (a *app) where(ctx context.Context, w where) (*sight, error) {
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
 	return s, nil
+}
+
+// localName is the Kubernetes name of this machine: the one given, else its host name, as the kubelet has it.
+func localName(given []string) (string, error) {
+	if runtime.GOOS != "linux" {
+		return "", usagef("--local: this machine runs %s and is no node", runtime.GOOS)
+	}
+	if len(given) == 1 {
+		return given[0], nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("find this machine's name: %w", err)
+	}
+	return strings.ToLower(name), nil
+}
+
+// sshName takes NODE=DESTINATION apart; without NODE= the host's name is the node's.
+func sshName(s string) (name, dest string) {
+	if name, dest, ok := strings.Cut(s, "="); ok {
+		return name, dest
+	}
+	host := strings.TrimPrefix(s, "ssh://")
+	return host[strings.LastIndexByte(host, '@')+1:], s
 }
 
 // whichCluster takes the named cluster, else sickbay's own, else the only one there is.

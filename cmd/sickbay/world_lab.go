@@ -26,6 +26,7 @@ func (realWorld) agent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} 
 
 func (realWorld) remedyTarget(s *sight) remedy.Target {
 	t := remedy.Target{Nodes: func(name string) (node.Node, bool) { n, ok := s.nodes[name]; return n, ok }}
+	t.Kube, t.REST = s.kube, s.rest
 	if s.cluster != nil {
 		t.Kube, t.REST, t.Original = s.cluster.Kube(), s.cluster.RESTConfig(), s.cluster.Original
 	}
