@@ -51,6 +51,10 @@ soak: build ## a healthy cluster, watched for ten minutes: no detector may speak
 decoys: build ## oddities that are no illness, made on a real node: no detector may speak
 	bin/sickbay run suites/decoys/*/ $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
+.PHONY: byhand
+byhand: build ## break a stranger's cluster by hand and ask what it has: make byhand ARGS="'kubelet-*' odd-cordoned"
+	go run ./suites/byhand $(ARGS)
+
 .PHONY: matrix
 matrix: build ## docs/confusion-matrix.md from a report: make matrix REPORT=reports/today
 	@test -n "$(REPORT)" || { echo "which report? make matrix REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }

@@ -70,16 +70,7 @@ func takeDown(ctx context.Context, e *engine.Engine, name, image string, t Timeo
 	}
 	errs = append(errs, removeVolumes(ctx, e, cs))
 	loopsOff()
-	gone, err := removeNetwork(ctx, e)
-	errs = append(errs, err)
-	if gone {
-		if image == "" {
-			image = anyNodeImage(ctx, e)
-		}
-		if err := removeRules(ctx, e, image); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, Unshelter(ctx, e, image))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take cluster %s down: %w", name, err)
 	}

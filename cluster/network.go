@@ -120,3 +120,28 @@ func removeNetwork(ctx context.Context, e *engine.Engine) (gone bool, err error)
 	}
 	return true, nil
 }
+
+// Shelter readies the network on which no packet leaves the machine for a cluster that somebody else makes, and answers with its
+// name. As for clusters of ours, the rules are in place before the first node is.
+func Shelter(ctx context.Context, e *engine.Engine, image string) (string, error) {
+	if err := sameNetwork(ctx, e, UpOptions{}); err != nil {
+		return "", err
+	}
+	n, err := ensureNetwork(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	return Network, isolate(ctx, e, image, n.subnets())
+}
+
+// Unshelter removes the network and its rules when nobody is on it any more.
+func Unshelter(ctx context.Context, e *engine.Engine, image string) error {
+	gone, err := removeNetwork(ctx, e)
+	if err != nil || !gone {
+		return err
+	}
+	if image == "" {
+		image = anyNodeImage(ctx, e)
+	}
+	return removeRules(ctx, e, image)
+}

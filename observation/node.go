@@ -299,6 +299,9 @@ type Network struct {
 	//	route blackhole 172.18.0.2   (also unreachable, prohibit)
 	RejectRules  []string `json:"rejectRules,omitempty"`
 	DefaultRoute string   `json:"defaultRoute,omitempty"`
+	// Hosts are the lines of /etc/hosts besides those that every machine has, Nameservers the servers of /etc/resolv.conf.
+	Hosts       []string `json:"hosts,omitempty"`
+	Nameservers []string `json:"nameservers,omitempty"`
 }
 
 // PluginSocket is one socket through which the kubelet reaches a plugin: device plugins below device-plugins, CSI drivers

@@ -27,6 +27,8 @@ func (l *look) network(ctx context.Context, s *source) error {
 		BridgeNFCallIPTables: l.root.text("/proc/sys/net/bridge/bridge-nf-call-iptables"),
 		IPForward:            l.root.text("/proc/sys/net/ipv4/ip_forward"),
 		DefaultRoute:         defaultRoute(l.root.text("/proc/net/route")),
+		Hosts:                hostLines(l.root.text("/etc/hosts")),
+		Nameservers:          nameservers(l.root.text("/etc/resolv.conf")),
 	}
 	var errs []error
 	if l.root == "/" || l.root == "" {
@@ -74,6 +76,34 @@ func defaultRoute(table string) string {
 		return netip.AddrFrom4(a).String() + " dev " + f[0]
 	}
 	return ""
+}
+
+// maxHosts bounds the lines of /etc/hosts reported; some write block lists there.
+const maxHosts = 64
+
+func hostLines(file string) []string {
+	var out []string
+	for line := range strings.Lines(file) {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 || len(out) == maxHosts {
+			continue
+		}
+		if a, err := netip.ParseAddr(f[0]); err == nil && !a.IsLoopback() && !strings.HasPrefix(f[1], "ip6-") {
+			out = append(out, strings.Join(f, " "))
+		}
+	}
+	return out
+}
+
+func nameservers(file string) []string {
+	var out []string
+	for line := range strings.Lines(file) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
+			out = append(out, f[1])
+		}
+	}
+	return out
 }
 
 // otherChains belong to kube-proxy, network plugins and the container engine; their drops are theirs to explain.
@@ -371,6 +401,9 @@ func (l *look) files(ctx context.Context, s *source) error {
 	snap := path.Join(set.root, "io.containerd.snapshotter.v1."+set.snapshotter)
 	for _, p := range []string{set.root, snap, path.Join(snap, "snapshots"), set.cniConf} {
 		paths[p] = true
+	}
+	for _, dir := range []string{"", "pods", "device-plugins", "plugins", "plugins_registry", "pki"} {
+		paths[path.Join(kubeletDir, dir)] = true
 	}
 	for _, dir := range set.cniBin {
 		paths[dir] = true

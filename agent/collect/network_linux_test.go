@@ -270,3 +270,13 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 }
+
+func TestNames(t *testing.T) {
+	hosts := hostLines("127.0.0.1\tlocalhost\n::1 ip6-localhost\nff02::1 ip6-allnodes\nfe00:: ip6-localnet\n# 10.0.0.1 old\n172.18.0.4\tlab-worker # me\n172.18.0.5 lab-control-plane cp\nrubbish\n")
+	if want := []string{"172.18.0.4 lab-worker", "172.18.0.5 lab-control-plane cp"}; !slices.Equal(hosts, want) {
+		t.Errorf("hosts %q, want %q", hosts, want)
+	}
+	if got := nameservers("search x\nnameserver 172.18.0.1\noptions ndots:0\n"); !slices.Equal(got, []string{"172.18.0.1"}) {
+		t.Errorf("name servers %q", got)
+	}
+}

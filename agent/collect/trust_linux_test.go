@@ -220,6 +220,8 @@ func TestDialResult(t *testing.T) {
 		{dial(syscall.ECONNREFUSED), "refused"},
 		{dial(syscall.EHOSTUNREACH), "no-route"},
 		{dial(syscall.ENETUNREACH), "no-route"},
+		{dial(syscall.EINVAL), "no-route"}, // blackhole
+		{dial(syscall.EACCES), "no-route"}, // prohibit
 		{dial(context.DeadlineExceeded), "timeout"},
 		{dial(syscall.ETIMEDOUT), "timeout"},
 		{io.EOF, "other"},

@@ -203,6 +203,17 @@ var sick = []testCase{
 		detectorstest.RuntimeSilent(o)
 		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
 	}},
+	{name: "containerd's configuration cut off, at its first start with it", want: []string{"pleg/runtime-hung"}, remedy: ":/etc/containerd/config.toml", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *observation.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
+	}},
+	{name: "containerd's socket deleted, and a kubelet that starts", want: []string{"pleg/runtime-hung"}, remedy: "systemctl restart containerd.service", ill: func(o *observation.Observation) {
+		const why = `dial unix /run/containerd/containerd.sock: connect: no such file or directory`
+		o.Runtime = observation.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: connection error: desc = "+why, observation.SourceStatus)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: `+why)
+	}},
 	{name: "runtime's filesystem frozen", want: []string{"pleg/runtime-io-stall"}, remedy: "fsfreeze --unfreeze /var/lib/containerd", ill: func(o *observation.Observation) {
 		frozen(o, detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"))
 		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
@@ -388,7 +399,69 @@ var sick = []testCase{
 	{name: "the machine was renamed", want: []string{"node-notready/not-registered"}, remedy: "hostnamectl set-hostname lab-worker", ill: func(o *observation.Observation) {
 		silentKubelet(o, `"Unable to register node with API server" err="nodes \"template-01\" is forbidden: node \"lab-worker\" is not allowed to modify node \"template-01\"" node="template-01"`)
 	}},
+	{name: "kubelet does not know a flag of a drop-in", want: []string{"node-notready/kubelet-stopped"}, remedy: "/etc/systemd/system/kubelet.service.d/90-more-pods.conf; do", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) {
+			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/90-more-pods.conf"}
+		})
+		detectorstest.KubeletLoops(o, "failed to parse kubelet flag: unknown flag: --max-podz")
+	}},
+	{name: "kubelet's unit not started for want of its configuration", want: []string{"node-notready/kubelet-stopped"}, remedy: "kubeadm upgrade node phase kubelet-config", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+		o.Kubelet.File, o.Kubelet.FileError = observation.KubeletConfig{}, "open /var/lib/kubelet/config.yaml: no such file or directory"
+	}},
+	{name: "kubelet's unit file gone", want: []string{"node-notready/kubelet-stopped"}, remedy: ":/etc/systemd/system/kubelet.service", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) {
+			u.LoadState, u.ActiveState, u.SubState, u.MainPID = "not-found", "inactive", "dead", 0
+		})
+		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+	}},
+	{name: "kubelet ends itself soon after its healthz said ok", want: []string{"node-notready/kubelet-stopped"}, remedy: "kubeadm upgrade node phase kubelet-config", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveSince, u.NRestarts = ago(time.Second), 3 })
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="Failed to enforce System Reserved Cgroup Limits on \"/system-reserved\": [\"system-reserved\"] cgroup does not exist"`, 3*time.Second)
+	}},
+	{name: "kubelet's port taken", want: []string{"node-notready/kubelet-stopped"}, remedy: "-", ill: func(o *observation.Observation) {
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", `"Failed to listen and serve" err="listen tcp 0.0.0.0:10250: bind: address already in use"`, 2*time.Second)
+	}},
+	{name: "kubelet's directory immutable", want: []string{"node-notready/kubelet-stopped"}, remedy: "chattr -i /var/lib/kubelet/device-plugins", ill: func(o *observation.Observation) {
+		o.Files = append(o.Files, observation.File{Path: "/var/lib/kubelet/device-plugins", Exists: true, Mode: "drwxr-x---", Immutable: true})
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="remove /var/lib/kubelet/device-plugins/kubelet.sock: operation not permitted"`, 2*time.Second)
+	}},
+	{name: "kubelet is told a socket that nobody serves", want: []string{"node-notready/kubelet-stopped"}, remedy: "kubeadm upgrade node phase kubelet-config", ill: func(o *observation.Observation) {
+		detectorstest.RuntimeSilent(o)
+		o.Unknown = nil
+		o.Runtime.Endpoint = "unix:///run/containerd/containerd.socket"
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.socket: connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.socket: connect: no such file or directory\"", observation.SourceStatus)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.socket\": rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.socket: connect: no such file or directory\"`)
+	}},
+	{name: "a line of /etc/hosts misleads", want: []string{"node-notready/apiserver-unreachable"}, remedy: "/etc/hosts > ", ill: func(o *observation.Observation) {
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "refused", "dial tcp 172.18.0.5:6443: connect: connection refused"
+		o.Network.Hosts = []string{"172.18.0.4 lab-worker", "172.18.0.5 lab-control-plane"}
+		silentKubelet(o, `"Unable to register node with API server" err="dial tcp 172.18.0.5:6443: connect: connection refused"`)
+	}},
+	{name: "no name server", want: []string{"node-notready/apiserver-unreachable"}, remedy: "-", ill: func(o *observation.Observation) {
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "dns", "dial tcp: lookup lab-control-plane on 127.0.0.1:53: connection refused"
+		silentKubelet(o, `"Unable to register node with API server" err="dial tcp: lookup lab-control-plane on 127.0.0.1:53: connection refused"`)
+	}},
+	{name: "kubeconfig names another server, a moment after the restart", want: []string{"node-notready/kubeconfig-broken"}, remedy: "set-cluster", ill: func(o *observation.Observation) {
+		o.Kubelet.Kubeconfig.Server, o.Kubelet.Kubeconfig.Reach = "https://old-master:6443", "dns"
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveSince = ago(5 * time.Second) })
+		detectorstest.Log(o, "kubelet", `"Unable to register node with API server" err="Post \"https://old-master:6443/api/v1/nodes\": dial tcp: lookup old-master on 172.18.0.1:53: no such host"`, 2*time.Second)
+	}},
+	{name: "kubelet goes by another name, a moment after its restart", want: []string{"node-notready/not-registered"}, remedy: "--hostname-override", ill: func(o *observation.Observation) {
+		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=web-07")
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveSince = ago(5 * time.Second) })
+		detectorstest.Log(o, "kubelet", `"Unable to register node with API server" err="nodes \"web-07\" is forbidden: node \"lab-worker\" is not allowed to modify node \"web-07\"" node="web-07"`, 2*time.Second)
+	}},
 	// 2 sandbox-create
+	{name: "a folder in runc's place", want: []string{"sandbox-create/oci-runtime-missing"}, remedy: "mv -T -- /usr/local/sbin/runc /usr/local/sbin/runc.aside", ill: func(o *observation.Observation) {
+		o.Runtime.Handlers[0].RuntimePath, o.Runtime.Handlers[1].RuntimePath = "", ""
+		o.Files = append(o.Files, observation.File{Path: "/usr/local/sbin/runc", Exists: true, Mode: "drwxr-xr-x", SizeBytes: 4096})
+	}},
 	{name: "shim gone", want: []string{"sandbox-create/shim-missing"}, remedy: ":/usr/local/bin/containerd-shim-runc-v2", ill: func(o *observation.Observation) {
 		o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[1].ShimPath = "", ""
 		sandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or directory`)

@@ -66,6 +66,18 @@ var silent = []testCase{
 	{name: "conflist gone, the runtime still has it in memory", ill: func(o *observation.Observation) {
 		o.CNI.Configs, o.CNI.ConfDirError = nil, "no such directory"
 	}},
+	{name: "the runtime starts and has no socket yet", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *observation.Unit) { u.ActiveSince = ago(2 * time.Second) })
+		o.Runtime = observation.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", observation.SourceStatus)
+	}},
+	{name: "the kubelet ended itself once, and has settled since", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveSince, u.NRestarts = ago(25*time.Second), 1 })
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="x"`, 27*time.Second)
+	}},
+	{name: "a line of /etc/hosts about the API server, right", ill: func(o *observation.Observation) {
+		o.Network.Hosts = []string{"172.18.0.2 lab-control-plane"}
+	}},
 	{name: "bridge-nf-call-iptables off with ptp", ill: func(o *observation.Observation) { o.Network.BridgeNFCallIPTables = "0" }},
 	{name: "all addresses in use by running pods", ill: func(o *observation.Observation) { o.CNI.IPAM[0].Reserved = 254 }},
 	{name: "swap on and tolerated", ill: func(o *observation.Observation) {

@@ -37,6 +37,12 @@ func RuntimeRoot(o *observation.Observation) string {
 	return "/var/lib/containerd"
 }
 
+// OwnSocket tells that the runtime was looked for where containerd serves unless told otherwise.
+func OwnSocket(o *observation.Observation) bool {
+	p := strings.TrimPrefix(strings.TrimPrefix(o.Runtime.Endpoint, "unix://"), "/var")
+	return p == "" || p == "/run/containerd/containerd.sock"
+}
+
 // SameFilesystem tells whether two entries are one filesystem.
 func SameFilesystem(a, b observation.Filesystem) bool {
 	if a.MajorMinor != "" && b.MajorMinor != "" {

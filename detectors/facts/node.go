@@ -116,6 +116,10 @@ type Kubelet struct {
 	Said bool
 }
 
+// ends are the words with which a kubelet that is up already ends itself (pkg/kubelet/kubelet.go, pkg/kubelet/server/server.go):
+// its healthz may have said ok a moment before.
+var ends = []string{"Failed to start ContainerManager", "Failed to listen and serve", "Failed to start cAdvisor", "Failed to initialize internal modules"}
+
 // Down tells that there is no working kubelet.
 func (k Kubelet) Down() bool { return k.Looping || k.Stopped || k.Halted }
 
@@ -134,13 +138,15 @@ func KubeletState(h observation.History) Kubelet {
 	if !ok {
 		return k
 	}
-	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, `"command failed"`, "failed to run Kubelet", "failed to load kubelet config", "unknown flag", "panic:")
+	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, "failed to run Kubelet", "failed to load kubelet config", "unknown flag", "panic:"}, ends...)...)
 	if k.Said && !u.ActiveSince.IsZero() && k.Exit.At.Before(u.ActiveSince) && u.ActiveState == "active" && o.At.Sub(u.ActiveSince) > settled {
 		k.Said = false // said before the start that worked
 	}
 	switch {
 	case u.LoadState == "masked" || u.LoadState == "not-found" || u.ActiveState == "inactive" || u.ActiveState == "failed" || u.ActiveState == "deactivating":
 		k.Stopped = true
+	case k.Said && Has(k.Exit.Text, ends...) && o.At.Sub(u.ActiveSince) < settled && (u.NRestarts > 0 || !k.Exit.At.Before(u.ActiveSince)):
+		k.Looping = true
 	case o.Kubelet.Healthz == "ok":
 		k.Running = true
 	case u.SubState == "auto-restart" || u.ActiveState == "activating":

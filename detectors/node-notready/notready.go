@@ -79,7 +79,8 @@ func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
 	default:
 		return nil
 	}
-	if k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && k.Known && !unregisteredNow(o) {
+	asks, asking := asksFor(h, k, c)
+	if k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && !asking && !unregisteredNow(o) {
 		return nil
 	}
 	f := &detectors.Finding{
@@ -89,6 +90,9 @@ func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
 	}
 	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "unable to load bootstrap kubeconfig", "invalid configuration", "unable to load kubeconfig", "error loading config file", "couldn't get version/kind", "failed to run Kubelet", "Unable to register node", "Failed to update lease", "Error updating node status"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	if asking {
+		f.Evidence = append(f.Evidence, facts.FromLine(asks))
 	}
 	f.Evidence = append(f.Evidence, unitEvidence(o, k))
 	if facts.Has(c.Error, "certificate", "client-key", ".pem") && c.Exists && c.Server != "" && c.ClientCert != "" && !haveClientCert(o) {
@@ -105,6 +109,16 @@ func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
 		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 	return f
+}
+
+// asksFor: a kubelet that runs has said since its start that it does not get through to the very server its kubeconfig names.
+func asksFor(h observation.History, k facts.Kubelet, c observation.Kubeconfig) (observation.LogLine, bool) {
+	u, err := url.Parse(c.Server)
+	if err != nil || u.Host == "" {
+		return observation.LogLine{}, false
+	}
+	l, ok := facts.LastLine(h, "kubelet", 30*time.Second, u.Host, "dial tcp")
+	return l, ok && l.At.After(k.Unit.ActiveSince)
 }
 
 func haveClientCert(o *observation.Observation) bool {
@@ -263,6 +277,15 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 			steps = append(steps, detectors.NodeStep(o.Node, "this keeps the node from the API server", argv...))
 		}
 	}
+	if line, step, ok := misled(o, c); ok {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "network", "/etc/hosts: "+line))
+		steps = append(steps, step)
+	}
+	if c.Reach == "dns" && len(o.Network.Nameservers) == 0 {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "network", "/etc/resolv.conf names no name server"))
+		f.Untouched = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
+		return f
+	}
 	if len(steps) == 0 {
 		if o.API == nil {
 			f.Certainty = detectors.Likely
@@ -273,6 +296,30 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 	}
 	f.Remedy = facts.Place(o).NewRemedy("open-api-path", append(steps, detectors.WaitReady(o.Node))...)
 	return f
+}
+
+var dialled = regexp.MustCompile(`dial tcp \[?([0-9a-fA-F.:]+?)\]?:\d+:`)
+
+// misled: a line of /etc/hosts gives the API server's name an address that the server does not have, and that is where this node
+// went. The step takes the line out, in place: in a container the file is a mount and cannot be replaced.
+func misled(o *observation.Observation, c observation.Kubeconfig) (line string, step detectors.Step, ok bool) {
+	u, err := url.Parse(c.Server)
+	m := dialled.FindStringSubmatch(c.ReachError)
+	if err != nil || m == nil || o.API == nil || slices.Contains(o.API.Endpoints, m[1]) {
+		return "", step, false
+	}
+	i := slices.IndexFunc(o.Network.Hosts, func(line string) bool {
+		f := strings.Fields(line)
+		return f[0] == m[1] && slices.Contains(f[1:], u.Hostname())
+	})
+	if i < 0 {
+		return "", step, false
+	}
+	return o.Network.Hosts[i], detectors.ShellStep(o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", m[1], u.Hostname()),
+		fmt.Sprintf(`t=$(mktemp)
+awk -v a=%s -v n=%s '{ for (i = 2; i <= NF; i++) if ($1 == a && $i == n) next; print }' /etc/hosts > "$t"
+cat "$t" > /etc/hosts
+rm -f "$t"`, detectors.Quote(m[1]), detectors.Quote(u.Hostname()))), true
 }
 
 // rulesAgainst are the rules that keep traffic from a server: those that name its address or port, and those for everything.
@@ -316,8 +363,19 @@ func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
 		steps = facts.Wake(o, "kubelet")
 	case u.LoadState == "not-found":
 		f.Summary = "there is no kubelet.service on this node"
-		f.Untouched = "install the kubelet's package and its unit again"
-		return f
+		if !o.Host.InContainer {
+			f.Untouched = "install the kubelet's package and its unit again"
+			return f
+		}
+		unit := "/etc/systemd/system/kubelet.service" // where kind's images have it
+		for i := range h {
+			if was := h[i].Units["kubelet"].Fragment; was != "" {
+				unit = was
+			}
+		}
+		steps = append(steps, detectors.RestoreStep(o.Node, unit, "the unit's file comes back from the node's image"),
+			detectors.NodeStep(o.Node, "systemd reads it", "systemctl", "daemon-reload"),
+			detectors.NodeStep(o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
 	case k.Looping:
 		f.Summary = "the kubelet exits at start, again and again"
 		if k.Said {
@@ -339,6 +397,10 @@ func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
 		}
 		if u.ExecMainStatus == 203 {
 			steps = append(steps, detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"))
+		}
+		if o.Kubelet.FileError != "" {
+			f.Summary += ", and its configuration cannot be read: " + o.Kubelet.FileError
+			steps = append(steps, clusterConfig(o))
 		}
 		if u.ActiveState == "failed" {
 			steps = append(steps, detectors.NodeStep(o.Node, "forget the failed starts", "systemctl", "reset-failed", "kubelet.service"))
@@ -367,16 +429,37 @@ func repair(o *observation.Observation, k facts.Kubelet) (steps []detectors.Step
 			detectors.Restart(o.Node, "kubelet.service", "start it with the flags that are left"),
 		}, ""
 	}
-	if o.Kubelet.FileError != "" || k.Said && facts.Has(k.Exit.Text, "failed to load kubelet config file", "failed to load Kubelet config file", "failed to validate kubelet configuration", "failed to construct kubelet dependencies", "error unmarshaling", "strict decoding") && facts.Has(k.Exit.Text, "config") {
-		if o.Kubelet.FileError == "" && !facts.Has(k.Exit.Text, "load kubelet config file", "load Kubelet config file", "validate kubelet configuration") {
-			return nil, "its last words name the reason; it has to be removed by hand: " + facts.Short(k.Exit.Text)
+	if m := portTaken.FindStringSubmatch(k.Exit.Text); k.Said && m != nil {
+		return nil, fmt.Sprintf("another program has port %s, which the kubelet serves (`ss -ltnp sport = :%s` names it): which of the two gets it is for its owner to say", m[1], m[1])
+	}
+	for _, f := range o.Files {
+		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && k.Said && strings.Contains(k.Exit.Text, "operation not permitted") {
+			steps = append(steps, detectors.NodeStep(o.Node, f.Path+" is immutable (lsattr: i), and the kubelet writes there", "chattr", "-i", f.Path))
 		}
-		return []detectors.Step{
-			detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)", `kubeadm upgrade node phase kubelet-config --kubeconfig=`+kubeletConf(o)),
-			detectors.Restart(o.Node, "kubelet.service", "start it with the configuration of the cluster"),
-		}, ""
+	}
+	if len(steps) > 0 {
+		return append(steps, detectors.Restart(o.Node, "kubelet.service", "start it again")), ""
+	}
+	if o.Kubelet.FileError != "" || k.Said && facts.Has(k.Exit.Text, configTexts...) || wrongEndpoint(o, k) {
+		return []detectors.Step{clusterConfig(o), detectors.Restart(o.Node, "kubelet.service", "start it with the configuration of the cluster")}, ""
 	}
 	return nil, "its last words name the reason; it has to be removed by hand"
+}
+
+var portTaken = regexp.MustCompile(`listen tcp \S*?:(\d+): bind: address already in use`)
+
+// configTexts are last words about what only the kubelet's configuration can have told it.
+var configTexts = []string{"load kubelet config file", "load Kubelet config file", "validate kubelet configuration", "Reserved Cgroup Limits", "Reserved Compressible Cgroup Limits", "invalid configuration: cgroup"}
+
+// wrongEndpoint: the configuration names a socket for the runtime that is not there, while the runtime runs and serves its own.
+func wrongEndpoint(o *observation.Observation, k facts.Kubelet) bool {
+	u := o.Units["containerd"]
+	return k.Said && facts.Has(k.Exit.Text, "runtime API for endpoint", "validate service connection") && facts.Has(k.Exit.Text, "no such file or directory", "connection refused") &&
+		u.ActiveState == "active" && !facts.OwnSocket(o)
+}
+
+func clusterConfig(o *observation.Observation) detectors.Step {
+	return detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)", `kubeadm upgrade node phase kubelet-config --kubeconfig=`+kubeletConf(o))
 }
 
 var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
@@ -405,14 +488,14 @@ func unregisteredNow(o *observation.Observation) bool {
 // than its certificate, it was told not to register, or somebody deleted the object, and a kubelet registers at start only.
 func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
 	o := h.Last()
-	if !k.Running || o.At.Sub(k.Unit.ActiveSince) < registers {
+	if !k.Running {
 		return nil
 	}
-	if f := misnamed(h); f != nil {
+	if f := misnamed(h, k); f != nil {
 		f.Evidence = append(f.Evidence, unitEvidence(o, k))
 		return f
 	}
-	if !unregisteredNow(o) {
+	if o.At.Sub(k.Unit.ActiveSince) < registers || !unregisteredNow(o) {
 		return nil
 	}
 	f := &detectors.Finding{
@@ -443,9 +526,11 @@ const registers = 20 * time.Second
 var notAllowed = regexp.MustCompile(`node \\*"([^"\\]+)\\*" is not allowed to modify node \\*"([^"\\]+)\\*"`)
 
 // misnamed: the kubelet calls its node otherwise than its certificate does, and may not register under that name.
-func misnamed(h observation.History) *detectors.Finding {
+func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
 	o := h.Last()
-	if !facts.Silent(o) && !unregisteredNow(o) {
+	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node")
+	said = said && line.At.After(k.Unit.ActiveSince)
+	if !said && (o.At.Sub(k.Unit.ActiveSince) < registers || !facts.Silent(o) && !unregisteredNow(o)) {
 		return nil
 	}
 	own := ""
@@ -456,7 +541,6 @@ func misnamed(h observation.History) *detectors.Finding {
 		}
 	}
 	name, flag := facts.FlagValue(o, "hostname-override")
-	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node")
 	if m := notAllowed.FindStringSubmatch(line.Text); said && m != nil {
 		own, name = m[1], m[2]
 	}
@@ -485,6 +569,11 @@ func misnamed(h observation.History) *detectors.Finding {
 
 // dropFlag takes a flag out of the files that the kubelet's flags come from.
 func dropFlag(o *observation.Observation, name, why string) detectors.Step {
+	files := []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}
+	for _, d := range o.Units["kubelet"].DropIns {
+		files = append(files, detectors.Quote(d))
+	}
 	return detectors.ShellStep(o.Node, why,
-		fmt.Sprintf(`for f in /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet /etc/sysconfig/kubelet; do [ -f "$f" ] || continue; sed -i -E 's/ ?--%s(=[^ "]*)?//' "$f"; done`, name))
+		fmt.Sprintf(`for f in %s; do [ -f "$f" ] || continue; sed -i -E 's/ ?--%s(=[^ "]*)?//' "$f"; done
+systemctl daemon-reload`, strings.Join(files, " "), name))
 }

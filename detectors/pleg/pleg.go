@@ -23,7 +23,7 @@ func (Detector) Failure() string { return "pleg" }
 
 // Judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
 func (Detector) Judge(h observation.History) []detectors.Finding {
-	for _, judge := range []func(observation.History) *detectors.Finding{halted, ioStall, overloaded, silent} {
+	for _, judge := range []func(observation.History) *detectors.Finding{halted, ioStall, overloaded, unserved, silent} {
 		if f := judge(h); f != nil {
 			f.Failure, f.Node = "pleg", h.Last().Node
 			f.Explains = append(f.Explains, facts.Consequences(h.Last())...)
@@ -74,7 +74,7 @@ func halted(h observation.History) *detectors.Finding {
 		}
 	}
 	stopped := u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked"
-	looping := u.ActiveState == "activating" && u.SubState == "auto-restart" && u.NRestarts > 1
+	looping := u.ActiveState == "activating" && (u.SubState == "auto-restart" && u.NRestarts > 1 || u.ExecMainStatus == 203 || o.Runtime.ConfigFile.Error != "")
 	if !stopped && !looping {
 		return nil
 	}
@@ -82,6 +82,9 @@ func halted(h observation.History) *detectors.Finding {
 		Cause: "runtime-hung", Certainty: detectors.Certain, Covers: consequences,
 		Summary:  "containerd does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
 		Evidence: []detectors.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
+	}
+	if k := facts.KubeletState(h); k.Said && facts.Has(k.Exit.Text, "runtime API for endpoint", "validate service connection") {
+		f.Covers = append(slices.Clone(f.Covers), detectors.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"})
 	}
 	if l, ok := facts.LastOf(h, runtimeUnit, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
@@ -350,6 +353,31 @@ cg=$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' /proc/$pid/cgroup)
 for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
 cg=$(awk -F: '$1=="0"{print $3}' /proc/$pid/cgroup)
 f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`))
+}
+
+// starting is how long a runtime may take from its start until it serves.
+const starting = 10 * time.Second
+
+// unserved: the runtime's process runs, and its socket is gone or has become another's: whoever was connected before does not
+// notice, and nobody else gets in, a kubelet that starts least of all.
+func unserved(h observation.History) *detectors.Finding {
+	o := h.Last()
+	u := o.Units[runtimeUnit]
+	why, unread := o.Unreadable(observation.SourceStatus)
+	if !unread || u.ActiveState != "active" || o.At.Sub(u.ActiveSince) < starting || !facts.OwnSocket(o) ||
+		!strings.Contains(why, "dial unix") || !facts.Has(why, "no such file or directory", "connection refused") {
+		return nil
+	}
+	return &detectors.Finding{
+		Cause: "runtime-hung", Certainty: detectors.Certain,
+		Summary: "containerd runs, and nobody can connect to it: its socket is gone",
+		Evidence: []detectors.Evidence{facts.Seen(o, observation.SourceStatus, why),
+			facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
+		Covers: append(slices.Clone(consequences), detectors.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
+		Remedy: facts.Place(o).NewRemedy("serve-again", append([]detectors.Step{
+			detectors.Restart(o.Node, "containerd.service", "a new runtime process makes its socket again; containers belong to their shims and go on"),
+		}, ready(o)...)...),
+	}
 }
 
 // silent: the runtime's process is there, not blocked and not throttled, and yet answers nothing: it is deadlocked, most likely.

@@ -191,7 +191,11 @@ func restore(o *observation.Observation, p, what string) []detectors.Step {
 	if f, ok := file(o, p); ok && f.Exists && f.SizeBytes > 4096 && f.Mode != "" && !strings.Contains(f.Mode, "x") {
 		return []detectors.Step{detectors.NodeStep(o.Node, what+" is there and not executable", "chmod", "0755", p)}
 	}
-	return []detectors.Step{detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds")}
+	back := detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds")
+	if f, ok := file(o, p); ok && strings.HasPrefix(f.Mode, "d") {
+		return []detectors.Step{detectors.NodeStep(o.Node, "a folder stands in its place: move it aside", "mv", "-T", "--", p, p+".aside"), back}
+	}
+	return []detectors.Step{back}
 }
 
 // space: the runtime's filesystem has nothing left, and no eviction threshold watches it (else it is disk pressure).

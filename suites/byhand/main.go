@@ -1,0 +1,144 @@
+// Command byhand makes a kind cluster as somebody does who never heard of sickbay, breaks it by hand, one entry after the other,
+// and asks bin/sickbay what is wrong.
+//
+// It knows kind, the engine's client and the tool's command line. Of sickbay's packages it uses those that find an engine and a
+// node image and keep packets on the machine; it knows no injector and no detector.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/nodeimage"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx))
+}
+
+// Exit codes, as sickbay's own.
+const (
+	asExpected = iota
+	otherwise
+	wrongRequest
+	trouble
+)
+
+func run(ctx context.Context) int {
+	var (
+		dir     = flag.String("entries", "suites/byhand/entries", "folder of the entries")
+		name    = flag.String("cluster", "byhand", "name of the cluster that is made and broken")
+		image   = flag.String("image", "", "node image; the one that sickbay would take, when empty")
+		binary  = flag.String("sickbay", "bin/sickbay", "the binary to ask")
+		keep    = flag.Bool("keep", false, "leave the cluster for the next call")
+		list    = flag.Bool("list", false, "list the entries")
+		results = flag.String("results", "reports/byhand.json", "file that keeps the last result of every entry")
+		page    = flag.String("page", "docs/byhand.md", "page to write")
+	)
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "byhand [flags] [ENTRY…]: a name or a pattern such as 'kubelet-*'; all entries when none is named")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	entries, err := Load(*dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return wrongRequest
+	}
+	chosen, err := Choose(entries, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return wrongRequest
+	}
+	if *list {
+		for _, e := range chosen {
+			fmt.Printf("%-28s %s\n", e.Name, e.Title)
+		}
+		return asExpected
+	}
+	s, err := prepare(ctx, *name, *image)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return trouble
+	}
+	if !*keep {
+		defer func() {
+			if err := s.down(context.WithoutCancel(ctx)); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}()
+	}
+	r := runner{bed: tool{s, *binary}, bounds: usual}
+	code := asExpected
+	var fresh []Result
+	for _, e := range chosen {
+		began := time.Now()
+		res, err := r.entry(ctx, e)
+		if err != nil && res.Problem == "" {
+			res.Problem = err.Error()
+		}
+		fresh = append(fresh, res)
+		fmt.Println(line(res, time.Since(began)))
+		if res.Problem != "" {
+			code = otherwise
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = trouble
+			break
+		}
+	}
+	all, err := merge(*results, fresh, entries)
+	if err == nil {
+		err = os.WriteFile(*page, []byte(table(all, *name, len(entries))), 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return trouble
+	}
+	return code
+}
+
+// line is one result for a terminal.
+func line(r Result, took time.Duration) string {
+	mark, what := "✓", strings.Join(r.Found, ", ")
+	if what == "" {
+		what = "silent"
+	}
+	if len(r.Expected) > 0 {
+		what += fmt.Sprintf(" after %.1fs; %s", r.Seconds, r.Fix)
+	}
+	if r.Problem != "" {
+		mark = "✗"
+		what += "\n    " + strings.ReplaceAll(r.Problem, "\n", "\n    ")
+	}
+	return fmt.Sprintf("%s %s (%s): %s", mark, r.Name, took.Round(time.Second), what)
+}
+
+// prepare finds engine and image and makes the cluster.
+func prepare(ctx context.Context, name, image string) (*stranger, error) {
+	e, err := engine.Ensure(ctx, engine.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Setenv(); err != nil { // for kind and for the binary
+		return nil, err
+	}
+	resolved, err := nodeimage.Resolve(ctx, e, nodeimage.Request{Image: image})
+	if err != nil {
+		return nil, err
+	}
+	s := &stranger{name: name, image: resolved.Ref, engine: e}
+	if err := s.up(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}

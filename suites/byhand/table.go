@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// merge puts results into the file that keeps the last one of every entry, and answers with all of those whose entry there still is.
+func merge(file string, fresh []Result, entries []Entry) ([]Result, error) {
+	var kept []Result
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(raw, &kept)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read earlier results: %w", err)
+	}
+	all := slices.Clone(fresh)
+	for _, r := range kept {
+		if !slices.ContainsFunc(all, func(f Result) bool { return f.Name == r.Name }) && slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == r.Name }) {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b Result) int { return strings.Compare(a.Name, b.Name) })
+	if raw, err = json.MarshalIndent(all, "", "  "); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return nil, err
+	}
+	return all, os.WriteFile(file, append(raw, '\n'), 0o644)
+}
+
+// table is docs/byhand.md.
+func table(results []Result, cluster string, entries int) string {
+	var ill, odd []Result
+	failed, cleared, refusals, unlisted := 0, 0, 0, 0
+	for _, r := range results {
+		if r.Problem != "" {
+			failed++
+		}
+		if len(r.Expected) == 0 {
+			odd = append(odd, r)
+			continue
+		}
+		ill = append(ill, r)
+		switch {
+		case r.Fix == Cleared && r.Problem == "":
+			cleared++
+		case strings.HasPrefix(r.Fix, Refused):
+			refusals++
+		}
+		if !r.Listed && r.Problem == "" {
+			unlisted++
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Broken by hand
+
+A kind cluster made as anybody makes one (kind's own configuration of a control plane and two workers, stock timings, nothing of
+sickbay on it) and broken by `+"`docker exec`"+` and kubectl. `+"`make byhand`"+` does it again; each line is one file of
+[suites/byhand/entries](../suites/byhand/entries), and a new file is a new line. The page shows every entry's last run.
+
+%d of %d entries were run, %d failed. %d breakages (%d of those that went well are none of the ways in which the fifteen failures
+are described): %d cleared by `+"`sickbay diagnose --fix --yes`"+`, %d refused with the reason. %d oddities.
+
+*seconds*: from the moment a plain command can read the trouble on the node to the end of the `+"`sickbay diagnose`"+` that names it,
+nothing beside it; three are allowed. *Cleared* means that the fix ended with 0, another look was silent, and a new pod ran on the node.
+
+| entry | what was done | expected and found | seconds | --fix --yes |
+|---|---|---|---|---|
+`, len(results), entries, failed, len(ill), unlisted, cleared, refusals, len(odd))
+	local := func(names []string) string {
+		return strings.ReplaceAll(strings.Join(names, "<br>"), cluster+"-", "")
+	}
+	for _, r := range ill {
+		found := local(r.Expected)
+		if r.Problem != "" {
+			found += "<br>**failed**, found: " + local(r.Found) + "<br>" + cell(r.Problem)
+		}
+		title := cell(r.Title)
+		if !r.Listed {
+			title += " *(not described)*"
+		}
+		fix := cell(r.Fix)
+		if r.Fix == Cleared {
+			fix += fmt.Sprintf(" in %.0f s", r.FixSeconds)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %.1f | %s |\n", r.Name, title, found, r.Seconds, fix)
+	}
+	b.WriteString("\n## Oddities: nothing may be said\n\n| entry | what was done | |\n|---|---|---|\n")
+	for _, r := range odd {
+		said := "silent"
+		if r.Problem != "" {
+			said = "**failed**: " + cell(r.Problem)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.Name, cell(r.Title), said)
+	}
+	return b.String()
+}
+
+// cell is a text in a table's cell.
+func cell(s string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`)
+}
