@@ -611,7 +611,7 @@ var sick = []testCase{
 		o.Network.RejectRules = []string{"nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop"}
 		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
-	{name: "hosts.toml cannot be read", want: []string{"image-pull/mirror-misconfigured"}, remedy: "rm -f -- /etc/containerd/certs.d", ill: func(o *observation.Observation) {
+	{name: "hosts.toml cannot be read", want: []string{"image-pull/mirror-misconfigured"}, remedy: "hosts.toml /etc/containerd/certs.d/registry.example.test:5000/hosts.toml.broken", ill: func(o *observation.Observation) {
 		h := registryHost("")
 		h.Error = "toml: line 2: expected '='"
 		o.Registries = []observation.RegistryHost{h}

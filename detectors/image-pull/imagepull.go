@@ -10,7 +10,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -142,7 +141,7 @@ func canonical(image string) string {
 }
 
 var (
-	tlsTexts  = []string{"x509:", "tls: ", "server gave HTTP response to HTTPS client", "certificate"}
+	tlsTexts  = []string{"x509:", "tls: ", "unable to read CA cert", "unable to load CA cert", "server gave HTTP response to HTTPS client", "certificate"}
 	authTexts = []string{"pull access denied", "no basic auth credentials", "insufficient_scope", "authorization failed", "401 Unauthorized", "403 Forbidden", "unauthorized: ", "failed to authorize", "failed to fetch anonymous token", "failed to fetch oauth token", "denied: "}
 	netTexts  = []string{"dial tcp", "connection refused", "i/o timeout", "no such host", "no route to host", "network is unreachable", "connection reset", "context deadline exceeded", "EOF", "TLS handshake timeout", "502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"}
 	urlIn     = regexp.MustCompile(`(?:https?)://[^\s"\\/]+`)
@@ -166,19 +165,19 @@ func judge(h observation.History, p pull) *detectors.Finding {
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
 	// Where the registry itself does not answer either, the mirror is the way that is meant, and what ails is the mirror.
 	case elsewhere && failed && origin && answers(hosts, true):
-		return mirror(h, p, hosts, "the mirror "+asked+" fails: it stands before "+p.host)
+		return mirror(h, p, hosts, "the mirror "+asked+" fails: it stands before "+p.host, asked)
 	case elsewhere && failed && answers(hosts, false):
-		return mirror(h, p, hosts, "every pull is sent to "+asked+", which fails; "+p.host+" itself is never asked, and answers")
+		return mirror(h, p, hosts, "every pull is sent to "+asked+", which fails; "+p.host+" itself is never asked, and answers", asked)
 	case facts.Has(p.message, authTexts...) && !facts.Has(p.message, "x509:"):
 		return auth(h, p)
 	case facts.Has(p.message, tlsTexts...) && !strings.Contains(p.message, "TLS handshake timeout"):
-		return tls(h, p, hosts, asked)
+		return untrusted(h, p, hosts, asked)
 	case facts.Has(p.message, netTexts...):
 		return unreachable(h, p, asked)
 	case facts.Has(p.message, ": not found", "not found", "manifest unknown", "404", "name unknown"):
 		// The origin's 404 outranks what a mirror before it said.
 		if broken := brokenMirror(hosts); broken != nil && origin && urlHost(broken.URL) != p.host {
-			return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError))
+			return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError), urlHost(broken.URL))
 		}
 		return tagNotFound(h, p)
 	}
@@ -257,13 +256,15 @@ func retry(p pull) []detectors.Step {
 	return steps
 }
 
-// tls: the registry's certificate does not verify on this node.
-func tls(h observation.History, p pull, hosts *observation.RegistryHost, asked string) *detectors.Finding {
+// untrusted: the registry's certificate does not verify on this node.
+func untrusted(h observation.History, p pull, hosts *observation.RegistryHost, asked string) *detectors.Finding {
 	o := h.Last()
 	f := &detectors.Finding{Cause: "registry-tls", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence}}
 	server := p.host
 	if asked != "" {
 		server = asked
+	} else if m := lacksCA(hosts); m != nil {
+		server = urlHost(m.URL) // nobody was asked: the runtime could not read the CA that it names for this one
 	}
 	var seen *observation.RegistryMirror
 	if hosts != nil {
@@ -298,49 +299,63 @@ func tls(h observation.History, p pull, hosts *observation.RegistryHost, asked s
 		return f
 	}
 	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
-	dir := "/etc/containerd/certs.d/" + p.host
-	if hosts != nil && hosts.Path != "" && path.Base(path.Dir(hosts.Path)) == p.host {
-		dir = path.Dir(hosts.Path)
+	if hosts != nil && len(hosts.MissingCAs) > 0 {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+" names "+strings.Join(hosts.MissingCAs, ", ")+", which is not there"))
 	}
-	// hosts.toml may name a CA that is not there, or a wrong one: the first place it names is where the right one belongs.
-	ca, named := dir+"/ca.crt", false
-	if hosts != nil {
-		for _, c := range append(slices.Clone(hosts.MissingCAs), hosts.CAs...) {
-			if path.IsAbs(c) && strings.HasPrefix(c, "/etc/containerd/certs.d/") {
-				ca, named = c, true
-				break
-			}
-		}
-		if len(hosts.MissingCAs) > 0 {
-			f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+" names "+strings.Join(hosts.MissingCAs, ", ")+", which is not there"))
+	u, err := url.Parse("https://" + server)
+	if err != nil {
+		f.Untouched = "the host of that registry, " + server + ", is none to connect to"
+		return f
+	}
+	// The host's own place in hosts.toml may name a CA that is not there, or a wrong one: there the right one belongs.
+	had := casFor(hosts, server)
+	there := present(hosts, had)
+	ca, named := path.Join(ownDir(o, hosts, p.host), "ca.crt"), false
+	switch {
+	case shared(hosts, p.host, server):
+		ca = path.Join(path.Dir(hosts.Path), "ca.crt")
+	case hosts != nil && isDefault(hosts):
+		ca = path.Join(path.Dir(ca), "server.crt") // beside the files of _default, which come along
+	}
+	for _, c := range append(slices.DeleteFunc(slices.Clone(had), func(c string) bool { return slices.Contains(there, c) }), there...) {
+		if strings.HasPrefix(c, certsDir+"/") {
+			ca, named = c, true
+			break
 		}
 	}
-	connect := server
-	if !strings.Contains(connect, ":") {
+	connect := u.Host
+	if u.Port() == "" {
 		connect += ":443"
 	}
 	steps := []detectors.Step{detectors.ShellStep(o.Node,
 		"look at the chain the registry shows (seed 8.4) and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
-		fmt.Sprintf(`mkdir -p %[1]s
-t=$(mktemp -d)
-openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | awk -v d="$t" '/-BEGIN CERTIFICATE-/{f = d "/" sprintf("%%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'
-last=$(ls "$t"/*.pem | tail -n1)
-openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
-openssl x509 -in "$last" > %[4]s
-rm -rf "$t"`, detectors.Quote(path.Dir(ca)), detectors.Quote(connect), detectors.Quote(strings.Split(connect, ":")[0]), detectors.Quote(ca)))}
-	if !named {
-		script := fmt.Sprintf("cat > %s <<'EOF'\n%sEOF", detectors.Quote(dir+"/hosts.toml"), hostsTOML(p.host, "https://"+server, []string{ca}))
-		if hosts != nil && isMirror(hosts, server) {
-			script = fmt.Sprintf(`f=%s
-cp "$f" "$f.new"
-awk -v h='[host."%s"]' '{print} index($0, h) {print "  ca = [\"%s\"]"}' "$f" > "$f.new"
-cat "$f.new" > "$f"
-rm -f "$f.new"`, detectors.Quote(hosts.Path), mirrorURL(hosts, server), ca)
-		}
-		steps = append(steps, detectors.ShellStep(o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed", script))
+		trustChain(connect, u.Hostname(), ca))}
+	// A file that is named and not there is an error of every pull.
+	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); !named || len(want) != len(had) {
+		steps = append(steps, detectors.ShellStep(o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed",
+			nameCA(o, hosts, p.host, server, want)))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
+}
+
+// nameCA is a script that has hosts.toml name the CAs for the server that was asked.
+func nameCA(o *observation.Observation, hosts *observation.RegistryHost, host, server string, cas []string) string {
+	file := path.Join(ownDir(o, hosts, host), "hosts.toml")
+	if hosts == nil || hosts.Path == "" || hosts.Error != "" {
+		return writeFile(file, fmt.Sprintf("ca = [%s]\n", quotedList(cas)))
+	}
+	edit := hostsEdit{url: mirrorURL(hosts, server), orServer: !isMirror(hosts, server) || server == host || server == urlHost(hosts.Server), cas: cas}
+	if !isDefault(hosts) || shared(hosts, host, server) {
+		return edit.script(hosts.Path)
+	}
+	// The registry has nothing of its own: a file that all others share is no place for its CA.
+	return fmt.Sprintf("mkdir -p %[2]s\ncp -an %[1]s/. %[2]s/\n", detectors.Quote(path.Dir(hosts.Path)), detectors.Quote(path.Dir(file))) + edit.script(file)
+}
+
+// shared: the server is a mirror for all registries that have nothing of their own.
+func shared(r *observation.RegistryHost, host, server string) bool {
+	return r != nil && isDefault(r) && isMirror(r, server) && server != host
 }
 
 func mirrorURL(r *observation.RegistryHost, host string) string {
@@ -350,6 +365,19 @@ func mirrorURL(r *observation.RegistryHost, host string) string {
 		}
 	}
 	return "https://" + host
+}
+
+// lacksCA is the first host of the file with a CA that is not there, nil where there is none.
+func lacksCA(r *observation.RegistryHost) *observation.RegistryMirror {
+	if r == nil {
+		return nil
+	}
+	for i, m := range r.Mirrors {
+		if slices.ContainsFunc(m.CAs, func(c string) bool { return slices.Contains(r.MissingCAs, c) }) {
+			return &r.Mirrors[i]
+		}
+	}
+	return nil
 }
 
 // missingSecret names a pull secret that a waiting pod refers to and that is not there.
@@ -547,8 +575,8 @@ func addressIn(message, rule string) bool {
 	return slices.ContainsFunc(ipv4.FindAllString(message, -1), func(a string) bool { return strings.Contains(rule, a) })
 }
 
-// mirror: what stands before the registry is wrong.
-func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what string) *detectors.Finding {
+// mirror: what stands before the registry is wrong; bad are the hosts that do not work.
+func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what string, bad ...string) *detectors.Finding {
 	o := h.Last()
 	f := &detectors.Finding{Cause: "mirror-misconfigured", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
 		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
@@ -559,26 +587,42 @@ func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what
 	if hosts.Origin != nil && hosts.Origin.URL != "" {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("connect %s from the node: %s %s", hosts.Origin.URL, hosts.Origin.Reach, hosts.Origin.ReachError)))
 	}
-	step := detectors.NodeStep(o.Node, "without it the runtime asks the registry itself; it reads the file at every pull, no restart is needed", "rm", "-f", "--", hosts.Path)
-	if cas := present(hosts); len(cas) > 0 {
-		// The registry may be signed by the same CA as the mirror was to be: without the file nobody would trust it any more.
-		step = detectors.ShellStep(o.Node, "the runtime asks the registry itself, with the CA that is there; it reads the file at every pull, no restart is needed",
-			fmt.Sprintf("cat > %s <<'EOF'\n%sEOF", detectors.Quote(hosts.Path), hostsTOML(p.host, "https://"+p.host, cas)))
-	}
-	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]detectors.Step{step}, retry(p)...)...)
+	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]detectors.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)
 	return f
 }
 
-// present are the CAs that hosts.toml names and that are there.
-func present(r *observation.RegistryHost) []string {
-	return slices.DeleteFunc(slices.Clone(r.CAs), func(c string) bool { return slices.Contains(r.MissingCAs, c) })
+// removeMirror takes the hosts out of the file that do not work, and no more; the file goes where nothing is left of it.
+func removeMirror(o *observation.Observation, hosts *observation.RegistryHost, host string, bad []string) detectors.Step {
+	const reads = "; it reads the file at every pull, no restart is needed"
+	if hosts.Error != "" {
+		return detectors.NodeStep(o.Node, "put the file aside, for its owner to mend: the runtime cannot read it either, and asks the registry itself"+reads, "mv", "-f", "--", hosts.Path, hosts.Path+".broken")
+	}
+	isBad := func(u string) bool { return slices.Contains(bad, urlHost(u)) }
+	// The registry may be signed by the same CA as the mirror was to be: without it nobody would trust it any more.
+	cas := present(hosts, hosts.CAs)
+	keeps := slices.ContainsFunc(hosts.Mirrors, func(m observation.RegistryMirror) bool { return !isBad(m.URL) })
+	edit := hostsEdit{dropServer: isBad(hosts.Server)}
+	for _, m := range hosts.Mirrors {
+		if isBad(m.URL) {
+			edit.drop = append(edit.drop, m.URL)
+		}
+	}
+	switch {
+	case keeps && isDefault(hosts):
+		// Its CAs are those of mirrors; what registries are signed by is not known here.
+		return detectors.ShellStep(o.Node, "the runtime leaves this mirror out, for all registries"+reads, edit.script(hosts.Path))
+	case keeps:
+		if edit.dropServer {
+			edit.cas = cas
+		}
+		return detectors.ShellStep(o.Node, "the runtime leaves this mirror out"+reads, edit.script(hosts.Path))
+	case len(cas) > 0 && !isDefault(hosts):
+		return detectors.ShellStep(o.Node, "the runtime asks the registry itself, with the CA that is there"+reads, writeFile(hosts.Path, hostsTOML(host, cas)))
+	}
+	return detectors.NodeStep(o.Node, "without it the runtime asks the registry itself"+reads, "rm", "-f", "--", hosts.Path)
 }
 
-// hostsTOML sends the pulls of a registry to a server, and trusts the CAs there.
-func hostsTOML(host, server string, cas []string) string {
-	quoted := make([]string, len(cas))
-	for i, c := range cas {
-		quoted[i] = strconv.Quote(c)
-	}
-	return fmt.Sprintf("server = \"https://%s\"\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [%s]\n", host, server, strings.Join(quoted, ", "))
+// present are those of the CAs that are there.
+func present(r *observation.RegistryHost, cas []string) []string {
+	return slices.DeleteFunc(slices.Clone(cas), func(c string) bool { return slices.Contains(r.MissingCAs, c) })
 }

@@ -1,0 +1,138 @@
+package imagepull
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+// certs.d and hosts.toml as containerd reads them (core/remotes/docker/config/hosts.go): a pull tries each [host."URL"] in the
+// file's order and the server last, by default the registry itself. The keys before the first table are the server's. An entry
+// in a registry's own directory keeps _default from it.
+
+const certsDir = "/etc/containerd/certs.d"
+
+// ownDir is the directory of a registry of its own, whether it exists or not.
+func ownDir(o *observation.Observation, r *observation.RegistryHost, host string) string {
+	if r != nil && r.Path != "" && !isDefault(r) {
+		return path.Dir(r.Path)
+	}
+	if first, _, _ := strings.Cut(o.Runtime.ConfigFile.ConfigPath, ":"); first != "" {
+		return path.Join(first, host)
+	}
+	return path.Join(certsDir, host)
+}
+
+// isDefault: the file is that of all registries without a directory of their own.
+func isDefault(r *observation.RegistryHost) bool {
+	return r.Path != "" && path.Base(path.Dir(r.Path)) == "_default"
+}
+
+// casFor are the CAs that count for one of the file's hosts: its own, or for the server those before the first table.
+func casFor(r *observation.RegistryHost, host string) []string {
+	if r == nil {
+		return nil
+	}
+	rest := slices.Clone(r.CAs)
+	for _, m := range r.Mirrors {
+		if urlHost(m.URL) == host {
+			return m.CAs
+		}
+		rest = slices.DeleteFunc(rest, func(c string) bool { return slices.Contains(m.CAs, c) })
+	}
+	return rest
+}
+
+// hostsEdit is a change of a hosts.toml that leaves the rest of it as it is. Made twice it is the same as made once.
+type hostsEdit struct {
+	// cas are to be trusted for the [host] of the URL; orServer: where there is no such table, for the server.
+	url      string
+	orServer bool
+	cas      []string
+	// drop are the URLs of hosts to take out, dropServer takes out what stands in the registry's place.
+	drop       []string
+	dropServer bool
+}
+
+// script makes the change in a file that is there. It changes nothing, and fails, where it does not find the table.
+func (e hostsEdit) script(file string) string {
+	ca := ""
+	if len(e.cas) > 0 {
+		ca = "[" + quotedList(e.cas) + "]"
+	}
+	flag := map[bool]int{true: 1}
+	return fmt.Sprintf(`f=%s
+awk -v url=%s -v orserver=%d -v ca=%s -v drop=%s -v dropserver=%d '
+BEGIN { q = "[\"\047]"; any = "[^\"\047]*"; head = "^[ \t]*\\[[ \t]*host[ \t]*\\.[ \t]*" q; root = 1 }
+function put() { print (url == "" ? "" : "  ") "ca = " ca; done = 1 }
+function header() { return $0 ~ "^[ \t]*\\[+[ \t]*[A-Za-z_]" }
+function named(line) { if (line !~ head) return ""; sub("^" any q, "", line); sub(q ".*", "", line); return line }
+function table() { return $0 ~ head any q "[ \t]*\\]" ? named($0) : "" }
+NR == FNR { if (url != "" && table() == url) found = 1; next }
+FNR == 1 && url != "" && !found { if (!orserver) { failed = 1; exit 1 } url = "" }
+FNR == 1 && url == "" && ca != "" { put() }
+rest { if ($0 ~ "\\]") rest = 0; next }
+header() {
+  root = 0
+  gone = named($0) != "" && index(drop, " " named($0) " ")
+  inside = url != "" && table() == url
+  if (gone) next
+  print
+  if (inside && ca != "") put()
+  next
+}
+gone { next }
+(root && url == "" || inside) && ca != "" && $0 ~ "^[ \t]*ca[ \t]*=" { if ($0 ~ "\\[" && $0 !~ "\\]") rest = 1; next }
+root && dropserver && $0 ~ "^[ \t]*server[ \t]*=" { next }
+{ print }
+END { if (failed) exit 1; if (ca != "" && !done) { url = ""; put() } }' "$f" "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no table for %s: name the CA there by hand" >&2; exit 1; }
+cat "$f.new" > "$f"
+rm -f "$f.new"`, detectors.Quote(file), detectors.Quote(e.url), flag[e.orServer], detectors.Quote(ca),
+		detectors.Quote(" "+strings.Join(e.drop, " ")+" "), flag[e.dropServer], e.url)
+}
+
+func quotedList(list []string) string {
+	quoted := make([]string, len(list))
+	for i, c := range list {
+		quoted[i] = strconv.Quote(c)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// hostsTOML sends the pulls of a registry to itself alone, and trusts the CAs there.
+func hostsTOML(host string, cas []string) string {
+	return fmt.Sprintf("server = \"https://%[1]s\"\n\n[host.\"https://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [%[2]s]\n", host, quotedList(cas))
+}
+
+// writeFile is a script that writes a file.
+func writeFile(file, text string) string {
+	return fmt.Sprintf("mkdir -p %s\ncat > %s <<'EOF'\n%sEOF", detectors.Quote(path.Dir(file)), detectors.Quote(file), text)
+}
+
+// trustChain is a script that puts the topmost certificate of the chain that a server shows into a CA file: in the place of one
+// of the same subject (a CA that was renewed), beside all others, which may serve other hosts. It fails where the server does not
+// verify with the file afterwards.
+func trustChain(server, name, ca string) string {
+	return fmt.Sprintf(`ca=%[1]s
+mkdir -p "${ca%%/*}"
+t=$(mktemp -d)
+trap 'rm -rf "$t"' EXIT
+split() { awk -v d="$t/$1" '/-BEGIN CERTIFICATE-/{f = d sprintf("%%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'; }
+openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | split shown-
+last=$(ls "$t"/shown-*.pem | tail -n1)
+openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
+if [ -s "$ca" ]; then split had- < "$ca"; fi
+for c in "$t"/had-*.pem; do
+  [ -f "$c" ] && [ "$(openssl x509 -noout -subject -in "$c")" != "$(openssl x509 -noout -subject -in "$last")" ] || continue
+  openssl x509 -in "$c" >> "$t/ca"
+done
+openssl x509 -in "$last" >> "$t/ca"
+cat "$t/ca" > "$ca"
+openssl s_client -connect %[2]s -servername %[3]s -CAfile "$ca" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "%[2]s does not verify with $ca either" >&2; exit 1; }`,
+		detectors.Quote(ca), detectors.Quote(server), detectors.Quote(name))
+}

@@ -1,0 +1,261 @@
+package imagepull
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+const host = "registry.example.test:5000"
+
+func sh(t *testing.T, script string) (string, error) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("a remedy runs on a Linux node")
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput()
+	return string(out), err
+}
+
+// Each form of a hosts.toml gets what it needs, keeps the rest, and is the same after a second time.
+func TestHostsEdit(t *testing.T) {
+	const (
+		own    = "https://" + host
+		mirror = "https://mirror.example.test"
+	)
+	trust := hostsEdit{url: own, orServer: true, cas: []string{"/c/ca.crt"}}
+	atMirror := hostsEdit{url: mirror, cas: []string{"/c/ca.crt"}}
+	without := hostsEdit{drop: []string{mirror}}
+	for name, c := range map[string]struct {
+		edit     hostsEdit
+		in, want string // want "" is a refusal
+	}{
+		"only server":           {trust, "server = \"" + own + "\"\n", "ca = [\"/c/ca.crt\"]\nserver = \"" + own + "\"\n"},
+		"only a comment":        {trust, "# [host.\"" + own + "\"]\n", "ca = [\"/c/ca.crt\"]\n# [host.\"" + own + "\"]\n"},
+		"empty":                 {trust, "", "ca = [\"/c/ca.crt\"]\n"},
+		"server with ca":        {trust, "server = \"" + own + "\"\nca = \"old.crt\"\n", "ca = [\"/c/ca.crt\"]\nserver = \"" + own + "\"\n"},
+		"a host of its own":     {trust, "server = \"x\"\n\n[host.\"" + own + "\"] # ours\n  capabilities = [\"pull\"]\n", "server = \"x\"\n\n[host.\"" + own + "\"] # ours\n  ca = [\"/c/ca.crt\"]\n  capabilities = [\"pull\"]\n"},
+		"single quotes":         {trust, "[ host . '" + own + "' ]\n", "[ host . '" + own + "' ]\n  ca = [\"/c/ca.crt\"]\n"},
+		"ca as a list of lines": {trust, "[host.\"" + own + "\"]\nca = [\n  \"a\",\n  \"b\"\n]\nskip_verify = false\n", "[host.\"" + own + "\"]\n  ca = [\"/c/ca.crt\"]\nskip_verify = false\n"},
+		"client pairs": {trust, "[host.\"" + own + "\"]\nclient = [\n  [\"a\", \"b\"],\n]\nca = \"x\"\n",
+			"[host.\"" + own + "\"]\n  ca = [\"/c/ca.crt\"]\nclient = [\n  [\"a\", \"b\"],\n]\n"},
+		"not another host's":   {atMirror, "ca = \"o\"\n[host.\"" + own + "\"]\n ca = \"x\"\n[host.\"" + mirror + "\"]\n", "ca = \"o\"\n[host.\"" + own + "\"]\n ca = \"x\"\n[host.\"" + mirror + "\"]\n  ca = [\"/c/ca.crt\"]\n"},
+		"not a header's table": {atMirror, "[host.\"" + mirror + "\".header]\n  ca = \"x\"\n", ""},
+		"no such host":         {atMirror, "server = \"x\"\n", ""},
+		"a longer name":        {atMirror, "[host.\"" + mirror + ":8443\"]\n", ""},
+		"a mirror out": {without, "server = \"x\"\n[host.\"" + mirror + "\"]\n ca = [\n \"a\"]\n[host.\"" + mirror + "\".header]\n k = \"v\"\n[host.\"http://two\"]\n skip_verify = true\n",
+			"server = \"x\"\n[host.\"http://two\"]\n skip_verify = true\n"},
+		"and the server with it": {hostsEdit{drop: []string{mirror}, dropServer: true, cas: []string{"/c/ca.crt"}}, "# ours\nserver = \"" + mirror + "\"\n[host.\"" + mirror + "\"]\n[host.\"http://two\"]\n",
+			"ca = [\"/c/ca.crt\"]\n# ours\n[host.\"http://two\"]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "hosts.toml")
+			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := sh(t, c.edit.script(file))
+			want := c.want
+			if want == "" && c.in != "" {
+				want = c.in // left as it was
+				if err == nil || !strings.Contains(out, "by hand") {
+					t.Errorf("it did not refuse: %v %s", err, out)
+				}
+			} else if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for range 2 {
+				if got, _ := os.ReadFile(file); string(got) != want {
+					t.Errorf("got\n%s\nwant\n%s", got, want)
+				}
+				_, _ = sh(t, c.edit.script(file))
+			}
+			if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// What the remedy of an untrusted certificate does to the forms that certs.d may have.
+func TestTrustRemedy(t *testing.T) {
+	const dir = certsDir + "/" + host
+	file := func(d string) string { return certsDir + "/" + d + "/hosts.toml" }
+	at := func(u string, cas ...string) observation.RegistryMirror {
+		return observation.RegistryMirror{URL: u, CAs: cas, Reach: "tls-untrusted"}
+	}
+	for name, c := range map[string]struct {
+		hosts    *observation.RegistryHost
+		asked    string
+		has, not []string
+	}{
+		"no certs.d":                 {nil, host, []string{"ca=" + dir + "/ca.crt", "cat > " + dir + "/hosts.toml", `ca = ["` + dir + `/ca.crt"]`}, []string{"server ="}},
+		"docker.io keeps its server": {nil, "registry-1.docker.io", []string{"connect registry-1.docker.io:443", "cat > " + dir + "/hosts.toml"}, []string{"server ="}},
+		"certificates in a directory without hosts.toml": {&observation.RegistryHost{Host: host, CAs: []string{dir + "/own.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/own.crt")}}, host,
+			[]string{"ca=" + dir + "/own.crt"}, []string{"hosts.toml"}},
+		"the CA that is named": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/ours.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/ours.crt")}}, host,
+			[]string{"ca=" + dir + "/ours.crt"}, []string{"awk -v url"}},
+		"a CA that is not there": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/a.crt", dir + "/gone.crt"}, MissingCAs: []string{dir + "/gone.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/a.crt", dir+"/gone.crt")}}, host,
+			[]string{"ca=" + dir + "/gone.crt"}, []string{"awk -v url"}},
+		"two that are not there": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/b.crt", "/gone.crt"}, MissingCAs: []string{dir + "/b.crt", "/gone.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/b.crt", "/gone.crt")}}, host,
+			[]string{"ca=" + dir + "/b.crt", `ca='["` + dir + `/b.crt"]'`}, nil},
+		"a CA of the system's is not written over": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{"/etc/ssl/x.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, "/etc/ssl/x.crt")}}, host,
+			[]string{"ca=" + dir + "/ca.crt", `ca='["/etc/ssl/x.crt", "` + dir + `/ca.crt"]'`, "orserver=1"}, nil},
+		"the mirror's CA is not the server's": {&observation.RegistryHost{Host: host, Path: file(host), Server: "https://" + host, CAs: []string{dir + "/mirror.crt"}, Mirrors: []observation.RegistryMirror{at("https://mirror", dir+"/mirror.crt")}}, host,
+			[]string{"ca=" + dir + "/ca.crt", "url=https://" + host, "orserver=1"}, []string{"ca=" + dir + "/mirror.crt"}},
+		"a mirror without a CA": {&observation.RegistryHost{Host: host, Path: file(host), Mirrors: []observation.RegistryMirror{at("https://mirror")}}, "mirror",
+			[]string{"url=https://mirror", "orserver=0", "f=" + file(host)}, nil},
+		"a mirror of _default": {&observation.RegistryHost{Host: host, Path: file("_default"), Mirrors: []observation.RegistryMirror{at("https://mirror")}}, "mirror",
+			[]string{"ca=" + certsDir + "/_default/ca.crt", "f=" + file("_default")}, []string{dir}},
+		"a registry behind _default": {&observation.RegistryHost{Host: host, Path: file("_default"), Mirrors: []observation.RegistryMirror{at("https://mirror")}}, host,
+			[]string{"cp -an " + certsDir + "/_default/. " + dir + "/", "f=" + dir + "/hosts.toml", "ca=" + dir + "/server.crt"}, []string{"f=" + file("_default")}},
+		"an address of version 6": {nil, "[fd00::1]:5000", []string{"connect '[fd00::1]:5000' -servername fd00::1"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &observation.Observation{Node: "n", API: &observation.API{}}
+			f := untrusted(observation.History{*o}, pull{image: host + "/x:1", host: host, message: "x509: certificate signed by unknown authority"}, c.hosts, c.asked)
+			if f.Remedy == nil {
+				t.Fatalf("no remedy: %+v", f)
+			}
+			script := ""
+			for _, s := range f.Remedy.Steps {
+				script += strings.Join(s.Exec, " ") + "\n"
+			}
+			for _, want := range c.has {
+				if !strings.Contains(script, want) {
+					t.Errorf("no %q in\n%s", want, script)
+				}
+			}
+			for _, not := range c.not {
+				if strings.Contains(script, not) {
+					t.Errorf("%q in\n%s", not, script)
+				}
+			}
+		})
+	}
+}
+
+// Taking a mirror out leaves the good ones, and the files of other registries, as they are.
+func TestRemoveMirror(t *testing.T) {
+	const dir = certsDir + "/" + host
+	bad, good := observation.RegistryMirror{URL: "https://bad"}, observation.RegistryMirror{URL: "https://good"}
+	o := &observation.Observation{Node: "n"}
+	for name, c := range map[string]struct {
+		hosts    observation.RegistryHost
+		has, not []string
+	}{
+		"the only one":            {observation.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []observation.RegistryMirror{bad}}, []string{"rm -f -- " + dir + "/hosts.toml"}, nil},
+		"the only one, with a CA": {observation.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c"}, Mirrors: []observation.RegistryMirror{bad}}, []string{`server = "https://` + host + `"`, `ca = ["/c"]`}, nil},
+		"one of two":              {observation.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []observation.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "dropserver=0"}, []string{"rm -f --"}},
+		"one of two, and server":  {observation.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c", "/gone"}, MissingCAs: []string{"/gone"}, Mirrors: []observation.RegistryMirror{bad, good}}, []string{"dropserver=1", `ca='["/c"]'`}, nil},
+		"the only one of _default": {observation.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []observation.RegistryMirror{bad}},
+			[]string{"rm -f -- " + certsDir + "/_default/hosts.toml"}, []string{host}},
+		"one of two of _default": {observation.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []observation.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "ca='' "}, []string{host}},
+		"unreadable":             {observation.RegistryHost{Path: dir + "/hosts.toml", Error: "line 2"}, []string{"mv -f -- " + dir + "/hosts.toml"}, []string{"rm -f --"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			step := strings.Join(removeMirror(o, &c.hosts, host, []string{"bad"}).Exec, " ")
+			for _, want := range c.has {
+				if !strings.Contains(step, want) {
+					t.Errorf("no %q in\n%s", want, step)
+				}
+			}
+			for _, not := range c.not {
+				if strings.Contains(step, not) {
+					t.Errorf("%q in\n%s", not, step)
+				}
+			}
+		})
+	}
+}
+
+// trustChain against a real TLS server: the CA comes into the file, one that was renewed in the place of the old one, and the
+// server verifies with it; asked twice the file is the same.
+func TestTrustChain(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip(err)
+	}
+	ca := func(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ = x509.ParseCertificate(der)
+		return c, key
+	}
+	text := func(c *x509.Certificate) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	}
+	signer, key := ca("registry CA")
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "registry"}, NotBefore: signer.NotBefore, NotAfter: signer.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, signer, leafKey.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der, signer.Raw}, PrivateKey: leafKey}}}
+	server.StartTLS()
+	defer server.Close()
+	old, _ := ca("registry CA")
+	other, _ := ca("another CA")
+	for name, c := range map[string]struct{ in, want string }{
+		"new":            {"", text(signer)},
+		"renewed":        {text(old), text(signer)},
+		"beside another": {text(other) + text(old), text(other) + text(signer)},
+		"no certificate": {"not yet\n", text(signer)},
+		"there already":  {text(other) + text(signer), text(other) + text(signer)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "certs.d", "x", "ca.crt")
+			if c.in != "" {
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				if out, err := sh(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file)); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				if got, _ := os.ReadFile(file); string(got) != c.want {
+					t.Errorf("got\n%s\nwant\n%s", got, c.want)
+				}
+			}
+		})
+	}
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	server.Close()
+	if out, err := sh(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file)); err == nil {
+		t.Errorf("nobody listens, and all is well: %s", out)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("and a file was written")
+	}
+}
