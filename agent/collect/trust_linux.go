@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -389,21 +390,17 @@ func (l *look) registries(ctx context.Context, s *source) error {
 		if err != nil {
 			return err
 		}
+		// Where a registry has two directories, the one with its port between underscores counts, and the first config_path.
+		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(len(hostDir.FindString(b)), len(hostDir.FindString(a))) })
 		for _, n := range names {
-			p := path.Join(dir, n, "hosts.toml")
-			b, err := l.root.read(p, 1<<20)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			h := l.registryDir(path.Join(dir, n), hostDir.ReplaceAllString(n, "$1:$2"))
+			if h == nil || byHost[h.Host] != nil {
 				continue
 			}
-			h := &observation.RegistryHost{Host: n, Path: p}
-			if err == nil {
-				err = l.hostsFile(b, h)
+			byHost[h.Host] = h
+			if h.Path != "" {
+				order = append(order, h.Host)
 			}
-			if err != nil {
-				h.Error = redact.Text((&parseError{p, err}).Error())
-			}
-			byHost[n] = h
-			order = append(order, n)
 		}
 	}
 	l.journal.wait(ctx)
@@ -420,6 +417,8 @@ func (l *look) registries(ctx context.Context, s *source) error {
 				h, c.Host, c.Mirrors = &c, host, slices.Clone(d.Mirrors)
 			}
 			byHost[host] = h
+		}
+		if !slices.Contains(order, host) {
 			order = append(order, host)
 		}
 		l.probeRegistry(ctx, s, h)
@@ -431,6 +430,38 @@ func (l *look) registries(ctx context.Context, s *source) error {
 	}
 	l.put(func(o *observation.Observation) { o.Registries = out })
 	return nil
+}
+
+// hostDir is the name of a registry's directory where it has its port between underscores.
+var hostDir = regexp.MustCompile(`^(.+)_(\d+)_$`)
+
+// registryDir reads a registry's directory, nil where it is none. Without a hosts.toml its .crt files are the CAs, and _default
+// does not count for this registry.
+func (l *look) registryDir(dir, host string) *observation.RegistryHost {
+	h := &observation.RegistryHost{Host: host, Path: path.Join(dir, "hosts.toml")}
+	b, err := l.root.read(h.Path, 1<<20)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		h.Path = ""
+		names, _, err := l.root.names(dir, 200)
+		if err != nil {
+			return nil
+		}
+		for _, n := range names {
+			if path.Ext(n) == ".crt" {
+				h.CAs = append(h.CAs, path.Join(dir, n))
+			}
+		}
+		return h
+	case err == nil:
+		err = l.hostsFile(b, h)
+	}
+	if err != nil {
+		h.Error = redact.Text((&parseError{h.Path, err}).Error())
+	}
+	return h
 }
 
 func (l *look) hostsFile(text []byte, h *observation.RegistryHost) error {

@@ -359,21 +359,26 @@ func TestRegistries(t *testing.T) {
 	strange := serve(t, other.issue(t, -time.Hour, time.Hour, "127.0.0.1"))
 	gone := unused(t)
 	mirrored, elsewhere := unused(t), unused(t) // addresses: no name is looked up
+	bare := serve(t, ca.issue(t, -time.Hour, time.Hour, "127.0.0.1"))
+	odd := unused(t)
 	const dir = "/etc/containerd/certs.d/"
 	l := at(t, tree(t, map[string]string{
 		dir + mirrored + "/hosts.toml": fmt.Sprintf("server = \"https://origin\"\nca = \"theirs.crt\"\n"+
 			"[host.\"https://%s\"]\n  ca = \"ours.crt\"\n[host.\"https://%s\"]\n  ca = [\"ours.crt\", \"/gone.crt\"]\n[host.'https://%s']\n  skip_verify = true\n[host.\"http://%s\"]\n", well, strange, gone, gone),
-		dir + mirrored + "/ours.crt":   ca.pem(),
-		dir + mirrored + "/theirs.crt": other.pem(),
-		dir + well + "/hosts.toml":     fmt.Sprintf("server = \"https://%s\"\nca = \"/etc/ours.crt\"\n", well),
-		"/etc/ours.crt":                ca.pem(),
-		dir + "broken/hosts.toml":      "[host.\nAuthorization = \"Basic c2VjcmV0c2VjcmV0\"\n",
-		dir + "without/":               "",
-		dir + "README":                 "",
-		dir + "idle/hosts.toml":        fmt.Sprintf("[host.\"https://%s\"]\n", well),
-		dir + "_default/hosts.toml":    fmt.Sprintf("[host.\"https://%s\"]\n", gone),
+		dir + mirrored + "/ours.crt":                             ca.pem(),
+		dir + mirrored + "/theirs.crt":                           other.pem(),
+		dir + well + "/hosts.toml":                               fmt.Sprintf("server = \"https://%s\"\nca = \"/etc/ours.crt\"\n", well),
+		"/etc/ours.crt":                                          ca.pem(),
+		dir + "broken/hosts.toml":                                "[host.\nAuthorization = \"Basic c2VjcmV0c2VjcmV0\"\n",
+		dir + "without/":                                         "",
+		dir + bare + "/ours.crt":                                 ca.pem(),
+		dir + odd + "/hosts.toml":                                "server = \"https://not-this\"\n",
+		dir + strings.Replace(odd, ":", "_", 1) + "_/hosts.toml": fmt.Sprintf("server = \"https://%s\"\nca = \"/etc/ours.crt\"\n", well),
+		dir + "README":                                           "",
+		dir + "idle/hosts.toml":                                  fmt.Sprintf("[host.\"https://%s\"]\n", well),
+		dir + "_default/hosts.toml":                              fmt.Sprintf("[host.\"https://%s\"]\n", gone),
 	}))
-	l.failedPulls = []string{mirrored, well, strange, elsewhere}
+	l.failedPulls = []string{mirrored, well, strange, elsewhere, bare, odd}
 	by := map[string]observation.RegistryHost{}
 	for _, r := range read(t, l, l.registries).Registries {
 		by[r.Host] = r
@@ -391,7 +396,9 @@ func TestRegistries(t *testing.T) {
 		strange:    {"https://" + gone + " refused"}, // _default is for all that have nothing of their own
 		elsewhere:  {"https://" + gone + " refused"},
 		"_default": {"https://" + gone},
-		"idle":     {"https://" + well}, // nobody failed to pull from it, so nobody is asked
+		bare:       {"https://" + bare + " ok"}, // without a hosts.toml the certificates beside it count, and _default does not
+		odd:        {"https://" + well + " ok"}, // the directory with underscores comes first
+		"idle":     {"https://" + well},         // nobody failed to pull from it, so nobody is asked
 	} {
 		if got := seen(host); !slices.Equal(got, want) {
 			t.Errorf("%s:\n got %q\nwant %q", host, got, want)
