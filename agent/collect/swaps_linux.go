@@ -2,6 +2,8 @@ package collect
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,8 +24,10 @@ func (l *look) swaps(_ context.Context, s *source) error {
 			return err
 		}
 		fstab := fstabSwaps(l.root.text("/etc/fstab"))
+		indirect := slices.ContainsFunc(slices.Collect(maps.Keys(fstab)), otherwiseNamed)
 		for i := range swaps {
-			swaps[i].InFstab = fstab[swaps[i].Path]
+			// A device's UUID is not looked up: one that is meant by another line is found out when the line is taken out.
+			swaps[i].InFstab = fstab[swaps[i].Path] || indirect && swaps[i].Type == "partition"
 		}
 	}
 	l.put(func(o *observation.Observation) { o.Swaps = swaps })
@@ -54,4 +58,9 @@ func fstabSwaps(s string) map[string]bool {
 		}
 	}
 	return out
+}
+
+// otherwiseNamed: /proc/swaps calls the same device by another name.
+func otherwiseNamed(spec string) bool {
+	return strings.Contains(spec, "=") || strings.HasPrefix(spec, "/dev/disk/") || strings.HasPrefix(spec, "/dev/mapper/")
 }

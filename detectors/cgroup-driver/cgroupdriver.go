@@ -311,8 +311,7 @@ func unwrap(o *observation.Observation, file string, script observation.File) []
 		if r.BinaryName != "" {
 			return []detectors.Step{
 				detectors.ShellStep(o.Node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured",
-					fmt.Sprintf(`sed -i -E '\#^[[:space:]]*BinaryName[[:space:]]*=[[:space:]]*"%[1]s"[[:space:]]*$#d' %[2]s
-rm -f -- %[1]s`, r.BinaryName, detectors.Quote(file))),
+					dropBinaryName(file, r.BinaryName)),
 			}
 		}
 	}
@@ -326,17 +325,33 @@ func or(s, instead string) string {
 	return s
 }
 
+// dropBinaryName takes a script out of the options of all handlers, and away where nothing names it any more. It fails where the
+// file does not name it.
+func dropBinaryName(file, script string) string {
+	return fmt.Sprintf(`f=%[1]s
+line='^[[:space:]]*BinaryName[[:space:]]*=[[:space:]]*["'\'']%[2]s["'\''][[:space:]]*(#.*)?$'
+grep -Eq "$line" "$f" || { echo "$f does not name %[2]s as BinaryName: see its imports" >&2; exit 1; }
+sed -i -E "\!$line!d" "$f"
+grep -qF %[3]s "$f" || rm -f -- %[3]s`, detectors.Quote(file), facts.Regexp(script), detectors.Quote(script))
+}
+
 // setSystemdCgroup edits the options of one handler in the runtime's TOML: in place where the key is there, else a line
-// below the table's head, else a table of its own at the end.
+// below the table's head, else a table of its own at the end. It changes nothing, and fails, where the handler is not in this file
+// (but in one that it imports) or has its options in one line.
 func setSystemdCgroup(file, handler string) string {
 	return fmt.Sprintf(`f=%[1]s
 awk -v h=%[2]s '
 BEGIN { head = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\.options\\]"; own = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\]" }
 function close_table() { if (inside && !set) { print "    SystemdCgroup = true"; set = 1 } }
-/^[ \t]*\[/ { if (inside) close_table(); inside = ($0 ~ head); if (inside) found = 1; if ($0 ~ own) base = $0 }
+/^[ \t]*\[/ { if (inside) close_table(); inside = ($0 ~ head); if (inside) found = 1; mine = ($0 ~ own); if (mine) base = $0 }
+mine && /^[ \t]*options[ \t]*[.=]/ { oneline = 1 }
 inside && /^[ \t]*SystemdCgroup[ \t]*=/ { sub(/=.*/, "= true"); set = 1 }
 { print }
-END { close_table(); if (!found && base != "") { sub(/\][ \t]*$/, ".options]", base); print base; print "    SystemdCgroup = true" } }' "$f" > "$f.new"
+END {
+  close_table()
+  if (!found && base != "" && !oneline) { sub(/\].*$/, ".options]", base); print base; print "    SystemdCgroup = true"; set = 1 }
+  exit !set
+}' "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no table of handler %[2]s to set SystemdCgroup in: see its imports, and set it by hand" >&2; exit 1; }
 cat "$f.new" > "$f"
 rm -f "$f.new"`, detectors.Quote(file), handler)
 }

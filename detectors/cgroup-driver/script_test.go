@@ -2,9 +2,11 @@ package cgroupdriver
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
 )
 
 func TestSetSystemdCgroup(t *testing.T) {
@@ -20,16 +22,44 @@ func TestSetSystemdCgroup(t *testing.T) {
 			"[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  BinaryName = ''\n  SystemdCgroup = true\n[x]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "config.toml")
-			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.CommandContext(t.Context(), "sh", "-ec", setSystemdCgroup(file, c.handler)).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			if got, _ := os.ReadFile(file); string(got) != c.want {
-				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			if got, why := detectorstest.Edit(t, c.in, "", func(file string) string { return setSystemdCgroup(file, c.handler) }); got != c.want {
+				t.Errorf("got\n%s\nwant\n%s%s", got, c.want, why)
 			}
 		})
+	}
+	for name, in := range map[string]string{
+		"handler of another file": "imports = [\"/etc/containerd/conf.d/*.toml\"]\n",
+		"options in one line":     head + "  options = {SystemdCgroup = false}\n",
+		"dotted options":          head + "  options.SystemdCgroup = false\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, why := detectorstest.Edit(t, in, "", func(file string) string { return setSystemdCgroup(file, "runc") }); !strings.Contains(why, "by hand") {
+				t.Errorf("not refused: %q", why)
+			}
+		})
+	}
+}
+
+func TestDropBinaryName(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "runc-hardened")
+	for in, want := range map[string]struct {
+		text string
+		gone bool
+	}{
+		"[x.options]\n  BinaryName = \"" + script + "\"\n  SystemdCgroup = true\n": {"[x.options]\n  SystemdCgroup = true\n", true},
+		"BinaryName = '" + script + "' # ours\n":                                   {"", true},
+		// A handler that is no longer the default may still name it in another way.
+		"BinaryName = \"" + script + "\"\n# see " + script + "\n": {"# see " + script + "\n", false},
+	} {
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropBinaryName(file, script) })
+		if _, err := os.Stat(script); got != want.text || os.IsNotExist(err) != want.gone {
+			t.Errorf("%q became %q, the script's end: %v %s", in, got, err, why)
+		}
+	}
+	if _, why := detectorstest.Edit(t, "BinaryName = \""+script+"2\"\n", "", func(file string) string { return dropBinaryName(file, script) }); !strings.Contains(why, "imports") {
+		t.Errorf("not refused: %q", why)
 	}
 }

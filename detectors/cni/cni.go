@@ -389,8 +389,9 @@ func netfilter(h observation.History) *detectors.Finding {
 	steps = append(steps, detectors.NodeStep(o.Node, why, "sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"))
 	return &detectors.Finding{
 		Cause: "bridge-netfilter-off", Certainty: detectors.Certain,
-		Summary:  "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
-		Evidence: []detectors.Evidence{facts.Seen(o, "network", text), facts.Seen(o, "cni", c.Path+" uses "+strings.Join(c.Plugins, ", "))},
-		Remedy:   facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
+		Summary:   "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
+		Evidence:  []detectors.Evidence{facts.Seen(o, "network", text), facts.Seen(o, "cni", c.Path+" uses "+strings.Join(c.Plugins, ", "))},
+		Remedy:    facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
+		Untouched: "what set it may set it again at the next boot: see `grep -r bridge-nf /etc/sysctl.conf /etc/sysctl.d`, write net.bridge.bridge-nf-call-iptables = 1 there and br_netfilter into /etc/modules-load.d",
 	}
 }

@@ -1,5 +1,5 @@
-// Package detectorstest builds observations for the detectors' tests: a healthy node of a kind cluster, to be changed by each
-// case. It knows observations and API types only.
+// Package detectorstest serves the detectors' tests: observations of a healthy node of a kind cluster, to be changed by each case,
+// and a place to run the scripts of remedies. It knows observations and API types only.
 package detectorstest
 
 import (

@@ -15,24 +15,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
 const host = "registry.example.test:5000"
-
-func sh(t *testing.T, script string) (string, error) {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("a remedy runs on a Linux node")
-	}
-	out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput()
-	return string(out), err
-}
 
 // Each form of a hosts.toml gets what it needs, keeps the rest, and is the same after a second time.
 func TestHostsEdit(t *testing.T) {
@@ -66,28 +57,13 @@ func TestHostsEdit(t *testing.T) {
 			"ca = [\"/c/ca.crt\"]\n# ours\n[host.\"http://two\"]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "hosts.toml")
-			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			out, err := sh(t, c.edit.script(file))
-			want := c.want
-			if want == "" && c.in != "" {
-				want = c.in // left as it was
-				if err == nil || !strings.Contains(out, "by hand") {
-					t.Errorf("it did not refuse: %v %s", err, out)
+			got, refused := detectorstest.Edit(t, c.in, "", c.edit.script)
+			if c.want == "" && c.in != "" {
+				if !strings.Contains(refused, "by hand") {
+					t.Errorf("it did not refuse: %q %s", got, refused)
 				}
-			} else if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			for range 2 {
-				if got, _ := os.ReadFile(file); string(got) != want {
-					t.Errorf("got\n%s\nwant\n%s", got, want)
-				}
-				_, _ = sh(t, c.edit.script(file))
-			}
-			if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
+			} else if got != c.want {
+				t.Errorf("got\n%s\nwant\n%s%s", got, c.want, refused)
 			}
 		})
 	}
@@ -241,7 +217,7 @@ func TestTrustChain(t *testing.T) {
 				}
 			}
 			for range 2 {
-				if out, err := sh(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file)); err != nil {
+				if out, err := detectorstest.Script(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file), ""); err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
 				if got, _ := os.ReadFile(file); string(got) != c.want {
@@ -252,7 +228,7 @@ func TestTrustChain(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	server.Close()
-	if out, err := sh(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file)); err == nil {
+	if out, err := detectorstest.Script(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file), ""); err == nil {
 		t.Errorf("nobody listens, and all is well: %s", out)
 	}
 	if _, err := os.Stat(file); err == nil {

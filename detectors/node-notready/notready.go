@@ -567,13 +567,30 @@ func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
 	return f
 }
 
-// dropFlag takes a flag out of the files that the kubelet's flags come from.
+// dropFlag takes a flag out of the files that the kubelet's flags come from, its value with it, and no other flag that begins
+// alike. It fails where none of them has it.
 func dropFlag(o *observation.Observation, name, why string) detectors.Step {
 	files := []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}
-	for _, d := range o.Units["kubelet"].DropIns {
-		files = append(files, detectors.Quote(d))
+	files = append(files, o.Units["kubelet"].DropIns...)
+	if f := o.Units["kubelet"].Fragment; f != "" {
+		files = append(files, f)
 	}
-	return detectors.ShellStep(o.Node, why,
-		fmt.Sprintf(`for f in %s; do [ -f "$f" ] || continue; sed -i -E 's/ ?--%s(=[^ "]*)?//' "$f"; done
-systemctl daemon-reload`, strings.Join(files, " "), name))
+	return detectors.ShellStep(o.Node, why, dropFlagFrom(name, files))
+}
+
+func dropFlagFrom(name string, files []string) string {
+	words := make([]string, len(files))
+	for i, f := range files {
+		words[i] = detectors.Quote(f)
+	}
+	// The kubelet has no arguments but flags: a word behind one is its value, unless it is a variable or the next flag.
+	flag := `--` + name + `(=[^ "'\'']*| +[^- "'\''$\][^ "'\'']*)?([ "'\'']|$)`
+	return fmt.Sprintf(`done=
+for f in %[1]s; do
+  [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- '%[2]s' || continue
+  sed -i -E '/^[[:space:]]*[#;]/!s/ ?%[2]s/\2/g' "$f"
+  done="$done $f"
+done
+[ -n "$done" ] || { echo "none of the files that the kubelet's flags come from has --%[3]s: see systemctl cat kubelet" >&2; exit 1; }
+systemctl daemon-reload`, strings.Join(words, " "), flag, name)
 }

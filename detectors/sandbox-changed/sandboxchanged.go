@@ -162,16 +162,25 @@ func runtimeRestart(h observation.History) *detectors.Finding {
 		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of containerd's drop-ins: its own unit says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
 	}
 	if u.Fragment != "" {
-		steps = append(steps, detectors.ShellStep(o.Node, "and have the unit itself say process, where it says anything else",
-			fmt.Sprintf(`grep -Eq '^KillMode=(control-group|mixed)' %[1]s || exit 0
-sed -i -E 's/^KillMode=.*/KillMode=process/' %[1]s
-systemctl daemon-reload`, detectors.Quote(u.Fragment))))
+		steps = append(steps, detectors.ShellStep(o.Node, "and have the unit itself say process, where it says anything else or nothing (then systemd takes control-group)", spareShims(u.Fragment)))
 	}
 	if len(steps) == 0 {
 		f.Untouched = "where KillMode is set was not seen: `systemctl cat containerd`"
 	}
 	f.Remedy = facts.Place(o).NewRemedy("spare-pods", steps...)
 	return f
+}
+
+// spareShims is a script that has a unit say KillMode=process, and looks that systemd takes it so.
+func spareShims(unit string) string {
+	return fmt.Sprintf(`f=%[1]s
+if grep -E '^[[:space:]]*KillMode[[:space:]]*=' "$f" | grep -qv 'process'; then
+  sed -i -E 's/^[[:space:]]*KillMode[[:space:]]*=.*/KillMode=process/' "$f"
+elif [ "$(systemctl show -p KillMode --value containerd.service)" != process ]; then
+  sed -i '/^\[Service\]/a KillMode=process' "$f"
+fi
+systemctl daemon-reload
+[ "$(systemctl show -p KillMode --value containerd.service)" = process ] || { echo "containerd.service does not say KillMode=process yet: see systemctl cat containerd" >&2; exit 1; }`, detectors.Quote(unit))
 }
 
 // cut are the sandboxes of a look that are there without their network. An older sandbox of a pod that has a good one already is

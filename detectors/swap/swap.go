@@ -67,7 +67,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 		}
 		if s.InFstab {
 			steps = append(steps, detectors.ShellStep(o.Node, "keep it off at the next boot: take its line out",
-				fmt.Sprintf(`sed -i -E '\#^[[:space:]]*%s[[:space:]]#d' /etc/fstab`, strings.ReplaceAll(s.Path, "#", `\#`))))
+				dropFromFstab("/etc/fstab", s.Path)))
 		}
 	}
 	if masked != nil {
@@ -91,6 +91,19 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	steps = append(steps, detectors.Restart(o.Node, "kubelet.service", "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
 	f.Remedy = facts.Place(o).NewRemedy("swap-off", steps...)
 	return []detectors.Finding{f}
+}
+
+// dropFromFstab takes the lines out that bring a swap back at boot, whatever they call it: its path, a link to it, UUID= or LABEL=.
+func dropFromFstab(fstab, swap string) string {
+	return fmt.Sprintf(`f=%[1]s
+swap=%[2]s
+for spec in $(awk '$1 !~ /^#/ && $3 == "swap" { print $1 }' "$f"); do
+  case "$spec" in *=*) dev=$(findfs "$spec" 2>/dev/null || true) ;; *) dev=$spec ;; esac
+  [ "$spec" = "$swap" ] || [ -n "$dev" ] && [ "$(readlink -f "$dev")" = "$(readlink -f "$swap")" ] || continue
+  awk -v s="$spec" '!($1 == s && $3 == "swap")' "$f" > "$f.new"
+  cat "$f.new" > "$f"
+  rm -f "$f.new"
+done`, detectors.Quote(fstab), detectors.Quote(swap))
 }
 
 // failSwapOn is what the kubelet will go by at its next start. The kubelet's own default is true.

@@ -1,0 +1,35 @@
+package notready
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
+)
+
+func TestDropFlag(t *testing.T) {
+	const refused = ""
+	for in, want := range map[string]string{
+		"KUBELET_KUBEADM_ARGS=\"--node-ip=10.0.0.1 --container-runtime=remote\"\n": "KUBELET_KUBEADM_ARGS=\"--node-ip=10.0.0.1\"\n",
+		"A=\"--container-runtime=remote --node-ip=10.0.0.1\"\n":                    "A=\" --node-ip=10.0.0.1\"\n",
+		"A=\"--container-runtime remote --v=2\"\n":                                 "A=\" --v=2\"\n",
+		"A='--v=2 --container-runtime'\n":                                          "A='--v=2'\n",
+		// Not one that begins alike.
+		"A=\"--container-runtime-endpoint=unix:///run/x --container-runtime=remote --v=2\"\n":  "A=\"--container-runtime-endpoint=unix:///run/x --v=2\"\n",
+		"A=\"--container-runtime-endpoint=unix:///run/x\"\n":                                   refused,
+		"[Service]\nExecStart=\nExecStart=/usr/bin/kubelet --container-runtime=remote $MORE\n": "[Service]\nExecStart=\nExecStart=/usr/bin/kubelet $MORE\n",
+		"ExecStart=/usr/bin/kubelet --container-runtime $MORE\n":                               "ExecStart=/usr/bin/kubelet $MORE\n",
+		"ExecStart=/usr/bin/kubelet \\\n  --container-runtime=remote \\\n  --v=2\n":            "ExecStart=/usr/bin/kubelet \\\n  \\\n  --v=2\n",
+		"# --container-runtime=remote\n":                                                       refused,
+		"":                                                                                     refused,
+	} {
+		got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropFlagFrom("container-runtime", []string{file, file + ".gone"}) })
+		if want == refused {
+			if !strings.Contains(why, "has --container-runtime") {
+				t.Errorf("%q is not refused: %q %s", in, got, why)
+			}
+		} else if got != want {
+			t.Errorf("%q became %q, not %q %s", in, got, want, why)
+		}
+	}
+}
