@@ -2,7 +2,9 @@ package injectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"path"
 	"strings"
@@ -86,8 +88,9 @@ func (c conflist) hostLocal(n Node) ([]addressRange, error) {
 				continue
 			}
 			r := addressRange{subnet: net.Masked(), dir: path.Join(data, c.Name), taken: map[string]bool{}}
+			// The plugin makes its folder with the first address it gives.
 			names, err := n.Sys.List(r.dir)
-			if err != nil {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, fmt.Errorf("host-local's state: %w", err)
 			}
 			for _, t := range names {
