@@ -48,6 +48,7 @@ type world struct {
 	// Knobs.
 	sign                                       *injectors.SignRequest // what every check asks for
 	checkErr, injectErr, recoverErr, statusErr error
+	recoverFails                               int // how often recoverErr comes; below zero: always
 	stale                                      []injectors.Status
 	noEffect                                   bool
 	contained                                  string
@@ -274,7 +275,8 @@ func (a *fakeAgent) Recover(ctx context.Context, run, id string) ([]injectors.St
 		w.t.Error("recover was called on a context that had ended")
 	}
 	w.call("recover %s %s", a.node, id)
-	if w.recoverErr != nil {
+	if w.recoverErr != nil && w.recoverFails != 0 {
+		w.recoverFails--
 		return nil, w.recoverErr
 	}
 	var out []injectors.Status

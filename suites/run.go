@@ -161,6 +161,12 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
 		r.step(out, Residue, r.bound(Residue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy) })
 		cancel()
+		if !r.undone && r.s.several && !interrupted {
+			// Once more, before the worker is given to the next; the step has failed and said why.
+			out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
+			_, _ = r.undo(out)
+			cancel()
+		}
 		if r.undone {
 			undo.Forget()
 		} else {

@@ -374,7 +374,7 @@ func TestInterruptInTheMiddleOfInjecting(t *testing.T) {
 
 func TestRecoveryThatFailsSaysHow(t *testing.T) {
 	w := newWorld(t, "w1")
-	w.recoverErr = errors.New("exec: container is paused")
+	w.recoverErr, w.recoverFails = errors.New("exec: container is paused"), -1
 	r, _, _ := one(t, w, scenario(), options())
 	if r.FailedAt != Residue || !strings.Contains(r.Recover, "sickbay recover --cluster fake --run "+r.Run) {
 		t.Errorf("%s at %s, recover %q", r.Verdict, r.FailedAt, r.Recover)
@@ -384,6 +384,27 @@ func TestRecoveryThatFailsSaysHow(t *testing.T) {
 		t.Fatalf("pending %v", pending)
 	}
 	Registry = &Cleanups{}
+}
+
+// The next scenario must not fail for what the one before left on the worker: recovery is tried again, and a worker that stays
+// ill gets no other.
+func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
+	for fails, want := range map[int]Verdict{1: Passed, -1: Unknown} {
+		w := newWorld(t, "w1")
+		w.recoverErr, w.recoverFails = errors.New("loop1 is held"), fails
+		list := []*scenarios.Scenario{
+			scenario(func(s *scenarios.Scenario) { s.Metadata.Name = "first" }), scenario(func(s *scenarios.Scenario) { s.Metadata.Name = "second" }),
+		}
+		rep, _ := RunAll(t.Context(), fakeLab{w}, list, options())
+		first, second := rep.Results[0], rep.Results[1]
+		if first.FailedAt != Residue || second.Verdict != want {
+			t.Errorf("%d failures: the first failed at %s, the second %s (%s), want %s", fails, first.FailedAt, second.Verdict, second.Reason, want)
+		}
+		if want == Unknown && !strings.Contains(second.Reason, "not clean after run "+first.Run) {
+			t.Errorf("the second was not begun because: %s", second.Reason)
+		}
+		Registry = &Cleanups{}
+	}
 }
 
 func TestAPanicStillRecovers(t *testing.T) {

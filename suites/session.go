@@ -32,6 +32,7 @@ type Ward struct {
 	held     map[string]string    // node → run
 	released map[string]time.Time // node → when a run here last let it go
 	runs     []string             // all that were begun here
+	retired  map[string]string    // node → why it gets no more runs
 	touched  map[string]bool      // nodes whose agents runs here have reached
 	changed  chan struct{}        // closed and replaced when a node is let go
 }
@@ -57,7 +58,7 @@ func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
 }
 
 func newWard(lab Lab, mark Mark) *Ward {
-	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, touched: map[string]bool{}, changed: make(chan struct{})}
+	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, retired: map[string]string{}, touched: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the ward any more. It
@@ -313,6 +314,10 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 			if s.opts.Victim != "" && w.name != s.opts.Victim {
 				continue
 			}
+			if why := s.retiredWhy(w.name); why != "" {
+				refused = append(refused, why)
+				continue
+			}
 			if !s.hold(w.name, run) {
 				ours = true
 				continue
@@ -356,6 +361,20 @@ func (s *session) hold(node, run string) bool {
 	}
 	s.held[node] = run
 	return true
+}
+
+// retire gives a worker no more runs: each would fail on it for the same reason.
+func (w *Ward) retire(node, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retired[node] = why
+}
+
+// retiredWhy answers why a worker gets no more scenarios; empty for one that does.
+func (w *Ward) retiredWhy(node string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.retired[node]
 }
 
 func (s *session) letGo(node string) {
@@ -432,6 +451,9 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, err
 	s.mu.Unlock()
 	r := newRun(s, sc, run, node)
 	res, err := r.do(ctx)
+	if res != nil && res.Recover != "" {
+		s.retire(node, fmt.Sprintf("%s: not clean after run %s; undo it with: %s", node, run, res.Recover))
+	}
 	if r.spoilt == "" || err != nil || res.Verdict != Passed {
 		return res, err
 	}

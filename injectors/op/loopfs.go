@@ -24,10 +24,6 @@ const (
 	// mkfsBound and copyBound: mkfs of 2 GiB takes 0.1 s, copying a node's 1 GiB of images about 10 s.
 	mkfsBound = time.Minute
 	copyBound = 5 * time.Minute
-	// detachWait is how long the kernel may take to free a loop device after its last unmount: a few milliseconds on a quiet
-	// machine, more while journals are written back.
-	detachWait = 15 * time.Second
-	detachPoll = 100 * time.Millisecond
 )
 
 // LoopFS mounts an ext4 filesystem of its own, in an image file of limited size, over a directory. Faults that fill or
@@ -334,27 +330,10 @@ func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 }
 
 func (l *LoopFS) detach(ctx context.Context, env Env) error {
-	asked := false
-	for waited := time.Duration(0); ; waited += detachPoll {
+	return releaseLoop(ctx, env, l.Image, func() (int, bool, error) {
 		lo, ok, err := l.attached(env)
-		if err != nil || !ok {
-			return err
-		}
-		if !asked && waited >= detachPoll {
-			// The kernel frees it with the last unmount; when the agent died between attaching and mounting there was none.
-			if err := env.Sys.DetachLoop(lo.Number); err != nil {
-				return err
-			}
-			asked = true
-		}
-		if waited >= detachWait {
-			return fmt.Errorf("loop%d still holds %s %s after everything was unmounted here: some process in another mount namespace uses it (a container started on it: look for its overlay mounts)",
-				lo.Number, l.Image, detachWait)
-		}
-		if err := env.Sys.Wait(ctx, detachPoll); err != nil {
-			return err
-		}
-	}
+		return lo.Number, ok, err
+	})
 }
 
 const (

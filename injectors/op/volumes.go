@@ -8,7 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 )
 
 func init() { register(func() Op { return &Volumes{} }) }
@@ -247,57 +246,11 @@ func (v *Volumes) unmount(ctx context.Context, env Env) error {
 				}
 			}
 		}
-		if err := v.detach(ctx, env, l.Number); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// heldAfter is how long the kernel gets before somebody is looked for who holds the device: freeing takes milliseconds.
-const heldAfter = time.Second
-
-// detach waits for the kernel to free a device with its last mount. A container has mounts of its own: where the run's pods have
-// not ended, because its harness was killed, those that hold the volume end now.
-func (v *Volumes) detach(ctx context.Context, env Env, number int) error {
-	for waited := time.Duration(0); ; waited += detachPoll {
-		used, err := v.loops(env)
-		if err != nil || !slices.ContainsFunc(used, func(l Loop) bool { return l.Number == number }) {
-			return err
-		}
-		if err := env.Sys.DetachLoop(number); err != nil {
-			return err
-		}
-		if waited >= heldAfter {
-			if err := killHolders(env, number); err != nil {
-				return err
-			}
-		}
-		if waited >= detachWait {
-			return fmt.Errorf("loop%d still holds an image in %s %s after everything was unmounted here: a container that was started on it does", number, v.Dir, detachWait)
-		}
-		if err := env.Sys.Wait(ctx, detachPoll); err != nil {
-			return err
-		}
-	}
-}
-
-// killHolders kills the processes that have a filesystem of the loop device mounted in a mount namespace other than ours.
-func killHolders(env Env, number int) error {
-	all, err := env.Sys.Processes()
-	if err != nil {
-		return err
-	}
-	device := fmt.Sprintf("%d:%d", LoopMajor, number)
-	for _, p := range all {
-		text, err := env.Sys.Read(fmt.Sprintf("/proc/%d/mountinfo", p.PID))
-		if err != nil || p.PID == 1 {
-			continue // ended meanwhile, or a zombie
-		}
-		if !slices.ContainsFunc(ParseMountinfo(string(text)), func(m Mount) bool { return m.MajorMinor == device }) {
-			continue
-		}
-		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = releaseLoop(ctx, env, "an image in "+v.Dir, func() (int, bool, error) {
+			used, err := v.loops(env)
+			return l.Number, slices.ContainsFunc(used, func(u Loop) bool { return u.Number == l.Number }), err
+		})
+		if err != nil {
 			return err
 		}
 	}
