@@ -41,18 +41,18 @@ func (a *APIPath) Validate() error {
 // Plan implements Params.
 func (a *APIPath) Plan(ctx context.Context, n Node) (*Plan, error) {
 	if haveTool(ctx, n, "nft") != nil {
-		return nil, &UnsupportedError{Mechanism: apiPath.Name, Reason: "the node has no nft"}
+		return nil, apiPath.unsupported("the node has no nft")
 	}
 	to := a.To
 	if to == "" {
 		text, err := n.Sys.Read("/etc/kubernetes/kubelet.conf")
 		if err != nil {
-			return nil, &UnsupportedError{Mechanism: apiPath.Name, Reason: err.Error()}
+			return nil, apiPath.unsupported(err.Error())
 		}
 		line := serverLine.Find(text)
 		u, err := url.Parse(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(string(line)), "server:")))
 		if err != nil || u.Host == "" {
-			return nil, &UnsupportedError{Mechanism: apiPath.Name, Reason: "the kubelet's kubeconfig names no server"}
+			return nil, apiPath.unsupported("the kubelet's kubeconfig names no server")
 		}
 		to = u.Host
 		if u.Port() == "" {

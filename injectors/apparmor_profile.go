@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
 	"strings"
 
@@ -42,16 +41,10 @@ func (a *AppArmorProfile) Validate() error {
 // Plan implements Params. What is missing is named as an operator would have to bring it: the kernel's feature first, then the
 // node's view of it, then the tool.
 func (a *AppArmorProfile) Plan(_ context.Context, n Node) (*Plan, error) {
-	no := func(why string) error { return &UnsupportedError{Mechanism: apparmorProfile.Name, Reason: why} }
-	on, err := n.Sys.Read("/sys/module/apparmor/parameters/enabled")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, no("the host's kernel has no AppArmor (there is no /sys/module/apparmor)")
-	}
-	if err != nil {
+	no := apparmorProfile.unsupported
+	if err := apparmorProfile.needs(n, "/sys/module/apparmor/parameters/enabled", "Y", "the host's kernel has no AppArmor",
+		"AppArmor is in the host's kernel but switched off (/sys/module/apparmor/parameters/enabled is not Y)"); err != nil {
 		return nil, err
-	}
-	if strings.TrimSpace(string(on)) != "Y" {
-		return nil, no("AppArmor is in the host's kernel but switched off (/sys/module/apparmor/parameters/enabled is not Y)")
 	}
 	loaded, err := n.Sys.Read(op.AppArmorProfiles)
 	if err != nil {

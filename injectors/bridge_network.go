@@ -43,7 +43,7 @@ func (*BridgeNetwork) Validate() error { return nil }
 // Plan implements Params.
 func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
-		return &UnsupportedError{Mechanism: bridgeNetwork.Name, Reason: fmt.Sprintf(format, args...)}
+		return bridgeNetwork.unsupported(fmt.Sprintf(format, args...))
 	}
 	for _, tool := range []string{"ip", "jq", "nsenter"} {
 		if err := haveTool(ctx, n, tool); err != nil {

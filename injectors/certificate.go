@@ -47,13 +47,13 @@ func (c *Certificate) Plan(_ context.Context, n Node) (*Plan, error) {
 		text, err = n.Sys.Read(target)
 	}
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: certificate.Name, Reason: err.Error()}
+		return nil, certificate.unsupported(err.Error())
 	}
 	var cert []byte
 	for rest := text; cert == nil; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			return nil, &UnsupportedError{Mechanism: certificate.Name, Reason: c.Path + " holds no certificate"}
+			return nil, certificate.unsupported(c.Path + " holds no certificate")
 		} else if block.Type == "CERTIFICATE" {
 			cert = pem.EncodeToMemory(block)
 		}

@@ -65,11 +65,11 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	}
 	text, err := n.Sys.Read(containerdFile)
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+		return nil, cgroupDriver.unsupported(err.Error())
 	}
 	conf, err := readRuntimes(text)
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+		return nil, cgroupDriver.unsupported(err.Error())
 	}
 	handler := conf.fallback
 	if c.Way == "handler" {
@@ -77,7 +77,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	}
 	systemd, ok := conf.systemd[handler]
 	if !ok {
-		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: fmt.Sprintf("%s sets no SystemdCgroup for handler %s", containerdFile, handler)}
+		return nil, cgroupDriver.unsupported(fmt.Sprintf("%s sets no SystemdCgroup for handler %s", containerdFile, handler))
 	}
 	var edited []byte
 	if c.Way == "empty-options" {
@@ -86,17 +86,17 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		edited, err = setSystemdCgroup(text, handler, !systemd)
 	}
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+		return nil, cgroupDriver.unsupported(err.Error())
 	}
 	switch c.Way {
 	case "stale":
 		if haveTool(ctx, n, "curl") != nil {
-			return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: "the node has no curl to ask for the kubelet's health"}
+			return nil, cgroupDriver.unsupported("the node has no curl to ask for the kubelet's health")
 		}
 		return &Plan{Ops: []op.Op{&op.SpareCgroups{Names: kubeletCgroups}, &op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: containerdUnit, Kubelet: kubeletUnit}}}, nil
 	case "wrapper":
 		if edited, err = setBinary(edited, handler, runcWrapper); err != nil {
-			return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: err.Error()}
+			return nil, cgroupDriver.unsupported(err.Error())
 		}
 		script := "#!/bin/sh\nexec runc --systemd-cgroup \"$@\"\n"
 		if !systemd {
@@ -124,7 +124,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 
 func (c *CgroupDriver) refuseV1(n Node) (*Plan, error) {
 	if _, err := n.Sys.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		return nil, &UnsupportedError{Mechanism: cgroupDriver.Name, Reason: "this host has cgroup v2: no kubelet refuses it"}
+		return nil, cgroupDriver.unsupported("this host has cgroup v2: no kubelet refuses it")
 	}
 	m, err := kubeletMerge(map[string]json.RawMessage{"failCgroupV1": json.RawMessage("true")})
 	if err != nil {

@@ -40,7 +40,7 @@ func (c *CNIBinary) Plan(_ context.Context, n Node) (*Plan, error) {
 	if name == "" {
 		conf, err := readConflist(n, cniDir)
 		if err != nil {
-			return nil, &UnsupportedError{Mechanism: cniBinary.Name, Reason: err.Error()}
+			return nil, cniBinary.unsupported(err.Error())
 		}
 		name = conf.Plugins[0].Type
 	}

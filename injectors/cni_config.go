@@ -41,7 +41,7 @@ func (c *CNIConfig) Validate() error {
 func (c *CNIConfig) Plan(_ context.Context, n Node) (*Plan, error) {
 	names, err := n.Sys.List(c.Dir)
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: cniConfig.Name, Reason: err.Error()}
+		return nil, cniConfig.unsupported(err.Error())
 	}
 	var configs []string
 	for _, f := range names {
@@ -50,7 +50,7 @@ func (c *CNIConfig) Plan(_ context.Context, n Node) (*Plan, error) {
 		}
 	}
 	if len(configs) == 0 {
-		return nil, &UnsupportedError{Mechanism: cniConfig.Name, Reason: "there is no CNI configuration in " + c.Dir + " to begin with"}
+		return nil, cniConfig.unsupported("there is no CNI configuration in " + c.Dir + " to begin with")
 	}
 	p := &Plan{}
 	switch c.Action {

@@ -91,7 +91,7 @@ func imageOf(run, volume string) string { return path.Join(volumesDir, run, volu
 // Plan implements Params.
 func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
-		return &UnsupportedError{Mechanism: csiDriver.Name, Reason: fmt.Sprintf(format, args...)}
+		return csiDriver.unsupported(fmt.Sprintf(format, args...))
 	}
 	switch c.Action {
 	case "volumes":

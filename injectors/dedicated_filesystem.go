@@ -67,7 +67,7 @@ func (d *DedicatedFilesystem) Validate() error {
 // Plan implements Params.
 func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
-		return &UnsupportedError{Mechanism: dedicatedFilesystem.Name, Reason: fmt.Sprintf(format, args...)}
+		return dedicatedFilesystem.unsupported(fmt.Sprintf(format, args...))
 	}
 	if _, err := n.Sys.Stat("/dev/loop-control"); err != nil {
 		return nil, unsupported("no loop devices: %v", err)

@@ -66,7 +66,7 @@ func (f *File) mode() (fs.FileMode, error) {
 func (f *File) Plan(_ context.Context, n Node) (*Plan, error) {
 	_, err := n.Sys.Stat(f.Path)
 	if f.Remove && errors.Is(err, fs.ErrNotExist) {
-		return nil, &UnsupportedError{Mechanism: file.Name, Reason: "the node has no " + f.Path + " to remove"}
+		return nil, file.unsupported("the node has no " + f.Path + " to remove")
 	}
 	mode, err := f.mode()
 	if err != nil {

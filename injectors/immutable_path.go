@@ -43,7 +43,7 @@ func notOurs(p string) error {
 // Plan implements Params.
 func (i *ImmutablePath) Plan(_ context.Context, n Node) (*Plan, error) {
 	if _, err := n.Sys.Stat(i.Path); err != nil {
-		return nil, &UnsupportedError{Mechanism: immutablePath.Name, Reason: err.Error()}
+		return nil, immutablePath.unsupported(err.Error())
 	}
 	if i.By == "mount" {
 		return &Plan{Ops: []op.Op{&op.ReadOnly{Path: i.Path}}}, nil
@@ -53,7 +53,7 @@ func (i *ImmutablePath) Plan(_ context.Context, n Node) (*Plan, error) {
 		return nil, err
 	}
 	if !slices.Contains([]string{"ext4", "xfs", "btrfs", "overlay"}, room.Type) {
-		return nil, &UnsupportedError{Mechanism: immutablePath.Name, Reason: "the filesystem of " + i.Path + " has no immutable attribute"}
+		return nil, immutablePath.unsupported("the filesystem of " + i.Path + " has no immutable attribute")
 	}
 	return &Plan{Ops: []op.Op{&op.Immutable{Path: i.Path}}}, nil
 }

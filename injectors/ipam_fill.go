@@ -38,7 +38,7 @@ func (i *IPAMFill) Validate() error {
 // Plan implements Params.
 func (i *IPAMFill) Plan(_ context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
-		return &UnsupportedError{Mechanism: ipamFill.Name, Reason: fmt.Sprintf(format, args...)}
+		return ipamFill.unsupported(fmt.Sprintf(format, args...))
 	}
 	conf, err := readConflist(n, cniDir)
 	if err != nil {

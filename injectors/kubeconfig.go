@@ -57,7 +57,7 @@ var (
 func (k *Kubeconfig) Plan(_ context.Context, n Node) (*Plan, error) {
 	text, err := n.Sys.Read(k.Path)
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: kubeconfig.Name, Reason: err.Error()}
+		return nil, kubeconfig.unsupported(err.Error())
 	}
 	f := &op.File{Path: k.Path}
 	switch k.Action {
@@ -67,12 +67,12 @@ func (k *Kubeconfig) Plan(_ context.Context, n Node) (*Plan, error) {
 		f.Data = append(slices.Clip(text[:len(text)/2]), "\n  : [broken\n"...)
 	case "server":
 		if !serverLine.Match(text) {
-			return nil, &UnsupportedError{Mechanism: kubeconfig.Name, Reason: k.Path + " names no server"}
+			return nil, kubeconfig.unsupported(k.Path + " names no server")
 		}
 		f.Data = serverLine.ReplaceAll(text, []byte("${1}"+k.Server))
 	case "ca":
 		if !caLine.Match(text) {
-			return nil, &UnsupportedError{Mechanism: kubeconfig.Name, Reason: k.Path + " has no certificate-authority-data"}
+			return nil, kubeconfig.unsupported(k.Path + " has no certificate-authority-data")
 		}
 		ca, err := strangeCA()
 		if err != nil {

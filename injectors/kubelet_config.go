@@ -32,7 +32,7 @@ func (k *KubeletConfig) Validate() error {
 // Plan implements Params.
 func (k *KubeletConfig) Plan(_ context.Context, n Node) (*Plan, error) {
 	if _, err := n.Sys.Stat(kubeletFile); err != nil {
-		return nil, &UnsupportedError{Mechanism: kubeletConfig.Name, Reason: err.Error()}
+		return nil, kubeletConfig.unsupported(err.Error())
 	}
 	m, err := kubeletMerge(k.Set)
 	if err != nil {

@@ -48,12 +48,12 @@ const (
 func (k *KubeletFlags) Plan(_ context.Context, n Node) (*Plan, error) {
 	text, err := n.Sys.Read(kubeletFlagsFile)
 	if err != nil {
-		return nil, &UnsupportedError{Mechanism: kubeletFlags.Name, Reason: err.Error()}
+		return nil, kubeletFlags.unsupported(err.Error())
 	}
 	lines := bytes.Split(text, []byte("\n"))
 	i := slices.IndexFunc(lines, func(l []byte) bool { return bytes.HasPrefix(l, []byte(kubeletFlagsKey)) })
 	if i < 0 {
-		return nil, &UnsupportedError{Mechanism: kubeletFlags.Name, Reason: kubeletFlagsFile + " has no " + kubeletFlagsKey}
+		return nil, kubeletFlags.unsupported(kubeletFlagsFile + " has no " + kubeletFlagsKey)
 	}
 	words := strings.Fields(strings.Trim(string(lines[i][len(kubeletFlagsKey):]), `"' `))
 	for _, f := range k.Add {

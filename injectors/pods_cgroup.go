@@ -35,5 +35,5 @@ func (*PodsCgroup) Plan(_ context.Context, n Node) (*Plan, error) {
 			}
 		}
 	}
-	return nil, &UnsupportedError{Mechanism: podsCgroup.Name, Reason: "no cgroup of the kubelet's pods was found below /sys/fs/cgroup"}
+	return nil, podsCgroup.unsupported("no cgroup of the kubelet's pods was found below /sys/fs/cgroup")
 }

@@ -50,7 +50,7 @@ func (p *Process) Plan(ctx context.Context, n Node) (*Plan, error) {
 		return nil, err
 	}
 	if s.Load == "not-found" {
-		return nil, &UnsupportedError{Mechanism: process.Name, Reason: "the node has no unit " + p.Unit}
+		return nil, process.unsupported("the node has no unit " + p.Unit)
 	}
 	var o op.Op
 	switch p.Action {

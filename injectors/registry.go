@@ -2,8 +2,11 @@ package injectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
@@ -18,6 +21,26 @@ type Mechanism struct {
 	New func() Params
 	// HostWide says that the fault reaches beyond its node to the shared kernel: scenarios must claim the host.
 	HostWide bool
+}
+
+// unsupported is the error of a node or host that cannot host the fault.
+func (m Mechanism) unsupported(why string) error {
+	return &UnsupportedError{Mechanism: m.Name, Reason: why}
+}
+
+// needs looks at a switch of the kernel. Where its file is not there, the kernel has no such feature (none says so), and where it
+// holds another value, it is switched off.
+func (m Mechanism) needs(n Node, file, value, none, off string) error {
+	on, err := n.Sys.Read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m.unsupported(none + " (there is no " + file + ")")
+	case err != nil:
+		return err
+	case strings.TrimSpace(string(on)) != value:
+		return m.unsupported(off)
+	}
+	return nil
 }
 
 // Params are a mechanism's parameters: a plain struct with JSON tags.

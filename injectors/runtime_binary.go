@@ -57,7 +57,7 @@ func (r *RuntimeBinary) Plan(_ context.Context, n Node) (*Plan, error) {
 		p.Ops = append(p.Ops, &op.File{Path: path.Join(dir, name), Absent: true, Rename: true})
 	}
 	if len(p.Ops) == 0 {
-		return nil, &UnsupportedError{Mechanism: runtimeBinary.Name, Reason: "the node has no " + name}
+		return nil, runtimeBinary.unsupported("the node has no " + name)
 	}
 	if r.RestartRuntime {
 		p.Ops = append(p.Ops, &op.Bounce{Unit: containerdUnit})

@@ -2,11 +2,8 @@ package injectors
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
-	"strings"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
 )
@@ -42,23 +39,16 @@ func (l *SELinuxLabel) Validate() error {
 // Plan implements Params. What is missing is named as an operator would have to bring it: the kernel's feature, its mode, the
 // runtime's part, the file.
 func (l *SELinuxLabel) Plan(_ context.Context, n Node) (*Plan, error) {
-	no := func(why string) error { return &UnsupportedError{Mechanism: selinuxLabel.Name, Reason: why} }
-	mode, err := n.Sys.Read("/sys/fs/selinux/enforce")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, no("the host's kernel has no SELinux, or it is not enabled (there is no /sys/fs/selinux/enforce)")
-	}
-	if err != nil {
+	if err := selinuxLabel.needs(n, "/sys/fs/selinux/enforce", "1", "the host's kernel has no SELinux, or it is not enabled",
+		"SELinux is permissive on this host: it would log the denial and allow it"); err != nil {
 		return nil, err
-	}
-	if strings.TrimSpace(string(mode)) != "1" {
-		return nil, no("SELinux is permissive on this host: it would log the denial and allow it")
 	}
 	config, err := n.Sys.Read("/etc/containerd/config.toml")
 	if err != nil {
 		return nil, err
 	}
 	if !regexp.MustCompile(`(?m)^\s*enable_selinux\s*=\s*true`).Match(config) {
-		return nil, no("the node's containerd does not confine containers by SELinux (enable_selinux is not true in /etc/containerd/config.toml)")
+		return nil, selinuxLabel.unsupported("the node's containerd does not confine containers by SELinux (enable_selinux is not true in /etc/containerd/config.toml)")
 	}
 	return &Plan{Ops: []op.Op{&op.SELinux{Path: l.Path, Context: l.Context}}}, nil
 }

@@ -52,11 +52,11 @@ func (r SignRequest) Sign(files op.Files) ([]byte, error) {
 	}
 	caCert, err := files.Read(caCertFile)
 	if err != nil {
-		return fail(&UnsupportedError{Mechanism: certificate.Name, Reason: err.Error()})
+		return fail(certificate.unsupported(err.Error()))
 	}
 	caKey, err := files.Read(caKeyFile)
 	if err != nil {
-		return fail(&UnsupportedError{Mechanism: certificate.Name, Reason: "the cluster's CA key is not on the control plane: " + err.Error()})
+		return fail(certificate.unsupported("the cluster's CA key is not on the control plane: " + err.Error()))
 	}
 	pair, err := tls.X509KeyPair(caCert, caKey)
 	if err != nil {

@@ -83,7 +83,7 @@ func (s *Swap) Plan(_ context.Context, n Node) (*Plan, error) {
 		return nil, err
 	}
 	if s.Mode == "real" && why != "" {
-		return nil, &UnsupportedError{Mechanism: swap.Name, Reason: why}
+		return nil, swap.unsupported(why)
 	}
 	if s.Mode == "contained" || why != "" {
 		if why == "" {

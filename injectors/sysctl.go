@@ -43,7 +43,7 @@ var hostWideNet = []string{"net.core.rmem_max", "net.core.wmem_max", "net.core.n
 func (s *Sysctl) Plan(_ context.Context, n Node) (*Plan, error) {
 	p := "/proc/sys/" + strings.ReplaceAll(s.Name, ".", "/")
 	if _, err := n.Sys.Read(p); err != nil {
-		return nil, &UnsupportedError{Mechanism: sysctl.Name, Reason: err.Error()}
+		return nil, sysctl.unsupported(err.Error())
 	}
 	if slices.Contains(hostWideNet, s.Name) {
 		return nil, &RequestError{fmt.Errorf("%s belongs to the whole host, not to the node", s.Name)}
