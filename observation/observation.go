@@ -43,9 +43,11 @@ type Observation struct {
 	// LocalUnits are services and timers whose unit file was put below /etc or /run/systemd/system besides the node image's,
 	// and that are active, or started by a timer of the same name that is: what somebody added to this node. Name, ExecStart and,
 	// where that is a script, Script are filled.
-	LocalUnits []Unit    `json:"localUnits,omitempty"`
-	Kmsg       []LogLine `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
-	API        *API      `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
+	LocalUnits []Unit `json:"localUnits,omitempty"`
+	// LocalJobs are entries of crontabs, and processes of no unit and no container.
+	LocalJobs []Job     `json:"localJobs,omitempty"`
+	Kmsg      []LogLine `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
+	API       *API      `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
 
 	Unknown []Unknown `json:"unknown,omitempty"`
 }
@@ -151,6 +153,18 @@ type Unit struct {
 	ExecStart      string    `json:"execStart,omitempty"`
 	// Script is the beginning of the script that ExecStart runs, of units that somebody added to the node, without secrets.
 	Script string `json:"script,omitempty"`
+}
+
+// Job is what somebody runs on the node besides its units and containers. Secrets are taken out of its texts.
+type Job struct {
+	// Crontab is the file of a cron entry; Command is then its whole line.
+	Crontab string `json:"crontab,omitempty"`
+	// PID and Started (in clock ticks after boot: a PID is used again) are those of a process, Parent is who started it.
+	PID     int    `json:"pid,omitempty"`
+	Started uint64 `json:"started,omitempty"`
+	Parent  string `json:"parent,omitempty"`
+	Command string `json:"command"`
+	Script  string `json:"script,omitempty"` // the beginning of the script that it runs
 }
 
 // Journal is the log of the units since the previous look.

@@ -90,6 +90,11 @@ func (l *look) processes(ctx context.Context, s *source) error {
 	var out []observation.Process
 	inContainers := map[string][]procInfo{}
 	stalled := 0
+	names := map[int]string{}
+	for _, p := range all {
+		names[p.pid] = p.name
+	}
+	var jobs []observation.Job
 	for _, p := range all {
 		if ctx.Err() != nil {
 			break
@@ -100,6 +105,10 @@ func (l *look) processes(ctx context.Context, s *source) error {
 		cg := parseCgroup(r.text(procPath(p.pid, "cgroup")))
 		if id, _, _, ok := container(containerPath(cg)); ok {
 			inContainers[id] = append(inContainers[id], p)
+		} else if len(jobs) < maxJobs && loose(p, cg) {
+			if j, ok := l.looseJob(p, names); ok {
+				jobs = append(jobs, j)
+			}
 		}
 		if !serviceNames[p.name] {
 			if p.state != "D" && p.state != "T" && p.state != "t" || stalled >= maxStalled || p.name == lookName {
@@ -114,7 +123,7 @@ func (l *look) processes(ctx context.Context, s *source) error {
 	l.mu.Lock()
 	l.containerPIDs = inContainers
 	l.mu.Unlock()
-	l.put(func(o *observation.Observation) { o.Processes = out })
+	l.put(func(o *observation.Observation) { o.Processes, o.LocalJobs = out, append(o.LocalJobs, jobs...) })
 	return ctx.Err()
 }
 

@@ -61,7 +61,9 @@ func (l *look) units(ctx context.Context, s *source) error {
 			units[i].Script = l.script(units[i].ExecStart)
 		}
 	}
+	jobs := l.cronJobs()
 	l.put(func(o *observation.Observation) {
+		o.LocalJobs = append(o.LocalJobs, jobs...)
 		o.Units = map[string]observation.Unit{}
 		for _, u := range units {
 			name := strings.TrimSuffix(u.Name, ".service")

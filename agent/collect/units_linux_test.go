@@ -20,6 +20,8 @@ func TestLocalUnits(t *testing.T) {
 		"/etc/systemd/system/sickbay-sweep.service": "",
 		"/opt/nightly.sh":                           "#!/bin/sh\ncurl -H 'Authorization: Bearer abcdefgh12345' x\npkill pause\n",
 		"/opt/exporter":                             "\x7fELF",
+		"/etc/crontab":                              "SHELL=/bin/sh\n# m h dom mon dow user command\n17 * * * * root run-parts /etc/cron.hourly\n",
+		"/etc/cron.d/tidy":                          "* * * * * root /opt/nightly.sh --password=verysecret\n",
 	})
 	var asked string
 	systemctl := func(_ context.Context, read func(io.Reader) error, argv ...string) error {
@@ -48,7 +50,27 @@ func TestLocalUnits(t *testing.T) {
 			t.Errorf("a program is no script: %q", script)
 		}
 	}
+	if j := o.LocalJobs; len(j) != 2 || j[1].Crontab != "/etc/cron.d/tidy" || !strings.Contains(j[1].Script, "pkill pause") || strings.Contains(j[1].Command, "verysecret") || j[0].Command != "17 * * * * root run-parts /etc/cron.hourly" {
+		t.Errorf("cron's entries: %+v", j)
+	}
 	if want := "exporter.service nightly.service nightly.timer"; strings.Join(got, " ") != want {
 		t.Errorf("local units %v, want %s", got, want)
+	}
+}
+
+// What runs outside of units: by hand, from a login, from cron; not systemd, not a unit's, not this look itself.
+func TestLoose(t *testing.T) {
+	for cgroup, want := range map[string]bool{
+		"/": true, "/user.slice/user-0.slice/session-3.scope": true, "/system.slice/cron.service": true,
+		"/system.slice/containerd.service": false, "/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope": false,
+	} {
+		if got := loose(procInfo{pid: 4711, name: "sh", state: "S"}, cgroupOf{"name=systemd": cgroup}); got != want {
+			t.Errorf("%s: %t", cgroup, got)
+		}
+	}
+	for _, p := range []procInfo{{pid: 1, name: "systemd", state: "S"}, {pid: 7, name: "sh", state: "Z"}, {pid: 8, name: lookName, state: "R"}} {
+		if loose(p, cgroupOf{"": "/"}) {
+			t.Errorf("%+v is called loose", p)
+		}
 	}
 }

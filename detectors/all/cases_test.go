@@ -720,6 +720,15 @@ var sick = []testCase{
 			{Name: "nightly.timer", ActiveState: "active"},
 		}
 	}},
+	{name: "cron kills sandboxes", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "f=/etc/cron.d/tidy", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
+		o.LocalJobs = []observation.Job{{PID: 9, Started: 1, Parent: "cron 8", Command: "sh -c pkill pause"}, {Crontab: "/etc/cron.d/tidy", Command: "* * * * * root pkill pause"}}
+	}},
+	{name: "a loose process kills sandboxes", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "kill 4711", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
+		o.LocalJobs = []observation.Job{{PID: 12, Started: 1, Parent: "containerd-shim 2", Command: "bash"},
+			{PID: 4711, Started: 99, Parent: "systemd 1", Command: "sh /tmp/x", Script: "#!/bin/sh\nwhile sleep 9; do pkill -9 pause; done\n"}}
+	}},
 	{name: "sandboxes are killed just after a restart of the runtime, and on", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "-", ill: func(o *observation.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *observation.Unit) { u.ActiveSince = ago(100 * time.Second) })
 		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 5*time.Second, 4)

@@ -261,11 +261,9 @@ func networkLost(h observation.History) *detectors.Finding {
 			f.Evidence = append(f.Evidence, a.evidence)
 		}
 	}
-	remover := local(o, cutting...)
-	for _, u := range remover {
-		f.Evidence = append(f.Evidence, told(o, u, cutting...))
-	}
-	steps = append(stopUnits(o, remover, "this unit, added to the node, touches pods' network namespaces"), steps...)
+	stop, evidence := culprits(o, "touches pods' network namespaces", cutting)
+	f.Evidence = append(f.Evidence, evidence...)
+	steps = append(stop, steps...)
 	if len(lost) > 0 {
 		f.Summary = "a sandbox lost its network: " + strings.TrimPrefix(f.Evidence[0].Text, "sandbox of ")
 		if len(lost) > 1 {
@@ -274,7 +272,7 @@ func networkLost(h observation.History) *detectors.Finding {
 	} else {
 		f.Summary = "sandboxes lose their address and are made again"
 	}
-	if len(lost) == 0 && len(remover) == 0 {
+	if len(lost) == 0 && len(stop) == 0 {
 		f.Certainty = detectors.Likely
 		f.Decide = "who removes the addresses: `ip monitor address` inside a pod's network namespace"
 	}
@@ -325,14 +323,78 @@ func stopUnits(o *observation.Observation, units []observation.Unit, why string)
 
 // told is a unit of this node as evidence: what it runs, and the line of its script that says the word.
 func told(o *observation.Observation, u observation.Unit, words ...string) detectors.Evidence {
-	text := fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)
-	for line := range strings.Lines(u.Script) {
-		if l := strings.TrimSpace(line); !strings.HasPrefix(l, "#") && facts.Has(strings.ToLower(l), words...) {
-			text += ": " + l
-			break
+	return facts.Seen(o, "units", fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)+line(u.Script, words...))
+}
+
+// line is the first line of a script that says one of the words.
+func line(script string, words ...string) string {
+	for l := range strings.Lines(script) {
+		if l := strings.TrimSpace(l); !strings.HasPrefix(l, "#") && facts.Has(strings.ToLower(l), words...) {
+			return ": " + l
 		}
 	}
-	return facts.Seen(o, "units", text)
+	return ""
+}
+
+// culprits are the steps that stop whoever does it, units first, and what names each: a command or script with one of the words.
+func culprits(o *observation.Observation, what string, words []string) (steps []detectors.Step, evidence []detectors.Evidence) {
+	units := local(o, words...)
+	steps = stopUnits(o, units, "this unit, added to the node, "+what)
+	for _, u := range units {
+		evidence = append(evidence, told(o, u, words...))
+	}
+	if len(steps) > 0 {
+		return steps, evidence
+	}
+	for _, j := range jobs(o, words...) {
+		text := j.Command + line(j.Script, words...)
+		if j.Crontab != "" {
+			evidence = append(evidence, facts.Seen(o, "units", "cron, "+j.Crontab+": "+text))
+			steps = append(steps, detectors.ShellStep(o.Node, "this entry of cron "+what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)))
+			continue
+		}
+		evidence = append(evidence, facts.Seen(o, observation.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, j.Parent, text)))
+		steps = append(steps, detectors.ShellStep(o.Node, "this process, of no unit, "+what+": "+facts.Short(j.Command), end(j.PID, j.Started)))
+	}
+	return steps, evidence
+}
+
+// jobs are cron's entries and the loose processes that say one of the words; entries first, for what they start would come again.
+func jobs(o *observation.Observation, words ...string) []observation.Job {
+	out := slices.DeleteFunc(slices.Clone(o.LocalJobs), func(j observation.Job) bool {
+		return !facts.Has(strings.ToLower(j.Command+" "+j.Script), words...)
+	})
+	slices.SortStableFunc(out, func(a, b observation.Job) int { return strings.Compare(b.Crontab, a.Crontab) })
+	return out
+}
+
+// restarts says who may start a loose process again.
+func restarts(o *observation.Observation) string {
+	for _, j := range jobs(o, killing...) {
+		if j.Crontab == "" && len(local(o, killing...)) == 0 {
+			return "whoever started process " + fmt.Sprint(j.PID) + " (" + j.Parent + ") may start it again: nothing on this node names him"
+		}
+	}
+	return ""
+}
+
+// silence is a script that makes a comment of one line of a crontab. It fails where the line is not there any more.
+func silence(crontab, line string) string {
+	return fmt.Sprintf(`f=%[1]s
+line=%[2]s
+if grep -qxF -- "# $line" "$f"; then exit 0; fi
+line="$line" awk '$0 == ENVIRON["line"] { print "# " $0; done = 1; next } { print } END { exit !done }' "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no such line any more" >&2; exit 1; }
+cat "$f.new" > "$f"
+rm -f "$f.new"`, detectors.Quote(crontab), detectors.Quote(line))
+}
+
+// end is a script that ends a process, politely first, unless its number is another's by now.
+func end(pid int, started uint64) string {
+	return fmt.Sprintf(`same() { [ "$(sed 's/.*) //' /proc/%[1]d/stat 2>/dev/null | awk '$1 != "Z" {print $20}')" = %[2]d ]; }
+same || exit 0
+kill %[1]d
+for i in 1 2 3 4 5; do sleep 1; same || exit 0; done
+kill -KILL %[1]d`, pid, started)
 }
 
 var (
@@ -368,17 +430,16 @@ func killed(h observation.History) *detectors.Finding {
 	if l, ok := facts.LastOf(h, "containerd", fresh, "shim disconnected", "exit_status:137", "ttrpc: closed"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	killers := local(o, killing...)
 	f.Certainty = detectors.Certain
-	if len(killers) > 0 {
-		for _, k := range killers {
-			f.Evidence = append(f.Evidence, told(o, k, killing...))
-		}
+	stop, evidence := culprits(o, "kills sandboxes", killing)
+	if len(stop) > 0 {
+		f.Evidence = append(f.Evidence, evidence...)
 		f.Decide = ""
-		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stopUnits(o, killers, "this unit, added to the node, kills sandboxes")...)
+		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stop...)
+		f.Untouched = restarts(o)
 		return f
 	}
-	f.Untouched = "who kills them was not seen: " + f.Decide
+	f.Untouched = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " + strings.TrimPrefix(f.Decide, "who sends the signal: ") + ", and stop that"
 	f.Decide = ""
 	return f
 }

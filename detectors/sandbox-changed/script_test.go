@@ -1,9 +1,13 @@
 package sandboxchanged
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
@@ -29,5 +33,49 @@ func TestSpareShims(t *testing.T) {
 	out, err := detectorstest.Script(t, spareShims(unit), "control-group")
 	if b, _ := os.ReadFile(unit); err == nil || !strings.Contains(out, "systemctl cat containerd") || string(b) != "[Service]\nKillMode=process\n" {
 		t.Errorf("%v %s\n%s", err, out, b)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	const entry = `* * * * * root pkill -9 pause; echo '\d' "x"`
+	for in, want := range map[string]string{
+		"# ours\n" + entry + "\n" + entry + " now\n": "# ours\n# " + entry + "\n" + entry + " now\n",
+		"# " + entry + "\n":                          "# " + entry + "\n",
+	} {
+		if got, why := detectorstest.Edit(t, in, "", func(file string) string { return silence(file, entry) }); got != want || why != "" {
+			t.Errorf("%q became %q, not %q %s", in, got, want, why)
+		}
+	}
+	if _, why := detectorstest.Edit(t, "x\n", "", func(file string) string { return silence(file, entry) }); !strings.Contains(why, "no such line") {
+		t.Errorf("not refused: %q", why)
+	}
+}
+
+func TestEnd(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	out, err := detectorstest.Script(t, fmt.Sprintf("sed 's/.*) //' /proc/%d/stat | awk '{print $20}'", pid), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := strconv.ParseUint(strings.TrimSpace(out), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The number of a process that is another's now is left alone.
+	if out, err := detectorstest.Script(t, end(pid, started+1), ""); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Fatalf("another process was ended: %v", err)
+	}
+	if out, err := detectorstest.Script(t, end(pid, started), ""); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("it ended with %v", err)
 	}
 }

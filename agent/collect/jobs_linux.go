@@ -1,0 +1,83 @@
+package collect
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/agent/redact"
+	"github.com/sickbay-dev/sickbay/observation"
+)
+
+const (
+	// maxJobs bounds cron's entries, and the processes, that are reported.
+	maxJobs = 32
+	// maxCommand is as much of a command line as is taken.
+	maxCommand = 1000
+)
+
+// crontabs are the files, or directories of files, of cron.
+var crontabs = []string{"/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron"}
+
+// cronUnits start other people's commands: what runs in their cgroups is not theirs.
+var cronUnits = map[string]bool{"cron": true, "crond": true, "atd": true, "anacron": true}
+
+// cronJobs reads the entries of all crontabs.
+func (l *look) cronJobs() []observation.Job {
+	var out []observation.Job
+	for _, place := range crontabs {
+		files := []string{place}
+		if names, _, err := l.root.names(place, 100); err == nil {
+			files = nil
+			for _, n := range names {
+				files = append(files, path.Join(place, n))
+			}
+		}
+		for _, f := range files {
+			b, err := l.root.read(f, 64<<10)
+			if err != nil {
+				continue
+			}
+			for line := range strings.Lines(string(b)) {
+				line = strings.TrimRight(line, "\n")
+				words := strings.Fields(line)
+				// A comment, or a setting of the environment.
+				if len(words) < 2 || words[0][0] == '#' || strings.ContainsRune(words[0], '=') || words[1] == "=" || len(out) >= maxJobs {
+					continue
+				}
+				out = append(out, observation.Job{Crontab: f, Command: redact.Text(clip(line)), Script: l.script(line)})
+			}
+		}
+	}
+	return out
+}
+
+// loose tells whether a process runs outside of all units: started by hand, or by cron. This program is not meant, nor those
+// that brought it here.
+func loose(p procInfo, cg cgroupOf) bool {
+	if p.pid <= 1 || p.state == "Z" || p.name == lookName || p.pid == os.Getpid() {
+		return false
+	}
+	unit := unitOf(cg)
+	return unit == "" || cronUnits[unit]
+}
+
+// looseJob is such a process; ok is false when it has ended.
+func (l *look) looseJob(p procInfo, names map[int]string) (j observation.Job, ok bool) {
+	command := strings.TrimSpace(strings.ReplaceAll(l.root.text(procPath(p.pid, "cmdline")), "\x00", " "))
+	if command == "" {
+		return j, false
+	}
+	return observation.Job{
+		PID: p.pid, Started: p.started, Parent: strings.TrimSpace(fmt.Sprintf("%s %d", names[p.ppid], p.ppid)),
+		Command: redact.Text(clip(command)), Script: l.script(command),
+	}, true
+}
+
+func clip(s string) string {
+	if len(s) > maxCommand {
+		return s[:maxCommand]
+	}
+	return s
+}
