@@ -169,10 +169,14 @@ func (t *transport) result(ctx context.Context, argv []string, stdout []byte, s 
 	return stdout, &ExitError{Node: t.name, Argv: argv, Code: exit.ExitCode(), Output: tail}
 }
 
-// lost tells whether the client's own last words are those of a lost engine; its exit code does not say.
+// lost tells whether the client's own last words are those of a lost engine or connection; its exit code does not say.
 func lost(tail string) bool {
-	for _, s := range []string{"error during connect:", "Cannot connect to the Docker daemon", "Cannot connect to Podman"} {
-		if strings.Contains(tail, s) {
+	last := tail[strings.LastIndexByte(tail, '\n')+1:]
+	for _, s := range []string{
+		"error during connect:", "Cannot connect to the Docker daemon", "Cannot connect to Podman",
+		"closed by remote host.", "client_loop: send disconnect:", " not responding.", // ssh
+	} {
+		if strings.Contains(last, s) {
 			return true
 		}
 	}

@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/node/nodetest"
 )
 
 // TestMain lets the test binary be the fake engine's client.
@@ -81,12 +84,18 @@ func (f fake) Command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // nodes are the transports that can be run in a test; the behaviour asked of them is the same.
-func nodes() map[string]Node {
-	return map[string]Node{"container": Container(fake{"running"}, "n1"), "local": Local("n1")}
+func nodes(t *testing.T) map[string]Node {
+	t.Helper()
+	all := map[string]Node{"container": Container(fake{"running"}, "n1"), "local": Local("n1")}
+	if _, err := exec.LookPath("ssh"); err == nil {
+		nodetest.SSH(t)
+		all["ssh"] = SSH("n1", "root@"+nodetest.Host, false)
+	}
+	return all
 }
 
 func TestRunGivesOutputAndExitCode(t *testing.T) {
-	for name, n := range nodes() {
+	for name, n := range nodes(t) {
 		t.Run(name, func(t *testing.T) {
 			var live bytes.Buffer
 			out, err := n.Run(t.Context(), Command{Argv: []string{"sh", "-c", "cat; echo one >&2; echo two >&2; exit 7"}, Stdin: strings.NewReader("in"), Stderr: &live})
@@ -105,7 +114,7 @@ func TestRunGivesOutputAndExitCode(t *testing.T) {
 }
 
 func TestRunKeepsWordsApart(t *testing.T) {
-	for name, n := range nodes() {
+	for name, n := range nodes(t) {
 		t.Run(name, func(t *testing.T) {
 			out, err := n.Run(t.Context(), Argv("printf", "%s|", "a b", "$HOME", "it's", ""))
 			if err != nil || string(out) != "a b|$HOME|it's||" {
@@ -116,7 +125,7 @@ func TestRunKeepsWordsApart(t *testing.T) {
 }
 
 func TestRunCommandNotFoundIsAnExit(t *testing.T) {
-	for name, n := range nodes() {
+	for name, n := range nodes(t) {
 		t.Run(name, func(t *testing.T) {
 			_, err := n.Run(t.Context(), Argv("/no/such/program"))
 			var exit *ExitError
@@ -129,7 +138,7 @@ func TestRunCommandNotFoundIsAnExit(t *testing.T) {
 
 // A cancelled Run must end what runs on the node: the command, and what it started.
 func TestRunCancelledEndsTheProcessOnTheNode(t *testing.T) {
-	for name, n := range nodes() {
+	for name, n := range nodes(t) {
 		t.Run(name, func(t *testing.T) {
 			pids := filepath.Join(t.TempDir(), "pids")
 			ctx, cancel := context.WithCancel(t.Context())
@@ -200,8 +209,63 @@ func TestUnreachedSaysWhy(t *testing.T) {
 	}
 }
 
+// An ssh that reaches nothing, is refused, or is cut off half-way is a node that was not reached, never a command that failed.
+func TestSSHUnreached(t *testing.T) {
+	unreached := func(err error, words ...string) {
+		t.Helper()
+		var u *UnreachedError
+		if !errors.As(err, &u) || errors.As(err, new(*ExitError)) {
+			t.Errorf("err = %v, want an UnreachedError", err)
+			return
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("err = %v, want something of %q", err, w)
+			}
+		}
+	}
+	s := nodetest.SSH(t)
+	n := SSH("n1", "root@"+nodetest.Host, false)
+	pids := filepath.Join(t.TempDir(), "pid")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := n.Run(t.Context(), Argv("sh", "-c", `echo $$ >"$0.tmp"; mv "$0.tmp" "$0"; echo half >&2; sleep 300`, pids))
+		ended <- err
+	}()
+	var pid int
+	eventually(t, func() bool {
+		b, err := os.ReadFile(pids)
+		if err == nil {
+			_, err = fmt.Sscan(string(b), &pid)
+		}
+		return err == nil
+	})
+	s.Drop()
+	select {
+	case err := <-ended:
+		unreached(err, "the connection broke while", "n1")
+	case <-time.After(10 * time.Second):
+		t.Error("Run did not return when the connection was cut")
+	}
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
+
+	_, err := SSH("n1", "root@no-such-host.invalid", false).Run(t.Context(), Argv("true"))
+	unreached(err, "ssh to root@no-such-host.invalid ran nothing there", "try `ssh root@no-such-host.invalid true`")
+	s.Close()
+	_, err = n.Run(t.Context(), Argv("true"))
+	unreached(err, "Connection refused")
+}
+
+func TestSSHSudo(t *testing.T) {
+	s := nodetest.SSH(t)
+	_, _ = SSH("n1", nodetest.Host, true).Run(t.Context(), Argv("id", "-u"))
+	if lines := s.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "'sudo' '-n' '--' 'sh'") {
+		t.Errorf("ran %q", lines)
+	}
+}
+
 func TestPut(t *testing.T) {
-	for name, n := range nodes() {
+	for name, n := range nodes(t) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "a", "b c", "file")
 			for _, content := range []string{"first\n", strings.Repeat("x\x00y", 1<<20)} {
