@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +69,46 @@ func TestADeadNodeDelaysNobody(t *testing.T) {
 	d := Judge(map[string]observation.History{"dead": {dead}, "n00": {good}}, func(observation.History) []detectors.Finding { return nil })
 	if d.Healthy || len(d.Unknown) != 1 || d.Unknown[0].Node != "dead" || d.Unknown[0].What != "node" {
 		t.Errorf("unknown is not healthy, and is one line: %+v", d)
+	}
+}
+
+// A rack of dead nodes does not stop the others: twice as many as may be asked at a time.
+func TestManyDeadNodesDelayNobody(t *testing.T) {
+	const bound = 400 * time.Millisecond
+	target := Target{}
+	for i := range 8 {
+		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("dead%d", i), AgentFunc(func(ctx context.Context, _ Ask) (*observation.Observation, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})})
+	}
+	began := time.Now()
+	var last atomic.Int64
+	for i := range 50 {
+		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("n%02d", i), AgentFunc(func(ctx context.Context, ask Ask) (*observation.Observation, error) {
+			last.Store(int64(time.Since(began)))
+			return well(ctx, ask)
+		})})
+	}
+	d, err := Once(t.Context(), target, Options{NodeTimeout: bound, Parallel: 4}, func(observation.History) []detectors.Finding { return nil })
+	if err != nil || len(d.Nodes) != 58 || d.Nodes[0] != "dead0" || d.Healthy {
+		t.Fatalf("%d nodes, %v", len(d.Nodes), err)
+	}
+	// Two waves of four dead nodes, each with its part of the bound; without, it would be the bound twice.
+	if took := time.Duration(last.Load()); took > bound+bound/2 {
+		t.Errorf("the last healthy node was asked after %s", took)
+	}
+	if took := time.Since(began); took > 3*bound {
+		t.Errorf("the look took %s", took)
+	}
+	blind := 0
+	for _, u := range d.Unknown {
+		if u.What == "node" && strings.Contains(u.Why, "no answer within 400ms") {
+			blind++
+		}
+	}
+	if blind != 8 {
+		t.Errorf("%d of 8 dead nodes are named", blind)
 	}
 }
 
@@ -415,29 +456,5 @@ func TestTextReadsTopDown(t *testing.T) {
 		if err := WriteText(&b, d, TextOptions{}); err != nil || !strings.HasPrefix(b.String(), name) {
 			t.Errorf("want %s: %s", name, b.String())
 		}
-	}
-}
-
-// BenchmarkHundredNodes is a hundred recorded nodes, each with a history of three looks, judged offline.
-func BenchmarkHundredNodes(b *testing.B) {
-	h := map[string]observation.History{}
-	for i := range 100 {
-		lines := make([]observation.LogLine, 300)
-		for j := range lines {
-			lines[j] = observation.LogLine{Source: "kubelet", Text: strings.Repeat("word ", 30)}
-		}
-		o := observation.Observation{Journal: observation.Journal{Lines: lines}}
-		h[fmt.Sprintf("n%03d", i)] = observation.History{o, o, o}
-	}
-	dir := b.TempDir()
-	if err := WriteBundle(filepath.Join(dir, "b"), BundleInfo{}, h); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		got, _, err := FromBundle(filepath.Join(dir, "b"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		Judge(got, nil)
 	}
 }

@@ -48,29 +48,44 @@ type verdictOn struct {
 // judgeAll judges the nodes side by side and lets each history go as soon as it is judged. By node, and within a node as the
 // detectors gave them: that is the order in which the remedies have to be applied.
 func judgeAll(nodes []string, history func(node string) (observation.History, error), judge JudgeFunc) (Diagnosis, error) {
-	if judge == nil {
-		judge = Detectors
-	}
 	results := make([]verdictOn, len(nodes))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, node := range nodes {
-		g.Go(func() (err error) {
-			defer func() {
-				if p := recover(); p != nil {
-					err = fmt.Errorf("judging node %s: %v\n%s", node, p, debug.Stack())
-				}
-			}()
+		g.Go(func() error {
 			h, err := history(node)
-			if err == nil {
-				results[i] = judgeOne(node, h, judge)
+			if err != nil {
+				return err
 			}
-			return err
+			return judgeInto(&results[i], node, h, judge)
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return Diagnosis{}, err
 	}
+	return assemble(nodes, results), nil
+}
+
+// judgeInto judges one node. A detector's panic is an error.
+func judgeInto(v *verdictOn, node string, h observation.History, judge JudgeFunc) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("judging node %s: %v\n%s", node, p, debug.Stack())
+		}
+	}()
+	if len(h) == 0 {
+		*v = verdictOn{unknown: []Unknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
+		return nil
+	}
+	if judge == nil {
+		judge = Detectors
+	}
+	v.findings, v.at = judge(h), h.Last().At
+	v.unknown, v.blind = unread(h.Last())
+	return nil
+}
+
+func assemble(nodes []string, results []verdictOn) Diagnosis {
 	d := Diagnosis{
 		APIVersion: observation.APIVersion, Kind: Kind, Healthy: true, Nodes: nodes,
 		Findings: []detectors.Finding{}, Unknown: []Unknown{},
@@ -83,16 +98,7 @@ func judgeAll(nodes []string, history func(node string) (observation.History, er
 		}
 		d.Healthy = d.Healthy && !r.blind && len(r.findings) == 0
 	}
-	return d, nil
-}
-
-func judgeOne(node string, h observation.History, judge JudgeFunc) verdictOn {
-	if len(h) == 0 {
-		return verdictOn{unknown: []Unknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
-	}
-	v := verdictOn{findings: judge(h), at: h.Last().At}
-	v.unknown, v.blind = unread(h.Last())
-	return v
+	return d
 }
 
 // unread lists what one observation could not read. A node whose agent did not answer at all is one line, not sixteen, and

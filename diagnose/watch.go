@@ -44,7 +44,7 @@ func (w *Watcher) look(ctx context.Context, t Target) (map[string]observation.Ob
 	}
 	w.mu.Unlock()
 
-	got, err := look(ctx, t, w.opts, asks)
+	got, err := lookAll(ctx, t, w.opts, asks)
 	if err != nil {
 		return nil, err
 	}

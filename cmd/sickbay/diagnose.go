@@ -118,16 +118,19 @@ func (a *app) diagnoseBundle(f diagnoseFlags, form format) error {
 
 // look observes and judges.
 func (a *app) look(ctx context.Context, s *sight, f diagnoseFlags) (diagnose.Diagnosis, error) {
-	watch := diagnose.NewWatcher(s.Target, s.options)
 	task := progress.From(ctx).Start(fmt.Sprintf("look at %s", nodesWord(len(s.Nodes))), 0)
+	if f.looks == 1 {
+		d, err := diagnose.Once(ctx, s.Target, s.options, nil)
+		task.End(err)
+		return d, err
+	}
+	watch := diagnose.NewWatcher(s.Target, s.options)
 	err := lookOften(ctx, watch, f.looks, task)
 	task.End(err)
 	if err != nil {
 		return diagnose.Diagnosis{}, err
 	}
-	d := watch.Diagnose(nil)
-	d.Cluster = s.Cluster
-	return d, nil
+	return watch.Diagnose(nil), nil
 }
 
 func nodesWord(n int) string {
