@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -92,7 +93,7 @@ func writeBundle(dir string, info BundleInfo, histories map[string]observation.H
 			return fmt.Errorf("write the bundle of node %s: %w", node, err)
 		}
 		if len(raw) > maxNodeFile {
-			return fmt.Errorf("write the bundle of node %s: %d looks are %d MiB, and no reader takes more than %d: record fewer", node, len(histories[node]), len(raw)>>20, maxNodeFile>>20)
+			return fmt.Errorf("write the bundle of node %s: %w", node, tooLarge(len(histories[node]), len(raw)))
 		}
 		if found := FindSecrets(string(raw)); len(found) > 0 {
 			return fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
@@ -121,6 +122,10 @@ func writeBundle(dir string, info BundleInfo, histories map[string]observation.H
 		return fmt.Errorf("write the bundle: %w", err)
 	}
 	return nil
+}
+
+func tooLarge(looks, bytes int) error {
+	return fmt.Errorf("%d looks are %d MiB, and no reader takes more than %d: record fewer", looks, bytes>>20, maxNodeFile>>20)
 }
 
 func emptyForBundle(dir string) error {
@@ -268,15 +273,17 @@ func (b *Bundle) read(name string, most int64) ([]byte, error) {
 	return b.root.ReadFile(name)
 }
 
-// unpack is bounded by what the file claims to become, before memory is taken for it, and by what it becomes.
+// decoder is shared: making one costs as much as a node's file. It takes no memory for what a file claims beyond the bound.
+var decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxNodeFile))
+})
+
 func unpack(raw []byte) ([]byte, error) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxNodeFile))
+	dec, err := decoder()
 	if err != nil {
 		return nil, err
 	}
-	defer dec.Close()
-	raw, err = dec.DecodeAll(raw, nil)
-	if err != nil {
+	if raw, err = dec.DecodeAll(raw, nil); err != nil {
 		return nil, fmt.Errorf("uncompress it: %w", err)
 	}
 	return raw, nil

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/agent/redact"
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
@@ -26,18 +27,21 @@ var secretShapes = []secret{
 	{"a password in a URL", regexp.MustCompile(`([a-z][a-z0-9+.-]*://)[^/\s:@"'\\]+:[^/\s@"'\\]+@`)},
 	{"a bootstrap token", regexp.MustCompile(`\b(token[s]?[=: "']+)?[a-z0-9]{6}\.[a-z0-9]{16}\b`)},
 	{"a cloud access key", regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{"a named credential", regexp.MustCompile(`(?i)((?:password|passwd|secret[_-]?key|access[_-]?token|api[_-]?key|client-key-data|auth)["'\\]*\s*[=:]\s*["'\\]*)[^\s"',;&\\]{6,}`)},
+	{"a code host's token", regexp.MustCompile(`\b(?:gh[opusr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|glpat-[A-Za-z0-9_-]{20,})`)},
+	{"a named credential", regexp.MustCompile(`(?i)((?:password|passwd|secret[_-]?(?:access[_-]?)?key|access[_-]?token|api[_-]?key|client-key-data|auth)["'\\]*\s*[=:]\s*["'\\]*)[^\s"',;&\\]{6,}`)},
 }
 
-const redacted = "[redacted]"
+const redacted = redact.Mark
 
 // harmless are texts that look like a credential and are none; matched against the whole hit.
 func harmless(hit string) bool {
 	return strings.HasSuffix(hit, redacted) || strings.Contains(hit, redacted+"@")
 }
 
-// Redact replaces whatever in s has the shape of a credential.
+// Redact replaces whatever in s has the shape of a credential, by the agent's rules as well: not everything in a bundle came
+// through an agent.
 func Redact(s string) string {
+	s = redact.Text(s)
 	for _, sh := range secretShapes {
 		s = sh.re.ReplaceAllStringFunc(s, func(hit string) string {
 			if harmless(hit) {
@@ -79,6 +83,9 @@ func redactedJSON(h observation.History) ([]byte, error) {
 	raw, err := json.Marshal(clean)
 	if err != nil {
 		return nil, err
+	}
+	if len(raw) > maxNodeFile {
+		return nil, tooLarge(len(h), len(raw))
 	}
 	var tree []any
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -123,11 +130,25 @@ func withoutValues(o observation.Observation) observation.Observation {
 			p := pods[i].DeepCopy()
 			p.ManagedFields = nil
 			delete(p.Annotations, corev1.LastAppliedConfigAnnotation)
-			for j := range p.Spec.InitContainers {
-				emptyEnv(p.Spec.InitContainers[j].Env)
+			for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+				for j := range list {
+					emptyEnv(list[j].Env)
+					for _, probe := range []*corev1.Probe{list[j].LivenessProbe, list[j].ReadinessProbe, list[j].StartupProbe} {
+						if probe != nil {
+							emptyHeaders(probe.HTTPGet)
+						}
+					}
+					if l := list[j].Lifecycle; l != nil {
+						for _, h := range []*corev1.LifecycleHandler{l.PostStart, l.PreStop} {
+							if h != nil {
+								emptyHeaders(h.HTTPGet)
+							}
+						}
+					}
+				}
 			}
-			for j := range p.Spec.Containers {
-				emptyEnv(p.Spec.Containers[j].Env)
+			for j := range p.Spec.EphemeralContainers {
+				emptyEnv(p.Spec.EphemeralContainers[j].Env)
 			}
 			out[i] = *p
 		}
@@ -154,5 +175,15 @@ func emptyEnv(env []corev1.EnvVar) {
 		if env[i].Value != "" {
 			env[i].Value = redacted
 		}
+	}
+}
+
+// emptyHeaders empties what a probe sends: people put tokens there.
+func emptyHeaders(h *corev1.HTTPGetAction) {
+	if h == nil {
+		return
+	}
+	for i := range h.HTTPHeaders {
+		h.HTTPHeaders[i].Value = redacted
 	}
 }

@@ -5,11 +5,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sickbay-dev/sickbay/agent/redact"
 	"github.com/sickbay-dev/sickbay/observation"
@@ -83,6 +88,11 @@ func TestPlantedSecrets(t *testing.T) {
 		"key":         "-----BEGIN EC " + "PRIVATE KEY-----\nMHcCAQEEIPlanted\n-----END EC " + "PRIVATE KEY-----",
 		"kubeconfig":  "client-key-data: " + "LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0tLS0tCk1IY0NBUUVFSVBsYW50ZWQK",
 		"url":         "https://robot:" + "hunter2hunter2" + "@registry.example.test/v2/",
+		"AWS key":     "aws_access_key_id = " + "AKIAIOSFODNN7" + "EXAMPLE",
+		"AWS secret":  "AWS_SECRET_ACCESS_KEY=" + "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY",
+		"environment": `Environment="PGPASSWORD=` + `hunter2hunter2" TZ=UTC`,
+		"flag":        "exec /app --db-password=" + "hunter2hunter2 --v=2",
+		"code host":   "clone with ghp_" + "hunter2hunter2hunter2hunter2hunter2",
 		"docker auth": `{"auths":{"registry.example.test":{"auth":"` + "cm9ib3Q6aHVudGVyMmh1bnRlcjI=" + `"}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,4 +125,71 @@ func TestPlantedSecrets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Wherever in an observation a secret stands, it is gone from the bundle: it is planted in every string there is.
+func TestSecretsAnywhere(t *testing.T) {
+	const secret = "hunter2hunter2"
+	var o observation.Observation
+	places := plant(reflect.ValueOf(&o).Elem(), "see https://robot:"+secret+"@registry.example.test/ and password="+secret, 12)
+	if places < 500 {
+		t.Fatalf("only %d places", places)
+	}
+	dir := filepath.Join(t.TempDir(), "bundle")
+	if err := WriteBundle(dir, BundleInfo{}, map[string]observation.History{"n": {o}}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "nodes", "n.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.Index(string(raw), secret); i >= 0 {
+		t.Errorf("the bundle holds it: %s", raw[max(0, i-200):i+20])
+	}
+	if n := strings.Count(string(raw), redacted); n < places {
+		t.Errorf("%d of %d places were redacted", n, places)
+	}
+}
+
+// plant sets every string below v, one element of every list and map, and counts them.
+func plant(v reflect.Value, s string, depth int) (n int) {
+	if !v.CanSet() || depth == 0 {
+		return 0
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(s)
+		return 1
+	case reflect.Pointer:
+		p := reflect.New(v.Type().Elem())
+		if n = plant(p.Elem(), s, depth-1); n > 0 {
+			v.Set(p)
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return 0
+		}
+		p := reflect.MakeSlice(v.Type(), 1, 1)
+		if n = plant(p.Index(0), s, depth-1); n > 0 {
+			v.Set(p)
+		}
+	case reflect.Map:
+		e := reflect.New(v.Type().Elem()).Elem()
+		if n = plant(e, s, depth-1); n > 0 {
+			v.Set(reflect.MakeMap(v.Type()))
+			v.SetMapIndex(reflect.ValueOf("key").Convert(v.Type().Key()), e)
+		}
+	case reflect.Struct:
+		switch v.Interface().(type) {
+		case time.Time, metav1.Time, metav1.MicroTime, resource.Quantity, intstr.IntOrString, metav1.FieldsV1:
+			return 0
+		case metav1.ObjectMeta:
+			v.FieldByName("Annotations").Set(reflect.ValueOf(map[string]string{"example.test/note": s}))
+			return 1
+		}
+		for i := range v.NumField() {
+			n += plant(v.Field(i), s, depth-1)
+		}
+	}
+	return n
 }

@@ -47,10 +47,12 @@ var rules = []rule{
 	{hasBoth("://", "@"), regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@"'\\?#]*@`), "${1}" + Mark + "@"},
 	// key=value and "key":"value". A bare `token: word` is prose and stays.
 	{has("assw", "oken", "ecret", "ASSW", "OKEN", "ECRET"), regexp.MustCompile(
-		`(?i)\b((?:[a-z]+[_-])?(?:password|passwd|token|client[_-]?secret|secret[_-]?access[_-]?key))(\s*=\s*\\*["']?)([^\s"'\\,;&)]+)`), "${1}${2}" + Mark},
+		`(?i)\b([a-z0-9_-]*(?:password|passwd|token|client[_-]?secret|secret[_-]?access[_-]?key))(\s*=\s*\\*["']?)([^\s"'\\,;&)]+)`), "${1}${2}" + Mark},
 	{has("assw", "oken", "ecret", "uth", "-data"), regexp.MustCompile(
-		`(?i)(\\*"(?:[a-z]+[_-]?)?(?:password|passwd|token|client[_-]?secret|auth|client-key-data)\\*"\s*:\s*\\*")([^"\\]*)`), "${1}" + Mark},
+		`(?i)(\\*"[a-z0-9_-]*(?:password|passwd|token|client[_-]?secret|auth|client-key-data)\\*"\s*:\s*\\*")([^"\\]*)`), "${1}" + Mark},
 	{has("client-key-data", "token-data"), regexp.MustCompile(`((?:client-key|token)-data\s*:\s*)(\S+)`), "${1}" + Mark},
+	{has("AKIA", "ASIA"), regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`), Mark},
+	{has("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-"), regexp.MustCompile(`\b(?:gh[opusr]_|github_pat_|glpat-)[A-Za-z0-9_-]{20,}`), Mark},
 	// A kubeadm bootstrap token has no frame of its own, only its shape.
 	{has("oken", "ootstrap"), regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b`), Mark},
 }

@@ -532,6 +532,24 @@ func TestDiagnoseBundle(t *testing.T) {
 	}
 }
 
+// A bundle that cannot be read is told as such: could not look, never a panic and never a diagnosis.
+func TestDiagnoseDamagedBundle(t *testing.T) {
+	for name, damage := range map[string]struct{ file, content, want string }{
+		"later format": {"bundle.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Bundle\nformat: 2\n", "format 2"},
+		"cut short":    {"nodes/n1.json", "[{", "n1.json is damaged"},
+		"outside":      {"bundle.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Bundle\nformat: 1\nrecordedAt: 2026-11-24T00:00:00Z\nnodes: [{name: n1, file: /etc/passwd, looks: 1}]\n", "leads out of the bundle"},
+	} {
+		dir := bundleWith(t, false)
+		if err := os.WriteFile(filepath.Join(dir, damage.file), []byte(damage.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", dir, "-o", "json")
+		if code != exitTrouble || stdout != "" || !strings.Contains(stderr, damage.want) {
+			t.Errorf("%s: exit code %d\n%s%s", name, code, stdout, stderr)
+		}
+	}
+}
+
 func TestVerdictOfADiagnosis(t *testing.T) {
 	for _, c := range []struct {
 		d    diagnose.Diagnosis
