@@ -27,7 +27,7 @@ type Finding struct {
 	Decide   string     `json:"decide,omitempty"`
 	Evidence []Evidence `json:"evidence"`
 	// Explains are consequences that need no finding of their own, in words.
-	Explains []string `json:"explains,omitempty"`
+	Explains []string `json:"explains"`
 	Remedy   *Remedy  `json:"remedy"`
 	// Untouched says why there is no remedy, or what the remedy leaves to a person: whose decision or knowledge is needed.
 	Untouched string `json:"untouched,omitempty"`

@@ -91,7 +91,12 @@ func assemble(nodes []string, results []verdictOn) Diagnosis {
 		Findings: []detectors.Finding{}, Unknown: []Unknown{},
 	}
 	for _, r := range results {
-		d.Findings = append(d.Findings, r.findings...)
+		for _, f := range r.findings {
+			if f.Explains == nil {
+				f.Explains = []string{} // a list is never null: readers index it
+			}
+			d.Findings = append(d.Findings, f)
+		}
 		d.Unknown = append(d.Unknown, r.unknown...)
 		if r.at.After(d.At) {
 			d.At = r.at

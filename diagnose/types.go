@@ -131,7 +131,7 @@ type Diagnosis struct {
 	// Healthy means: no finding, and every node was seen by its agent or the API server. A single source that could not be
 	// read does not make it false, but is listed.
 	Healthy  bool                `json:"healthy"`
-	Nodes    []string            `json:"nodes,omitempty"`
+	Nodes    []string            `json:"nodes"`
 	Findings []detectors.Finding `json:"findings"`
 	Unknown  []Unknown           `json:"unknown"`
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 	fl.BoolVar(&f.fix, "fix", false, "apply the remedies, then look again")
 	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; needed for a cluster that sickbay did not make")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
-	fl.BoolVar(&f.watch, "watch", false, "look again and again, and tell what changes")
+	fl.BoolVar(&f.watch, "watch", false, "look again and again, and tell what changes; with -o json one document a line")
 	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: the pause between two looks")
 	fl.DurationVar(&f.during, "for", 0, "with --watch: end after this time; exit code 1 when there was a finding at any moment of it")
 	fl.IntVar(&f.looks, "looks", 1, "look this often before judging: two show what moves, such as throttling")
@@ -189,10 +190,7 @@ func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format)
 		d.Cluster = s.Cluster
 		if now := gist(d); now != before {
 			before = now
-			if form == text {
-				fmt.Fprintf(a.out, "%s\n", a.paint(faint, time.Now().Format("15:04:05")))
-			}
-			if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d) }); err != nil {
+			if err := a.tellNext(d, form); err != nil {
 				return err
 			}
 		}
@@ -210,6 +208,21 @@ func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format)
 		case <-time.After(f.every):
 		}
 	}
+}
+
+// tellNext prints one diagnosis of a stream: JSON one document a line, YAML documents apart.
+func (a *app) tellNext(d diagnose.Diagnosis, form format) error {
+	switch form {
+	case jsonForm:
+		e := json.NewEncoder(a.out)
+		e.SetEscapeHTML(false)
+		return e.Encode(d)
+	case yamlForm:
+		fmt.Fprintln(a.out, "---")
+	case text:
+		fmt.Fprintln(a.out, a.paint(faint, time.Now().Format("15:04:05")))
+	}
+	return print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d) })
 }
 
 // gist is what makes two diagnoses the same to a reader.
