@@ -249,6 +249,16 @@ func TestAll(t *testing.T) {
 	compounds := map[string]bool{}
 	for _, c := range failures.Compounds() {
 		compounds[c.Name] = true
+		if !slices.Contains(Names(), c.Name) {
+			t.Errorf("there is no scenario %s, of section %s", c.Name, c.Section)
+		}
+	}
+	for _, f := range failures.All() {
+		for _, c := range f.Causes {
+			if name := failures.ScenarioName(f.Name, c.Name); !slices.Contains(Names(), name) {
+				t.Errorf("there is no scenario %s, which makes %s/%s happen", name, f.Name, c.Name)
+			}
+		}
 	}
 	for _, s := range all {
 		t.Run(s.Metadata.Name, func(t *testing.T) {
