@@ -28,7 +28,7 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-// theirs is pkg/custompluginmonitor/types of NPD v1.35 as its json.Unmarshal sees it, with the fields that have a default there. It is
+// theirs is what NPD decodes a configuration into (pkg/custompluginmonitor/types), with the fields that have a default there. It is
 // written down here because NPD is one module: for these structs it would bring cloud exporters and 60 other modules into go.sum.
 type theirs struct {
 	Plugin       string `json:"plugin,omitempty"`

@@ -30,6 +30,16 @@ var silent = []testCase{
 			detectorstest.Unknown(o, "docker exec: no answer within 4s", s)
 		}
 	}},
+	{name: "a machine that hosts nodes as containers", ill: func(o *observation.Observation) {
+		// Seen by the agent beside them: their containers are in cgroups of theirs, and no runtime of this machine names a pod.
+		o.API = nil
+		o.Kubelet, o.Runtime = observation.Kubelet{}, observation.Runtime{}
+		detectorstest.Unknown(o, "connection refused", observation.SourceAPI, observation.SourceKubelet, observation.SourceKubeletAPI, observation.SourceStatus, observation.SourceSandboxes, observation.SourceContainers)
+		for i := range o.Containers {
+			c := &o.Containers[i]
+			c.Pod, c.Namespace, c.Name, c.UnderKubepods, c.CgroupPath = "", "", "", false, "/docker/4f5e6d/kubelet.slice/kubelet-kubepods.slice"
+		}
+	}},
 	{name: "one slow look at the runtime", ill: detectorstest.RuntimeSilent},
 	{name: "PLEG has yet to be successful, right after a start", ill: func(o *observation.Observation) {
 		detectorstest.Log(o, "kubelet", `"Skipping pod synchronization" err="[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]"`, 5*time.Second)

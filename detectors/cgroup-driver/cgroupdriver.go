@@ -127,7 +127,8 @@ func mismatch(h observation.History) *detectors.Finding {
 	kubelet, kubeletEvidence, known := kubeletDriver(h)
 	var outside []observation.ContainerUsage
 	for _, c := range o.Containers {
-		if !c.UnderKubepods && c.PID > 0 && c.CgroupPath != "" {
+		// One of which this node's runtime says no pod may be another node's, on a machine that hosts nodes as containers.
+		if !c.UnderKubepods && c.PID > 0 && c.CgroupPath != "" && c.Pod != "" {
 			outside = append(outside, c)
 		}
 	}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/node"
+)
+
+// TestDiagnoseSpeed measures the program as a user runs it, process start included, on a real cluster of sickbay's:
+//
+//	make build && SICKBAY_E2E=1 SICKBAY_CLUSTER=name go test ./cmd/sickbay -run TestDiagnoseSpeed -v -count 1
+//
+// A healthy cluster of five nodes is diagnosed within 2 s, and five broken ones within 5 s although one of them does not answer.
+func TestDiagnoseSpeed(t *testing.T) {
+	if os.Getenv("SICKBAY_E2E") != "1" {
+		t.Skip("SICKBAY_E2E is not 1")
+	}
+	program, err := filepath.Abs("../../bin/sickbay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	w := realWorld{}
+	e, err := w.presentEngine(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Find(ctx, e, cmp.Or(os.Getenv("SICKBAY_CLUSTER"), defaultCluster))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Ours {
+		t.Fatalf("cluster %s is not sickbay's: its kubelets are not stopped", c.Name)
+	}
+	diagnosis := func() (d diagnose.Diagnosis, took time.Duration) {
+		t.Helper()
+		cmd := exec.CommandContext(ctx, program, "-q", "diagnose", "--cluster", c.Name, "-o", "json")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		began := time.Now()
+		_ = cmd.Run() // the exit code is the answer
+		took = time.Since(began)
+		if err := json.Unmarshal(stdout.Bytes(), &d); err != nil {
+			t.Fatalf("%v\n%s", err, stderr.String())
+		}
+		return d, took
+	}
+	median := func(what string, bound time.Duration, check func(diagnose.Diagnosis)) {
+		t.Helper()
+		var all []time.Duration
+		for range 5 {
+			d, took := diagnosis()
+			check(d)
+			all = append(all, took)
+		}
+		slices.Sort(all)
+		t.Logf("%s: median %s of %s", what, all[2].Round(time.Millisecond), all)
+		if all[2] > bound {
+			t.Errorf("%s took %s, want at most %s", what, all[2], bound)
+		}
+	}
+	_, first := diagnosis()
+	t.Logf("the first, which copies the agent: %s", first.Round(time.Millisecond))
+	median("healthy", 2*time.Second, func(d diagnose.Diagnosis) {
+		if !d.Healthy || len(d.Nodes) != len(c.Nodes()) {
+			t.Errorf("%d nodes, findings %+v, unknown %+v", len(d.Nodes), d.Findings, d.Unknown)
+		}
+	})
+
+	silent := ""
+	for _, n := range c.Nodes() {
+		t.Cleanup(func() { run(t, c.Node(n.Name), "systemctl", "start", "kubelet") })
+		run(t, c.Node(n.Name), "systemctl", "stop", "kubelet")
+		if n.Role == cluster.Worker {
+			silent = n.Name
+		}
+	}
+	engine := func(verb string) {
+		t.Helper()
+		if out, err := e.Command(context.WithoutCancel(ctx), verb, silent).CombinedOutput(); err != nil {
+			t.Errorf("%s %s: %v\n%s", verb, silent, err, out)
+		}
+	}
+	t.Cleanup(func() { engine("unpause") })
+	engine("pause")
+	median("all broken, one of them paused", 5*time.Second, func(d diagnose.Diagnosis) {
+		ill := map[string]bool{}
+		for _, f := range d.Findings {
+			ill[f.Node] = f.Failure == "node-notready" || ill[f.Node]
+		}
+		for _, n := range c.Nodes() {
+			blind := slices.ContainsFunc(d.Unknown, func(u diagnose.Unknown) bool { return u.Node == n.Name && u.What == "node" })
+			if n.Name == silent && !blind || n.Name != silent && !ill[n.Name] {
+				t.Errorf("%s: found %v, blind %v", n.Name, ill[n.Name], blind)
+			}
+		}
+	})
+}
+
+func run(t *testing.T, n node.Node, argv ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	defer cancel()
+	if _, err := n.Run(ctx, node.Argv(argv...)); err != nil {
+		t.Error(err)
+	}
+}
