@@ -422,3 +422,20 @@ func TestTextReadsTopDown(t *testing.T) {
 		}
 	}
 }
+
+// The command by hand is the cause's own, with the finding's node and pod in it.
+func TestByHand(t *testing.T) {
+	for _, c := range []struct {
+		f    detectors.Finding
+		want string
+	}{
+		{detectors.Finding{Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: "w1"}, "kubectl get --raw /api/v1/nodes/w1/proxy/configz | jq .kubeletconfig.evictionHard"},
+		{detectors.Finding{Failure: "probe-kill", Cause: "probe-wrong-endpoint", Node: "w1", Object: &detectors.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1"}}, "kubectl describe pod web-1 -n shop"},
+		{detectors.Finding{Failure: "probe-kill", Cause: "probe-wrong-endpoint", Node: "w1"}, "kubectl describe pod POD"},
+		{detectors.Finding{Failure: "gremlins", Cause: "many"}, ""},
+	} {
+		if got := byHand(c.f); got != c.want {
+			t.Errorf("%s/%s: %q, want %q", c.f.Failure, c.f.Cause, got, c.want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -149,12 +150,27 @@ func writeFinding(b *strings.Builder, f detectors.Finding, s style, o TextOption
 		row(name, e)
 	}
 	writeRemedy(b, f.Remedy, f.Untouched, s, o, row)
-	if look := docs.Look(f.Failure, f.Cause); look != "" {
+	if look := byHand(f); look != "" {
 		row("by hand", s.dim(look))
 	}
 	if _, ok := failures.Lookup(f.Failure); ok {
 		row("more", s.dim("sickbay explain "+f.Failure+"/"+f.Cause))
 	}
+}
+
+var nodeOrPod = regexp.MustCompile(`\b(NODE|POD)\b`)
+
+// byHand is how to see the same without sickbay, with the finding's own node and pod in the command.
+func byHand(f detectors.Finding) string {
+	return nodeOrPod.ReplaceAllStringFunc(docs.Look(f.Failure, f.Cause), func(word string) string {
+		switch {
+		case word == "NODE":
+			return f.Node
+		case f.Object != nil && f.Object.Kind == "Pod":
+			return f.Object.Name + " -n " + f.Object.Namespace
+		}
+		return word
+	})
 }
 
 func writeRemedy(b *strings.Builder, r *detectors.Remedy, untouched string, s style, o TextOptions, row func(string, string)) {
