@@ -325,12 +325,12 @@ func ipam(h observation.History) *detectors.Finding {
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
 		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(o.Node,
-			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line",
+			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line; a sandbox that is being made has its address first, so the newest are left",
 			fmt.Sprintf(`cd %s
 known=$(ctr -n k8s.io containers ls -q)
 [ -n "$known" ]
 for f in *.*.*.* *:*; do
-  [ -f "$f" ] || continue
+  [ -f "$f" ] && [ -z "$(find "$f" -newermt '15 seconds ago')" ] || continue
   id=$(head -n1 "$f" | tr -d '\r')
   if ! printf '%%s\n' "$known" | grep -qx -- "$id"; then rm -f -- "$f"; fi
 done`, detectors.Quote(s.Dir))))

@@ -34,8 +34,9 @@ func Unrule(rule string) []string {
 	return nil
 }
 
-// DropSetting is the step that takes settings out of a unit's drop-ins: the lines that match the extended regular expression,
-// and a drop-in altogether where nothing but headings is left. What a drop-in is called says little of what it sets.
+// DropSetting is the step that takes settings out of a unit's files: the lines that match the extended regular expression, and a
+// drop-in altogether where nothing but headings is left. An ExecStart= that only made room for the one taken out goes with it:
+// the unit would have none. What a drop-in is called says little of what it sets.
 func DropSetting(node, why, pattern string, dropIns []string) detectors.Step {
 	words := make([]string, len(dropIns))
 	for i, d := range dropIns {
@@ -43,7 +44,8 @@ func DropSetting(node, why, pattern string, dropIns []string) detectors.Step {
 	}
 	return detectors.ShellStep(node, why, `for f in `+strings.Join(words, " ")+`; do
   [ -f "$f" ] && grep -Eq '`+pattern+`' "$f" || continue
-  sed -i -E '\#`+pattern+`#d' "$f"
+  sed -i --follow-symlinks -E '\#`+pattern+`#d' "$f"
+  if ! grep -Eq '^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*[^[:space:]]' "$f"; then sed -i --follow-symlinks -E '/^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*$/d' "$f"; fi
   if ! grep -Evq '^[[:space:]]*(\[.*\])?[[:space:]]*(#.*)?$' "$f"; then rm -f "$f"; rmdir --ignore-fail-on-non-empty "${f%/*}"; fi
 done
 systemctl daemon-reload`)

@@ -40,8 +40,10 @@ func TestSetKubeletConfig(t *testing.T) {
 func TestDropSetting(t *testing.T) {
 	dir := t.TempDir()
 	only, mixed, other := filepath.Join(dir, "only", "90-limits.conf"), filepath.Join(dir, "mixed", "x.conf"), filepath.Join(dir, "mixed", "10-kubeadm.conf")
+	wrapped := filepath.Join(dir, "wrapped", "20-start.conf")
 	for file, text := range map[string]string{
 		only: "[Service]\nCPUQuota=1%\n", mixed: "# ours\n[Service]\nCPUQuota=5%\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n",
+		wrapped: "[Service]\nExecStart=\nExecStart=/opt/with CPUQuota=2 kubelet\nNice=1\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
@@ -50,7 +52,7 @@ func TestDropSetting(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	step := facts.DropSetting("n", "w", `^[[:space:]]*CPUQuota[[:space:]]*=`, []string{only, mixed, other, filepath.Join(dir, "gone.conf")})
+	step := facts.DropSetting("n", "w", `^[[:space:]]*(ExecStart=.*)?CPUQuota[[:space:]]*=`, []string{only, mixed, other, wrapped, filepath.Join(dir, "gone.conf")})
 	script := strings.ReplaceAll(step.Exec[2], "systemctl daemon-reload", "")
 	if out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -58,7 +60,7 @@ func TestDropSetting(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(only)); !os.IsNotExist(err) {
 		t.Errorf("the drop-in that set nothing else, or its folder, is still there: %v", err)
 	}
-	for file, want := range map[string]string{mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n"} {
+	for file, want := range map[string]string{mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n", wrapped: "[Service]\nNice=1\n"} {
 		if got, _ := os.ReadFile(file); string(got) != want {
 			t.Errorf("%s holds %q, want %q", file, got, want)
 		}

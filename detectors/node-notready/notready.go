@@ -588,7 +588,7 @@ func dropFlagFrom(name string, files []string) string {
 	return fmt.Sprintf(`done=
 for f in %[1]s; do
   [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- '%[2]s' || continue
-  sed -i -E '/^[[:space:]]*[#;]/!s/ ?%[2]s/\2/g' "$f"
+  sed -i --follow-symlinks -E '/^[[:space:]]*[#;]/!s/ ?%[2]s/\2/g' "$f"
   done="$done $f"
 done
 [ -n "$done" ] || { echo "none of the files that the kubelet's flags come from has --%[3]s: see systemctl cat kubelet" >&2; exit 1; }

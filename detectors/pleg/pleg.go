@@ -340,12 +340,17 @@ func earlier(h observation.History) (observation.CPUUsage, bool) {
 	return observation.CPUUsage{}, false
 }
 
-// liftQuota takes the limit away where it is set: the unit's drop-ins, and the cgroup's own file, which is all that a limit
+// liftQuota takes the limit away where it is set: the unit and its drop-ins, and the cgroup's own file, which is all that a limit
 // set by hand changes.
 func liftQuota(o *observation.Observation) []detectors.Step {
 	var steps []detectors.Step
-	if d := o.Units[runtimeUnit].DropIns; len(d) > 0 {
-		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's drop-ins, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, d))
+	u := o.Units[runtimeUnit]
+	files := slices.Clone(u.DropIns)
+	if u.Fragment != "" {
+		files = append(files, u.Fragment)
+	}
+	if len(files) > 0 {
+		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's files, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, files))
 	}
 	return append(steps, detectors.ShellStep(o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
 		`pid=$(systemctl show -p MainPID --value containerd)

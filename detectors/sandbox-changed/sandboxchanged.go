@@ -175,9 +175,9 @@ func runtimeRestart(h observation.History) *detectors.Finding {
 func spareShims(unit string) string {
 	return fmt.Sprintf(`f=%[1]s
 if grep -E '^[[:space:]]*KillMode[[:space:]]*=' "$f" | grep -qv 'process'; then
-  sed -i -E 's/^[[:space:]]*KillMode[[:space:]]*=.*/KillMode=process/' "$f"
+  sed -i --follow-symlinks -E 's/^[[:space:]]*KillMode[[:space:]]*=.*/KillMode=process/' "$f"
 elif [ "$(systemctl show -p KillMode --value containerd.service)" != process ]; then
-  sed -i '/^\[Service\]/a KillMode=process' "$f"
+  sed -i --follow-symlinks '/^\[Service\]/a KillMode=process' "$f"
 fi
 systemctl daemon-reload
 [ "$(systemctl show -p KillMode --value containerd.service)" = process ] || { echo "containerd.service does not say KillMode=process yet: see systemctl cat containerd" >&2; exit 1; }`, detectors.Quote(unit))
