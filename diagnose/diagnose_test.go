@@ -415,6 +415,13 @@ func TestTextReadsTopDown(t *testing.T) {
 			t.Errorf("a line of %d columns: %s", len([]rune(line)), line)
 		}
 	}
+	d.Findings[0].Remedy.Steps[0].Run = "sh -ec 'one\ntwo\nthree'"
+	for whole, want := range map[bool]string{false: "sh -ec 'one … (2 more lines with -o json)\n", true: "sh -ec 'one\n                two\n                three'\n"} {
+		b.Reset()
+		if err := WriteText(&b, d, TextOptions{Whole: whole}); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("whole %t: no %q in\n%s", whole, want, b.String())
+		}
+	}
 	for name, d := range map[string]Diagnosis{"HEALTHY": {Nodes: []string{"a"}}, "UNKNOWN": {Nodes: []string{"a"}, Unknown: []Unknown{{Node: "a", What: "node", Why: "x"}}}} {
 		b.Reset()
 		if err := WriteText(&b, d, TextOptions{}); err != nil || !strings.HasPrefix(b.String(), name) {

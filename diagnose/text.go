@@ -19,6 +19,8 @@ type TextOptions struct {
 	Width int // columns; 0 is 100
 	// Evidence is how many evidence lines a finding shows; 0 is 3.
 	Evidence int
+	// Whole shows commands of several lines to their end: what is to be approved.
+	Whole bool
 	// Unknown lists every source that could not be read; otherwise they are counted.
 	Unknown bool
 }
@@ -196,7 +198,11 @@ func writeRemedy(b *strings.Builder, r *detectors.Remedy, untouched string, s st
 		if st.Disruptive {
 			note = "  " + s.yellow("disrupts running pods")
 		}
-		fmt.Fprintf(b, "  %-*s%d. %s%s%s\n", label, "", i+1, on, s.bold(oneLine(st.Run)), note)
+		command := oneLine(st.Run)
+		if o.Whole {
+			command = strings.ReplaceAll(strings.TrimSpace(st.Run), "\n", fmt.Sprintf("\n  %-*s   ", label, ""))
+		}
+		fmt.Fprintf(b, "  %-*s%d. %s%s%s\n", label, "", i+1, on, s.bold(command), note)
 		for _, line := range wrap(st.Why, o.Width-label-5) {
 			fmt.Fprintf(b, "  %-*s   %s\n", label, "", s.dim(line))
 		}

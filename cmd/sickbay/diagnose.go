@@ -143,7 +143,7 @@ func nodesWord(n int) string {
 
 // tell prints a diagnosis and turns it into an exit code.
 func (a *app) tell(d diagnose.Diagnosis, form format) error {
-	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d) }); err != nil {
+	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, false) }); err != nil {
 		return err
 	}
 	return verdictOf(d)
@@ -159,13 +159,13 @@ func verdictOf(d diagnose.Diagnosis) error {
 	return nil
 }
 
-// showDiagnosis writes what a person reads top-down.
-func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis) {
+// showDiagnosis writes what a person reads top-down; whole, where he has to approve of it.
+func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis, whole bool) {
 	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		width = 0
 	}
-	_ = diagnose.WriteText(f, d, diagnose.TextOptions{Color: progress.Color(f), Width: width})
+	_ = diagnose.WriteText(f, d, diagnose.TextOptions{Color: progress.Color(f), Width: width, Whole: whole})
 }
 
 // watch tells a diagnosis whenever it changes, until Ctrl-C or the end of --for. In the latter case the answer is the worst of
@@ -222,7 +222,7 @@ func (a *app) tellNext(d diagnose.Diagnosis, form format) error {
 	case text:
 		fmt.Fprintln(a.out, a.paint(faint, time.Now().Format("15:04:05")))
 	}
-	return print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d) })
+	return print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, false) })
 }
 
 // gist is what makes two diagnoses the same to a reader.
@@ -243,7 +243,7 @@ func gist(d diagnose.Diagnosis) string {
 const fixBound = 6 * time.Minute
 
 func (a *app) fix(ctx context.Context, s *sight, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
-	a.showDiagnosis(a.err, d)
+	a.showDiagnosis(a.err, d, true)
 	var plans []detectors.Finding
 	for _, x := range d.Findings {
 		if x.Remedy != nil && len(x.Remedy.Steps) > 0 {
