@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,6 +168,77 @@ func TestBundleKeepsOthersFiles(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a bundle that was refused is there")
 	}
+}
+
+// Values of recorded looks lost, emptied and made absurd: a detector may be wrong about such a node, but comes back.
+func TestMutatedLooks(t *testing.T) {
+	files, err := filepath.Glob("../detectors/all/testdata/recorded/*/nodes/*" + compressed)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	judged := 0
+	for _, name := range files {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err = unpack(raw); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			var tree any
+			if err := json.Unmarshal(raw, &tree); err != nil {
+				t.Fatal(err)
+			}
+			changed, err := json.Marshal(mutate(r, tree))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var h observation.History
+			if json.Unmarshal(changed, &h) != nil || len(h) == 0 {
+				continue // not an observation any more: the reader refuses it
+			}
+			judged++
+			var v verdictOn
+			if err := judgeInto(&v, "n", h, nil); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if judged < len(files) {
+		t.Errorf("only %d mutations were observations", judged)
+	}
+}
+
+func mutate(r *rand.Rand, v any) any {
+	const oneIn = 60
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if r.IntN(oneIn) == 0 {
+				delete(v, k)
+				continue
+			}
+			v[k] = mutate(r, v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = mutate(r, v[i])
+		}
+		if r.IntN(oneIn) == 0 {
+			return v[:r.IntN(len(v)+1)]
+		}
+	case string:
+		if _, err := time.Parse(time.RFC3339Nano, v); err != nil && r.IntN(oneIn) == 0 {
+			return []string{"", "/", "…", "\x00", "::/", "- -", strings.Repeat("x", 5000), v[:r.IntN(len(v)+1)]}[r.IntN(8)]
+		}
+	case float64:
+		if v == float64(int64(v)) && r.IntN(oneIn) == 0 {
+			return []float64{0, -1, 1, 1 << 30}[r.IntN(4)]
+		}
+	}
+	return v
 }
 
 // FuzzBundle: a header and a node's file of any content never bring the reader or a detector down.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -144,9 +145,9 @@ func answer(f failures.Failure, d diagnose.Diagnosis, last *observation.Observat
 			return Answer{Status: Unknown, Message: cut(u.Why)}
 		}
 	}
-	for _, source := range needs[f.Name] {
-		if why, yes := last.Unreadable(source); yes {
-			return Answer{Status: Unknown, Message: cut(source + " could not be read: " + why)}
+	for _, u := range last.Unknown {
+		if list, ok := needs[f.Name]; !ok || slices.Contains(list, u.What) {
+			return Answer{Status: Unknown, Message: cut(u.What + " could not be read: " + u.Why)}
 		}
 	}
 	return Answer{Status: OK, Message: cut(healthy(f))}
@@ -235,8 +236,8 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// needs are the sources without which the silence of a failure's detector means nothing. A test measures them on recordings: it
-// takes each source away and sees who falls silent.
+// needs are the sources without which the silence of a failure's detector means nothing; of a failure that is not listed, all.
+// A test measures them on recordings: it takes each source away and sees who falls silent.
 var needs = map[string][]string{
 	"image-pull":      {observation.SourceAPI},
 	"sandbox-create":  {observation.SourceJournal, observation.SourceStatus, observation.SourceFilesystems, observation.SourceCgroups, "files"},
