@@ -212,7 +212,7 @@ func TestMutatedLooks(t *testing.T) {
 }
 
 func mutate(r *rand.Rand, v any) any {
-	const oneIn = 60
+	const oneIn = 200
 	switch v := v.(type) {
 	case map[string]any:
 		for _, k := range slices.Sorted(maps.Keys(v)) {
