@@ -188,6 +188,10 @@ func (w *walker) step(ctx context.Context) {
 	case k < 16:
 		w.node.StartPod("lab", fmt.Sprintf("web-%d", w.n))
 		what = "a pod starts"
+		if w.rng.IntN(8) == 0 {
+			w.node.Forget()
+			what = "a pod starts, and the runtime forgets all of them"
+		}
 	case k < 17 && w.rng.IntN(4) == 0:
 		w.node.Restart()
 		what = "the node's container restarts"

@@ -20,7 +20,7 @@ func ParseMountinfo(text string) []Mount {
 			continue
 		}
 		out = append(out, Mount{
-			ID: id, Parent: parent, MajorMinor: l[2], Root: unescape(l[3]), Target: unescape(l[4]), Type: r[0], Source: unescape(r[1]),
+			ID: id, Parent: parent, MajorMinor: l[2], Root: unescape(l[3]), Target: unescape(l[4]), Type: r[0], Source: unescape(r[1]), Options: unescape(strings.Join(r[2:], " ")),
 		})
 	}
 	return out

@@ -135,6 +135,7 @@ type Mount struct {
 	Target     string
 	Type       string
 	Source     string
+	Options    string // of the filesystem; overlay's name its directories
 }
 
 // Statfs is a filesystem's room.

@@ -81,6 +81,8 @@ func readTasks(env Env) ([]task, error) {
 type Tasks struct {
 	Before []string `json:"before,omitempty"`
 	Saved  bool     `json:"saved,omitempty"`
+	// Since is the start of the newest process there was: only later ones can have been started on the loop filesystem.
+	Since uint64 `json:"since,omitempty"`
 	// Over is where the loop filesystem is mounted; when it is no longer there, nothing needs to be retired.
 	Over string `json:"over"`
 }
@@ -103,6 +105,13 @@ func (t *Tasks) Save(_ context.Context, env Env) error {
 	t.Before = nil
 	for _, x := range tasks {
 		t.Before = append(t.Before, x.id)
+	}
+	procs, err := env.Sys.Processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		t.Since = max(t.Since, p.Start)
 	}
 	t.Saved = true
 	return nil
@@ -148,7 +157,62 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 			return err
 		}
 	}
+	return t.strays(env)
+}
+
+// strays ends what the runtime has lost: a containerd that was restarted on a full disk forgets containers, which run on with
+// their shims (seen live).
+func (t *Tasks) strays(env Env) error {
+	if t.Since == 0 {
+		return nil // noted by an older version
+	}
+	tasks, err := readTasks(env)
+	if err != nil {
+		return err
+	}
+	procs, err := env.Sys.Processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		if p.Start <= t.Since || !t.rootedOver(env, p) && !lostShim(p, tasks) {
+			continue
+		}
+		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
+}
+
+// rootedOver tells whether the process runs in a container whose root filesystem is a snapshot below Over. What the runtime knew
+// is retired by now, so this one it does not know.
+func (t *Tasks) rootedOver(env Env, p Process) bool {
+	text, err := env.Sys.Read(fmt.Sprintf("/proc/%d/mountinfo", p.PID))
+	if err != nil {
+		return false // ended meanwhile, or a zombie
+	}
+	root, ok := MountAt(ParseMountinfo(string(text)), "/")
+	return ok && root.Type == "overlay" && strings.Contains(root.Options, "upperdir="+t.Over+"/")
+}
+
+// lostShim tells whether the process is the shim of a sandbox that has no bundle any more.
+func lostShim(p Process, tasks []task) bool {
+	id, ok := shimOf(p)
+	return ok && !slices.ContainsFunc(tasks, func(x task) bool { return x.id == id })
+}
+
+// shimOf answers which sandbox a process is the shim of.
+func shimOf(p Process) (string, bool) {
+	if len(p.Command) == 0 || !strings.Contains(p.Command[0], "containerd-shim") {
+		return "", false
+	}
+	for i, w := range p.Command[:len(p.Command)-1] {
+		if w == "-id" || w == "--id" {
+			return p.Command[i+1], true
+		}
+	}
+	return "", false
 }
 
 // used tells whether the loop filesystem still exists, mounted or only held by containers, and thaws it.
@@ -190,10 +254,8 @@ func retire(ctx context.Context, env Env, sandbox string, tasks []task) error {
 		}
 	}
 	for _, p := range procs {
-		for i, w := range p.Command {
-			if (w == "-id" || w == "--id") && i+1 < len(p.Command) && p.Command[i+1] == sandbox && strings.Contains(p.Command[0], "containerd-shim") {
-				kill(p)
-			}
+		if id, ok := shimOf(p); ok && id == sandbox {
+			kill(p)
 		}
 	}
 	for _, x := range tasks {

@@ -301,6 +301,7 @@ func (n *Node) Signal(pid int, start uint64, sig op.Signal) error {
 // end takes a process away; systemd starts a unit's main process again.
 func (n *Node) end(pid int) {
 	delete(n.procs, pid)
+	delete(n.root.files, fmt.Sprintf("/proc/%d/mountinfo", pid))
 	for num, l := range n.loops {
 		if l.image.disk != nil && l.image.disk.users[pid] {
 			delete(l.image.disk.users, pid)
@@ -373,12 +374,25 @@ func (n *Node) StartPod(namespace, name string) {
 		if d != n.root {
 			d.users[p.PID] = true
 		}
+		n.root.files[fmt.Sprintf("/proc/%d/mountinfo", p.PID)] = n.root.node(0o444, fmt.Appendf(nil,
+			"%d 1 0:99 / / rw - overlay overlay rw,lowerdir=/var/lib/containerd/snapshots/1/fs,upperdir=/var/lib/containerd/snapshots/%d/fs\n", 5000+p.PID, p.PID))
 		dir := path.Join(tasks, id)
 		n.root.files[dir] = n.root.node(fs.ModeDir|0o755, nil)
 		n.root.files[dir+"/init.pid"] = n.root.node(0o644, []byte(strconv.Itoa(p.PID)))
 		n.root.files[dir+"/config.json"] = n.root.node(0o644, fmt.Appendf(nil,
 			`{"annotations":{"io.kubernetes.cri.container-type":%q,"io.kubernetes.cri.sandbox-id":%q,"io.kubernetes.cri.sandbox-namespace":%q,"io.kubernetes.cri.sandbox-name":%q}}`,
 			kind, sandbox, namespace, name))
+	}
+}
+
+// Forget has the runtime lose its running containers: they run on, and it has no bundles of them any more.
+func (n *Node) Forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for f := range n.root.files {
+		if strings.HasPrefix(f, tasks+"/") {
+			delete(n.root.files, f)
+		}
 	}
 }
 
