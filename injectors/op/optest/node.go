@@ -405,7 +405,7 @@ func (n *Node) Dump(own bool) string {
 			continue
 		case strings.HasPrefix(p, "/run/containerd") || strings.HasPrefix(p, "/run/netns"):
 			continue // pods come and go
-		case i.mode.IsDir() && strings.HasPrefix(p, "/proc/") && !strings.HasPrefix(p, "/proc/sys"):
+		case strings.HasPrefix(p, "/proc/") && !strings.HasPrefix(p, "/proc/sys"):
 			continue // so do processes
 		}
 		data := string(i.data)
