@@ -348,19 +348,25 @@ func (l *lists) split(common observation.API, nodes []string) map[string]*observ
 	return view
 }
 
-// apiServers are the names and addresses the API server goes by.
+// apiServers are the names and addresses the API server goes by; none where they are not all known, because the nodes could not
+// be listed, or because whoever runs the control plane does not show its nodes.
 func (l *lists) apiServers() []string {
 	all := l.endpoints
+	named := false
 	for _, n := range l.nodes {
 		if _, ok := n.Labels["node-role.kubernetes.io/control-plane"]; !ok {
 			continue
 		}
+		named = true
 		all = append(all, n.Name)
 		for _, a := range n.Status.Addresses {
 			if a.Type == corev1.NodeInternalIP {
 				all = append(all, a.Address)
 			}
 		}
+	}
+	if !named {
+		return nil
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

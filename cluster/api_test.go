@@ -121,6 +121,14 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	}
 }
 
+// Half of the names would make a wrong server of a right one.
+func TestAPIServersAreAllNamedOrNone(t *testing.T) {
+	l := &lists{endpoints: []string{"172.20.0.9"}, nodes: []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "w1"}}}}
+	if got := l.apiServers(); len(got) > 0 {
+		t.Errorf("without a control plane's node: %v", got)
+	}
+}
+
 func TestObserveAPIOfADeadServer(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()

@@ -30,7 +30,7 @@ type API struct {
 	// content. Secrets of the same namespaces that hold registry credentials without being referred to are listed, too.
 	PullSecrets []PullSecret `json:"pullSecrets,omitempty"`
 	// Endpoints are the names and addresses under which the API server is known: control-plane node names, their InternalIPs
-	// and those of the default/kubernetes endpoints, without ports.
+	// and those of the default/kubernetes endpoints, without ports. Empty where they are not all known.
 	Endpoints []string `json:"endpoints,omitempty"`
 	// Configz is set when the API server could proxy to the kubelet.
 	Configz *KubeletConfig `json:"configz,omitempty"`

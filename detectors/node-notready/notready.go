@@ -125,7 +125,7 @@ func haveClientCert(o *observation.Observation) bool {
 	return slices.ContainsFunc(o.Certs, func(c observation.Certificate) bool { return c.Use == "kubelet-client" && c.Error == "" })
 }
 
-// badServer: the server is not the one of the baseline, or none of the names and addresses the API server is known by.
+// badServer: the server is none of the names and addresses the API server is known by.
 func badServer(o *observation.Observation, c observation.Kubeconfig) bool {
 	if c.Reach == "ok" || c.Reach == "" || o.API == nil || len(o.API.Endpoints) == 0 || facts.Has(c.Reach, "tls") {
 		return false
@@ -134,10 +134,7 @@ func badServer(o *observation.Observation, c observation.Kubeconfig) bool {
 	if err != nil || u.Hostname() == "" {
 		return true
 	}
-	if !slices.Contains(o.API.Endpoints, u.Hostname()) {
-		return true
-	}
-	return false
+	return !slices.Contains(o.API.Endpoints, u.Hostname())
 }
 
 // refusesUser: the kubelet says that the kubeconfig's own content is the matter, beyond what a reader of the file can tell.
