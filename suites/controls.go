@@ -140,6 +140,21 @@ func (r *run) blind(ctx context.Context, st step) error {
 	return err
 }
 
+// setAside takes a failed clear out of the result when a blind restart came before the remedy: on a full disk, say, it makes the
+// runtime forget containers that run on and keep their successors from starting (seen live). The run is then made once more,
+// with nothing but the remedy.
+func (r *run) setAside() bool {
+	i := slices.IndexFunc(r.res.Controls, func(c ControlRun) bool { return c.Control == BlindRestart })
+	last := len(r.res.Steps) - 1
+	if i < 0 || !r.controls || r.res.Steps[last].Verdict != Failed {
+		return false
+	}
+	r.spoilt = "a blind restart left what the remedy is not for"
+	r.res.Controls[i].Seen = append(r.res.Controls[i].Seen, r.spoilt+": "+r.res.Steps[last].Reason)
+	r.res.Steps = r.res.Steps[:last]
+	return true
+}
+
 // dropProof deletes a control's proof pod, which may never have come to run: it must not be what a detector speaks about.
 func (r *run) dropProof(ctx context.Context) {
 	err := within1(ctx, r.t.Call, func(ctx context.Context) error {

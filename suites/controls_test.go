@@ -50,6 +50,8 @@ func TestControlsOnTheWay(t *testing.T) {
 			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: false}, injects: 2, verdict: Passed},
 		{name: "a blind restart makes another illness of it", world: func(w *world) { w.blindMakes = "pleg/runtime-hung" },
 			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: true}, injects: 2, verdict: Passed},
+		{name: "a blind restart leaves what the remedy is not for", world: func(w *world) { w.blindBreaks = true },
+			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: true}, injects: 2, verdict: Passed},
 		{name: "the fault goes away by itself", world: func(w *world) { w.healsAfter = 12 },
 			held: map[Control]bool{NoopControl: true, NoRemedy: false}, injects: 1, verdict: Failed},
 		{name: "a detector speaks before the fault", judge: func() func(observation.History) []detectors.Finding {

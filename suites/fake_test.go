@@ -61,6 +61,7 @@ type world struct {
 	behind                                     string // shows after the first remedy
 	blindCures                                 bool   // a blind restart cures it
 	blindMakes                                 string // a blind restart makes this of it
+	blindBreaks                                bool   // after a blind restart containers restart until the node is recovered
 	healsAfter                                 int    // looks at the ill node after which it is well by itself
 	remedies                                   int
 	comesBack                                  int // looks after the remedy after which it is back
@@ -295,6 +296,7 @@ func (a *fakeAgent) Recover(ctx context.Context, run, id string) ([]injectors.St
 			}
 			delete(w.sick, a.node)
 			delete(w.running, a.node)
+			w.restarting = w.restarting && !w.blindBreaks
 			w.setNode(a.node)
 		}
 		out = append(out, st)
@@ -404,6 +406,8 @@ func (l fakeLab) Remedy(ctx context.Context, node string, remedy *detectors.Reme
 		switch {
 		case l.blindCures:
 			delete(l.sick, node)
+		case l.blindBreaks:
+			l.restarting = true
 		case l.blindMakes != "":
 			l.sick[node] = l.blindMakes
 		}

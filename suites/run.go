@@ -149,6 +149,9 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		if ok = r.step(ctx, s.name, r.bound(s.name), s.f); ok && r.controls {
 			ok = r.controlsAfter(ctx, s.name)
 		}
+		if s.name == Clear && r.setAside() {
+			break
+		}
 	}
 
 	interrupted := ctx.Err() != nil
