@@ -140,6 +140,28 @@ func TestDocumentedDiagnosis(t *testing.T) {
 	}
 }
 
+// The README shows what the program prints.
+func TestReadmeTranscript(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(readme), "$ bin/sickbay diagnose --bundle detectors/all/testdata/recorded/")
+	if !ok {
+		t.Fatal("README.md shows no diagnosis of a recording")
+	}
+	command, block, _ := strings.Cut(block, "\n")
+	name, _, _ := strings.Cut(command, " ")
+	shown, _, _ := strings.Cut(block, "```")
+	local := time.Local
+	time.Local = time.UTC
+	defer func() { time.Local = local }()
+	_, stdout, _ := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", recorded+name)
+	if diff := cmp.Diff(shown, stdout); diff != "" {
+		t.Errorf("README.md is not what is printed: %s", diff)
+	}
+}
+
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
