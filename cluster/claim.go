@@ -41,7 +41,7 @@ func (e *ClaimedError) Error() string {
 }
 
 // Claim takes a node for one run, or HostClaim. The kernel gives it back when the process dies, however it dies. A node that is
-// held is a *ClaimedError that names the holder.
+// held is a *ClaimedError that names the holder; one on which a dead process has left something is a *NotCleanError.
 func (c *Cluster) Claim(ctx context.Context, node string) (release func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -53,7 +53,14 @@ func (c *Cluster) Claim(ctx context.Context, node string) (release func(), err e
 	if err != nil {
 		return nil, err
 	}
-	return take(file, node)
+	if release, err = take(file, node); err != nil {
+		return nil, err
+	}
+	if left, ok := c.leftOn(node); ok {
+		release()
+		return nil, &NotCleanError{left}
+	}
+	return release, nil
 }
 
 func (c *Cluster) claimFile(node string) (string, error) {
@@ -68,19 +75,22 @@ func (c *Cluster) claimFile(node string) (string, error) {
 	return filepath.Join(dir, "claims", name+".lock"), nil
 }
 
-// heldElsewhere tells whether a run of another process holds a node.
+// heldElsewhere tells whether a run of another process holds a node, or has left it ill.
 func (c *Cluster) heldElsewhere(node string) bool {
 	file, err := c.claimFile(node)
 	if err != nil {
 		return false
 	}
 	_, held := heldElsewhere(file)
-	return held
+	return held || c.recorded(node)
 }
 
-// HostHeldElsewhere tells which other process holds HostClaim at this moment. It reads what the holder has written and takes no
-// lock: somebody who wants the claim right now would be refused for nothing.
+// HostHeldElsewhere tells which other process holds HostClaim at this moment, or is gone and has left the machine's kernel changed. It
+// reads what the holder has written and takes no lock: somebody who wants the claim right now would be refused for nothing.
 func HostHeldElsewhere() (Holder, bool) {
+	if r, ok := leftOnHost(); ok {
+		return r.Holder, true
+	}
 	file, err := (&Cluster{}).claimFile(HostClaim)
 	if err != nil {
 		return Holder{}, false
@@ -118,7 +128,7 @@ func take(file, what string) (release func(), err error) {
 		}
 		return nil, held
 	}
-	raw, err := json.Marshal(Holder{PID: os.Getpid(), Command: command(), Since: time.Now()})
+	raw, err := json.Marshal(self())
 	if err == nil {
 		err = os.WriteFile(file, raw, 0o600)
 	}
@@ -130,6 +140,19 @@ func take(file, what string) (release func(), err error) {
 		_ = os.Truncate(file, 0)
 		_ = l.Unlock()
 	}, nil
+}
+
+func self() Holder { return Holder{PID: os.Getpid(), Command: command(), Since: time.Now()} }
+
+// locked tells whether a process holds a lock. For the moment of the question it holds it itself, and who tries to take it then is
+// refused: ask only about locks that nobody waits for.
+func locked(file string) bool {
+	l := flock.New(file, flock.SetFlag(os.O_RDONLY))
+	ok, err := l.TryRLock()
+	if ok {
+		_ = l.Unlock()
+	}
+	return err == nil && !ok
 }
 
 func command() string {

@@ -81,7 +81,7 @@ func takeDown(ctx context.Context, e *engine.Engine, name, image string, t Timeo
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove the state of cluster %s: %w", name, err)
 	}
-	return nil
+	return forget(name)
 }
 
 // removeRules removes the table when it may be there. Where neither the host's nft nor an image is at hand there was no cluster

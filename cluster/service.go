@@ -19,6 +19,25 @@ func (c *Cluster) RemoveServices(ctx context.Context, run, node string) error {
 	return removeServices(ctx, c.eng, c.Name, run, node)
 }
 
+// Service is a container that runs beside the cluster's nodes.
+type Service struct{ Name, Run, Node string }
+
+// Services lists the containers that run beside the cluster for runs.
+func (c *Cluster) Services(ctx context.Context) ([]Service, error) {
+	out, err := run(ctx, c.eng, lookBound, "ps", "--all", "--filter", "label="+Label+"="+c.Name, "--filter", "label="+RunLabel,
+		"--format", fmt.Sprintf("{{.Names}}\t{{.Label %q}}\t{{.Label %q}}", RunLabel, NodeLabel))
+	if err != nil {
+		return nil, fmt.Errorf("look for what runs beside cluster %s: %w", c.Name, err)
+	}
+	var list []Service
+	for line := range strings.Lines(string(out)) {
+		if w := strings.Split(strings.TrimRight(line, "\n"), "\t"); len(w) == 3 {
+			list = append(list, Service{w[0], w[1], w[2]})
+		}
+	}
+	return list, nil
+}
+
 func removeServices(ctx context.Context, e *engine.Engine, name, runID, node string) error {
 	args := []string{"ps", "--all", "--quiet", "--no-trunc", "--filter", "label=" + Label + "=" + name}
 	if runID != "" {

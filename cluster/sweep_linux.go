@@ -24,23 +24,32 @@ func sweepHost(ctx context.Context, cs []container) bool {
 	}
 	did := false
 	for _, c := range cs {
-		pids := processesOf(c.ID)
-		seen := map[string]bool{}
-		for _, pid := range pids {
-			ns, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns", "mnt"))
-			if ns == "" || seen[ns] {
-				continue
-			}
-			seen[ns] = true
-			for _, at := range loopMounts(pid) {
-				did = thaw(filepath.Join("/proc", strconv.Itoa(pid), "root", at)) || did
-			}
-		}
-		for _, pid := range pids {
+		did = thawAll(c) || did
+		for _, pid := range processesOf(c.ID) {
 			did = unix.Kill(pid, unix.SIGKILL) == nil || did
 		}
 		if ctx.Err() != nil {
 			return did
+		}
+	}
+	return did
+}
+
+// thawAll thaws the loop filesystems that a container's processes see, and tells whether one was frozen.
+func thawAll(c container) bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	did := false
+	seen := map[string]bool{}
+	for _, pid := range processesOf(c.ID) {
+		ns, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns", "mnt"))
+		if ns == "" || seen[ns] {
+			continue
+		}
+		seen[ns] = true
+		for _, at := range loopMounts(pid) {
+			did = thaw(filepath.Join("/proc", strconv.Itoa(pid), "root", at)) || did
 		}
 	}
 	return did
