@@ -66,8 +66,10 @@ func Install(ctx context.Context, n node.Node) (*Client, error) {
 }
 
 // whereTo prints the agent's path ($1 directory, $2 name, $3 size): who is not root has a directory of their own. A size check
-// beside the name: a copy cut short never gets its name, but a full disk may have truncated it since.
+// beside the name: a copy cut short never gets its name, but a full disk may have truncated it since. What is left of a copy whose
+// process is gone, by the number at the name's end, goes.
 const whereTo = `d=$1; [ "$(id -u)" = 0 ] || d=${XDG_CACHE_HOME:-$HOME/.cache}/sickbay
+for t in "$d"/agent-*.sickbay-*; do [ -d "/proc/${t##*-}" ] || rm -f "$t"; done
 f=$d/$2; [ -x "$f" ] && [ "$(stat -c %s "$f")" = "$3" ] && printf "there "
 echo "$f"`
 

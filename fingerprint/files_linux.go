@@ -41,8 +41,8 @@ func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
 				}
 				return nil
 			}
-			if d.IsDir() && wantsDir(p) {
-				return nil // what is in it counts; systemctl makes and removes the empty directory as it likes
+			if d.IsDir() && onlyHolds(p) {
+				return nil
 			}
 			v, err := describeFile(p)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -60,8 +60,13 @@ func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
 	}
 }
 
-// wantsDir tells a directory of systemd's enablement links.
-func wantsDir(p string) bool {
+// onlyHolds tells a directory of which only what is in it counts: systemctl makes and removes those of its enablement links as it
+// likes, and sickbay's own are made with the first agent.
+func onlyHolds(p string) bool {
+	switch p {
+	case "/var/lib/sickbay", "/var/lib/sickbay/journal", "/var/lib/sickbay/volumes":
+		return true
+	}
 	return strings.HasSuffix(p, ".wants") || strings.HasSuffix(p, ".requires")
 }
 

@@ -22,12 +22,17 @@ var nodeFiles = []string{
 	"/etc", "/opt/cni", "/kind", "/usr/local", "/usr/bin/containerd", "/usr/bin/runc", "/usr/sbin/runc", "/usr/bin/kubelet",
 	"/run/systemd/system", "/run/systemd/transient", "/var/spool/cron",
 	"/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/pki", "/var/lib/kubelet/seccomp",
-	"/var/lib/kubelet/config.json", "/var/lib/kubelet/instance-config.yaml",
+	"/var/lib/kubelet/config.json", "/var/lib/kubelet/instance-config.yaml", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry",
+	"/var/lib/sickbay",
 }
+
+// lasting is what stays of sickbay's on a node on purpose: agents, so that they are copied once, the lock, and the mark of a cluster
+// that is up.
+var lasting = regexp.MustCompile(`^/var/lib/sickbay/(lock|cluster-up|agent-[0-9a-f]{12})$`)
 
 // volatileFile leaves out what a healthy node rewrites by itself.
 func volatileFile(p string) bool {
-	return p == "/etc/mtab" || p == "/etc/resolv.conf" || p == "/etc/hosts" || p == "/etc/hostname" ||
+	return p == "/etc/mtab" || lasting.MatchString(p) || p == "/etc/resolv.conf" || p == "/etc/hosts" || p == "/etc/hostname" ||
 		hasAnyPrefix(p, "/kind/images", "/run/systemd/transient/run-", "/run/systemd/transient/cri-containerd-", "/run/systemd/transient/kubepods", "/run/systemd/transient/session-") ||
 		strings.HasSuffix(p, ".scope") || strings.HasSuffix(p, ".scope.d") || strings.HasSuffix(p, ".slice") || strings.HasSuffix(p, ".slice.d") && strings.Contains(p, "kubepods") ||
 		strings.Contains(p, "/run/systemd/transient/") && strings.Contains(p, "kubepods")

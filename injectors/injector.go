@@ -516,7 +516,7 @@ func (in *Injector) status(r *journal.Record) Status {
 		st.ID, st.Run = r.ID, r.Run
 	}
 	if st.State != Recovered {
-		st.LeaseLeft = in.leases().Left(r.Run)
+		st.LeaseLeft = max(0, in.leases().Left(r.Run))
 		st.LeaseEnds = time.Now().Add(st.LeaseLeft).UTC()
 	}
 	return st
@@ -583,6 +583,10 @@ func (in *Injector) Renew(_ context.Context, run string, d time.Duration) (int, 
 	return n, in.leases().Extend(run, d)
 }
 
+// preparedGrace is how much longer than the faults a preparation stays when the lease has run out. The run's pods stand on it, a
+// storage driver's for instance, and whoever looks after the run from outside needs 15 s to end them.
+const preparedGrace = 30 * time.Second
+
 // Sweep recovers every injection whose lease has run out; the lease's timer runs it. While another agent is at work it does
 // nothing: the timer comes again.
 func (in *Injector) Sweep(ctx context.Context) ([]Status, error) {
@@ -596,5 +600,11 @@ func (in *Injector) Sweep(ctx context.Context) ([]Status, error) {
 		return nil, err
 	}
 	defer release()
-	return in.recoverAll(ctx, func(r *journal.Record) bool { return in.leases().Left(r.Run) <= 0 })
+	return in.recoverAll(ctx, func(r *journal.Record) bool {
+		left := in.leases().Left(r.Run)
+		if in.status(r).Prepared {
+			left += preparedGrace
+		}
+		return left <= 0
+	})
 }

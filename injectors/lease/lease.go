@@ -94,19 +94,22 @@ func (l *Leases) get(run string) (Lease, bool, error) {
 	return out, true, nil
 }
 
-// Left is the time until the run's deadline; zero or less when it has passed, when there is none, when it cannot be read, or
-// when the machine was booted since.
+// Left is the time until the run's deadline; less than zero when it has passed, when there is none, when it cannot be read, or when
+// the machine was booted since.
 func (l *Leases) Left(run string) time.Duration {
 	lease, ok, err := l.get(run)
 	if err != nil || !ok {
-		return 0
+		return long
 	}
 	boot, now, err := l.Sys.Clock()
 	if err != nil || boot != lease.BootID {
-		return 0
+		return long
 	}
 	return lease.Ends - now
 }
+
+// long ago is a deadline that nobody knows.
+const long = -24 * time.Hour
 
 // Drop removes the leases of all runs but those to keep.
 func (l *Leases) Drop(keep map[string]bool) error {
