@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
+	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/injectors"
@@ -56,7 +57,7 @@ type world struct {
 	oldLine                                    bool              // the line is there before the fault
 	blindAfterRemedy                           bool              // the agent does not answer any more
 	show                                       map[string]string // injected mechanism → what observations show, "sick" by default
-	remedyErr, registryErr                     error
+	remedyErr, registryErr, beginErr           error
 	remedyWorks                                bool
 	behind                                     string // shows after the first remedy
 	blindCures                                 bool   // a blind restart cures it
@@ -396,6 +397,33 @@ func (l fakeLab) Claim(_ context.Context, node string) (func(), error) {
 	l.claimed[node] = true
 	return func() { l.mu.Lock(); defer l.mu.Unlock(); delete(l.claimed, node) }, nil
 }
+
+// fakeHold notes the life of a run's record.
+type fakeHold struct {
+	l    fakeLab
+	node string
+}
+
+func (l fakeLab) Records() []cluster.Record { return nil }
+
+func (l fakeLab) Begin(_ context.Context, r cluster.Record) (Hold, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call("begin %s", r.Node)
+	return fakeHold{l, r.Node}, l.beginErr
+}
+
+func (h fakeHold) note(what string) {
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	h.l.call("%s %s", what, h.node)
+}
+
+func (h fakeHold) Renew() error          { return nil }
+func (h fakeHold) Remedy() error         { return nil }
+func (h fakeHold) Leave(time.Time) error { h.note("leave"); return nil }
+func (h fakeHold) Release()              { h.note("release") }
+func (h fakeHold) End() error            { h.note("end"); return nil }
 
 func (l fakeLab) Remedy(ctx context.Context, node string, remedy *detectors.Remedy, done func(AppliedStep)) error {
 	l.mu.Lock()

@@ -157,6 +157,26 @@ func (l *clusterLab) Agent(ctx context.Context, name string) (Agent, error) {
 	return l.agent(name).get(ctx)
 }
 
+// Begin implements Lab. The images are those of the node's fingerprint, if there is one.
+func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (Hold, error) {
+	l.mu.Lock()
+	r.Images = l.images[r.Node]
+	l.mu.Unlock()
+	if r.Images == nil {
+		r.Images, _ = l.imageRefs(ctx, r.Node) // without them nothing is put back that the kubelet removes
+	}
+	h, err := l.c.Begin(r)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (l *clusterLab) Records() []cluster.Record {
+	all, _ := cluster.Records(l.c.Name) // one that cannot be read is somebody's whose node tells of it as well
+	return all
+}
+
 // Remedy carries a plan out with nothing but what an operator of this cluster has: its nodes, its API, its image's own files.
 func (l *clusterLab) Remedy(ctx context.Context, _ string, r *detectors.Remedy, done func(AppliedStep)) error {
 	target := remedy.Target{

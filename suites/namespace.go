@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
 )
 
 const (
@@ -18,6 +20,45 @@ const (
 	consumersGrace = 30 * time.Second
 	consumersPoll  = 500 * time.Millisecond
 )
+
+// RunNamespace is the namespace of a run.
+func RunNamespace(run string) string { return apiserver.RunNamespacePrefix + run }
+
+// namespaceGone waits until a namespace that was deleted is gone, for bound at most. Pods that the kubelet does not end within
+// patience are deleted without it; forced hears of them.
+func namespaceGone(ctx context.Context, kube kubernetes.Interface, name string, patience, bound time.Duration, forced func(pod string)) error {
+	started := time.Now()
+	err := poll(ctx, consumersPoll, bound, func(ctx context.Context) (bool, error) {
+		_, err := kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return true, nil
+		}
+		if err == nil && time.Since(started) > patience {
+			err = forcePods(ctx, kube, name, forced)
+		}
+		return false, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait until namespace %s is gone: %w", name, err)
+	}
+	return nil
+}
+
+func forcePods(ctx context.Context, kube kubernetes.Interface, namespace string, forced func(pod string)) error {
+	pods, err := kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	zero := int64(0)
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		forced(p.Name)
+		if err := kube.CoreV1().Pods(namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
 
 // DeleteNamespace deletes a run's namespace, without waiting for its end. Pods of a DaemonSet serve others: without its CSI
 // driver the kubelet cannot unmount a pod's volume, and the pod never ends. So where there is one, everybody else ends first.

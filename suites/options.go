@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/injectors"
@@ -45,6 +46,9 @@ type Options struct {
 	// Version of sickbay, for the report.
 	Version string
 	Timings Timings
+	// KillAt makes the process kill itself (SIGKILL) at that point of the first run that gets there. It is how the kill matrix
+	// strikes exactly; nothing is cleaned up, as nothing is after any other SIGKILL.
+	KillAt Point
 	// Judge replaces the detectors in tests. Nil takes package detectors.
 	Judge diagnose.JudgeFunc
 }
@@ -90,6 +94,11 @@ type Lab interface {
 	Image() string
 	// Claim takes a node for one run, across processes; the error names the holder. HostNode claims the host's kernel.
 	Claim(ctx context.Context, node string) (release func(), err error)
+	// Begin writes down on the host what a run is about to change, before it changes anything, so that whoever comes after its
+	// process can undo it.
+	Begin(ctx context.Context, r cluster.Record) (Hold, error)
+	// Records are the runs on this cluster that have begun and not ended, of whatever process.
+	Records() []cluster.Record
 	// Remedy applies a finding's remedy as an operator would, and tells each step as it ends.
 	Remedy(ctx context.Context, node string, remedy *detectors.Remedy, done func(AppliedStep)) error
 	// Mark takes a fingerprint to compare with later: of a node and of the API objects around it, the run's own namespace
@@ -98,6 +107,20 @@ type Lab interface {
 	// RestoreImages puts preloaded images back that the kubelet's garbage collection removed from a node: there may be no
 	// registry to pull them from. It does nothing when they are all there.
 	RestoreImages(ctx context.Context, node string) error
+}
+
+// Hold is a run's record on the host; *cluster.Hold is one.
+type Hold interface {
+	// Renew notes that the lease was renewed.
+	Renew() error
+	// Remedy notes that a remedy is about to begin.
+	Remedy() error
+	// Leave lets go of a run that is to stay as it is until then.
+	Leave(until time.Time) error
+	// Release lets go of a run that could not be undone: whoever comes next does it.
+	Release()
+	// End forgets a run that is undone.
+	End() error
 }
 
 // HostNode is the pseudo node name for what belongs to the host itself. Nothing is ever injected there.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 )
 
 // residue undoes what is left and proves that the node is as it was. After a run whose remedy cleared the fault, recover
@@ -148,67 +148,42 @@ func (r *run) deleteObjects(ctx context.Context) error {
 	}
 	var errs []error
 	for _, o := range slices.Backward(r.made) {
-		if err := o.DeleteCluster(ctx); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, o.DeleteCluster(ctx))
 	}
-	started := time.Now()
 	const patience = 45 * time.Second // the default grace of 30s and one sync period
-	err := poll(ctx, r.t.Poll/2, r.t.bound(r.sc, Residue), func(ctx context.Context) (bool, error) {
-		_, err := kube.CoreV1().Namespaces().Get(ctx, r.ns, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return true, nil
-		}
-		if err == nil && time.Since(started) > patience {
-			err = r.forcePods(ctx)
-		}
-		return false, err
+	err := namespaceGone(ctx, kube, r.ns, patience, r.t.bound(r.sc, Residue), func(pod string) {
+		r.rec.note(r.victim, "pod %s did not end by itself and was deleted without the kubelet", pod)
 	})
-	if err != nil {
-		errs = append(errs, fmt.Errorf("wait until namespace %s is gone: %w", r.ns, err))
-	} else {
-		r.nsMade = false
-	}
-	return errors.Join(errs...)
-}
-
-func (r *run) forcePods(ctx context.Context) error {
-	pods, err := r.s.lab.Kube().CoreV1().Pods(r.ns).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	zero := int64(0)
-	for i := range pods.Items {
-		p := &pods.Items[i]
-		r.rec.note(r.victim, "pod %s did not end by itself and was deleted without the kubelet", p.Name)
-		if err := r.s.lab.Kube().CoreV1().Pods(r.ns).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	return nil
+	r.nsMade = err != nil
+	return errors.Join(append(errs, err)...)
 }
 
 // waitNodeReady waits until the victim is Ready, without pressure, cordon or taint.
 func (r *run) waitNodeReady(ctx context.Context) error {
+	return waitWell(ctx, r.s.lab.Kube(), r.victim, r.t, r.setDetail)
+}
+
+// waitWell waits until a node is Ready, without pressure, cordon or taint.
+func waitWell(ctx context.Context, kube kubernetes.Interface, node string, t Timings, detail func(format string, args ...any)) error {
 	why := "it was not seen"
-	err := poll(ctx, r.t.Poll/2, 2*time.Minute, func(ctx context.Context) (bool, error) {
-		n, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.Node, error) {
-			return r.s.lab.Kube().CoreV1().Nodes().Get(ctx, r.victim, metav1.GetOptions{})
+	err := poll(ctx, t.Poll/2, 2*time.Minute, func(ctx context.Context) (bool, error) {
+		n, err := within2(ctx, t.Call, func(ctx context.Context) (*corev1.Node, error) {
+			return kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 		})
 		if err != nil {
 			return false, err
 		}
 		why = notReady(n)
 		if why != "" {
-			r.setDetail("waiting for node %s: %s", r.victim, why)
+			detail("waiting for node %s: %s", node, why)
 		}
 		return why == "", nil
 	})
 	if err != nil {
 		if why != "" {
-			return failf("node %s does not become well: %s", r.victim, why)
+			return failf("node %s does not become well: %s", node, why)
 		}
-		return fmt.Errorf("wait for node %s: %w", r.victim, err)
+		return fmt.Errorf("wait for node %s: %w", node, err)
 	}
 	return nil
 }

@@ -37,11 +37,14 @@ func Bind(node string) func(*corev1.PodSpec) {
 }
 
 // rollout is place for an action of the harness itself.
-func (r *run) rollout(ctx context.Context, st step, w *scenarios.Rollout) error {
+func (r *run) rollout(ctx context.Context, st step, w *scenarios.Rollout, n int) error {
 	began := time.Now()
 	objects, err := within2(ctx, r.t.Call, func(ctx context.Context) (Objects, error) {
 		return RollOut(ctx, r.s.lab, r.sc, w, r.values())
 	})
+	if n == middle(len(r.sc.Spec.Inject)) {
+		r.strike(MidInject)
+	}
 	var names []string
 	if objects != nil {
 		r.made = append(r.made, objects)

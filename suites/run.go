@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -40,6 +41,7 @@ type run struct {
 	named    []detectors.Finding // what the next remedies are for
 
 	mark     Mark
+	hold     Hold                      // the run's record on the host; nil before there was anything to undo
 	before   *observation.Observation  // the last look before the injection
 	unread   map[string]bool           // what could not be read at the baseline already
 	began    time.Time                 // of the injection, harness clock
@@ -49,12 +51,14 @@ type run struct {
 	watched  int                       // bystanders in the last look around
 	detected bool                      // detect has ended and written its bundle
 	looked   time.Duration             // what the last look took
+	left     int                       // steps of the remedies until their middle
 
 	mu        sync.Mutex
 	agents    map[string]Agent // nodes that were asked to inject anything
 	placed    []placed         // in order of injection
 	nsMade    bool
 	undone    bool // undo went through: nothing is open any more
+	kept      bool // left as it is on purpose
 	leaseLost string
 }
 
@@ -122,6 +126,7 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		defer cancel()
 		uerr := undo.Run(out)
 		lease()
+		uerr = errors.Join(uerr, r.letGo())
 		r.res.Ended = time.Now().UTC()
 		r.res.Verdict, r.res.Reason, r.res.Timeline = Unknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
 		if uerr != nil {
@@ -177,12 +182,28 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		}
 	}
 	lease()
+	err = r.letGo()
 
 	r.conclude(interrupted)
 	if interrupted {
-		return r.res, ErrInterrupted
+		err = ErrInterrupted
 	}
-	return r.res, nil
+	return r.res, err
+}
+
+// letGo ends the run's record on the host where everything is undone, and leaves it to whoever comes next where it is not.
+func (r *run) letGo() error {
+	switch {
+	case r.hold == nil || r.kept:
+		return nil
+	case !r.undone:
+		r.hold.Release()
+		return nil
+	}
+	if err := r.hold.End(); err != nil {
+		return fmt.Errorf("forget run %s, which is undone: %w", r.id, err)
+	}
+	return nil
 }
 
 // bound is a step's bound; the two controls only wait Timings.Control for what must not come.
@@ -196,6 +217,7 @@ func (r *run) bound(name StepName) time.Duration {
 
 // step runs one of the seven steps and writes down how it ended. It returns whether the step passed.
 func (r *run) step(ctx context.Context, name StepName, bound time.Duration, f func(context.Context, step) error) bool {
+	r.strike(Point(name))
 	st := r.attempt(ctx, string(name), name, bound, f)
 	var end error
 	if st.Verdict != Passed {
@@ -408,11 +430,13 @@ func (r *run) keepLease(ctx context.Context) (stop func()) {
 
 func (r *run) renew(ctx context.Context, lease time.Duration) {
 	r.mu.Lock()
-	agents := make(map[string]Agent, len(r.agents))
-	for n, a := range r.agents {
-		agents[n] = a
-	}
+	agents, hold := maps.Clone(r.agents), r.hold
 	r.mu.Unlock()
+	if hold != nil {
+		if err := hold.Renew(); err != nil {
+			r.rec.note(r.victim, "the run's record on the host could not be renewed: %v", err)
+		}
+	}
 	for node, a := range agents {
 		call, cancel := context.WithTimeout(ctx, r.t.Lease/3)
 		err := a.Renew(call, r.id, lease)
@@ -433,6 +457,12 @@ func (r *run) keep(ctx context.Context) {
 		d = 30 * time.Minute
 	}
 	r.renew(ctx, d)
+	if r.hold != nil {
+		r.kept = true
+		if err := r.hold.Leave(time.Now().Add(d)); err != nil {
+			r.rec.note(r.victim, "that the run is kept could not be written down: %v", err)
+		}
+	}
 	r.res.Recover = r.recoverCommand()
 	r.res.Steps = append(r.res.Steps, Step{Name: Residue, Verdict: Skipped, Reason: fmt.Sprintf("kept as it is for %s, as asked; undo it with: %s", d, r.recoverCommand())})
 	progress.From(ctx).Note("kept node %s and namespace %s as they are for %s; undo with: %s", r.victim, r.ns, d, r.recoverCommand())

@@ -3,6 +3,7 @@ package suites
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,7 +79,7 @@ func TestPassesAllSevenSteps(t *testing.T) {
 			t.Errorf("step %d is %s %s, want %s passed", i, r.Steps[i].Name, r.Steps[i].Verdict, name)
 		}
 	}
-	order := []string{"check w1 dedicated-filesystem", "inject w1 dedicated-filesystem", "check w1 cni-config", "inject w1 cni-config", "remedy w1 cure-conflist-missing", "recover w1 "}
+	order := []string{"begin w1", "check w1 dedicated-filesystem", "inject w1 dedicated-filesystem", "check w1 cni-config", "inject w1 cni-config", "remedy w1 cure-conflist-missing", "recover w1 ", "end w1"}
 	at := -1
 	for _, want := range order {
 		i := slices.IndexFunc(w.calls[at+1:], func(c string) bool { return strings.HasPrefix(c, want) })
@@ -379,6 +380,9 @@ func TestRecoveryThatFailsSaysHow(t *testing.T) {
 	if r.FailedAt != Residue || !strings.Contains(r.Recover, "sickbay recover --cluster fake --run "+r.Run) {
 		t.Errorf("%s at %s, recover %q", r.Verdict, r.FailedAt, r.Recover)
 	}
+	if w.calls[len(w.calls)-1] != "release w1" {
+		t.Errorf("the run's record was not left to whoever comes next: %v", w.calls)
+	}
 	pending := Registry.Pending()
 	if len(pending) != 1 || !strings.Contains(pending[0], r.Recover) {
 		t.Fatalf("pending %v", pending)
@@ -407,6 +411,25 @@ func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
 	}
 }
 
+func TestNothingBeginsWithoutARecord(t *testing.T) {
+	w := newWorld(t, "w1")
+	w.beginErr = errors.New("no space left on device")
+	r, _, _ := one(t, w, scenario(), options())
+	if r.FailedAt != Baseline || r.Verdict != Unknown || !strings.Contains(r.Reason, "no space left") {
+		t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
+	}
+	if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "inject") }) {
+		t.Errorf("injected all the same: %v", w.calls)
+	}
+	wellAgain(t, w)
+}
+
+func TestPointsAreTheStepsAndTheMiddleOfTwo(t *testing.T) {
+	if got := fmt.Sprint(Points()); got != "[baseline inject mid-inject manifest detect remediate mid-remediate clear residue]" {
+		t.Error(got)
+	}
+}
+
 func TestAPanicStillRecovers(t *testing.T) {
 	w := newWorld(t, "w1")
 	r, rep, err := one(t, w, scenario(), options(func(o *Options) {
@@ -432,6 +455,9 @@ func TestKeepLeavesAFailedRunAndSaysHowToUndoIt(t *testing.T) {
 	}
 	if !slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "renew") && strings.HasSuffix(c, "1h0m0s") }) {
 		t.Error("the lease was not renewed for as long as the run is kept")
+	}
+	if w.calls[len(w.calls)-1] != "leave w1" {
+		t.Errorf("the host does not know that the run was left on purpose: %v", w.calls)
 	}
 	if r.Recover == "" || len(Registry.Pending()) > 0 {
 		t.Errorf("recover %q, pending %v", r.Recover, Registry.Pending())

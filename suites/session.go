@@ -402,13 +402,19 @@ func (s *session) bystanders(began time.Time) []string {
 	return out
 }
 
-// othersNodes are victims of runs of other processes on this cluster, by the labels of their namespaces. Where the API does not
+// othersNodes are victims of runs of other processes on this cluster, by the labels of their namespaces, and those on which runs
+// of dead processes have left something, by their records. Where the API does not
 // answer there are none: a finding on them is then reported, and wrongly, rather than one missed.
 func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 	list, err := within2(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
 		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelRun})
 	})
 	out := map[string]bool{}
+	for _, r := range s.lab.Records() {
+		if r.Run != run {
+			out[r.Node] = true
+		}
+	}
 	if err != nil {
 		return out
 	}

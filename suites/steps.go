@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
 	"github.com/sickbay-dev/sickbay/injectors"
@@ -56,6 +57,13 @@ func (r *run) baseline(ctx context.Context, st step) error {
 	}
 	st.saw("fingerprint of the node taken")
 
+	hold, err := r.s.lab.Begin(ctx, cluster.Record{Run: r.id, Scenario: r.sc.Metadata.Name, Node: r.victim, Lease: r.t.Lease, Host: claimsHost(r.sc)})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.hold = hold
+	r.mu.Unlock()
 	if err := r.makeNamespace(ctx); err != nil {
 		return err
 	}
@@ -320,7 +328,7 @@ func (r *run) check(ctx context.Context, a scenarios.Action, n int, prepared boo
 // place checks and injects one action. It is noted as placed before the call, so that recovery covers also a half-done one.
 func (r *run) place(ctx context.Context, st step, a scenarios.Action, n int, prepared bool) error {
 	if w := a.Rollout(); w != nil {
-		return r.rollout(ctx, st, w)
+		return r.rollout(ctx, st, w, n)
 	}
 	node, in, agent, err := r.check(ctx, a, n, prepared)
 	if err != nil {
@@ -330,7 +338,14 @@ func (r *run) place(ctx context.Context, st step, a scenarios.Action, n int, pre
 	r.placed = append(r.placed, placed{node, in})
 	r.mu.Unlock()
 	began := time.Now()
+	mid := r.s.opts.KillAt == MidInject && !prepared && n == middle(len(r.sc.Spec.Inject))
+	if mid {
+		go r.strikeWhile(ctx, agent, in.ID)
+	}
 	status, err := agent.Inject(ctx, in)
+	if mid {
+		r.strike(MidInject) // it was done before the journal was seen
+	}
 	verb := map[bool]string{false: "injected", true: "prepared"}[prepared]
 	if err != nil {
 		return fmt.Errorf("%s on node %s: %w", a.Mechanism, node, err)
@@ -667,10 +682,15 @@ func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenari
 // applyAll applies the remedies of the findings in order, the same remedy for the same object once.
 func (r *run) applyAll(ctx context.Context, st step, findings []detectors.Finding) error {
 	done := map[string]bool{}
+	r.left = 0
 	for _, f := range findings {
 		if f.Remedy == nil || len(f.Remedy.Steps) == 0 {
 			return failf("%s on %s has no remedy", findingName(f), f.Node)
 		}
+		r.left += len(f.Remedy.Steps)
+	}
+	r.left -= middle(r.left)
+	for _, f := range findings {
 		key := f.Remedy.Name
 		for _, s := range f.Remedy.Steps {
 			key += "\n" + s.On + s.Run
@@ -688,6 +708,12 @@ func (r *run) applyAll(ctx context.Context, st step, findings []detectors.Findin
 
 func (r *run) apply(ctx context.Context, st step, finding string, remedy *detectors.Remedy) error {
 	r.task.Detail("applying %s", remedy.Name)
+	if err := r.hold.Remedy(); err != nil {
+		return fmt.Errorf("write down that a remedy begins: %w", err)
+	}
+	if len(remedy.Steps) == 1 {
+		defer time.AfterFunc(underWay, func() { r.strike(MidRemediate) }).Stop()
+	}
 	err := r.s.lab.Remedy(ctx, r.victim, remedy, func(a AppliedStep) {
 		a.Finding, a.Remedy = finding, remedy.Name
 		r.res.Remedies = append(r.res.Remedies, a)
@@ -698,6 +724,9 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *detect
 			text += ": " + a.Error
 		}
 		st.saw("%s", text)
+		if r.left--; r.left <= 0 {
+			r.strike(MidRemediate)
+		}
 		r.rec.add(Entry{At: a.Started, Kind: EntryRemedy, Node: r.victim, Source: remedy.Name, Level: level, Text: text})
 		r.task.Detail("applying %s: %s", remedy.Name, a.Step.Run)
 	})

@@ -134,6 +134,7 @@ func call(t *testing.T, w world, in string, args ...string) (code int, stdout, s
 
 func callContext(t *testing.T, ctx context.Context, w world, in string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	t.Setenv("SICKBAY_CACHE", t.TempDir()) // what runs of this machine's have left is no matter of a test's
 	out, errs := file(t), file(t)
 	a := newApp(strings.NewReader(in), out, errs)
 	a.world = w

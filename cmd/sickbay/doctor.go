@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/nodeimage"
@@ -79,6 +80,7 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 			}
 		}
 	}
+	x.records()
 	x.sort(a.world.inventory(ctx, d.Engine), d.Engine, names)
 	x.Notes = x.Host.notes()
 	return x, nil
@@ -150,6 +152,19 @@ func (x *examination) injected(rep statusReport) {
 			if s.State != injectors.Recovered {
 				x.Leftover = append(x.Leftover, fmt.Sprintf("%s on node %s, %s (run %s)", s.Mechanism, n.Node, s.State, s.Run))
 			}
+		}
+	}
+}
+
+// records adds the runs whose process is gone and which nobody has undone.
+func (x *examination) records() {
+	all, err := cluster.Records("")
+	if err != nil {
+		x.Unknown = append(x.Unknown, err.Error())
+	}
+	for _, r := range all {
+		if !r.Alive {
+			x.Leftover = append(x.Leftover, gone(r)+" (cluster "+r.Cluster+")")
 		}
 	}
 }

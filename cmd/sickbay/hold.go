@@ -31,6 +31,8 @@ type illness struct {
 	registry  *scenarios.RegistryValues
 	contained string // the sentence, where the host only allowed a contained fault
 	release   func()
+	cluster   *cluster.Cluster
+	hold      suites.Hold
 	agents    map[string]suites.Agent
 	made      []suites.Objects // through the API
 }
@@ -48,7 +50,7 @@ const (
 
 // makeIll prepares and injects. When it fails or ctx ends, what was begun is undone.
 func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (_ *illness, err error) {
-	ill := &illness{lab: lab, scenario: s, shown: s.Metadata.Name, agents: map[string]suites.Agent{}}
+	ill := &illness{lab: lab, cluster: c, scenario: s, shown: s.Metadata.Name, agents: map[string]suites.Agent{}}
 	if secret {
 		ill.shown = "lab" // the names of run and namespace are the first that a trainee sees
 	}
@@ -83,7 +85,7 @@ func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s
 			task.Detail(format, args...)
 		}
 	}
-	if err := ill.begin(ctx); err != nil {
+	if err := ill.begin(ctx, lease); err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -174,8 +176,13 @@ func (i *illness) agent(ctx context.Context, node string) (suites.Agent, error) 
 	return a, nil
 }
 
-// begin makes what comes before the node is touched: the run's namespace, and the registry of a scenario that has one.
-func (i *illness) begin(ctx context.Context) error {
+// begin makes what comes before the node is touched: the run's record on this host, its namespace, and the registry of a scenario
+// that has one.
+func (i *illness) begin(ctx context.Context, lease time.Duration) error {
+	var err error
+	if i.hold, err = i.lab.Begin(ctx, cluster.Record{Run: i.run, Scenario: i.shown, Node: i.node, Lease: lease, Host: slices.Contains(i.scenario.Spec.Claims, "host")}); err != nil {
+		return err
+	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: i.namespace, Labels: map[string]string{labelRun: i.run, labelScenario: i.shown, labelNode: i.node},
 	}}
@@ -183,7 +190,6 @@ func (i *illness) begin(ctx context.Context) error {
 		return fmt.Errorf("create namespace %s: %w", i.namespace, err)
 	}
 	if r := i.scenario.Spec.Registry; r != nil {
-		var err error
 		if i.registry, err = i.lab.StartRegistry(ctx, i.run, i.node, *r); err != nil {
 			return fmt.Errorf("start the registry of %s: %w", i.shown, err)
 		}
@@ -341,6 +347,7 @@ func (i *illness) keepAlive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			_ = i.hold.Renew() // as below
 			for _, a := range i.agents {
 				call, cancel := context.WithTimeout(ctx, leaseWhileHere/4)
 				_ = a.Renew(call, i.run, leaseWhileHere) // a lease that is lost only heals the node early
@@ -350,20 +357,18 @@ func (i *illness) keepAlive(ctx context.Context) {
 	}
 }
 
-// recover undoes the injections, newest first, and removes the namespace. It is legal at any time.
+// recover undoes everything of the run. It is legal at any time.
 func (i *illness) recover(ctx context.Context) error {
-	var errs []error
-	for name, a := range i.agents {
-		if _, err := a.Recover(ctx, i.run, ""); err != nil {
-			errs = append(errs, fmt.Errorf("recover run %s on node %s: %w", i.run, name, err))
-		}
+	if i.hold == nil {
+		return nil // nothing was begun
 	}
-	errs = append(errs, suites.DeleteNamespace(ctx, i.lab.Kube(), i.namespace))
+	_, err := suites.Undo(ctx, i.cluster, suites.Left{Record: cluster.Record{Run: i.run, Node: i.node}})
 	for _, o := range slices.Backward(i.made) {
-		errs = append(errs, o.DeleteCluster(ctx))
+		err = errors.Join(err, o.DeleteCluster(ctx))
 	}
-	if i.scenario.Spec.Registry != nil {
-		errs = append(errs, i.lab.RemoveServices(ctx, i.run))
+	if err != nil {
+		i.hold.Release()
+		return err
 	}
-	return errors.Join(errs...)
+	return i.hold.End()
 }

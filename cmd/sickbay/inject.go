@@ -22,7 +22,8 @@ type injected struct {
 	Run        string    `json:"run"`
 	Namespace  string    `json:"namespace"`
 	HealsAt    time.Time `json:"healsAt"`
-	// StaysInAPI says that all or part of it was rolled out through the API, which no lease takes back.
+	// StaysInAPI says that all or part of it was rolled out through the API: the node cannot take that back by itself, a process
+	// of sickbay's that stays behind on this machine does.
 	StaysInAPI bool   `json:"staysInApi,omitempty"`
 	Contained  string `json:"contained,omitempty"`
 	Recover    string `json:"recover"`
@@ -77,9 +78,13 @@ or at once with sickbay recover.`,
 			return err
 		}
 		defer ill.release()
+		heals := time.Now().Add(lease)
+		if err := ill.hold.Leave(heals); err != nil {
+			return err
+		}
 		out := injected{
 			APIVersion: observation.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.node,
-			Run: ill.run, Namespace: ill.namespace, HealsAt: time.Now().Add(lease).UTC().Truncate(time.Second), Contained: ill.contained,
+			Run: ill.run, Namespace: ill.namespace, HealsAt: heals.UTC().Truncate(time.Second), Contained: ill.contained,
 			StaysInAPI: slices.ContainsFunc(list[0].Spec.Inject, func(act scenarios.Action) bool { return act.Rollout() != nil }),
 			Recover:    fmt.Sprintf("sickbay recover --cluster %s --run %s", c.Name, ill.run),
 		}
@@ -96,7 +101,7 @@ func showInjected(w io.Writer, i injected, s *scenarios.Scenario) {
 	fmt.Fprintf(w, "  find it:    sickbay diagnose --cluster %s\n", i.Cluster)
 	fmt.Fprintf(w, "  undo it:    %s\n", i.Recover)
 	if i.StaysInAPI {
-		fmt.Fprintln(w, "  it lies in the API, in namespace "+i.Namespace+": it stays until then")
+		fmt.Fprintf(w, "  or wait:    it lies in the API, in namespace %s; a process that stays behind here takes it back at %s\n", i.Namespace, i.HealsAt.Local().Format("15:04:05"))
 		return
 	}
 	fmt.Fprintf(w, "  or wait:    it heals itself at %s\n", i.HealsAt.Local().Format("15:04:05"))

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/agent/protocol"
 	"github.com/sickbay-dev/sickbay/cluster"
@@ -34,6 +33,52 @@ type statusReport struct {
 	Kind       string       `json:"kind"`
 	Cluster    string       `json:"cluster"`
 	Nodes      []nodeStatus `json:"nodes"`
+	// Runs is what runs have made outside the nodes' journals: through the API, beside the cluster.
+	Runs []runStatus `json:"runs"`
+}
+
+// runStatus is what is known of one run outside the nodes' journals.
+type runStatus struct {
+	Run       string    `json:"run"`
+	Scenario  string    `json:"scenario,omitempty"`
+	Node      string    `json:"node,omitempty"`
+	Process   int       `json:"process,omitempty"` // 0 where nothing is recorded of it
+	Alive     bool      `json:"alive"`             // the process has the run in hand
+	HealsAt   time.Time `json:"healsAt,omitzero"`  // when it is undone at the latest, should the process die now
+	Namespace string    `json:"namespace,omitempty"`
+	Services  []string  `json:"services,omitempty"`
+	Undone    []string  `json:"undone,omitempty"` // by recover
+}
+
+func runStatuses(list []suites.Left) []runStatus {
+	out := []runStatus{}
+	for _, l := range list {
+		s := runStatus{Run: l.Run, Scenario: l.Scenario, Node: l.Node, Process: l.PID, Alive: l.Alive, Namespace: l.Namespace, Services: l.Services}
+		if l.Recorded {
+			s.HealsAt = l.Due().UTC().Truncate(time.Second)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func (r runStatus) String() string {
+	s := fmt.Sprintf("%s: run %s", r.Node, r.Run)
+	switch {
+	case r.Alive:
+		s += fmt.Sprintf(" of process %d", r.Process)
+	case r.Process != 0:
+		s += fmt.Sprintf(" of process %d, which is gone; undone by itself at %s", r.Process, r.HealsAt.Local().Format("15:04:05"))
+	default:
+		s += ", of which this machine has no record"
+	}
+	if r.Namespace != "" {
+		s += "; namespace " + r.Namespace
+	}
+	if len(r.Services) > 0 {
+		s += "; beside the cluster " + strings.Join(r.Services, ", ")
+	}
+	return s
 }
 
 // callBound is for one call to a node's agent, its installation included; recovering waits for restarts of kubelet and containerd.
@@ -62,7 +107,10 @@ func (a *app) status() *cobra.Command {
 		}
 		rep := a.onNodes(ctx, c, nil, callBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Status(ctx, true) })
 		rep.Kind = "InjectionStatus"
-		ill := false
+		a.news(ctx)
+		left, lerr := suites.LeftBy(ctx, c)
+		rep.Runs = runStatuses(left)
+		ill := len(left) > 0
 		for i := range rep.Nodes {
 			rep.Nodes[i].Injections = slices.DeleteFunc(rep.Nodes[i].Injections, func(s injectors.Status) bool { return s.State == injectors.Recovered })
 			ill = ill || len(rep.Nodes[i].Injections) > 0
@@ -70,9 +118,9 @@ func (a *app) status() *cobra.Command {
 		if err := print(a, *form, rep, func(w io.Writer) { a.showStatus(w, rep) }); err != nil {
 			return err
 		}
-		switch {
-		case unreached(rep) != nil:
-			return unreached(rep)
+		switch err := errors.Join(unreached(rep), lerr); {
+		case err != nil:
+			return err
 		case ill:
 			return no
 		}
@@ -82,7 +130,10 @@ func (a *app) status() *cobra.Command {
 }
 
 func (a *app) showStatus(w io.Writer, rep statusReport) {
-	any := false
+	any := len(rep.Runs) > 0
+	for _, r := range rep.Runs {
+		fmt.Fprintln(w, r)
+	}
 	for _, n := range rep.Nodes {
 		for _, s := range n.Injections {
 			any = true
@@ -145,11 +196,15 @@ after a crash, half-way, and twice.`,
 		}
 		sel := protocol.Selector{Run: run, All: run == ""}
 		task := progress.From(ctx).Start("recover cluster "+c.Name, recoverBound)
+		a.news(ctx)
+		woken, err := wake(ctx, c, only)
+		runs, uerr := undo(ctx, c, run, node)
+		// What no record and no namespace tells of is in the nodes' journals all the same.
 		rep := a.onNodes(ctx, c, only, recoverBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Recover(ctx, sel) })
-		rep.Kind = "Recovered"
-		err = errors.Join(unreached(rep), unrecovered(rep), dropNamespaces(ctx, c, run, node), c.RemoveServices(ctx, run, node))
+		rep.Kind, rep.Runs = "Recovered", runs
+		err = errors.Join(err, unreached(rep), unrecovered(rep), uerr)
 		task.End(err)
-		if perr := print(a, *form, rep, func(w io.Writer) { showRecovered(w, rep) }); perr != nil {
+		if perr := print(a, *form, rep, func(w io.Writer) { showRecovered(w, woken, rep) }); perr != nil {
 			return perr
 		}
 		return err
@@ -157,7 +212,10 @@ after a crash, half-way, and twice.`,
 	return cmd
 }
 
-func showRecovered(w io.Writer, rep statusReport) {
+func showRecovered(w io.Writer, woken []string, rep statusReport) {
+	for _, s := range woken {
+		fmt.Fprintln(w, s)
+	}
 	n := 0
 	for _, x := range rep.Nodes {
 		for _, s := range x.Injections {
@@ -169,32 +227,43 @@ func showRecovered(w io.Writer, rep statusReport) {
 			fmt.Fprintf(w, "%s: %s of run %s: %s\n", x.Node, s.Mechanism, s.Run, what)
 		}
 	}
+	for _, r := range rep.Runs {
+		n++
+		fmt.Fprintf(w, "%s: run %s: %s\n", r.Node, r.Run, strings.Join(r.Undone, "; "))
+	}
 	if n == 0 {
 		fmt.Fprintf(w, "nothing was injected on cluster %s\n", rep.Cluster)
 	}
 }
 
-// dropNamespaces removes the namespaces of runs that were recovered. A run that still lives would lose its own: recover says
-// in its help that it undoes runs.
-func dropNamespaces(ctx context.Context, c *cluster.Cluster, run, node string) error {
-	selector := labelRun
-	if run != "" {
-		selector += "=" + run
-	}
-	if node != "" {
-		selector += "," + labelNode + "=" + node // other nodes' runs go on
-	}
-	ctx, cancel := context.WithTimeout(ctx, callBound)
-	defer cancel()
-	list, err := c.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return fmt.Errorf("list the namespaces of runs on cluster %s: %w", c.Name, err)
-	}
+// wake makes the nodes run again whose containers are paused or stopped: no agent answers there.
+func wake(ctx context.Context, c *cluster.Cluster, only []string) ([]string, error) {
+	var did []string
 	var errs []error
-	for _, ns := range list.Items {
-		errs = append(errs, suites.DeleteNamespace(ctx, c.Kube(), ns.Name), suites.DeleteClusterObjects(ctx, c.Kube(), ns.Labels[labelRun]))
+	for _, n := range c.Nodes() {
+		if n.State != "running" && (len(only) == 0 || slices.Contains(only, n.Name)) {
+			d, err := c.Wake(ctx, n.Name, false)
+			did, errs = append(did, d...), append(errs, err)
+		}
 	}
-	return errors.Join(errs...)
+	return did, errors.Join(errs...)
+}
+
+// undo undoes what runs have made outside the nodes' journals, side by side. A run that still lives loses its own: recover says in
+// its help that it undoes runs.
+func undo(ctx context.Context, c *cluster.Cluster, run, node string) ([]runStatus, error) {
+	left, err := suites.LeftBy(ctx, c)
+	left = slices.DeleteFunc(left, func(l suites.Left) bool {
+		return run != "" && l.Run != run || node != "" && l.Node != node // other nodes' runs go on
+	})
+	out := runStatuses(left)
+	errs := make([]error, len(left))
+	var wg sync.WaitGroup
+	for i, l := range left {
+		wg.Go(func() { out[i].Undone, errs[i] = suites.Undo(ctx, c, l) })
+	}
+	wg.Wait()
+	return out, errors.Join(append(errs, err)...)
 }
 
 func unreached(rep statusReport) error {
@@ -227,7 +296,7 @@ type injecting interface {
 
 // onNodes asks the nodes side by side, each within its bound; one that does not answer is told and holds nobody up.
 func (a *app) onNodes(ctx context.Context, c *cluster.Cluster, only []string, bound time.Duration, f func(context.Context, injecting) ([]injectors.Status, error)) statusReport {
-	rep := statusReport{APIVersion: observation.APIVersion, Cluster: c.Name}
+	rep := statusReport{APIVersion: observation.APIVersion, Cluster: c.Name, Runs: []runStatus{}}
 	for _, n := range c.Nodes() {
 		if len(only) == 0 || slices.Contains(only, n.Name) {
 			rep.Nodes = append(rep.Nodes, nodeStatus{Node: n.Name, Injections: []injectors.Status{}})

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ type runFlags struct {
 	report               string
 	node                 string
 	parallel             int
+	lease                time.Duration
+	runID, killAt        string
 }
 
 func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
@@ -38,10 +41,14 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	_ = cmd.RegisterFlagCompletionFunc("controls", cobra.FixedCompletions(controlled, cobra.ShellCompDirectiveNoFileComp))
 	fl.BoolVar(&f.keep, "keep", false, "leave a run that failed as it is, for looking at (the node heals itself after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
+	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "how long a node waits for this process, should it die, before it heals itself")
 	a.groundFlags(cmd, &f.ground)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
 	_ = cmd.MarkFlagDirname("report")
 }
+
+// leastLease is the shortest lease: it is renewed every third of it, and on a busy machine a renewal takes seconds.
+const leastLease = 15 * time.Second
 
 // controlled are the values of --controls.
 var controlled = []string{"all", "core"}
@@ -91,6 +98,11 @@ Exit code 0 when every scenario passed, 1 when one failed, 3 when one could not 
 	}
 	a.runFlags(cmd, &f)
 	a.nodeFlag(cmd, &f.node, "the worker to make ill (default: a free one)")
+	// For `sickbay chaos`: a run's name, and where its process kills itself.
+	cmd.Flags().StringVar(&f.runID, "run-id", "", "")
+	cmd.Flags().StringVar(&f.killAt, "kill-at", "", "")
+	_ = cmd.Flags().MarkHidden("run-id")
+	_ = cmd.Flags().MarkHidden("kill-at")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		list, err := findScenarios(names)
@@ -171,6 +183,12 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if f.controls != "" && !slices.Contains(controlled, f.controls) {
 		return usagef("--controls=%s: it must be one of %s", f.controls, strings.Join(controlled, ", "))
 	}
+	if f.lease < leastLease {
+		return usagef("--lease %s: it must be %s at least, three renewals of some seconds each", f.lease, leastLease)
+	}
+	if f.killAt != "" && !slices.Contains(suites.Points(), suites.Point(f.killAt)) {
+		return usagef("--kill-at %s: there is no such point", f.killAt)
+	}
 	if err := reportDir(f.report); err != nil {
 		return err
 	}
@@ -189,7 +207,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	}
 	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
 		Noop: f.noop, NoRemedy: f.noRemedy, Controls: suites.Controlled(f.controls), Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: buildVersion().Version,
+		Version: buildVersion().Version, RunID: f.runID, KillAt: suites.Point(f.killAt), Timings: suites.Timings{Lease: f.lease},
 	})
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {

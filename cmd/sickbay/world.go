@@ -160,13 +160,17 @@ func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
 	switch {
 	case err == nil && !c.Ours:
 		return nil, foreign(c)
-	case err == nil && g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == "":
+	case err == nil:
+		// Before Up waits for nodes to be Ready that are ill.
+		a.sweep(ctx, c)
+	case !errors.As(err, new(*cluster.NotFoundError)):
+		return nil, err
+	case !g.make && g.cluster != defaultCluster:
+		return nil, a.missing(ctx, e, g.cluster)
+	}
+	if c != nil && g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == "" {
 		// Up repairs what it can and says what it cannot; it is quick when all is well.
 		g.image, g.topology, g.profile = c.Image, c.Topology, c.Profile
-	case err != nil && !errors.As(err, new(*cluster.NotFoundError)):
-		return nil, err
-	case err != nil && !g.make && g.cluster != defaultCluster:
-		return nil, a.missing(ctx, e, g.cluster)
 	}
 	image := nodeimage.Resolved{Ref: g.image}
 	if c == nil || g.image != c.Image {

@@ -15,6 +15,9 @@ import (
 )
 
 func (realWorld) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
+	if err := startWatchdog(); err != nil {
+		return nil, err
+	}
 	return suites.NewLab(ctx, c)
 }
 

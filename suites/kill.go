@@ -1,0 +1,63 @@
+package suites
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/injectors"
+)
+
+// Point is where in a run its process may be killed, to prove that nothing is left behind all the same.
+type Point string
+
+// Points besides the beginnings of the seven steps, which go by the steps' names.
+const (
+	// MidInject is while the node is at the fault's middle action: its journal has the injection and the harness no answer.
+	MidInject Point = "mid-inject"
+	// MidRemediate is when half of the remedies' steps are done; of a single step, when it has begun.
+	MidRemediate Point = "mid-remediate"
+)
+
+// Points lists them in the order in which a run gets there.
+func Points() []Point {
+	var out []Point
+	for _, s := range Steps() {
+		out = append(out, Point(s))
+		switch s {
+		case Inject:
+			out = append(out, MidInject)
+		case Remediate:
+			out = append(out, MidRemediate)
+		}
+	}
+	return out
+}
+
+// underWay is how long a single step of a remedy has been under way when the process is killed: `docker exec` takes 60 ms to begin.
+const underWay = 100 * time.Millisecond
+
+// strike kills this process if this is the point. It does not return then.
+func (r *run) strike(p Point) {
+	if r.s.opts.KillAt != p {
+		return
+	}
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill()
+	}
+	select {} // the signal is on its way
+}
+
+// strikeWhile kills this process as soon as the node's journal has the injection, while the call that makes it is under way.
+func (r *run) strikeWhile(ctx context.Context, agent Agent, id string) {
+	for ctx.Err() == nil {
+		list, err := within2(ctx, r.t.Call, agent.Status)
+		if err == nil && slices.ContainsFunc(list, func(s injectors.Status) bool { return s.ID == id && s.State != injectors.Planned }) {
+			r.strike(MidInject)
+		}
+	}
+}
+
+// middle is the index of the middle one of n.
+func middle(n int) int { return n / 2 }
