@@ -55,6 +55,21 @@ decoys: build ## oddities that are no illness, made on a real node: no detector 
 byhand: build ## break a stranger's cluster by hand and ask what it has: make byhand ARGS="'kubelet-*' odd-cordoned"
 	go run ./suites/byhand $(ARGS)
 
+.PHONY: chaos-self
+chaos-self: build ## kill sickbay at every point of every core scenario: make chaos-self ARGS="--scenario swap-on --point clear --mode wait"
+	bin/sickbay chaos --table docs/kill-matrix.md $(ARGS)
+
+# Each needs a worker for itself; SICKBAY_CLUSTER and SICKBAY_NODE name them.
+DISASTER ?= TestDisasters|TestAgentKilled|TestTwoHarnesses|TestWalkOnANode
+.PHONY: disasters
+disasters: build ## nodes paused, restarted and killed mid-fault, an agent killed mid-injection, two harnesses for one node, a walk of 200 steps
+	SICKBAY_E2E=1 go test ./suites -count=1 -v -run '$(DISASTER)' -timeout 60m
+
+RUNS ?= 50
+.PHONY: soak-runs
+soak-runs: build ## the three quickest core scenarios, RUNS times in a row: nothing may drift
+	SICKBAY_E2E=1 SICKBAY_RUNS=$(RUNS) go test ./suites -count=1 -v -run TestRunsInARow -timeout 180m
+
 .PHONY: matrix
 matrix: build ## docs/confusion-matrix.md from a report: make matrix REPORT=reports/today
 	@test -n "$(REPORT)" || { echo "which report? make matrix REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }

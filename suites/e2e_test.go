@@ -41,6 +41,7 @@ var (
 	testenv env.Environment
 	ward    *suites.Ward // nil when end-to-end tests were not asked for
 	lab     suites.Lab
+	ground  *cluster.Cluster // what the lab is made of
 )
 
 func TestMain(m *testing.M) {
@@ -99,6 +100,7 @@ func openLab(ctx context.Context) (made *cluster.Cluster, err error) {
 		}
 		made = c
 	}
+	ground = c
 	if lab, err = suites.NewLab(ctx, c); err != nil {
 		return made, err
 	}

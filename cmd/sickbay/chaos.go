@@ -1,0 +1,305 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// chaosFlags are the flags of chaos.
+type chaosFlags struct {
+	ground
+	scenarios, points, modes []string
+	parallel                 int
+	lease                    time.Duration
+	results, table           string
+	again                    bool
+}
+
+func (a *app) chaos() *cobra.Command {
+	var f chaosFlags
+	cmd := &cobra.Command{
+		Use:   "chaos",
+		Short: "Kill sickbay itself at every point of a run, and prove that nothing is left behind",
+		Long: `The kill matrix: each scenario is run in a process of its own that is killed (SIGKILL) at the start of each of the seven steps and
+in the middle of inject and of remediate. Then either nothing is done at all, and node and watchdog are on their own, or
+sickbay recover is called at once. Within 60 s, of the end of the lease or of recover, the node must be Ready, its fingerprint
+and the host's equal, and nothing of the run left.
+
+Results are kept in a file; cells that have passed are not run again.`,
+		Example: `  sickbay chaos                                                      # all of it takes hours
+  sickbay chaos --scenario conflist-missing --point mid-inject --mode wait   # one cell
+  sickbay chaos --table docs/kill-matrix.md --parallel 0                     # only the table, from the results`,
+		Args: noArgs,
+	}
+	a.groundFlags(cmd, &f.ground)
+	fl := cmd.Flags()
+	fl.StringSliceVar(&f.scenarios, "scenario", nil, "only these, in this order (default: the core scenarios)")
+	fl.StringSliceVar(&f.points, "point", nil, "only these: "+joined(suites.Points()))
+	fl.StringSliceVar(&f.modes, "mode", nil, "only this: "+joined(suites.Modes()))
+	fl.IntVar(&f.parallel, "parallel", 2, "how many cells at a time, each on a worker of its own; 0 runs none")
+	fl.DurationVar(&f.lease, "lease", 20*time.Second, "the lease of the runs that are killed")
+	fl.StringVar(&f.results, "results", "reports/chaos.jsonl", "where results are kept")
+	fl.StringVar(&f.table, "table", "", "write the table of results to this file")
+	fl.BoolVar(&f.again, "again", false, "run cells that have passed again")
+	_ = cmd.RegisterFlagCompletionFunc("scenario", completeScenarios)
+	_ = cmd.RegisterFlagCompletionFunc("point", cobra.FixedCompletions(strings.Split(joined(suites.Points()), ", "), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(strings.Split(joined(suites.Modes()), ", "), cobra.ShellCompDirectiveNoFileComp))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cells, err := f.cells()
+		if err != nil {
+			return err
+		}
+		book, err := openBook(f.results)
+		if err != nil {
+			return err
+		}
+		var failed int
+		if f.parallel > 0 {
+			if failed, err = a.strikeAll(cmd.Context(), f, cells, book); err != nil {
+				return err
+			}
+		}
+		if f.table != "" {
+			if err := writeTable(f.table, book.results); err != nil {
+				return err
+			}
+		}
+		if failed > 0 {
+			return no
+		}
+		return nil
+	}
+	return cmd
+}
+
+func joined[S ~string](list []S) string {
+	var out []string
+	for _, s := range list {
+		out = append(out, string(s))
+	}
+	return strings.Join(out, ", ")
+}
+
+// chosen are those of all that are named, or all of them.
+func chosen[S ~string](flag string, all []S, named []string) ([]S, error) {
+	if len(named) == 0 {
+		return all, nil
+	}
+	var out []S
+	for _, n := range named {
+		if !slices.Contains(all, S(n)) {
+			return nil, usagef("--%s %s: it must be one of %s", flag, n, joined(all))
+		}
+		out = append(out, S(n))
+	}
+	return out, nil
+}
+
+// cells are those asked for, one scenario after the other, from the beginning of a run to its end.
+func (f chaosFlags) cells() ([]suites.Strike, error) {
+	if f.lease < leastLease {
+		return nil, usagef("--lease %s: it must be %s at least", f.lease, leastLease)
+	}
+	points, err := chosen("point", suites.Points(), f.points)
+	if err != nil {
+		return nil, err
+	}
+	modes, err := chosen("mode", suites.Modes(), f.modes)
+	if err != nil {
+		return nil, err
+	}
+	names := f.scenarios
+	if len(names) == 0 {
+		core, err := ofProfile("core")
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range core {
+			names = append(names, s.Metadata.Name)
+		}
+	}
+	list, err := findScenarios(names)
+	if err != nil {
+		return nil, err
+	}
+	var out []suites.Strike
+	for _, s := range list {
+		for _, p := range points {
+			for _, m := range modes {
+				out = append(out, suites.Strike{Scenario: s.Metadata.Name, Point: p, Mode: m})
+			}
+		}
+	}
+	return out, nil
+}
+
+// strikeAll runs the cells that have not passed, side by side, each on a worker of its own, and tells how many did not pass.
+func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike, book *book) (int, error) {
+	if err := f.check(); err != nil {
+		return 0, err
+	}
+	if !f.again {
+		cells = slices.DeleteFunc(cells, func(c suites.Strike) bool { return book.passed(c) })
+	}
+	if len(cells) == 0 {
+		return 0, nil
+	}
+	c, err := a.ready(ctx, f.ground)
+	if err != nil {
+		return 0, err
+	}
+	lab, err := a.world.lab(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	chaos := &suites.Chaos{Lab: lab, Lease: f.lease, Harness: func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, self, args...)
+		cmd.Env = environ
+		return cmd
+	}}
+	queue := make(chan suites.Strike)
+	var host sync.Mutex // scenarios that claim the host's kernel would refuse each other
+	var mu sync.Mutex
+	failed := 0
+	var wg sync.WaitGroup
+	for _, node := range c.Victims()[:min(f.parallel, len(c.Victims()))] {
+		wg.Go(func() {
+			for cell := range queue {
+				if claimsHost(cell.Scenario) {
+					host.Lock()
+				}
+				task := progress.From(ctx).Start(fmt.Sprintf("%s on %s", cell, node), 0)
+				res, clean := chaos.Strike(ctx, node, cell)
+				if claimsHost(cell.Scenario) {
+					host.Unlock()
+				}
+				if ctx.Err() != nil {
+					task.End(ctx.Err())
+					return
+				}
+				var end error
+				if res.Verdict != suites.Passed {
+					end = errors.New(res.Reason)
+				}
+				task.End(end)
+				mu.Lock()
+				if res.Verdict != suites.Passed && res.Verdict != suites.Unsupported {
+					failed++
+				}
+				fmt.Fprintf(a.out, "%s %s: healed after %.0fs%s\n", a.mark(res.Verdict), cell, res.Healed, oneLine(" "+res.Reason, 400))
+				end = book.add(res)
+				mu.Unlock()
+				if end != nil {
+					progress.From(ctx).Note("%s could not be written down: %s", cell, end)
+				}
+				if !clean {
+					progress.From(ctx).Note("node %s is not used any more: it could not be brought back after %s", node, cell)
+					return
+				}
+			}
+		})
+	}
+	all := make(chan struct{})
+	go func() { wg.Wait(); close(all) }()
+	for _, cell := range cells {
+		select {
+		case queue <- cell:
+			continue
+		case <-all:
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(queue)
+	<-all
+	return failed, ctx.Err()
+}
+
+func claimsHost(name string) bool {
+	s, err := scenarios.Find(name)
+	return err == nil && slices.Contains(s.Spec.Claims, "host")
+}
+
+// book is the file of results, one a line; the last one of a cell counts.
+type book struct {
+	file    string
+	results map[suites.Strike]suites.StrikeResult
+}
+
+func openBook(file string) (*book, error) {
+	b := &book{file: file, results: map[suites.Strike]suites.StrikeResult{}}
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		var r suites.StrikeResult
+		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		b.results[r.Strike] = r
+	}
+	return b, s.Err()
+}
+
+func (b *book) passed(c suites.Strike) bool { return b.results[c].Verdict == suites.Passed }
+
+func (b *book) add(r suites.StrikeResult) error {
+	b.results[r.Strike] = r
+	if err := os.MkdirAll(filepath.Dir(b.file), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(b.file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(json.NewEncoder(f).Encode(r), f.Close())
+}
+
+// writeTable writes the kill matrix as a page. Cells that were not run are shown as such.
+func writeTable(file string, results map[suites.Strike]suites.StrikeResult) error {
+	core, err := ofProfile("core")
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, s := range core {
+		names = append(names, s.Metadata.Name)
+	}
+	f, err := os.Create(file + ".new")
+	if err != nil {
+		return err
+	}
+	suites.WriteKillMatrix(f, names, results)
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}

@@ -1,0 +1,232 @@
+package suites
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Mode is what happens after a run's process was killed.
+type Mode string
+
+// Modes.
+const (
+	Wait    Mode = "wait"    // nothing: node and watchdog are on their own
+	Recover Mode = "recover" // `sickbay recover`, at once
+)
+
+// Modes lists them.
+func Modes() []Mode { return []Mode{Wait, Recover} }
+
+// healedWithin is the promise: the node is Ready and as it was this long after its lease has ended, or after recover.
+const healedWithin = time.Minute
+
+// reachBound bounds how long a run may take until its process is killed: the bounds of its steps together are half of it.
+const reachBound = 12 * time.Minute
+
+// Strike is one field of the kill matrix.
+type Strike struct {
+	Scenario string `json:"scenario"`
+	Point    Point  `json:"point"`
+	Mode     Mode   `json:"mode"`
+}
+
+func (c Strike) String() string { return fmt.Sprintf("%s/%s/%s", c.Scenario, c.Point, c.Mode) }
+
+// StrikeResult is what became of it.
+type StrikeResult struct {
+	Strike
+	// Verdict is passed when the node healed in time, failed when it did not, unknown when the process did not get to the point, and
+	// unsupported when this host cannot host the fault.
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason,omitempty"`
+	Node    string  `json:"node"`
+	Run     string  `json:"run"`
+	// Healed is how many seconds after the end of the lease, or after recover was called, the node was Ready and equal.
+	Healed float64 `json:"healed"`
+	// Recovered is how many seconds recover took.
+	Recovered float64   `json:"recovered,omitempty"`
+	At        time.Time `json:"at"`
+	Took      float64   `json:"took"` // seconds, of the whole cell
+}
+
+// Chaos kills harnesses.
+type Chaos struct {
+	Lab   Lab
+	Lease time.Duration
+	// Harness gives a process of sickbay's with these arguments.
+	Harness func(ctx context.Context, args ...string) *exec.Cmd
+	// Then, where it is set, happens right after the process was killed: a further disaster.
+	Then func(ctx context.Context, node string) error
+}
+
+// Strike makes one cell of the kill matrix on a node: it starts a run in a process of its own that is killed at the cell's point, and
+// then sees whether the node is Ready, its fingerprint and the host's equal, and nothing of the run left, in time. clean is false
+// when the node could not be brought back even by `sickbay recover` afterwards.
+func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res StrikeResult, clean bool) {
+	began := time.Now()
+	res = StrikeResult{Strike: cell, Node: node, Run: NewRunID(cell.Scenario), Verdict: Unknown, At: began.UTC().Truncate(time.Second)}
+	defer func() { res.Took = time.Since(began).Seconds() }()
+	w, err := OpenWard(ctx, c.Lab)
+	if err != nil {
+		res.Reason = err.Error()
+		return res, true
+	}
+	w.runs, w.touched[node] = []string{res.Run}, true
+	mark, err := c.Lab.Mark(ctx, node, RunNamespace(res.Run))
+	if err != nil {
+		res.Reason = fmt.Sprintf("take a fingerprint of node %s: %s", node, err)
+		return res, true
+	}
+	out, killed, err := c.harness(ctx, reachBound, "run", cell.Scenario, "--cluster", c.Lab.Cluster(), "--node", node, "--lease", c.Lease.String(),
+		"--run-id", res.Run, "--kill-at", string(cell.Point), "--quiet")
+	died := time.Now()
+	if !killed {
+		res.Reason = fmt.Sprintf("the run ended before %s: %v: %s", cell.Point, err, out)
+		if strings.Contains(out, "is unsupported here") {
+			res.Verdict = Unsupported
+		}
+		return res, c.putRight(ctx, mark, &res)
+	}
+	if c.Then != nil {
+		if err := c.Then(ctx, node); err != nil {
+			res.Reason = err.Error()
+			return res, c.putRight(ctx, mark, &res)
+		}
+	}
+	from := died.Add(c.Lease)
+	if cell.Mode == Recover {
+		out, _, err := c.harness(ctx, healBound, "recover", "--cluster", c.Lab.Cluster(), "--run", res.Run, "--quiet")
+		res.Recovered = time.Since(died).Seconds()
+		if err != nil {
+			res.Verdict, res.Reason = Failed, fmt.Sprintf("sickbay recover: %s: %s", err, out)
+			return res, c.putRight(ctx, mark, &res)
+		}
+		from = died
+	}
+	at, err := c.healed(ctx, mark, &res, from)
+	if err != nil {
+		res.Verdict, res.Reason = Failed, err.Error()
+		return res, c.putRight(ctx, mark, &res)
+	}
+	res.Healed = max(0, at.Sub(from).Seconds())
+	changes, err := w.Close(ctx, Timings{})
+	switch {
+	case err != nil:
+		res.Reason = err.Error()
+	case len(changes) > 0:
+		res.Verdict, res.Reason = Failed, "left on the host: "+strings.Join(changes, "; ")
+	default:
+		res.Verdict = Passed
+	}
+	return res, true
+}
+
+// harness runs a process of sickbay's and tells the end of what it said, and whether it was killed.
+func (c *Chaos) harness(ctx context.Context, bound time.Duration, args ...string) (said string, killed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	cmd := c.Harness(ctx, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = 5 * time.Second // clients of the engine that it has started may hold its streams
+	err = cmd.Run()
+	var exit *exec.ExitError
+	killed = errors.As(err, &exit) && !exit.Exited() && ctx.Err() == nil
+	return short(out.String(), 1200), killed, err
+}
+
+// healed waits until nothing of the run is left and answers when that was. In mode wait the time counts from the end of the lease
+// that the node's own journal knows: an injection that goes on after its harness has died moves it.
+func (c *Chaos) healed(ctx context.Context, mark Mark, res *StrikeResult, from time.Time) (time.Time, error) {
+	end := from.Add(healedWithin)
+	if res.Mode == Recover {
+		end = time.Now().Add(healedWithin)
+	} else if err := sleep(ctx, time.Until(from.Add(-c.Lease/2))); err != nil {
+		return time.Time{}, err
+	}
+	for {
+		at := time.Now()
+		left, lease, err := c.left(ctx, mark, res)
+		if err != nil {
+			left = append(left, err.Error())
+		}
+		if len(left) == 0 {
+			return at, nil
+		}
+		if by := lease.Add(healedWithin); res.Mode == Wait && by.After(end) {
+			end = by
+		}
+		if at.After(end) {
+			return at, fmt.Errorf("%s after the end of the lease, or after recover: %s", healedWithin, strings.Join(left, "; "))
+		}
+		if err := sleep(ctx, 2*time.Second); err != nil {
+			return at, err
+		}
+	}
+}
+
+// left tells what of a run is left, the cheapest question first, and when the lease ends that the node knows.
+func (c *Chaos) left(ctx context.Context, mark Mark, res *StrikeResult) (left []string, lease time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	agent, err := c.Lab.Agent(ctx, res.Node)
+	if err != nil {
+		return nil, lease, err
+	}
+	open, err := agent.Status(ctx)
+	if err != nil {
+		return nil, lease, err
+	}
+	for _, s := range open {
+		left = append(left, fmt.Sprintf("injection %s is %s", s.ID, s.State))
+		if s.LeaseEnds.After(lease) {
+			lease = s.LeaseEnds
+		}
+	}
+	for _, r := range c.Lab.Records() {
+		if r.Run == res.Run {
+			left = append(left, "the run's record on the host")
+		}
+	}
+	if _, err := c.Lab.Kube().CoreV1().Namespaces().Get(ctx, RunNamespace(res.Run), metav1.GetOptions{}); err == nil {
+		left = append(left, "namespace "+RunNamespace(res.Run))
+	} else if !apierrors.IsNotFound(err) {
+		return left, lease, err
+	}
+	n, err := c.Lab.Kube().CoreV1().Nodes().Get(ctx, res.Node, metav1.GetOptions{})
+	if err != nil {
+		return left, lease, err
+	}
+	if why := notReady(n); why != "" {
+		left = append(left, "node "+res.Node+" is not well: "+why)
+	}
+	if len(left) > 0 {
+		return left, lease, nil
+	}
+	changes, err := mark.Changes(ctx)
+	return changes, lease, err
+}
+
+// putRight cleans up after a cell that went wrong, so that the next one finds the node as this one did.
+func (c *Chaos) putRight(ctx context.Context, mark Mark, res *StrikeResult) bool {
+	said, _, err := c.harness(ctx, healBound, "recover", "--cluster", c.Lab.Cluster(), "--node", res.Node, "--quiet")
+	if err != nil {
+		res.Reason += fmt.Sprintf("; and afterwards sickbay recover: %s: %s", err, said)
+		return false
+	}
+	again := *res
+	again.Mode = Recover
+	if _, err := c.healed(ctx, mark, &again, time.Now()); err != nil {
+		res.Reason += "; and afterwards: " + err.Error()
+		return false
+	}
+	return true
+}

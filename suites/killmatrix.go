@@ -1,0 +1,80 @@
+package suites
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+const killMatrixHead = `# The kill matrix
+
+` + "`sickbay chaos`" + ` (` + "`make chaos-self`" + `) runs each core scenario in a process of its own and kills that process (SIGKILL) at the start
+of each of the seven steps and in the middle of two: of inject, while the node is at the fault's middle action (its journal has the
+injection, the harness no answer), and of remediate, when half of the remedies' steps are done. Then one of two things happens:
+
+- **wait**: nothing at all. The number is how many seconds after the end of the lease the node was Ready, its fingerprint and the
+  host's equal to what they were before, and nothing of the run left: no record, no namespace, no container, no object. The bound is 60.
+- **recover**: ` + "`sickbay recover --run RUN`" + ` at once. The number is how many seconds after it was called the same was true.
+
+The process kills itself (` + "`sickbay run --kill-at POINT`" + `): nobody outside could strike as exactly, and a SIGKILL of one's own is
+as deadly as anybody else's. What the engine's clients, the agent and the watchdog were doing goes on or ends as it would.
+
+One cell again: ` + "`sickbay chaos --again --scenario SCENARIO --point POINT --mode MODE`" + `, with the names of the table's lines and columns.
+Made by ` + "`sickbay chaos --table`" + `; do not edit. · is a cell that was not run, ✗ one that failed, ? one whose run ended before the point.
+`
+
+// WriteKillMatrix writes the results as a page, a table for each mode.
+func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeResult) {
+	fmt.Fprint(w, killMatrixHead)
+	count := map[Verdict]int{}
+	for _, m := range Modes() {
+		fmt.Fprintf(w, "\n## %s\n\n| scenario |", m)
+		for _, p := range Points() {
+			fmt.Fprintf(w, " %s |", p)
+		}
+		fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---|", len(Points())))
+		for _, s := range scenarios {
+			fmt.Fprintf(w, "| %s |", s)
+			for _, p := range Points() {
+				r, ok := results[Strike{s, p, m}]
+				if ok {
+					count[r.Verdict]++
+				}
+				fmt.Fprintf(w, " %s |", field(r))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	cells := len(scenarios) * len(Points()) * len(Modes())
+	fmt.Fprintf(w, "\nOf %d cells %d passed, %d failed, %d ended before their point, %d are unsupported on this host, %d were not run.\n",
+		cells, count[Passed], count[Failed], count[Unknown], count[Unsupported], cells-count[Passed]-count[Failed]-count[Unknown]-count[Unsupported])
+	var wrong []StrikeResult
+	for _, r := range results {
+		if r.Verdict != Passed && r.Verdict != Unsupported {
+			wrong = append(wrong, r)
+		}
+	}
+	if len(wrong) == 0 {
+		return
+	}
+	slices.SortFunc(wrong, func(a, b StrikeResult) int { return strings.Compare(a.String(), b.String()) })
+	fmt.Fprint(w, "\n## What went wrong\n\n")
+	for _, r := range wrong {
+		fmt.Fprintf(w, "- `%s` (%s): %s\n", r.Strike, r.Verdict, short(r.Reason, 400))
+	}
+}
+
+func field(r StrikeResult) string {
+	switch r.Verdict {
+	case Passed:
+		return fmt.Sprintf("%.0f", r.Healed)
+	case Failed:
+		return "✗"
+	case Unknown:
+		return "?"
+	case Unsupported:
+		return "–"
+	}
+	return "·"
+}
