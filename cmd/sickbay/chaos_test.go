@@ -1,0 +1,44 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+func TestCellsOfTheKillMatrix(t *testing.T) {
+	f := chaosFlags{lease: time.Minute}
+	all, err := f.cells()
+	if err != nil || len(all) != 18*9*2 {
+		t.Fatalf("%d cells, %v; want 18 scenarios at 9 points in 2 modes", len(all), err)
+	}
+	f.scenarios, f.points, f.modes = []string{"swap-on"}, []string{"mid-inject"}, []string{"wait"}
+	one, err := f.cells()
+	if want := (suites.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: suites.Wait}); err != nil || len(one) != 1 || one[0] != want {
+		t.Errorf("%v, %v; want only %s", one, err, want)
+	}
+	f.points = []string{"middle"}
+	if _, err := f.cells(); !isUsage(err) {
+		t.Errorf("a point that is none: %v", err)
+	}
+}
+
+func TestTheBookKeepsTheLastResult(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sub", "results")
+	b, err := openBook(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell := suites.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: suites.Wait}
+	for _, v := range []suites.Verdict{suites.Failed, suites.Passed} {
+		if err := b.add(suites.StrikeResult{Strike: cell, Verdict: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := openBook(file)
+	if err != nil || !again.passed(cell) || len(again.results) != 1 {
+		t.Errorf("read again: %v, %v", again, err)
+	}
+}
