@@ -3,7 +3,6 @@ package suites
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -20,10 +19,12 @@ type Mode string
 const (
 	Wait    Mode = "wait"    // nothing: node and watchdog are on their own
 	Recover Mode = "recover" // `sickbay recover`, at once
+	// Interrupt is a Ctrl-C (SIGINT) in place of the kill: the process recovers by itself and exits with 130.
+	Interrupt Mode = "interrupt"
 )
 
 // Modes lists them.
-func Modes() []Mode { return []Mode{Wait, Recover} }
+func Modes() []Mode { return []Mode{Wait, Recover, Interrupt} }
 
 // healedWithin is the promise: the node is Ready and as it was this long after its lease has ended, or after recover.
 const healedWithin = time.Minute
@@ -43,8 +44,8 @@ func (c Strike) String() string { return fmt.Sprintf("%s/%s/%s", c.Scenario, c.P
 // StrikeResult is what became of it.
 type StrikeResult struct {
 	Strike
-	// Verdict is passed when the node healed in time, failed when it did not, unknown when the process did not get to the point, and
-	// unsupported when this host cannot host the fault.
+	// Verdict is passed when the node healed in time, failed when it did not, unknown when the process did not end at the point as it
+	// should, and unsupported when this host cannot host the fault.
 	Verdict Verdict `json:"verdict"`
 	Reason  string  `json:"reason,omitempty"`
 	Node    string  `json:"node"`
@@ -85,10 +86,10 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 		res.Reason = fmt.Sprintf("take a fingerprint of node %s: %s", node, err)
 		return res, true
 	}
-	out, killed, err := c.harness(ctx, reachBound, "run", cell.Scenario, "--cluster", c.Lab.Cluster(), "--node", node, "--lease", c.Lease.String(),
-		"--run-id", res.Run, "--kill-at", string(cell.Point), "--quiet")
+	out, code, err := c.harness(ctx, reachBound, "run", cell.Scenario, "--cluster", c.Lab.Cluster(), "--node", node, "--lease", c.Lease.String(),
+		"--run-id", res.Run, "--kill-at", string(cell.Point), fmt.Sprintf("--interrupt=%t", cell.Mode == Interrupt), "--quiet")
 	died := time.Now()
-	if !killed {
+	if want := map[Mode]int{Wait: killed, Recover: killed, Interrupt: interrupted}[cell.Mode]; code != want {
 		res.Reason = fmt.Sprintf("the run ended before %s: %v: %s", cell.Point, err, out)
 		if strings.Contains(out, "is unsupported here") {
 			res.Verdict = Unsupported
@@ -102,7 +103,10 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 		}
 	}
 	from := died.Add(c.Lease)
-	if cell.Mode == Recover {
+	switch cell.Mode {
+	case Interrupt:
+		from = died
+	case Recover:
 		out, _, err := c.harness(ctx, healBound, "recover", "--cluster", c.Lab.Cluster(), "--run", res.Run, "--quiet")
 		res.Recovered = time.Since(died).Seconds()
 		if err != nil {
@@ -129,8 +133,14 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 	return res, true
 }
 
-// harness runs a process of sickbay's and tells the end of what it said, and whether it was killed.
-func (c *Chaos) harness(ctx context.Context, bound time.Duration, args ...string) (said string, killed bool, err error) {
+// How a harness ends that was struck.
+const (
+	killed      = -1 // by a signal
+	interrupted = 130
+)
+
+// harness runs a process of sickbay's and tells the end of what it said, and its exit code.
+func (c *Chaos) harness(ctx context.Context, bound time.Duration, args ...string) (said string, code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cmd := c.Harness(ctx, args...)
@@ -138,16 +148,20 @@ func (c *Chaos) harness(ctx context.Context, bound time.Duration, args ...string
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 5 * time.Second // clients of the engine that it has started may hold its streams
 	err = cmd.Run()
-	var exit *exec.ExitError
-	killed = errors.As(err, &exit) && !exit.Exited() && ctx.Err() == nil
-	return short(out.String(), 1200), killed, err
+	if cmd.ProcessState != nil {
+		code = cmd.ProcessState.ExitCode()
+	}
+	if ctx.Err() != nil {
+		code, err = 0, fmt.Errorf("it did not end within %s: %w", bound, err)
+	}
+	return short(out.String(), 1200), code, err
 }
 
 // healed waits until nothing of the run is left and answers when that was. In mode wait the time counts from the end of the lease
 // that the node's own journal knows: an injection that goes on after its harness has died moves it.
 func (c *Chaos) healed(ctx context.Context, mark Mark, res *StrikeResult, from time.Time) (time.Time, error) {
 	end := from.Add(healedWithin)
-	if res.Mode == Recover {
+	if res.Mode != Wait {
 		end = time.Now().Add(healedWithin)
 	} else if err := sleep(ctx, time.Until(from.Add(-c.Lease/2))); err != nil {
 		return time.Time{}, err

@@ -38,14 +38,20 @@ func Points() []Point {
 // underWay is how long a single step of a remedy has been under way when the process is killed: `docker exec` takes 60 ms to begin.
 const underWay = 100 * time.Millisecond
 
-// strike kills this process if this is the point. It does not return then.
+// strike kills this process if this is the point, and does not return then; or interrupts it, once, as Ctrl-C does.
 func (r *run) strike(p Point) {
 	if r.s.opts.KillAt != p {
 		return
 	}
-	if self, err := os.FindProcess(os.Getpid()); err == nil {
-		_ = self.Kill()
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		panic(err) // never on a system that has signals
 	}
+	if r.s.opts.Interrupt {
+		r.struck.Do(func() { _ = self.Signal(os.Interrupt) })
+		return
+	}
+	_ = self.Kill()
 	select {} // the signal is on its way
 }
 

@@ -16,6 +16,8 @@ injection, the harness no answer), and of remediate, when half of the remedies' 
 - **wait**: nothing at all. The number is how many seconds after the end of the lease the node was Ready, its fingerprint and the
   host's equal to what they were before, and nothing of the run left: no record, no namespace, no container, no object. The bound is 60.
 - **recover**: ` + "`sickbay recover --run RUN`" + ` at once. The number is how many seconds after it was called the same was true.
+- **interrupt**: a Ctrl-C (SIGINT) in place of the kill. The process recovers by itself and exits with 130; the number is how many seconds
+  after that the same was seen to be true.
 
 The process kills itself (` + "`sickbay run --kill-at POINT`" + `): nobody outside could strike as exactly, and a SIGKILL of one's own is
 as deadly as anybody else's. What the engine's clients, the agent and the watchdog were doing goes on or ends as it would.
@@ -27,8 +29,8 @@ Made by ` + "`sickbay chaos --table`" + `; do not edit. · is a cell that was no
 // WriteKillMatrix writes the results as a page, a table for each mode.
 func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeResult) {
 	fmt.Fprint(w, killMatrixHead)
-	count := map[Verdict]int{}
 	for _, m := range Modes() {
+		count := map[Verdict]int{}
 		fmt.Fprintf(w, "\n## %s\n\n| scenario |", m)
 		for _, p := range Points() {
 			fmt.Fprintf(w, " %s |", p)
@@ -45,10 +47,10 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 			}
 			fmt.Fprintln(w)
 		}
+		cells := len(scenarios) * len(Points())
+		fmt.Fprintf(w, "\nOf %d cells %d passed, %d failed, %d ended before their point, %d are unsupported on this host, %d were not run.\n",
+			cells, count[Passed], count[Failed], count[Unknown], count[Unsupported], cells-count[Passed]-count[Failed]-count[Unknown]-count[Unsupported])
 	}
-	cells := len(scenarios) * len(Points()) * len(Modes())
-	fmt.Fprintf(w, "\nOf %d cells %d passed, %d failed, %d ended before their point, %d are unsupported on this host, %d were not run.\n",
-		cells, count[Passed], count[Failed], count[Unknown], count[Unsupported], cells-count[Passed]-count[Failed]-count[Unknown]-count[Unsupported])
 	var wrong []StrikeResult
 	for _, r := range results {
 		if r.Verdict != Passed && r.Verdict != Unsupported {

@@ -49,6 +49,8 @@ type Options struct {
 	// KillAt makes the process kill itself (SIGKILL) at that point of the first run that gets there. It is how the kill matrix
 	// strikes exactly; nothing is cleaned up, as nothing is after any other SIGKILL.
 	KillAt Point
+	// Interrupt makes it an interruption (SIGINT), which recovers.
+	Interrupt bool
 	// Judge replaces the detectors in tests. Nil takes package detectors.
 	Judge diagnose.JudgeFunc
 }

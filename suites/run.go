@@ -52,6 +52,7 @@ type run struct {
 	detected bool                      // detect has ended and written its bundle
 	looked   time.Duration             // what the last look took
 	left     int                       // steps of the remedies until their middle
+	struck   sync.Once                 // interrupted, for the kill matrix
 
 	mu        sync.Mutex
 	agents    map[string]Agent // nodes that were asked to inject anything

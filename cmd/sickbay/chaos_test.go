@@ -11,8 +11,8 @@ import (
 func TestCellsOfTheKillMatrix(t *testing.T) {
 	f := chaosFlags{lease: time.Minute}
 	all, err := f.cells()
-	if err != nil || len(all) != 18*9*2 {
-		t.Fatalf("%d cells, %v; want 18 scenarios at 9 points in 2 modes", len(all), err)
+	if err != nil || len(all) != 18*9*3 {
+		t.Fatalf("%d cells, %v; want 18 scenarios at 9 points in 3 modes", len(all), err)
 	}
 	f.scenarios, f.points, f.modes = []string{"swap-on"}, []string{"mid-inject"}, []string{"wait"}
 	one, err := f.cells()

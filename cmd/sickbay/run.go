@@ -30,6 +30,7 @@ type runFlags struct {
 	parallel             int
 	lease                time.Duration
 	runID, killAt        string
+	interrupt            bool
 }
 
 func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
@@ -98,11 +99,13 @@ Exit code 0 when every scenario passed, 1 when one failed, 3 when one could not 
 	}
 	a.runFlags(cmd, &f)
 	a.nodeFlag(cmd, &f.node, "the worker to make ill (default: a free one)")
-	// For `sickbay chaos`: a run's name, and where its process kills itself.
+	// For `sickbay chaos`: a run's name, and where its process kills or interrupts itself.
 	cmd.Flags().StringVar(&f.runID, "run-id", "", "")
 	cmd.Flags().StringVar(&f.killAt, "kill-at", "", "")
-	_ = cmd.Flags().MarkHidden("run-id")
-	_ = cmd.Flags().MarkHidden("kill-at")
+	cmd.Flags().BoolVar(&f.interrupt, "interrupt", false, "")
+	for _, hidden := range []string{"run-id", "kill-at", "interrupt"} {
+		_ = cmd.Flags().MarkHidden(hidden)
+	}
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		list, err := findScenarios(names)
@@ -207,7 +210,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	}
 	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
 		Noop: f.noop, NoRemedy: f.noRemedy, Controls: suites.Controlled(f.controls), Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: buildVersion().Version, RunID: f.runID, KillAt: suites.Point(f.killAt), Timings: suites.Timings{Lease: f.lease},
+		Version: buildVersion().Version, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Lease: f.lease},
 	})
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {
