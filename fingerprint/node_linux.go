@@ -32,7 +32,7 @@ var lasting = regexp.MustCompile(`^/var/lib/sickbay/(lock|cluster-up|agent-[0-9a
 
 // volatileFile leaves out what a healthy node rewrites by itself.
 func volatileFile(p string) bool {
-	return p == "/etc/mtab" || lasting.MatchString(p) || p == "/etc/resolv.conf" || p == "/etc/hosts" || p == "/etc/hostname" ||
+	return p == "/etc/mtab" || p == "/etc/machine-id" /* kind makes one at every start of the container */ || lasting.MatchString(p) || p == "/etc/resolv.conf" || p == "/etc/hosts" || p == "/etc/hostname" ||
 		hasAnyPrefix(p, "/kind/images", "/run/systemd/transient/run-", "/run/systemd/transient/cri-containerd-", "/run/systemd/transient/kubepods", "/run/systemd/transient/session-") ||
 		strings.HasSuffix(p, ".scope") || strings.HasSuffix(p, ".scope.d") || strings.HasSuffix(p, ".slice") || strings.HasSuffix(p, ".slice.d") && strings.Contains(p, "kubepods") ||
 		strings.Contains(p, "/run/systemd/transient/") && strings.Contains(p, "kubepods")

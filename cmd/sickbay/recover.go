@@ -199,6 +199,9 @@ after a crash, half-way, and twice.`,
 		a.news(ctx)
 		woken, err := wake(ctx, c, only)
 		runs, uerr := undo(ctx, c, run, node)
+		if run != "" && len(runs) == 1 {
+			only = placesOf(c, runs[0].Node) // another node, which may not answer, has nothing of it
+		}
 		// What no record and no namespace tells of is in the nodes' journals all the same.
 		rep := a.onNodes(ctx, c, only, recoverBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Recover(ctx, sel) })
 		rep.Kind, rep.Runs = "Recovered", runs
@@ -234,6 +237,17 @@ func showRecovered(w io.Writer, woken []string, rep statusReport) {
 	if n == 0 {
 		fmt.Fprintf(w, "nothing was injected on cluster %s\n", rep.Cluster)
 	}
+}
+
+// placesOf are the nodes that a run with this victim may have injected into.
+func placesOf(c *cluster.Cluster, victim string) []string {
+	var out []string
+	for _, n := range c.Nodes() {
+		if n.Name == victim || n.Role == cluster.ControlPlane {
+			out = append(out, n.Name)
+		}
+	}
+	return out
 }
 
 // wake makes the nodes run again whose containers are paused or stopped: no agent answers there.

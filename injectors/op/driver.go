@@ -110,15 +110,7 @@ func awaitHealthy(ctx context.Context, sys Sys) error {
 
 // stale tells whether the kubelet that has the stale answer still runs.
 func (s *StaleAnswer) stale(ctx context.Context, env Env) (bool, error) {
-	u, err := Show(ctx, env.Sys, s.Kubelet)
-	if err != nil || s.PID == 0 || u.MainPID != fmt.Sprint(s.PID) {
-		return false, err
-	}
-	p, err := env.Sys.Process(s.PID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && p.Start == s.Start, err
+	return runsStill(ctx, env.Sys, s.Kubelet, s.PID, s.Start)
 }
 
 // Pending implements Op.

@@ -52,7 +52,7 @@ func mainProcess(ctx context.Context, sys Sys, unit string) (int, uint64, error)
 	}
 	pid, err := strconv.Atoi(s.MainPID)
 	if err != nil || pid == 0 {
-		return 0, 0, fmt.Errorf("%s has no main process (it is %s)", unit, s.Active)
+		return 0, 0, fmt.Errorf("%s has no main process (it is %s): %w", unit, s.Active, fs.ErrNotExist)
 	}
 	p, err := sys.Process(pid)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 )
@@ -202,6 +203,9 @@ func (p *Pause) Undo(ctx context.Context, env Env) error {
 type Resume struct {
 	Unit string `json:"unit"`
 	Was  *bool  `json:"was,omitempty"`
+	// PID and Start are the process that was started and has read the changes.
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
 }
 
 // Kind implements Op.
@@ -229,11 +233,41 @@ func (r *Resume) Do(ctx context.Context, env Env) error {
 	if r.Was == nil || !*r.Was {
 		return nil
 	}
-	return startUnit(ctx, env.Sys, r.Unit)
+	if err := startUnit(ctx, env.Sys, r.Unit); err != nil {
+		return err
+	}
+	var err error
+	r.PID, r.Start, err = mainProcess(ctx, env.Sys, r.Unit)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // the fault lets it end at once: the next one reads what is there then
+	}
+	return err
 }
 
-// Pending implements Op.
-func (r *Resume) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
+// Pending implements Op. A process that has read what was changed and still runs is part of it, also where a remedy has put every
+// file right: one that was cut off half-way had not come to the restart (seen live: the kubelet of driver-mismatch).
+func (r *Resume) Pending(ctx context.Context, env Env) (Rest, error) {
+	if runs, err := runsStill(ctx, env.Sys, r.Unit, r.PID, r.Start); err != nil || !runs {
+		return Rest{}, err
+	}
+	return Rest{Tidy: "restart " + r.Unit + ", which has read what was changed", Framed: true}, nil
+}
+
+// runsStill tells whether a unit's main process is still that one.
+func runsStill(ctx context.Context, sys Sys, unit string, pid int, start uint64) (bool, error) {
+	if pid == 0 {
+		return false, nil
+	}
+	u, err := Show(ctx, sys, unit)
+	if err != nil || u.MainPID != fmt.Sprint(pid) {
+		return false, err
+	}
+	p, err := sys.Process(pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && p.Start == start, err
+}
 
 // Undo implements Op.
 func (r *Resume) Undo(ctx context.Context, env Env) error {
