@@ -23,6 +23,9 @@ type Volumes struct {
 	// Program is a word of the driver's command line: while a process has it, its directories stay.
 	Program string `json:"program,omitempty"`
 	Saved   bool   `json:"saved,omitempty"`
+	// Fresh are directories above the homes, the inner ones first, that were not there before: the kubelet makes them for its first
+	// driver and leaves them.
+	Fresh []string `json:"fresh,omitempty"`
 	// Made tells the images from other files: a name is no use once it is removed, and other nodes have images of these names.
 	Made []MadeImage `json:"made,omitempty"`
 }
@@ -60,6 +63,16 @@ func (v *Volumes) Save(_ context.Context, env Env) error {
 	}
 	if need := v.Bytes * int64(len(v.Names)); fsys.Free < need+HostReserve {
 		return fmt.Errorf("the disk of %s has %d MiB free: %d MiB of images would leave less than %d MiB", env.Dir, fsys.Free>>20, need>>20, int64(HostReserve)>>20)
+	}
+	for _, h := range v.Homes {
+		for d := path.Dir(h); strings.Count(d, "/") > 1 && !slices.Contains(v.Fresh, d); d = path.Dir(d) {
+			if _, err := env.Sys.Stat(d); err == nil {
+				break
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			v.Fresh = append(v.Fresh, d)
+		}
 	}
 	v.Saved = true
 	return nil
@@ -154,16 +167,9 @@ func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
 
 // homes are our own directory when it is empty, and the driver's, while no driver lives in them.
 func (v *Volumes) homes(env Env) ([]string, error) {
-	var out []string
-	// The outer one counts as empty when the inner one is all it holds.
-	for _, d := range []string{v.Dir, path.Dir(v.Dir)} {
-		names, err := env.Sys.List(d)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if err == nil && (len(names) == 0 || len(names) == 1 && slices.Contains(out, path.Join(d, names[0]))) {
-			out = append(out, d)
-		}
+	out, err := empty(env, nil, v.Dir, path.Dir(v.Dir))
+	if err != nil {
+		return nil, err
 	}
 	running, err := env.Sys.Processes()
 	if err != nil {
@@ -187,7 +193,24 @@ func (v *Volumes) homes(env Env) ([]string, error) {
 			}
 		}
 	}
-	return out, nil
+	return empty(env, out, v.Fresh...)
+}
+
+// empty adds those directories to a list that hold nothing, or nothing but what is listed.
+func empty(env Env, list []string, dirs ...string) ([]string, error) {
+	for _, d := range dirs {
+		names, err := env.Sys.List(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(list, path.Join(d, n)) }) {
+			list = append(list, d)
+		}
+	}
+	return list, nil
 }
 
 // Undo implements Op.
