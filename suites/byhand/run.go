@@ -135,10 +135,8 @@ func (r runner) signal(ctx context.Context, e Entry) error {
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if r.pause(ctx) != nil {
 			return fmt.Errorf("the signal did not come within %s: %w", time.Duration(e.Within), err)
-		case <-time.After(r.Poll):
 		}
 	}
 }
@@ -193,13 +191,25 @@ func (r runner) named(ctx context.Context, readable time.Time, res *Result) erro
 		if time.Since(readable) > r.Patience {
 			return fmt.Errorf("not named within %s", r.Patience)
 		}
-		time.Sleep(r.Poll)
+		if err := r.pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// pause is between two questions; the error is the context's.
+func (r runner) pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(r.Poll):
+		return nil
 	}
 }
 
 // nothingElse looks once more at least: what comes later is a consequence, and no cause.
 func (r runner) nothingElse(ctx context.Context, during time.Duration, res *Result) error {
-	for end := time.Now().Add(during); ; time.Sleep(r.Poll) {
+	for end := time.Now().Add(during); ; {
 		complete, err := r.look(ctx, res)
 		if err != nil {
 			return err
@@ -210,12 +220,18 @@ func (r runner) nothingElse(ctx context.Context, during time.Duration, res *Resu
 		if !time.Now().Before(end) {
 			return nil
 		}
+		if err := r.pause(ctx); err != nil {
+			return err
+		}
 	}
 }
 
 func (r runner) silent(ctx context.Context, during time.Duration, res *Result) error {
-	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(r.Poll) {
+	for end := time.Now().Add(during); time.Now().Before(end); {
 		if _, err := r.look(ctx, res); err != nil {
+			return err
+		}
+		if err := r.pause(ctx); err != nil {
 			return err
 		}
 	}
@@ -288,13 +304,12 @@ func (r runner) healthy(ctx context.Context) error {
 				err = fmt.Errorf("found %v", names(d.Findings))
 			}
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if time.Now().After(end) {
 			return fmt.Errorf("%w within %s: %w", errIll, r.Healthy, err)
 		}
-		time.Sleep(4 * r.Poll)
+		if err := r.pause(ctx); err != nil {
+			return err
+		}
 	}
 }
 
