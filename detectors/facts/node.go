@@ -126,6 +126,8 @@ func (k Kubelet) Down() bool { return k.Looping || k.Stopped || k.Halted }
 const (
 	// settled: a kubelet that runs this long has passed everything that makes it exit at start.
 	settled = 20 * time.Second
+	// ending: a kubelet that ends itself does so within this time: 2 s after its start, more on a busy machine.
+	ending = 8 * time.Second
 	// ExitFresh is how old a last word may be: a crash loop with RestartSec 1s to 10s speaks at least this often.
 	ExitFresh = 45 * time.Second
 )
@@ -145,7 +147,7 @@ func KubeletState(h observation.History) Kubelet {
 	switch {
 	case u.LoadState == "masked" || u.LoadState == "not-found" || u.ActiveState == "inactive" || u.ActiveState == "failed" || u.ActiveState == "deactivating":
 		k.Stopped = true
-	case k.Said && Has(k.Exit.Text, ends...) && o.At.Sub(u.ActiveSince) < settled && (u.NRestarts > 0 || !k.Exit.At.Before(u.ActiveSince)):
+	case k.Said && Has(k.Exit.Text, ends...) && o.At.Sub(u.ActiveSince) < ending && (u.NRestarts > 0 || !k.Exit.At.Before(u.ActiveSince)):
 		k.Looping = true
 	case o.Kubelet.Healthz == "ok":
 		k.Running = true
@@ -153,7 +155,7 @@ func KubeletState(h observation.History) Kubelet {
 		k.Looping = u.NRestarts > 0 || u.ExecMainStatus != 0 || k.Said
 		k.Running = !k.Looping
 	case restarted(h) && o.At.Sub(u.ActiveSince) < settled,
-		u.NRestarts >= 2 && k.Said && o.At.Sub(u.ActiveSince) < settled:
+		u.NRestarts >= 1 && k.Said && o.At.Sub(u.ActiveSince) < settled:
 		k.Looping = true
 	default:
 		k.Running = u.ActiveState == "active"

@@ -181,14 +181,17 @@ func reachFailing(h observation.History, k facts.Kubelet) bool {
 	if facts.Silent(o) || k.Down() || unregisteredNow(o) {
 		return true
 	}
-	if len(h) >= 2 {
-		before := h[len(h)-2].Kubelet.Kubeconfig.Reach
-		if before != "" && before != "ok" {
-			return true
-		}
-	}
 	_, says := complains(h)
-	return says
+	return says || failedBefore(h)
+}
+
+// failedBefore: the dial of the look before failed as well.
+func failedBefore(h observation.History) bool {
+	if len(h) < 2 {
+		return false
+	}
+	before := h[len(h)-2].Kubelet.Kubeconfig.Reach
+	return before != "" && before != "ok"
 }
 
 func complains(h observation.History) (observation.LogLine, bool) {
@@ -248,12 +251,16 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if age, ok := facts.LeaseAge(o); ok && age < justRenewed && c.Reach == "timeout" {
 		return nil
 	}
+	rules := rulesAgainst(o, c.Server)
+	// Nor does one late dial tell why there is no kubelet: it does not end for want of a server.
+	if c.Reach == "timeout" && k.Down() && len(rules) == 0 && !failedBefore(h) {
+		return nil
+	}
 	f := &detectors.Finding{
 		Cause: "apiserver-unreachable", Certainty: detectors.Certain,
 		Summary:  fmt.Sprintf("the node cannot reach the API server %s (%s)", c.Server, c.Reach),
 		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
 	}
-	rules := rulesAgainst(o, c.Server)
 	for _, r := range rules {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
 	}
@@ -456,7 +463,9 @@ func wrongEndpoint(o *observation.Observation, k facts.Kubelet) bool {
 }
 
 func clusterConfig(o *observation.Observation) detectors.Step {
-	return detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)", `kubeadm upgrade node phase kubelet-config --kubeconfig=`+kubeletConf(o))
+	// kubeadm makes a copy of the old file first, and fails where there is none.
+	return detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)",
+		"[ -e /var/lib/kubelet/config.yaml ] || : > /var/lib/kubelet/config.yaml\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o))
 }
 
 var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)

@@ -154,11 +154,12 @@ func TestTable(t *testing.T) {
 	entries := []Entry{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 	file := filepath.Join(t.TempDir(), "results.json")
 	a := Result{Name: "a", Title: "a | b", Expected: []string{"cni/conflist-missing on x-worker"}, Found: []string{"cni/conflist-missing on x-worker"}, Seconds: 1.24, Fix: Cleared, FixSeconds: 20}
-	gone := Result{Name: "gone"}
-	if _, err := merge(file, []Result{a, gone}, append(entries, Entry{Name: "gone"})); err != nil {
-		t.Fatal(err)
+	for _, r := range []Result{a, {Name: "gone"}, {Name: "b", Expected: []string{"swap/swap-on on x-worker"}, Problem: "not named"}} {
+		if _, err := merge(file, r, append(entries, Entry{Name: "gone"})); err != nil {
+			t.Fatal(err)
+		}
 	}
-	all, err := merge(file, []Result{{Name: "c", Expected: []string{}}, {Name: "b", Expected: []string{"swap/swap-on on x-worker"}, Problem: "not named"}}, entries)
+	all, err := merge(file, Result{Name: "c", Expected: []string{}}, entries)
 	if err != nil || len(all) != 3 {
 		t.Fatalf("%d results: %v", len(all), err)
 	}

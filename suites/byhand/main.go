@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -78,31 +79,24 @@ func run(ctx context.Context) int {
 	}
 	r := runner{bed: tool{s, *binary}, bounds: usual}
 	code := asExpected
-	var fresh []Result
 	for _, e := range chosen {
 		began := time.Now()
 		res, err := r.entry(ctx, e)
 		if err != nil && res.Problem == "" {
 			res.Problem = err.Error()
 		}
-		fresh = append(fresh, res)
 		fmt.Println(line(res, time.Since(began)))
 		if res.Problem != "" {
 			code = otherwise
 		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = trouble
-			break
+		all, werr := merge(*results, res, entries)
+		if werr == nil {
+			werr = os.WriteFile(*page, []byte(table(all, *name, len(entries))), 0o644)
 		}
-	}
-	all, err := merge(*results, fresh, entries)
-	if err == nil {
-		err = os.WriteFile(*page, []byte(table(all, *name, len(entries))), 0o644)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return trouble
+		if err = errors.Join(err, werr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return trouble
+		}
 	}
 	return code
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// merge puts results into the file that keeps the last one of every entry, and answers with all of those whose entry there still is.
-func merge(file string, fresh []Result, entries []Entry) ([]Result, error) {
+// merge puts a result into the file that keeps the last one of every entry, and answers with all of those whose entry there still is.
+func merge(file string, fresh Result, entries []Entry) ([]Result, error) {
 	var kept []Result
 	raw, err := os.ReadFile(file)
 	if err == nil {
@@ -21,9 +21,9 @@ func merge(file string, fresh []Result, entries []Entry) ([]Result, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read earlier results: %w", err)
 	}
-	all := slices.Clone(fresh)
+	all := []Result{fresh}
 	for _, r := range kept {
-		if !slices.ContainsFunc(all, func(f Result) bool { return f.Name == r.Name }) && slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == r.Name }) {
+		if r.Name != fresh.Name && slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == r.Name }) {
 			all = append(all, r)
 		}
 	}
