@@ -455,7 +455,7 @@ var sick = []testCase{
 	{name: "kubelet goes by another name, a moment after its restart", want: []string{"node-notready/not-registered"}, remedy: "--hostname-override", ill: func(o *observation.Observation) {
 		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=web-07")
 		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveSince = ago(5 * time.Second) })
-		detectorstest.Log(o, "kubelet", `"Unable to register node with API server" err="nodes \"web-07\" is forbidden: node \"lab-worker\" is not allowed to modify node \"web-07\"" node="web-07"`, 2*time.Second)
+		detectorstest.Log(o, "kubelet", `"Unable to register node with API server, error getting existing node" err="nodes \"web-07\" is forbidden: User \"system:node:lab-worker\" cannot get resource \"nodes\" in API group \"\" at the cluster scope: node: node 'lab-worker' cannot read 'web-07', only its own Node object" node="web-07"`, 2*time.Second)
 	}},
 	// 2 sandbox-create
 	{name: "a folder in runc's place", want: []string{"sandbox-create/oci-runtime-missing"}, remedy: "mv -T -- /usr/local/sbin/runc /usr/local/sbin/runc.aside", ill: func(o *observation.Observation) {

@@ -529,12 +529,14 @@ func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
 // registers is how long a kubelet may take to register after its start: it tries again every seven seconds at most.
 const registers = 20 * time.Second
 
-var notAllowed = regexp.MustCompile(`node \\*"([^"\\]+)\\*" is not allowed to modify node \\*"([^"\\]+)\\*"`)
+// otherNode is what the API server answers a kubelet that asks as another node than its certificate's (plugin/pkg/auth/authorizer/node,
+// plugin/pkg/admission/noderestriction): newer ones do not let it read either.
+var otherNode = regexp.MustCompile(`node \\*["']([^"'\\]+)\\*["'] (?:is not allowed to modify node|cannot read) \\*["']([^"'\\]+)\\*["']`)
 
 // misnamed: the kubelet calls its node otherwise than its certificate does, and may not register under that name.
 func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
 	o := h.Last()
-	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node")
+	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node", "only its own Node object")
 	said = said && line.At.After(k.Unit.ActiveSince)
 	if !said && (o.At.Sub(k.Unit.ActiveSince) < registers || !facts.Silent(o) && !unregisteredNow(o)) {
 		return nil
@@ -547,7 +549,7 @@ func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
 		}
 	}
 	name, flag := facts.FlagValue(o, "hostname-override")
-	if m := notAllowed.FindStringSubmatch(line.Text); said && m != nil {
+	if m := otherNode.FindStringSubmatch(line.Text); said && m != nil {
 		own, name = m[1], m[2]
 	}
 	if own == "" || name == "" || own == name {
