@@ -227,6 +227,10 @@ var sick = []testCase{
 		o.Runtime.CallMS["ListContainers"] = 4200
 		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 	}},
+	{name: "runtime throttled, between two late calls", want: []string{"pleg/runtime-overloaded"}, remedy: "cfs_quota_us", ill: func(o *observation.Observation) {
+		o.Processes[0].CPUQuota = observation.CPUUsage{QuotaMilli: 10, NrPeriods: 90, NrThrottled: 82, ThrottledUsec: 8_000_000}
+		o.Runtime.CallMS["ListContainers"] = 600
+	}},
 	// 11.3
 	{name: "pleg-disk", want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, remedy: "fsfreeze", ill: plegDisk},
 	{name: "pleg-disk with a baseline", want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, remedy: "fsfreeze", baseline: true, ill: plegDisk},

@@ -46,6 +46,7 @@ var consequences = []detectors.Pattern{
 const (
 	runtimeUnit = "containerd"
 	slowCall    = 2000 // ms; a healthy CRI call takes under 50
+	starvedCall = 300  // ms; with one per cent of a core, calls between the slow ones take this long
 )
 
 // halted: the runtime's process does not run. The state of the process is the proof, whatever it did to others yet.
@@ -282,17 +283,18 @@ func overloaded(h observation.History) *detectors.Finding {
 	if !ok {
 		return nil
 	}
-	slow, call := slowest(o)
-	late := slow >= slowCall || facts.TimedOut(o, observation.SourceStatus) || facts.RuntimeListsBlocked(o)
-	if !late {
-		if _, pleg := facts.PLEGUnhealthy(h); !pleg {
-			return nil
-		}
-	}
 	q := p.CPUQuota
 	periods, throttled := q.NrPeriods, q.NrThrottled
 	if before, ok := earlier(h); ok && q.NrPeriods > before.NrPeriods {
 		periods, throttled = q.NrPeriods-before.NrPeriods, q.NrThrottled-before.NrThrottled
+	}
+	slow, call := slowest(o)
+	late := slow >= slowCall || facts.TimedOut(o, observation.SourceStatus) || facts.RuntimeListsBlocked(o)
+	starved := q.QuotaMilli > 0 && periods >= 20 && throttled*5 >= periods*4 && slow >= starvedCall
+	if !late && !starved {
+		if _, pleg := facts.PLEGUnhealthy(h); !pleg {
+			return nil
+		}
 	}
 	ev := []detectors.Evidence{}
 	f := &detectors.Finding{Cause: "runtime-overloaded", Certainty: detectors.Certain, Covers: consequences}

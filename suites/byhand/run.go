@@ -16,6 +16,19 @@ import (
 type Diagnosis struct {
 	Healthy  bool      `json:"healthy"`
 	Findings []Finding `json:"findings"`
+	Unknown  []struct {
+		What string `json:"what"`
+	} `json:"unknown"`
+}
+
+// blind tells that some node did not answer in its time.
+func (d Diagnosis) blind() bool {
+	for _, u := range d.Unknown {
+		if u.What == "node" {
+			return true
+		}
+	}
+	return false
 }
 
 // Finding is one of its findings.
@@ -141,9 +154,22 @@ func (r runner) signal(ctx context.Context, e Entry) error {
 	}
 }
 
+// see asks until there is an answer: one that found nothing because it did not see a node is none, and tells the user so.
+func (r runner) see(ctx context.Context, flags ...string) (Diagnosis, error) {
+	for end := time.Now().Add(r.Patience); ; {
+		d, err := r.diagnose(ctx, flags...)
+		if err != nil || len(d.Findings) > 0 || !d.blind() || time.Now().After(end) {
+			return d, err
+		}
+		if err := r.pause(ctx); err != nil {
+			return d, err
+		}
+	}
+}
+
 // look is one diagnosis; what is found and not expected is an error.
 func (r runner) look(ctx context.Context, res *Result) (complete bool, err error) {
-	d, err := r.diagnose(ctx)
+	d, err := r.see(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -241,7 +267,7 @@ func (r runner) silent(ctx context.Context, during time.Duration, res *Result) e
 // fixed has the tool mend what it found, and does not take its word for it.
 func (r runner) fixed(ctx context.Context, e Entry, res *Result) error {
 	began := time.Now()
-	d, err := r.diagnose(ctx, "--fix", "--yes")
+	d, err := r.see(ctx, "--fix", "--yes")
 	res.FixSeconds = time.Since(began).Seconds()
 	if err != nil {
 		res.Fix = "failed"
@@ -255,7 +281,7 @@ func (r runner) fixed(ctx context.Context, e Entry, res *Result) error {
 		return fmt.Errorf("--fix --yes left %s", strings.Join(names(d.Findings), ", "))
 	}
 	res.Fix = Cleared
-	if d, err = r.diagnose(ctx); err != nil || len(d.Findings) > 0 || !d.Healthy {
+	if d, err = r.see(ctx); err != nil || len(d.Findings) > 0 || !d.Healthy {
 		return errors.Join(err, fmt.Errorf("it came back after the fix: %s", strings.Join(names(d.Findings), ", ")))
 	}
 	for _, x := range e.Expect {
