@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -307,12 +308,12 @@ func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
 	return append(first, second...), err
 }
 
-// engineMark is the engine's containers, volumes and networks without those of other kind clusters, which come and go as their
-// owners like: neither their end nor their beginning is of this run's making.
+// engineMark is the engine's containers, volumes and networks without those of other kind clusters and of whoever else uses the
+// engine, which come and go as their owners like: neither their end nor their beginning is of this run's making.
 type engineMark struct {
 	lab    *clusterLab
 	before *fingerprint.Fingerprint
-	others map[string]bool   // containers and volumes of other clusters
+	others map[string]bool   // containers and volumes that are neither this cluster's nor a run's
 	runs   map[string]string // containers and volumes of runs
 }
 
@@ -344,8 +345,13 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 	var out []string
 	for _, c := range fingerprint.Diff(m.before, now) {
 		text := c.String()
-		if c.Area == fingerprint.Containers || c.Area == fingerprint.Volumes {
-			if others[c.Key] || m.others[c.Key] {
+		switch c.Area {
+		case fingerprint.Networks:
+			if c.Key != kindNetwork {
+				continue
+			}
+		case fingerprint.Containers, fingerprint.Volumes:
+			if others[c.Key] || m.others[c.Key] || c.Area == fingerprint.Volumes && !anonymous.MatchString(c.Key) {
 				continue
 			}
 			if run := cmp.Or(runs[c.Key], m.runs[c.Key]); run != "" {
@@ -357,20 +363,25 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// others names the containers and volumes of kind clusters that are not this one.
+// kindNetwork is the only network a run uses, and anonymous is how the engine names volumes that nobody named: all that a run has.
+const kindNetwork = "kind"
+
+var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// others names the containers and volumes that are neither of this cluster nor of a run.
 func (l *clusterLab) others(ctx context.Context) (map[string]bool, error) {
-	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--filter", "label="+kindLabel,
-		"--format", `{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}{{"\t"}}{{.Mounts}}`).Output()
+	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc",
+		"--format", `{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}/{{.Label "`+labelRun+`"}}{{"\t"}}{{.Mounts}}`).Output()
 	if err != nil {
-		return nil, fmt.Errorf("list the containers of other clusters: %w", err)
+		return nil, fmt.Errorf("list the containers of others: %w", err)
 	}
 	return othersOf(string(out), l.c.Name), nil
 }
 
 func othersOf(list, own string) map[string]bool {
 	out := map[string]bool{}
-	eachContainer(list, func(name, cluster string, volumes []string) {
-		if cluster == own {
+	eachContainer(list, func(name, labels string, volumes []string) {
+		if cluster, run, _ := strings.Cut(labels, "/"); cluster == own || run != "" {
 			return
 		}
 		for _, k := range append(volumes, name) {

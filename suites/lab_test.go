@@ -17,9 +17,9 @@ import (
 	"github.com/sickbay-dev/sickbay/fingerprint"
 )
 
-func TestOtherClustersAreNotOurs(t *testing.T) {
-	got := othersOf("sickbay-worker\tsickbay\tvol1,/lib/modules\nlife-worker\tlife\tvol2,/lib/modules\n", "sickbay")
-	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"life-worker", "vol2"}) {
+func TestContainersOfOthersAreNotOurs(t *testing.T) {
+	got := othersOf("sickbay-worker\tsickbay/\tvol1,/lib/modules\nlife-worker\tlife/\tvol2,/lib/modules\nregistry\t/run-1\tvol3\nmysql\t/\tvol4\n", "sickbay")
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"life-worker", "mysql", "vol2", "vol4"}) {
 		t.Errorf("%v", keys)
 	}
 }
