@@ -104,7 +104,7 @@ func TestAgentKilledMidInjection(t *testing.T) {
 	agent, mark := onPatient(t, n)
 	in := injectors.Injection{
 		ID: "killed-1", Run: "killed", Mechanism: "dedicated-filesystem", Lease: 20 * time.Second,
-		Params: json.RawMessage(`{"size":"300Mi","kubeletConfig":{"evictionHard":{"imagefs.available":"15%"}}}`),
+		Params: json.RawMessage(`{"size":"600Mi","kubeletConfig":{"evictionHard":{"imagefs.available":"15%"}}}`),
 	}
 	done := make(chan error, 1)
 	go func() { _, err := agent.Inject(ctx, in); done <- err }()
