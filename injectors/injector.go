@@ -143,9 +143,13 @@ func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
 	if p.Sign != nil {
 		return Status{}, &RequestError{fmt.Errorf("%s wants a certificate that a control-plane node has signed: ask check what for", inj.Mechanism)}
 	}
+	// The switch first: a record that nothing watches would stay where the agent dies right after it (seen live).
+	if err := in.arm(ctx, inj); err != nil {
+		return Status{}, errors.Join(err, in.settle(ctx))
+	}
 	r, err := in.begin(inj, p)
 	if err != nil {
-		return Status{}, err
+		return Status{}, errors.Join(err, in.settle(ctx))
 	}
 	err = in.apply(ctx, inj, r)
 	if err == nil {
@@ -197,12 +201,6 @@ func (in *Injector) begin(inj Injection, p *Plan) (*journal.Record, error) {
 }
 
 func (in *Injector) apply(ctx context.Context, inj Injection, r *journal.Record) error {
-	if err := in.extend(inj); err != nil {
-		return err
-	}
-	if err := in.leases().Arm(ctx); err != nil {
-		return err
-	}
 	j := in.journal()
 	if frozen, err := in.frozen(ctx, r, false); err != nil {
 		return err
@@ -296,6 +294,13 @@ func touchesBelow(r *journal.Record, dir string) bool {
 		}
 	}
 	return false
+}
+
+func (in *Injector) arm(ctx context.Context, inj Injection) error {
+	if err := in.extend(inj); err != nil {
+		return err
+	}
+	return in.leases().Arm(ctx)
 }
 
 func (in *Injector) extend(inj Injection) error {
