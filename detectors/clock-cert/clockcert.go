@@ -65,8 +65,13 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 		if !ok || math.Abs(off) <= skewed {
 			continue
 		}
-		whose = append(whose, fmt.Sprintf("the %s's clock is %s the node's", unit, apart(off)))
-		text := fmt.Sprintf("%s stamps its log lines %s the journal", unit, apart(off))
+		ahead := apart(off)
+		// A kubelet's stamps have no year: a certificate that it calls expired tells the earliest that it can be.
+		if _, ok := facts.LastOf(h, unit, 5*time.Minute, "part of the existing bootstrap client certificate"); ok && off > 0 {
+			ahead = "at least " + ahead
+		}
+		whose = append(whose, fmt.Sprintf("the %s's clock is %s the node's", unit, ahead))
+		text := fmt.Sprintf("%s stamps its log lines %s the journal", unit, ahead)
 		if l, ok := stamped(h, unit); ok {
 			text = fmt.Sprintf("%s stamped a line %s that the journal took at %s", unit, l.Own.UTC().Format(time.RFC3339), l.At.UTC().Format(time.RFC3339))
 		}
