@@ -70,17 +70,16 @@ func TestTransportsSeeTheSame(t *testing.T) {
 	if want := os.Getenv(BinaryEnv); here.Path() != want {
 		t.Errorf("on this machine the agent was copied to %s", here.Path())
 	}
-	uid, gid := uint32(os.Getuid()), uint32(os.Getgid())
 	home := t.TempDir()
-	if uid == 0 {
+	if os.Getuid() == 0 {
 		// Not root, and not in root's place on this machine either.
-		uid, gid = 65534, 65534
+		const uid, gid = 65534, 65534
 		for _, dir := range []string{home, filepath.Dir(home)} {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := os.Chown(home, int(uid), int(gid)); err != nil {
+		if err := os.Chown(home, uid, gid); err != nil {
 			t.Fatal(err)
 		}
 		server.RunAs(uid, gid, home)
