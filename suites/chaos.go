@@ -5,14 +5,11 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/sickbay-dev/sickbay/fingerprint"
 )
 
 // Mode is what happens after a run's process was killed.
@@ -125,10 +122,6 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 	}
 	res.Healed = max(0, at.Sub(from).Seconds())
 	changes, err := w.Close(ctx, Timings{})
-	// What somebody else's has gone from the engine meanwhile is not left behind.
-	changes = slices.DeleteFunc(changes, func(c string) bool {
-		return strings.HasPrefix(c, "host: - "+fingerprint.Containers) || strings.HasPrefix(c, "host: - "+fingerprint.Volumes)
-	})
 	switch {
 	case err != nil:
 		res.Reason = err.Error()

@@ -71,6 +71,7 @@ type patient struct {
 	ill       bool
 	shy       int       // looks until it is named
 	says      []Finding // while ill
+	blind     bool      // while ill, a node is not seen
 	afterFix  []Finding // what is left by a fix
 	fixes     bool
 	incurable bool // mend does not help
@@ -104,7 +105,11 @@ func (p *patient) diagnose(_ context.Context, flags ...string) (Diagnosis, error
 		p.shy--
 		return Diagnosis{Healthy: true}, nil
 	}
-	return Diagnosis{Findings: p.says}, nil
+	d := Diagnosis{Healthy: len(p.says) == 0 && !p.blind, Findings: p.says}
+	if p.blind {
+		d.Unknown = append(d.Unknown, Unknown{"node"})
+	}
+	return d, nil
 }
 
 func TestEntry(t *testing.T) {
@@ -134,6 +139,7 @@ func TestEntry(t *testing.T) {
 		{name: "no signal", patient: patient{}, entry: Entry{Wait: on("never"), Expect: expect, Fix: Cleared}, problem: "the signal did not come"},
 		{name: "an oddity", patient: patient{}},
 		{name: "an oddity that is taken for an illness", patient: patient{says: []Finding{cni}}, problem: "found cni/conflist-missing"},
+		{name: "an oddity that nobody looked at", patient: patient{blind: true}, problem: "no answer within"},
 		{name: "not to be mended", patient: patient{says: []Finding{cni}, incurable: true, afterFix: []Finding{cni}}, entry: Entry{Expect: expect, Fix: Cleared}, problem: "left", err: errIll},
 	} {
 		t.Run(c.name, func(t *testing.T) {

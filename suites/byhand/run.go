@@ -16,9 +16,12 @@ import (
 type Diagnosis struct {
 	Healthy  bool      `json:"healthy"`
 	Findings []Finding `json:"findings"`
-	Unknown  []struct {
-		What string `json:"what"`
-	} `json:"unknown"`
+	Unknown  []Unknown `json:"unknown"`
+}
+
+// Unknown is something that could not be read.
+type Unknown struct {
+	What string `json:"what"`
 }
 
 // blind tells that some node did not answer in its time.
@@ -154,12 +157,16 @@ func (r runner) signal(ctx context.Context, e Entry) error {
 	}
 }
 
-// see asks until there is an answer: one that found nothing because it did not see a node is none, and tells the user so.
+// see asks until there is an answer: one that found nothing because it did not see a node is none, and tells the user so. Silence
+// of somebody who never looked is not silence.
 func (r runner) see(ctx context.Context, flags ...string) (Diagnosis, error) {
 	for end := time.Now().Add(r.Patience); ; {
 		d, err := r.diagnose(ctx, flags...)
-		if err != nil || len(d.Findings) > 0 || !d.blind() || time.Now().After(end) {
+		if err != nil || len(d.Findings) > 0 || !d.blind() {
 			return d, err
+		}
+		if time.Now().After(end) {
+			return d, fmt.Errorf("no answer within %s that saw every node", r.Patience)
 		}
 		if err := r.pause(ctx); err != nil {
 			return d, err
