@@ -35,7 +35,9 @@ func (c *Cluster) Original(ctx context.Context, nodeName, path string) (*remedy.
 	if i < 0 {
 		return nil, fmt.Errorf("cluster %s has no node %s", c.Name, nodeName)
 	}
-	out, err := run(ctx, c.eng, originalBound, "create", "--label", ownedLabel+"=true", "--label", Label+"="+c.Name, "--network", "none", c.nodes[i].Image)
+	// The node's name is on it, for whoever undoes a run on that node whose process was killed just now.
+	out, err := run(ctx, c.eng, originalBound, "create", "--label", ownedLabel+"=true", "--label", Label+"="+c.Name,
+		"--label", NodeLabel+"="+nodeName, "--network", "none", c.nodes[i].Image)
 	if err != nil {
 		return nil, fmt.Errorf("open the image of %s: %w", nodeName, err)
 	}
