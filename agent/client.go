@@ -28,6 +28,7 @@ import (
 type Client struct {
 	node node.Node
 	path string
+	stay stay
 }
 
 // Install makes sure that this version's agent is on the node, and returns its client. The binary is keyed by its content, so
@@ -120,10 +121,17 @@ func answered(stdout []byte, err error) (error, bool) {
 	return &e, true
 }
 
-// Observe looks at the node once.
+// Observe looks at the node once. Whoever looks a second time is taken to look again and again: the agent stays then.
 func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*observation.Observation, error) {
 	if opts.Node == "" {
 		opts.Node = c.node.Name()
+	}
+	if c.stay.mu.TryLock() {
+		o, err := c.stay.look(ctx, c, opts)
+		c.stay.mu.Unlock()
+		if !errors.Is(err, errNotStaying) {
+			return o, err
+		}
 	}
 	return call[*observation.Observation](ctx, c, nil, opts.Args()...)
 }
