@@ -183,3 +183,24 @@ func TestTable(t *testing.T) {
 		}
 	}
 }
+
+func TestOneAtATime(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	free, err := claim("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := claim("x"); err == nil || !strings.Contains(err.Error(), "cluster x is being broken by another process") {
+		t.Errorf("two at a time: %v", err)
+	}
+	if other, err := claim("y"); err != nil {
+		t.Error(err)
+	} else {
+		other()
+	}
+	free()
+	if free, err = claim("x"); err != nil {
+		t.Fatal(err)
+	}
+	free()
+}
