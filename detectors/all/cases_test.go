@@ -280,6 +280,14 @@ var sick = []testCase{
 		f.BytesFree = f.Bytes / 20
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
 	}},
+	{name: "the runtime's binary cannot be executed, seen while the next try is prepared", want: []string{"pleg/runtime-hung"}, remedy: "/usr/local/bin/containerd", ill: func(o *observation.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *observation.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts, u.MainPID = "activating", "start-pre", "success", 0, 1, 0
+		})
+		detectorstest.Log(o, "containerd", "containerd.service: Main process exited, code=exited, status=203/EXEC", 2*time.Second)
+		o.Runtime = observation.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", observation.SourceStatus)
+	}},
 	// 9 cni
 	{name: "conflist gone", want: []string{"cni/conflist-missing"}, remedy: "kubectl delete -n kube-system pod kindnet-x7k2p", ill: func(o *observation.Observation) {
 		o.CNI.Configs = nil

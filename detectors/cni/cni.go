@@ -325,15 +325,8 @@ func ipam(h observation.History) *detectors.Finding {
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
 		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(o.Node,
-			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line; a sandbox that is being made has its address first, so the newest are left",
-			fmt.Sprintf(`cd %s
-known=$(ctr -n k8s.io containers ls -q)
-[ -n "$known" ]
-for f in *.*.*.* *:*; do
-  [ -f "$f" ] && [ -z "$(find "$f" -newermt '15 seconds ago')" ] || continue
-  id=$(head -n1 "$f" | tr -d '\r')
-  if ! printf '%%s\n' "$known" | grep -qx -- "$id"; then rm -f -- "$f"; fi
-done`, detectors.Quote(s.Dir))))
+			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
+			releaseAddresses(s.Dir, making)))
 		return f
 	}
 	if failing && !slices.ContainsFunc(o.CNI.IPAM, func(s observation.IPAMState) bool { return s.Capacity > 0 }) {
@@ -342,6 +335,33 @@ done`, detectors.Quote(s.Dir))))
 			Untouched: "the state of this IPAM plugin is not known to sickbay"}
 	}
 	return nil
+}
+
+// making is how many seconds after its address a sandbox that is being made is known to the runtime.
+const making = 15
+
+// releaseAddresses is a script that removes host-local's files for containers that the runtime does not know; where some are younger
+// than so many seconds, only those that it still does not know that much later.
+func releaseAddresses(dir string, seconds int) string {
+	return fmt.Sprintf(`cd %[1]s
+orphans() {
+  known=$(ctr -n k8s.io containers ls -q) && [ -n "$known" ] || return 1
+  for f in *.*.*.* *:*; do
+    [ -f "$f" ] || continue
+    id=$(head -n1 "$f" | tr -d '\r')
+    printf '%%s\n' "$known" | grep -qxF -- "$id" || printf '%%s %%s\n' "$f" "$id"
+  done
+}
+was=$(orphans) || exit 1
+if [ -n "$(find . -type f \( -name '*.*.*.*' -o -name '*:*' \) -newermt '%[2]d seconds ago')" ]; then
+  sleep %[2]d
+  is=$(orphans) || exit 1
+else
+  is=$was
+fi
+printf '%%s\n' "$was" | while read -r f id; do
+  if printf '%%s\n' "$is" | grep -qxF -- "$f $id"; then rm -f -- "$f"; fi
+done`, detectors.Quote(dir), seconds)
 }
 
 // rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says.

@@ -75,7 +75,10 @@ func halted(h observation.History) *detectors.Finding {
 		}
 	}
 	stopped := u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked"
-	looping := u.ActiveState == "activating" && (u.SubState == "auto-restart" && u.NRestarts > 1 || u.ExecMainStatus == 203 || o.Runtime.ConfigFile.Error != "")
+	// While the next try is being prepared (start-pre) the unit has forgotten how the last one ended; its log has not.
+	_, said := facts.LastOf(h, runtimeUnit, trying, "status=203/EXEC")
+	noExec := u.ExecMainStatus == 203 || said && !stopped
+	looping := u.ActiveState == "activating" && (u.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
 	if !stopped && !looping {
 		return nil
 	}
@@ -95,7 +98,7 @@ func halted(h observation.History) *detectors.Finding {
 	if u.LoadState == "masked" {
 		steps = append(steps, detectors.NodeStep(o.Node, "the unit is masked", "systemctl", "unmask", "containerd.service"))
 	}
-	if u.ExecMainStatus == 203 {
+	if noExec {
 		steps = append(steps, detectors.RestoreStep(o.Node, binary(o), "systemd cannot execute the runtime's binary (status 203)"))
 	} else if looping || o.Runtime.ConfigFile.Error != "" {
 		f.Untouched = "containerd exits at start by itself; what it says decides, most often /etc/containerd/config.toml: " + o.Runtime.ConfigFile.Error
@@ -362,8 +365,12 @@ cg=$(awk -F: '$1=="0"{print $3}' /proc/$pid/cgroup)
 f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`))
 }
 
-// starting is how long a runtime may take from its start until it serves.
-const starting = 10 * time.Second
+// starting is how long a runtime's socket may be missing after its start: its unit is active when it says that it serves
+// (Type=notify), and one look takes up to a second.
+const starting = 3 * time.Second
+
+// trying is how far back an end of the runtime may lie whose next try is under way: systemd waits a second (RestartSec).
+const trying = 15 * time.Second
 
 // unserved: the runtime's process runs, and its socket is gone or has become another's: whoever was connected before does not
 // notice, and nobody else gets in, a kubelet that starts least of all.
