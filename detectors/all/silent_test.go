@@ -1,6 +1,7 @@
 package all_test
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,6 +81,11 @@ var silent = []testCase{
 		detectorstest.Unit(o, "containerd", func(u *observation.Unit) { u.ActiveSince = ago(2 * time.Second) })
 		o.Runtime = observation.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", observation.SourceStatus)
+	}},
+	{name: "a pod whose sandboxes were killed is gone, and the runtime still lists them", ill: func(o *observation.Observation) {
+		for i, age := range []time.Duration{50 * time.Second, 20 * time.Second} {
+			o.Runtime.Sandboxes = append(o.Runtime.Sandboxes, observation.Sandbox{ID: fmt.Sprintf("gone-%d", i), Namespace: "lab", Name: "gone", PodUID: "uid-gone", Attempt: uint32(4 + 2*i), CreatedAt: ago(age)})
+		}
 	}},
 	{name: "the kubelet ended itself once, and has settled since", ill: func(o *observation.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *observation.Unit) { u.ActiveSince, u.NRestarts = ago(25*time.Second), 1 })

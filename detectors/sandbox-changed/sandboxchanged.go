@@ -103,9 +103,14 @@ func changed(h observation.History) []again {
 		}
 		a.times = max(a.times, times)
 	}
+	// A pod that is gone does not lose its sandbox again; the runtime keeps the last ones for a while.
+	_, cutShort := o.Unreadable(observation.SourceAPI)
+	known := o.API != nil && !cutShort
 	var out []again
 	for _, k := range sorted(byPod) {
-		out = append(out, *byPod[k])
+		if a := byPod[k]; !known || facts.Pod(o, a.namespace, a.name) != nil {
+			out = append(out, *a)
+		}
 	}
 	return out
 }
