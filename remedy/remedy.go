@@ -58,7 +58,7 @@ type Options struct {
 type Bounds struct {
 	Exec      time.Duration // default 2m: systemd gives a unit 90 s to stop before it kills it
 	Drain     time.Duration // default 60s, as the command shown says
-	Delete    time.Duration // default 30s, on top of the object's own grace period
+	Delete    time.Duration // default 90s, on top of the grace period: a pod ends after its pull, and a server that is silent is given up after 30 s
 	WaitReady time.Duration // default 3m: a restarted kubelet needs its status period and the runtime's first answers
 	Change    time.Duration // default 30s: patch, apply, cordon, uncordon
 	RenewCert time.Duration // default 60s
@@ -66,7 +66,7 @@ type Bounds struct {
 
 func (b Bounds) withDefaults() Bounds {
 	for d, v := range map[*time.Duration]time.Duration{
-		&b.Exec: 2 * time.Minute, &b.Drain: time.Minute, &b.Delete: 30 * time.Second,
+		&b.Exec: 2 * time.Minute, &b.Drain: time.Minute, &b.Delete: 90 * time.Second,
 		&b.WaitReady: 3 * time.Minute, &b.Change: 30 * time.Second, &b.RenewCert: time.Minute,
 	} {
 		if *d == 0 {
