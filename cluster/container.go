@@ -99,6 +99,16 @@ func (c container) name() string    { return strings.TrimPrefix(c.Name, "/") }
 func (c container) cluster() string { return c.Config.Labels[kindClusterLabel] }
 func (c container) role() string    { return c.Config.Labels[kindRoleLabel] }
 
+// mounts tells whether something of the host is mounted at a path.
+func (c container) mounts(path string) bool {
+	for _, m := range c.Mounts {
+		if m.Destination == path {
+			return true
+		}
+	}
+	return false
+}
+
 func (c container) mark() (mark, bool) {
 	for _, m := range c.Mounts {
 		if k, ok := parseMark(m.Destination); ok {

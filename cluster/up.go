@@ -153,7 +153,11 @@ func Up(ctx context.Context, e *engine.Engine, o UpOptions) (_ *Cluster, err err
 
 // plan is kind's configuration with the mark on every node.
 func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster, mark, error) {
-	v1, err := cgroupV1(ctx, e)
+	k, err := askKernel(ctx, e)
+	if err != nil {
+		return nil, mark{}, err
+	}
+	armed, err := appArmor(ctx, e, k, o)
 	if err != nil {
 		return nil, mark{}, err
 	}
@@ -161,7 +165,7 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 	if version == "" {
 		version = kubernetesVersion.FindString(o.Image)
 	}
-	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: version, CgroupV1: v1, APIPort: o.APIPort}
+	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: version, CgroupV1: k.cgroupV1, AppArmor: armed, APIPort: o.APIPort}
 	config, err := kindconfigs.Cluster(ko)
 	if err != nil {
 		return nil, mark{}, &TakenError{What: err.Error(), Way: "choose one of those"}
@@ -184,18 +188,6 @@ var kubernetesVersion = regexp.MustCompile(`v1\.\d+\.\d+`)
 
 func shape(c *v1alpha4.Cluster) string {
 	return fmt.Sprintf("1 control plane, %d victims", len(c.Nodes)-1)
-}
-
-func cgroupV1(ctx context.Context, e *engine.Engine) (bool, error) {
-	format := "{{.CgroupVersion}}"
-	if e.Provider == engine.Podman {
-		format = "{{.Host.CgroupsVersion}}"
-	}
-	out, err := run(ctx, e, lookBound, "info", "--format", format)
-	if err != nil {
-		return false, fmt.Errorf("ask the engine for its cgroup version: %w", err)
-	}
-	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v") == "1", nil
 }
 
 // reuse answers with the cluster that is there, nil when one must be made, and an error when one is in the way.

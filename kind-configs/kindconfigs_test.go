@@ -129,3 +129,25 @@ func TestSumIgnoresNameAndPort(t *testing.T) {
 		}
 	}
 }
+
+func TestAppArmorMountsOnlyWhereAsked(t *testing.T) {
+	plain, err := Cluster(Options{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	armed, err := Cluster(Options{Name: "x", AppArmor: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range plain.Nodes {
+		if len(plain.Nodes[i].ExtraMounts) != 0 {
+			t.Errorf("node %d has mounts unasked: %v", i, plain.Nodes[i].ExtraMounts)
+		}
+		if len(armed.Nodes[i].ExtraMounts) != len(AppArmorMounts()) {
+			t.Errorf("node %d: %v", i, armed.Nodes[i].ExtraMounts)
+		}
+	}
+	if Sum(plain) == Sum(armed) {
+		t.Error("two clusters that differ have one name")
+	}
+}
