@@ -82,24 +82,24 @@ func (l *clusterLab) Claim(ctx context.Context, name string) (func(), error) {
 	return l.c.Claim(ctx, name)
 }
 
-func (l *clusterLab) About(ctx context.Context) (kubernetes, host string, err error) {
+func (l *clusterLab) About(ctx context.Context) (About, error) {
 	list, err := l.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return "", "", err
+		return About{}, err
 	}
 	if len(list.Items) == 0 {
-		return "", "", errors.New("it has no nodes")
+		return About{}, errors.New("it has no nodes")
 	}
 	info := list.Items[0].Status.NodeInfo
-	kubernetes = info.KubeletVersion
-	host = fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)
-	// The cgroup version is the one thing of the host that decides much, and the API does not tell it.
+	a := About{Kubernetes: info.KubeletVersion, Host: fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)}
+	// The API does not tell what of the host decides much.
 	look, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if o, err := l.agent(list.Items[0].Name).Observe(look, diagnose.Ask{Since: time.Second}); err == nil && o.Host.CgroupVersion > 0 {
-		host += fmt.Sprintf(", cgroup v%d, %d CPUs", o.Host.CgroupVersion, o.Host.CPUs)
+		a.Kind = kindOfHost(o.Host)
+		a.Host += fmt.Sprintf(", %s, %d CPUs", a.Kind, o.Host.CPUs)
 	}
-	return kubernetes, host, nil
+	return a, nil
 }
 
 // lazyAgent installs the agent at its first use, so that all nodes get theirs side by side and each within its bound.

@@ -74,8 +74,8 @@ func (c Controlled) covers(sc *scenarios.Scenario) bool {
 type Lab interface {
 	// Cluster is the cluster's name.
 	Cluster() string
-	// About describes the cluster for the report: server version, and the kernel and cgroup version of its host.
-	About(ctx context.Context) (kubernetes, host string, err error)
+	// About describes the cluster for the report.
+	About(ctx context.Context) (About, error)
 	// Target is how diagnose reaches the same nodes. It carries nothing of the run.
 	Target() diagnose.Target
 	// Kube is the API client. Its calls end with their context.
