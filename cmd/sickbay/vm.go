@@ -195,11 +195,17 @@ func savedImage(e *engine.Engine, r nodeimage.Resolved) vm.Image {
 	}}
 }
 
-func (a *app) vmRun() *cobra.Command {
-	var f vmFlags
-	var r runFlags
-	var profile string
-	var down bool
+// vmRunning is what `vm run` is asked.
+type vmRunning struct {
+	vmFlags
+	run     runFlags
+	profile string
+	down    bool
+}
+
+// vmRunVerb is the verb with its flags, and the names of those that are not for the sickbay in the guest.
+func (a *app) vmRunVerb() (*cobra.Command, *vmRunning, []string) {
+	var f vmRunning
 	cmd := &cobra.Command{
 		Use:   "run [SCENARIO...]",
 		Short: "Run scenarios, or all of a profile, in the guest; reports come back to this machine",
@@ -213,38 +219,42 @@ Ctrl-C here interrupts there: it recovers, and its report comes back.`,
 		ValidArgsFunction: completeScenarios,
 	}
 	own := f.register(cmd)
-	profileFlag(cmd, &profile, "")
-	cmd.Flags().BoolVar(&down, "down", false, "remove the guest afterwards, whatever came of it")
-	a.runFlags(cmd, &r)
-	a.nodeFlag(cmd, &r.node, "the worker to make ill (default: a free one)")
-	cmd.Flags().IntVar(&r.parallel, "parallel", 0, "with --profile: how many scenarios at a time (default: as many as there are free workers)")
+	profileFlag(cmd, &f.profile, "")
+	cmd.Flags().BoolVar(&f.down, "down", false, "remove the guest afterwards, whatever came of it")
+	a.runFlags(cmd, &f.run)
+	a.nodeFlag(cmd, &f.run.node, "the worker to make ill (default: a free one)")
+	cmd.Flags().IntVar(&f.run.parallel, "parallel", 0, "with --profile: how many scenarios at a time (default: as many as there are free workers)")
 	output(cmd) // handed on
-	own = append(own, "profile", "down", "report", "image", "kubernetes", "quiet", "help")
+	return cmd, &f, append(own, "profile", "down", "report", "image", "kubernetes", "quiet", "help")
+}
+
+func (a *app) vmRun() *cobra.Command {
+	cmd, f, own := a.vmRunVerb()
 	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
 		ctx := cmd.Context()
-		inner, err := vmCall(cmd.Flags(), own, names, profile)
+		inner, err := vmCall(cmd.Flags(), own, names, f.profile)
 		if err != nil {
 			return err
 		}
-		if err := r.check(); err != nil {
+		if err := f.run.check(); err != nil {
 			return err
 		}
-		if err := reportDir(r.report); err != nil {
+		if err := reportDir(f.run.report); err != nil {
 			return err
 		}
-		f.image, f.kubernetes = r.image, r.kubernetes
-		g, err := a.guest(ctx, &f)
+		f.image, f.kubernetes = f.run.image, f.run.kubernetes
+		g, err := a.guest(ctx, &f.vmFlags)
 		if err != nil {
 			return err
 		}
-		if down {
+		if f.down {
 			defer func() { err = errors.Join(err, vm.Down(context.WithoutCancel(ctx), f.options)) }()
 		}
 		inner = append(inner, "--image", g.Image())
 		if a.quiet {
 			inner = append(inner, "--quiet")
 		}
-		code, err := g.Sickbay(ctx, vm.Call{Args: inner, Report: r.report, Streams: vm.Streams{Out: a.out, Err: a.err}})
+		code, err := g.Sickbay(ctx, vm.Call{Args: inner, Report: f.run.report, Streams: vm.Streams{Out: a.out, Err: a.err}})
 		switch {
 		case err != nil:
 			return err

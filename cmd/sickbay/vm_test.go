@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestVMCall: what sickbay is asked in the guest is what was asked here, less what is the guest's own.
+func TestVMCall(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		want []string
+	}{
+		{"pleg-disk", []string{"run", "pleg-disk", "--topology=small"}},
+		{"pleg-disk swap-on --noop --cpus 4 --memory 6Gi --accel tcg --no-install --down --report /r --image node:1", []string{"run", "pleg-disk", "swap-on", "--noop=true", "--topology=small"}},
+		{"--profile core --controls --parallel 2", []string{"suite", "--profile", "core", "--controls=all", "--parallel=2", "--topology=small"}},
+		{"swap-on --topology default --timings stock -o json", []string{"run", "swap-on", "--output=json", "--timings=stock", "--topology=default"}},
+		{"swap-on --cluster other", []string{"run", "swap-on", "--cluster=other"}},
+		{"swap-on --lease 90s --node sickbay-worker", []string{"run", "swap-on", "--lease=1m30s", "--node=sickbay-worker", "--topology=small"}},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			a := newApp(nil, os.Stdout, os.Stderr)
+			cmd, f, own := a.vmRunVerb()
+			if err := cmd.ParseFlags(strings.Fields(c.line)); err != nil {
+				t.Fatal(err)
+			}
+			got, err := vmCall(cmd.Flags(), own, cmd.Flags().Args(), f.profile)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%q, %v\nwant %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestVMStatusWithoutGuest(t *testing.T) {
+	code, stdout, _ := call(t, &fakeWorld{t: t}, "", "vm", "status", "-o", "json")
+	if code != exitNo {
+		t.Errorf("exit code %d, want %d", code, exitNo)
+	}
+	var got map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got["kind"] != "VirtualMachine" || got["state"] != "absent" || got["host"] != nil || got["choice"] != nil {
+		t.Errorf("%s", stdout)
+	}
+	if cache, ok := got["cache"].(map[string]any); !ok || cache["parts"] == nil {
+		t.Errorf("no list of disks: %s", stdout)
+	}
+	code, stdout, _ = call(t, &fakeWorld{t: t}, "", "vm", "status")
+	if code != exitNo || !strings.Contains(stdout, "no guest is up; `sickbay vm up` boots one") {
+		t.Errorf("%d: %s", code, stdout)
+	}
+	for _, line := range []string{"vm down", "vm prune", "vm prune --all"} {
+		if code, _, stderr := call(t, &fakeWorld{t: t}, "", strings.Fields(line)...); code != exitYes {
+			t.Errorf("%s where there is nothing: %d, %s", line, code, stderr)
+		}
+	}
+	if code, _, stderr := call(t, &fakeWorld{t: t}, "", "vm", "shell"); code != exitTrouble || !strings.Contains(stderr, "`sickbay vm up` boots one") {
+		t.Errorf("a shell without a guest: %d, %s", code, stderr)
+	}
+}
+
+// TestDoctorTellsOfGuest: a guest whose process is gone is left behind.
+func TestDoctorTellsOfGuest(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("SICKBAY_CACHE", dir)
+	x := &examination{}
+	if x.guest(); len(x.Leftover)+len(x.Kept)+len(x.Unknown) != 0 {
+		t.Errorf("without a guest: %+v", x)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "vm", "guest"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	state := `{"pid": 4194303, "began": 1, "bootId": "another", "port": 40001}`
+	if err := os.WriteFile(filepath.Join(dir, "vm", "guest", "state.json"), []byte(state), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if x.guest(); len(x.Leftover) != 1 || !strings.Contains(x.Leftover[0], "process 4194303 is gone") || !strings.Contains(x.Leftover[0], "sickbay vm down") {
+		t.Errorf("%+v", x)
+	}
+}
+
+func TestDoctorHost(t *testing.T) {
+	code, stdout, _ := call(t, &fakeWorld{t: t}, "", "doctor", "--host", "-o", "json")
+	var got hostExamination
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitYes || got.Kind != "Host" || got.Host.CPUs == 0 {
+		t.Errorf("%d, %v: %s", code, err, stdout)
+	}
+}
