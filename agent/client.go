@@ -22,6 +22,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Client is the agent of one node.
@@ -82,7 +83,11 @@ func (c *Client) Path() string { return c.path }
 // call runs one verb and decodes its answer.
 func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
 	var out T
-	cmd := node.Command{Argv: append([]string{c.path}, args...)}
+	argv := []string{c.path}
+	if f := pace.Factor(); f > 1 {
+		argv = append(argv, protocol.PaceFlag+pace.Format(f))
+	}
+	cmd := node.Command{Argv: append(argv, args...)}
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {

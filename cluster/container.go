@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Labels kind puts on its containers, and ours on what else belongs to a cluster.
@@ -216,6 +217,7 @@ func run(ctx context.Context, e *engine.Engine, bound time.Duration, args ...str
 }
 
 func runWith(ctx context.Context, e *engine.Engine, bound time.Duration, stdin string, args ...string) ([]byte, error) {
+	bound = pace.Bound(bound)
 	inner, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
 	defer cancel()
 	cmd := e.Command(inner, args...)

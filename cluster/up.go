@@ -27,6 +27,7 @@ import (
 	"github.com/sickbay-dev/sickbay/engine"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 )
 
@@ -61,13 +62,15 @@ type Timeouts struct {
 func (t Timeouts) withDefaults() Timeouts {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
-			*d = v
+			*d = pace.Bound(v)
 		}
 	}
 	set(&t.Create, 10*time.Minute)
 	set(&t.Ready, 3*time.Minute)
 	set(&t.Quiet, 20*time.Second)
-	set(&t.Remove, time.Minute)
+	if t.Remove == 0 {
+		t.Remove = time.Minute // stretched where it is used: see runWith
+	}
 	return t
 }
 
@@ -171,6 +174,7 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 		return nil, mark{}, &TakenError{What: err.Error(), Way: "choose one of those"}
 	}
 	sum := sha256.Sum256([]byte(kindconfigs.Sum(config) + " " + o.Image))
+	kindconfigs.Stretch(config, pace.Factor())
 	m := mark{Topology: o.Topology, Profile: o.Profile, Sum: hex.EncodeToString(sum[:6]), Online: o.Online}
 	if m.Topology == "" {
 		m.Topology = kindconfigs.DefaultTopology
@@ -295,7 +299,7 @@ func (c *Cluster) unfinished(ctx context.Context) bool {
 	if c.nodes[cp].State != "running" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(connectBound))
 	defer cancel()
 	_, err := c.Node(c.nodes[cp].Name).Run(ctx, node.Argv("test", "-e", upMarker))
 	return errors.As(err, new(*node.ExitError))
@@ -433,7 +437,7 @@ func why(ctx context.Context, e *engine.Engine, name string, err error) error {
 			text = fmt.Errorf("%w: %s", text, out)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(connectBound))
 	defer cancel()
 	out, jerr := node.Container(e, name+"-"+ControlPlane).Run(ctx, node.Argv("journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"))
 	if words := lastWords(string(out)); jerr == nil && words != "" {

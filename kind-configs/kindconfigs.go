@@ -48,8 +48,11 @@ type Options struct {
 // Topologies lists the embedded topologies.
 func Topologies() []string { return names(".", func(string) bool { return true }) }
 
+// PatientProfile is for machines that are emulated in software.
+const PatientProfile = "patient"
+
 // Profiles lists the timing profiles.
-func Profiles() []string { return []string{"quick", "stock"} }
+func Profiles() []string { return []string{"quick", PatientProfile, "stock"} }
 
 func names(dir string, keep func(string) bool) []string {
 	entries, err := fs.ReadDir(files, dir)

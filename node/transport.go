@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // bounds of one transport, in one place.
@@ -88,7 +90,7 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	stderr := &stream{to: cmd.Stderr, announced: make(chan struct{})}
 	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, stderr
 	// A child that the command left behind may hold the streams open for ever.
-	c.WaitDelay = clientGrace
+	c.WaitDelay = pace.Bound(clientGrace)
 	if err := c.Start(); err != nil {
 		return nil, &UnreachedError{Node: t.name, Reason: "its client did not start", Err: err}
 	}
@@ -103,7 +105,7 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	killErr := t.end(stderr, done)
 	select {
 	case <-done:
-	case <-time.After(clientGrace):
+	case <-time.After(pace.Bound(clientGrace)):
 		_ = c.Process.Kill()
 		<-done
 	}
@@ -116,7 +118,7 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 
 // end ends the process on the node.
 func (t *transport) end(s *stream, done chan error) error {
-	wait := time.NewTimer(pidGrace)
+	wait := time.NewTimer(pace.Bound(pidGrace))
 	defer wait.Stop()
 	select {
 	case <-s.announced:
@@ -133,11 +135,11 @@ func (t *transport) end(s *stream, done chan error) error {
 	c := t.client([]string{"sh", "-c", endGroup, "sh", pid, pgrp, start}, false)
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	c.WaitDelay = clientGrace
+	c.WaitDelay = pace.Bound(clientGrace)
 	if err := c.Start(); err != nil {
 		return err
 	}
-	over := time.AfterFunc(killBound, func() { _ = c.Process.Kill() })
+	over := time.AfterFunc(pace.Bound(killBound), func() { _ = c.Process.Kill() })
 	defer over.Stop()
 	if err := c.Wait(); err != nil {
 		return fmt.Errorf("ending process %s: %w: %s", pid, err, lastLines(out.Bytes()))

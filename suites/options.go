@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -227,9 +228,23 @@ func DefaultTimings() Timings {
 	}
 }
 
+// stretched are the timings for this machine. What has to pass, not to be waited for at most, is as long on any: it covers the
+// kubelet's own timers (Quiet, Control) or spares the node (the pauses).
+func (t Timings) stretched() Timings {
+	steps := map[StepName]time.Duration{}
+	for k, v := range t.Steps {
+		steps[k] = pace.Bound(v)
+	}
+	t.Steps = steps
+	for _, d := range []*time.Duration{&t.Lease, &t.Settle, &t.Call, &t.Recovery} {
+		*d = pace.Bound(*d)
+	}
+	return t
+}
+
 // withDefaults fills what is zero.
 func (t Timings) withDefaults() Timings {
-	d := DefaultTimings()
+	d := DefaultTimings().stretched()
 	steps := map[StepName]time.Duration{}
 	for k, v := range d.Steps {
 		steps[k] = v
@@ -266,7 +281,7 @@ func (t Timings) bound(s *scenarios.Scenario, step StepName) time.Duration {
 		Residue: s.Spec.Timeouts.Residue,
 	}[step]
 	if own > 0 {
-		return time.Duration(own)
+		return pace.Bound(time.Duration(own))
 	}
 	return t.Steps[step]
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -135,7 +136,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		return nil, usagef("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Version: s.opts.Version, Started: time.Now().UTC(), Results: []Result{}}
+	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: pace.Factor(), Version: s.opts.Version, Started: time.Now().UTC(), Results: []Result{}}
 	about, err := within2(ctx, s.t.Call, s.lab.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)

@@ -1,9 +1,12 @@
 package vm
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,4 +104,48 @@ func TestLiveBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("off after %s", time.Since(began).Round(time.Second))
+}
+
+// TestLiveInside asks the sickbay in the guest that is up (`sickbay vm up`).
+func TestLiveInside(t *testing.T) {
+	o := live(t)
+	g, err := Find(o)
+	if err != nil {
+		t.Skip(err)
+	}
+	var out, errs bytes.Buffer
+	code, err := g.Sickbay(t.Context(), Call{Args: []string{"version"}, Streams: Streams{Out: &out, Err: &errs}})
+	if err != nil || code != 0 || !strings.HasPrefix(out.String(), "sickbay ") {
+		t.Errorf("version: %d, %v: %s%s", code, err, out.String(), errs.String())
+	}
+	// An exit code and a report that was never written.
+	report := filepath.Join(t.TempDir(), "report")
+	code, err = g.Sickbay(t.Context(), Call{Args: []string{"run", "no-such-scenario"}, Report: report, Streams: Streams{Out: &out, Err: &errs}})
+	if err != nil || code != 2 || !strings.Contains(errs.String(), "no-such-scenario") {
+		t.Errorf("a wrong request: %d, %v: %s", code, err, errs.String())
+	}
+	// The interruption goes in, and its exit code comes out. doctor proves the engine with a container, which takes some seconds there.
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(4*time.Second, cancel)
+	began := time.Now()
+	code, err = g.Sickbay(ctx, Call{Args: []string{"doctor"}, Streams: Streams{Out: &out, Err: &errs}})
+	t.Logf("interrupted after %s: %d, %v: %s", time.Since(began).Round(10*time.Millisecond), code, err, errs.String())
+	if err != nil || code != 130 {
+		t.Errorf("interrupted: %d, %v", code, err)
+	}
+	// A folder comes back with what is in it.
+	c, err := g.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Output(t.Context(), "mkdir -p /var/tmp/back/bundle && echo one > /var/tmp/back/report.json && head -c 3000000 /dev/urandom > /var/tmp/back/bundle/two"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.fetch(t.Context(), "/var/tmp/back", report); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(report, "bundle", "two")); err != nil || info.Size() != 3000000 {
+		t.Errorf("%v, %v", info, err)
+	}
 }

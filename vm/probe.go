@@ -85,8 +85,9 @@ func probeKVM(ctx context.Context, o Options, kernel string) error {
 		if console.has() { // with panic=-1 it ends by itself
 			return nil
 		}
-		if said := lastLines(stderr.String(), 2); said != "" {
-			return errors.New(strings.ReplaceAll(said, "\n", "; "))
+		// The first line is the reason; what follows it is an assertion that failed.
+		if said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n"); said != "" {
+			return errors.New(strings.TrimPrefix(said, qemu+": "))
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("a kernel did not boot within %s; it came to %q", o.Timeouts.Probe, console.last())

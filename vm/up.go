@@ -286,3 +286,6 @@ func (g *Guest) connect(ctx context.Context) (*Conn, error) {
 
 // Image is the node image in the guest's engine.
 func (g *Guest) Image() string { return g.s.Image }
+
+// Accel is how the guest's processor is made.
+func (g *Guest) Accel() Accel { return g.s.Choice.Accel }

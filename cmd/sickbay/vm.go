@@ -18,6 +18,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/agent"
 	"github.com/sickbay-dev/sickbay/engine"
+	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/nodeimage"
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/vm"
@@ -210,7 +211,8 @@ func (a *app) vmRunVerb() (*cobra.Command, *vmRunning, []string) {
 		Use:   "run [SCENARIO...]",
 		Short: "Run scenarios, or all of a profile, in the guest; reports come back to this machine",
 		Long: `Run scenarios in the guest as 'sickbay run' and 'sickbay suite' do here, with the same flags and exit codes. Guest and cluster are
-made ready as needed and stay for the next run; the cluster's default shape there is small, one control plane and one worker.
+made ready as needed and stay for the next run; the cluster's default shape there is small, one control plane and one
+worker, and under software emulation its timings are patient.
 Ctrl-C here interrupts there: it recovers, and its report comes back.`,
 		Example: `  sickbay vm run apparmor-denied
   sickbay vm run pleg-disk --noop
@@ -249,6 +251,9 @@ func (a *app) vmRun() *cobra.Command {
 		}
 		if f.down {
 			defer func() { err = errors.Join(err, vm.Down(context.WithoutCancel(ctx), f.options)) }()
+		}
+		if g.Accel() == vm.TCG && !cmd.Flags().Changed("timings") && !cmd.Flags().Changed("cluster") {
+			inner = append(inner, "--timings="+kindconfigs.PatientProfile)
 		}
 		inner = append(inner, "--image", g.Image())
 		if a.quiet {
