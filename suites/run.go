@@ -163,6 +163,7 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 	interrupted := ctx.Err() != nil
 	r.bundle()
 	if !ok && !interrupted && r.s.opts.Keep && r.spoilt == "" {
+		lease() // a renewal under way would make the long lease a short one again
 		r.keep(ctx)
 		undo.Forget()
 	} else {
