@@ -328,13 +328,22 @@ var environment sync.Mutex
 var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 // create runs kind, which knows no context: when ctx ends its containers are taken away from it until it gives up.
-func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4.Cluster, task progress.Task) error {
+func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4.Cluster, task progress.Task) (err error) {
 	environment.Lock()
 	defer environment.Unlock()
 	if err := e.Setenv(); err != nil {
 		return err
 	}
-	restore, err := setenv(map[string]string{"KIND_EXPERIMENTAL_" + strings.ToUpper(e.Provider) + "_NETWORK": Network}, proxiesUnless(o.Online))
+	set := map[string]string{"KIND_EXPERIMENTAL_" + strings.ToUpper(e.Provider) + "_NETWORK": Network}
+	client, remove, err := patience(e, pace.Factor())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	if client != "" {
+		set["PATH"] = client + string(os.PathListSeparator) + os.Getenv("PATH")
+	}
+	restore, err := setenv(set, proxiesUnless(o.Online))
 	if err != nil {
 		return err
 	}

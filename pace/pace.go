@@ -61,12 +61,17 @@ func Factor() float64 {
 	return current.factor
 }
 
-// Bound stretches a bound. Zero stays zero: that is no bound, or one that has a default.
+// Bound stretches a bound by this process's factor. Zero stays zero: that is no bound, or one that has a default.
 func Bound(d time.Duration) time.Duration {
 	if d <= 0 {
 		return d
 	}
-	return time.Duration(float64(d) * Factor()).Round(time.Millisecond)
+	return Stretch(d, Factor())
+}
+
+// Stretch stretches a bound by a factor.
+func Stretch(d time.Duration, factor float64) time.Duration {
+	return time.Duration(float64(d) * factor).Round(time.Millisecond)
 }
 
 // Parse reads a factor.
