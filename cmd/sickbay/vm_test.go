@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/nodeimage"
 )
 
 // TestVMCall: what sickbay is asked in the guest is what was asked here, less what is the guest's own.
@@ -90,5 +93,49 @@ func TestDoctorHost(t *testing.T) {
 	var got hostExamination
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitYes || got.Kind != "Host" || got.Host.CPUs == 0 {
 		t.Errorf("%d, %v: %s", code, err, stdout)
+	}
+}
+
+// TestSavedImage: what the guest's engine can call an image, and what its disk is named by.
+func TestSavedImage(t *testing.T) {
+	for _, c := range []struct {
+		resolved nodeimage.Resolved
+		ref, key string
+		saved    string // what is asked of the engine
+	}{
+		{nodeimage.Resolved{Ref: nodeimage.Repository + ":v1.37.2-0123", ID: "sha256:1"}, nodeimage.Repository + ":v1.37.2-0123", "", nodeimage.Repository + ":v1.37.2-0123"},
+		{nodeimage.Resolved{Ref: "kindest/node:v1.37.0", ID: "sha256:2"}, "kindest/node:v1.37.0", "sha256:2", "kindest/node:v1.37.0"},
+		{nodeimage.Resolved{Ref: "kindest/node:v1.37.0@sha256:abc", ID: "sha256:3"}, "kindest/node:v1.37.0", "sha256:3", "sha256:3"},
+	} {
+		client := filepath.Join(t.TempDir(), "docker")
+		if err := os.WriteFile(client, []byte("#!/bin/sh\nprintf '%s ' \"$@\"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		i := savedImage(&engine.Engine{Provider: "docker", CLI: client}, c.resolved)
+		if i.Ref != c.ref || i.Key != c.key {
+			t.Errorf("%s: %q %q, want %q %q", c.resolved.Ref, i.Ref, i.Key, c.ref, c.key)
+		}
+		var out strings.Builder
+		if err := i.Write(t.Context(), &out); err != nil || out.String() != "save "+c.saved+" " {
+			t.Errorf("%s: asks %q, %v", c.resolved.Ref, out.String(), err)
+		}
+	}
+}
+
+// TestGuestImageNamed: an image that was named is used or refused, never replaced.
+func TestGuestImageNamed(t *testing.T) {
+	none := &fakeWorld{t: t, decision: &engine.Decision{Plan: engine.StartPrivate, Reason: "none is there"}}
+	a := newApp(nil, os.Stdout, os.Stderr)
+	a.world = none
+	if _, err := a.guestImage(t.Context(), "mine:1", ""); err == nil || !strings.Contains(err.Error(), "mine:1") || !strings.Contains(err.Error(), "Without --image") {
+		t.Errorf("%v", err)
+	}
+	var asked nodeimage.Request
+	a.world = &fakeWorld{t: t, decision: &engine.Decision{Plan: engine.UseExisting, Engine: theEngine}, image: func(r nodeimage.Request) (nodeimage.Resolved, error) {
+		asked = r
+		return nodeimage.Resolved{Ref: r.Image, ID: "sha256:1"}, nil
+	}}
+	if i, err := a.guestImage(t.Context(), "mine:1", "1.36"); err != nil || i.Ref != "mine:1" || asked.Version != "1.36" || !asked.NoBuild {
+		t.Errorf("%+v, %+v, %v", i, asked, err)
 	}
 }
