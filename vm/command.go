@@ -14,12 +14,14 @@ import (
 // politely is how long a program that was told to end may take before it is killed: mmdebstrap and QEMU tidy up first.
 const politely = 10 * time.Second
 
-// run runs a program of this machine; the error carries what it said last.
+// run runs a program of this machine; the error carries what it said last. As root it gets a mount namespace of its own: what it mounts
+// (mmdebstrap /proc, /sys and /dev, below the folder that we remove) goes with it, also when it is killed.
 func run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = politely
+	mountAlone(cmd)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -40,6 +40,13 @@ func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// mountAlone gives a program a mount namespace of its own, where this process may do that.
+func mountAlone(cmd *exec.Cmd) {
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	}
+}
+
 // stopPoll is how often a process is looked at that was told to end.
 const stopPoll = 50 * time.Millisecond
 
