@@ -108,8 +108,11 @@ func (g *Guest) Sickbay(ctx context.Context, call Call) (code int, err error) {
 	defer stop()
 	err = c.Run(inner, line, streams)
 	var exit *ExitError
-	if errors.As(err, &exit) {
+	switch {
+	case errors.As(err, &exit):
 		code, err = exit.Code, nil
+	case err != nil && !g.s.alive():
+		return 0, fmt.Errorf("the guest has ended meanwhile (its process %d is gone) and with it what ran there: `sickbay vm up` boots another, of the same disk: %w", g.s.PID, err)
 	}
 	if call.Report != "" {
 		// On a context of its own: a run that was interrupted has a report, too.

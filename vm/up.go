@@ -59,7 +59,10 @@ func Up(ctx context.Context, o Options, need Need) (*Guest, error) {
 		if err := g.suits(asked); err != nil {
 			return nil, err
 		}
-		return g, g.refresh(ctx, programs)
+		if err := g.refresh(ctx, programs); err != nil {
+			return nil, fmt.Errorf("a guest is up and does not take this sickbay (`sickbay vm down` ends it): %w", err)
+		}
+		return g, nil
 	case !errors.Is(err, errNoGuest):
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/virt"
 )
 
@@ -25,18 +26,20 @@ type hostFacts struct {
 	LSMs          []string `json:"lsms,omitempty"`
 	// Virtualization is the monitor under this machine: none, kvm, tcg (software emulation) or another's name; "" where that is not
 	// known.
-	Virtualization string   `json:"virtualization,omitempty"`
-	Swaps          []string `json:"swaps,omitempty"`
-	LoopDevices    int      `json:"loopDevices,omitempty"`
-	FreeMiB        int64    `json:"freeMiB,omitempty"`
-	FreeAt         string   `json:"freeAt,omitempty"`
+	Virtualization string `json:"virtualization,omitempty"`
+	// Pace is by how much bounds are stretched on this machine, 1 for not at all: see package pace.
+	Pace        float64  `json:"pace"`
+	Swaps       []string `json:"swaps,omitempty"`
+	LoopDevices int      `json:"loopDevices,omitempty"`
+	FreeMiB     int64    `json:"freeMiB,omitempty"`
+	FreeAt      string   `json:"freeAt,omitempty"`
 }
 
 // needMiB is what a cold start writes: parts 3 GiB, image 0.9 GiB, engine's copy and nodes.
 const needMiB = 8 * 1024
 
 func lookAtHost() hostFacts {
-	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0, Virtualization: virt.Machine()}
+	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0, Virtualization: virt.Machine(), Pace: pace.Factor()}
 	if p, err := exec.LookPath("go"); err == nil {
 		h.Go = p
 	}
@@ -75,6 +78,9 @@ func (h hostFacts) lines() [][2]string {
 	}
 	if h.Virtualization != "" {
 		out = append(out, [2]string{"virtualization", h.Virtualization})
+	}
+	if h.Pace > 1 {
+		out = append(out, [2]string{"speed", fmt.Sprintf("bounds are stretched %s times", pace.Format(h.Pace))})
 	}
 	if h.linux() {
 		lsms, swaps := "none", "off"

@@ -123,10 +123,28 @@ func (a *app) guest(ctx context.Context, f *vmFlags) (*vm.Guest, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	return vm.Up(ctx, f.options, vm.Need{
+	g, err := vm.Up(ctx, f.options, vm.Need{
 		Image:    func(ctx context.Context) (vm.Image, error) { return a.guestImage(ctx, f.image, f.kubernetes) },
 		Programs: guestPrograms,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return g, f.suits(g.Image())
+}
+
+// suits refuses a guest whose engine has another node image than the one asked for.
+func (f *vmFlags) suits(has string) error {
+	want, _, _ := strings.Cut(f.image, "@")
+	version := "v" + strings.TrimPrefix(f.kubernetes, "v")
+	other := want != "" && want != has
+	if want == "" && f.kubernetes != "" {
+		other = !strings.Contains(has+"-", ":"+version+"-") && !strings.Contains(has, ":"+version+".")
+	}
+	if other {
+		return &usageError{text: fmt.Sprintf("a guest with node image %s is up, and another is wanted", has), hint: "`sickbay vm down` first; its disks stay."}
+	}
+	return nil
 }
 
 // guestPrograms are this program and the agent for the guest.

@@ -139,3 +139,18 @@ func TestGuestImageNamed(t *testing.T) {
 		t.Errorf("%+v, %+v, %v", i, asked, err)
 	}
 }
+
+func TestGuestSuits(t *testing.T) {
+	const has = "sickbay.dev/node:v1.37.2-0123"
+	for _, c := range []struct {
+		image, kubernetes string
+		suits             bool
+	}{
+		{"", "", true}, {has, "", true}, {has + "@sha256:1", "", true}, {"kindest/node:v1.37.2", "", false},
+		{"", "1.37", true}, {"", "v1.37.2", true}, {"", "1.36", false}, {"", "1.3", false}, {"", "v1.37.20", false},
+	} {
+		if err := (&vmFlags{image: c.image, kubernetes: c.kubernetes}).suits(has); (err == nil) != c.suits {
+			t.Errorf("%q %q: %v", c.image, c.kubernetes, err)
+		}
+	}
+}
