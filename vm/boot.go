@@ -78,7 +78,7 @@ func startOnce(m machine, dir string, lasting bool) (*running, error) {
 func (r *running) died(err error) error {
 	said, _ := os.ReadFile(filepath.Join(r.dir, qemuLog))
 	text := lastLines(string(said), 4)
-	if console := freshConsole(r.dir, 4); console != "" {
+	if console := lastWords(r.dir, 4); console != "" {
 		text += "\nthe guest's last words: " + console
 	}
 	if err == nil {
@@ -104,20 +104,23 @@ func freePort() (int, error) {
 const dialPoll = time.Second
 
 // wait waits until the guest's ssh answers with its own key.
-func (r *running) wait(ctx context.Context, o Options, task progress.Task) (*Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeouts.Boot, fmt.Errorf("not within %s", o.Timeouts.Boot))
+func (r *running) wait(asked context.Context, o Options, task progress.Task) (*Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(asked, o.Timeouts.Boot, fmt.Errorf("not within %s", o.Timeouts.Boot))
 	defer cancel()
 	for {
 		c, err := dial(ctx, r.dir, r.port, o.Timeouts)
 		if err == nil {
 			return c, nil
 		}
-		if last := freshConsole(r.dir, 1); last != "" {
+		if last := lastWords(r.dir, 1); last != "" {
 			task.Detail("%s", last)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the guest to boot: %w: %w\nthe guest's last words: %s", context.Cause(ctx), err, freshConsole(r.dir, 4))
+			if asked.Err() != nil {
+				return nil, context.Cause(asked) // Ctrl-C: nobody asks for the guest's last words
+			}
+			return nil, fmt.Errorf("wait for the guest to boot: %w: %w\nthe guest's last words: %s", context.Cause(ctx), err, lastWords(r.dir, 4))
 		case qerr := <-r.ended:
 			return nil, r.died(qerr)
 		case <-time.After(dialPoll):
@@ -139,6 +142,6 @@ func (r *running) poweroff(ctx context.Context, c *Conn, o Options) error {
 		}
 		return nil
 	case <-time.After(o.Timeouts.Stop):
-		return fmt.Errorf("the guest was told to shut down and has not within %s: %s", o.Timeouts.Stop, freshConsole(r.dir, 2))
+		return fmt.Errorf("the guest was told to shut down and has not within %s: %s", o.Timeouts.Stop, lastWords(r.dir, 2))
 	}
 }

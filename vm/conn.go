@@ -42,7 +42,7 @@ func dial(ctx context.Context, dir string, port int, t Timeouts) (*Conn, error) 
 		// Known by its alias: the port is another at each boot.
 		HostKeyCallback: func(_ string, remote net.Addr, k ssh.PublicKey) error { return known(alias+":22", remote, k) },
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.Dial)
+	ctx, cancel := context.WithTimeoutCause(ctx, t.Dial, fmt.Errorf("no answer within %s", t.Dial))
 	defer cancel()
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	var d net.Dialer
@@ -51,14 +51,17 @@ func dial(ctx context.Context, dir string, port int, t Timeouts) (*Conn, error) 
 		return nil, err
 	}
 	// QEMU accepts before the guest does: the handshake is what has to be bounded.
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = tcp.SetDeadline(deadline)
+	hungUp := context.AfterFunc(ctx, func() { _ = tcp.Close() })
+	c, chans, reqs, err := ssh.NewClientConn(tcp, addr, config) // it closes a connection that fails
+	if !hungUp() && err == nil {
+		err = context.Cause(ctx)
 	}
-	c, chans, reqs, err := ssh.NewClientConn(tcp, addr, config)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ssh to the guest at %s: %w", addr, err), tcp.Close())
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("ssh to the guest at %s: %w", addr, err)
 	}
-	_ = tcp.SetDeadline(time.Time{})
 	return &Conn{c: ssh.NewClient(c, chans, reqs), ask: t.Ask}, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -101,38 +100,4 @@ func keptChoice(o Options) (Choice, bool) {
 	var c Choice
 	raw, err := os.ReadFile(o.probeFile())
 	return c, err == nil && json.Unmarshal(raw, &c) == nil && c.Accel != ""
-}
-
-// bootID changes whenever this machine is booted.
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
-}
-
-// freshConsole is the end of a guest's console, for errors and progress.
-func freshConsole(dir string, n int) string {
-	b, err := os.ReadFile(filepath.Join(dir, consoleFile))
-	if err != nil {
-		return ""
-	}
-	if len(b) > 16<<10 {
-		b = b[len(b)-16<<10:]
-	}
-	return lastLines(plain(string(b)), n)
-}
-
-// plain takes the escape sequences out that systemd colours its console with.
-func plain(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '[' {
-			for i += 2; i < len(s) && (s[i] < '@' || s[i] > '~'); i++ {
-			}
-			continue
-		}
-		if s[i] != '\r' {
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
 }

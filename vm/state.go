@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,12 @@ type state struct {
 	Parts []string `json:"parts"`
 	// Programs is the digest of the programs that the guest has.
 	Programs string `json:"programs"`
+}
+
+// bootID changes whenever this machine is booted.
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
 }
 
 // alive tells whether the process of the state is still that process.
