@@ -29,6 +29,7 @@ import (
 type Client struct {
 	node node.Node
 	path string
+	stay stay
 }
 
 // Install makes sure that this version's agent is on the node, and returns its client. The binary is keyed by its content, so
@@ -80,14 +81,19 @@ func (c *Client) Node() string { return c.node.Name() }
 // Path is the agent's own path on the node.
 func (c *Client) Path() string { return c.path }
 
-// call runs one verb and decodes its answer.
-func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
-	var out T
+// argv is the agent's command line on the node. An agent is told how slow its machine is: it would take 40 ms to find out.
+func (c *Client) argv(args ...string) []string {
 	argv := []string{c.path}
 	if f := pace.Factor(); f > 1 {
 		argv = append(argv, protocol.PaceFlag+pace.Format(f))
 	}
-	cmd := node.Command{Argv: append(argv, args...)}
+	return append(argv, args...)
+}
+
+// call runs one verb and decodes its answer.
+func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
+	var out T
+	cmd := node.Command{Argv: c.argv(args...)}
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
@@ -125,10 +131,17 @@ func answered(stdout []byte, err error) (error, bool) {
 	return &e, true
 }
 
-// Observe looks at the node once.
+// Observe looks at the node once. Whoever looks a second time is taken to look again and again: the agent stays then.
 func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*observation.Observation, error) {
 	if opts.Node == "" {
 		opts.Node = c.node.Name()
+	}
+	if c.stay.mu.TryLock() {
+		o, err := c.stay.look(ctx, c, opts)
+		c.stay.mu.Unlock()
+		if !errors.Is(err, errNotStaying) {
+			return o, err
+		}
 	}
 	return call[*observation.Observation](ctx, c, nil, opts.Args()...)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,9 @@ func (c *Cluster) Original(ctx context.Context, nodeName, path string) (*remedy.
 	if i < 0 {
 		return nil, fmt.Errorf("cluster %s has no node %s", c.Name, nodeName)
 	}
-	out, err := run(ctx, c.eng, originalBound, "create", "--label", ownedLabel+"=true", "--label", Label+"="+c.Name, "--network", "none", c.nodes[i].Image)
+	// The node's name is on it, for whoever undoes a run on that node whose process was killed just now.
+	out, err := run(ctx, c.eng, originalBound, "create", "--label", ownedLabel+"=true", "--label", Label+"="+c.Name,
+		"--label", NodeLabel+"="+nodeName, "--network", "none", c.nodes[i].Image)
 	if err != nil {
 		return nil, fmt.Errorf("open the image of %s: %w", nodeName, err)
 	}
@@ -125,7 +128,26 @@ const exportFile = "/var/lib/sickbay/export-%s.tar"
 
 // ExportImages reads images of a node, as one archive. Over a file: docker 20.10 closes the output of an exec when its process
 // ends, with what is still under way in it (on a busy machine the last 90 kB of 18 MB).
-func (c *Cluster) ExportImages(ctx context.Context, nodeName string, refs ...string) ([]byte, error) {
+func (c *Cluster) ExportImages(ctx context.Context, nodeName string, refs ...string) (archive []byte, err error) {
+	for range exportTries {
+		if archive, err = c.exportImages(ctx, nodeName, refs); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("export images of %s: %w", nodeName, err)
+	}
+	return archive, nil
+}
+
+// exportTries is how often an export is tried: on a busy machine docker 20.10 also says that a process has ended well which is still
+// at work, and the file is short then.
+const exportTries = 3
+
+// exportScript writes images ($2 and on) to a file ($1), and its size when it is whole.
+const exportScript = `f=$1; shift; ctr -n k8s.io images export "$f" "$@" >/dev/null && stat -c %s "$f"`
+
+func (c *Cluster) exportImages(ctx context.Context, nodeName string, refs []string) ([]byte, error) {
 	n := c.Node(nodeName)
 	file := fmt.Sprintf(exportFile, rand.Text()[:8])
 	defer func() {
@@ -133,16 +155,20 @@ func (c *Cluster) ExportImages(ctx context.Context, nodeName string, refs ...str
 		defer cancel()
 		_, _ = n.Run(ctx, node.Argv("rm", "-f", file)) // where the node does not answer, it goes with the node
 	}()
-	if _, err := n.Run(ctx, node.Argv(append([]string{"ctr", "-n", "k8s.io", "images", "export", file}, refs...)...)); err != nil {
-		return nil, fmt.Errorf("export images of %s: %w", nodeName, err)
+	size, err := n.Run(ctx, node.Argv(append([]string{"sh", "-c", exportScript, "sh", file}, refs...)...))
+	if err != nil {
+		return nil, err
 	}
 	raw, err := run(ctx, c.eng, loadBound, "cp", nodeName+":"+file, "-")
 	if err != nil {
-		return nil, fmt.Errorf("export images of %s: %w", nodeName, err)
+		return nil, err
 	}
 	f, err := fileOf(raw)
 	if err != nil {
-		return nil, fmt.Errorf("export images of %s: %w", nodeName, err)
+		return nil, err
+	}
+	if want := strings.TrimSpace(string(size)); want != strconv.Itoa(len(f.Content)) {
+		return nil, fmt.Errorf("the archive has %d bytes, and the node says %q", len(f.Content), want)
 	}
 	return f.Content, nil
 }

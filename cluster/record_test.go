@@ -128,7 +128,8 @@ func TestAKilledProcessLeavesItsRecord(t *testing.T) {
 		select {}
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), "SICKBAY_TEST_DIE="+os.Getenv("SICKBAY_CACHE"))
+	// What the killed process has made for itself goes with this one's.
+	cmd.Env = append(os.Environ(), "SICKBAY_TEST_DIE="+os.Getenv("SICKBAY_CACHE"), "TMPDIR="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Exited() {

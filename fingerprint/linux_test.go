@@ -98,3 +98,11 @@ func TestHostHoldsStill(t *testing.T) {
 		t.Fatalf("two looks in a row differ:\n%s", Text(c))
 	}
 }
+
+func TestComesAndGoes(t *testing.T) {
+	for name, want := range map[string]bool{"runc:[2:INIT]": true, "6": true, "du": true, "(md)": true, "containerd": false, "kubelet": false, "fio2": false} {
+		if comesAndGoes(name) != want {
+			t.Errorf("%s: want %t", name, want)
+		}
+	}
+}

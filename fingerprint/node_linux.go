@@ -127,8 +127,8 @@ func addServiceProcesses(f *Fingerprint) {
 		}
 		comm, _ := os.ReadFile(dir + "/comm")
 		name := strings.TrimSpace(string(comm))
-		if hasAnyPrefix(name, "containerd-shim", "runc", "sh", "iptables", "ip6tables", "mount", "umount", "nsenter", "(") || serviceHelper[name] {
-			continue // children that come and go
+		if comesAndGoes(name) {
+			continue
 		}
 		state := "running"
 		if st, err := os.ReadFile(dir + "/stat"); err == nil {
@@ -138,6 +138,13 @@ func addServiceProcesses(f *Fingerprint) {
 		}
 		f.Set(Processes, service+" "+name, state)
 	}
+}
+
+// comesAndGoes tells of a process's name that it is of a child that kubelet or containerd starts for a moment.
+func comesAndGoes(name string) bool {
+	// A number is runc as it starts a container: it executes itself by the number of an open file.
+	return hasAnyPrefix(name, "containerd-shim", "runc", "sh", "iptables", "ip6tables", "mount", "umount", "nsenter", "(") ||
+		serviceHelper[name] || strings.Trim(name, "0123456789") == ""
 }
 
 // serviceHelper are programs the kubelet and containerd start for a moment.

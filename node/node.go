@@ -28,6 +28,8 @@ type Node interface {
 type Command struct {
 	Argv  []string
 	Stdin io.Reader // nil for none
+	// Stdout receives the output as it comes, in place of Run's answer; nil for that.
+	Stdout io.Writer
 	// Stderr receives the error stream as it comes, besides being kept for the error; nil for none.
 	Stderr io.Writer
 }

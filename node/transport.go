@@ -89,6 +89,9 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	var stdout bytes.Buffer
 	stderr := &stream{to: cmd.Stderr, announced: make(chan struct{})}
 	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, stderr
+	if cmd.Stdout != nil {
+		c.Stdout = cmd.Stdout
+	}
 	// A child that the command left behind may hold the streams open for ever.
 	c.WaitDelay = pace.Bound(clientGrace)
 	if err := c.Start(); err != nil {

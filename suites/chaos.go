@@ -10,6 +10,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/diagnose"
 )
 
 // Mode is what happens after a run's process was killed.
@@ -28,6 +30,10 @@ func Modes() []Mode { return []Mode{Wait, Recover, Interrupt} }
 
 // healedWithin is the promise: the node is Ready and as it was this long after its lease has ended, or after recover.
 const healedWithin = time.Minute
+
+// silentWithin is how long after that detectors may still speak of the node: the kubelet reports every 10 s, and a pod that was
+// ill for a while waits its back-off out.
+const silentWithin = 2 * time.Minute
 
 // reachBound bounds how long a run may take until its process is killed: the bounds of its steps together are half of it.
 const reachBound = 12 * time.Minute
@@ -52,6 +58,8 @@ type StrikeResult struct {
 	Run     string  `json:"run"`
 	// Healed is how many seconds after the end of the lease, or after recover was called, the node was Ready and equal.
 	Healed float64 `json:"healed"`
+	// Silent is how many seconds after that the detectors had nothing to say of the node.
+	Silent float64 `json:"silent"`
 	// Recovered is how many seconds recover took.
 	Recovered float64   `json:"recovered,omitempty"`
 	At        time.Time `json:"at"`
@@ -121,6 +129,12 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 		return res, c.putRight(ctx, mark, &res)
 	}
 	res.Healed = max(0, at.Sub(from).Seconds())
+	said, err := c.silent(ctx, node)
+	if err != nil {
+		res.Verdict, res.Reason = Failed, err.Error()
+		return res, c.putRight(ctx, mark, &res)
+	}
+	res.Silent = said.Seconds()
 	changes, err := w.Close(ctx, Timings{})
 	switch {
 	case err != nil:
@@ -183,6 +197,30 @@ func (c *Chaos) healed(ctx context.Context, mark Mark, res *StrikeResult, from t
 		}
 		if err := sleep(ctx, 2*time.Second); err != nil {
 			return at, err
+		}
+	}
+}
+
+// silent asks as anybody would who runs `sickbay diagnose`, until the node is said to be well, and tells how long that took.
+func (c *Chaos) silent(ctx context.Context, node string) (time.Duration, error) {
+	began := time.Now()
+	for {
+		d, err := diagnose.Once(ctx, c.Lab.Target().Only(node), diagnose.Options{}, nil)
+		switch {
+		case err == nil && d.Healthy:
+			return time.Since(began), nil
+		case time.Since(began) < silentWithin:
+		case err != nil:
+			return 0, err
+		default:
+			what := summaries(d.Findings)
+			for _, u := range d.Unknown {
+				what = append(what, u.What+": "+u.Why)
+			}
+			return 0, fmt.Errorf("%s after node %s was as before, sickbay diagnose does not say that it is well: %s", silentWithin, node, strings.Join(what, "; "))
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return 0, err
 		}
 	}
 }

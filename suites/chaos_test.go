@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -83,6 +84,8 @@ func TestDisasters(t *testing.T) {
 		"node-paused":    func(ctx context.Context, n string) error { return client(ctx, "pause", n) },
 		"node-restarted": func(ctx context.Context, n string) error { return client(ctx, "restart", "--time", "5", n) },
 		"node-killed":    func(ctx context.Context, n string) error { return client(ctx, "kill", n) },
+		// All nodes stop with it, those of other runs as well: not beside anything else.
+		"engine-restarted": restartEngine,
 	} {
 		for _, sc := range []string{"conflist-missing", "nodefs-full"} {
 			t.Run(name+"/"+sc, func(t *testing.T) {
@@ -95,6 +98,34 @@ func TestDisasters(t *testing.T) {
 			})
 		}
 	}
+}
+
+// restartEngine ends the private engine's dockerd as a shutdown does, and starts it again.
+func restartEngine(ctx context.Context, _ string) error {
+	e := ground.Engine()
+	if !e.Private {
+		return errors.New("the engine is not sickbay's own")
+	}
+	pid, err := exec.CommandContext(ctx, "pgrep", "-f", "^[^ ]*dockerd .*/sickbay/dockerd.json").Output()
+	if err != nil {
+		return fmt.Errorf("find the engine's dockerd: %w", err)
+	}
+	id := strings.TrimSpace(string(pid))
+	if err := exec.CommandContext(ctx, "kill", "-TERM", id).Run(); err != nil {
+		return fmt.Errorf("end dockerd, process %s: %w", id, err)
+	}
+	for {
+		if _, err := os.Stat("/proc/" + id); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	_, err = engine.Ensure(ctx, engine.Options{})
+	return err
 }
 
 // TestAgentKilledMidInjection: the agent dies while it prepares a filesystem, which takes seconds. The node's own timer undoes the half.

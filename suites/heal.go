@@ -122,10 +122,13 @@ func (h *healer) heal(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, max(0, patience)+pace.Bound(healBound), fmt.Errorf("undoing it took longer than %s", pace.Bound(healBound)))
 	defer cancel()
 	var errs []error
+	// An engine that was restarted leaves all nodes stopped, the API server's with them.
 	wake := func(thawed bool) {
-		if h.c.Has(h.rec.Node) {
-			did, err := h.c.Wake(ctx, h.rec.Node, thawed)
-			h.did, errs = append(h.did, did...), append(errs, err)
+		for _, n := range h.c.Nodes() {
+			if mine := n.Name == h.rec.Node; mine || n.State != "running" {
+				did, err := h.c.Wake(ctx, n.Name, thawed && mine)
+				h.did, errs = append(h.did, did...), append(errs, err)
+			}
 		}
 	}
 	wake(false)
@@ -242,6 +245,7 @@ func (h *healer) clean(ctx context.Context) error {
 		DeleteClusterObjects(ctx, h.Kube(), h.run),
 		namespaceGone(ctx, h.Kube(), ns, pace.Bound(healPatience), pace.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
 		h.RemoveServices(ctx, h.run),
+		h.c.RemoveServices(ctx, "", h.rec.Node), // what a remedy had opened to read a file of the node's image
 	)
 	return errors.Join(errs...)
 }

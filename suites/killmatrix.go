@@ -19,6 +19,9 @@ injection, the harness no answer), and of remediate, when half of the remedies' 
 - **interrupt**: a Ctrl-C (SIGINT) in place of the kill. The process recovers by itself and exits with 130; the number is how many seconds
   after that the same was seen to be true.
 
+In each cell ` + "`sickbay diagnose`" + ` is asked of the node then, with its memory of ten minutes, and has to say that it is well. Where that took
+longer than a second after the number in the table, the seconds stand behind a plus.
+
 The process kills itself (` + "`sickbay run --kill-at POINT`" + `): nobody outside could strike as exactly, and a SIGKILL of one's own is
 as deadly as anybody else's. What the engine's clients, the agent and the watchdog were doing goes on or ends as it would.
 
@@ -70,6 +73,9 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 func field(r StrikeResult) string {
 	switch r.Verdict {
 	case Passed:
+		if r.Silent >= 1 {
+			return fmt.Sprintf("%.0f+%.0f", r.Healed, r.Silent)
+		}
 		return fmt.Sprintf("%.0f", r.Healed)
 	case Failed:
 		return "✗"

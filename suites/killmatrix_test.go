@@ -12,6 +12,7 @@ func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
 		{Strike: Strike{"a", MidInject, Wait}, Verdict: Failed, Reason: "left on the host: a swap file"},
 		{Strike: Strike{"a", Point(Clear), Recover}, Verdict: Unknown, Reason: "the run ended before clear"},
 		{Strike: Strike{"b", Point(Baseline), Wait}, Verdict: Unsupported},
+		{Strike: Strike{"b", Point(Inject), Recover}, Verdict: Passed, Healed: 12.2, Silent: 7},
 	} {
 		results[r.Strike] = r
 	}
@@ -23,7 +24,8 @@ func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
 		"| b | – | · | · | · | · | · | · | · | · |\n",
 		"| a | · | · | · | · | · | · | · | ? | · |\n",
 		"Of 18 cells 1 passed, 1 failed, 0 ended before their point, 1 are unsupported on this host, 15 were not run.",
-		"Of 18 cells 0 passed, 0 failed, 1 ended before their point, 0 are unsupported on this host, 17 were not run.",
+		"| b | · | 12+7 | · | · | · | · | · | · | · |\n",
+		"Of 18 cells 1 passed, 0 failed, 1 ended before their point, 0 are unsupported on this host, 16 were not run.",
 		"- `a/mid-inject/wait` (failed): left on the host: a swap file\n",
 	} {
 		if !strings.Contains(b.String(), want) {

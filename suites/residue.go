@@ -148,16 +148,16 @@ func (r *run) deleteObjects(ctx context.Context) error {
 	if err := DeleteNamespace(ctx, kube, r.ns); err != nil {
 		return err
 	}
-	var errs []error
+	patience := pace.Bound(45 * time.Second) // the default grace of 30s and one sync period
+	errs := []error{namespaceGone(ctx, kube, r.ns, patience, r.t.bound(r.sc, Residue), func(pod string) {
+		r.rec.note(r.victim, "pod %s did not end by itself and was deleted without the kubelet", pod)
+	})}
+	r.nsMade = errs[0] != nil
+	// A volume goes only after the last pod that has it.
 	for _, o := range slices.Backward(r.made) {
 		errs = append(errs, o.DeleteCluster(ctx))
 	}
-	patience := pace.Bound(45 * time.Second) // the default grace of 30s and one sync period
-	err := namespaceGone(ctx, kube, r.ns, patience, r.t.bound(r.sc, Residue), func(pod string) {
-		r.rec.note(r.victim, "pod %s did not end by itself and was deleted without the kubelet", pod)
-	})
-	r.nsMade = err != nil
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
 }
 
 // waitNodeReady waits until the victim is Ready, without pressure, cordon or taint.

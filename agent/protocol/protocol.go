@@ -6,6 +6,7 @@
 package protocol
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,7 +20,7 @@ const Dir = "/var/lib/sickbay"
 
 // Verbs of the agent.
 const (
-	VerbObserve     = "observe"     // look once → observation.Observation
+	VerbObserve     = "observe"     // look once → observation.Observation; with --stay: ObserveOptions after ObserveOptions on stdin → Answer after Answer
 	VerbInject      = "inject"      // injectors.Injection on stdin → injectors.Status
 	VerbCheck       = "check"       // the same, changes nothing
 	VerbRecover     = "recover"     // → []injectors.Status
@@ -33,6 +34,16 @@ const (
 
 // PaceFlag stands before the verb, with a number behind it, where the bounds of a call are stretched: see package pace.
 const PaceFlag = "--pace="
+
+// Answer is that of an agent that stays, to one ObserveOptions.
+type Answer struct {
+	Observation json.RawMessage `json:"observation,omitempty"`
+	Error       *Error          `json:"error,omitempty"`
+}
+
+// StaysFor is how long an agent that stays waits for the next question before it ends by itself. It ends at once with its standard
+// input, which is all that whoever asks has to close, be it by dying; this is for when that does not get through.
+const StaysFor = time.Minute
 
 // Bounds of one look, on a machine as fast as the reference.
 const (

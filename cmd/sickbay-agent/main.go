@@ -129,7 +129,9 @@ func (l *list) Set(v string) error { *l = append(*l, v); return nil }
 
 func observe(ctx context.Context, args []string) ([]byte, error) {
 	var o protocol.ObserveOptions
+	stays := false
 	err := flags(protocol.VerbObserve, args, func(fs *flag.FlagSet) {
+		fs.BoolVar(&stays, "stay", false, "")
 		fs.StringVar(&o.Cursor, "cursor", "", "")
 		fs.StringVar(&o.Node, "node", "", "")
 		fs.StringVar(&o.Endpoint, "endpoint", "", "")
@@ -142,7 +144,48 @@ func observe(ctx context.Context, args []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return collect.Supervise(ctx, "/proc/self/exe", o)
+	if stays {
+		return nil, stay(ctx)
+	}
+	return collect.Supervise(ctx, self, o)
+}
+
+// self is this program, also when its file is gone.
+const self = "/proc/self/exe"
+
+// stay looks as often as it is asked.
+func stay(ctx context.Context) error {
+	asked := make(chan protocol.ObserveOptions)
+	go func() {
+		defer close(asked)
+		for d := json.NewDecoder(os.Stdin); ; {
+			var o protocol.ObserveOptions
+			if d.Decode(&o) != nil {
+				return
+			}
+			asked <- o
+		}
+	}()
+	for out := json.NewEncoder(os.Stdout); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(protocol.StaysFor):
+			return nil
+		case o, more := <-asked:
+			if !more {
+				return nil
+			}
+			doc, err := collect.Supervise(ctx, self, o)
+			a := protocol.Answer{Observation: doc}
+			if err != nil {
+				a = protocol.Answer{Error: &protocol.Error{Text: err.Error(), Reason: protocol.ReasonFailed}}
+			}
+			if err := out.Encode(a); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // look is the child of observe: options on standard input, the observation on standard output.

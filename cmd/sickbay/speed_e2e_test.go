@@ -9,6 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,34 +82,74 @@ func TestDiagnoseSpeed(t *testing.T) {
 		}
 	})
 
-	silent := ""
+	var silent cluster.NodeInfo
 	for _, n := range c.Nodes() {
 		t.Cleanup(func() { run(t, c.Node(n.Name), "systemctl", "start", "kubelet") })
 		run(t, c.Node(n.Name), "systemctl", "stop", "kubelet")
 		if n.Role == cluster.Worker {
-			silent = n.Name
+			silent = n
 		}
 	}
-	engine := func(verb string) {
-		t.Helper()
-		if out, err := e.Command(context.WithoutCancel(ctx), verb, silent).CombinedOutput(); err != nil {
-			t.Errorf("%s %s: %v\n%s", verb, silent, err, out)
-		}
-	}
-	t.Cleanup(func() { engine("unpause") })
-	engine("pause")
-	median("all broken, one of them paused", 5*time.Second, func(d diagnose.Diagnosis) {
+	allButOne := func(d diagnose.Diagnosis) {
 		ill := map[string]bool{}
 		for _, f := range d.Findings {
 			ill[f.Node] = f.Failure == "node-notready" || ill[f.Node]
 		}
 		for _, n := range c.Nodes() {
 			blind := slices.ContainsFunc(d.Unknown, func(u diagnose.Unknown) bool { return u.Node == n.Name && u.What == "node" })
-			if n.Name == silent && !blind || n.Name != silent && !ill[n.Name] {
+			if n.Name == silent.Name && !blind || n.Name != silent.Name && !ill[n.Name] {
 				t.Errorf("%s: found %v, blind %v", n.Name, ill[n.Name], blind)
 			}
 		}
-	})
+	}
+	engine := func(verb string) {
+		t.Helper()
+		if out, err := e.Command(context.WithoutCancel(ctx), verb, silent.Name).CombinedOutput(); err != nil {
+			t.Errorf("%s %s: %v\n%s", verb, silent.Name, err, out)
+		}
+	}
+	wake := sync.OnceFunc(func() { engine("unpause") })
+	t.Cleanup(wake)
+	engine("pause") // the engine says so at once
+	median("all broken, one of them paused", 5*time.Second, allButOne)
+	wake()
+
+	thaw := hang(silent.ID) // nobody says anything
+	t.Cleanup(thaw)
+	median("all broken, one of them hangs", 5*time.Second, allButOne)
+}
+
+// hang stops (SIGSTOP) every agent that starts in a container, from the host, until the answer is called: what a node whose kernel or
+// disk hangs looks like from outside. The answer kills those that were stopped.
+func hang(container string) (thaw func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		held := map[int]bool{}
+		for {
+			select {
+			case <-stop:
+				for pid := range held {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+				return
+			case <-time.After(5 * time.Millisecond): // a look takes an agent at least 30
+			}
+			comms, _ := filepath.Glob("/proc/[0-9]*/comm")
+			for _, f := range comms {
+				comm, err := os.ReadFile(f)
+				if err != nil || !strings.HasPrefix(string(comm), "agent-") {
+					continue
+				}
+				groups, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cgroup"))
+				pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+				if err == nil && !held[pid] && strings.Contains(string(groups), container) {
+					held[pid] = syscall.Kill(pid, syscall.SIGSTOP) == nil
+				}
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
 }
 
 func run(t *testing.T, n node.Node, argv ...string) {

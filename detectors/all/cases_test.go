@@ -270,7 +270,14 @@ var sick = []testCase{
 	{name: "threshold beyond a disk in use", want: []string{"disk-pressure/threshold-misconfigured"}, remedy: "nodefs", ill: func(o *observation.Observation) {
 		detectorstest.Thresholds(o, "nodefs.available", "99%")
 		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
-		f.BytesFree = f.Bytes / 5 // as much as many a disk has
+		f.BytesFree = f.Bytes / 8 // little, and more than the kubelet asks for by default
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{name: "threshold beyond a disk that is full all the same", want: []string{"disk-pressure/nodefs-full"}, remedy: "rm -f -- /var/lib/kubelet/fill", ill: func(o *observation.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "99%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
+		full(f, "/var/lib/kubelet/fill")
+		f.BytesFree = f.Bytes / 20
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
 	}},
 	// 9 cni

@@ -269,7 +269,7 @@ func agree(h observation.History, kubelet string, wrong []observation.RuntimeHan
 		for _, s := range o.Runtime.Sandboxes {
 			if s.Namespace == c.Namespace && s.Name == c.Pod && s.Ready {
 				steps = append(steps, detectors.ShellStep(o.Node, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup",
-					"ctr -n k8s.io tasks kill --signal SIGKILL "+s.ID))
+					facts.EndSandbox(s.ID)))
 			}
 		}
 	}

@@ -21,9 +21,6 @@ type Detector struct{}
 // Failure is disk-pressure.
 func (Detector) Failure() string { return "disk-pressure" }
 
-// defaults are the kubelet's own thresholds: what a misconfigured one is set back to where no better value is known.
-var defaults = map[string]string{"nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
-
 // Judge compares each filesystem with its thresholds.
 func (Detector) Judge(h observation.History) []detectors.Finding {
 	o := h.Last()
@@ -57,8 +54,8 @@ func judge(h observation.History, f observation.Filesystem, role string, inodes 
 	pressed := known && condition.Status == corev1.ConditionTrue
 
 	// A threshold beyond what is used: more than half of the filesystem may never be used while a quarter of it is still free,
-	// or nine tenths, which no filesystem in use can offer, while more is free than the kubelet itself would ask for.
-	unmeetable := crossed && (t.Value > total/2 && free*4 > total || t.Value >= total/10*9 && free*100 > total*15)
+	// or nine tenths, which no filesystem in use can offer, while more is free than the kubelet asks for by default.
+	unmeetable := crossed && (t.Value > total/2 && free*4 > total || t.Value >= total/10*9 && free > facts.DefaultThreshold(signal, total))
 	switch {
 	case unmeetable:
 		if known && !pressed {
@@ -113,7 +110,7 @@ func judge(h observation.History, f observation.Filesystem, role string, inodes 
 
 func misconfigured(h observation.History, f observation.Filesystem, t facts.Threshold, role string, inodes bool) detectors.Finding {
 	o := h.Last()
-	right := defaults[t.Signal]
+	right := facts.DefaultThresholds[t.Signal] // where no better value is known
 	if base, ok := h.Baseline(); ok {
 		if c, _ := facts.Config(base); c.EvictionHard[t.Signal] != "" && c.EvictionHard[t.Signal] != t.Text {
 			right = c.EvictionHard[t.Signal]

@@ -72,6 +72,15 @@ type Threshold struct {
 	Value  int64 // bytes or inodes
 }
 
+// DefaultThresholds are the kubelet's own hard eviction thresholds of disks (kubelet pkg/kubelet/eviction/defaults_linux.go).
+var DefaultThresholds = map[string]string{"nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
+
+// DefaultThreshold is the kubelet's own threshold of a signal, as a number for this filesystem; 0 for a signal it has none for.
+func DefaultThreshold(signal string, capacity int64) int64 {
+	n, _ := amount(DefaultThresholds[signal], capacity)
+	return n
+}
+
 // HardThreshold is the threshold of a signal in force, as a number for this filesystem. ok is false where there is none: not
 // set, or 0.
 func HardThreshold(o *observation.Observation, signal string, capacity int64) (Threshold, bool) {
@@ -82,7 +91,7 @@ func HardThreshold(o *observation.Observation, signal string, capacity int64) (T
 			return Threshold{}, false // not known
 		}
 		// The kubelet's own defaults apply only where no map is given at all.
-		set = map[string]string{"nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
+		set = DefaultThresholds
 	}
 	if v, ok := FlagValue(o, "eviction-hard"); ok && source != "kubelet.configz" {
 		set = map[string]string{}

@@ -247,3 +247,8 @@ func LastEnd(c ContainerOf) *corev1.ContainerStateTerminated {
 	}
 	return c.Status.LastTerminationState.Terminated
 }
+
+// EndSandbox is the command that ends a pod's sandbox: the kubelet makes it again, and its containers. It may have ended meanwhile.
+func EndSandbox(id string) string {
+	return fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q ^%[1]s.*RUNNING # it may have ended meanwhile", detectors.Quote(id))
+}

@@ -248,7 +248,7 @@ func networkLost(h observation.History) *detectors.Finding {
 			}
 		}
 		steps = append(steps, detectors.ShellStep(o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
-			fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q ^%[1]s.*RUNNING # it may have ended meanwhile", detectors.Quote(s.ID))))
+			facts.EndSandbox(s.ID)))
 	}
 	if len(lost) == 0 && len(before) > 0 {
 		f.Evidence = append(f.Evidence, before[len(before)-1])

@@ -147,17 +147,25 @@ func (f *Freezer) Undo(ctx context.Context, env Env) error {
 	if err := env.Sys.Write(f.File, []byte(thawed), 0o644); err != nil || !f.V1 {
 		return err
 	}
-	procs, err := env.Sys.Read(path.Join(path.Dir(f.File), "cgroup.procs"))
-	if err != nil {
-		return err
-	}
 	home := f.Home
 	if home == "" {
 		home = freezerV1
 	}
-	for _, pid := range strings.Fields(string(procs)) {
-		// One that ended meanwhile cannot be moved and need not be; what is left shows when the group is removed.
-		_ = env.Sys.Write(path.Join(home, "cgroup.procs"), []byte(pid), 0o644)
+	// What was thawed starts processes again, here: those that come between the reading and the removal are moved the next time.
+	for waited := time.Duration(0); ; waited += freezePoll {
+		procs, err := env.Sys.Read(path.Join(path.Dir(f.File), "cgroup.procs"))
+		if err != nil {
+			return err
+		}
+		for _, pid := range strings.Fields(string(procs)) {
+			// One that ended meanwhile cannot be moved and need not be; what is left shows when the group is removed.
+			_ = env.Sys.Write(path.Join(home, "cgroup.procs"), []byte(pid), 0o644)
+		}
+		if err = env.Sys.Remove(path.Dir(f.File)); err == nil || waited >= freezeBound {
+			return err
+		}
+		if err := env.Sys.Wait(ctx, freezePoll); err != nil {
+			return err
+		}
 	}
-	return env.Sys.Remove(path.Dir(f.File))
 }

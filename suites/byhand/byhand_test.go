@@ -72,6 +72,7 @@ type patient struct {
 	shy       int       // looks until it is named
 	says      []Finding // while ill
 	blind     bool      // while ill, a node is not seen
+	unread    bool      // while ill, one of its sources is not
 	afterFix  []Finding // what is left by a fix
 	fixes     bool
 	incurable bool // mend does not help
@@ -107,7 +108,10 @@ func (p *patient) diagnose(_ context.Context, flags ...string) (Diagnosis, error
 	}
 	d := Diagnosis{Healthy: len(p.says) == 0 && !p.blind, Findings: p.says}
 	if p.blind {
-		d.Unknown = append(d.Unknown, Unknown{"node"})
+		d.Unknown = append(d.Unknown, Unknown{What: "node"})
+	}
+	if p.unread {
+		d.Unknown = append(d.Unknown, Unknown{What: "kubeletConfig"})
 	}
 	return d, nil
 }
@@ -140,6 +144,7 @@ func TestEntry(t *testing.T) {
 		{name: "an oddity", patient: patient{}},
 		{name: "an oddity that is taken for an illness", patient: patient{says: []Finding{cni}}, problem: "found cni/conflist-missing"},
 		{name: "an oddity that nobody looked at", patient: patient{blind: true}, problem: "no answer within"},
+		{name: "an oddity, and something was never read", patient: patient{unread: true}, problem: "no look could read everything"},
 		{name: "not to be mended", patient: patient{says: []Finding{cni}, incurable: true, afterFix: []Finding{cni}}, entry: Entry{Expect: expect, Fix: Cleared}, problem: "left", err: errIll},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -177,4 +182,25 @@ func TestTable(t *testing.T) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
 	}
+}
+
+func TestOneAtATime(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	free, err := claim("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := claim("x"); err == nil || !strings.Contains(err.Error(), "cluster x is being broken by another process") {
+		t.Errorf("two at a time: %v", err)
+	}
+	if other, err := claim("y"); err != nil {
+		t.Error(err)
+	} else {
+		other()
+	}
+	free()
+	if free, err = claim("x"); err != nil {
+		t.Fatal(err)
+	}
+	free()
 }

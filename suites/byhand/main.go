@@ -12,8 +12,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/nodeimage"
@@ -65,6 +68,12 @@ func run(ctx context.Context) int {
 		}
 		return asExpected
 	}
+	free, err := claim(*name)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return trouble
+	}
+	defer free()
 	s, err := prepare(ctx, *name, *image)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -115,6 +124,19 @@ func line(r Result, took time.Duration) string {
 		what += "\n    " + strings.ReplaceAll(r.Problem, "\n", "\n    ")
 	}
 	return fmt.Sprintf("%s %s (%s): %s", mark, r.Name, took.Round(time.Second), what)
+}
+
+// claim keeps others from breaking the same cluster at the same time. The kernel gives it back when the process dies.
+func claim(name string) (free func(), err error) {
+	file := filepath.Join(os.TempDir(), "sickbay-byhand-"+name+".lock")
+	l := flock.New(file, flock.SetPermissions(0o600))
+	switch held, err := l.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w", file, err)
+	case !held:
+		return nil, fmt.Errorf("cluster %s is being broken by another process, which holds %s: wait for its end, or take another name (-cluster)", name, file)
+	}
+	return func() { _ = errors.Join(os.Remove(file), l.Unlock()) }, nil
 }
 
 // prepare finds engine and image and makes the cluster.

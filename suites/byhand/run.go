@@ -21,7 +21,9 @@ type Diagnosis struct {
 
 // Unknown is something that could not be read.
 type Unknown struct {
+	Node string `json:"node"`
 	What string `json:"what"`
+	Why  string `json:"why"`
 }
 
 // blind tells that some node did not answer in its time.
@@ -180,6 +182,10 @@ func (r runner) look(ctx context.Context, res *Result) (complete bool, err error
 	if err != nil {
 		return false, err
 	}
+	return r.judge(d, res)
+}
+
+func (r runner) judge(d Diagnosis, res *Result) (complete bool, err error) {
 	found := names(d.Findings)
 	for _, f := range found {
 		if !slices.Contains(res.Found, f) {
@@ -259,14 +265,27 @@ func (r runner) nothingElse(ctx context.Context, during time.Duration, res *Resu
 	}
 }
 
+// silent looks for a while and wants nothing to be found, by looks of which one at least could read everything.
 func (r runner) silent(ctx context.Context, during time.Duration, res *Result) error {
+	var unread []Unknown
+	whole := false
 	for end := time.Now().Add(during); time.Now().Before(end); {
-		if _, err := r.look(ctx, res); err != nil {
+		d, err := r.see(ctx)
+		if err == nil {
+			_, err = r.judge(d, res)
+		}
+		if err != nil {
 			return err
+		}
+		if unread = d.Unknown; len(unread) == 0 {
+			whole = true
 		}
 		if err := r.pause(ctx); err != nil {
 			return err
 		}
+	}
+	if !whole {
+		return fmt.Errorf("silent, and no look could read everything: %v", unread)
 	}
 	return nil
 }
