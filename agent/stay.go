@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/sickbay-dev/sickbay/agent/protocol"
@@ -33,7 +34,9 @@ func (s *stay) look(ctx context.Context, c *Client, opts protocol.ObserveOptions
 		return nil, errNotStaying
 	}
 	if !s.stays() {
-		s.start(ctx, c)
+		if err := s.start(ctx, c); err != nil {
+			return nil, errNotStaying
+		}
 	}
 	type answer struct {
 		protocol.Answer
@@ -82,9 +85,14 @@ func (s *stay) stays() bool {
 }
 
 // start starts the agent. It outlives the look and ends with this process, or when it is not asked for a while.
-func (s *stay) start(ctx context.Context, c *Client) {
+func (s *stay) start(ctx context.Context, c *Client) error {
+	// A pipe of the kernel's: were it one of Go's, a goroutine would copy from it for the process, and one that has died between two
+	// questions would be waited for until the next but one.
+	question, ask, err := os.Pipe()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	question, ask := io.Pipe()
 	answer, say := io.Pipe()
 	ended := make(chan struct{})
 	s.in, s.out, s.ended = json.NewEncoder(ask), json.NewDecoder(answer), ended
@@ -102,6 +110,7 @@ func (s *stay) start(ctx context.Context, c *Client) {
 			err = io.EOF
 		}
 		_ = say.CloseWithError(err)
-		_ = question.CloseWithError(err)
+		_ = question.Close()
 	}()
+	return nil
 }
