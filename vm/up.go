@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -94,7 +95,7 @@ func disks(ctx context.Context, o Options, image func(context.Context) (Image, e
 		return nil, none, err
 	}
 	b := &builder{o: o, cache: newCache(o), base: base}
-	needs := toRun
+	needs := slices.Clone(toRun)
 	if !b.cache.Has(base) {
 		if os.Geteuid() != 0 {
 			return nil, none, errors.New("building the guest's disk needs root, once, for its root file system: run this with sudo; a guest whose disk is there needs none")
@@ -119,31 +120,13 @@ func disks(ctx context.Context, o Options, image func(context.Context) (Image, e
 		}
 		defer unlock()
 	}
-	make := func(i int, p parts.Part, f func() error) (err error) {
-		if b.cache.Has(p) {
-			return nil
-		}
-		b.task = progress.From(ctx).Start(fmt.Sprintf("build the guest's disk, step %d/2: %s", i, p.Name), 0)
-		b.task.Expect(b.cache.Expected(p.Name))
-		defer func() { b.task.End(err) }()
-		if f != nil {
-			if err := f(); err != nil {
-				return err
-			}
-		}
-		return b.cache.Ensure(ctx, p)
-	}
-	if err := make(1, base, nil); err != nil {
+	if err := b.ensure(ctx, 1, base); err != nil {
 		return nil, none, err
 	}
-	probe := func() (err error) {
-		b.choice, err = choose(ctx, o, filepath.Join(b.cache.Path(base), kernel))
-		return err
-	}
-	if err := probe(); err != nil {
+	if b.choice, err = choose(ctx, o, filepath.Join(b.cache.Path(base), kernel)); err != nil {
 		return nil, none, err
 	}
-	if err := make(2, prepared, nil); err != nil {
+	if err := b.ensure(ctx, 2, prepared); err != nil {
 		return nil, none, err
 	}
 	// The base after what rests on it: it is never the older one, and so never goes first.
@@ -153,12 +136,22 @@ func disks(ctx context.Context, o Options, image func(context.Context) (Image, e
 	return b, prepared, b.shrink(ctx, base, prepared)
 }
 
+// ensure makes one of the two parts unless it is there.
+func (b *builder) ensure(ctx context.Context, step int, p parts.Part) (err error) {
+	if b.cache.Has(p) {
+		return nil
+	}
+	b.task = progress.From(ctx).Start(fmt.Sprintf("build the guest's disk, step %d/2: %s", step, p.Name), 0)
+	b.task.Expect(b.cache.Expected(p.Name))
+	defer func() { b.task.End(err) }()
+	return b.cache.Ensure(ctx, p)
+}
+
 // room refuses where the disks would not fit.
 func room(b *builder) error {
 	// Measured and rounded up: the folder and the file system made of it are there at the same time; a cluster's nodes write what is
 	// left.
-	need := parts.Need{Path: b.o.Dir, Why: "the overlay a guest writes to", Bytes: 4 * parts.GiB}
-	needs := []parts.Need{need}
+	needs := []parts.Need{{Path: b.o.Dir, Why: "the overlay a guest writes to", Bytes: 4 * parts.GiB}}
 	if !b.cache.Has(b.base) {
 		needs = append(needs, parts.Need{Path: b.o.Dir, Why: "the base disk", Bytes: 2 * parts.GiB}, parts.Need{Path: b.o.Dir, Why: "the disk with the node image", Bytes: 3 * parts.GiB})
 	}
