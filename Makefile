@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
-	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/*/*.md' -o -path './suites/page/*' \) -type f -print)
+	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/*/*.md' -o -path './suites/page/*' -o -path './vm/guest/*' \) -type f -print)
 BINARIES := bin/sickbay bin/sickbay-agent-linux-amd64 bin/sickbay-agent-linux-arm64
 
 PROFILE ?= core
@@ -22,8 +22,9 @@ help: ## this text
 .PHONY: build
 build: $(BINARIES) ## bin/sickbay and the agent for both architectures
 
+# Without cgo it runs in any Linux: in a container of one file (the engine's probe) and in the virtual machine.
 bin/sickbay: $(SOURCES)
-	go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay
 
 bin/sickbay-agent-linux-%: $(SOURCES)
 	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay-agent
@@ -40,6 +41,15 @@ scenario: build ## one scenario through all seven steps: make scenario NAME=pleg
 .PHONY: conformance
 conformance: build ## all scenarios of a profile, and the controls of the core ones: make conformance PROFILE=all REPORT=reports/today
 	bin/sickbay suite --profile $(PROFILE) --controls=$(CONTROLS) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+.PHONY: vm-scenario
+vm-scenario: build ## one scenario in a virtual machine: make vm-scenario NAME=apparmor-denied
+	@test -n "$(NAME)" || { echo "which one? make vm-scenario NAME=apparmor-denied (bin/sickbay list shows them all)" >&2; exit 2; }
+	bin/sickbay vm run $(NAME) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+.PHONY: vm-conformance
+vm-conformance: build ## all scenarios of a profile in a virtual machine: make vm-conformance PROFILE=all REPORT=reports/vm
+	bin/sickbay vm run --profile $(PROFILE) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 SOAK ?= 10m
 .PHONY: soak

@@ -13,6 +13,7 @@ require (
 	github.com/invopop/jsonschema v0.14.0
 	github.com/joshdk/go-junit v1.0.0
 	github.com/klauspost/compress v1.19.2
+	github.com/klauspost/cpuid/v2 v2.4.2
 	github.com/moby/moby/api v1.56.1
 	github.com/moby/sys/mountinfo v0.7.3
 	github.com/onsi/gomega v1.44.0

@@ -22,6 +22,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Client is the agent of one node.
@@ -80,10 +81,19 @@ func (c *Client) Node() string { return c.node.Name() }
 // Path is the agent's own path on the node.
 func (c *Client) Path() string { return c.path }
 
+// argv is the agent's command line on the node. An agent is told how slow its machine is: it would take 40 ms to find out.
+func (c *Client) argv(args ...string) []string {
+	argv := []string{c.path}
+	if f := pace.Factor(); f > 1 {
+		argv = append(argv, protocol.PaceFlag+pace.Format(f))
+	}
+	return append(argv, args...)
+}
+
 // call runs one verb and decodes its answer.
 func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
 	var out T
-	cmd := node.Command{Argv: append([]string{c.path}, args...)}
+	cmd := node.Command{Argv: c.argv(args...)}
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {

@@ -25,6 +25,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -50,7 +51,7 @@ func (c *Cluster) ObserveAPI(ctx context.Context, nodes []string) (map[string]*o
 
 // ObserveAPI is Cluster.ObserveAPI for any cluster a client reaches.
 func ObserveAPI(ctx context.Context, config *rest.Config, kube kubernetes.Interface, nodes []string) (map[string]*observation.API, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, apiBound, fmt.Errorf("the API server did not answer within %s", apiBound))
+	ctx, cancel := context.WithTimeoutCause(ctx, pace.Bound(apiBound), fmt.Errorf("the API server did not answer within %s", pace.Bound(apiBound)))
 	defer cancel()
 	srv, err := serverFor(config)
 	if err != nil {
@@ -512,7 +513,7 @@ func pullSecret(secret *corev1.Secret) observation.PullSecret {
 
 // configz is the kubelet's running configuration, through the API server; nil when that way is closed.
 func (s server) configz(ctx context.Context, name string) *observation.KubeletConfig {
-	ctx, cancel := context.WithTimeout(ctx, configzBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(configzBound))
 	defer cancel()
 	var z struct {
 		KubeletConfig kubeletv1beta1.KubeletConfiguration `json:"kubeletconfig"`

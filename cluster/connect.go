@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // adminConf is where kubeadm leaves the administrator's credentials on a control plane.
@@ -96,7 +97,7 @@ func (c *Cluster) adminConf(cp container) ([]byte, error) {
 	if raw, err := os.ReadFile(copied); err == nil && len(raw) > 0 {
 		return raw, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectBound)
+	ctx, cancel := context.WithTimeout(context.Background(), pace.Bound(connectBound))
 	defer cancel()
 	raw, err := c.Node(cp.name()).Run(ctx, node.Argv("cat", adminConf))
 	if err != nil {

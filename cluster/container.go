@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Labels kind puts on its containers, and ours on what else belongs to a cluster.
@@ -98,6 +99,16 @@ type container struct {
 func (c container) name() string    { return strings.TrimPrefix(c.Name, "/") }
 func (c container) cluster() string { return c.Config.Labels[kindClusterLabel] }
 func (c container) role() string    { return c.Config.Labels[kindRoleLabel] }
+
+// mounts tells whether something of the host is mounted at a path.
+func (c container) mounts(path string) bool {
+	for _, m := range c.Mounts {
+		if m.Destination == path {
+			return true
+		}
+	}
+	return false
+}
 
 func (c container) mark() (mark, bool) {
 	for _, m := range c.Mounts {
@@ -206,6 +217,7 @@ func run(ctx context.Context, e *engine.Engine, bound time.Duration, args ...str
 }
 
 func runWith(ctx context.Context, e *engine.Engine, bound time.Duration, stdin string, args ...string) ([]byte, error) {
+	bound = pace.Bound(bound)
 	inner, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
 	defer cancel()
 	cmd := e.Command(inner, args...)

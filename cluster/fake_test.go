@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -24,6 +25,8 @@ func TestMain(m *testing.M) {
 
 // world is what the fake engine has.
 type world struct {
+	Info       string // cgroup version and security options
+	OldParser  bool   // apparmor_parser does not run in a node
 	Containers []container
 	Networks   map[string]network
 	Volumes    []string
@@ -67,7 +70,7 @@ func (w *world) do(args []string) int {
 	last := args[len(args)-1]
 	switch strings.Join(args[:min(2, len(args))], " ") {
 	case "info --format":
-		fmt.Println("2")
+		fmt.Println(cmp.Or(w.Info, "2 []"))
 		return 0
 	case "container inspect":
 		var found []container
@@ -143,7 +146,11 @@ func (w *world) do(args []string) int {
 	case "exec":
 		// Any command works; it says nothing but who it is.
 		fmt.Fprintln(os.Stderr, "sickbay-pid 7 (sh) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 42 0")
-	case "kill", "run", "images", "image":
+	case "run":
+		if slices.Contains(args, "--version") && w.OldParser {
+			return fail("/usr/sbin/apparmor_parser: version `GLIBC_2.99' not found")
+		}
+	case "kill", "images", "image":
 	default:
 		return fail("fake docker knows no %v", args)
 	}

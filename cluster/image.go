@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 )
 
@@ -48,7 +49,7 @@ type workloadImage struct {
 }
 
 func (c *Cluster) workloadImages(ctx context.Context, name string) ([]workloadImage, error) {
-	ctx, cancel := context.WithTimeout(ctx, imageBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(imageBound))
 	defer cancel()
 	out, err := c.Node(name).Run(ctx, node.Sh(listWorkloadImages))
 	if err != nil {
@@ -101,7 +102,7 @@ func (c *Cluster) pin(ctx context.Context, name string, images []workloadImage) 
 		if i.pinned {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, imageBound)
+		ctx, cancel := context.WithTimeout(ctx, pace.Bound(imageBound))
 		defer cancel()
 		if _, err := c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "label", i.ref, "io.cri-containerd.pinned=pinned")); err != nil {
 			return fmt.Errorf("pin the workload image on %s: %w", name, err)
@@ -112,7 +113,7 @@ func (c *Cluster) pin(ctx context.Context, name string, images []workloadImage) 
 
 // LoadImage puts an image of the engine on every running node, pulling it into the engine first where it is not there.
 func (c *Cluster) LoadImage(ctx context.Context, ref string) (err error) {
-	task := progress.From(ctx).Start("load "+ref+" into the nodes", loadBound)
+	task := progress.From(ctx).Start("load "+ref+" into the nodes", pace.Bound(loadBound))
 	defer func() { task.End(err) }()
 	if _, err := run(ctx, c.eng, lookBound, "image", "inspect", ref); err != nil {
 		task.Detail("pulling it")
@@ -131,7 +132,7 @@ func (c *Cluster) LoadImage(ctx context.Context, ref string) (err error) {
 }
 
 func (c *Cluster) loadInto(ctx context.Context, name, ref string) error {
-	ctx, cancel := context.WithTimeout(ctx, loadBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(loadBound))
 	defer cancel()
 	save := c.eng.Command(ctx, "save", ref)
 	var said bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // table is the nftables table that keeps packets of clusters on the machine. A table of its own, since a reject in any table
@@ -64,7 +65,7 @@ const nftBound = 30 * time.Second
 // on the host's network. That also reaches the virtual machine an engine on macOS hides in, and needs no root of the caller.
 func nft(ctx context.Context, e *engine.Engine, image, script string, args ...string) ([]byte, error) {
 	if program := hostNFT(e); program != "" {
-		ctx, cancel := context.WithTimeout(ctx, nftBound)
+		ctx, cancel := context.WithTimeout(ctx, pace.Bound(nftBound))
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, args...)
 		var stdout, stderr bytes.Buffer

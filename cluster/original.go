@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/remedy"
 )
 
@@ -104,7 +105,7 @@ func (c *Cluster) RestoreImages(ctx context.Context, nodeName string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, loadBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(loadBound))
 	defer cancel()
 	archive, err := c.ExportImages(ctx, source, missing...)
 	if err != nil {
@@ -150,7 +151,7 @@ func (c *Cluster) exportImages(ctx context.Context, nodeName string, refs []stri
 	n := c.Node(nodeName)
 	file := fmt.Sprintf(exportFile, rand.Text()[:8])
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), imageBound)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pace.Bound(imageBound))
 		defer cancel()
 		_, _ = n.Run(ctx, node.Argv("rm", "-f", file)) // where the node does not answer, it goes with the node
 	}()
@@ -173,7 +174,7 @@ func (c *Cluster) exportImages(ctx context.Context, nodeName string, refs []stri
 }
 
 func (c *Cluster) images(ctx context.Context, nodeName string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, imageBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(imageBound))
 	defer cancel()
 	out, err := c.Node(nodeName).Run(ctx, node.Sh(imageNames))
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/sickbay-dev/sickbay/engine"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 )
 
@@ -61,13 +62,15 @@ type Timeouts struct {
 func (t Timeouts) withDefaults() Timeouts {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
-			*d = v
+			*d = pace.Bound(v)
 		}
 	}
 	set(&t.Create, 10*time.Minute)
 	set(&t.Ready, 3*time.Minute)
 	set(&t.Quiet, 20*time.Second)
-	set(&t.Remove, time.Minute)
+	if t.Remove == 0 {
+		t.Remove = time.Minute // stretched where it is used: see runWith
+	}
 	return t
 }
 
@@ -153,7 +156,11 @@ func Up(ctx context.Context, e *engine.Engine, o UpOptions) (_ *Cluster, err err
 
 // plan is kind's configuration with the mark on every node.
 func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster, mark, error) {
-	v1, err := cgroupV1(ctx, e)
+	k, err := askKernel(ctx, e)
+	if err != nil {
+		return nil, mark{}, err
+	}
+	armed, err := appArmor(ctx, e, k, o)
 	if err != nil {
 		return nil, mark{}, err
 	}
@@ -161,12 +168,13 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 	if version == "" {
 		version = kubernetesVersion.FindString(o.Image)
 	}
-	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: version, CgroupV1: v1, APIPort: o.APIPort}
+	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: version, CgroupV1: k.cgroupV1, AppArmor: armed, APIPort: o.APIPort}
 	config, err := kindconfigs.Cluster(ko)
 	if err != nil {
 		return nil, mark{}, &TakenError{What: err.Error(), Way: "choose one of those"}
 	}
 	sum := sha256.Sum256([]byte(kindconfigs.Sum(config) + " " + o.Image))
+	kindconfigs.Stretch(config, pace.Factor())
 	m := mark{Topology: o.Topology, Profile: o.Profile, Sum: hex.EncodeToString(sum[:6]), Online: o.Online}
 	if m.Topology == "" {
 		m.Topology = kindconfigs.DefaultTopology
@@ -184,18 +192,6 @@ var kubernetesVersion = regexp.MustCompile(`v1\.\d+\.\d+`)
 
 func shape(c *v1alpha4.Cluster) string {
 	return fmt.Sprintf("1 control plane, %d victims", len(c.Nodes)-1)
-}
-
-func cgroupV1(ctx context.Context, e *engine.Engine) (bool, error) {
-	format := "{{.CgroupVersion}}"
-	if e.Provider == engine.Podman {
-		format = "{{.Host.CgroupsVersion}}"
-	}
-	out, err := run(ctx, e, lookBound, "info", "--format", format)
-	if err != nil {
-		return false, fmt.Errorf("ask the engine for its cgroup version: %w", err)
-	}
-	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v") == "1", nil
 }
 
 // reuse answers with the cluster that is there, nil when one must be made, and an error when one is in the way.
@@ -303,7 +299,7 @@ func (c *Cluster) unfinished(ctx context.Context) bool {
 	if c.nodes[cp].State != "running" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(connectBound))
 	defer cancel()
 	_, err := c.Node(c.nodes[cp].Name).Run(ctx, node.Argv("test", "-e", upMarker))
 	return errors.As(err, new(*node.ExitError))
@@ -332,13 +328,22 @@ var environment sync.Mutex
 var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 // create runs kind, which knows no context: when ctx ends its containers are taken away from it until it gives up.
-func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4.Cluster, task progress.Task) error {
+func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4.Cluster, task progress.Task) (err error) {
 	environment.Lock()
 	defer environment.Unlock()
 	if err := e.Setenv(); err != nil {
 		return err
 	}
-	restore, err := setenv(map[string]string{"KIND_EXPERIMENTAL_" + strings.ToUpper(e.Provider) + "_NETWORK": Network}, proxiesUnless(o.Online))
+	set := map[string]string{"KIND_EXPERIMENTAL_" + strings.ToUpper(e.Provider) + "_NETWORK": Network}
+	client, remove, err := patience(e, pace.Factor())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	if client != "" {
+		set["PATH"] = client + string(os.PathListSeparator) + os.Getenv("PATH")
+	}
+	restore, err := setenv(set, proxiesUnless(o.Online))
 	if err != nil {
 		return err
 	}
@@ -441,7 +446,7 @@ func why(ctx context.Context, e *engine.Engine, name string, err error) error {
 			text = fmt.Errorf("%w: %s", text, out)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(connectBound))
 	defer cancel()
 	out, jerr := node.Container(e, name+"-"+ControlPlane).Run(ctx, node.Argv("journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"))
 	if words := lastWords(string(out)); jerr == nil && words != "" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Kind is the kind of a Diagnosis document.
@@ -100,8 +101,8 @@ func (o Options) withDefaults() Options {
 			*d = v
 		}
 	}
-	def(&o.NodeTimeout, 4*time.Second)
-	def(&o.APITimeout, 4*time.Second)
+	def(&o.NodeTimeout, pace.Bound(4*time.Second))
+	def(&o.APITimeout, pace.Bound(4*time.Second))
 	def(&o.Since, 10*time.Minute)
 	if o.Parallel <= 0 {
 		o.Parallel = 16

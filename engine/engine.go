@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Providers, as kind names them.
@@ -166,7 +168,7 @@ func setString(s *string, value string) {
 
 func setDuration(d *time.Duration, value time.Duration) {
 	if *d == 0 {
-		*d = value
+		*d = pace.Bound(value)
 	}
 }
 

@@ -31,7 +31,7 @@ func helperBinary(ctx context.Context, arch string, static bool) (path string, c
 	dir := filepath.Dir(self)
 	var errs []error
 	for _, path := range []string{filepath.Join(dir, oci.Name), filepath.Join(dir, oci.Name+"-linux-"+arch), self} {
-		err := fits(path, arch, static)
+		err := Fits(path, arch, static)
 		if err == nil {
 			return path, nothing, nil
 		}
@@ -63,7 +63,9 @@ var machines = map[elf.Machine]string{
 	elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_S390: "s390x", elf.EM_PPC64: "ppc64le", elf.EM_RISCV: "riscv64",
 }
 
-func fits(path, arch string, static bool) error {
+// Fits tells whether a program runs on linux/arch (GOARCH), and where static is asked for, on any distribution's. The error says why
+// not; it is os.ErrNotExist for a file that is not there.
+func Fits(path, arch string, static bool) error {
 	f, err := elf.Open(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -39,6 +39,8 @@ type Options struct {
 	Kubernetes string
 	// CgroupV1 tells that the engine's host has cgroup v1.
 	CgroupV1 bool
+	// AppArmor tells that the engine's host has AppArmor, and a parser that runs in the nodes: they get what loading profiles takes.
+	AppArmor bool
 	// APIPort is a fixed port on 127.0.0.1, 0 for any free one.
 	APIPort int
 }
@@ -46,8 +48,11 @@ type Options struct {
 // Topologies lists the embedded topologies.
 func Topologies() []string { return names(".", func(string) bool { return true }) }
 
+// PatientProfile is for machines that are emulated in software.
+const PatientProfile = "patient"
+
 // Profiles lists the timing profiles.
-func Profiles() []string { return []string{"quick", "stock"} }
+func Profiles() []string { return []string{"quick", PatientProfile, "stock"} }
 
 func names(dir string, keep func(string) bool) []string {
 	entries, err := fs.ReadDir(files, dir)
@@ -109,9 +114,26 @@ func Cluster(o Options) (*v1alpha4.Cluster, error) {
 			c.KubeadmConfigPatches = append(c.KubeadmConfigPatches, string(raw))
 		}
 	}
+	if o.AppArmor {
+		for i := range c.Nodes {
+			c.Nodes[i].ExtraMounts = append(c.Nodes[i].ExtraMounts, AppArmorMounts()...)
+		}
+	}
 	c.Name = o.Name
 	c.Networking.APIServerPort = int32(o.APIPort)
 	return c, nil
+}
+
+// Mount is something of the host's in a node.
+type Mount = v1alpha4.Mount
+
+// AppArmorMounts are what a node needs to load AppArmor profiles: the kernel's own files about them, and last the program. The host's
+// /etc/apparmor.d is not among them: what a node writes there must not be seen by its neighbours.
+func AppArmorMounts() []Mount {
+	return []Mount{
+		{HostPath: "/sys/kernel/security", ContainerPath: "/sys/kernel/security"},
+		{HostPath: "/usr/sbin/apparmor_parser", ContainerPath: "/usr/sbin/apparmor_parser", Readonly: true},
+	}
 }
 
 // Sum names a configuration by content: two clusters of one sum are the same but for their names and ports.

@@ -129,3 +129,54 @@ func TestSumIgnoresNameAndPort(t *testing.T) {
 		}
 	}
 }
+
+func TestAppArmorMountsOnlyWhereAsked(t *testing.T) {
+	plain, err := Cluster(Options{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	armed, err := Cluster(Options{Name: "x", AppArmor: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range plain.Nodes {
+		if len(plain.Nodes[i].ExtraMounts) != 0 {
+			t.Errorf("node %d has mounts unasked: %v", i, plain.Nodes[i].ExtraMounts)
+		}
+		if len(armed.Nodes[i].ExtraMounts) != len(AppArmorMounts()) {
+			t.Errorf("node %d: %v", i, armed.Nodes[i].ExtraMounts)
+		}
+	}
+	if Sum(plain) == Sum(armed) {
+		t.Error("two clusters that differ have one name")
+	}
+}
+
+func TestStretch(t *testing.T) {
+	c, err := Cluster(Options{Name: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, patches := Sum(c), len(c.KubeadmConfigPatches)
+	if Stretch(c, 1); len(c.KubeadmConfigPatches) != patches || Sum(c) != before {
+		t.Error("a machine that is no slower gets other bounds")
+	}
+	Stretch(c, 10.5)
+	kinds := map[string]string{}
+	for _, doc := range strings.Split(c.KubeadmConfigPatches[patches], "\n---\n") {
+		var m struct {
+			APIVersion, Kind string
+			Timeouts         map[string]string
+			APIServer        map[string]string
+		}
+		if err := syaml.UnmarshalStrict([]byte(doc), &m); err != nil {
+			t.Fatalf("%v:\n%s", err, doc)
+		}
+		kinds[m.APIVersion+" "+m.Kind] = m.Timeouts["controlPlaneComponentHealthCheck"] + m.APIServer["timeoutForControlPlane"]
+	}
+	for _, k := range []string{"kubeadm.k8s.io/v1beta4 InitConfiguration", "kubeadm.k8s.io/v1beta4 JoinConfiguration", "kubeadm.k8s.io/v1beta3 ClusterConfiguration"} {
+		if kinds[k] != "42m0s" {
+			t.Errorf("%s waits %q, want 42m0s", k, kinds[k])
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Engine runs a container engine's client, docker or podman; *engine.Engine is one.
@@ -41,7 +43,7 @@ func explain(ctx context.Context, e Engine, name string, clientErr error, stderr
 	if stderr != "" {
 		said = errors.New(stderr)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectBound)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pace.Bound(inspectBound))
 	defer cancel()
 	c := e.Command(ctx, "container", "inspect", "--format", "{{.State.Status}}", name)
 	c.WaitDelay = time.Second

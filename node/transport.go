@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // bounds of one transport, in one place.
@@ -91,7 +93,7 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 		c.Stdout = cmd.Stdout
 	}
 	// A child that the command left behind may hold the streams open for ever.
-	c.WaitDelay = clientGrace
+	c.WaitDelay = pace.Bound(clientGrace)
 	if err := c.Start(); err != nil {
 		return nil, &UnreachedError{Node: t.name, Reason: "its client did not start", Err: err}
 	}
@@ -106,7 +108,7 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	killErr := t.end(stderr, done)
 	select {
 	case <-done:
-	case <-time.After(clientGrace):
+	case <-time.After(pace.Bound(clientGrace)):
 		_ = c.Process.Kill()
 		<-done
 	}
@@ -119,7 +121,7 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 
 // end ends the process on the node.
 func (t *transport) end(s *stream, done chan error) error {
-	wait := time.NewTimer(pidGrace)
+	wait := time.NewTimer(pace.Bound(pidGrace))
 	defer wait.Stop()
 	select {
 	case <-s.announced:
@@ -136,11 +138,11 @@ func (t *transport) end(s *stream, done chan error) error {
 	c := t.client([]string{"sh", "-c", endGroup, "sh", pid, pgrp, start}, false)
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	c.WaitDelay = clientGrace
+	c.WaitDelay = pace.Bound(clientGrace)
 	if err := c.Start(); err != nil {
 		return err
 	}
-	over := time.AfterFunc(killBound, func() { _ = c.Process.Kill() })
+	over := time.AfterFunc(pace.Bound(killBound), func() { _ = c.Process.Kill() })
 	defer over.Stop()
 	if err := c.Wait(); err != nil {
 		return fmt.Errorf("ending process %s: %w: %s", pid, err, lastLines(out.Bytes()))

@@ -2,16 +2,13 @@ package nodeimage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/parts"
 )
 
 // part is one thing a build makes. Its key covers everything that goes into it, so a folder of that name is the part.
@@ -26,14 +23,8 @@ type part struct {
 	fetch func(ctx context.Context)
 }
 
-// hash makes a key. Each field is preceded by its length, so that no two lists of fields read alike.
-func hash(fields ...string) string {
-	h := sha256.New()
-	for _, f := range fields {
-		fmt.Fprintf(h, "%d:%s", len(f), f)
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
+// hash makes a key.
+func hash(fields ...string) string { return parts.Hash(fields...) }
 
 // hashTree covers the names, executable bits and contents of all files below root, except tests.
 func hashTree(root string) (string, error) {
@@ -76,56 +67,20 @@ func isTest(path string) bool {
 	return ok
 }
 
-// cache keeps finished parts as folders <name>-<key>, and how long each took.
-type cache struct {
-	dir string
-	mu  sync.Mutex // guards the file of times
+// cache keeps finished parts, and how long each took.
+type cache struct{ *parts.Cache }
+
+func newCache(dir string) cache {
+	return cache{&parts.Cache{Dir: dir, What: "image", Usual: usual}}
 }
 
-func (c *cache) path(p *part) string { return filepath.Join(c.dir, "parts", p.name+"-"+p.key[:16]) }
+func (p *part) kept() parts.Part { return parts.Part{Name: p.name, Key: p.key, Make: p.make} }
 
-func (c *cache) has(p *part) bool {
-	_, err := os.Stat(c.path(p))
-	return err == nil
-}
+func (c cache) path(p *part) string { return c.Path(p.kept()) }
 
-// ensure makes the part unless it is there. The folder gets its name only when it is complete: a build killed half-way
-// leaves nothing that looks like a part.
-func (c *cache) ensure(ctx context.Context, p *part) (err error) {
-	if c.has(p) {
-		return nil
-	}
-	parts := filepath.Join(c.dir, "parts")
-	if err := os.MkdirAll(parts, 0o755); err != nil {
-		return fmt.Errorf("making the cache of image parts: %w", err)
-	}
-	work, err := os.MkdirTemp(parts, ".making-"+p.name+"-")
-	if err != nil {
-		return fmt.Errorf("making the cache of image parts: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(work))
-		}
-	}()
-	defer c.measure(p.name)(&err)
-	if err := os.Chmod(work, 0o755); err != nil {
-		return fmt.Errorf("making the cache of image parts: %w", err)
-	}
-	if err := p.make(ctx, work); err != nil {
-		return fmt.Errorf("image part %s: %w", p.name, err)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := os.Rename(work, c.path(p)); err != nil {
-		if c.has(p) { // another build finished it meanwhile; theirs is as good
-			return os.RemoveAll(work)
-		}
-		return fmt.Errorf("image part %s: %w", p.name, err)
-	}
-	return nil
-}
+func (c cache) has(p *part) bool { return c.Has(p.kept()) }
+
+func (c cache) ensure(ctx context.Context, p *part) error { return c.Ensure(ctx, p.kept()) }
 
 // usual are times on two cores, cold, shown until this machine has its own.
 var usual = map[string]time.Duration{
@@ -133,43 +88,4 @@ var usual = map[string]time.Duration{
 	"rootfs": 55 * time.Second, "etcd": 17 * time.Second, "runc": 11 * time.Second, "cni": 5 * time.Second, "addons": 20 * time.Second,
 	"components": 10 * time.Second, "store": 8 * time.Second, "runtime-layer": 2 * time.Second, "kubernetes-layer": 2 * time.Second,
 	"node-files": time.Second, "load": 15 * time.Second,
-}
-
-func (c *cache) timesFile() string { return filepath.Join(c.dir, "times.json") }
-
-func (c *cache) times() map[string]time.Duration {
-	out := map[string]time.Duration{}
-	if data, err := os.ReadFile(c.timesFile()); err == nil {
-		// A damaged file costs nothing but better estimates.
-		_ = json.Unmarshal(data, &out)
-	}
-	return out
-}
-
-// expected answers how long the part took last time, or usually takes.
-func (c *cache) expected(name string) time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if d, ok := c.times()[name]; ok {
-		return d
-	}
-	return usual[name]
-}
-
-// measure starts a clock; the function it answers stores the time taken unless *err is set.
-func (c *cache) measure(name string) func(err *error) {
-	start := time.Now()
-	return func(err *error) {
-		if *err != nil {
-			return
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		t := c.times()
-		t[name] = time.Since(start).Round(10 * time.Millisecond)
-		if data, err := json.MarshalIndent(t, "", "  "); err == nil {
-			// Estimates only: a full disk shows itself elsewhere.
-			_ = os.WriteFile(c.timesFile(), append(data, '\n'), 0o644)
-		}
-	}
 }

@@ -1,23 +1,11 @@
 package nodeimage
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
-
-func TestHashKeepsFieldsApart(t *testing.T) {
-	if hash("ab", "c") == hash("a", "bc") || hash("a") == hash("a", "") {
-		t.Error("two different lists of fields have one hash")
-	}
-	if first, second := hash("a", "b"), hash("a", "b"); first != second {
-		t.Error("one list of fields has two hashes")
-	}
-}
 
 func write(t *testing.T, dir, name, text string, mode os.FileMode) {
 	t.Helper()
@@ -109,117 +97,4 @@ func TestHashSources(t *testing.T) {
 	if _, err := hashSources(module(t), "versions/v9.9.9.mod"); err == nil {
 		t.Error("a version that is not pinned has a key")
 	}
-}
-
-func TestEnsureMakesOnce(t *testing.T) {
-	c := &cache{dir: t.TempDir()}
-	made := 0
-	p := &part{name: "x", key: hash("x"), make: func(_ context.Context, dir string) error {
-		made++
-		return os.WriteFile(filepath.Join(dir, "f"), []byte("done"), 0o644)
-	}}
-	for range 3 {
-		if err := c.ensure(t.Context(), p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if made != 1 {
-		t.Errorf("made %d times, want once", made)
-	}
-	if data, err := os.ReadFile(filepath.Join(c.path(p), "f")); err != nil || string(data) != "done" {
-		t.Errorf("the part holds %q, %v", data, err)
-	}
-	if c.times()["x"] < 0 || len(c.times()) != 1 {
-		t.Errorf("times are %v, want one of x", c.times())
-	}
-	q := &part{name: "x", key: hash("y"), make: p.make}
-	if err := c.ensure(t.Context(), q); err != nil || made != 2 {
-		t.Errorf("another key: %v, made %d times, want 2", err, made)
-	}
-}
-
-// A build that fails or is cut off leaves nothing that a later one takes for a part, and the later one succeeds.
-func TestEnsureResumes(t *testing.T) {
-	boom := errors.New("boom")
-	for _, name := range []string{"fails", "is interrupted"} {
-		t.Run(name, func(t *testing.T) {
-			c := &cache{dir: t.TempDir()}
-			ctx, cancel := context.WithCancel(t.Context())
-			p := &part{name: "x", key: hash("x"), make: func(_ context.Context, dir string) error {
-				if err := os.WriteFile(filepath.Join(dir, "half"), nil, 0o644); err != nil {
-					return err
-				}
-				if name == "fails" {
-					return boom
-				}
-				cancel()
-				return nil
-			}}
-			err := c.ensure(ctx, p)
-			if want := map[string]error{"fails": boom, "is interrupted": context.Canceled}[name]; !errors.Is(err, want) {
-				t.Fatalf("ensure: %v, want %v", err, want)
-			}
-			left, err := os.ReadDir(filepath.Join(c.dir, "parts"))
-			if err != nil || len(left) != 0 {
-				t.Fatalf("left behind: %v, %v", left, err)
-			}
-			if len(c.times()) != 0 {
-				t.Errorf("a part that was not made has a time: %v", c.times())
-			}
-			p.make = func(context.Context, string) error { return nil }
-			if err := c.ensure(t.Context(), p); err != nil || !c.has(p) {
-				t.Errorf("afterwards: %v, in the cache: %v", err, c.has(p))
-			}
-		})
-	}
-}
-
-func TestEnsureLosesRaceGracefully(t *testing.T) {
-	c := &cache{dir: t.TempDir()}
-	p := &part{name: "x", key: hash("x")}
-	p.make = func(context.Context, string) error { // another process finishes meanwhile
-		write(t, c.path(p), "theirs", "", 0o644)
-		return nil
-	}
-	if err := c.ensure(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
-	left, _ := os.ReadDir(filepath.Join(c.dir, "parts"))
-	if len(left) != 1 {
-		t.Errorf("parts: %v, want theirs alone", left)
-	}
-}
-
-func TestExpected(t *testing.T) {
-	c := &cache{dir: t.TempDir()}
-	if got := c.expected("kubernetes"); got != usual["kubernetes"] || got == 0 {
-		t.Errorf("before any build: %v", got)
-	}
-	write(t, c.dir, "times.json", `{"kubernetes": 5000000000}`, 0o644)
-	if got := c.expected("kubernetes"); got != 5*time.Second {
-		t.Errorf("after one: %v, want 5s", got)
-	}
-	write(t, c.dir, "times.json", `{"kuber`, 0o644)
-	if got := c.expected("kubernetes"); got != usual["kubernetes"] {
-		t.Errorf("with a damaged file: %v", got)
-	}
-}
-
-func TestLockKeepsSecondBuildOut(t *testing.T) {
-	dir := t.TempDir()
-	unlock, err := lockDir(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := lockDir(ctx, dir); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("second lock: %v, want a deadline that names the folder", err)
-	}
-	unlock()
-	again, err := lockDir(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
 }

@@ -6,6 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/apt"
+	"github.com/sickbay-dev/sickbay/progress"
 )
 
 // hostNeed is a program of this machine that a part needs, and the Debian packages that bring it.
@@ -46,8 +50,11 @@ func missingPackages(todo []*part, needs []hostNeed) []string {
 	return out
 }
 
+// installBound is for a slow mirror: a compiler and its libraries take 15 s.
+const installBound = 10 * time.Minute
+
 // prepareHost installs what the parts need, as root on Debian and Ubuntu; elsewhere it says what to install.
-func prepareHost(ctx context.Context, todo []*part) error {
+func prepareHost(ctx context.Context, todo []*part) (err error) {
 	needsRoot := false
 	for _, p := range todo {
 		needsRoot = needsRoot || p.name == "rootfs" || p.name == "store"
@@ -59,16 +66,16 @@ func prepareHost(ctx context.Context, todo []*part) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	if _, err := lookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+	if !apt.CanInstall() {
 		return fmt.Errorf("building a node image needs %s: install them (on Debian or Ubuntu: sudo apt-get install %s), or name an image with --image",
 			strings.Join(missing, ", "), strings.Join(missing, " "))
 	}
-	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if _, err := output(cmd); err != nil {
-			return fmt.Errorf("installing what the build needs: %w", err)
-		}
+	task := progress.From(ctx).Start("install "+strings.Join(missing, ", "), installBound)
+	ctx, cancel := context.WithTimeout(ctx, installBound)
+	defer cancel()
+	defer func() { task.End(err) }()
+	if err := apt.Install(ctx, task, missing...); err != nil {
+		return fmt.Errorf("installing what the build needs: %w", err)
 	}
 	return nil
 }

@@ -128,8 +128,8 @@ func Export(ctx context.Context, spec Spec, w io.Writer) (ref string, err error)
 func (p *plan) load(ctx context.Context, engine Engine) (err error) {
 	task := progress.From(ctx).Start("load the node image into the engine", 0)
 	defer func() { task.End(err) }()
-	task.Expect(p.cache.expected("load"))
-	defer p.cache.measure("load")(&err)
+	task.Expect(p.cache.Expected("load"))
+	defer p.cache.Measure("load")(&err)
 	return loadArchive(ctx, engine, p.writeArchive)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sickbay-dev/sickbay/parts"
 	"github.com/sickbay-dev/sickbay/progress"
 )
 
@@ -38,7 +39,7 @@ func recipe(names ...string) (string, error) {
 // plan is every part of one image, in the order they depend on each other.
 type plan struct {
 	spec  Spec
-	cache *cache
+	cache cache
 	kind  kindFiles
 	goVer string
 
@@ -52,7 +53,7 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 	if runtime.GOOS != "linux" || spec.Arch != runtime.GOARCH {
 		return nil, fmt.Errorf("a node image for linux/%s cannot be built on %s/%s: name one with --image, or let the engine pull kind's own", spec.Arch, runtime.GOOS, runtime.GOARCH)
 	}
-	p := &plan{spec: spec, cache: &cache{dir: spec.CacheDir}}
+	p := &plan{spec: spec, cache: newCache(spec.CacheDir)}
 	var err error
 	if p.goVer, err = goVersion(ctx); err != nil {
 		return nil, err
@@ -144,15 +145,15 @@ func (p *plan) makeAll(ctx context.Context) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(p.cache.dir, 0o755); err != nil {
+	if err := os.MkdirAll(p.cache.Dir, 0o755); err != nil {
 		return fmt.Errorf("making the cache of image parts: %w", err)
 	}
-	unlock, err := lockDir(ctx, p.cache.dir)
+	unlock, err := p.cache.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := checkSpace(p.needs(ctx, todo), freeSpace); err != nil {
+	if err := checkSpace(p.needs(ctx, todo), parts.FreeSpace); err != nil {
 		return err
 	}
 	if err := prepareHost(ctx, todo); err != nil {
@@ -202,7 +203,7 @@ func (p *plan) makeAll(ctx context.Context) error {
 
 func (p *plan) makeOne(ctx context.Context, part *part, todo []*part) (err error) {
 	task := progress.From(ctx).Start(fmt.Sprintf("build the node image, step %d/%d: %s", slices.Index(todo, part)+1, len(todo), part.name), 0)
-	task.Expect(p.cache.expected(part.name))
+	task.Expect(p.cache.Expected(part.name))
 	defer func() { task.End(err) }()
 	return p.cache.ensure(withTask(ctx, task), part)
 }

@@ -116,11 +116,14 @@ type Host struct {
 	LSMs           []string `json:"lsms,omitempty"` // /sys/kernel/security/lsm, empty when securityfs is not mounted
 	Virtualization string   `json:"virtualization"` // systemd-detect-virt: docker, kvm, none …
 	InContainer    bool     `json:"inContainer"`    // the node is a container: its kernel is shared
-	CPUs           int      `json:"cpus"`           // online
-	MemoryBytes    int64    `json:"memoryBytes"`    // MemTotal
-	LoadAverage1   float64  `json:"loadAverage1"`   // 1 minute
-	Unprivileged   bool     `json:"unprivileged"`   // the agent did not run as root: much is unknown
-	PSI            PSI      `json:"psi"`            // pressure stall, zero where the kernel has none
+	// Machine is the monitor under the kernel, whatever container the node is: none, kvm, tcg (QEMU's software emulation), hyperv,
+	// vmware … or empty where the processor does not say.
+	Machine      string  `json:"machine,omitempty"`
+	CPUs         int     `json:"cpus"`         // online
+	MemoryBytes  int64   `json:"memoryBytes"`  // MemTotal
+	LoadAverage1 float64 `json:"loadAverage1"` // 1 minute
+	Unprivileged bool    `json:"unprivileged"` // the agent did not run as root: much is unknown
+	PSI          PSI     `json:"psi"`          // pressure stall, zero where the kernel has none
 }
 
 // PSI is /proc/pressure, "some avg10" and "full avg10", percent.

@@ -24,6 +24,8 @@ import (
 	tclog "github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/wait"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Certificate says what the registry's certificate is like.
@@ -172,7 +174,7 @@ func run(ctx context.Context, p Place, s Spec, host, password string, ca *author
 		Files: files,
 		// It says so when it has its socket. Asking it would be asking where testcontainers-go thinks the engine's ports are, which
 		// is wrong where this process is in a container of its own.
-		WaitingFor: wait.ForLog("listening on").WithStartupTimeout(startBound),
+		WaitingFor: wait.ForLog("listening on").WithStartupTimeout(pace.Bound(startBound)),
 	})
 	if err != nil {
 		return "", fmt.Errorf("start %s: %w", ContainerName(p.Run), err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Target is what a plan is carried out on.
@@ -70,7 +71,7 @@ func (b Bounds) withDefaults() Bounds {
 		&b.WaitReady: 3 * time.Minute, &b.Change: 30 * time.Second, &b.RenewCert: time.Minute,
 	} {
 		if *d == 0 {
-			*d = v
+			*d = pace.Bound(v)
 		}
 	}
 	return b

@@ -324,7 +324,9 @@ type fakeLab struct{ *world }
 
 func (l fakeLab) Cluster() string { return "fake" }
 
-func (l fakeLab) About(context.Context) (string, string, error) { return "v1.37.2", "fake host", nil }
+func (l fakeLab) About(context.Context) (About, error) {
+	return About{Kubernetes: "v1.37.2", Host: "fake host", Kind: HostKind{CgroupVersion: 2, LSMs: []string{"apparmor"}, Virtualization: "none"}}, nil
+}
 
 func (l fakeLab) Target() diagnose.Target {
 	t := diagnose.Target{Cluster: "fake", API: l.world}

@@ -34,6 +34,7 @@ import (
 	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/remedy"
 )
 
@@ -82,24 +83,24 @@ func (l *clusterLab) Claim(ctx context.Context, name string) (func(), error) {
 	return l.c.Claim(ctx, name)
 }
 
-func (l *clusterLab) About(ctx context.Context) (kubernetes, host string, err error) {
+func (l *clusterLab) About(ctx context.Context) (About, error) {
 	list, err := l.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return "", "", err
+		return About{}, err
 	}
 	if len(list.Items) == 0 {
-		return "", "", errors.New("it has no nodes")
+		return About{}, errors.New("it has no nodes")
 	}
 	info := list.Items[0].Status.NodeInfo
-	kubernetes = info.KubeletVersion
-	host = fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)
-	// The cgroup version is the one thing of the host that decides much, and the API does not tell it.
-	look, cancel := context.WithTimeout(ctx, 5*time.Second)
+	a := About{Kubernetes: info.KubeletVersion, Host: fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)}
+	// The API does not tell what of the host decides much.
+	look, cancel := context.WithTimeout(ctx, pace.Bound(5*time.Second))
 	defer cancel()
 	if o, err := l.agent(list.Items[0].Name).Observe(look, diagnose.Ask{Since: time.Second}); err == nil && o.Host.CgroupVersion > 0 {
-		host += fmt.Sprintf(", cgroup v%d, %d CPUs", o.Host.CgroupVersion, o.Host.CPUs)
+		a.Kind = kindOfHost(o.Host)
+		a.Host += fmt.Sprintf(", %s, %d CPUs", a.Kind, o.Host.CPUs)
 	}
-	return kubernetes, host, nil
+	return a, nil
 }
 
 // lazyAgent installs the agent at its first use, so that all nodes get theirs side by side and each within its bound.
@@ -393,7 +394,7 @@ func othersOf(list, own string) map[string]bool {
 
 // imageRefs lists the names of the images on a node, digests left out: they follow their names.
 func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(10*time.Second))
 	defer cancel()
 	out, err := l.c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "ls", "-q"))
 	if err != nil {
@@ -477,7 +478,7 @@ func (c *created) DeleteCluster(ctx context.Context) error {
 		if !o.global {
 			continue
 		}
-		err := poll(ctx, 200*time.Millisecond, time.Minute, func(ctx context.Context) (bool, error) {
+		err := poll(ctx, 200*time.Millisecond, pace.Bound(time.Minute), func(ctx context.Context) (bool, error) {
 			_, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
 			return apierrors.IsNotFound(err), err
 		})

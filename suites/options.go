@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -74,8 +75,8 @@ func (c Controlled) covers(sc *scenarios.Scenario) bool {
 type Lab interface {
 	// Cluster is the cluster's name.
 	Cluster() string
-	// About describes the cluster for the report: server version, and the kernel and cgroup version of its host.
-	About(ctx context.Context) (kubernetes, host string, err error)
+	// About describes the cluster for the report.
+	About(ctx context.Context) (About, error)
 	// Target is how diagnose reaches the same nodes. It carries nothing of the run.
 	Target() diagnose.Target
 	// Kube is the API client. Its calls end with their context.
@@ -227,9 +228,23 @@ func DefaultTimings() Timings {
 	}
 }
 
+// stretched are the timings for this machine. What has to pass, not to be waited for at most, is as long on any: it covers the
+// kubelet's own timers (Quiet, Control) or spares the node (the pauses).
+func (t Timings) stretched() Timings {
+	steps := map[StepName]time.Duration{}
+	for k, v := range t.Steps {
+		steps[k] = pace.Bound(v)
+	}
+	t.Steps = steps
+	for _, d := range []*time.Duration{&t.Lease, &t.Settle, &t.Call, &t.Recovery} {
+		*d = pace.Bound(*d)
+	}
+	return t
+}
+
 // withDefaults fills what is zero.
 func (t Timings) withDefaults() Timings {
-	d := DefaultTimings()
+	d := DefaultTimings().stretched()
 	steps := map[StepName]time.Duration{}
 	for k, v := range d.Steps {
 		steps[k] = v
@@ -266,7 +281,7 @@ func (t Timings) bound(s *scenarios.Scenario, step StepName) time.Duration {
 		Residue: s.Spec.Timeouts.Residue,
 	}[step]
 	if own > 0 {
-		return time.Duration(own)
+		return pace.Bound(time.Duration(own))
 	}
 	return t.Steps[step]
 }

@@ -55,16 +55,20 @@ const (
 
 // Report is what one call of Run or RunAll saw.
 type Report struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Cluster    string    `json:"cluster"`
-	Version    string    `json:"version,omitempty"`    // of sickbay
-	Kubernetes string    `json:"kubernetes,omitempty"` // server version
-	Host       string    `json:"host,omitempty"`       // operating system, kernel and cgroup version of the victim's kernel
-	Started    time.Time `json:"started"`
-	Ended      time.Time `json:"ended"`
-	Verdict    Verdict   `json:"verdict"`
-	Results    []Result  `json:"results"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Cluster    string `json:"cluster"`
+	Version    string `json:"version,omitempty"`    // of sickbay
+	Kubernetes string `json:"kubernetes,omitempty"` // server version
+	Host       string `json:"host,omitempty"`       // operating system, kernel and cgroup version of the victim's kernel
+	// HostKind is what of that host decides how faults show and which of them it can have.
+	HostKind HostKind `json:"hostKind"`
+	// Pace is by how much bounds were stretched on that machine, 1 for not at all: see package pace.
+	Pace    float64   `json:"pace"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Verdict Verdict   `json:"verdict"`
+	Results []Result  `json:"results"`
 	// HostChanges is what was left behind on the host side, as readable differences. Several scenarios run side by side
 	// share one host, so it belongs to the report and not to one of them. Anything here makes the report failed.
 	HostChanges []string `json:"hostChanges,omitempty"`

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/registry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -43,7 +44,7 @@ func (l *clusterLab) RemoveServices(ctx context.Context, run string) error {
 
 // workloadImage reads the image that scenarios run their pods from.
 func (l *clusterLab) workloadImage(ctx context.Context, name string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, exportBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(exportBound))
 	defer cancel()
 	image, err := l.c.ExportImages(ctx, name, l.image)
 	if err != nil {

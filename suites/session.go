@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -135,12 +136,12 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		return nil, usagef("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Version: s.opts.Version, Started: time.Now().UTC(), Results: []Result{}}
-	var err error
-	rep.Kubernetes, rep.Host, err = within(ctx, s.t.Call, s.lab.About)
+	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: pace.Factor(), Version: s.opts.Version, Started: time.Now().UTC(), Results: []Result{}}
+	about, err := within2(ctx, s.t.Call, s.lab.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)
 	}
+	rep.Kubernetes, rep.Host, rep.HostKind = about.Kubernetes, about.Host, about.Kind
 	workers, err := s.workers(ctx)
 	if err != nil {
 		return nil, err
@@ -491,12 +492,6 @@ func NewRunID(scenario string) string {
 		scenario = strings.TrimRight(scenario[:38], "-")
 	}
 	return scenario + "-" + strings.ToLower(rand.Text()[:5])
-}
-
-func within[A, B any](ctx context.Context, limit time.Duration, f func(context.Context) (A, B, error)) (A, B, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return f(ctx)
 }
 
 func within2[A any](ctx context.Context, limit time.Duration, f func(context.Context) (A, error)) (A, error) {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // containers reads the cgroup and confinement of every running container. The process is found by its cgroup, not by asking
@@ -21,7 +22,7 @@ func (l *look) containers(ctx context.Context, s *source) error {
 	}
 	l.kubepods(s)
 	// The runtime's list gives names. A runtime that hangs must not take the numbers along.
-	named, cancel := context.WithDeadline(ctx, l.start.Add(settingsWait))
+	named, cancel := context.WithDeadline(ctx, l.start.Add(pace.Bound(settingsWait)))
 	listed := l.containersListed.wait(named)
 	cancel()
 	l.mu.Lock()

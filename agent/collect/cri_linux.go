@@ -18,6 +18,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/agent/redact"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -184,7 +185,7 @@ func (l *look) endpoint(ctx context.Context) string {
 		return l.opts.Endpoint
 	}
 	// The kubelet's file is read by then, or its disk does not answer.
-	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(200*time.Millisecond))
 	defer cancel()
 	l.waitAll(ctx, l.kubeletRead)
 	l.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // rolePath is a path that kubelet, runtime or CNI depend on, and what for.
@@ -144,7 +145,7 @@ func (l *look) topUsers(ctx context.Context, all []observation.Filesystem, paths
 		devices = append(devices, d)
 	}
 	each(ctx, l, observation.SourceFilesystems, devices, func(d string) string { return byDevice[d][0] }, func(ctx context.Context, s *source, d string) error {
-		ctx, cancel := context.WithTimeout(ctx, walkBound)
+		ctx, cancel := context.WithTimeout(ctx, pace.Bound(walkBound))
 		defer cancel()
 		var uses []observation.PathUse
 		left := walkEntries

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/virt"
 )
 
 func (l *look) host(_ context.Context, s *source) error {
@@ -57,6 +58,7 @@ func (l *look) host(_ context.Context, s *source) error {
 		}
 	}
 	h.Virtualization, h.InContainer = virtualization(r)
+	h.Machine = virt.Machine()
 	l.put(func(o *observation.Observation) {
 		o.Host = h
 		if l.opts.Node == "" && h.Hostname != "" {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/agent/redact"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -33,7 +34,7 @@ func (l *look) healthz(ctx context.Context, s *source) error {
 	}
 	d := "GET " + healthzURL
 	s.doing.Store(&d)
-	a, err := askHealthz(ctx, healthzURL, healthzWait)
+	a, err := askHealthz(ctx, healthzURL, pace.Bound(healthzWait))
 	if err != nil {
 		return err
 	}

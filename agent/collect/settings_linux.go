@@ -11,6 +11,7 @@ import (
 	toml "github.com/pelletier/go-toml/v2"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // settings is where the runtime keeps things, from its running configuration, else its file, else its defaults.
@@ -45,7 +46,7 @@ func (l *look) setSettings(s settings) {
 
 // waitSettings gives the running configuration, or after a moment what the file says.
 func (l *look) waitSettings(ctx context.Context) settings {
-	ctx, cancel := context.WithDeadline(ctx, l.start.Add(settingsWait))
+	ctx, cancel := context.WithDeadline(ctx, l.start.Add(pace.Bound(settingsWait)))
 	defer cancel()
 	select {
 	case <-l.settings:

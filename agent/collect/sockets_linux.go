@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // pluginSockets tells which plugin sockets the kubelet could use, and whether somebody answers there. Connecting proves little:
@@ -88,7 +89,7 @@ const (
 
 // greet tells ok when somebody answers, refused when nobody listens, timeout when the socket is open and silent.
 func greet(ctx context.Context, p string) string {
-	ctx, cancel := context.WithTimeout(ctx, greetBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(greetBound))
 	defer cancel()
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", p)
 	if err != nil {

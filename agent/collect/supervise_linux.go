@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/agent/protocol"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // VerbLook is the verb with which the agent starts itself as the child that may hang.
@@ -35,6 +36,7 @@ func Supervise(ctx context.Context, self string, opts protocol.ObserveOptions) (
 	}
 	defer func() { _ = r.Close() }()
 	c := exec.Command(self, VerbLook)
+	c.Env = append(os.Environ(), pace.Env+"="+pace.Format(pace.Factor()))
 	c.Stdin = bytes.NewReader(in)
 	c.Stdout = w // a pipe of our own: what the child may hold open for ever is never the caller's standard output
 	var stderr bytes.Buffer
@@ -56,7 +58,7 @@ func Supervise(ctx context.Context, self string, opts protocol.ObserveOptions) (
 		a.err = json.NewDecoder(r).Decode(&a.doc)
 		got <- a
 	}()
-	timer := time.NewTimer(opts.Overall + grace)
+	timer := time.NewTimer(opts.Overall + pace.Bound(grace))
 	defer timer.Stop()
 	select {
 	case a := <-got:
@@ -70,7 +72,7 @@ func Supervise(ctx context.Context, self string, opts protocol.ObserveOptions) (
 		return nil, fmt.Errorf("the looking process: %w", a.err)
 	case <-timer.C:
 		_ = c.Process.Kill() // takes effect when the kernel lets go of it
-		return nil, fmt.Errorf("the looking process %d gave no answer within %s and was left behind", c.Process.Pid, opts.Overall+grace)
+		return nil, fmt.Errorf("the looking process %d gave no answer within %s and was left behind", c.Process.Pid, opts.Overall+pace.Bound(grace))
 	case <-ctx.Done():
 		_ = c.Process.Kill()
 		return nil, ctx.Err()

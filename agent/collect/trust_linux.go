@@ -28,6 +28,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/agent/redact"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -267,7 +268,7 @@ type reached struct {
 // reach dials and shakes hands, and says in one word what is wrong. Nothing is sent beyond the handshake. system adds what the
 // node trusts by itself to the CA.
 func reach(ctx context.Context, host, name string, ca []*x509.Certificate, system bool) reached {
-	ctx, cancel := context.WithTimeout(ctx, reachWait)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(reachWait))
 	defer cancel()
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		host = net.JoinHostPort(host, portOf(host))

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // CSIRegistrar announces a CSI driver to the kubelet through the plugin directory, as node-driver-registrar does: once, by a
@@ -34,7 +36,7 @@ func (r *CSIRegistrar) Serve(ctx context.Context) error {
 		return fmt.Errorf("connect to the driver at %s: %w", r.Driver, err)
 	}
 	defer conn.Close()
-	ask, cancel := context.WithTimeout(ctx, driverWait)
+	ask, cancel := context.WithTimeout(ctx, pace.Bound(driverWait))
 	defer cancel()
 	info, err := csi.NewIdentityClient(conn).GetPluginInfo(ask, &csi.GetPluginInfoRequest{}, grpc.WaitForReady(true))
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // Dir is where everything of sickbay's lives on a node. On a kind node /var is a volume on the host's disk, never the
@@ -30,6 +32,9 @@ const (
 	VerbVersion     = "version"     // → Version
 )
 
+// PaceFlag stands before the verb, with a number behind it, where the bounds of a call are stretched: see package pace.
+const PaceFlag = "--pace="
+
 // Answer is that of an agent that stays, to one ObserveOptions.
 type Answer struct {
 	Observation json.RawMessage `json:"observation,omitempty"`
@@ -40,7 +45,7 @@ type Answer struct {
 // input, which is all that whoever asks has to close, be it by dying; this is for when that does not get through.
 const StaysFor = time.Minute
 
-// Bounds of one look.
+// Bounds of one look, on a machine as fast as the reference.
 const (
 	// DefaultFirst is how far back the first look reads logs: a kubelet's longest back-off between two tries is 5 minutes,
 	// so ten hold at least one full round.
@@ -81,10 +86,10 @@ func (o ObserveOptions) WithDefaults() ObserveOptions {
 		o.MaxLines = DefaultMaxLines
 	}
 	if o.Overall <= 0 {
-		o.Overall = DefaultOverall
+		o.Overall = pace.Bound(DefaultOverall)
 	}
 	if o.PerSource <= 0 {
-		o.PerSource = DefaultPerSource
+		o.PerSource = pace.Bound(DefaultPerSource)
 	}
 	if o.PerSource > o.Overall {
 		o.PerSource = o.Overall

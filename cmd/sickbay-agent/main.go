@@ -24,6 +24,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/injectors/op"
 	"github.com/sickbay-dev/sickbay/injectors/vdso"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // version is set by the build.
@@ -32,6 +33,16 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// Whoever calls knows how slow the machine is. A timer on the node calls as well, and knows nothing.
+	pace.MeasureWhenAsked()
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], protocol.PaceFlag) {
+		f, err := pace.Parse(strings.TrimPrefix(os.Args[1], protocol.PaceFlag))
+		if err != nil {
+			fail(2, &protocol.Error{Text: err.Error(), Reason: protocol.ReasonRequest})
+		}
+		pace.Set(f)
+		os.Args = append(os.Args[:1:1], os.Args[2:]...)
+	}
 	if len(os.Args) < 2 {
 		fail(2, &protocol.Error{Text: "a verb is wanted: " + strings.Join(verbNames(), ", "), Reason: protocol.ReasonRequest})
 	}

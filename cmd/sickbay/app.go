@@ -96,7 +96,7 @@ or set up; 130 interrupted, after recovery.`,
 	for group, verbs := range map[string][]*cobra.Command{
 		"faults": {a.list(), a.run(), a.suite(), a.inject(), a.recover(), a.status(), a.lab(), a.report()},
 		"cure":   {a.diagnose(), a.explain(), a.bundle(), a.npd()},
-		"ground": {a.cluster(), a.engine(), a.image(), a.doctor(), a.chaos(), a.version(), a.completion(), a.watchdog()},
+		"ground": {a.cluster(), a.engine(), a.image(), a.doctor(), a.vm(), a.chaos(), a.version(), a.completion(), a.watchdog()},
 	} {
 		for _, v := range verbs {
 			v.GroupID = group

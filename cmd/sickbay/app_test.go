@@ -235,6 +235,22 @@ func TestBadRequests(t *testing.T) {
 		{"completion tcsh", []string{`"tcsh"`, "bash, zsh, fish or powershell"}},
 		{"recover --all --run x", []string{"all", "run"}},
 		{"version 1", []string{"takes no arguments"}},
+		{"vm", []string{"needs one of", "up", "run", "shell", "status", "down", "prune"}},
+		{"vm upp", []string{"did you mean up?"}},
+		{"vm up --cpus -1", []string{"--cpus -1"}},
+		{"vm up --memory lots", []string{`--memory "lots"`, "8Gi"}},
+		{"vm up --memory 512Mi", []string{"--memory 512Mi", "2Gi at least"}},
+		{"vm up --accel xen", []string{`--accel "xen"`, "kvm or tcg"}},
+		{"vm run", []string{"takes the names of scenarios, or --profile"}},
+		{"vm run pleg-dsik", []string{`there is no scenario "pleg-dsik"; did you mean pleg-disk?`}},
+		{"vm run pleg-disk --profile core", []string{"it goes without names"}},
+		{"vm run --profile basic", []string{`--profile "basic"`, "core, extended or all"}},
+		{"vm run ./my/scenario.yaml", []string{"is a file of this machine", "sickbay list"}},
+		{"vm run pleg-disk --noop --no-remedy", []string{"noop", "no-remedy"}},
+		{"vm run pleg-disk --report " + plainFile, []string{"--report " + plainFile}},
+		{"vm run pleg-disk --topology huge", []string{`--topology "huge"`}},
+		{"vm prune --all --limit 1Gi", []string{"all", "limit"}},
+		{"vm prune --limit much", []string{`--limit "much"`}},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			code, stdout, stderr := call(t, &fakeWorld{t: t}, "", strings.Fields(c.args)...)

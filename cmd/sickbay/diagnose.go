@@ -17,6 +17,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 	"github.com/sickbay-dev/sickbay/remedy"
 )
@@ -305,9 +306,9 @@ func (a *app) applyRemedy(ctx context.Context, s *sight, x detectors.Finding) er
 
 // waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
 func (a *app) waitCleared(ctx context.Context, s *sight, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
-	ctx, cancel := context.WithTimeout(ctx, fixBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(fixBound))
 	defer cancel()
-	task := progress.From(ctx).Start("look whether it is cleared", fixBound)
+	task := progress.From(ctx).Start("look whether it is cleared", pace.Bound(fixBound))
 	defer func() { task.End(err) }()
 	o := s.options
 	o.Since = 5 * time.Second

@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/nodeimage"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/vm"
 )
 
 // examination is what `doctor -o json` prints.
@@ -30,7 +31,15 @@ type examination struct {
 	Notes      []string  `json:"notes,omitempty"`
 }
 
+// hostExamination is what `doctor --host -o json` prints.
+type hostExamination struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Host       hostFacts `json:"host"`
+}
+
 func (a *app) doctor() *cobra.Command {
+	var host bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what was found on this machine, what would be done with it, and whether anything was left behind",
@@ -42,8 +51,13 @@ Exit code 0 when nothing is left behind and the machine will do, 1 otherwise.`,
   sickbay doctor -o json | jq .leftover`,
 		Args: noArgs,
 	}
+	cmd.Flags().BoolVar(&host, "host", false, "only say what kind of machine this is; nothing is asked of an engine")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if host {
+			h := hostExamination{APIVersion: observation.APIVersion, Kind: "Host", Host: lookAtHost()}
+			return print(a, *form, h, func(w io.Writer) { a.showHost(w, h.Host) })
+		}
 		x, err := a.examine(cmd.Context())
 		if err != nil {
 			return err
@@ -81,6 +95,7 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 		}
 	}
 	x.records()
+	x.guest()
 	x.sort(a.world.inventory(ctx, d.Engine), d.Engine, names)
 	x.Notes = x.Host.notes()
 	return x, nil
@@ -156,6 +171,24 @@ func (x *examination) injected(rep statusReport) {
 	}
 }
 
+// guest adds the virtual machine and its disks: kept on purpose while it is up, left behind when its process is gone.
+func (x *examination) guest() {
+	s, err := vm.Look(vm.Options{})
+	if err != nil {
+		x.Unknown = append(x.Unknown, "the virtual machine: "+err.Error())
+		return
+	}
+	switch s.State {
+	case vm.Running:
+		x.Kept = append(x.Kept, fmt.Sprintf("virtual machine, up since %s, process %d, port %d of 127.0.0.1 (`sickbay vm down` removes it)", s.Since.Local().Format("2006-01-02 15:04"), s.PID, s.Port))
+	case vm.Killed:
+		x.Leftover = append(x.Leftover, fmt.Sprintf("virtual machine in %s: %s (`sickbay vm down` clears it away)", s.Cache.Dir, s.Problem))
+	}
+	if n := len(s.Cache.Parts); n > 0 {
+		x.Kept = append(x.Kept, fmt.Sprintf("%d %s of the virtual machine, %s, in %s (`sickbay vm prune` removes what is too much)", n, plural("disk", n), vm.Size(s.Cache.Bytes), s.Cache.Dir))
+	}
+}
+
 // records adds the runs whose process is gone and which nobody has undone.
 func (x *examination) records() {
 	all, err := cluster.Records("")
@@ -178,13 +211,17 @@ func belongsToEngine(k engine.Kind) bool {
 	return true
 }
 
-func (a *app) showExamination(w io.Writer, x *examination) {
+func (a *app) showHost(w io.Writer, h hostFacts) {
 	fmt.Fprintln(w, a.paint(bold, "This machine"))
 	table(w, func(row func(...string)) {
-		for _, f := range x.Host.lines() {
+		for _, f := range h.lines() {
 			row("  "+f[0], f[1])
 		}
 	})
+}
+
+func (a *app) showExamination(w io.Writer, x *examination) {
+	a.showHost(w, x.Host)
 	fmt.Fprintln(w, a.paint(bold, "Engine"))
 	indent(w, x.Engine)
 	fmt.Fprintln(w, a.paint(bold, "Node image"))

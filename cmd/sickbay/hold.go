@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -62,13 +63,13 @@ func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s
 	undo := suites.Registry.Add("run "+ill.run+" on "+ill.node, "sickbay recover --cluster "+c.Name+" --run "+ill.run, func(ctx context.Context) error {
 		return ill.recover(ctx)
 	})
-	ctx, cancel := context.WithTimeoutCause(ctx, makeIllBound, fmt.Errorf("making %s ill took longer than %s", ill.node, makeIllBound))
+	ctx, cancel := context.WithTimeoutCause(ctx, pace.Bound(makeIllBound), fmt.Errorf("making %s ill took longer than %s", ill.node, pace.Bound(makeIllBound)))
 	defer cancel()
 	title := "make " + ill.node + " ill"
 	if !secret {
 		title += ": " + s.Metadata.Name
 	}
-	task := progress.From(ctx).Start(title, makeIllBound)
+	task := progress.From(ctx).Start(title, pace.Bound(makeIllBound))
 	defer func() {
 		task.End(err)
 		if err == nil {
@@ -340,7 +341,7 @@ func every(ctx context.Context, pause time.Duration, f func() (bool, error)) err
 
 // keepAlive renews the lease until ctx ends.
 func (i *illness) keepAlive(ctx context.Context) {
-	tick := time.NewTicker(leaseWhileHere / 3)
+	tick := time.NewTicker(pace.Bound(leaseWhileHere) / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -349,8 +350,8 @@ func (i *illness) keepAlive(ctx context.Context) {
 		case <-tick.C:
 			_ = i.hold.Renew() // as below
 			for _, a := range i.agents {
-				call, cancel := context.WithTimeout(ctx, leaseWhileHere/4)
-				_ = a.Renew(call, i.run, leaseWhileHere) // a lease that is lost only heals the node early
+				call, cancel := context.WithTimeout(ctx, pace.Bound(leaseWhileHere)/4)
+				_ = a.Renew(call, i.run, pace.Bound(leaseWhileHere)) // a lease that is lost only heals the node early
 				cancel()
 			}
 		}

@@ -8,6 +8,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/virt"
 )
 
 // hostFacts are what decides which faults this machine can host.
@@ -21,17 +24,22 @@ type hostFacts struct {
 	Go            string   `json:"go,omitempty"`
 	CgroupVersion int      `json:"cgroupVersion,omitempty"`
 	LSMs          []string `json:"lsms,omitempty"`
-	Swaps         []string `json:"swaps,omitempty"`
-	LoopDevices   int      `json:"loopDevices,omitempty"`
-	FreeMiB       int64    `json:"freeMiB,omitempty"`
-	FreeAt        string   `json:"freeAt,omitempty"`
+	// Virtualization is the monitor under this machine: none, kvm, tcg (software emulation) or another's name; "" where that is not
+	// known.
+	Virtualization string `json:"virtualization,omitempty"`
+	// Pace is by how much bounds are stretched on this machine, 1 for not at all: see package pace.
+	Pace        float64  `json:"pace"`
+	Swaps       []string `json:"swaps,omitempty"`
+	LoopDevices int      `json:"loopDevices,omitempty"`
+	FreeMiB     int64    `json:"freeMiB,omitempty"`
+	FreeAt      string   `json:"freeAt,omitempty"`
 }
 
 // needMiB is what a cold start writes: parts 3 GiB, image 0.9 GiB, engine's copy and nodes.
 const needMiB = 8 * 1024
 
 func lookAtHost() hostFacts {
-	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0}
+	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0, Virtualization: virt.Machine(), Pace: pace.Factor()}
 	if p, err := exec.LookPath("go"); err == nil {
 		h.Go = p
 	}
@@ -49,6 +57,9 @@ func existing(path string) string {
 	}
 }
 
+// linux tells whether faults can live in this machine's own kernel. Its OS is the distribution's name where that is known.
+func (h hostFacts) linux() bool { return h.OS != "darwin" && h.OS != "windows" }
+
 func (h hostFacts) lines() [][2]string {
 	root := "no"
 	if h.Root {
@@ -65,7 +76,13 @@ func (h hostFacts) lines() [][2]string {
 	if h.CgroupVersion > 0 {
 		out = append(out, [2]string{"cgroup", fmt.Sprintf("v%d", h.CgroupVersion)})
 	}
-	if runtime.GOOS == "linux" {
+	if h.Virtualization != "" {
+		out = append(out, [2]string{"virtualization", h.Virtualization})
+	}
+	if h.Pace > 1 {
+		out = append(out, [2]string{"speed", fmt.Sprintf("bounds are stretched %s times", pace.Format(h.Pace))})
+	}
+	if h.linux() {
 		lsms, swaps := "none", "off"
 		if len(h.LSMs) > 0 {
 			lsms = strings.Join(h.LSMs, ", ")
@@ -94,7 +111,10 @@ func (h hostFacts) notes() []string {
 	if len(h.Swaps) > 0 {
 		out = append(out, "this machine swaps: swap-on will be contained instead of real")
 	}
-	if runtime.GOOS == "linux" {
+	if h.linux() {
+		if h.Virtualization == virt.TCG {
+			out = append(out, "this machine is emulated in software: everything takes about ten times as long")
+		}
 		if h.LoopDevices == 0 {
 			out = append(out, "there are no loop devices: faults that fill or freeze a disk are unsupported here")
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -195,7 +196,7 @@ after a crash, half-way, and twice.`,
 			only = []string{node}
 		}
 		sel := protocol.Selector{Run: run, All: run == ""}
-		task := progress.From(ctx).Start("recover cluster "+c.Name, recoverBound)
+		task := progress.From(ctx).Start("recover cluster "+c.Name, pace.Bound(recoverBound))
 		a.news(ctx)
 		woken, err := wake(ctx, c, only)
 		runs, uerr := undo(ctx, c, run, node)
@@ -320,7 +321,7 @@ func (a *app) onNodes(ctx context.Context, c *cluster.Cluster, only []string, bo
 	for i := range rep.Nodes {
 		n := &rep.Nodes[i]
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, bound)
+			ctx, cancel := context.WithTimeout(ctx, pace.Bound(bound))
 			defer cancel()
 			in, err := a.world.injecting(ctx, c.Node(n.Node))
 			if err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/pace"
 	"github.com/sickbay-dev/sickbay/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -208,9 +209,13 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err != nil {
 		return err
 	}
+	lease := f.lease
+	if lease == suites.DefaultTimings().Lease {
+		lease = 0 // the default, which a slow machine stretches
+	}
 	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
 		Noop: f.noop, NoRemedy: f.noRemedy, Controls: suites.Controlled(f.controls), Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: buildVersion().Version, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Lease: f.lease},
+		Version: buildVersion().Version, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Lease: lease},
 	})
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {
@@ -293,6 +298,9 @@ func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
 			fmt.Fprintf(w, "control %s\n", c)
 		}
 		fmt.Fprintf(w, "%s in %s\n", strings.Join(s, ", "), progress.Elapsed(rep.Ended.Sub(rep.Started)))
+	}
+	if rep.Pace > 1 {
+		fmt.Fprintf(w, "bounds were stretched %s times: this machine is that much slower than the one they were measured on\n", pace.Format(rep.Pace))
 	}
 	if dir != "" {
 		fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, "report.html"))

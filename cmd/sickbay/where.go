@@ -19,6 +19,7 @@ import (
 	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/node"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // where says what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
@@ -119,7 +120,7 @@ func (a *app) where(ctx context.Context, w where) (*sight, error) {
 			s.nodes[name] = node.SSH(name, dest, w.sudo)
 		}
 		if s.options.NodeTimeout == 0 {
-			s.options.NodeTimeout = sshTimeout
+			s.options.NodeTimeout = pace.Bound(sshTimeout)
 		}
 	default:
 		c, err := a.whichCluster(ctx, w)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -252,7 +253,7 @@ func (l *Leases) Disarm(ctx context.Context) error {
 const systemctlBound = 15 * time.Second
 
 func (l *Leases) systemctl(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, systemctlBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(systemctlBound))
 	defer cancel()
 	_, err := l.Sys.Run(ctx, append([]string{"systemctl"}, args...)...)
 	return err

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() {
@@ -159,7 +161,7 @@ func (t *Table) Describe() string {
 
 // there tells whether the table exists.
 func (t *Table) there(ctx context.Context, env Env) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, runBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(runBound))
 	defer cancel()
 	out, err := env.Sys.Run(ctx, "nft", "list", "tables")
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strconv"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() { register(func() Op { return &Clock{} }) }
@@ -65,7 +67,7 @@ func (c *Clock) Do(ctx context.Context, env Env) error {
 	if err := restart(ctx, env.Sys, c.Unit); err != nil {
 		return err
 	}
-	for waited := time.Duration(0); waited < clockBound; waited += clockPoll {
+	for waited := time.Duration(0); waited < pace.Bound(clockBound); waited += clockPoll {
 		if by, err := c.offset(ctx, env); err != nil || by == c.By {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() {
@@ -97,7 +99,7 @@ func restart(ctx context.Context, sys Sys, unit string) error {
 
 func awaitHealthy(ctx context.Context, sys Sys) error {
 	var last error
-	for waited := time.Duration(0); waited < healthBound; waited += healthPoll {
+	for waited := time.Duration(0); waited < pace.Bound(healthBound); waited += healthPoll {
 		if last = short(ctx, sys, "curl", "--fail", "--silent", "--show-error", "--max-time", "2", "http://127.0.0.1:10248/healthz"); last == nil {
 			return nil
 		}
@@ -221,7 +223,7 @@ func (c *CutSandbox) Describe() string {
 }
 
 func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, runBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(runBound))
 	defer cancel()
 	return env.Sys.Run(ctx, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() { register(func() Op { return &Freezer{} }) }
@@ -96,7 +98,7 @@ func (f *Freezer) Do(ctx context.Context, env Env) error {
 	if err := env.Sys.Write(f.File, []byte(frozen), 0o644); err != nil {
 		return err
 	}
-	for waited := time.Duration(0); waited < freezeBound; waited += freezePoll {
+	for waited := time.Duration(0); waited < pace.Bound(freezeBound); waited += freezePoll {
 		s, err := f.state(env)
 		if err != nil || s == frozen {
 			return err

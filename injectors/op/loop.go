@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -37,7 +39,7 @@ func releaseLoop(ctx context.Context, env Env, what string, held func() (int, bo
 				return err
 			}
 		}
-		if waited >= detachWait {
+		if waited >= pace.Bound(detachWait) {
 			return fmt.Errorf("loop%d still holds %s %s after everything was unmounted here: some process in another mount namespace uses it (a container started on it: look for its overlay mounts)",
 				number, what, detachWait)
 		}

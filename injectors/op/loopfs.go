@@ -10,6 +10,8 @@ import (
 	"path"
 	"strconv"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() { register(func() Op { return &LoopFS{} }) }
@@ -106,7 +108,7 @@ func (l *LoopFS) Do(ctx context.Context, env Env) error {
 	if l.Inodes > 0 {
 		argv = append(argv, "-N", strconv.FormatInt(l.Inodes, 10))
 	}
-	mctx, cancel := context.WithTimeout(ctx, mkfsBound)
+	mctx, cancel := context.WithTimeout(ctx, pace.Bound(mkfsBound))
 	_, err := env.Sys.Run(mctx, append(argv, l.Image)...)
 	cancel()
 	if err != nil {
@@ -152,7 +154,7 @@ func (l *LoopFS) mount(ctx context.Context, env Env) error {
 		if err := env.Sys.Mount(dev, l.staging(), "ext4", 0, ""); err != nil {
 			return err
 		}
-		cctx, cancel := context.WithTimeout(ctx, copyBound)
+		cctx, cancel := context.WithTimeout(ctx, pace.Bound(copyBound))
 		_, err := env.Sys.Run(cctx, "cp", "-ax", l.Target+"/.", l.staging())
 		cancel()
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() { register(func() Op { return &Occupy{} }) }
@@ -35,7 +37,7 @@ func (o *Occupy) Describe() string {
 
 // Do implements Op.
 func (o *Occupy) Do(ctx context.Context, env Env) error {
-	ctx, cancel := context.WithTimeout(ctx, occupyWait)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(occupyWait))
 	defer cancel()
 	err := env.Sys.UpdateContainer(ctx, o.ID)
 	switch {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() { register(func() Op { return &SELinux{} }) }
@@ -33,7 +35,7 @@ func (s *SELinux) now(ctx context.Context, env Env) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, runBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(runBound))
 	defer cancel()
 	out, err := env.Sys.Run(ctx, "stat", "--format=%C", s.Path)
 	return strings.TrimSpace(string(out)), err

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strconv"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() {
@@ -72,7 +74,7 @@ func (h *Halt) Do(ctx context.Context, env Env) error {
 		return err
 	}
 	// A signal is not an effect: a process in uninterruptible sleep stops only when it wakes.
-	for waited := time.Duration(0); waited < haltBound; waited += haltPoll {
+	for waited := time.Duration(0); waited < pace.Bound(haltBound); waited += haltPoll {
 		if r, err := h.Pending(ctx, env); err != nil || r.Todo != "" {
 			return err
 		}

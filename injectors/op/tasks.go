@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() {
@@ -145,7 +147,7 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 	clean := true
 	for _, id := range sandboxes {
 		if clean {
-			rctx, cancel := context.WithTimeout(ctx, removeOne)
+			rctx, cancel := context.WithTimeout(ctx, pace.Bound(removeOne))
 			err := env.Sys.RemoveSandbox(rctx, id)
 			cancel()
 			if err == nil {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() {
@@ -45,7 +47,7 @@ func (s UnitState) Up() bool {
 
 // Show asks systemd for a unit's state.
 func Show(ctx context.Context, sys Sys, unit string) (UnitState, error) {
-	ctx, cancel := context.WithTimeout(ctx, runBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(runBound))
 	defer cancel()
 	out, err := sys.Run(ctx, "systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState,MainPID,ControlGroup", unit)
 	if err != nil {
@@ -86,12 +88,12 @@ func stopUnit(ctx context.Context, sys Sys, unit string) error {
 		if err := short(ctx, sys, "systemctl", "stop", "--no-block", unit); err != nil {
 			return err
 		}
-		if down, err := awaitDown(ctx, sys, unit, stopGrace); err != nil {
+		if down, err := awaitDown(ctx, sys, unit, pace.Bound(stopGrace)); err != nil {
 			return err
 		} else if !down {
 			// May fail because the unit stopped this very moment; the state decides.
 			killErr := short(ctx, sys, "systemctl", "kill", "--kill-who=main", "--signal=SIGKILL", unit)
-			if down, err := awaitDown(ctx, sys, unit, killGrace); err != nil {
+			if down, err := awaitDown(ctx, sys, unit, pace.Bound(killGrace)); err != nil {
 				return err
 			} else if !down {
 				return errors.Join(fmt.Errorf("%s does not stop, not even by SIGKILL: its process hangs in the kernel", unit), killErr)
@@ -130,14 +132,14 @@ func startUnit(ctx context.Context, sys Sys, unit string) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, startBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(startBound))
 	defer cancel()
 	_, err = sys.Run(ctx, "systemctl", "start", unit)
 	return err
 }
 
 func short(ctx context.Context, sys Sys, argv ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, runBound)
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(runBound))
 	defer cancel()
 	_, err := sys.Run(ctx, argv...)
 	return err

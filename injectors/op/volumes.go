@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 func init() { register(func() Op { return &Volumes{} }) }
@@ -98,7 +100,7 @@ func (v *Volumes) Do(ctx context.Context, env Env) error {
 		if err := env.Persist(); err != nil {
 			return err
 		}
-		mctx, cancel := context.WithTimeout(ctx, mkfsBound)
+		mctx, cancel := context.WithTimeout(ctx, pace.Bound(mkfsBound))
 		// Blocks of 1 KiB, so that a filesystem of this size has backup superblocks at all: the first is at block 8193.
 		_, err = env.Sys.Run(mctx, "mkfs.ext4", "-F", "-q", "-b", "1024", "-m", "0", "-E", "nodiscard", image)
 		cancel()

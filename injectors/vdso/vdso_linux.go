@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 const (
@@ -100,7 +102,7 @@ func Shift(ctx context.Context, pid int, by time.Duration) error {
 }
 
 func shift(ctx context.Context, pid int, by time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("not done within %s", bound))
+	ctx, cancel := context.WithTimeoutCause(ctx, pace.Bound(bound), fmt.Errorf("not done within %s", pace.Bound(bound)))
 	defer cancel()
 	patch, err := code(runtime.GOARCH, by)
 	if err != nil {

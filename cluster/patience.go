@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/pace"
+)
+
+// systemdBound is what kind gives a node's systemd to come up, and cannot be told to stretch: 3 s usually, half a minute and more under
+// software emulation.
+const systemdBound = 30 * time.Second
+
+// patientClient is a client of the engine's that goes on after `run` until the node's systemd is up, as kind's own wait right behind it
+// would: that one then ends at once. $real is the client itself, $tries how many seconds it waits at most; after that kind's own
+// error says what is wrong.
+const patientClient = `#!/bin/sh
+# Made by sickbay while kind makes a cluster on a slow machine, and removed afterwards.
+real=%s tries=%d
+[ "$1 $2" = "run --name" ] || exec "$real" "$@"
+"$real" "$@" || exit
+while [ $tries -gt 0 ] && ! "$real" logs "$3" 2>&1 | grep -qE 'Reached target .*Multi-User System|detected cgroup v1'; do
+	tries=$((tries-1))
+	sleep 1
+done
+exit 0
+`
+
+// patience makes a folder with the patient client, to go in front of PATH while kind runs. On a machine that is not slow it makes
+// nothing, and answers "".
+func patience(e *engine.Engine, factor float64) (dir string, remove func() error, err error) {
+	remove = func() error { return nil }
+	if factor <= 1 {
+		return "", remove, nil
+	}
+	real := e.CLI
+	if !filepath.IsAbs(real) {
+		if real, err = exec.LookPath(e.Provider); err != nil {
+			return "", remove, fmt.Errorf("look for the engine's client: %w", err)
+		}
+	}
+	if dir, err = os.MkdirTemp("", "sickbay-client-"); err != nil {
+		return "", remove, fmt.Errorf("make a client for a slow machine: %w", err)
+	}
+	remove = func() error { return os.RemoveAll(dir) }
+	script := fmt.Sprintf(patientClient, "'"+strings.ReplaceAll(real, "'", `'\''`)+"'", int(pace.Stretch(systemdBound, factor).Seconds()))
+	if err := os.WriteFile(filepath.Join(dir, e.Provider), []byte(script), 0o700); err != nil {
+		return "", remove, errors.Join(fmt.Errorf("make a client for a slow machine: %w", err), remove())
+	}
+	return dir, remove, nil
+}

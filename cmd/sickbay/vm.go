@@ -1,0 +1,491 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/sickbay-dev/sickbay/agent"
+	"github.com/sickbay-dev/sickbay/engine"
+	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
+	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/vm"
+)
+
+func (a *app) vm() *cobra.Command {
+	return a.group("vm", "The same in a virtual machine: cgroup v2, AppArmor, swap and a clock of its own",
+		`A Debian guest under QEMU, with KVM where a probe shows that it works and with software emulation elsewhere. Its disk is built
+from Debian packages, once; what runs is an overlay that 'sickbay vm down' throws away. It reaches no network, and is reached
+on one port of 127.0.0.1. On Debian and Ubuntu, as root, missing packages are installed.`,
+		`  sickbay vm run apparmor-denied            # disk, guest and cluster as needed, then the whole loop in it
+  sickbay vm run --profile core --report /tmp/report
+  sickbay vm shell -- sickbay diagnose
+  sickbay vm down`, a.vmUp(), a.vmRun(), a.vmShell(), a.vmStatus(), a.vmDown(), a.vmPrune())
+}
+
+// vmFlags are the flags that say what guest to make.
+type vmFlags struct {
+	options    vm.Options
+	memory     string
+	accel      string
+	image      string
+	kubernetes string
+}
+
+// accels are the values of --accel.
+var accels = []string{string(vm.KVM), string(vm.TCG)}
+
+// own are the flags that concern the guest itself: what runs in it gets the others.
+func (f *vmFlags) register(cmd *cobra.Command) (own []string) {
+	before := map[string]bool{}
+	cmd.Flags().VisitAll(func(fl *pflag.Flag) { before[fl.Name] = true })
+	fl := cmd.Flags()
+	fl.IntVar(&f.options.CPUs, "cpus", 0, "processors of a new guest (default: this machine's, 4 at most)")
+	fl.StringVar(&f.memory, "memory", "", "memory of a new guest, such as 6Gi (default 8Gi, or two thirds of a smaller machine's)")
+	fl.StringVar(&f.accel, "accel", "", "kvm, or tcg for software emulation (default: kvm where a probe shows that it works)")
+	fl.BoolVar(&f.options.NoInstall, "no-install", false, "install no packages; say what is missing instead")
+	_ = cmd.RegisterFlagCompletionFunc("accel", cobra.FixedCompletions(accels, cobra.ShellCompDirectiveNoFileComp))
+	fl.VisitAll(func(fl *pflag.Flag) {
+		if !before[fl.Name] {
+			own = append(own, fl.Name)
+		}
+	})
+	return own
+}
+
+func (f *vmFlags) check() error {
+	if f.options.CPUs < 0 || f.options.CPUs > 64 {
+		return usagef("--cpus %d: it must be 1 to 64", f.options.CPUs)
+	}
+	if f.accel != "" && !slices.Contains(accels, f.accel) {
+		return usagef("--accel %q: it must be kvm or tcg", f.accel)
+	}
+	f.options.Accel = vm.Accel(f.accel)
+	if f.memory != "" {
+		n, err := amount("--memory", f.memory)
+		if err != nil {
+			return err
+		}
+		if f.options.MemoryMiB = int(n >> 20); f.options.MemoryMiB < 2048 {
+			return usagef("--memory %s: a cluster needs 2Gi at least", f.memory)
+		}
+	}
+	return nil
+}
+
+// amount reads an amount as Kubernetes writes it: 512Mi, 8Gi.
+func amount(flag, s string) (int64, error) {
+	q, err := resource.ParseQuantity(s)
+	if err != nil || q.Value() < 0 {
+		return 0, usagef("%s %q: it must be an amount of bytes such as 8Gi", flag, s)
+	}
+	return q.Value(), nil
+}
+
+func (a *app) vmUp() *cobra.Command {
+	var f vmFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Boot the guest, or say that it is up",
+		Long: `Boot the guest, building its disk first where that is not in the cache: Debian packages into a base, the node image onto it.
+A guest that is up is used as it is, with the sickbay of now.`,
+		Example: `  sickbay vm up
+  sickbay vm up --cpus 4 --memory 12Gi`,
+		Args: noArgs,
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&f.image, "image", "", "node image; default: as `sickbay run` has it")
+	cmd.Flags().StringVar(&f.kubernetes, "kubernetes", "", "Kubernetes version or minor of the node image")
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := a.guest(cmd.Context(), &f); err != nil {
+			return err
+		}
+		return a.tellGuest(cmd.Context(), *form)
+	}
+	return cmd
+}
+
+// guest returns the guest that is up, booted as needed.
+func (a *app) guest(ctx context.Context, f *vmFlags) (*vm.Guest, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	g, err := vm.Up(ctx, f.options, vm.Need{
+		Image:    func(ctx context.Context) (vm.Image, error) { return a.guestImage(ctx, f.image, f.kubernetes) },
+		Programs: guestPrograms,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, f.suits(g.Image())
+}
+
+// suits refuses a guest whose engine has another node image than the one asked for.
+func (f *vmFlags) suits(has string) error {
+	want, _, _ := strings.Cut(f.image, "@")
+	version := "v" + strings.TrimPrefix(f.kubernetes, "v")
+	other := want != "" && want != has
+	if want == "" && f.kubernetes != "" {
+		other = !strings.Contains(has+"-", ":"+version+"-") && !strings.Contains(has, ":"+version+".")
+	}
+	if other {
+		return &usageError{text: fmt.Sprintf("a guest with node image %s is up, and another is wanted", has), hint: "`sickbay vm down` first; its disks stay."}
+	}
+	return nil
+}
+
+// guestPrograms are this program and the agent for the guest.
+func guestPrograms(ctx context.Context) ([]vm.Program, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find the running program: %w", err)
+	}
+	if err := engine.Fits(self, runtime.GOARCH, true); err != nil {
+		return nil, hint(fmt.Errorf("this sickbay may not run in the guest: %w", err), "`make build` makes one that does.")
+	}
+	bin, err := agent.Binary(ctx, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	return []vm.Program{{Name: "sickbay", File: self}, {Name: "sickbay-agent-linux-" + runtime.GOARCH, File: bin}}, nil
+}
+
+// guestImage finds the node image: in this machine's engine or pulled into it where there is one, else built from the parts in the
+// cache. No engine is started for it.
+func (a *app) guestImage(ctx context.Context, image, kubernetes string) (vm.Image, error) {
+	d, err := a.world.decideEngine(ctx)
+	if err != nil {
+		return vm.Image{}, err
+	}
+	held := errors.New("no container engine runs that could hold it")
+	if d.Plan == engine.UseExisting {
+		var r nodeimage.Resolved
+		if r, held = a.world.resolveImage(ctx, d.Engine, nodeimage.Request{Image: image, Version: kubernetes, NoBuild: true}); held == nil {
+			return savedImage(d.Engine, r), nil
+		}
+	}
+	if image != "" {
+		return vm.Image{}, hint(fmt.Errorf("image %s: %w", image, held), "Without --image one is built from Go modules and Debian packages.")
+	}
+	spec := nodeimage.Spec{Version: kubernetes}
+	ref, err := nodeimage.Ref(ctx, spec)
+	if err != nil {
+		return vm.Image{}, errors.Join(err, held)
+	}
+	return vm.Image{Ref: ref, Write: func(ctx context.Context, w io.Writer) error {
+		_, err := nodeimage.Export(ctx, spec, w)
+		return err
+	}}, nil
+}
+
+// savedImage takes an image from an engine.
+func savedImage(e *engine.Engine, r nodeimage.Resolved) vm.Image {
+	name, _, digest := strings.Cut(r.Ref, "@")
+	from := r.Ref
+	if digest {
+		from = r.ID // a name with a digest cannot be given to another engine's image
+	}
+	key := r.ID
+	if strings.HasPrefix(name, nodeimage.Repository+":") {
+		key = "" // its tag holds a hash of it, also where it comes from the parts in the cache
+	}
+	return vm.Image{Ref: name, Key: key, Write: func(ctx context.Context, w io.Writer) error {
+		cmd := e.Command(ctx, "save", from)
+		cmd.Stdout = w
+		var said strings.Builder
+		cmd.Stderr = &said
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(said.String()))
+		}
+		return nil
+	}}
+}
+
+// vmRunning is what `vm run` is asked.
+type vmRunning struct {
+	vmFlags
+	run     runFlags
+	profile string
+	down    bool
+}
+
+// vmRunVerb is the verb with its flags, and the names of those that are not for the sickbay in the guest.
+func (a *app) vmRunVerb() (*cobra.Command, *vmRunning, []string) {
+	var f vmRunning
+	cmd := &cobra.Command{
+		Use:   "run [SCENARIO...]",
+		Short: "Run scenarios, or all of a profile, in the guest; reports come back to this machine",
+		Long: `Run scenarios in the guest as 'sickbay run' and 'sickbay suite' do here, with the same flags and exit codes. Guest and cluster are
+made ready as needed and stay for the next run; the cluster's default shape there is small, one control plane and one
+worker, and under software emulation its timings are patient.
+Ctrl-C here interrupts there: it recovers, and its report comes back.`,
+		Example: `  sickbay vm run apparmor-denied
+  sickbay vm run pleg-disk --noop
+  sickbay vm run --profile core --controls --report reports/vm --down`,
+		Args:              args(cobra.ArbitraryArgs, "the names of scenarios"),
+		ValidArgsFunction: completeScenarios,
+	}
+	own := f.register(cmd)
+	profileFlag(cmd, &f.profile, "")
+	cmd.Flags().BoolVar(&f.down, "down", false, "remove the guest afterwards, whatever came of it")
+	a.runFlags(cmd, &f.run)
+	a.nodeFlag(cmd, &f.run.node, "the worker to make ill (default: a free one)")
+	cmd.Flags().IntVar(&f.run.parallel, "parallel", 0, "with --profile: how many scenarios at a time (default: as many as there are free workers)")
+	output(cmd) // handed on
+	return cmd, &f, append(own, "profile", "down", "report", "image", "kubernetes", "quiet", "help")
+}
+
+func (a *app) vmRun() *cobra.Command {
+	cmd, f, own := a.vmRunVerb()
+	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
+		ctx := cmd.Context()
+		inner, err := vmCall(cmd.Flags(), own, names, f.profile)
+		if err != nil {
+			return err
+		}
+		if err := f.run.check(); err != nil {
+			return err
+		}
+		if err := reportDir(f.run.report); err != nil {
+			return err
+		}
+		f.image, f.kubernetes = f.run.image, f.run.kubernetes
+		g, err := a.guest(ctx, &f.vmFlags)
+		if err != nil {
+			return err
+		}
+		if f.down {
+			defer func() { err = errors.Join(err, vm.Down(context.WithoutCancel(ctx), f.options)) }()
+		}
+		if g.Accel() == vm.TCG && !cmd.Flags().Changed("timings") && !cmd.Flags().Changed("cluster") {
+			inner = append(inner, "--timings="+kindconfigs.PatientProfile)
+		}
+		inner = append(inner, "--image", g.Image())
+		if a.quiet {
+			inner = append(inner, "--quiet")
+		}
+		code, err := g.Sickbay(ctx, vm.Call{Args: inner, Report: f.run.report, Streams: vm.Streams{Out: a.out, Err: a.err}})
+		switch {
+		case err != nil:
+			return err
+		case code != exitYes:
+			return answer(code)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// vmCall is the command line for the sickbay in the guest: the verb, the names, and every flag that was given and is not the guest's
+// own. Typing errors are told here, before anything is booted.
+func vmCall(flags *pflag.FlagSet, own, names []string, profile string) ([]string, error) {
+	var inner []string
+	switch {
+	case profile != "" && len(names) > 0:
+		return nil, usagef("--profile is all scenarios of a profile; it goes without names")
+	case profile != "":
+		if _, err := ofProfile(profile); err != nil {
+			return nil, err
+		}
+		inner = []string{"suite", "--profile", profile}
+	case len(names) == 0:
+		return nil, usagef("`sickbay vm run` takes the names of scenarios, or --profile")
+	default:
+		for _, n := range names {
+			if strings.ContainsRune(n, '/') {
+				return nil, &usageError{text: fmt.Sprintf("%s is a file of this machine, and the guest has only sickbay's own scenarios", n), hint: "`sickbay list` shows them."}
+			}
+		}
+		if _, err := findScenarios(names); err != nil {
+			return nil, err
+		}
+		inner = append([]string{"run"}, names...)
+	}
+	flags.Visit(func(fl *pflag.Flag) {
+		if !slices.Contains(own, fl.Name) {
+			inner = append(inner, "--"+fl.Name+"="+fl.Value.String())
+		}
+	})
+	if !flags.Changed("topology") && !flags.Changed("cluster") {
+		// Each node costs minutes under software emulation.
+		inner = append(inner, "--topology=small")
+	}
+	return inner, nil
+}
+
+func (a *app) vmShell() *cobra.Command {
+	return &cobra.Command{
+		Use:   "shell [-- COMMAND...]",
+		Short: "A shell in the guest, or one command",
+		Example: `  sickbay vm shell
+  sickbay vm shell -- sickbay diagnose -o json
+  sickbay vm shell -- docker ps`,
+		RunE: func(_ *cobra.Command, words []string) error {
+			g, err := vm.Find(vm.Options{})
+			if err != nil {
+				return err
+			}
+			cmd, err := g.Shell(words)
+			if err != nil {
+				return err
+			}
+			// The client takes this process's place: terminal, signals and exit code are its own.
+			return fmt.Errorf("%s: %w", cmd.Path, syscall.Exec(cmd.Path, cmd.Args, os.Environ()))
+		},
+	}
+}
+
+// machineInfo is what `vm status -o json` prints.
+type machineInfo struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	vm.Status
+}
+
+func (a *app) vmStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show the guest and the cache of disks; exit 1 when no guest is up",
+		Example: "  sickbay vm status -o json",
+		Args:    noArgs,
+	}
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.tellGuest(cmd.Context(), *form) }
+	return cmd
+}
+
+func (a *app) tellGuest(ctx context.Context, form format) error {
+	s, err := vm.Look(vm.Options{})
+	if err != nil {
+		return err
+	}
+	s.Ask(ctx, vm.Options{})
+	info := machineInfo{observation.APIVersion, "VirtualMachine", s}
+	if err := print(a, form, info, func(w io.Writer) { a.showGuest(w, s) }); err != nil {
+		return err
+	}
+	if s.State != vm.Running {
+		return no
+	}
+	return nil
+}
+
+func (a *app) showGuest(w io.Writer, s vm.Status) {
+	switch s.State {
+	case vm.Running:
+		fmt.Fprintf(w, "guest %s since %s, %d CPUs, %s of memory\n", a.paint(green, "up"), s.Since.Local().Format("2006-01-02 15:04"), s.CPUs, mib(int64(s.MemoryMiB)))
+		fmt.Fprintf(w, "  ssh on 127.0.0.1:%d (`sickbay vm shell`), process %d\n  node image %s\n  %s written since it booted\n", s.Port, s.PID, s.Image, vm.Size(s.OverlayBytes))
+	case vm.Killed:
+		fmt.Fprintf(w, "guest %s: %s (`sickbay vm down` clears it away)\n", a.paint(red, "killed"), s.Problem)
+	default:
+		fmt.Fprintln(w, "no guest is up; `sickbay vm up` boots one")
+	}
+	if s.Choice != nil {
+		fmt.Fprintf(w, "  %s: %s\n", map[vm.Accel]string{vm.KVM: "KVM", vm.TCG: "software emulation (tcg)"}[s.Choice.Accel], s.Choice.Reason)
+	}
+	if s.State == vm.Running && s.Problem != "" {
+		fmt.Fprintf(w, "  %s\n", a.paint(red, s.Problem))
+	}
+	if h := guestFacts(s); h != nil {
+		table(w, func(row func(...string)) {
+			for _, f := range h.lines() {
+				row("  "+f[0], f[1])
+			}
+		})
+	}
+	fmt.Fprintf(w, "disks: %s of %s at most, in %s\n", vm.Size(s.Cache.Bytes), vm.Size(s.Cache.Limit), s.Cache.Dir)
+	table(w, func(row func(...string)) {
+		for _, k := range s.Cache.Parts {
+			half := ""
+			if k.Half {
+				half = "being made, or never finished"
+			}
+			row("  "+k.Name, vm.Size(k.Bytes), "used "+k.Used.Local().Format("2006-01-02 15:04"), half)
+		}
+	})
+}
+
+func (a *app) vmDown() *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Remove the guest: its process, its port and what it has written",
+		Long: `Remove the guest. The disks that it was booted from stay in the cache, for the next one: see 'sickbay vm prune'.
+It is no error when none is up.`,
+		Example: "  sickbay vm down",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return vm.Down(cmd.Context(), vm.Options{}) },
+	}
+}
+
+func (a *app) vmPrune() *cobra.Command {
+	var all bool
+	var limit string
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove disks from the cache, the longest unused first, down to a limit",
+		Long: `Remove disks from the cache: what was never finished, and then the longest unused ones, until the rest is within the limit. What
+the guest that is up rests on stays. 'sickbay vm up' does the same whenever it runs.`,
+		Example: `  sickbay vm prune
+  sickbay vm prune --limit 4Gi
+  sickbay vm prune --all`,
+		Args: noArgs,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "every disk")
+	cmd.Flags().StringVar(&limit, "limit", fmt.Sprintf("%dGi", vm.DefaultLimit>>30), "how much may stay")
+	cmd.MarkFlagsMutuallyExclusive("all", "limit")
+	form := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		n, err := amount("--limit", limit)
+		if err != nil {
+			return err
+		}
+		removed, err := vm.Prune(cmd.Context(), vm.Options{Limit: n}, all || n == 0)
+		if err != nil {
+			return err
+		}
+		rest, err := vm.Look(vm.Options{Limit: n})
+		if err != nil {
+			return err
+		}
+		out := pruned{APIVersion: observation.APIVersion, Kind: "Pruned", Removed: []string{}, Cache: rest.Cache}
+		for _, k := range removed {
+			out.Removed = append(out.Removed, k.Name)
+			out.Bytes += k.Bytes
+		}
+		return print(a, *form, out, func(w io.Writer) {
+			fmt.Fprintf(w, "removed %d %s, %s; %s stay in %s\n", len(removed), plural("disk", len(removed)), vm.Size(out.Bytes), vm.Size(rest.Cache.Bytes), rest.Cache.Dir)
+		})
+	}
+	return cmd
+}
+
+// pruned is what `vm prune -o json` prints.
+type pruned struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Removed    []string  `json:"removed"`
+	Bytes      int64     `json:"bytes"`
+	Cache      vm.Cached `json:"cache"`
+}
+
+// guestFacts is what the guest says of its machine, nil when it said nothing.
+func guestFacts(s vm.Status) *hostFacts {
+	var x hostExamination
+	if s.Host == nil || json.Unmarshal(s.Host, &x) != nil {
+		return nil
+	}
+	return &x.Host
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package vm
+
+func memoryMiB() int { return 0 }

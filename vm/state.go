@@ -1,0 +1,81 @@
+package vm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// state is what this machine knows of the guest that runs, in a file of its folder.
+type state struct {
+	// PID of QEMU, with what tells it from a later process of the same number: when it began, in the kernel's ticks since the
+	// machine was booted, and which boot that was.
+	PID    int    `json:"pid"`
+	Began  uint64 `json:"began"`
+	BootID string `json:"bootId"`
+
+	Since     time.Time `json:"since"`
+	Port      int       `json:"port"`
+	CPUs      int       `json:"cpus"`
+	MemoryMiB int       `json:"memoryMiB"`
+	Choice    Choice    `json:"choice"`
+	Image     string    `json:"image"` // the node image
+	// Parts are the folders of the cache that the guest's disk rests on.
+	Parts []string `json:"parts"`
+	// Programs is the digest of the programs that the guest has.
+	Programs string `json:"programs"`
+}
+
+// bootID changes whenever this machine is booted.
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}
+
+// alive tells whether the process of the state is still that process.
+func (s state) alive() bool {
+	if s.PID <= 0 || s.BootID != bootID() {
+		return false
+	}
+	began, err := startedAt(s.PID)
+	return err == nil && began == s.Began
+}
+
+func (s state) save(dir string) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	fresh := filepath.Join(dir, stateFile+".new")
+	if err := os.WriteFile(fresh, raw, 0o600); err != nil {
+		return fmt.Errorf("write down the guest's state: %w", err)
+	}
+	if err := os.Rename(fresh, filepath.Join(dir, stateFile)); err != nil {
+		return fmt.Errorf("write down the guest's state: %w", err)
+	}
+	return nil
+}
+
+// errNoGuest is the absence of a guest.
+var errNoGuest = errors.New("no guest is up")
+
+// load reads the state of the guest in a folder; errNoGuest when there is none.
+func load(dir string) (state, error) {
+	var s state
+	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, errNoGuest
+	}
+	if err != nil {
+		return s, fmt.Errorf("read the guest's state: %w", err)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, fmt.Errorf("read the guest's state, %s: %w (`sickbay vm down` clears it away)", filepath.Join(dir, stateFile), err)
+	}
+	return s, nil
+}
