@@ -19,6 +19,7 @@ import (
 type stay struct {
 	mu    sync.Mutex // held for one look
 	again bool       // there was a look before
+	ask   *os.File   // its standard input
 	in    *json.Encoder
 	out   *json.Decoder
 	end   context.CancelFunc
@@ -95,7 +96,7 @@ func (s *stay) start(ctx context.Context, c *Client) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	answer, say := io.Pipe()
 	ended := make(chan struct{})
-	s.in, s.out, s.ended = json.NewEncoder(ask), json.NewDecoder(answer), ended
+	s.ask, s.in, s.out, s.ended = ask, json.NewEncoder(ask), json.NewDecoder(answer), ended
 	s.end = func() {
 		cancel()
 		// Nobody waits for the process's end: on a node that hangs it takes seconds.

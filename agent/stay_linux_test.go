@@ -84,8 +84,10 @@ func TestTheAgentStays(t *testing.T) {
 	must()
 	one(second)
 
-	// Whoever asked is gone, and with it the standard input.
-	c.stay.end()
+	// Whoever asked is gone, and with it the standard input: nobody ends the agent, it does so itself.
+	if err := c.stay.ask.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for end := time.Now().Add(5 * time.Second); len(staying(c.Path())) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still there: %v", staying(c.Path()))
