@@ -46,20 +46,25 @@ func (c *ClockSkew) Validate() error {
 	return err
 }
 
-// ShiftVerb is the agent's verb that a unit's drop-in runs: `agent shift-clock --pid PID --by DURATION`.
+// ShiftVerb is the agent's verb that a unit's drop-in runs instead of the unit's own program, which it then becomes:
+// `agent shift-clock --by DURATION PROGRAM ARGS…`.
 const ShiftVerb = "shift-clock"
 
 // Plan implements Params.
-func (c *ClockSkew) Plan(_ context.Context, n Node) (*Plan, error) {
+func (c *ClockSkew) Plan(ctx context.Context, n Node) (*Plan, error) {
 	by, err := c.by()
 	if err != nil {
 		return nil, err
 	}
 	p := &Plan{Differs: "the clock moves only for these programs, not for the whole node: the kernel has one wall clock for all nodes of the host"}
 	for _, u := range c.Units {
+		command, err := op.CommandLine(ctx, n.Sys, u)
+		if err != nil {
+			return nil, err
+		}
 		p.Ops = append(p.Ops, &op.Clock{Unit: u, By: by, DropIn: op.DropIn{File: op.File{
 			Path: "/etc/systemd/system/" + u + ".d/90-clock.conf", Mode: 0o644,
-			Data: fmt.Appendf(nil, "[Service]\nExecStartPost=-%s %s --pid $MAINPID --by %s\n", n.Agent, ShiftVerb, by),
+			Data: fmt.Appendf(nil, "[Service]\nExecStart=\nExecStart=%s %s --by %s %s\n", n.Agent, ShiftVerb, by, command),
 		}}})
 	}
 	return p, nil

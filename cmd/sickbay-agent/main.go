@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +31,12 @@ import (
 
 // version is set by the build.
 var version = "dev"
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == injectors.ShiftVerb {
+		runtime.LockOSThread() // main runs on the first thread: vdso.Exec
+	}
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -64,8 +72,10 @@ func main() {
 	case err != nil:
 		fail(1, &protocol.Error{Text: err.Error(), Reason: protocol.ReasonFailed})
 	}
-	if _, err := os.Stdout.Write(append(out, '\n')); err != nil {
-		os.Exit(1)
+	if out != nil {
+		if _, err := os.Stdout.Write(append(out, '\n')); err != nil {
+			os.Exit(1)
+		}
 	}
 	// A goroutine may hang in the kernel; this process has done its work.
 	os.Exit(0)
@@ -341,20 +351,23 @@ func sign(_ context.Context, args []string) ([]byte, error) {
 	return json.Marshal(protocol.Signed{Certificate: string(cert)})
 }
 
-// shiftClock is what the drop-in of mechanism clock-skew runs after every start of a unit.
-func shiftClock(ctx context.Context, args []string) ([]byte, error) {
-	pid, by := 0, time.Duration(0)
-	if err := flags(injectors.ShiftVerb, args, func(fs *flag.FlagSet) {
-		fs.IntVar(&pid, "pid", 0, "")
-		fs.DurationVar(&by, "by", 0, "")
-	}); err != nil {
-		return nil, err
+// shiftClock stands in a unit's drop-in before the unit's own program, which it becomes: mechanism clock-skew. With --pid it is
+// that process's attendant.
+func shiftClock(_ context.Context, args []string) ([]byte, error) {
+	fs := flag.NewFlagSet(injectors.ShiftVerb, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	pid := fs.Int("pid", 0, "")
+	by := fs.Duration("by", 0, "")
+	if err := fs.Parse(args); err != nil {
+		return nil, &requestError{fmt.Errorf("%s: %w", injectors.ShiftVerb, err)}
 	}
-	if pid <= 0 {
-		return nil, &requestError{errors.New(injectors.ShiftVerb + " wants --pid and --by")}
+	switch {
+	case *pid != 0 && fs.NArg() == 0:
+		return nil, vdso.Attend(*pid, *by, os.NewFile(3, "ready"))
+	case *pid == 0 && fs.NArg() > 0:
+		attendant := exec.Command(self, injectors.ShiftVerb, "--pid", strconv.Itoa(os.Getpid()), "--by", by.String())
+		attendant.Stdout, attendant.Stderr = os.Stdout, os.Stderr
+		return nil, vdso.Exec(attendant, fs.Args())
 	}
-	if err := vdso.Shift(ctx, pid, by); err != nil {
-		return nil, err
-	}
-	return []byte("{}"), nil
+	return nil, &requestError{errors.New(injectors.ShiftVerb + " wants --by and a program")}
 }

@@ -14,13 +14,13 @@ import (
 func init() { register(func() Op { return &Clock{} }) }
 
 const (
-	// clockPoll and clockBound: the drop-in's command runs right after the unit's start and takes some milliseconds.
+	// clockPoll and clockBound: the agent becomes the unit's program some 20 ms after the unit's start.
 	clockPoll  = 50 * time.Millisecond
 	clockBound = 15 * time.Second
 )
 
-// Clock makes a unit's process read another wall clock, at every start of it: a drop-in has the agent move it right after
-// the start, because a wrong clock survives the restart of a program.
+// Clock makes a unit's process read another wall clock from its first instruction, at every start of it: a drop-in starts it
+// by way of the agent, because a wrong clock survives the restart of a program.
 type Clock struct {
 	DropIn
 	Unit string        `json:"unit"`
@@ -128,7 +128,7 @@ func (c *Clock) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	if rest.Todo != "" {
-		// Whatever the clock says this moment: the agent that moves it may still be on its way to the process.
+		// Whatever the clock says this moment: the process may still be the agent that is about to become the program.
 		return restart(ctx, env.Sys, c.Unit)
 	}
 	return startUnit(ctx, env.Sys, c.Unit)

@@ -74,6 +74,22 @@ func Show(ctx context.Context, sys Sys, unit string) (UnitState, error) {
 	return s, nil
 }
 
+// CommandLine is the unit's ExecStart as a unit file takes it, with variables as they stand there.
+func CommandLine(ctx context.Context, sys Sys, unit string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(runBound))
+	defer cancel()
+	out, err := sys.Run(ctx, "systemctl", "show", "--property=ExecStart", unit)
+	if err != nil {
+		return "", err
+	}
+	_, rest, ok := strings.Cut(string(out), "argv[]=")
+	argv, _, end := strings.Cut(rest, " ; ")
+	if !ok || !end || strings.Contains(rest, "argv[]=") {
+		return "", fmt.Errorf("%s: want one ExecStart, systemctl show says %q", unit, strings.TrimSpace(string(out)))
+	}
+	return strings.ReplaceAll(argv, "%", "%%"), nil
+}
+
 // stopUnit stops a unit and does not take a hanging process for an answer.
 func stopUnit(ctx context.Context, sys Sys, unit string) error {
 	s, err := Show(ctx, sys, unit)

@@ -95,6 +95,8 @@ func offset(arch string, b []byte) (time.Duration, bool) {
 	if seconds > math.MaxInt32 || seconds < math.MinInt32 {
 		return 0, false
 	}
-	again, err := code(arch, by)
-	return by, err == nil && string(again) == string(b[:len(again)])
+	if again, err := code(arch, by); err != nil || string(again) != string(b[:len(again)]) {
+		return 0, false
+	}
+	return by, true
 }

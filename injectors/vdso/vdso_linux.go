@@ -2,26 +2,19 @@ package vdso
 
 import (
 	"bytes"
-	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sickbay-dev/sickbay/pace"
-)
-
-const (
-	// poll and bound: a stop takes effect within a millisecond, an exec after systemd's fork within 20.
-	poll  = 5 * time.Millisecond
-	bound = 10 * time.Second
 )
 
 // function is where clock_gettime lies in a process.
@@ -92,34 +85,78 @@ func Offset(pid int) (time.Duration, bool, error) {
 	return by, ours, nil
 }
 
-// Shift moves the wall clock that one process reads. Called by a unit's ExecStartPost it waits until the process has left
-// systemd's own program behind, whose clock is not the one meant. The process stands still for about a millisecond.
-func Shift(ctx context.Context, pid int, by time.Duration) error {
-	if err := shift(ctx, pid, by); err != nil {
+// Exec makes this process the program argv, with the environment it has, whose wall clock is moved before its first
+// instruction. It is done by an attendant, a sibling of this process whose descriptor 3 Attend takes: it lets go of the
+// program as soon as it runs, and is not among its children. The calling thread has to be the process's first, locked.
+// Returns only when it failed; the program's clock is the kernel's own when the attendant fails.
+func Exec(attendant *exec.Cmd, argv []string) error {
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	attendant.ExtraFiles = []*os.File{w}
+	attendant.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}
+	if err := errors.Join(attendant.Start(), w.Close()); err != nil {
+		return err
+	}
+	// One byte, or the end of an attendant that has said why.
+	_, _ = r.Read(make([]byte, 1))
+	return fmt.Errorf("%s: %w", program, unix.Exec(program, argv, os.Environ()))
+}
+
+// Attend waits until the process executes another program, and moves the wall clock that this one reads. It writes one byte
+// to ready when it has hold of the process.
+func Attend(pid int, by time.Duration, ready io.WriteCloser) error {
+	if err := attend(pid, by, ready); err != nil {
 		return fmt.Errorf("moving the clock of process %d by %s: %w", pid, by, err)
 	}
 	return nil
 }
 
-func shift(ctx context.Context, pid int, by time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, pace.Bound(bound), fmt.Errorf("not done within %s", pace.Bound(bound)))
-	defer cancel()
+func attend(pid int, by time.Duration, ready io.WriteCloser) error {
 	patch, err := code(runtime.GOARCH, by)
 	if err != nil {
 		return err
 	}
+	// The kernel knows the tracer by its thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, unix.PTRACE_O_TRACEEXEC, 0, 0); errno != 0 {
+		return fmt.Errorf("ptrace: %w", errno)
+	}
+	_, err = ready.Write([]byte{0})
+	if err := errors.Join(err, ready.Close()); err != nil {
+		return err
+	}
 	for {
-		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-		if err != nil {
+		var status unix.WaitStatus
+		switch _, err := unix.Wait4(pid, &status, unix.WALL, nil); {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
 			return err
+		case !status.Stopped():
+			return fmt.Errorf("it ended before it became the program (wait status %#x)", status)
 		}
-		if !strings.HasPrefix(filepath.Base(exe), "systemd") {
-			break
+		if status.TrapCause() == unix.PTRACE_EVENT_EXEC {
+			return errors.Join(rewrite(pid, patch), unix.PtraceDetach(pid))
 		}
-		if err := wait(ctx); err != nil {
+		signal := status.StopSignal()
+		if int(status)>>16 == unix.PTRACE_EVENT_STOP {
+			signal = 0 // a stop, not a signal on its way
+		}
+		if err := unix.PtraceCont(pid, int(signal)); err != nil {
 			return err
 		}
 	}
+}
+
+// rewrite puts the code where the process, which stands still, has its clock_gettime.
+func rewrite(pid int, patch []byte) error {
 	fn, err := find(pid)
 	if err != nil {
 		return err
@@ -127,80 +164,7 @@ func shift(ctx context.Context, pid int, by time.Duration) error {
 	if fn.size < uint64(len(patch)) {
 		return fmt.Errorf("%w: its clock_gettime has %d bytes, the other needs %d", ErrUnsupported, fn.size, len(patch))
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	for {
-		if err := unix.PidfdSendSignal(fd, unix.SIGSTOP, nil, 0); err != nil {
-			return err
-		}
-		clear, err := standing(ctx, pid, fn)
-		if err == nil && clear {
-			err = write(pid, fn.addr, patch)
-		}
-		if e := unix.PidfdSendSignal(fd, unix.SIGCONT, nil, 0); err == nil {
-			err = e
-		}
-		if err != nil || clear {
-			return err
-		}
-		if err := wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-func wait(ctx context.Context) error {
-	t := time.NewTimer(poll)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
-}
-
-// standing waits until all threads have stopped, and tells whether none of them is inside the function: one that were would
-// go on in the middle of other code.
-func standing(ctx context.Context, pid int, fn function) (bool, error) {
-	for {
-		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-		if err != nil {
-			return false, err
-		}
-		stopped, clear := true, true
-		for _, t := range tasks {
-			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/syscall", pid, t.Name()))
-			if err != nil {
-				return false, err
-			}
-			f := strings.Fields(string(b))
-			if len(f) < 3 { // "running"
-				stopped = false
-				break
-			}
-			pc, err := strconv.ParseUint(strings.TrimPrefix(f[len(f)-1], "0x"), 16, 64)
-			if err != nil {
-				return false, err
-			}
-			clear = clear && (pc < fn.addr || pc >= fn.addr+fn.size)
-		}
-		if stopped {
-			state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-			if err != nil {
-				return false, err
-			}
-			if i := bytes.LastIndexByte(state, ')'); i > 0 && i+2 < len(state) && state[i+2] == 'T' {
-				return clear, nil
-			}
-		}
-		if err := wait(ctx); err != nil {
-			return false, err
-		}
-	}
+	return write(pid, fn.addr, patch)
 }
 
 func write(pid int, addr uint64, b []byte) error {

@@ -1,93 +1,109 @@
 package vdso
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
-// TestMain also is the process whose clock is moved: it says what time it has, wall and monotonic, for every line it reads.
-func TestMain(m *testing.M) {
-	if os.Getenv("SICKBAY_TEST_CLOCK") == "" {
-		os.Exit(m.Run())
-	}
-	// Busy threads: the function must be free of all of them when it is written.
-	for range 2 {
-		go func() {
-			for n := 0; ; n++ {
-				if n%5000 == 0 {
-					_ = time.Now()
-				}
-			}
-		}()
-	}
-	began := time.Now()
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		fmt.Println(time.Now().Unix())
-		fmt.Println(time.Since(began).Milliseconds())
+const (
+	roleVar = "SICKBAY_TEST_ROLE"
+	byVar   = "SICKBAY_TEST_BY"
+	pidVar  = "SICKBAY_TEST_PID"
+)
+
+func init() {
+	if os.Getenv(roleVar) == "exec" {
+		runtime.LockOSThread()
 	}
 }
 
-func TestShift(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "SICKBAY_TEST_CLOCK=1")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = in.Close(); _ = cmd.Wait() }()
-	out := bufio.NewScanner(stdout)
-	number := func() int64 {
-		if !out.Scan() {
-			t.Fatalf("the process is gone: %v", out.Err())
+// TestMain also is the process that executes, its attendant, and the program that says what it reads.
+func TestMain(m *testing.M) {
+	by, _ := time.ParseDuration(os.Getenv(byVar))
+	switch os.Getenv(roleVar) {
+	case "":
+		os.Exit(m.Run())
+	case "exec":
+		attendant := exec.Command("/proc/self/exe")
+		attendant.Env = append(os.Environ(), roleVar+"=attend", pidVar+"="+strconv.Itoa(os.Getpid()))
+		attendant.Stderr = os.Stderr
+		_ = os.Setenv(roleVar, "tell")
+		fmt.Fprintln(os.Stderr, Exec(attendant, []string{os.Args[0]}))
+	case "attend":
+		pid, _ := strconv.Atoi(os.Getenv(pidVar))
+		if err := Attend(pid, by, os.NewFile(3, "ready")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			if errors.Is(err, ErrUnsupported) || errors.Is(err, os.ErrPermission) {
+				fmt.Fprintln(os.Stderr, "skip")
+			}
 		}
-		n, err := strconv.ParseInt(out.Text(), 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	ask := func() (off time.Duration, sinceStart time.Duration) {
-		fmt.Fprintln(in, "?")
-		off = time.Duration(number()-time.Now().Unix()) * time.Second
-		return off, time.Duration(number()) * time.Millisecond
-	}
-	ask()
-	for _, by := range []time.Duration{10 * 365 * 24 * time.Hour, -3 * time.Hour, 0} {
+	case "tell":
 		began := time.Now()
-		err := Shift(t.Context(), cmd.Process.Pid, by)
-		if errors.Is(err, ErrUnsupported) || errors.Is(err, os.ErrPermission) {
-			t.Skip(err)
-		}
+		measured, ours, err := Offset(os.Getpid())
+		time.Sleep(50 * time.Millisecond)
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+		fmt.Println(began.Unix(), time.Since(began).Milliseconds(), measured, ours, err, len(strings.Fields(string(children))))
+	}
+	os.Exit(0)
+}
+
+func TestExec(t *testing.T) {
+	for _, by := range []time.Duration{10 * 365 * 24 * time.Hour, -3 * time.Hour} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), roleVar+"=exec", byVar+"="+by.String())
+		var said strings.Builder
+		cmd.Stderr = &said
+		began := time.Now()
+		out, err := cmd.Output()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatal(err, said.String())
 		}
-		t.Logf("moved by %s in %s", by, time.Since(began))
-		off, since := ask()
-		if d := off - by; d < -2*time.Second || d > 2*time.Second {
-			t.Errorf("moved by %s, it reads %s off", by, off)
+		if strings.Contains(said.String(), "skip") {
+			t.Skip(said.String())
 		}
-		if since < 0 || since > time.Minute {
-			t.Errorf("monotonic time moved, too: %s since start", since)
+		t.Logf("%s: started, asked and ended in %s: %s%s", by, time.Since(began), out, said.String())
+		f := strings.Fields(string(out))
+		if len(f) != 6 {
+			t.Fatalf("%q", out)
 		}
-		if got, ours, err := Offset(cmd.Process.Pid); err != nil || !ours || got != by {
-			t.Errorf("measured %s, %t, %v", got, ours, err)
+		unix, _ := strconv.ParseInt(f[0], 10, 64)
+		if d := time.Until(time.Unix(unix, 0)) - by; d.Abs() > 5*time.Second {
+			t.Errorf("moved by %s, the first it reads is %s beside that", by, d)
+		}
+		if since, _ := strconv.Atoi(f[1]); since < 50 || since > 60_000 {
+			t.Errorf("monotonic time moved, too: %s ms for a sleep of 50", f[1])
+		}
+		if f[2] != by.String() || f[3] != "true" {
+			t.Errorf("measured %s, %s, %s", f[2], f[3], f[4])
+		}
+		if f[5] != "0" {
+			t.Errorf("the program has %s children that it never started", f[5])
 		}
 	}
 	if _, ours, err := Offset(os.Getpid()); err != nil || ours {
 		t.Errorf("this process's own clock: %t, %v", ours, err)
+	}
+}
+
+// TestExecFails: a program that is not there, and an attendant that cannot do its work, which costs the clock and not the
+// program.
+func TestExecFails(t *testing.T) {
+	if err := Exec(exec.Command("/bin/true"), []string{"/no/such/program"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Exec of a missing program: %v", err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), roleVar+"=exec", byVar+"=900000h") // more than 68 years
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil || !strings.Contains(said.String(), "68 years") || !strings.Contains(string(out), " 0s false ") {
+		t.Errorf("%v, %q, %q", err, out, said.String())
 	}
 }

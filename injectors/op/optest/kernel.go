@@ -630,7 +630,9 @@ func (n *Node) systemctl(verb, name string) ([]byte, error) {
 	}
 	switch verb {
 	case "show":
-		return fmt.Appendf(nil, "LoadState=loaded\nActiveState=%s\nSubState=%s\nMainPID=%d\nControlGroup=/system.slice/%s\n", u.active, u.sub, u.pid, name), nil
+		return fmt.Appendf(nil, "LoadState=loaded\nActiveState=%s\nSubState=%s\nMainPID=%d\nControlGroup=/system.slice/%s\n"+
+			"ExecStart={ path=/usr/bin/%[5]s ; argv[]=/usr/bin/%[5]s --config=/etc/%%i ; ignore_errors=no }\n",
+			u.active, u.sub, u.pid, name, strings.TrimSuffix(name, ".service")), nil
 	case "start":
 		if u.active != "active" {
 			n.startLocked(name)
