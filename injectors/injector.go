@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -586,7 +587,11 @@ func (in *Injector) Renew(_ context.Context, run string, d time.Duration) (int, 
 	if n == 0 {
 		return 0, err
 	}
-	return n, in.leases().Extend(run, d)
+	err = in.leases().Extend(run, d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // whoever recovers has dropped it this moment
+	}
+	return n, err
 }
 
 // preparedGrace is how much longer than the faults a preparation stays when the lease has run out. The run's pods stand on it, a

@@ -8,6 +8,7 @@ package lease
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ type Lease struct {
 
 func (l *Leases) file(run string) string { return path.Join(l.Dir, run+".json") }
 
-// Extend moves the run's deadline to d from now. It never moves it back.
+// Extend moves the run's deadline to d from now. It never moves it back. fs.ErrNotExist means that the lease was dropped meanwhile.
 func (l *Leases) Extend(run string, d time.Duration) error {
 	boot, now, err := l.Sys.Clock()
 	if err != nil {
@@ -70,7 +71,8 @@ func (l *Leases) Extend(run string, d time.Duration) error {
 	if err := l.Sys.MkdirAll(l.Dir, 0o700); err != nil {
 		return fmt.Errorf("lease of run %s: %w", run, err)
 	}
-	tmp := l.file(run) + ".tmp"
+	// A renewal goes beside an injection: each has a file of its own until the rename.
+	tmp := l.file(run) + "." + rand.Text() + ".tmp"
 	if err := l.Sys.Write(tmp, b, 0o600); err != nil {
 		return fmt.Errorf("lease of run %s: %w", run, err)
 	}
@@ -123,7 +125,7 @@ func (l *Leases) Drop(keep map[string]bool) error {
 	}
 	left := 0
 	for _, n := range names {
-		if run, ok := strings.CutSuffix(n, ".json"); ok && keep[run] {
+		if run, _, _ := strings.Cut(n, ".json"); keep[run] {
 			left++
 			continue
 		}
