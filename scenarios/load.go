@@ -121,6 +121,27 @@ func IsPath(arg string) bool {
 	return strings.ContainsAny(arg, `/\`) || strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml") || arg == "."
 }
 
+// Files is what another sickbay needs to run the scenario: the document, whose name is the first result, and the YAML files beside it,
+// by name.
+func (s *Scenario) Files() (document string, files map[string][]byte, err error) {
+	if s.files == nil {
+		return "", nil, fmt.Errorf("scenario %s was not loaded from a folder", s.Metadata.Name)
+	}
+	files = map[string][]byte{}
+	for _, ext := range []string{"*.yaml", "*.yml"} {
+		names, err := fs.Glob(s.files, ext)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, n := range names {
+			if files[n], err = fs.ReadFile(s.files, n); err != nil {
+				return "", nil, fmt.Errorf("read what stands beside scenario %s: %w", s.Metadata.Name, err)
+			}
+		}
+	}
+	return s.file, files, nil
+}
+
 func load(dir fs.FS, shown string) (*Scenario, error) {
 	return loadFile(dir, FileName, shown+"/"+FileName, shown)
 }
@@ -138,7 +159,7 @@ func loadFile(dir fs.FS, name, shown, shownDir string) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Dir, s.files = shownDir, dir
+	s.Dir, s.files, s.file = shownDir, dir, name
 	return s, nil
 }
 

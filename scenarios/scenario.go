@@ -20,6 +20,7 @@ type Scenario struct {
 	// Dir is the scenario's folder inside the embedded tree or on disk; not part of the document.
 	Dir   string `json:"-" yaml:"-"`
 	files fs.FS
+	file  string // the document's name in files
 }
 
 // Metadata names a scenario.

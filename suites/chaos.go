@@ -74,6 +74,8 @@ type Chaos struct {
 	Harness func(ctx context.Context, args ...string) *exec.Cmd
 	// Then, where it is set, happens right after the process was killed: a further disaster.
 	Then func(ctx context.Context, node string) error
+	// Judge are the detectors; nil: all of them.
+	Judge diagnose.JudgeFunc
 }
 
 // Strike makes one cell of the kill matrix on a node: it starts a run in a process of its own that is killed at the cell's point, and
@@ -205,7 +207,7 @@ func (c *Chaos) healed(ctx context.Context, mark Mark, res *StrikeResult, from t
 func (c *Chaos) silent(ctx context.Context, node string) (time.Duration, error) {
 	began := time.Now()
 	for {
-		d, err := diagnose.Once(ctx, c.Lab.Target().Only(node), diagnose.Options{}, nil)
+		d, err := diagnose.Once(ctx, c.Lab.Target().Only(node), diagnose.Options{}, c.Judge)
 		switch {
 		case err == nil && d.Healthy:
 			return time.Since(began), nil

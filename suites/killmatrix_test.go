@@ -3,7 +3,38 @@ package suites
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
+
+// TestACellAsksTheDetectors: a node that is as before has to be well for them, too, in time.
+func TestACellAsksTheDetectors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		healsAfter int
+		least      time.Duration
+		want       string
+	}{
+		"well":                {healsAfter: 1},
+		"well after a while":  {healsAfter: 8, least: 7 * time.Second},
+		"never well":          {want: "sickbay diagnose does not say that it is well: cni/conflist-missing it is"},
+		"too late to be well": {healsAfter: 1000, want: "2m0s after node w1 was as before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "w1")
+				w.sick["w1"], w.healsAfter = "cni/conflist-missing", tc.healsAfter
+				c := &Chaos{Lab: fakeLab{w}, Judge: judge}
+				took, err := c.silent(t.Context(), "w1")
+				if tc.want == "" && (err != nil || took < tc.least || took > tc.least+5*time.Second) {
+					t.Errorf("took %s, want about %s: %v", took, tc.least, err)
+				}
+				if tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+					t.Errorf("want an error with %q: %v", tc.want, err)
+				}
+			})
+		})
+	}
+}
 
 func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
 	results := map[Strike]StrikeResult{}

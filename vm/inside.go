@@ -2,15 +2,18 @@ package vm
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +61,8 @@ type Call struct {
 	// Report is the folder of this machine that receives what sickbay reports there; empty for none. "--report" and the guest's
 	// folder are added to Args.
 	Report string
+	// Files are put, by name, below the folder that sickbay runs in.
+	Files map[string][]byte
 	Streams
 }
 
@@ -72,6 +77,9 @@ func (g *Guest) Sickbay(ctx context.Context, call Call) (code int, err error) {
 	id := strconv.FormatInt(time.Now().UnixNano(), 36)
 	dir := path.Join(runsDir, id)
 	if _, err := c.Output(ctx, "mkdir -p "+dir); err != nil {
+		return 0, err
+	}
+	if err := c.put(ctx, dir, call.Files); err != nil {
 		return 0, err
 	}
 	words := append([]string{Sickbay}, call.Args...)
@@ -121,6 +129,30 @@ func (g *Guest) Sickbay(ctx context.Context, call Call) (code int, err error) {
 		err = errors.Join(err, g.fetch(back, path.Join(dir, "report"), call.Report))
 	}
 	return code, err
+}
+
+// put writes files below a folder of the guest's.
+func (c *Conn) put(ctx context.Context, dir string, files map[string][]byte) error {
+	if len(files) == 0 {
+		return nil
+	}
+	var archive bytes.Buffer
+	t := tar.NewWriter(&archive)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(files[name])), ModTime: time.Now()}); err != nil {
+			return err
+		}
+		if _, err := t.Write(files[name]); err != nil {
+			return err
+		}
+	}
+	if err := t.Close(); err != nil {
+		return err
+	}
+	if err := c.Run(ctx, "tar --extract --directory "+quote(dir), Streams{In: &archive}); err != nil {
+		return fmt.Errorf("copy files into the guest: %w", err)
+	}
+	return nil
 }
 
 // fetch brings a folder of the guest's to this machine. One that is not there is no error: sickbay may have ended before it wrote.

@@ -245,7 +245,7 @@ func TestBadRequests(t *testing.T) {
 		{"vm run pleg-dsik", []string{`there is no scenario "pleg-dsik"; did you mean pleg-disk?`}},
 		{"vm run pleg-disk --profile core", []string{"it goes without names"}},
 		{"vm run --profile basic", []string{`--profile "basic"`, "core, extended or all"}},
-		{"vm run ./my/scenario.yaml", []string{"is a file of this machine", "sickbay list"}},
+		{"vm run ./my/scenario.yaml", []string{"read scenario ./my/scenario.yaml"}},
 		{"vm run pleg-disk --noop --no-remedy", []string{"noop", "no-remedy"}},
 		{"vm run pleg-disk --report " + plainFile, []string{"--report " + plainFile}},
 		{"vm run pleg-disk --topology huge", []string{`--topology "huge"`}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/nodeimage"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/vm"
 )
 
@@ -252,7 +254,7 @@ func (a *app) vmRun() *cobra.Command {
 	cmd, f, own := a.vmRunVerb()
 	cmd.RunE = func(cmd *cobra.Command, names []string) (err error) {
 		ctx := cmd.Context()
-		inner, err := vmCall(cmd.Flags(), own, names, f.profile)
+		inner, files, err := vmCall(cmd.Flags(), own, names, f.profile)
 		if err != nil {
 			return err
 		}
@@ -277,7 +279,7 @@ func (a *app) vmRun() *cobra.Command {
 		if a.quiet {
 			inner = append(inner, "--quiet")
 		}
-		code, err := g.Sickbay(ctx, vm.Call{Args: inner, Report: f.run.report, Streams: vm.Streams{Out: a.out, Err: a.err}})
+		code, err := g.Sickbay(ctx, vm.Call{Args: inner, Files: files, Report: f.run.report, Streams: vm.Streams{Out: a.out, Err: a.err}})
 		switch {
 		case err != nil:
 			return err
@@ -290,29 +292,23 @@ func (a *app) vmRun() *cobra.Command {
 }
 
 // vmCall is the command line for the sickbay in the guest: the verb, the names, and every flag that was given and is not the guest's
-// own. Typing errors are told here, before anything is booted.
-func vmCall(flags *pflag.FlagSet, own, names []string, profile string) ([]string, error) {
-	var inner []string
+// own; with it the files of scenarios that were named by path. Typing errors are told here, before anything is booted.
+func vmCall(flags *pflag.FlagSet, own, names []string, profile string) (inner []string, files map[string][]byte, err error) {
 	switch {
 	case profile != "" && len(names) > 0:
-		return nil, usagef("--profile is all scenarios of a profile; it goes without names")
+		return nil, nil, usagef("--profile is all scenarios of a profile; it goes without names")
 	case profile != "":
 		if _, err := ofProfile(profile); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		inner = []string{"suite", "--profile", profile}
 	case len(names) == 0:
-		return nil, usagef("`sickbay vm run` takes the names of scenarios, or --profile")
+		return nil, nil, usagef("`sickbay vm run` takes the names of scenarios, or --profile")
 	default:
-		for _, n := range names {
-			if strings.ContainsRune(n, '/') {
-				return nil, &usageError{text: fmt.Sprintf("%s is a file of this machine, and the guest has only sickbay's own scenarios", n), hint: "`sickbay list` shows them."}
-			}
+		if inner, files, err = vmScenarios(names); err != nil {
+			return nil, nil, err
 		}
-		if _, err := findScenarios(names); err != nil {
-			return nil, err
-		}
-		inner = append([]string{"run"}, names...)
+		inner = append([]string{"run"}, inner...)
 	}
 	flags.Visit(func(fl *pflag.Flag) {
 		if !slices.Contains(own, fl.Name) {
@@ -323,7 +319,31 @@ func vmCall(flags *pflag.FlagSet, own, names []string, profile string) ([]string
 		// Each node costs minutes under software emulation.
 		inner = append(inner, "--topology=small")
 	}
-	return inner, nil
+	return inner, files, nil
+}
+
+// vmScenarios are the names for the sickbay in the guest, which has its own scenarios and is given the files of others.
+func vmScenarios(names []string) (inner []string, files map[string][]byte, err error) {
+	list, err := findScenarios(names)
+	if err != nil {
+		return nil, nil, err
+	}
+	files = map[string][]byte{}
+	for i, s := range list {
+		if !scenarios.IsPath(names[i]) {
+			inner = append(inner, names[i])
+			continue
+		}
+		document, beside, err := s.Files()
+		if err != nil {
+			return nil, nil, err
+		}
+		for name, data := range beside {
+			files[path.Join(s.Metadata.Name, name)] = data
+		}
+		inner = append(inner, path.Join(s.Metadata.Name, document))
+	}
+	return inner, files, nil
 }
 
 func (a *app) vmShell() *cobra.Command {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,11 +32,34 @@ func TestVMCall(t *testing.T) {
 			if err := cmd.ParseFlags(strings.Fields(c.line)); err != nil {
 				t.Fatal(err)
 			}
-			got, err := vmCall(cmd.Flags(), own, cmd.Flags().Args(), f.profile)
+			got, _, err := vmCall(cmd.Flags(), own, cmd.Flags().Args(), f.profile)
 			if err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("%q, %v\nwant %q", got, err, c.want)
 			}
 		})
+	}
+}
+
+// TestVMCallFiles: a scenario of this machine's goes with all that stands beside it; one whose path is wrong boots nothing.
+func TestVMCallFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../scenarios/conflist-missing")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "scenario.yaml"), filepath.Join(dir, "mine.yml")); err != nil {
+		t.Fatal(err)
+	}
+	a := newApp(nil, os.Stdout, os.Stderr)
+	cmd, _, own := a.vmRunVerb()
+	got, files, err := vmCall(cmd.Flags(), own, []string{"swap-on", filepath.Join(dir, "mine.yml")}, "")
+	if want := []string{"run", "swap-on", "conflist-missing/mine.yml", "--topology=small"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if len(files) != 2 || len(files["conflist-missing/mine.yml"]) == 0 || len(files["conflist-missing/workload.yaml"]) == 0 {
+		t.Errorf("files %q", slices.Sorted(maps.Keys(files)))
+	}
+	if _, _, err := vmCall(cmd.Flags(), own, []string{filepath.Join(dir, "scenario.yaml")}, ""); err == nil {
+		t.Error("a path that leads nowhere was taken")
 	}
 }
 
