@@ -16,7 +16,7 @@ func TestACellAsksTheDetectors(t *testing.T) {
 	}{
 		"well":                {healsAfter: 1},
 		"well after a while":  {healsAfter: 8, least: 7 * time.Second},
-		"never well":          {want: "sickbay diagnose does not say that it is well: cni/conflist-missing it is"},
+		"never well":          {want: "sickbay diagnose does not say that it is well: cni/conflist-missing on w1"},
 		"too late to be well": {healsAfter: 1000, want: "2m0s after node w1 was as before"},
 	} {
 		t.Run(name, func(t *testing.T) {

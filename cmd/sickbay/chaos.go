@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,7 +113,7 @@ func chosen[S ~string](flag string, all []S, named []string) ([]S, error) {
 	return out, nil
 }
 
-// cells are those asked for, one scenario after the other, from the beginning of a run to its end.
+// cells are those asked for, one scenario after the other, from the beginning of a run to its end. What runs alone comes last.
 func (f chaosFlags) cells() ([]suites.Strike, error) {
 	if f.lease < leastLease {
 		return nil, usagef("--lease %s: it must be %s at least", f.lease, leastLease)
@@ -139,6 +140,9 @@ func (f chaosFlags) cells() ([]suites.Strike, error) {
 	if err != nil {
 		return nil, err
 	}
+	slices.SortStableFunc(list, func(a, b *scenarios.Scenario) int {
+		return cmp.Compare(len(a.Spec.Claims), len(b.Spec.Claims))
+	})
 	var out []suites.Strike
 	for _, s := range list {
 		for _, p := range points {
@@ -179,21 +183,23 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike
 		return cmd
 	}}
 	queue := make(chan suites.Strike)
-	var host sync.Mutex // scenarios that claim the host's kernel would refuse each other
+	var host sync.RWMutex // a scenario that claims the host's kernel has it to itself
 	var mu sync.Mutex
 	failed := 0
 	var wg sync.WaitGroup
 	for _, node := range c.Victims()[:min(f.parallel, len(c.Victims()))] {
 		wg.Go(func() {
 			for cell := range queue {
+				release := host.RUnlock
 				if claimsHost(cell.Scenario) {
 					host.Lock()
+					release = host.Unlock
+				} else {
+					host.RLock()
 				}
 				task := progress.From(ctx).Start(fmt.Sprintf("%s on %s", cell, node), 0)
 				res, clean := chaos.Strike(ctx, node, cell)
-				if claimsHost(cell.Scenario) {
-					host.Unlock()
-				}
+				release()
 				if ctx.Err() != nil {
 					task.End(ctx.Err())
 					return

@@ -14,6 +14,11 @@ func TestCellsOfTheKillMatrix(t *testing.T) {
 	if err != nil || len(all) != 18*9*3 {
 		t.Fatalf("%d cells, %v; want 18 scenarios at 9 points in 3 modes", len(all), err)
 	}
+	for i, c := range all {
+		if last := i >= len(all)-9*3; claimsHost(c.Scenario) != last {
+			t.Errorf("cell %d of %d is %s: what claims the host runs alone, after the others", i+1, len(all), c)
+		}
+	}
 	f.scenarios, f.points, f.modes = []string{"swap-on"}, []string{"mid-inject"}, []string{"wait"}
 	one, err := f.cells()
 	if want := (suites.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: suites.Wait}); err != nil || len(one) != 1 || one[0] != want {

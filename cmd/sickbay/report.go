@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) report() *cobra.Command {
-	var html, matrix, timings bool
+	var html, matrix, timings, sides bool
 	var record string
 	cmd := &cobra.Command{
 		Use:   "report DIR...",
@@ -21,18 +21,20 @@ func (a *app) report() *cobra.Command {
   sickbay report /tmp/report -o json | jq '.results[].clocks'
   sickbay report /tmp/report --html   # write report.html again, with this version's page
   sickbay report /tmp/report --matrix > docs/confusion-matrix.md
-  sickbay report reports/timings/* --timings > docs/timings.md`,
+  sickbay report reports/timings/* --timings > docs/timings.md
+  sickbay report reports/today reports/vm --sides > docs/cgroup-v1-v2.md`,
 		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
 	}
 	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")
 	cmd.Flags().BoolVar(&matrix, "matrix", false, "print the confusion matrix, the controls and every scenario's fidelity as a Markdown page")
 	cmd.Flags().StringVar(&record, "record", "", "keep what the passed scenarios saw as recordings for the detectors' tests, below this folder")
 	cmd.Flags().BoolVar(&timings, "timings", false, "print every scenario's median times over several reports as a Markdown page")
-	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record", "timings")
+	cmd.Flags().BoolVar(&sides, "sides", false, "print what the detectors of two reports had to go by, where it differs, as a Markdown page")
+	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record", "timings", "sides")
 	_ = cmd.MarkFlagDirname("record")
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if timings {
+		if timings || sides {
 			var reps []*suites.Report
 			for _, dir := range args {
 				rep, err := suites.ReadReport(dir)
@@ -41,10 +43,16 @@ func (a *app) report() *cobra.Command {
 				}
 				reps = append(reps, rep)
 			}
-			return suites.WriteTimingsPage(a.out, reps)
+			if timings {
+				return suites.WriteTimingsPage(a.out, reps)
+			}
+			if len(reps) != 2 {
+				return usagef("--sides takes two reports; these are %d", len(reps))
+			}
+			return suites.WriteSidesPage(a.out, reps[0], reps[1])
 		}
 		if len(args) > 1 {
-			return usagef("one report at a time; these are %d (only --timings takes several)", len(args))
+			return usagef("one report at a time; these are %d (only --timings and --sides take several)", len(args))
 		}
 		if _, err := os.Stat(args[0]); err != nil {
 			return &usageError{text: fmt.Sprintf("no report in %s: %s", args[0], err), hint: "`sickbay run NAME --report DIR` writes one."}

@@ -1,0 +1,113 @@
+package suites
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// WriteSidesPage writes what the detectors of one report had to go by beside what those of another had, for each scenario that passed
+// in both: the lines that only one of them has, names and numbers apart. Both are meant to come from different kinds of hosts.
+func WriteSidesPage(w io.Writer, left, right *Report) error {
+	var b strings.Builder
+	l, r := sideName(left), sideName(right)
+	fmt.Fprintf(&b, `# The same failure, two kinds of hosts
+
+What the detectors had to go by, where it differs by more than names and numbers. Made by `+"`sickbay report DIR DIR --sides`"+`; do not edit.
+
+- left: %s, %s · Kubernetes %s · %s
+- right: %s, %s · Kubernetes %s · %s
+`, l, left.Started.UTC().Format("2006-01-02"), left.Kubernetes, left.Host, r, right.Started.UTC().Format("2006-01-02"), right.Kubernetes, right.Host)
+	var same []string
+	both := false
+	for _, a := range left.Results {
+		i := slices.IndexFunc(right.Results, func(b Result) bool {
+			return b.Scenario == a.Scenario && b.Control == NoControl && b.Verdict == Passed
+		})
+		if i < 0 || a.Control != NoControl || a.Verdict != Passed {
+			continue
+		}
+		both = true
+		la, lb := grounds(a), grounds(right.Results[i])
+		onlyA, onlyB := without(la, lb), without(lb, la)
+		if len(onlyA)+len(onlyB) == 0 {
+			same = append(same, a.Scenario)
+			continue
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n| %s | %s |\n|---|---|\n", a.Scenario, l, r)
+		for i := range max(len(onlyA), len(onlyB)) {
+			var x, y ground
+			if i < len(onlyA) {
+				x = onlyA[i]
+			}
+			if i < len(onlyB) {
+				y = onlyB[i]
+			}
+			fmt.Fprintf(&b, "| %s | %s |\n", inCell(x.text), inCell(y.text))
+		}
+	}
+	if !both {
+		return usagef("no scenario passed in both reports: there is nothing to put side by side")
+	}
+	if len(same) > 0 {
+		fmt.Fprintf(&b, "\n## The same on both\n\n%s.\n", strings.Join(same, ", "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func sideName(rep *Report) string {
+	if rep.HostKind.CgroupVersion == 0 {
+		return "unknown host"
+	}
+	return rep.HostKind.String()
+}
+
+// ground is one thing a verdict stands on, and its shape: the same without names and numbers.
+type ground struct{ text, shape string }
+
+var (
+	aHash   = regexp.MustCompile(`\b[0-9a-f]{12,64}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`)
+	aPod    = regexp.MustCompile(`-[0-9a-z]{8,10}-[0-9a-z]{5}\b`)
+	aNumber = regexp.MustCompile(`[0-9]+([.:][0-9]+)*( ?([KMG]i?B?|[mnµ]?s|%))?`)
+	spaces  = regexp.MustCompile(`\s+`)
+)
+
+// grounds are the signals of a run and the evidence of what it expected, less what follows from something else.
+func grounds(r Result) []ground {
+	var out []ground
+	add := func(source, text string) {
+		text = source + ": " + short(spaces.ReplaceAllString(strings.ReplaceAll(text, r.Run, "RUN"), " "), 300)
+		shape := strings.ReplaceAll(text, r.Node, "NODE")
+		for _, re := range []*regexp.Regexp{aHash, aPod, aNumber} {
+			shape = re.ReplaceAllString(shape, "N")
+		}
+		if !slices.ContainsFunc(out, func(g ground) bool { return g.shape == shape }) {
+			out = append(out, ground{text, shape})
+		}
+	}
+	for _, s := range r.Signals {
+		add("signal", s.Text)
+	}
+	for _, f := range r.Findings {
+		if slices.Contains(r.Expected, f.Failure+"/"+f.Cause) {
+			for _, e := range f.Evidence {
+				add(e.Source, e.Text)
+			}
+		}
+	}
+	return out
+}
+
+// without are those of a list whose shape another list does not have.
+func without(list, other []ground) []ground {
+	var out []ground
+	for _, g := range list {
+		if !slices.ContainsFunc(other, func(o ground) bool { return o.shape == g.shape }) {
+			out = append(out, g)
+		}
+	}
+	return out
+}

@@ -1,0 +1,42 @@
+package suites
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/detectors"
+)
+
+func TestSidesShowWhatDiffers(t *testing.T) {
+	side := func(version int, run, node string, evidence ...string) *Report {
+		r := Result{Scenario: "memory-limit", Run: run, Node: node, Verdict: Passed, Expected: []string{"oom-throttle/memory-limit"}}
+		for _, e := range evidence {
+			source, text, _ := strings.Cut(e, "|")
+			r.Findings = append(r.Findings, detectors.Finding{Failure: "oom-throttle", Cause: "memory-limit", Evidence: []detectors.Evidence{{Source: source, Text: text}}},
+				detectors.Finding{Failure: "pleg", Cause: "pleg-disk", Evidence: []detectors.Evidence{{Source: source, Text: "of something else, v" + node}}})
+		}
+		quiet := Result{Scenario: "swap-on", Run: "swap-on-" + run[len(run)-5:], Node: node, Verdict: Passed, Expected: []string{"swap/swap-on"}, Signals: []Signal{{Text: node + " has 64 MiB of swap"}}}
+		return &Report{HostKind: HostKind{CgroupVersion: version}, Results: []Result{r, quiet, {Scenario: "pleg-disk", Verdict: Failed}}}
+	}
+	left := side(1, "memory-limit-aaaaa", "sickbay-worker4", "api.events|pod shop-78ff657b7d-x8s7j of memory-limit-aaaaa: killed 3 times in 12.5s", "cgroups|/kubelet/pod1: failcnt | 7")
+	right := side(2, "memory-limit-bbbbb", "sickbay-worker", "api.events|pod shop-5df7c4d9b6-ab2de of memory-limit-bbbbb: killed 14 times in 2s", "cgroups|memory.events oom_group_kill 4")
+	var b bytes.Buffer
+	if err := WriteSidesPage(&b, left, right); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	for _, want := range []string{"| cgroup v1 | cgroup v2 |\n", `| cgroups: /kubelet/pod1: failcnt \| 7 | cgroups: memory.events oom_group_kill 4 |` + "\n", "The same on both\n\nswap-on.\n"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	for _, not := range []string{"killed", "something else", "pleg-disk"} {
+		if strings.Contains(page, not) {
+			t.Errorf("the page has %q:\n%s", not, page)
+		}
+	}
+	if WriteSidesPage(&b, left, &Report{}) == nil {
+		t.Error("nothing was put side by side")
+	}
+}
