@@ -185,7 +185,7 @@ func writeRemedy(b *strings.Builder, r *detectors.Remedy, untouched string, s st
 	}
 	defer func() {
 		if untouched != "" {
-			row("left to you", untouched)
+			row("for you", untouched)
 		}
 	}()
 	row("remedy", r.Name)

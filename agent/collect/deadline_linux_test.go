@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -188,6 +189,33 @@ func TestLookOnADeadFilesystem(t *testing.T) {
 	must(t, json.Unmarshal(b, &again))
 	if whyUnknown(&again, SourceKubeletFile) == "" || len(again.CNI.Configs) != 1 {
 		t.Errorf("%+v", again.Unknown)
+	}
+}
+
+// TestSuperviseLeavesNoDead: an agent that stays looks a thousand times.
+func TestSuperviseLeavesNoDead(t *testing.T) {
+	child := filepath.Join(t.TempDir(), "look")
+	must(t, os.WriteFile(child, []byte("#!/bin/sh\necho '{}'\n"), 0o755))
+	for range 3 {
+		if b, err := Supervise(t.Context(), child, short); err != nil || string(b) != "{}" {
+			t.Fatal(string(b), err)
+		}
+	}
+	dead := func() (n int) {
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, f := range stats {
+			b, _ := os.ReadFile(f)
+			_, rest, _ := strings.Cut(string(b), "(look) ")
+			if w := strings.Fields(rest); len(w) > 1 && w[0] == "Z" && w[1] == strconv.Itoa(os.Getpid()) {
+				n++
+			}
+		}
+		return n
+	}
+	for end := time.Now().Add(5 * time.Second); dead() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d dead children", dead())
+		}
 	}
 }
 

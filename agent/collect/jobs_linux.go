@@ -63,10 +63,13 @@ func loose(p procInfo, cg cgroupOf) bool {
 	return unit == "" || cronUnits[unit]
 }
 
-// looseJob is such a process; ok is false when it has ended.
+// ours is where sickbay's own programs are on a node.
+const ours = "/var/lib/sickbay/"
+
+// looseJob is such a process; ok is false when it has ended, or is sickbay's own.
 func (l *look) looseJob(p procInfo, names map[int]string) (j observation.Job, ok bool) {
 	command := strings.TrimSpace(strings.ReplaceAll(l.root.text(procPath(p.pid, "cmdline")), "\x00", " "))
-	if command == "" {
+	if command == "" || strings.HasPrefix(command, ours) {
 		return j, false
 	}
 	return observation.Job{

@@ -47,6 +47,12 @@ func Supervise(ctx context.Context, self string, opts protocol.ObserveOptions) (
 		return nil, fmt.Errorf("start the looking process %s: %w", self, err)
 	}
 	_ = w.Close()
+	// It is waited for whenever it ends: an agent that stays would gather the dead otherwise.
+	ended := make(chan struct{})
+	go func() {
+		_ = c.Wait()
+		close(ended)
+	}()
 	type answer struct {
 		doc json.RawMessage
 		err error
@@ -67,7 +73,13 @@ func Supervise(ctx context.Context, self string, opts protocol.ObserveOptions) (
 		}
 		_ = c.Process.Kill()
 		if errors.Is(a.err, io.EOF) {
-			return nil, fmt.Errorf("the looking process ended without an answer: %s", bytes.TrimSpace(stderr.Bytes()))
+			said := "and does not end"
+			select {
+			case <-ended:
+				said = string(bytes.TrimSpace(stderr.Bytes()))
+			case <-timer.C:
+			}
+			return nil, fmt.Errorf("the looking process gave no answer: %s", said)
 		}
 		return nil, fmt.Errorf("the looking process: %w", a.err)
 	case <-timer.C:

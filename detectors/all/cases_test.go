@@ -731,6 +731,12 @@ var sick = []testCase{
 		s.Attempt, s.CreatedAt = 6, ago(8*time.Second)
 		o.LocalUnits = []observation.Unit{{Name: "pause-reaper.service", ActiveState: "active", ExecStart: "/usr/local/bin/reaper --interval 10s"}}
 	}},
+	{name: "something kills pause, and the kubelet has no more events to spend on it", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "-", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 150*time.Second, 7)
+		o.API.Events[len(o.API.Events)-1].FirstTimestamp = detectorstest.MetaAgo(205 * time.Second)
+		s := sandbox(o, "app")
+		s.Attempt, s.CreatedAt = 22, ago(2*time.Second)
+	}},
 	{name: "a script kills sandboxes, whatever its unit is called", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "systemctl stop nightly.timer nightly.service", ill: func(o *observation.Observation) {
 		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
 		o.LocalUnits = []observation.Unit{
@@ -742,6 +748,14 @@ var sick = []testCase{
 	{name: "cron kills sandboxes", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "f=/etc/cron.d/tidy", ill: func(o *observation.Observation) {
 		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
 		o.LocalJobs = []observation.Job{{PID: 9, Started: 1, Parent: "cron 8", Command: "sh -c pkill pause"}, {Crontab: "/etc/cron.d/tidy", Command: "* * * * * root pkill pause"}}
+	}},
+	{name: "whoever kills sandboxes is not who reaps snapshots or ends a log reader", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "-", ill: func(o *observation.Observation) {
+		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
+		o.LocalUnits = []observation.Unit{{Name: "pause-music.service", ActiveState: "active", ExecStart: "/usr/bin/music"}}
+		o.LocalJobs = []observation.Job{
+			{Crontab: "/etc/cron.d/e2scrub_all", Command: "10 3 * * * root /sbin/e2scrub_all -A -r", Script: "#!/bin/bash\n# kills no pause\nreap=0\n"},
+			{PID: 8, Started: 1, Parent: "0", Command: "sh -c while sleep 60; do pkill -HUP fluent-bit; done"},
+		}
 	}},
 	{name: "a loose process kills sandboxes", want: []string{"sandbox-changed/sandbox-killed"}, remedy: "kill 4711", ill: func(o *observation.Observation) {
 		event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)

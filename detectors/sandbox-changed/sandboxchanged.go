@@ -7,6 +7,7 @@ package sandboxchanged
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +89,8 @@ func changed(h observation.History) []again {
 			continue
 		}
 		a := get(s.Namespace, s.Name)
-		if a.last.IsZero() || a.evidence.Text == "" {
+		// The kubelet may send an event of a pod once in five minutes only, after the first 25: then the runtime knows better.
+		if s.CreatedAt.After(a.last) || a.evidence.Text == "" {
 			a.last = s.CreatedAt
 			a.evidence = facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("sandbox of pod %s is attempt %d, made %s ago", k, s.Attempt, o.At.Sub(s.CreatedAt).Round(time.Second)))
 		}
@@ -266,7 +268,7 @@ func networkLost(h observation.History) *detectors.Finding {
 			f.Evidence = append(f.Evidence, a.evidence)
 		}
 	}
-	stop, evidence := culprits(o, "touches pods' network namespaces", cutting)
+	stop, evidence := cutting.culprits(o)
 	f.Evidence = append(f.Evidence, evidence...)
 	steps = append(stop, steps...)
 	if len(lost) > 0 {
@@ -301,11 +303,60 @@ func recurring(list []again) bool {
 	return pods > 0 && total >= 2
 }
 
-// local are units added to this node whose name, command or script says one of the words.
-func local(o *observation.Observation, words ...string) []observation.Unit {
+// deed is how somebody's command or script speaks of what he does to sandboxes: a word for what is touched and one for what is
+// done to it. One alone is innocent: a backup pauses something, a log rotation kills its reader.
+type deed struct {
+	what    string
+	objects []string
+	acts    []string
+}
+
+var (
+	killing = deed{"kills sandboxes", []string{"pause", "sandbox", "init.pid", "shim", "crictl", "k8s.io"}, []string{"kill", "reap", "stopp", "rmp"}}
+	cutting = deed{"touches pods' network namespaces", []string{"netns", "ip link", "ip addr", "ip -n", "ip -all"}, []string{"del", "flush", "down", "umount", "rm ", "unlink"}}
+)
+
+// in tells whether somebody speaks of it. Comments do not count.
+func (d deed) in(texts ...string) bool {
+	var object, act bool
+	for _, t := range texts {
+		for l := range code(t) {
+			object, act = object || facts.Has(l, d.objects...), act || facts.Has(l, d.acts...)
+		}
+	}
+	return object && act
+}
+
+// line is the line of a script that tells most.
+func (d deed) line(script string) string {
+	best := ""
+	for l := range code(script) {
+		if facts.Has(l, d.objects...) && (best == "" || facts.Has(l, d.acts...)) {
+			best = l
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ": " + best
+}
+
+// code are the lines of a text that are no comments, in lower case.
+func code(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for l := range strings.Lines(text) {
+			if l = strings.ToLower(strings.TrimSpace(l)); l != "" && !strings.HasPrefix(l, "#") && !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// units are those added to this node that do it.
+func (d deed) units(o *observation.Observation) []observation.Unit {
 	var out []observation.Unit
 	for _, u := range o.LocalUnits {
-		if strings.HasSuffix(u.Name, ".service") && facts.Has(strings.ToLower(u.Name+" "+u.ExecStart+" "+u.Script), words...) {
+		if strings.HasSuffix(u.Name, ".service") && d.in(u.Name, u.ExecStart, u.Script) {
 			out = append(out, u)
 		}
 	}
@@ -326,61 +377,52 @@ func stopUnits(o *observation.Observation, units []observation.Unit, why string)
 	return steps
 }
 
-// told is a unit of this node as evidence: what it runs, and the line of its script that says the word.
-func told(o *observation.Observation, u observation.Unit, words ...string) detectors.Evidence {
-	return facts.Seen(o, "units", fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)+line(u.Script, words...))
-}
-
-// line is the first line of a script that says one of the words.
-func line(script string, words ...string) string {
-	for l := range strings.Lines(script) {
-		if l := strings.TrimSpace(l); !strings.HasPrefix(l, "#") && facts.Has(strings.ToLower(l), words...) {
-			return ": " + l
-		}
-	}
-	return ""
-}
-
-// culprits are the steps that stop whoever does it, units first, and what names each: a command or script with one of the words.
-func culprits(o *observation.Observation, what string, words []string) (steps []detectors.Step, evidence []detectors.Evidence) {
-	units := local(o, words...)
-	steps = stopUnits(o, units, "this unit, added to the node, "+what)
+// culprits are the steps that stop whoever does it, units first, and what names each.
+func (d deed) culprits(o *observation.Observation) (steps []detectors.Step, evidence []detectors.Evidence) {
+	units := d.units(o)
+	steps = stopUnits(o, units, "this unit, added to the node, "+d.what)
 	for _, u := range units {
-		evidence = append(evidence, told(o, u, words...))
+		evidence = append(evidence, facts.Seen(o, "units", fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)+d.line(u.Script)))
 	}
 	if len(steps) > 0 {
 		return steps, evidence
 	}
-	for _, j := range jobs(o, words...) {
-		text := j.Command + line(j.Script, words...)
+	for _, j := range d.jobs(o) {
+		text := j.Command + d.line(j.Script)
 		if j.Crontab != "" {
 			evidence = append(evidence, facts.Seen(o, "units", "cron, "+j.Crontab+": "+text))
-			steps = append(steps, detectors.ShellStep(o.Node, "this entry of cron "+what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)))
+			steps = append(steps, detectors.ShellStep(o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)))
 			continue
 		}
-		evidence = append(evidence, facts.Seen(o, observation.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, j.Parent, text)))
-		steps = append(steps, detectors.ShellStep(o.Node, "this process, of no unit, "+what+": "+facts.Short(j.Command), end(j.PID, j.Started)))
+		evidence = append(evidence, facts.Seen(o, observation.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, parent(j), text)))
+		steps = append(steps, detectors.ShellStep(o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), end(j.PID, j.Started)))
 	}
 	return steps, evidence
 }
 
-// jobs are cron's entries and the loose processes that say one of the words; entries first, for what they start would come again.
-func jobs(o *observation.Observation, words ...string) []observation.Job {
-	out := slices.DeleteFunc(slices.Clone(o.LocalJobs), func(j observation.Job) bool {
-		return !facts.Has(strings.ToLower(j.Command+" "+j.Script), words...)
-	})
+// jobs are cron's entries and the loose processes that do it; entries first, for what they start would come again.
+func (d deed) jobs(o *observation.Observation) []observation.Job {
+	out := slices.DeleteFunc(slices.Clone(o.LocalJobs), func(j observation.Job) bool { return !d.in(j.Command, j.Script) })
 	slices.SortStableFunc(out, func(a, b observation.Job) int { return strings.Compare(b.Crontab, a.Crontab) })
 	return out
 }
 
 // restarts says who may start a loose process again.
 func restarts(o *observation.Observation) string {
-	for _, j := range jobs(o, killing...) {
-		if j.Crontab == "" && len(local(o, killing...)) == 0 {
-			return "whoever started process " + fmt.Sprint(j.PID) + " (" + j.Parent + ") may start it again: nothing on this node names him"
+	for _, j := range killing.jobs(o) {
+		if j.Crontab == "" && len(killing.units(o)) == 0 {
+			return fmt.Sprintf("process %d, started by %s, may be started again: nothing on this node says by whom", j.PID, parent(j))
 		}
 	}
 	return ""
+}
+
+// parent names who started a loose process; one that came in from outside the node has none.
+func parent(j observation.Job) string {
+	if j.Parent == "0" {
+		return "somebody outside this node"
+	}
+	return j.Parent
 }
 
 // silence is a script that makes a comment of one line of a crontab. It fails where the line is not there any more.
@@ -401,12 +443,6 @@ kill %[1]d
 for i in 1 2 3 4 5; do sleep 1; same || exit 0; done
 kill -KILL %[1]d`, pid, started)
 }
-
-var (
-	// killing are the words of whoever kills sandboxes, cutting those of whoever takes their network.
-	killing = []string{"pause", "sandbox", "init.pid", "tasks kill", "pkill", "killall", "kill -", "crictl stopp", "crictl rmp", "reap"}
-	cutting = []string{"netns", "ip link", "ip addr", "ip -n", "ip -all"}
-)
 
 // killed: sandboxes end again and again while the runtime runs on.
 func killed(h observation.History) *detectors.Finding {
@@ -436,7 +472,7 @@ func killed(h observation.History) *detectors.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Certainty = detectors.Certain
-	stop, evidence := culprits(o, "kills sandboxes", killing)
+	stop, evidence := killing.culprits(o)
 	if len(stop) > 0 {
 		f.Evidence = append(f.Evidence, evidence...)
 		f.Decide = ""

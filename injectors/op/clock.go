@@ -17,6 +17,8 @@ const (
 	// clockPoll and clockBound: the agent becomes the unit's program some 20 ms after the unit's start.
 	clockPoll  = 50 * time.Millisecond
 	clockBound = 15 * time.Second
+	// clockTries: an exec takes a millisecond, some hundred on a busy machine.
+	clockTries = 40
 )
 
 // Clock makes a unit's process read another wall clock from its first instruction, at every start of it: a drop-in starts it
@@ -78,21 +80,28 @@ func (c *Clock) Do(ctx context.Context, env Env) error {
 	return fmt.Errorf("the clock of %s was not moved within %s of its start (see `journalctl -u %s` for the agent's reason)", c.Unit, clockBound, c.Unit)
 }
 
-// offset measures the running process.
+// offset measures the running process. One that is about to become another program cannot be measured for a moment.
 func (c *Clock) offset(ctx context.Context, env Env) (time.Duration, error) {
-	s, err := Show(ctx, env.Sys, c.Unit)
-	if err != nil {
-		return 0, err
+	for tries := 0; ; tries++ {
+		s, err := Show(ctx, env.Sys, c.Unit)
+		if err != nil {
+			return 0, err
+		}
+		pid, err := strconv.Atoi(s.MainPID)
+		if err != nil || pid == 0 {
+			return 0, nil
+		}
+		by, err := env.Sys.ClockOffset(pid)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return 0, nil // it ended this moment
+		case err == nil || tries == clockTries:
+			return by, err
+		}
+		if err := env.Sys.Wait(ctx, clockPoll); err != nil {
+			return 0, err
+		}
 	}
-	pid, err := strconv.Atoi(s.MainPID)
-	if err != nil || pid == 0 {
-		return 0, nil
-	}
-	by, err := env.Sys.ClockOffset(pid)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // it ended this moment
-	}
-	return by, err
 }
 
 // Pending implements Op.
