@@ -170,7 +170,24 @@ func (c *Cluster) exportImages(ctx context.Context, nodeName string, refs []stri
 	if want := strings.TrimSpace(string(size)); want != strconv.Itoa(len(f.Content)) {
 		return nil, fmt.Errorf("the archive has %d bytes, and the node says %q", len(f.Content), want)
 	}
-	return f.Content, nil
+	return f.Content, whole(f.Content)
+}
+
+// whole reads an archive to its end: ctr says that it has ended well on a busy machine also where the archive is cut off.
+func whole(archive []byte) error {
+	if !bytes.HasSuffix(archive, make([]byte, 1024)) {
+		return fmt.Errorf("the archive, of %d bytes, is cut off: it has no end", len(archive))
+	}
+	for t := tar.NewReader(bytes.NewReader(archive)); ; {
+		if _, err := t.Next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("the archive, of %d bytes, is cut off: %w", len(archive), err)
+		}
+		if _, err := io.Copy(io.Discard, t); err != nil {
+			return fmt.Errorf("the archive, of %d bytes, is cut off: %w", len(archive), err)
+		}
+	}
 }
 
 func (c *Cluster) images(ctx context.Context, nodeName string) ([]string, error) {

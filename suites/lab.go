@@ -2,12 +2,12 @@ package suites
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -314,32 +314,37 @@ func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
 type engineMark struct {
 	lab    *clusterLab
 	before *fingerprint.Fingerprint
-	others map[string]bool   // containers and volumes that are neither this cluster's nor a run's
-	runs   map[string]string // containers and volumes of runs
+	held   map[string]holder
 }
 
 func (l *clusterLab) markEngine(ctx context.Context) (*engineMark, error) {
-	others, err := l.others(ctx)
+	f, held, err := l.engineNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	runs, err := l.serving(ctx)
+	// A volume that no container has is nobody's to miss.
+	maps.DeleteFunc(f.Areas[fingerprint.Volumes], func(k, _ string) bool { _, ok := held[k]; return !ok })
+	return &engineMark{l, f, held}, nil
+}
+
+// engineNow takes the engine's fingerprint and then asks whose everything is. A container that has gone in between is left out.
+func (l *clusterLab) engineNow(ctx context.Context) (*fingerprint.Fingerprint, map[string]holder, error) {
+	f := fingerprint.Engine(ctx, l.c.Engine().Command)
+	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--format",
+		`{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}/{{.Label "`+cluster.RunLabel+`"}}/{{.Label "`+cluster.NodeLabel+`"}}{{"\t"}}{{.Mounts}}`).Output()
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("ask whose the engine's containers are: %w", err)
 	}
-	return &engineMark{l, fingerprint.Engine(ctx, l.c.Engine().Command), others, runs}, nil
+	held := holders(string(out), l.c.Name)
+	maps.DeleteFunc(f.Areas[fingerprint.Containers], func(k, _ string) bool { _, ok := held[k]; return !ok })
+	return f, held, nil
 }
 
 func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
-	others, err := m.lab.others(ctx)
+	now, held, err := m.lab.engineNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	runs, err := m.lab.serving(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := fingerprint.Engine(ctx, m.lab.c.Engine().Command)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -352,12 +357,14 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 				continue
 			}
 		case fingerprint.Containers, fingerprint.Volumes:
-			if others[c.Key] || m.others[c.Key] || c.Area == fingerprint.Volumes && !anonymous.MatchString(c.Key) {
+			h, ok := held[c.Key]
+			if !ok {
+				h = m.held[c.Key]
+			}
+			if h.other || c.Area == fingerprint.Volumes && !anonymous.MatchString(c.Key) {
 				continue
 			}
-			if run := cmp.Or(runs[c.Key], m.runs[c.Key]); run != "" {
-				text += owned(ofRun, run)
-			}
+			text += h.owner
 		}
 		out = append(out, text)
 	}
@@ -368,29 +375,6 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 const kindNetwork = "kind"
 
 var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-// others names the containers and volumes that are neither of this cluster nor of a run.
-func (l *clusterLab) others(ctx context.Context) (map[string]bool, error) {
-	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc",
-		"--format", `{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}/{{.Label "`+labelRun+`"}}{{"\t"}}{{.Mounts}}`).Output()
-	if err != nil {
-		return nil, fmt.Errorf("list the containers of others: %w", err)
-	}
-	return othersOf(string(out), l.c.Name), nil
-}
-
-func othersOf(list, own string) map[string]bool {
-	out := map[string]bool{}
-	eachContainer(list, func(name, labels string, volumes []string) {
-		if cluster, run, _ := strings.Cut(labels, "/"); cluster == own || run != "" {
-			return
-		}
-		for _, k := range append(volumes, name) {
-			out[k] = true
-		}
-	})
-	return out
-}
 
 // imageRefs lists the names of the images on a node, digests left out: they follow their names.
 func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, error) {

@@ -18,9 +18,18 @@ import (
 )
 
 func TestContainersOfOthersAreNotOurs(t *testing.T) {
-	got := othersOf("sickbay-worker\tsickbay/\tvol1,/lib/modules\nlife-worker\tlife/\tvol2,/lib/modules\nregistry\t/run-1\tvol3\nmysql\t/\tvol4\n", "sickbay")
-	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"life-worker", "mysql", "vol2", "vol4"}) {
-		t.Errorf("%v", keys)
+	got := holders("sickbay-worker\tsickbay//\tvol1,/lib/modules\nlife-worker\tlife//\tvol2,/lib/modules\nregistry\t/run-1/sickbay-worker2\tvol3\n"+
+		"adoring_dubinsky\t//sickbay-worker3\tvol5\nmysql\t//\tvol4\n", "sickbay")
+	ours, other := holder{}, holder{other: true}
+	ofRun, ofNode := holder{owner: " [of run run-1]"}, holder{owner: " [of node sickbay-worker3]"}
+	want := map[string]holder{"sickbay-worker": ours, "vol1": ours, "life-worker": other, "vol2": other, "registry": ofRun, "vol3": ofRun,
+		"adoring_dubinsky": ofNode, "vol5": ofNode, "mysql": other, "vol4": other}
+	if !maps.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	w := &Ward{runs: []string{"run-2"}, touched: map[string]bool{"sickbay-worker": true}}
+	if left := w.withoutOthers([]string{"- containers adoring_dubinsky (node)" + ofNode.owner, "- containers registry (node)" + ofRun.owner, "- containers sickbay-worker (node)"}); len(left) != 1 {
+		t.Errorf("%q is held against a run on another node", left)
 	}
 }
 

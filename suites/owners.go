@@ -108,20 +108,34 @@ func parseVars(list string) map[string]string {
 
 const kindLabel = "io.x-k8s.kind.cluster"
 
-// serving tells which run each container beside the nodes serves, and each volume of such a container.
-func (l *clusterLab) serving(ctx context.Context) (map[string]string, error) {
-	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--filter", "label="+labelRun,
-		"--format", `{{.Names}}{{"\t"}}{{.Label "`+labelRun+`"}}{{"\t"}}{{.Mounts}}`).Output()
-	if err != nil {
-		return nil, fmt.Errorf("list the containers of runs: %w", err)
-	}
-	by := map[string]string{}
-	eachContainer(string(out), func(name, run string, volumes []string) {
+// holder is whose a container or a volume is.
+type holder struct {
+	owner string // as a fingerprint shows it, of what serves a run or a node
+	other bool   // neither this cluster's nor any run's or node's of sickbay's
+}
+
+// holders tells whose each container is, and each volume of one. The list is as eachContainer reads it, its labels a kind cluster's
+// name, a run and a node, with strokes between them.
+func holders(list, own string) map[string]holder {
+	out := map[string]holder{}
+	eachContainer(list, func(name, labels string, volumes []string) {
+		w := strings.Split(labels, "/")
+		var h holder
+		switch {
+		case len(w) != 3:
+			return
+		case w[1] != "":
+			h.owner = owned(ofRun, w[1])
+		case w[2] != "":
+			h.owner = owned(ofNode, w[2])
+		default:
+			h.other = w[0] != own
+		}
 		for _, k := range append(volumes, name) {
-			by[k] = run
+			out[k] = h
 		}
 	})
-	return by, nil
+	return out
 }
 
 // eachContainer reads lines of name, label and mounts, tabs between them. A bind mount is a path and no volume.
