@@ -162,9 +162,24 @@ func swapLook() (*observation.Observation, error) {
 	for _, h := range nodes {
 		o := *h.Last()
 		o.API = nil
+		now(&o)
 		return &o, err
 	}
 	return nil, err
+}
+
+// now moves what was recorded to this moment: what a log line or a unit's start says depends on its age.
+func now(o *observation.Observation) {
+	by := time.Since(o.At)
+	o.At = o.At.Add(by)
+	for i := range o.Journal.Lines {
+		l := &o.Journal.Lines[i]
+		l.At, l.Own = l.At.Add(by), l.Own.Add(by)
+	}
+	for name, u := range o.Units {
+		u.ActiveSince, u.StateSince = u.ActiveSince.Add(by), u.StateSince.Add(by)
+		o.Units[name] = u
+	}
 }
 
 func check(t *testing.T, on diagnose.Target, dir, failure string) Answer {
