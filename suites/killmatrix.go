@@ -3,6 +3,7 @@ package suites
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -33,6 +34,9 @@ Made by ` + "`sickbay chaos --table`" + `; do not edit. · is a cell that was no
 func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeResult) {
 	fmt.Fprint(w, killMatrixHead)
 	for _, m := range Modes() {
+		if m == Interrupt && !slices.ContainsFunc(slices.Collect(maps.Keys(results)), func(c Strike) bool { return c.Mode == m }) {
+			continue // it is no part of the promise that is measured here
+		}
 		count := map[Verdict]int{}
 		fmt.Fprintf(w, "\n## %s\n\n| scenario |", m)
 		for _, p := range Points() {

@@ -49,6 +49,9 @@ func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
 	}
 	var b strings.Builder
 	WriteKillMatrix(&b, []string{"a", "b"}, results)
+	if strings.Contains(b.String(), "## interrupt") {
+		t.Error("a table of Ctrl-C, which nobody tried")
+	}
 	for _, want := range []string{
 		"| scenario | baseline | inject | mid-inject | manifest | detect | remediate | mid-remediate | clear | residue |\n",
 		"| a | 3 | · | ✗ | · | · | · | · | · | · |\n",
