@@ -17,8 +17,6 @@ injection, the harness no answer), and of remediate, when half of the remedies' 
 - **wait**: nothing at all. The number is how many seconds after the end of the lease the node was Ready, its fingerprint and the
   host's equal to what they were before, and nothing of the run left: no record, no namespace, no container, no object. The bound is 60.
 - **recover**: ` + "`sickbay recover --run RUN`" + ` at once. The number is how many seconds after it was called the same was true.
-- **interrupt**: a Ctrl-C (SIGINT) in place of the kill. The process recovers by itself and exits with 130; the number is how many seconds
-  after that the same was seen to be true.
 
 In each cell ` + "`sickbay diagnose`" + ` is asked of the node then, with its memory of ten minutes, and has to say that it is well. Where that took
 longer than a second after the number in the table, the seconds stand behind a plus.
@@ -30,6 +28,11 @@ One cell again: ` + "`sickbay chaos --again --scenario SCENARIO --point POINT --
 Made by ` + "`sickbay chaos --table`" + `; do not edit. · is a cell that was not run, ✗ one that failed, ? one whose run ended before the point.
 `
 
+const interruptHead = `A Ctrl-C (SIGINT) in place of the kill. The process recovers by itself and exits with 130; the number is how many seconds after that
+the same was seen to be true.
+
+`
+
 // WriteKillMatrix writes the results as a page, a table for each mode.
 func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeResult) {
 	fmt.Fprint(w, killMatrixHead)
@@ -38,7 +41,11 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 			continue // it is no part of the promise that is measured here
 		}
 		count := map[Verdict]int{}
-		fmt.Fprintf(w, "\n## %s\n\n| scenario |", m)
+		fmt.Fprintf(w, "\n## %s\n\n", m)
+		if m == Interrupt {
+			fmt.Fprint(w, interruptHead)
+		}
+		fmt.Fprint(w, "| scenario |")
 		for _, p := range Points() {
 			fmt.Fprintf(w, " %s |", p)
 		}

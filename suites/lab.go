@@ -322,8 +322,6 @@ func (l *clusterLab) markEngine(ctx context.Context) (*engineMark, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A volume that no container has is nobody's to miss.
-	maps.DeleteFunc(f.Areas[fingerprint.Volumes], func(k, _ string) bool { _, ok := held[k]; return !ok })
 	return &engineMark{l, f, held}, nil
 }
 
@@ -348,6 +346,10 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	return m.changes(now, held), nil
+}
+
+func (m *engineMark) changes(now *fingerprint.Fingerprint, held map[string]holder) []string {
 	var out []string
 	for _, c := range fingerprint.Diff(m.before, now) {
 		text := c.String()
@@ -361,14 +363,16 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 			if !ok {
 				h = m.held[c.Key]
 			}
-			if h.other || c.Area == fingerprint.Volumes && !anonymous.MatchString(c.Key) {
+			// A volume that no container had is nobody's to miss; one that is new is somebody's leftover.
+			_, missed := m.held[c.Key]
+			if h.other || c.Area == fingerprint.Volumes && (!anonymous.MatchString(c.Key) || c.After == "" && !missed) {
 				continue
 			}
 			text += h.owner
 		}
 		out = append(out, text)
 	}
-	return out, nil
+	return out
 }
 
 // kindNetwork is the only network a run uses, and anonymous is how the engine names volumes that nobody named: all that a run has.

@@ -33,6 +33,29 @@ func TestContainersOfOthersAreNotOurs(t *testing.T) {
 	}
 }
 
+// TestVolumesOfNobody: what lay about before and still does is no leftover, and when it goes it is not missed; a new one is.
+func TestVolumesOfNobody(t *testing.T) {
+	id := func(c string) string { return strings.Repeat(c, 64) }
+	take := func(volumes ...string) *fingerprint.Fingerprint {
+		f := fingerprint.New("host", time.Now())
+		for _, v := range volumes {
+			f.Set(fingerprint.Volumes, v, "local")
+		}
+		return f
+	}
+	held := map[string]holder{id("e"): {}}
+	m := &engineMark{before: take(id("a"), id("b"), id("e"), "named"), held: held}
+	if got := m.changes(take(id("a"), id("e")), held); len(got) != 0 {
+		t.Errorf("old volumes of nobody: %q", got)
+	}
+	if got := m.changes(take(id("a"), id("b"), id("c"), id("e"), "named"), held); len(got) != 1 || !strings.Contains(got[0], id("c")) {
+		t.Errorf("a new volume of nobody: %q", got)
+	}
+	if got := m.changes(take(id("a"), id("b"), "named"), nil); len(got) != 1 || !strings.Contains(got[0], id("e")) {
+		t.Errorf("a node's volume is gone: %q", got)
+	}
+}
+
 func TestNodesOfAnImage(t *testing.T) {
 	dir := t.TempDir()
 	list := ""

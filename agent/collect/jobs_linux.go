@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/agent/protocol"
 	"github.com/sickbay-dev/sickbay/agent/redact"
 	"github.com/sickbay-dev/sickbay/observation"
 )
@@ -63,13 +64,10 @@ func loose(p procInfo, cg cgroupOf) bool {
 	return unit == "" || cronUnits[unit]
 }
 
-// ours is where sickbay's own programs are on a node.
-const ours = "/var/lib/sickbay/"
-
 // looseJob is such a process; ok is false when it has ended, or is sickbay's own.
 func (l *look) looseJob(p procInfo, names map[int]string) (j observation.Job, ok bool) {
 	command := strings.TrimSpace(strings.ReplaceAll(l.root.text(procPath(p.pid, "cmdline")), "\x00", " "))
-	if command == "" || strings.HasPrefix(command, ours) {
+	if command == "" || strings.HasPrefix(command, protocol.Dir+"/") {
 		return j, false
 	}
 	return observation.Job{

@@ -74,3 +74,15 @@ func TestLoose(t *testing.T) {
 		}
 	}
 }
+
+// TestLooseJobsAreNotOurs: sickbay's own agents, some of which stay, are no jobs of the node.
+func TestLooseJobsAreNotOurs(t *testing.T) {
+	r := tree(t, map[string]string{"/proc/40/cmdline": "/var/lib/sickbay/agent-1\x00observe\x00--stay\x00", "/proc/41/cmdline": "sh\x00-c\x00pkill pause\x00"})
+	l := newLook(short, r, noCommands)
+	if j, ok := l.looseJob(procInfo{pid: 40}, nil); ok {
+		t.Errorf("%+v", j)
+	}
+	if j, ok := l.looseJob(procInfo{pid: 41, ppid: 0}, nil); !ok || j.Command != "sh -c pkill pause" {
+		t.Errorf("%+v, %t", j, ok)
+	}
+}

@@ -125,7 +125,14 @@ func (l *Leases) Drop(keep map[string]bool) error {
 	}
 	left := 0
 	for _, n := range names {
-		if run, _, _ := strings.Cut(n, ".json"); keep[run] {
+		if tmp, ok := strings.CutSuffix(n, ".tmp"); ok {
+			run := strings.TrimSuffix(tmp, path.Ext(tmp))
+			if keep[strings.TrimSuffix(run, ".json")] {
+				left++
+				continue
+			}
+		}
+		if run, ok := strings.CutSuffix(n, ".json"); ok && keep[run] {
 			left++
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 // them fails, and whoever looks meanwhile sees a whole lease.
 func TestExtendBesideOthers(t *testing.T) {
 	l := &Leases{Sys: op.Host(), Dir: t.TempDir()}
-	if err := l.Extend("r1", time.Hour); err != nil {
+	if err := l.Extend("r1.json", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	const n = 200
@@ -27,12 +27,12 @@ func TestExtendBesideOthers(t *testing.T) {
 			}
 		})
 	}
-	longer := func(i int) error { return l.Extend("r1", time.Hour+time.Duration(i)*time.Minute) }
+	longer := func(i int) error { return l.Extend("r1.json", time.Hour+time.Duration(i)*time.Minute) }
 	beside("renew", longer)
 	beside("inject", longer)
-	beside("sweep", func(int) error { return l.Drop(map[string]bool{"r1": true}) })
+	beside("sweep", func(int) error { return l.Drop(map[string]bool{"r1.json": true}) })
 	beside("look", func(int) error {
-		if left := l.Left("r1"); left < 59*time.Minute {
+		if left := l.Left("r1.json"); left < 59*time.Minute {
 			t.Errorf("a lease of an hour has %s left", left)
 		}
 		return nil
@@ -41,7 +41,7 @@ func TestExtendBesideOthers(t *testing.T) {
 	if err := l.Drop(nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, _ := l.get("r1"); ok {
+	if _, ok, _ := l.get("r1.json"); ok {
 		t.Error("a dropped lease is there")
 	}
 }
