@@ -74,6 +74,21 @@ func (f *Fingerprint) Merge(o *Fingerprint) {
 	}
 }
 
+// NameGateways puts names in the place of gateways' addresses that have one: a node is the same way to its pods when the engine has
+// given it another address.
+func (f *Fingerprint) NameGateways(names map[string]string) {
+	for k, v := range f.Areas[Routes] {
+		words := strings.Fields(v)
+		if len(words) < 2 || words[0] != "via" {
+			continue
+		}
+		if name, ok := names[words[1]]; ok {
+			words[1] = name
+			f.Set(Routes, k, strings.Join(words, " "))
+		}
+	}
+}
+
 // Change is one difference.
 type Change struct {
 	Of     string `json:"of"`

@@ -40,3 +40,21 @@ func TestUnknownNeverEquals(t *testing.T) {
 		t.Fatalf("an area unread on both sides passed as equal: %v", c)
 	}
 }
+
+func TestAGatewayIsItsNode(t *testing.T) {
+	const key = "10.244.1.0/24 type 1 table 254 metric 0"
+	routes := func(via string) *Fingerprint {
+		return of(map[string]map[string]string{Routes: {key: "via " + via + " dev eth0", "link eth0": "veth"}})
+	}
+	before, after, elsewhere := routes("172.17.0.4"), routes("172.17.0.3"), routes("172.17.0.2")
+	before.NameGateways(map[string]string{"172.17.0.4": "worker"})
+	now := map[string]string{"172.17.0.3": "worker", "172.17.0.2": "worker2"}
+	after.NameGateways(now)
+	elsewhere.NameGateways(now)
+	if c := Diff(before, after); len(c) != 0 {
+		t.Errorf("the same node at another address: %v", c)
+	}
+	if got, want := Text(Diff(before, elsewhere)), "n: ~ routes "+key+": via worker dev eth0 → via worker2 dev eth0"; got != want {
+		t.Errorf("another node: got %s, want %s", got, want)
+	}
+}

@@ -290,7 +290,20 @@ func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, er
 			if err != nil {
 				return nil, err
 			}
-			return a.Fingerprint(ctx)
+			f, err := a.Fingerprint(ctx)
+			if err != nil {
+				return nil, err
+			}
+			now, err := cluster.Find(ctx, l.c.Engine(), l.c.Name) // an engine that was restarted gives its nodes new addresses
+			if err != nil {
+				return nil, err
+			}
+			names := map[string]string{}
+			for _, n := range now.Nodes() {
+				names[n.IP] = n.Name
+			}
+			f.NameGateways(names)
+			return f, nil
 		},
 		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
 			return apiserver.Take(ctx, l.c.Kube(), name, namespace), nil
