@@ -159,6 +159,7 @@ func (s server) version(ctx context.Context) (observation.API, error) {
 // lists are whole lists of the cluster, or of the one node asked for.
 type lists struct {
 	nodes      []corev1.Node
+	control    []corev1.Node // those of the control plane, asked for or not
 	leases     []coordinationv1.Lease
 	pods       []corev1.Pod
 	events     []corev1.Event
@@ -196,6 +197,13 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		r, err := kube.CoreV1().Nodes().List(ctx, own)
 		if err == nil {
 			l.nodes = r.Items
+		}
+		return err
+	})
+	ask("control-plane nodes", func() error {
+		r, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: controlPlaneLabel})
+		if err == nil {
+			l.control = r.Items
 		}
 		return err
 	})
@@ -340,6 +348,7 @@ func (l *lists) split(common observation.API, nodes []string) map[string]*observ
 				a.Pods = append(a.Pods, p)
 			}
 		}
+		a.SameKernel = l.hostsAPI(a.Node)
 		a.Pending = pending
 		a.Events = l.eventsOf(name, append(slices.Clone(a.Pods), pending...))
 		a.RuntimeClasses, a.CSIDrivers = l.classes, l.csiDrivers
@@ -349,25 +358,29 @@ func (l *lists) split(common observation.API, nodes []string) map[string]*observ
 	return view
 }
 
+// hostsAPI tells whether a control-plane node is the same machine as this node.
+func (l *lists) hostsAPI(n *corev1.Node) bool {
+	return n != nil && n.Status.NodeInfo.BootID != "" && slices.ContainsFunc(l.control, func(c corev1.Node) bool {
+		return c.Status.NodeInfo.BootID == n.Status.NodeInfo.BootID
+	})
+}
+
+const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
 // apiServers are the names and addresses the API server goes by; none where they are not all known, because the nodes could not
 // be listed, or because whoever runs the control plane does not show its nodes.
 func (l *lists) apiServers() []string {
+	if len(l.control) == 0 {
+		return nil
+	}
 	all := l.endpoints
-	named := false
-	for _, n := range l.nodes {
-		if _, ok := n.Labels["node-role.kubernetes.io/control-plane"]; !ok {
-			continue
-		}
-		named = true
+	for _, n := range l.control {
 		all = append(all, n.Name)
 		for _, a := range n.Status.Addresses {
 			if a.Type == corev1.NodeInternalIP {
 				all = append(all, a.Address)
 			}
 		}
-	}
-	if !named {
-		return nil
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -69,8 +69,10 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	plane := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "cp", Labels: map[string]string{"node-role.kubernetes.io/control-plane": ""}}}
 	plane.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "172.20.0.9"}, {Type: corev1.NodeHostName, Address: "cp"}}
 	dockerConfig := []byte(`{"auths":{"registry.local:5000":{"auth":"` + planted + `"}}}`)
+	w1Node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"}}
+	plane.Status.NodeInfo.BootID, w1Node.Status.NodeInfo.BootID = "one-boot", "one-boot"
 	kube := fake.NewClientset(
-		plane, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w2"}},
+		plane, w1Node, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w2"}},
 		pod("a", "w1", "pull", "gone"), pod("b", "w2"), pod("waiting", ""),
 		event("late", "Pod", "a", "kubelet", "w1", date.Add(time.Minute)), event("early", "Node", "w1", "node-controller", "", date),
 		event("old pod", "Pod", "deleted", "kubelet", "w1", date), event("other", "Pod", "b", "kubelet", "w2", date),
@@ -89,6 +91,9 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	if w1.Node == nil || len(w1.Pods) != 1 || w1.Pods[0].Name != "a" || len(w1.Pending) != 1 || view["w2"].Pods[0].Name != "b" {
 		t.Errorf("w1 %+v", w1)
 	}
+	if !w1.SameKernel || view["w2"].SameKernel {
+		t.Errorf("w1 is on the control plane's machine: %t; w2, whose boot nobody knows: %t", w1.SameKernel, view["w2"].SameKernel)
+	}
 	if z := w1.Configz; z == nil || z.CgroupDriver != "systemd" || !*z.FailSwapOn || z.EvictionPressureTransitionPeriod != "5m0s" || view["w2"].Configz != nil {
 		t.Errorf("configz %+v, of a kubelet that does not answer %+v", z, view["w2"].Configz)
 	}
@@ -105,6 +110,10 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	}
 	if !slices.Equal(w1.Endpoints, []string{"172.20.0.9", "cp"}) {
 		t.Errorf("endpoints %v", w1.Endpoints)
+	}
+	// Of one node it is no other answer, and no other node is listed for it but the control plane's.
+	if one, err := ObserveAPI(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1"}); err != nil || !one["w1"].SameKernel || !slices.Equal(one["w1"].Endpoints, w1.Endpoints) {
+		t.Errorf("asked for w1 alone: %+v, %v", one["w1"], err)
 	}
 	want := []observation.PullSecret{
 		{Namespace: "app", Name: "gone"},

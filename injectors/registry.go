@@ -43,6 +43,15 @@ func (m Mechanism) needs(n Node, file, value, none, off string) error {
 	return nil
 }
 
+// needsGuest refuses any machine that is no guest of `sickbay vm`, for a fault that takes what all its nodes and everybody else share.
+func (m Mechanism) needsGuest(n Node, shared string) error {
+	in, err := op.InGuest(n.Sys)
+	if err == nil && !in {
+		err = m.unsupported(shared + ", which this machine's nodes share with everybody on it: only in a guest of `sickbay vm`")
+	}
+	return err
+}
+
 // Params are a mechanism's parameters: a plain struct with JSON tags.
 type Params interface {
 	// Validate judges the values alone, without a node.
@@ -82,6 +91,7 @@ var mechanisms = []Mechanism{
 	kubeletConfig,
 	kubeletFlags,
 	fillDisk,
+	fillOwnDisk,
 	freezeFilesystem,
 	cniConfig,
 	swap,
@@ -97,6 +107,7 @@ var mechanisms = []Mechanism{
 	runtimeUnit,
 	sysctl,
 	clockSkew,
+	machineClock,
 	certificate,
 	file,
 	apparmorProfile,

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,13 @@ var faults = []struct{ mechanism, params string }{
 	{"file", `{"path":"/etc/containerd/certs.d/r:5000/hosts.toml","content":"server = \"https://r:5000\"\n"}`},
 	{"registry-trust", `{"host":"r:5000","ca":"-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"}`},
 	{"file", `{"path":"/etc/kubernetes/kubelet.conf","remove":true,"restart":"kubelet.service"}`},
+}
+
+// guestFaults take what belongs to the whole machine, which has to be a guest of sickbay's.
+var guestFaults = []struct{ mechanism, params string }{
+	{"machine-clock", `{"by":"15m"}`},
+	{"fill-own-disk", `{"path":"/var/lib/kubelet","leavePercent":99}`},
+	{"fill-own-disk", `{"path":"/var/lib/kubelet","inodes":true,"leaveInodes":1048440}`},
 }
 
 // signed is what a control-plane node would answer.
@@ -328,8 +336,12 @@ func TestDieEverywhere(t *testing.T) {
 	prepare := map[string]string{
 		"fill-disk": `{"size":"300Mi"}`, "freeze-filesystem": `{"size":"300Mi"}`,
 	}
-	for _, f := range faults {
+	for _, f := range append(slices.Clone(faults), guestFaults...) {
 		t.Run(f.mechanism+f.params, func(t *testing.T) {
+			fresh := optest.New
+			if slices.Contains(guestFaults, f) {
+				fresh = optest.Guest
+			}
 			if f.mechanism == "fill-disk" && strings.Contains(f.params, "kubelet") {
 				t.Skip("the same as for containerd")
 			}
@@ -337,7 +349,7 @@ func TestDieEverywhere(t *testing.T) {
 				more := false
 				for how := optest.DieBefore; how <= optest.Fail; how++ {
 					for _, late := range []bool{false, true} {
-						if dieOnce(t, ctx, f.mechanism, f.params, prepare[f.mechanism], calls, how, late) {
+						if dieOnce(t, ctx, fresh, f.mechanism, f.params, prepare[f.mechanism], calls, how, late) {
 							more = true
 						}
 					}
@@ -352,9 +364,9 @@ func TestDieEverywhere(t *testing.T) {
 }
 
 // dieOnce strikes at one call of Inject, or of Recover when late. It answers whether there was such a call.
-func dieOnce(t *testing.T, ctx context.Context, mechanism, params, prepare string, calls int, how optest.Trouble, late bool) bool {
+func dieOnce(t *testing.T, ctx context.Context, fresh func() *optest.Node, mechanism, params, prepare string, calls int, how optest.Trouble, late bool) bool {
 	t.Helper()
-	n := optest.New()
+	n := fresh()
 	start := n.Dump(true)
 	in := injectors.New(n, "/agent")
 	in.KeepFailed = true

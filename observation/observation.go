@@ -198,6 +198,10 @@ type Clocks struct {
 	APIOffsetSeconds float64 `json:"apiOffsetSeconds"`
 	APIOffsetKnown   bool    `json:"apiOffsetKnown"`
 	Synchronized     bool    `json:"synchronized"` // adjtimex: STA_UNSYNC not set
+	// RTCOffsetSeconds is node clock minus the machine's battery-backed clock, which has whole seconds. Unknown where there is none,
+	// or where it keeps local time.
+	RTCOffsetSeconds float64 `json:"rtcOffsetSeconds,omitempty"`
+	RTCOffsetKnown   bool    `json:"rtcOffsetKnown,omitempty"`
 }
 
 // Certificate is one X.509 certificate of the node, without its key.

@@ -68,7 +68,7 @@ func (d *document) actions(path string, actions []Action, s *Scenario, dir fs.FS
 	for i, a := range actions {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		if a.On != "" {
-			d.oneOf(p+".on", a.On, "victim", "control-plane")
+			d.oneOf(p+".on", a.On, OnVictim, OnEveryNode)
 		}
 		d.matchers(p+".until", a.Until)
 		t := mechanisms.Params(a.Mechanism)

@@ -34,7 +34,7 @@ func (a Action) Rollout() *Rollout {
 
 // rollout checks what a workload action names.
 func (d *document) rollout(path string, a Action, s *Scenario, dir fs.FS) {
-	if a.On != "" && a.On != "victim" {
+	if a.On != "" && a.On != OnVictim {
 		d.errorf(path+".on", "mechanism %s acts through the API, not on a node: leave `on` out", MechanismWorkload)
 	}
 	p := path + ".params.manifest"

@@ -83,14 +83,20 @@ type Action struct {
 	Mechanism string `json:"mechanism"`
 	// Params are the mechanism's own; their texts are Go templates with what WorkloadValues holds.
 	Params map[string]any `json:"params,omitempty"`
-	// On is the node it acts on: "victim" (default) or "control-plane".
-	On string `json:"on,omitempty" jsonschema:"enum=victim,enum=control-plane"`
+	// On is where it acts: "victim" (default) or "every-node", which is for preparing what a fault of the whole machine needs.
+	On string `json:"on,omitempty" jsonschema:"enum=victim,enum=every-node"`
 	// Until must match before the next action starts; bounded by Timeouts.Inject.
 	Until []Matcher `json:"until,omitempty"`
 
 	// Line is where the action stands in scenario.yaml, for errors.
 	Line int `json:"-" yaml:"-"`
 }
+
+// Where an action acts.
+const (
+	OnVictim    = "victim"
+	OnEveryNode = "every-node"
+)
 
 // Matcher is one signal; exactly one of its fields is set. Text fields match by substring.
 type Matcher struct {

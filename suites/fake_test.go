@@ -230,7 +230,7 @@ func (a *fakeAgent) Sign(_ context.Context, r injectors.SignRequest) (string, er
 func (a *fakeAgent) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
 	w := a.w
 	w.mu.Lock()
-	if !slices.ContainsFunc(Registry.Pending(), func(p string) bool { return strings.Contains(p, "on node "+a.node) }) {
+	if !slices.ContainsFunc(Registry.Pending(), func(p string) bool { return strings.Contains(p, in.Run) }) {
 		w.t.Errorf("inject %s: no recovery was registered before the first change", in.Mechanism)
 	}
 	w.call("inject %s %s", a.node, in.Mechanism)

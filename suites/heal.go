@@ -152,11 +152,11 @@ func (h *healer) heal(ctx context.Context, patience time.Duration) error {
 	return waitWell(ctx, h.Kube(), h.rec.Node, DefaultTimings(), func(string, ...any) {})
 }
 
-// places are the nodes a run may have injected into.
+// places are the nodes a run may have injected into: its victim, and all where it had the machine for itself.
 func (h *healer) places() []string {
 	var out []string
 	for _, n := range h.c.Nodes() {
-		if n.State == "running" && n.Role == cluster.ControlPlane || n.Name == h.rec.Node {
+		if n.State == "running" && h.rec.Host || n.Name == h.rec.Node {
 			out = append(out, n.Name)
 		}
 	}

@@ -248,6 +248,7 @@ func (m *marks) changes(ctx context.Context) ([]fingerprint.Change, error) {
 
 // hostMark is the host's fingerprint without what another process may change at will, because it has claimed the host's kernel:
 // swap is one for the whole machine, and its files have the same path in every node. A loop device tells whose it is instead.
+// A kernel module that has come is nobody's leftover either: the kernel loads what kube-proxy's next rule needs; one that has gone is.
 type hostMark struct {
 	*marks
 	elsewhere func() bool
@@ -263,9 +264,10 @@ func (m hostMark) Changes(ctx context.Context) ([]string, error) {
 	theirs := m.then || m.elsewhere()
 	var out []string
 	for _, c := range all {
-		if !theirs || c.Area != fingerprint.Swaps {
-			out = append(out, c.String())
+		if theirs && c.Area == fingerprint.Swaps || c.Area == fingerprint.Modules && c.Before == "" {
+			continue
 		}
+		out = append(out, c.String())
 	}
 	return out, err
 }

@@ -132,6 +132,17 @@ func TestSwapOfWhoeverHoldsTheHostIsNotOurs(t *testing.T) {
 	if n := changes(m); n != 0 {
 		t.Errorf("its swap ended with it: %d changes", n)
 	}
+
+	now["loop"] = fingerprint.Modules
+	m = mark()
+	now["xt_statistic"] = fingerprint.Modules
+	if n := changes(m); n != 0 {
+		t.Errorf("the kernel loaded a module: %d changes", n)
+	}
+	delete(now, "loop")
+	if n := changes(m); n != 1 {
+		t.Errorf("somebody unloaded a module: %d changes, want it", n)
+	}
 }
 
 func TestWorkloadDocuments(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,7 +40,7 @@ func newRecorder(scenario string) *recorder {
 func (r *recorder) add(e Entry) {
 	e.Scenario = r.scenario
 	if e.At.IsZero() {
-		e.At = time.Now()
+		e.At = stamp()
 	}
 	e.At = e.At.UTC()
 	r.mu.Lock()

@@ -80,7 +80,7 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 		Steps:        []Step{},
 		Expected:     names(sc.Spec.Expect),
 		Consequences: names(sc.Spec.Consequences),
-		Started:      time.Now().UTC(),
+		Started:      stamp(),
 	}
 	switch {
 	case s.opts.Noop:
@@ -128,7 +128,7 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		uerr := undo.Run(out)
 		lease()
 		uerr = errors.Join(uerr, r.letGo())
-		r.res.Ended = time.Now().UTC()
+		r.res.Ended = stamp()
 		r.res.Verdict, r.res.Reason, r.res.Timeline = Unknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
 		if uerr != nil {
 			r.res.Recover = r.recoverCommand()
@@ -233,7 +233,7 @@ func (r *run) step(ctx context.Context, name StepName, bound time.Duration, f fu
 
 // attempt runs what a step does within a bound, under a title of its own. The caller ends the task.
 func (r *run) attempt(ctx context.Context, title string, name StepName, bound time.Duration, f func(context.Context, step) error) Step {
-	st := Step{Name: name, Started: time.Now().UTC(), Bound: bound}
+	st := Step{Name: name, Started: stamp(), Bound: bound}
 	r.task = progress.From(ctx).Start(fmt.Sprintf("%s · %s · %s", r.sc.Metadata.Name, title, r.victim), bound)
 	r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Text: title})
 	inner, cancel := context.WithTimeout(ctx, bound)
@@ -260,14 +260,14 @@ func (r *run) attempt(ctx context.Context, title string, name StepName, bound ti
 	default:
 		st.Verdict, st.Reason = Unknown, err.Error()
 	}
-	st.Ended = time.Now().UTC()
+	st.Ended = stamp()
 	return st
 }
 
 // conclude draws the scenario's verdict from its steps.
 func (r *run) conclude(interrupted bool) {
 	res := r.res
-	res.Ended = time.Now().UTC()
+	res.Ended = stamp()
 	res.Verdict = Passed
 	for _, st := range res.Steps {
 		if st.Verdict == Passed || st.Verdict == Skipped {

@@ -706,3 +706,26 @@ func TestWardSharesItsWorkers(t *testing.T) {
 	}
 	wellAgain(t, w)
 }
+
+func TestPreparesEveryNode(t *testing.T) {
+	w := newWorld(t, "w1", "w2")
+	r, _, err := one(t, w, scenario(func(s *scenarios.Scenario) {
+		s.Spec.Prepare = []scenarios.Action{{Mechanism: "dedicated-filesystem", On: scenarios.OnEveryNode}}
+	}), options())
+	if err != nil || r.Verdict != Passed {
+		t.Fatalf("%s at %s: %s (%v)", r.Verdict, r.FailedAt, r.Reason, err)
+	}
+	for _, n := range w.nodes {
+		for _, call := range []string{"inject " + n + " dedicated-filesystem", "recover " + n + " "} {
+			if !slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, call) }) {
+				t.Errorf("no call %q: %v", call, w.calls)
+			}
+		}
+	}
+	if slices.ContainsFunc(w.calls, func(c string) bool {
+		return strings.HasPrefix(c, "inject ") && strings.Contains(c, "cni-config") && !strings.Contains(c, r.Node)
+	}) {
+		t.Errorf("the fault was injected elsewhere, too: %v", w.calls)
+	}
+	wellAgain(t, w)
+}

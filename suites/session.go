@@ -17,6 +17,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -51,7 +52,9 @@ const wholeHost = 1 << 20
 
 // OpenWard takes the host's fingerprint, before anything is injected.
 func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
+	task := progress.From(ctx).Start("take the host's fingerprint", 0)
 	mark, err := lab.Mark(ctx, HostNode, "")
+	task.End(err)
 	if err != nil {
 		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
 	}
@@ -68,14 +71,19 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	t = t.withDefaults()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Recovery)
 	defer cancel()
+	task := progress.From(ctx).Start("compare the host's fingerprint", t.Settle)
 	var changes []string
 	err := poll(ctx, t.Poll, t.Settle, func(ctx context.Context) (bool, error) {
 		all, err := w.mark.Changes(ctx)
 		if err == nil {
 			changes = w.withoutOthers(all)
 		}
+		if len(changes) > 0 {
+			task.Detail("%d difference(s) left: %s", len(changes), changes[0])
+		}
 		return err == nil && len(changes) == 0, err
 	})
+	task.End(err)
 	if err != nil && len(changes) == 0 {
 		return nil, fmt.Errorf("compare the host's fingerprint: %w", err)
 	}
@@ -120,7 +128,7 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 		var cerr error
 		rep.HostChanges, cerr = w.Close(ctx, o.Timings)
 		err = errors.Join(err, cerr)
-		rep.Ended = time.Now().UTC()
+		rep.Ended = stamp()
 		rep.Verdict = overall(rep)
 	}
 	if o.ReportDir != "" {
@@ -136,7 +144,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		return nil, usagef("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: pace.Factor(), Version: s.opts.Version, Started: time.Now().UTC(), Results: []Result{}}
+	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: pace.Factor(), Version: s.opts.Version, Started: stamp(), Results: []Result{}}
 	about, err := within2(ctx, s.t.Call, s.lab.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)
@@ -187,7 +195,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 			rep.Results = append(rep.Results, *results[i])
 		}
 	}
-	rep.Ended = time.Now().UTC()
+	rep.Ended = stamp()
 	rep.Verdict = overall(rep)
 	rep.Controls = countControls(rep)
 	if s.several {
@@ -382,7 +390,7 @@ func (s *session) letGo(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, node)
-	s.released[node] = time.Now()
+	s.released[node] = stamp()
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -480,7 +488,7 @@ func (s *session) notBegun(sc *scenarios.Scenario, run string, err error) (*Resu
 		return nil, err
 	}
 	r := newRun(s, sc, run, "")
-	r.res.Ended = time.Now().UTC()
+	r.res.Ended = stamp()
 	r.res.Verdict, r.res.FailedAt, r.res.Reason = Unknown, Baseline, err.Error()
 	return r.res, err
 }

@@ -245,15 +245,18 @@ func (r *run) makeNamespace(ctx context.Context) error {
 	return nil
 }
 
-// nodeOf resolves where an action acts.
-func (r *run) nodeOf(ctx context.Context, a scenarios.Action) (string, error) {
-	switch a.On {
-	case "", "victim":
-		return r.victim, nil
-	case "control-plane":
-		return within2(ctx, r.t.Call, func(ctx context.Context) (string, error) { return controlPlane(ctx, r.s.lab) })
+// Places are the nodes an action acts on, the victim first.
+func Places(lab Lab, a scenarios.Action, victim string) []string {
+	out := []string{victim}
+	if a.On != scenarios.OnEveryNode {
+		return out
 	}
-	return "", fmt.Errorf("scenario %s: action %s acts on %q, which is no place", r.sc.Metadata.Name, a.Mechanism, a.On)
+	for _, n := range lab.Target().Nodes {
+		if n.Name != victim {
+			out = append(out, n.Name)
+		}
+	}
+	return out
 }
 
 func controlPlane(ctx context.Context, lab Lab) (string, error) {
@@ -303,34 +306,40 @@ func (r *run) injection(a scenarios.Action, n int, prepared bool) (injectors.Inj
 	}, nil
 }
 
-// check asks the node whether it can host an action, and completes it; it changes nothing.
-func (r *run) check(ctx context.Context, a scenarios.Action, n int, prepared bool) (string, injectors.Injection, Agent, error) {
-	node, err := r.nodeOf(ctx, a)
-	if err != nil {
-		return "", injectors.Injection{}, nil, err
-	}
+// check asks a node whether it can host an action, and completes it; it changes nothing.
+func (r *run) check(ctx context.Context, node string, a scenarios.Action, n int, prepared bool) (injectors.Injection, Agent, error) {
 	in, err := r.injection(a, n, prepared)
 	if err != nil {
-		return "", in, nil, err
+		return in, nil, err
 	}
 	agent, err := r.agent(ctx, node)
 	if err != nil {
-		return "", in, nil, err
+		return in, nil, err
 	}
 	call, cancel := context.WithTimeout(ctx, r.t.Call)
 	defer cancel()
 	if in, err = Checked(call, r.s.lab, agent, in); err != nil {
-		return "", in, nil, fmt.Errorf("node %s cannot host %s: %w", node, a.Mechanism, err)
+		return in, nil, fmt.Errorf("node %s cannot host %s: %w", node, a.Mechanism, err)
 	}
-	return node, in, agent, nil
+	return in, agent, nil
 }
 
-// place checks and injects one action. It is noted as placed before the call, so that recovery covers also a half-done one.
+// place carries out one action wherever it acts.
 func (r *run) place(ctx context.Context, st step, a scenarios.Action, n int, prepared bool) error {
 	if w := a.Rollout(); w != nil {
 		return r.rollout(ctx, st, w, n)
 	}
-	node, in, agent, err := r.check(ctx, a, n, prepared)
+	for _, node := range Places(r.s.lab, a, r.victim) {
+		if err := r.placeOn(ctx, st, node, a, n, prepared); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placeOn checks and injects one action. It is noted as placed before the call, so that recovery covers also a half-done one.
+func (r *run) placeOn(ctx context.Context, st step, node string, a scenarios.Action, n int, prepared bool) error {
+	in, agent, err := r.check(ctx, node, a, n, prepared)
 	if err != nil {
 		return err
 	}
@@ -408,8 +417,12 @@ func (r *run) inject(ctx context.Context, st step) error {
 			if _, err := r.sc.Render(w.Manifest, r.values()); err != nil {
 				return err
 			}
-		} else if _, _, _, err := r.check(ctx, a, i, false); err != nil {
-			return err
+			continue
+		}
+		for _, node := range Places(r.s.lab, a, r.victim) {
+			if _, _, err := r.check(ctx, node, a, i, false); err != nil {
+				return err
+			}
 		}
 	}
 	r.began = time.Now()

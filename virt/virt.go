@@ -15,6 +15,13 @@ const (
 	TCG  = "tcg"  // QEMU's software emulation
 )
 
+// Who made the machine, says the firmware of a guest of `sickbay vm`. A container sees it as well (kind hides the product's name alone):
+// what nodes share there is nobody else's, so a fault may take all of it.
+const (
+	GuestVendor = "sickbay.dev"
+	VendorFile  = "/sys/class/dmi/id/sys_vendor"
+)
+
 // Machine answers None, KVM, TCG, another monitor's name in small letters (hyperv, vmware, xen …) or "other"; and "" on processors
 // that do not say.
 func Machine() string {

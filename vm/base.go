@@ -42,9 +42,11 @@ const (
 	// diskBytes is the size of the guest's disk as the guest sees it; what is not written takes no room here. A cluster of five
 	// nodes takes 6 GiB.
 	diskBytes = 32 << 30
-	diskFile  = "disk.raw"
-	kernel    = "vmlinuz"
-	initrd    = "initrd.img"
+	// diskInodes are plenty for nodes and their images, and few enough to be used up in a minute by disk-pressure-inodes-exhausted-own-disk.
+	diskInodes = 400_000
+	diskFile   = "disk.raw"
+	kernel     = "vmlinuz"
+	initrd     = "initrd.img"
 	// packagesFile names each package with the version that was taken: the archive serves whatever is newest.
 	packagesFile = "packages.txt"
 	// label of the guest's root file system, which the kernel's command line names.
@@ -90,7 +92,7 @@ func makeBase(ctx context.Context, dir string) (err error) {
 	}
 	disk := filepath.Join(dir, diskFile)
 	// The journal and the inode tables are written lazily: the file stays as small as its contents.
-	return run(ctx, "mkfs.ext4", "-q", "-L", label, "-d", root, "-E", "lazy_itable_init=1,lazy_journal_init=1", "-m", "0", disk, fmt.Sprintf("%dk", diskBytes>>10))
+	return run(ctx, "mkfs.ext4", "-q", "-L", label, "-d", root, "-E", "lazy_itable_init=1,lazy_journal_init=1", "-m", "0", "-N", fmt.Sprint(diskInodes), disk, fmt.Sprintf("%dk", diskBytes>>10))
 }
 
 // bootstrap fills a folder with the packages and writes down their versions.

@@ -27,6 +27,10 @@ const Sickbay = binDir + "/sickbay"
 // runsDir is where the guest keeps what its runs report, a folder each.
 const runsDir = "/var/lib/sickbay-runs"
 
+// takePrograms is what the guest runs to get programs from its standard input into the folder that follows. A program that runs cannot
+// be written over, but its name can be given to another.
+const takePrograms = "tar --extract --unlink-first --directory "
+
 // refresh gives the guest the programs as they are now, where they differ from what it has.
 func (g *Guest) refresh(ctx context.Context, programs []Program) (err error) {
 	sum, err := digest(programs)
@@ -46,8 +50,7 @@ func (g *Guest) refresh(ctx context.Context, programs []Program) (err error) {
 		w.CloseWithError(errors.Join(writePrograms(t, programs), t.Close()))
 	}()
 	defer r.Close()
-	// A program that runs cannot be written over, but its name can be given to another.
-	if err := c.Run(ctx, "tar --extract --unlink-first --no-overwrite-dir --directory /", Streams{In: r}); err != nil {
+	if err := c.Run(ctx, takePrograms+"/", Streams{In: r}); err != nil {
 		return err
 	}
 	g.s.Programs = sum

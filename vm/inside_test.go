@@ -3,7 +3,9 @@ package vm
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +26,33 @@ func TestRenaming(t *testing.T) {
 	}
 	if want := "passed\nreport: reports/today/report.html\nthe end, reports/today"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
+// The guest's own tar takes a program, and another of the same name over it.
+func TestTakePrograms(t *testing.T) {
+	if out, err := exec.Command("tar", "--version").Output(); err != nil || !strings.Contains(string(out), "GNU tar") {
+		t.Skip("this machine's tar is not the guest's")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "program")
+	for _, text := range []string{"old", "new"} {
+		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		if err := errors.Join(writePrograms(w, []Program{{Name: "sickbay", File: file}}), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-c", takePrograms+dir)
+		cmd.Stdin = &b
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, Sickbay)); err != nil || string(got) != text {
+			t.Errorf("%q, %v", got, err)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/virt"
 )
 
 const qemu = "qemu-system-x86_64"
@@ -50,6 +52,7 @@ func (m machine) arguments() []string {
 		"-kernel", m.Kernel, "-initrd", m.Initrd, "-append", m.Append,
 		"-serial", "file:" + m.Console,
 		"-device", "virtio-rng-pci",
+		"-smbios", "type=1,product=guest,manufacturer=" + virt.GuestVendor,
 	}
 	switch m.Accel {
 	case KVM:

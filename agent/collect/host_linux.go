@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,6 +58,7 @@ func (l *look) host(_ context.Context, s *source) error {
 			break
 		}
 	}
+	rtc, hasRTC := rtcOffset(r)
 	h.Virtualization, h.InContainer = virtualization(r)
 	h.Machine = virt.Machine()
 	l.put(func(o *observation.Observation) {
@@ -65,8 +67,22 @@ func (l *look) host(_ context.Context, s *source) error {
 			o.Node = h.Hostname
 		}
 		o.Clocks.Synchronized = synchronized()
+		o.Clocks.RTCOffsetSeconds, o.Clocks.RTCOffsetKnown = rtc, hasRTC
 	})
 	return nil
+}
+
+// rtcOffset compares this machine's clock with the one that its battery keeps, which counts whole seconds. In local time, which is
+// for sharing a machine with Windows, it says nothing without a time zone that may have changed.
+func rtcOffset(r root) (seconds float64, known bool) {
+	if lines := strings.Split(r.text("/etc/adjtime"), "\n"); len(lines) > 2 && strings.TrimSpace(lines[2]) == "LOCAL" {
+		return 0, false
+	}
+	rtc, err := strconv.ParseInt(r.text("/sys/class/rtc/rtc0/since_epoch"), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	return float64(time.Now().UnixMilli())/1000 - float64(rtc) - 0.5, true
 }
 
 // synchronized asks the kernel whether its clock is disciplined; mode 0 changes nothing.

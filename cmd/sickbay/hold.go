@@ -243,10 +243,16 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 		i.note(objects)
 		return err
 	}
-	if act.On == "control-plane" {
-		return fmt.Errorf("%s on the control plane is only done by `sickbay run`", act.Mechanism)
+	for _, node := range suites.Places(i.lab, act, i.node) {
+		if err := i.placeOn(ctx, node, act, n, prepared, lease); err != nil {
+			return err
+		}
 	}
-	agent, err := i.agent(ctx, i.node)
+	return nil
+}
+
+func (i *illness) placeOn(ctx context.Context, node string, act scenarios.Action, n int, prepared bool, lease time.Duration) error {
+	agent, err := i.agent(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -259,11 +265,11 @@ func (i *illness) place(ctx context.Context, act scenarios.Action, n int, prepar
 		Mechanism: act.Mechanism, Params: params, Prepared: prepared, Lease: lease,
 	}
 	if in, err = suites.Checked(ctx, i.lab, agent, in); err != nil {
-		return fmt.Errorf("node %s cannot host %s: %w", i.node, act.Mechanism, err)
+		return fmt.Errorf("node %s cannot host %s: %w", node, act.Mechanism, err)
 	}
 	st, err := agent.Inject(ctx, in)
 	if err != nil {
-		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, i.node, err)
+		return fmt.Errorf("inject %s on node %s: %w", act.Mechanism, node, err)
 	}
 	if st.Fidelity == "contained" {
 		i.contained = st.Differs

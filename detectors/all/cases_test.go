@@ -49,6 +49,15 @@ func frozen(o *observation.Observation, f *observation.Filesystem) {
 	o.Runtime.Containers = nil
 }
 
+// wrongMachineClock is a machine whose clock went a quarter of an hour ahead, past the end of the kubelet's certificate. The control
+// plane is on the same machine.
+func wrongMachineClock(o *observation.Observation) {
+	o.Clocks.RTCOffsetKnown, o.Clocks.RTCOffsetSeconds, o.Clocks.Synchronized = true, 900, false
+	o.API.SameKernel = true
+	o.Certs[1].NotAfter = ago(2 * time.Minute)
+	detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+}
+
 const plegMessage = "PLEG is not healthy: pleg was last seen active 3m14.2s ago; threshold is 3m0s"
 
 func plegDisk(o *observation.Observation) {
@@ -564,6 +573,15 @@ var sick = []testCase{
 	}},
 	{name: "the node's clock behind", want: []string{"clock-cert/clock-skew"}, remedy: "timedatectl", ill: func(o *observation.Observation) {
 		o.Clocks.APIOffsetSeconds = -7200
+	}},
+	{name: "the machine's clock ahead of its battery's, and the certificate ends in between", want: []string{"clock-cert/clock-skew"}, remedy: "hwclock --hctosys", ill: wrongMachineClock},
+	{name: "the clock is right, the battery is empty and the certificate has ended", want: []string{"clock-cert/client-cert-expired"}, remedy: "kubectl certificate approve", ill: func(o *observation.Observation) {
+		wrongMachineClock(o)
+		o.API.SameKernel = false // its clock is another machine's, and agrees
+	}},
+	{name: "the certificate has ended by either clock", want: []string{"clock-cert/client-cert-expired"}, remedy: "kubectl certificate approve", ill: func(o *observation.Observation) {
+		wrongMachineClock(o)
+		o.Certs[1].NotAfter = ago(time.Hour)
 	}},
 	{name: "client certificate expired", want: []string{"clock-cert/client-cert-expired"}, remedy: "kubectl certificate approve", ill: func(o *observation.Observation) {
 		o.Certs[1].NotAfter = ago(time.Hour)

@@ -32,6 +32,9 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	o := h.Last()
 	f := skew(h)
 	if f == nil {
+		f = againstHardware(h)
+	}
+	if f == nil {
 		f = expired(h)
 	}
 	if f == nil {
@@ -41,16 +44,16 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	return []detectors.Finding{*f}
 }
 
+// mayBeTime is what a wrong clock can look like.
+var mayBeTime = []detectors.Pattern{
+	{Failure: "clock-cert", Cause: "client-cert-expired"}, {Failure: "image-pull", Cause: "registry-tls"},
+	{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"},
+	{Failure: "node-notready", Cause: "apiserver-untrusted"}, {Failure: "node-notready", Cause: "not-registered"},
+}
+
 func skew(h observation.History) *detectors.Finding {
 	o := h.Last()
-	f := &detectors.Finding{
-		Cause: "clock-skew", Certainty: detectors.Certain,
-		Covers: []detectors.Pattern{
-			{Failure: "clock-cert", Cause: "client-cert-expired"}, {Failure: "image-pull", Cause: "registry-tls"},
-			{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"},
-			{Failure: "node-notready", Cause: "apiserver-untrusted"}, {Failure: "node-notready", Cause: "not-registered"},
-		},
-	}
+	f := &detectors.Finding{Cause: "clock-skew", Certainty: detectors.Certain, Covers: mayBeTime}
 	var steps []detectors.Step
 	var whose []string
 	if o.Clocks.APIOffsetKnown && math.Abs(o.Clocks.APIOffsetSeconds) > skewed {
@@ -152,30 +155,70 @@ func clockSource(o *observation.Observation, unit string) []detectors.Step {
 	return steps
 }
 
+// againstHardware: nothing disciplines the node's clock, the machine's own battery-backed clock contradicts it, and it is by the
+// node's that the kubelet's certificate is of no use. Alone, the difference is no illness: either clock may be the wrong one, and a
+// certificate that was good a moment ago tells which. Where the API server's clock, on another machine, agrees with the node's, the
+// battery is empty.
+func againstHardware(h observation.History) *detectors.Finding {
+	o := h.Last()
+	off := o.Clocks.RTCOffsetSeconds
+	agrees := o.Clocks.APIOffsetKnown && (o.API == nil || !o.API.SameKernel)
+	if !o.Clocks.RTCOffsetKnown || o.Clocks.Synchronized || math.Abs(off) <= skewed || agrees {
+		return nil
+	}
+	within := func(c *observation.Certificate, t time.Time) bool {
+		return !t.Before(c.NotBefore) && !t.After(c.NotAfter)
+	}
+	rtc := o.At.Add(-time.Duration(off * float64(time.Second)))
+	c := useless(h, func(c *observation.Certificate) bool { return !within(c, o.At) })
+	if c == nil || !within(c, rtc) {
+		return nil
+	}
+	return &detectors.Finding{
+		Cause: "clock-skew", Certainty: detectors.Certain, Covers: mayBeTime,
+		Summary: fmt.Sprintf("the node's clock is %s its hardware clock, and only by the node's is the kubelet's certificate not valid", apart(off)),
+		Evidence: []detectors.Evidence{
+			facts.Seen(o, "clocks", fmt.Sprintf("node %s, hardware clock %s, nothing synchronizes them", o.At.UTC().Format(time.RFC3339), rtc.UTC().Format(time.RFC3339))),
+			facts.Seen(o, "certificates", fmt.Sprintf("%s: valid %s to %s", c.Path, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))),
+		},
+		Remedy: facts.Place(o).NewRemedy("right-clock",
+			detectors.ShellStep(o.Node, "set the node's clock by its time servers, at once, and where none serve it by the hardware clock",
+				`if command -v chronyc >/dev/null && chronyc -a makestep; then exit 0; fi
+if systemctl is-active --quiet systemd-timesyncd; then systemctl restart systemd-timesyncd; elif command -v hwclock >/dev/null; then hwclock --hctosys --utc
+else date --utc --set "@$(cat /sys/class/rtc/rtc0/since_epoch)"; fi`),
+			detectors.Restart(o.Node, "kubelet.service", "a new process reads the right clock, and its certificate is valid again"),
+			detectors.WaitReady(o.Node)),
+	}
+}
+
+// useless is the client certificate that the kubelet uses, if it is of no use by that measure and the kubelet shows it.
+func useless(h observation.History, by func(*observation.Certificate) bool) *observation.Certificate {
+	o := h.Last()
+	var dead *observation.Certificate
+	for i := range o.Certs {
+		c := &o.Certs[i]
+		if c.Use != "kubelet-client" || c.Error != "" || !inUse(c, o.Kubelet.Kubeconfig) {
+			continue
+		}
+		if !by(c) {
+			return nil // one in use is valid
+		}
+		dead = c
+	}
+	_, says := facts.LastOf(h, "kubelet", 2*time.Minute, "certificate has expired or is not yet valid", "client certificate has expired", "unable to load bootstrap kubeconfig", "part of the existing bootstrap client certificate", "Unauthorized")
+	if facts.KubeletState(h).Running && !facts.Silent(o) && !says {
+		return nil // a running kubelet holds a newer one
+	}
+	return dead
+}
+
 // expired: the client certificate the kubelet uses has run out, by the API server's clock where known, and it is in use.
 func expired(h observation.History) *detectors.Finding {
 	o := h.Last()
 	now := facts.APINow(o)
-	conf := o.Kubelet.Kubeconfig
-	k := facts.KubeletState(h)
-	var dead *observation.Certificate
-	for i := range o.Certs {
-		c := &o.Certs[i]
-		if c.Use != "kubelet-client" || c.Error != "" || !inUse(c, conf) {
-			continue
-		}
-		if now.After(c.NotAfter) {
-			dead = c
-		} else {
-			return nil // the one in use is valid
-		}
-	}
+	dead := useless(h, func(c *observation.Certificate) bool { return now.After(c.NotAfter) })
 	if dead == nil {
 		return nil
-	}
-	_, says := facts.LastOf(h, "kubelet", 2*time.Minute, "certificate has expired or is not yet valid", "client certificate has expired", "unable to load bootstrap kubeconfig", "part of the existing bootstrap client certificate", "Unauthorized")
-	if k.Running && !facts.Silent(o) && !says {
-		return nil // a running kubelet holds a newer one
 	}
 	f := &detectors.Finding{
 		Cause: "client-cert-expired", Certainty: detectors.Certain,

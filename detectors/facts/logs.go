@@ -11,9 +11,13 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
+// ahead is how far a line may be stamped after the look that holds it: a look takes a second or two, and many on a slow machine.
+const ahead = time.Minute
+
 // Lines are a unit's journal lines of the time before the last look, oldest first. Unit "kernel" is the kernel log, "" any unit.
+// Those from the future were written before the node's clock was set back: nobody knows how long ago, and a minute cannot be meant.
 func Lines(h observation.History, unit string, within time.Duration) []observation.LogLine {
-	since := h.Last().At.Add(-within)
+	since, future := h.Last().At.Add(-within), h.Last().At.Add(ahead)
 	var out []observation.LogLine
 	for i := range h {
 		lines := h[i].Journal.Lines
@@ -21,7 +25,7 @@ func Lines(h observation.History, unit string, within time.Duration) []observati
 			lines = h[i].Kmsg
 		}
 		for _, l := range lines {
-			if (unit == "" || l.Source == unit || unit == "kernel") && !l.At.Before(since) {
+			if (unit == "" || l.Source == unit || unit == "kernel") && !l.At.Before(since) && l.At.Before(future) {
 				out = append(out, l)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 func init() { register(func() Op { return &Fill{} }) }
 
-// Fill takes the space or the inodes of a filesystem that sickbay made, and refuses any other.
+// Fill takes the space or the inodes of a filesystem that sickbay made, or of a guest's own disk, and refuses any other.
 type Fill struct {
 	Path string `json:"path"` // a directory
 	Name string `json:"name"` // of the file, or of the many files, in it
@@ -20,6 +20,8 @@ type Fill struct {
 	// Inodes takes inodes instead of bytes, until LeaveInodes are free.
 	Inodes      bool  `json:"inodes,omitempty"`
 	LeaveInodes int64 `json:"leaveInodes,omitempty"`
+	// Machine fills the machine's own disk: only where the machine is a guest of `sickbay vm`.
+	Machine bool `json:"machine,omitempty"`
 
 	// Dev is the filesystem's device, recorded before the first byte, so that undo never removes a file elsewhere.
 	Dev uint64 `json:"dev,omitempty"`
@@ -47,7 +49,7 @@ func (f *Fill) Save(_ context.Context, env Env) error {
 		return err
 	}
 	defer dir.Close()
-	if _, err := ours(env, f.Path, dir); err != nil {
+	if err := f.may(env, dir); err != nil {
 		return err
 	}
 	names, err := f.ourFiles(dir)
@@ -69,22 +71,42 @@ func (f *Fill) Do(ctx context.Context, env Env) error {
 	}
 	defer dir.Close()
 	// Once more, on the very directory that is then written through: the mount may have gone since Save.
-	if _, err := ours(env, f.Path, dir); err != nil {
+	if err := f.may(env, dir); err != nil {
 		return err
 	}
 	if dir.Dev() != f.Dev {
 		return &RefusedError{Path: f.Path, Reason: "it is another filesystem than a moment ago"}
 	}
-	// The first write would wait for the thaw, for ever.
-	if is, err := frozen(env, f.Path); err != nil {
-		return err
-	} else if is {
-		return &RefusedError{Path: f.Path, Reason: "it is frozen; fill first, then freeze"}
+	// The first write would wait for the thaw, for ever. The machine's disk is never frozen, nor is it to be by asking.
+	if !f.Machine {
+		if is, err := frozen(env, f.Path); err != nil {
+			return err
+		} else if is {
+			return &RefusedError{Path: f.Path, Reason: "it is frozen; fill first, then freeze"}
+		}
 	}
 	if f.Inodes {
 		return f.fillInodes(ctx, dir)
 	}
 	return f.fillBytes(ctx, dir)
+}
+
+// may refuses a filesystem that is neither sickbay's own nor, where that is meant, a guest's disk.
+func (f *Fill) may(env Env, dir Dir) error {
+	if !f.Machine {
+		_, err := ours(env, f.Path, dir)
+		return err
+	}
+	in, err := InGuest(env.Sys)
+	switch {
+	case err != nil:
+		return err
+	case !in:
+		return &RefusedError{Path: f.Path, Reason: "the machine is no guest of `sickbay vm`"}
+	case Major(dir.Dev()) == LoopMajor:
+		return &RefusedError{Path: f.Path, Reason: "it is a loop device, not the guest's own disk"}
+	}
+	return nil
 }
 
 func (f *Fill) leave(room Statfs) int64 {
@@ -180,7 +202,7 @@ func (f *Fill) open(env Env) (Dir, error) {
 	if dir.Dev() != f.Dev {
 		return nil, dir.Close()
 	}
-	if _, err := ours(env, f.Path, dir); err != nil {
+	if err := f.may(env, dir); err != nil {
 		return nil, dir.Close() // the loop device serves another image by now
 	}
 	return dir, nil
@@ -223,8 +245,10 @@ func (f *Fill) Undo(_ context.Context, env Env) error {
 		return err
 	}
 	// A removal on a frozen filesystem blocks for ever, and the freeze may be another injection's: thaw.
-	if err := env.Sys.Thaw(f.Path); err != nil {
-		return err
+	if !f.Machine {
+		if err := env.Sys.Thaw(f.Path); err != nil {
+			return err
+		}
 	}
 	for _, n := range names {
 		if err := dir.Remove(n); err != nil {

@@ -15,7 +15,7 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("refused to touch the filesystem of %s: %s (only a filesystem that dedicated-filesystem made may be filled or frozen)", e.Path, e.Reason)
+	return fmt.Sprintf("refused to touch the filesystem of %s: %s (only a filesystem that dedicated-filesystem made may be filled or frozen, and a guest's own disk filled)", e.Path, e.Reason)
 }
 
 // ext4 superblock: at 1024, UUID at 0x68 within it.

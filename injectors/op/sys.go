@@ -16,6 +16,9 @@ type Sys interface {
 	Wait(ctx context.Context, d time.Duration) error
 	// Clock is the kernel's boot id and the time since boot. Wall clocks are no use: faults move them.
 	Clock() (bootID string, sinceBoot time.Duration, err error)
+	// Wall is the machine's wall clock, and SetWall sets it for every process of the machine.
+	Wall() (time.Time, error)
+	SetWall(time.Time) error
 	// LookupHost answers with a name's addresses, as the node resolves it.
 	LookupHost(ctx context.Context, name string) ([]string, error)
 	// RemoveSandbox stops and removes a pod sandbox through the runtime's CRI socket.

@@ -73,6 +73,18 @@ func (host) Clock() (string, time.Duration, error) {
 	return strings.TrimSpace(string(id)), time.Duration(ts.Nano()), nil
 }
 
+// Wall implements Sys.
+func (host) Wall() (time.Time, error) { return time.Now(), nil }
+
+// SetWall implements Sys.
+func (host) SetWall(t time.Time) error {
+	ts := unix.NsecToTimespec(t.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		return fmt.Errorf("clock_settime(CLOCK_REALTIME, %s): %w", t.UTC().Format(time.RFC3339), err)
+	}
+	return nil
+}
+
 // LookupHost implements Sys.
 func (host) LookupHost(ctx context.Context, name string) ([]string, error) {
 	return net.DefaultResolver.LookupHost(ctx, name)

@@ -40,7 +40,7 @@ func (d *dir) Statfs() (out op.Statfs, err error) {
 }
 
 func (d *dir) write(name string) {
-	if d.d == d.n.root {
+	if d.d == d.n.root && !d.n.guest {
 		d.n.violate("fill of the host's disk by %s", name)
 	}
 	d.n.touch(d.d, "fill "+name)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/virt"
 )
 
 // ErrDied is what every call returns once the process under test has died.
@@ -107,6 +108,8 @@ type Node struct {
 	tick   uint64
 	boot   string
 	now    time.Duration
+	moved  time.Duration // of the wall clock
+	guest  bool
 	locked bool
 
 	// Budget is the number of changing calls until Trouble strikes; negative for never.
@@ -160,6 +163,18 @@ const containerdConfig = `version = 2
 
 // clientPEM has the form of a kubelet's certificate and key.
 const clientPEM = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nQkJC\n-----END EC PRIVATE KEY-----\n"
+
+// Guest is New on a machine that `sickbay vm` made.
+func Guest() *Node {
+	n := New()
+	n.guest = true
+	dir := path.Dir(virt.VendorFile)
+	for d := dir; d != "/sys/class"; d = path.Dir(d) {
+		n.root.files[d] = n.root.node(fs.ModeDir|0o755, nil)
+	}
+	n.root.files[virt.VendorFile] = n.root.node(0o444, []byte(virt.GuestVendor+"\n"))
+	return n
+}
 
 // New returns a node with kubelet, containerd, a CNI configuration and two running pods.
 func New() *Node {
@@ -376,6 +391,9 @@ func (n *Node) Dump(own bool) string {
 			out = append(out, fmt.Sprintf("mount %s frozen=%t", m.target, m.disk.frozen))
 		}
 	}
+	if n.moved != 0 {
+		out = append(out, fmt.Sprintf("wall clock off by %s", n.moved))
+	}
 	for num, l := range n.loops {
 		out = append(out, fmt.Sprintf("loop%d %s", num, l.tag))
 	}
@@ -431,6 +449,25 @@ func (n *Node) Clock() (boot string, since time.Duration, err error) {
 	err = n.look(func() error { boot, since = n.boot, n.now; return nil })
 	return boot, since, err
 }
+
+// Wall implements op.Sys.
+func (n *Node) Wall() (t time.Time, err error) {
+	err = n.look(func() error { t = bootedAt.Add(n.now + n.moved); return nil })
+	return t, err
+}
+
+// SetWall implements op.Sys.
+func (n *Node) SetWall(t time.Time) error {
+	return n.change(func() error {
+		if !n.guest {
+			n.violate("the host's clock set to %s", t)
+		}
+		n.moved = t.Sub(bootedAt.Add(n.now))
+		return nil
+	})
+}
+
+var bootedAt = time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
 
 // LookupHost implements op.Sys.
 func (n *Node) LookupHost(context.Context, string) ([]string, error) {
