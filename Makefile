@@ -91,10 +91,11 @@ timings: build ## docs/timings.md: every scenario's median time over N runs of a
 	for i in $$(seq $(N)); do bin/sickbay suite --profile $(PROFILE) --report reports/timings/$$i $(ARGS) || true; done
 	bin/sickbay report reports/timings/* --timings > docs/timings.md.new && mv docs/timings.md.new docs/timings.md
 
+RECORDED ?= recorded
 .PHONY: record
-record: build ## recorded bundles for the detectors' tests from a report: make record REPORT=reports/today
+record: build ## recorded bundles for the detectors' tests from a report: make record REPORT=reports/today; RECORDED=recorded-v2 for one of cgroup v2
 	@test -n "$(REPORT)" || { echo "which report? make record REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
-	bin/sickbay report $(REPORT) --record detectors/all/testdata/recorded
+	bin/sickbay report $(REPORT) --record detectors/all/testdata/$(RECORDED)
 
 .PHONY: lab
 lab: build ## practise on call: make lab NAME=conflist-missing

@@ -248,8 +248,11 @@ type worker struct {
 const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
 
 func (s *session) workers(ctx context.Context) ([]worker, error) {
-	list, err := within2(ctx, s.t.Call, func(ctx context.Context) (*corev1.NodeList, error) {
-		return s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	var list *corev1.NodeList
+	// An API server that starts anew, as on a slow machine, is waited for.
+	err := poll(ctx, s.t.Poll, s.t.Call, func(ctx context.Context) (ok bool, err error) {
+		list, err = s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		return err == nil, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes of cluster %s: %w", s.lab.Cluster(), err)

@@ -9,8 +9,18 @@ import (
 )
 
 // WriteSidesPage writes what the detectors of one report had to go by beside what those of another had, for each scenario that passed
-// in both: the lines that only one of them has, names and numbers apart. Both are meant to come from different kinds of hosts.
-func WriteSidesPage(w io.Writer, left, right *Report) error {
+// in both: the lines that only one of them has, names and numbers apart. Both are meant to come from different kinds of hosts; more on
+// the right are of the same kind as the first there, of scenarios that were run one by one.
+func WriteSidesPage(w io.Writer, left, right *Report, more ...*Report) error {
+	all := *right
+	all.Results = slices.Clone(right.Results)
+	for _, m := range more {
+		if m.HostKind.String() != right.HostKind.String() {
+			return usagef("the reports on the right are of two kinds of hosts: %s, and %s", right.HostKind, m.HostKind)
+		}
+		all.Results = append(all.Results, m.Results...)
+	}
+	right = &all
 	var b strings.Builder
 	l, r := sideName(left), sideName(right)
 	fmt.Fprintf(&b, `# The same failure, two kinds of hosts

@@ -36,6 +36,15 @@ func TestSidesShowWhatDiffers(t *testing.T) {
 			t.Errorf("the page has %q:\n%s", not, page)
 		}
 	}
+	b.Reset()
+	right.Results, left.Results[2].Verdict = right.Results[:1], Passed
+	another := &Report{HostKind: right.HostKind, Results: []Result{{Scenario: "pleg-disk", Verdict: Passed, Signals: []Signal{{Text: "stalled"}}}}}
+	if err := WriteSidesPage(&b, left, right, another); err != nil || !strings.Contains(b.String(), "## memory-limit") || !strings.Contains(b.String(), "## pleg-disk") {
+		t.Errorf("two reports on the right: %v\n%s", err, b.String())
+	}
+	if WriteSidesPage(&b, left, right, left) == nil {
+		t.Error("both kinds of hosts on one side")
+	}
 	if WriteSidesPage(&b, left, &Report{}) == nil {
 		t.Error("nothing was put side by side")
 	}

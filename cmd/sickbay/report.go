@@ -22,7 +22,7 @@ func (a *app) report() *cobra.Command {
   sickbay report /tmp/report --html   # write report.html again, with this version's page
   sickbay report /tmp/report --matrix > docs/confusion-matrix.md
   sickbay report reports/timings/* --timings > docs/timings.md
-  sickbay report reports/today reports/vm --sides > docs/cgroup-v1-v2.md`,
+  sickbay report reports/today reports/vm/* --sides > docs/cgroup-v1-v2.md`,
 		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
 	}
 	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")
@@ -46,10 +46,10 @@ func (a *app) report() *cobra.Command {
 			if timings {
 				return suites.WriteTimingsPage(a.out, reps)
 			}
-			if len(reps) != 2 {
-				return usagef("--sides takes two reports; these are %d", len(reps))
+			if len(reps) < 2 {
+				return usagef("--sides takes two reports, or one and several of another kind of host; this is %d", len(reps))
 			}
-			return suites.WriteSidesPage(a.out, reps[0], reps[1])
+			return suites.WriteSidesPage(a.out, reps[0], reps[1], reps[2:]...)
 		}
 		if len(args) > 1 {
 			return usagef("one report at a time; these are %d (only --timings and --sides take several)", len(args))

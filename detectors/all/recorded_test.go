@@ -13,8 +13,9 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-// Recordings of real runs: `make record` writes them, testdata/recorded/NAME/want.yaml says what they must replay to. The node
-// before the fault is silent, ill it is what the scenario expects and nothing else, and cleared it is silent again.
+// Recordings of real runs: `make record` writes them, want.yaml says what they must replay to; recorded is of cgroup v1,
+// recorded-v2 of the virtual machine. The node before the fault is silent, ill it is what the scenario expects and nothing else, and
+// cleared it is silent again.
 func TestRecorded(t *testing.T) {
 	wants, err := filepath.Glob("testdata/recorded*/*/want.yaml")
 	if err != nil {
