@@ -89,8 +89,9 @@ var faults = []struct{ mechanism, params string }{
 // guestFaults take what belongs to the whole machine, which has to be a guest of sickbay's.
 var guestFaults = []struct{ mechanism, params string }{
 	{"machine-clock", `{"by":"15m"}`},
-	{"fill-own-disk", `{"path":"/var/lib/kubelet","leavePercent":99}`},
-	{"fill-own-disk", `{"path":"/var/lib/kubelet","inodes":true,"leaveInodes":1048440}`},
+	{"machine-clock", `{"by":"-1h"}`},
+	{"fill-own-disk", `{"path":"/opt","leavePercent":99}`},
+	{"fill-own-disk", `{"path":"/opt","inodes":true,"leaveInodes":1048440}`},
 }
 
 // signed is what a control-plane node would answer.
@@ -137,6 +138,9 @@ func (w *walker) trouble() string {
 
 func (w *walker) injection() injectors.Injection {
 	f := faults[w.rng.IntN(len(faults))]
+	if n := w.rng.IntN(len(faults) + len(guestFaults)); n < len(guestFaults) {
+		f = guestFaults[n]
+	}
 	if w.rng.IntN(6) == 0 {
 		f = faults[0]
 	}
@@ -305,12 +309,17 @@ func (w *walker) clean(ctx context.Context) {
 func TestWalk(t *testing.T) {
 	ctx := t.Context()
 	w := &walker{t: t, rng: rand.New(rand.NewPCG(*walkSeed, 0)), seen: map[string]int{}}
-	fresh := func() {
-		w.node = optest.New()
-		w.start = w.node.Dump(true)
+	on := func(n *optest.Node) {
+		w.node = n
+		w.start = n.Dump(true)
 	}
-	fresh()
+	on(optest.New())
 	for w.n = range *walkSteps {
+		if w.n == *walkSteps/2 {
+			// The second half is in a guest, where the machine itself may be taken.
+			w.clean(ctx)
+			on(optest.Guest())
+		}
 		w.step(ctx)
 		w.hold(ctx)
 		if w.rng.IntN(12) == 0 {
