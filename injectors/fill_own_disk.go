@@ -14,7 +14,8 @@ var fillOwnDisk = Mechanism{
 	HostWide: true,
 }
 
-// FillOwnDisk are the parameters of fill-own-disk. All nodes of the machine share its disk: something has to stay for the others.
+// FillOwnDisk are the parameters of fill-own-disk. All nodes of the machine share its disk, and the journal that undoes it is on it:
+// something has to stay for both.
 type FillOwnDisk FillDisk
 
 // Validate implements Params.

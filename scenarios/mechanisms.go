@@ -70,6 +70,9 @@ func (d *document) actions(path string, actions []Action, s *Scenario, dir fs.FS
 		if a.On != "" {
 			d.oneOf(p+".on", a.On, OnVictim, OnEveryNode)
 		}
+		if a.On == OnEveryNode && !slices.Contains(s.Spec.Claims, "host") {
+			d.errorf(p+".on", "on %s reaches nodes that other runs may have: the scenario must say `claims: [host]`", OnEveryNode)
+		}
 		d.matchers(p+".until", a.Until)
 		t := mechanisms.Params(a.Mechanism)
 		if t == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ktesting "k8s.io/client-go/testing"
 
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/diagnose"
@@ -726,6 +729,22 @@ func TestPreparesEveryNode(t *testing.T) {
 		return strings.HasPrefix(c, "inject ") && strings.Contains(c, "cni-config") && !strings.Contains(c, r.Node)
 	}) {
 		t.Errorf("the fault was injected elsewhere, too: %v", w.calls)
+	}
+	wellAgain(t, w)
+}
+
+// TestAnAPIServerThatStartsAnewIsWaitedFor: one answer cut off before a run ends no run.
+func TestAnAPIServerThatStartsAnewIsWaitedFor(t *testing.T) {
+	w := newWorld(t, "w1")
+	failed := 0
+	w.kube.PrependReactor("list", "nodes", func(ktesting.Action) (bool, runtime.Object, error) {
+		if failed++; failed < 3 {
+			return true, nil, io.EOF
+		}
+		return false, nil, nil
+	})
+	if r, _, err := one(t, w, scenario(), options()); err != nil || r.Verdict != Passed || failed < 3 {
+		t.Errorf("%+v, %v", r, err)
 	}
 	wellAgain(t, w)
 }

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -40,5 +41,19 @@ func TestSetOffset(t *testing.T) {
 	setOffset(&o, "kubelet", -3, false)
 	if got := o.Clocks.ProcessOffsetSeconds["kubelet"]; got != 7 {
 		t.Errorf("the kubelet answered that it is 7 s ahead, and %v was noted", got)
+	}
+}
+
+func TestRTCOffset(t *testing.T) {
+	rtc := map[string]string{"/sys/class/rtc/rtc0/since_epoch": strconv.FormatInt(time.Now().Add(-15*time.Minute).Unix(), 10) + "\n"}
+	if got, known := rtcOffset(tree(t, rtc)); !known || got < 898 || got > 902 {
+		t.Errorf("%v, %t: want 900 s ahead", got, known)
+	}
+	rtc["/etc/adjtime"] = "0.0 0 0.0\n0\nLOCAL\n"
+	if _, known := rtcOffset(tree(t, rtc)); known {
+		t.Error("local time was taken for UTC")
+	}
+	if _, known := rtcOffset(tree(t, nil)); known {
+		t.Error("a machine without a hardware clock has one")
 	}
 }

@@ -45,10 +45,6 @@ var silent = []testCase{
 		o.Clocks.RTCOffsetKnown, o.Clocks.RTCOffsetSeconds, o.Clocks.Synchronized = true, -7200, false
 		o.API.SameKernel = true
 	}},
-	{name: "the clock was set back a minute ago: words from the future", ill: func(o *observation.Observation) {
-		detectorstest.Log(o, "kubelet", plegMessage, -15*time.Minute)
-		detectorstest.Log(o, "kubelet", "container runtime is down", -14*time.Minute)
-	}},
 	{name: "one slow look at the runtime", ill: detectorstest.RuntimeSilent},
 	{name: "PLEG has yet to be successful, right after a start", ill: func(o *observation.Observation) {
 		detectorstest.Log(o, "kubelet", `"Skipping pod synchronization" err="[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]"`, 5*time.Second)
