@@ -71,7 +71,7 @@ func TestBadInput(t *testing.T) {
 		{"parameter out of range", "mechanism: cni-config\n      params:\n        action: remove", "mechanism: fill-disk\n      params:\n        path: /x\n        leavePercent: 120", `try.yaml:13:23: fill-disk: leavePercent 120: want 0 to 99`},
 		{"deep parameter", "mechanism: cni-config\n      params:\n        action: remove", "mechanism: freeze-filesystem\n      params:\n        disturb: {pot: app}", `try.yaml:12:19: mechanism freeze-filesystem has no parameter "pot"; did you mean "pod"?`},
 		{"the shared kernel unclaimed", "mechanism: cni-config\n      params:\n        action: remove", "mechanism: swap", "try.yaml:10:18: mechanism swap reaches the kernel that all nodes share: the scenario must say `claims: [host]`"},
-		{"every node, which others may have", "mechanism: cni-config", "mechanism: cni-config\n      on: every-node", "on every-node reaches nodes that other runs may have"},
+		{"every node, which others may have", "mechanism: cni-config", "mechanism: cni-config\n      on: every-node", "try.yaml:11:11: on every-node reaches nodes that other runs may have: the scenario must say `claims: [host]`"},
 		{"a place where nothing is injected", "mechanism: cni-config", "mechanism: cni-config\n      on: host", `try.yaml:11:11: on "host" is unknown: it must be victim or every-node`},
 		{"duration without a unit", "manifest: 90s", "manifest: 90", `try.yaml:18:15: manifest must be a duration such as 90s or 5m, not the number 90`},
 		{"no duration", "manifest: 90s", "manifest: soon", `try.yaml:18:15: manifest: "soon" is no duration: write it like 90s, 5m or 1h30m`},
