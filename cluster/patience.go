@@ -3,13 +3,17 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/engine"
+	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/pace"
 )
 
@@ -18,8 +22,8 @@ import (
 const systemdBound = 30 * time.Second
 
 // patientClient is a client of the engine's that goes on after `run` until the node's systemd is up, as kind's own wait right behind it
-// would: that one then ends at once. $real is the client itself, $tries how many seconds it waits at most; after that kind's own
-// error says what is wrong.
+// would: that one then ends at once. Then it puts kubeadm's patches there, for which kind has no way but a mount. $real is the client
+// itself, $tries how many seconds it waits at most; after that kind's own error says what is wrong.
 const patientClient = `#!/bin/sh
 # Made by sickbay while kind makes a cluster on a slow machine, and removed afterwards.
 real=%s tries=%d
@@ -29,7 +33,7 @@ while [ $tries -gt 0 ] && ! "$real" logs "$3" 2>&1 | grep -qE 'Reached target .*
 	tries=$((tries-1))
 	sleep 1
 done
-exit 0
+exec "$real" exec "$3" sh -c %s
 `
 
 // patience makes a folder with the patient client, to go in front of PATH while kind runs. On a machine that is not slow it makes
@@ -49,7 +53,13 @@ func patience(e *engine.Engine, factor float64) (dir string, remove func() error
 		return "", remove, fmt.Errorf("make a client for a slow machine: %w", err)
 	}
 	remove = func() error { return os.RemoveAll(dir) }
-	script := fmt.Sprintf(patientClient, "'"+strings.ReplaceAll(real, "'", `'\''`)+"'", int(pace.Stretch(systemdBound, factor).Seconds()))
+	var put strings.Builder
+	fmt.Fprintf(&put, "mkdir -p %s && cd %[1]s", kindconfigs.PatchesDir)
+	patches := kindconfigs.Patches(factor)
+	for _, name := range slices.Sorted(maps.Keys(patches)) {
+		fmt.Fprintf(&put, " && echo %s > %s", detectors.Quote(patches[name]), name)
+	}
+	script := fmt.Sprintf(patientClient, detectors.Quote(real), int(pace.Stretch(systemdBound, factor).Seconds()), detectors.Quote(put.String()))
 	if err := os.WriteFile(filepath.Join(dir, e.Provider), []byte(script), 0o700); err != nil {
 		return "", remove, errors.Join(fmt.Errorf("make a client for a slow machine: %w", err), remove())
 	}

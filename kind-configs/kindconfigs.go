@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -18,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-//go:embed *.yaml profiles/*.yaml
+//go:embed *.yaml profiles/*.yaml profiles/*.toml
 var files embed.FS
 
 // VictimLabel marks the nodes faults may be injected into. The control plane never carries it.
@@ -113,6 +114,13 @@ func Cluster(o Options) (*v1alpha4.Cluster, error) {
 		if documents(string(raw)) > 0 {
 			c.KubeadmConfigPatches = append(c.KubeadmConfigPatches, string(raw))
 		}
+	}
+	// Only some profiles have something to say to containerd.
+	switch raw, err := files.ReadFile("profiles/" + o.Profile + ".toml"); {
+	case err == nil:
+		c.ContainerdConfigPatches = append(c.ContainerdConfigPatches, string(raw))
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
 	if o.AppArmor {
 		for i := range c.Nodes {

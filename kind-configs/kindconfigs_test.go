@@ -168,15 +168,19 @@ func TestStretch(t *testing.T) {
 			APIVersion, Kind string
 			Timeouts         map[string]string
 			APIServer        map[string]string
+			Patches          struct{ Directory string }
 		}
 		if err := syaml.UnmarshalStrict([]byte(doc), &m); err != nil {
 			t.Fatalf("%v:\n%s", err, doc)
 		}
-		kinds[m.APIVersion+" "+m.Kind] = m.Timeouts["controlPlaneComponentHealthCheck"] + m.APIServer["timeoutForControlPlane"]
+		kinds[m.APIVersion+" "+m.Kind] += m.Timeouts["controlPlaneComponentHealthCheck"] + m.APIServer["timeoutForControlPlane"] + m.Patches.Directory
 	}
-	for _, k := range []string{"kubeadm.k8s.io/v1beta4 InitConfiguration", "kubeadm.k8s.io/v1beta4 JoinConfiguration", "kubeadm.k8s.io/v1beta3 ClusterConfiguration"} {
-		if kinds[k] != "42m0s" {
-			t.Errorf("%s waits %q, want 42m0s", k, kinds[k])
+	for k, want := range map[string]string{
+		"v1beta4 InitConfiguration": "42m0s" + PatchesDir, "v1beta4 JoinConfiguration": "42m0s",
+		"v1beta3 InitConfiguration": PatchesDir, "v1beta3 ClusterConfiguration": "42m0s",
+	} {
+		if got := kinds["kubeadm.k8s.io/"+k]; got != want {
+			t.Errorf("%s has %q, want %q", k, got, want)
 		}
 	}
 }

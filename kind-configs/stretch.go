@@ -15,7 +15,24 @@ const (
 	kubeadmBootstrap = 5 * time.Minute
 )
 
-// Stretch multiplies what kubeadm waits for at most. A cluster is the same with it and without: Sum has to be taken before.
+// PatchesDir is where kubeadm looks for patches of a slow machine's control plane, on the node.
+const PatchesDir = "/kind/patches"
+
+// Patches are what PatchesDir has to hold before kubeadm begins: file name → content. kubeadm has each component asked every second
+// whether it is ready, and a TLS handshake a second with each is a quarter of what an emulated control plane has; one that is late
+// would be killed and start anew, which takes a minute. None for a machine that is not slow.
+func Patches(factor float64) map[string]string {
+	if factor <= 1 {
+		return nil
+	}
+	out := map[string]string{}
+	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+		out[name+"+strategic.json"] = fmt.Sprintf(`{"spec":{"containers":[{"name":%q,"readinessProbe":{"periodSeconds":10},"livenessProbe":{"periodSeconds":30,"timeoutSeconds":60}}]}}`, name)
+	}
+	return out
+}
+
+// Stretch multiplies what kubeadm waits for at most, and names PatchesDir. A cluster is the same with it and without: Sum has to be taken before.
 func Stretch(c *v1alpha4.Cluster, factor float64) {
 	if factor <= 1 {
 		return
@@ -35,10 +52,20 @@ timeouts:
 ---
 `, kind, d(kubeadmHealth), d(kubeadmHealth), d(kubeadmCall), d(kubeadmEtcd), d(kubeadmBootstrap), d(kubeadmBootstrap))
 	}
-	patch += fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta3
+	patch += fmt.Sprintf(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+patches:
+  directory: %s
+---
+apiVersion: kubeadm.k8s.io/v1beta3
+kind: InitConfiguration
+patches:
+  directory: %[1]s
+---
+apiVersion: kubeadm.k8s.io/v1beta3
 kind: ClusterConfiguration
 apiServer:
   timeoutForControlPlane: %s
-`, d(kubeadmHealth))
+`, PatchesDir, d(kubeadmHealth))
 	c.KubeadmConfigPatches = append(c.KubeadmConfigPatches, patch)
 }

@@ -50,6 +50,7 @@ type clusterLab struct {
 	c       *cluster.Cluster
 	image   string
 	install func(context.Context, node.Node) (nodeAgent, error)
+	t       Timings // of calls of the API
 
 	mu     sync.Mutex
 	agents map[string]*lazyAgent
@@ -70,7 +71,7 @@ func NewLab(ctx context.Context, c *cluster.Cluster) (Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clusterLab{c: c, image: image, install: installAgent, agents: map[string]*lazyAgent{}, images: map[string][]string{}}, nil
+	return &clusterLab{c: c, image: image, install: installAgent, t: DefaultTimings().stretched(), agents: map[string]*lazyAgent{}, images: map[string][]string{}}, nil
 }
 
 func (l *clusterLab) Cluster() string { return l.c.Name }
@@ -209,10 +210,10 @@ type marks struct {
 	take   []func(context.Context) (*fingerprint.Fingerprint, error)
 }
 
-func newMarks(ctx context.Context, take ...func(context.Context) (*fingerprint.Fingerprint, error)) (*marks, error) {
+func (l *clusterLab) newMarks(ctx context.Context, take ...func(context.Context) (*fingerprint.Fingerprint, error)) (*marks, error) {
 	m := &marks{take: take}
 	for _, t := range take {
-		f, err := t(ctx)
+		f, err := readable(ctx, l.t.Poll, l.t.Call, t)
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +275,7 @@ func (m hostMark) Changes(ctx context.Context) ([]string, error) {
 
 func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, error) {
 	if name == HostNode {
-		host, err := newMarks(ctx, l.host)
+		host, err := l.newMarks(ctx, l.host)
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +287,7 @@ func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, er
 		l.images[name] = refs
 		l.mu.Unlock()
 	}
-	return newMarks(ctx,
+	return l.newMarks(ctx,
 		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
 			a, err := l.agent(name).get(ctx)
 			if err != nil {
@@ -514,7 +515,10 @@ func (l *clusterLab) restMapper() (meta.RESTMapper, dynamic.Interface, error) {
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
 func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(o createdObject) (ours bool, err error) {
-		_, err = o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+		err = accepted(ctx, l.t.Poll, l.t.Call, func(ctx context.Context) error {
+			_, err := o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+			return err
+		})
 		if err != nil {
 			err = fmt.Errorf("create %s %s: %w", o.obj.GetKind(), o.obj.GetName(), err)
 		}

@@ -98,7 +98,7 @@ func TestSwapOfWhoeverHoldsTheHostIsNotOurs(t *testing.T) {
 	elsewhere := func() bool { return held }
 	mark := func() hostMark {
 		t.Helper()
-		m, err := newMarks(t.Context(), take)
+		m, err := (&clusterLab{t: DefaultTimings()}).newMarks(t.Context(), take)
 		if err != nil {
 			t.Fatal(err)
 		}

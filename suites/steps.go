@@ -228,8 +228,9 @@ func (r *run) makeNamespace(ctx context.Context) error {
 		Name:   r.ns,
 		Labels: map[string]string{labelRun: r.id, labelScenario: r.sc.Metadata.Name, labelNode: r.victim},
 	}}
-	_, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.Namespace, error) {
-		return r.s.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+	err := accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
+		_, err := r.s.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("create namespace %s: %w", r.ns, err)
@@ -938,8 +939,9 @@ func (r *run) startProof(ctx context.Context) (string, error) {
 			}},
 		},
 	}
-	_, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.Pod, error) {
-		return r.s.lab.Kube().CoreV1().Pods(r.ns).Create(ctx, pod, metav1.CreateOptions{})
+	err := accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
+		_, err := r.s.lab.Kube().CoreV1().Pods(r.ns).Create(ctx, pod, metav1.CreateOptions{})
+		return err
 	})
 	if apierrors.IsAlreadyExists(err) {
 		err = nil

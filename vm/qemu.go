@@ -13,7 +13,7 @@ const qemu = "qemu-system-x86_64"
 // commandLine is the guest kernel's. AppArmor is on, the hierarchy is cgroup v2 alone; mitigations cost a third under emulation
 // and guard nobody there. A kernel that panics ends the guest; what it says at lesser occasions is in its log and does not go over the
 // emulated serial line.
-const commandLine = "root=LABEL=" + label + " rw console=ttyS0 loglevel=4 net.ifnames=0 lsm=landlock,yama,apparmor,bpf systemd.unified_cgroup_hierarchy=1 mitigations=off panic=-1"
+const commandLine = "root=LABEL=" + label + " rw console=ttyS0 loglevel=4 net.ifnames=0 lsm=landlock,yama,apparmor,bpf systemd.unified_cgroup_hierarchy=1 mitigations=off tsc=reliable panic=-1"
 
 // machine is one start of QEMU.
 type machine struct {
