@@ -36,9 +36,9 @@ done
 exec "$real" exec "$3" sh -c %s
 `
 
-// patience makes a folder with the patient client, to go in front of PATH while kind runs. On a machine that is not slow it makes
+// patience makes a folder with the patient client for nodes of this Kubernetes version, to go in front of PATH while kind runs. On a machine that is not slow it makes
 // nothing, and answers "".
-func patience(e *engine.Engine, factor float64) (dir string, remove func() error, err error) {
+func patience(e *engine.Engine, factor float64, kubernetes string) (dir string, remove func() error, err error) {
 	remove = func() error { return nil }
 	if factor <= 1 {
 		return "", remove, nil
@@ -55,7 +55,7 @@ func patience(e *engine.Engine, factor float64) (dir string, remove func() error
 	remove = func() error { return os.RemoveAll(dir) }
 	var put strings.Builder
 	fmt.Fprintf(&put, "mkdir -p %s && cd %[1]s", kindconfigs.PatchesDir)
-	patches := kindconfigs.Patches(factor)
+	patches := kindconfigs.Patches(factor, kubernetes)
 	for _, name := range slices.Sorted(maps.Keys(patches)) {
 		fmt.Fprintf(&put, " && echo %s > %s", detectors.Quote(patches[name]), name)
 	}

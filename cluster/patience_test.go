@@ -31,10 +31,10 @@ esac
 		t.Fatal(err)
 	}
 	e := &engine.Engine{Provider: engine.Docker, CLI: real}
-	if made, _, err := patience(e, 1); made != "" || err != nil {
+	if made, _, err := patience(e, 1, ""); made != "" || err != nil {
 		t.Errorf("a machine that is not slow gets %q, %v", made, err)
 	}
-	made, remove, err := patience(e, 4)
+	made, remove, err := patience(e, 4, "v1.37.2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ esac
 	if code, said := call("run", "--name", "n1", "--label", "a b", "image"); code != 0 || strings.Count(said, "[logs][n1]") != 3 || !strings.HasPrefix(said, "[run][--name][n1][--label][a b][image]\n") {
 		t.Errorf("run: %d:\n%s", code, said)
 	}
-	for name := range kindconfigs.Patches(4) {
+	for name := range kindconfigs.Patches(4, "v1.37.2") {
 		var pod corev1.Pod
 		raw, err := os.ReadFile(filepath.Join(patches, name))
 		if err == nil {

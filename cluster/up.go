@@ -164,11 +164,7 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 	if err != nil {
 		return nil, mark{}, err
 	}
-	version := o.Kubernetes
-	if version == "" {
-		version = kubernetesVersion.FindString(o.Image)
-	}
-	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: version, CgroupV1: k.cgroupV1, AppArmor: armed, APIPort: o.APIPort}
+	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: o.version(), CgroupV1: k.cgroupV1, AppArmor: armed, APIPort: o.APIPort}
 	config, err := kindconfigs.Cluster(ko)
 	if err != nil {
 		return nil, mark{}, &TakenError{What: err.Error(), Way: "choose one of those"}
@@ -186,6 +182,14 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 		config.Nodes[i].ExtraMounts = append(config.Nodes[i].ExtraMounts, m.mount())
 	}
 	return config, m, nil
+}
+
+// version is the Kubernetes version that was asked for, or that of the image by its name; empty when neither tells.
+func (o UpOptions) version() string {
+	if o.Kubernetes != "" {
+		return o.Kubernetes
+	}
+	return kubernetesVersion.FindString(o.Image)
 }
 
 var kubernetesVersion = regexp.MustCompile(`v1\.\d+\.\d+`)
@@ -335,7 +339,7 @@ func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4
 		return err
 	}
 	set := map[string]string{"KIND_EXPERIMENTAL_" + strings.ToUpper(e.Provider) + "_NETWORK": Network}
-	client, remove, err := patience(e, pace.Factor())
+	client, remove, err := patience(e, pace.Factor(), o.version())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package kindconfigs
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,6 +182,27 @@ func TestStretch(t *testing.T) {
 	} {
 		if got := kinds["kubeadm.k8s.io/"+k]; got != want {
 			t.Errorf("%s has %q, want %q", k, got, want)
+		}
+	}
+}
+
+// A readiness probe that kubeadm does not have itself would have no handler, and the kubelet refuses the pod.
+func TestPatches(t *testing.T) {
+	if p := Patches(1, "v1.37.2"); p != nil {
+		t.Errorf("a machine that is no slower gets %v", p)
+	}
+	for version, want := range map[string]string{
+		"v1.37.2": "etcd kube-apiserver kube-scheduler", "": "etcd kube-apiserver kube-scheduler", "v1.30.0": "kube-apiserver",
+	} {
+		var got []string
+		for name, patch := range Patches(10, version) {
+			if strings.Contains(patch, "readinessProbe") {
+				got = append(got, strings.TrimSuffix(name, "+strategic.json"))
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: readiness of %v, want %s", version, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package kindconfigs
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
@@ -18,16 +19,26 @@ const (
 // PatchesDir is where kubeadm looks for patches of a slow machine's control plane, on the node.
 const PatchesDir = "/kind/patches"
 
-// Patches are what PatchesDir has to hold before kubeadm begins: file name → content. kubeadm has each component asked every second
-// whether it is ready, and a TLS handshake a second with each is a quarter of what an emulated control plane has; one that is late
-// would be killed and start anew, which takes a minute. None for a machine that is not slow.
-func Patches(factor float64) map[string]string {
+// Patches are what PatchesDir has to hold before kubeadm begins: file name → content. kubeadm has components asked every second
+// whether they are ready, and a TLS handshake a second with each is a good part of what an emulated control plane does; one that is
+// late to say it lives would be killed and start anew, which takes a minute. kubernetes is as in Options. None for a machine that is
+// not slow.
+func Patches(factor float64, kubernetes string) map[string]string {
 	if factor <= 1 {
 		return nil
 	}
+	// A probe that is only in the patch would have nothing to ask. kubeadm's control-plane and etcd manifests have these.
+	ready := []string{"kube-apiserver"}
+	if atLeast(kubernetes, "1.36") {
+		ready = append(ready, "kube-scheduler", "etcd")
+	}
 	out := map[string]string{}
 	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-		out[name+"+strategic.json"] = fmt.Sprintf(`{"spec":{"containers":[{"name":%q,"readinessProbe":{"periodSeconds":10},"livenessProbe":{"periodSeconds":30,"timeoutSeconds":60}}]}}`, name)
+		probes := `"livenessProbe":{"periodSeconds":30,"timeoutSeconds":60}`
+		if slices.Contains(ready, name) {
+			probes += `,"readinessProbe":{"periodSeconds":10}`
+		}
+		out[name+"+strategic.json"] = fmt.Sprintf(`{"spec":{"containers":[{"name":%q,%s}]}}`, name, probes)
 	}
 	return out
 }
