@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -11,16 +12,16 @@ import (
 const UpstreamRegistryImage = "registry:3"
 
 // ResolveRegistry finds an image of the registry for a cluster of this node image, in the order of Resolve: one the engine
-// holds; the public one, pulled; one built here. Where the node image was built here, no registry answered for it either, so
-// building comes first.
-func ResolveRegistry(ctx context.Context, engine Engine, nodeImage string) (string, error) {
+// holds; the public one, pulled; one built here. A node image that was built here holds one, and inside answers with that as
+// `docker load` reads it: it comes first, then building, for no registry answered for the node image either.
+func ResolveRegistry(ctx context.Context, engine Engine, nodeImage string, inside func(context.Context) ([]byte, error)) (string, error) {
 	for _, ref := range []string{RegistryImage, UpstreamRegistryImage} {
 		if _, ok, err := inspect(ctx, engine, ref); err != nil || ok {
 			return ref, err
 		}
 	}
 	var errs []error
-	for _, way := range registryWays(nodeImage) {
+	for _, way := range registryWays(nodeImage, inside) {
 		ref, err := way(ctx, engine)
 		if err == nil {
 			return ref, nil
@@ -35,7 +36,7 @@ func ResolveRegistry(ctx context.Context, engine Engine, nodeImage string) (stri
 
 type registryWay func(ctx context.Context, engine Engine) (string, error)
 
-func registryWays(nodeImage string) []registryWay {
+func registryWays(nodeImage string, inside func(context.Context) ([]byte, error)) []registryWay {
 	pulled := func(ctx context.Context, engine Engine) (string, error) {
 		return UpstreamRegistryImage, pull(ctx, engine, UpstreamRegistryImage)
 	}
@@ -43,8 +44,15 @@ func registryWays(nodeImage string) []registryWay {
 	built := func(ctx context.Context, engine Engine) (string, error) {
 		return RegistryImage, LoadComponent(ctx, engine, Spec{Version: version}, RegistryImage)
 	}
+	carried := func(ctx context.Context, engine Engine) (string, error) {
+		archive, err := inside(ctx)
+		if err != nil {
+			return "", err
+		}
+		return RegistryImage, loadArchive(ctx, engine, func(w io.Writer) error { _, err := w.Write(archive); return err })
+	}
 	if ours {
-		return []registryWay{built, pulled}
+		return []registryWay{carried, built, pulled}
 	}
 	return []registryWay{pulled, built}
 }

@@ -3,22 +3,29 @@ package registry
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
 	fake "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // archive is an exported image, wrapped in an index as what was pulled for many platforms is.
@@ -28,6 +35,11 @@ func archive(t *testing.T, add ...tar.Header) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return archiveOf(t, img, add...)
+}
+
+func archiveOf(t *testing.T, img v1.Image, add ...tar.Header) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	p, err := layout.Write(dir, empty.Index)
 	if err != nil {
@@ -115,5 +127,56 @@ func TestPullSecret(t *testing.T) {
 	got, err := pullSecret("registry.r.test", "p")
 	if err != nil || !strings.Contains(string(got), `{"auths":{"registry.r.test":{"username":"shop","password":"p","auth":"c2hvcDpw"}}}`) {
 		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// Docker 20.10 loads only archives of its own kind, with layers that are packed with gzip or not at all: the content stays the same.
+func TestDockerArchive(t *testing.T) {
+	const ref, content = "sickbay.dev/registry:3.1.2", "some layer"
+	packed, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.Config(empty.Image, v1.Config{Entrypoint: []string{"/registry"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err = mutate.AppendLayers(img, packed); err != nil {
+		t.Fatal(err)
+	}
+	loadable, err := DockerArchive(archiveOf(t, img), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := tarball.Image(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(loadable)), nil }, &tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := got.ConfigFile()
+	if err != nil || !slices.Equal(config.Config.Entrypoint, []string{"/registry"}) {
+		t.Errorf("%v, %v", config, err)
+	}
+	layers, err := got.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d layers: %v", len(layers), err)
+	}
+	raw, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(raw)
+	if err != nil {
+		t.Fatalf("it is not packed with gzip: %v", err)
+	}
+	if text, err := io.ReadAll(z); string(text) != content || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := DockerArchive([]byte("no archive"), ref); err == nil {
+		t.Error("what is no archive is one")
 	}
 }

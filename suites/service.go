@@ -13,19 +13,25 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-// exportBound bounds reading the workload image, some 20 MB, from a node.
+// exportBound bounds reading an image from a node: the workload's has 20 MB, the registry's 15.
 const exportBound = 30 * time.Second
 
 // StartRegistry runs a registry on the network of the cluster's nodes. What it holds is the workload image, which is on
 // every node, under other names.
 func (l *clusterLab) StartRegistry(ctx context.Context, run, victim string, r scenarios.Registry) (*scenarios.RegistryValues, error) {
-	image, err := nodeimage.ResolveRegistry(ctx, l.c.Engine(), l.c.Image)
+	image, err := nodeimage.ResolveRegistry(ctx, l.c.Engine(), l.c.Image, func(ctx context.Context) ([]byte, error) {
+		archive, err := l.export(ctx, victim, nodeimage.RegistryImage)
+		if err != nil {
+			return nil, err
+		}
+		return registry.DockerArchive(archive, nodeimage.RegistryImage)
+	})
 	if err != nil {
 		return nil, err
 	}
-	base, err := l.workloadImage(ctx, victim)
+	base, err := l.export(ctx, victim, l.image)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("fill a registry: %w", err)
 	}
 	got, err := registry.Start(ctx, registry.Place{
 		Run: run, Network: cluster.Network, Image: image, Base: base,
@@ -42,13 +48,9 @@ func (l *clusterLab) RemoveServices(ctx context.Context, run string) error {
 	return l.c.RemoveServices(ctx, run, "")
 }
 
-// workloadImage reads the image that scenarios run their pods from.
-func (l *clusterLab) workloadImage(ctx context.Context, name string) ([]byte, error) {
+// export reads an image that is on a node.
+func (l *clusterLab) export(ctx context.Context, name, ref string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, pace.Bound(exportBound))
 	defer cancel()
-	image, err := l.c.ExportImages(ctx, name, l.image)
-	if err != nil {
-		return nil, fmt.Errorf("read image %s to fill a registry with: %w", l.image, err)
-	}
-	return image, nil
+	return l.c.ExportImages(ctx, name, ref)
 }

@@ -25,7 +25,8 @@ func WriteSidesPage(w io.Writer, left, right *Report, more ...*Report) error {
 	l, r := sideName(left), sideName(right)
 	fmt.Fprintf(&b, `# The same failure, two kinds of hosts
 
-What the detectors had to go by, where it differs by more than names and numbers. Made by `+"`sickbay report DIR DIR --sides`"+`; do not edit.
+What the detectors had to go by, where it differs by more than names and numbers. Which of several log lines that say the same was
+there first is chance. Made by `+"`sickbay report DIR DIR --sides`"+`; do not edit.
 
 - left: %s, %s · Kubernetes %s · %s
 - right: %s, %s · Kubernetes %s · %s
@@ -55,7 +56,8 @@ What the detectors had to go by, where it differs by more than names and numbers
 			if i < len(onlyB) {
 				y = onlyB[i]
 			}
-			fmt.Fprintf(&b, "| %s | %s |\n", inCell(x.text), inCell(y.text))
+			at := firstDifference(x.shape, y.shape)
+			fmt.Fprintf(&b, "| %s | %s |\n", inCell(around(x.text, at)), inCell(around(y.text, at)))
 		}
 	}
 	if !both {
@@ -75,23 +77,47 @@ func sideName(rep *Report) string {
 	return rep.HostKind.String()
 }
 
-// ground is one thing a verdict stands on, and its shape: the same without names and numbers.
+// ground is one thing a verdict stands on, and its shape: the same without names and numbers. A word of the text is one of the shape.
 type ground struct{ text, shape string }
 
-var (
-	aHash   = regexp.MustCompile(`\b[0-9a-f]{12,64}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`)
-	aPod    = regexp.MustCompile(`-[0-9a-z]{8,10}-[0-9a-z]{5}\b`)
-	aNumber = regexp.MustCompile(`[0-9]+([.:][0-9]+)*( ?([KMG]i?B?|[mnµ]?s|%))?`)
-	spaces  = regexp.MustCompile(`\s+`)
-)
+// unlike are names and numbers that differ from run to run, in the order they are looked for.
+var unlike = []*regexp.Regexp{
+	regexp.MustCompile(`[0-9a-f]{8}([-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}`), // a pod's UID, as it is and in a slice's name
+	regexp.MustCompile(`[0-9a-f]{12,64}`),                                 // a container, an image
+	regexp.MustCompile(`-[0-9a-z]{8,10}-[0-9a-z]{5}(\b|_)`),               // the end of a deployment's pod's name
+	regexp.MustCompile(`kube-proxy-[0-9a-z]{5}`),
+	regexp.MustCompile(`[0-9]+([.:][0-9]+)*([KMG]i?B?|[mnµ]?s|%)?`),
+}
+
+// shown is how many characters of a line a cell has.
+const shown = 300
+
+// firstDifference is the first word that differs.
+func firstDifference(a, b string) int {
+	x, y := strings.Fields(a), strings.Fields(b)
+	i := 0
+	for i < min(len(x), len(y)) && x[i] == y[i] {
+		i++
+	}
+	return i
+}
+
+// around is as much of a text as a cell has room for, from a few words before one of them on.
+func around(text string, word int) string {
+	words := strings.Fields(text)
+	if len(text) <= shown || word < 8 || word >= len(words) {
+		return short(text, shown)
+	}
+	return words[0] + " … " + short(strings.Join(words[word-4:], " "), shown)
+}
 
 // grounds are the signals of a run and the evidence of what it expected, less what follows from something else.
 func grounds(r Result) []ground {
 	var out []ground
 	add := func(source, text string) {
-		text = source + ": " + short(spaces.ReplaceAllString(strings.ReplaceAll(text, r.Run, "RUN"), " "), 300)
+		text = source + ": " + strings.Join(strings.Fields(strings.ReplaceAll(text, r.Run, "RUN")), " ")
 		shape := strings.ReplaceAll(text, r.Node, "NODE")
-		for _, re := range []*regexp.Regexp{aHash, aPod, aNumber} {
+		for _, re := range unlike {
 			shape = re.ReplaceAllString(shape, "N")
 		}
 		if !slices.ContainsFunc(out, func(g ground) bool { return g.shape == shape }) {

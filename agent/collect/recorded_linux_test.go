@@ -155,8 +155,8 @@ func TestRecordedOnCgroupV2(t *testing.T) {
 	for _, path := range wants {
 		dir := filepath.Dir(path)
 		name := filepath.Base(dir)
-		if slices.Contains(onlyOnV1, name) {
-			continue
+		if _, err := os.Stat(filepath.Join("../../detectors/all/testdata/recorded-v2", name)); err == nil || slices.Contains(onlyOnV1, name) {
+			continue // recorded on cgroup v2: nothing has to be constructed
 		}
 		t.Run(name, func(t *testing.T) {
 			var want struct{ Findings []string }
