@@ -36,8 +36,8 @@ done
 exec "$real" exec "$3" sh -c %s
 `
 
-// patience makes a folder with the patient client for nodes of this Kubernetes version, to go in front of PATH while kind runs. On a machine that is not slow it makes
-// nothing, and answers "".
+// patience makes a folder with the patient client for nodes of this Kubernetes version, to go in front of PATH while kind runs. On a
+// machine that is not slow it makes nothing, and answers "".
 func patience(e *engine.Engine, factor float64, kubernetes string) (dir string, remove func() error, err error) {
 	remove = func() error { return nil }
 	if factor <= 1 {

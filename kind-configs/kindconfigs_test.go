@@ -192,7 +192,7 @@ func TestPatches(t *testing.T) {
 		t.Errorf("a machine that is no slower gets %v", p)
 	}
 	for version, want := range map[string]string{
-		"v1.37.2": "etcd kube-apiserver kube-scheduler", "": "etcd kube-apiserver kube-scheduler", "v1.30.0": "kube-apiserver",
+		"v1.37.2": "etcd kube-apiserver kube-scheduler", "": "kube-apiserver", "v1.30.0": "kube-apiserver",
 	} {
 		var got []string
 		for name, patch := range Patches(10, version) {

@@ -21,15 +21,15 @@ const PatchesDir = "/kind/patches"
 
 // Patches are what PatchesDir has to hold before kubeadm begins: file name → content. kubeadm has components asked every second
 // whether they are ready, and a TLS handshake a second with each is a good part of what an emulated control plane does; one that is
-// late to say it lives would be killed and start anew, which takes a minute. kubernetes is as in Options. None for a machine that is
-// not slow.
+// late to say it lives would be killed and start anew, which takes a minute. kubernetes is the node image's version, empty where it is
+// not known. None for a machine that is not slow.
 func Patches(factor float64, kubernetes string) map[string]string {
 	if factor <= 1 {
 		return nil
 	}
 	// A probe that is only in the patch would have nothing to ask. kubeadm's control-plane and etcd manifests have these.
 	ready := []string{"kube-apiserver"}
-	if atLeast(kubernetes, "1.36") {
+	if kubernetes != "" && atLeast(kubernetes, "1.36") {
 		ready = append(ready, "kube-scheduler", "etcd")
 	}
 	out := map[string]string{}

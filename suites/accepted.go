@@ -37,11 +37,11 @@ func refusedForNow(err error) bool {
 }
 
 // readable takes a fingerprint again until all of it can be read, at most for bound: what is unknown in the first one would differ
-// from all that follow. An error of take itself is final.
+// from all that follow. An error of take itself is final. The bound is none of take's: on a busy machine one fingerprint may take longer.
 func readable(ctx context.Context, every, bound time.Duration, take func(context.Context) (*fingerprint.Fingerprint, error)) (*fingerprint.Fingerprint, error) {
 	var f *fingerprint.Fingerprint
 	var final error
-	err := poll(ctx, every, bound, func(ctx context.Context) (bool, error) {
+	err := poll(ctx, every, bound, func(context.Context) (bool, error) {
 		if f, final = take(ctx); final != nil {
 			return true, nil
 		}

@@ -84,7 +84,7 @@ type healer struct {
 }
 
 func newHealer(c *cluster.Cluster, r cluster.Record) *healer {
-	lab := &clusterLab{c: c, install: installAgent, t: DefaultTimings().stretched(), agents: map[string]*lazyAgent{}, images: map[string][]string{}}
+	lab := newClusterLab(c, "")
 	lab.images[r.Node] = r.Images
 	return &healer{clusterLab: lab, run: r.Run, rec: r}
 }

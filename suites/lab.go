@@ -71,7 +71,14 @@ func NewLab(ctx context.Context, c *cluster.Cluster) (Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clusterLab{c: c, image: image, install: installAgent, t: DefaultTimings().stretched(), agents: map[string]*lazyAgent{}, images: map[string][]string{}}, nil
+	return newClusterLab(c, image), nil
+}
+
+func newClusterLab(c *cluster.Cluster, image string) *clusterLab {
+	return &clusterLab{
+		c: c, image: image, install: installAgent, t: DefaultTimings().stretched(),
+		agents: map[string]*lazyAgent{}, images: map[string][]string{},
+	}
 }
 
 func (l *clusterLab) Cluster() string { return l.c.Name }
@@ -514,11 +521,8 @@ func (l *clusterLab) restMapper() (meta.RESTMapper, dynamic.Interface, error) {
 
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
 func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
-	return l.write(ctx, namespace, manifest, adjust, func(o createdObject) (ours bool, err error) {
-		err = accepted(ctx, l.t.Poll, l.t.Call, func(ctx context.Context) error {
-			_, err := o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
-			return err
-		})
+	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
+		_, err = o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 		if err != nil {
 			err = fmt.Errorf("create %s %s: %w", o.obj.GetKind(), o.obj.GetName(), err)
 		}
@@ -531,7 +535,7 @@ const rolloutManager = "rollout"
 
 // Rollout applies the objects of a manifest over what is there.
 func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
-	return l.write(ctx, namespace, manifest, adjust, func(o createdObject) (ours bool, err error) {
+	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		what := o.obj.GetKind() + " " + o.obj.GetName()
 		if o.global {
 			had, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
@@ -555,7 +559,7 @@ func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []b
 }
 
 // write puts each object of a manifest into the run's namespace, labelled. It returns what it has made also when it fails.
-func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(createdObject) (ours bool, err error)) (Objects, error) {
+func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (Objects, error) {
 	done := &created{lab: l}
 	objects, err := decodeObjects(manifest)
 	if err != nil {
@@ -594,7 +598,11 @@ func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byt
 		}
 		// Noted before the call: one that fails may have been carried out.
 		done.list = append(done.list, createdObject{o, r, global})
-		ours, err := put(done.list[len(done.list)-1])
+		ours := true
+		err = accepted(ctx, l.t.Poll, l.t.Call, func(ctx context.Context) (err error) {
+			ours, err = put(ctx, done.list[len(done.list)-1])
+			return err
+		})
 		if !ours {
 			done.list = done.list[:len(done.list)-1]
 		}

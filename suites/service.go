@@ -13,7 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-// exportBound bounds reading an image from a node: the workload's has 20 MB, the registry's 15.
+// exportBound bounds reading an image from a node: the workload's has some 20 MB.
 const exportBound = 30 * time.Second
 
 // StartRegistry runs a registry on the network of the cluster's nodes. What it holds is the workload image, which is on

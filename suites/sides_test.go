@@ -36,18 +36,28 @@ func TestSidesShowWhatDiffers(t *testing.T) {
 			t.Errorf("the page has %q:\n%s", not, page)
 		}
 	}
-	// Of a long line what differs is shown, not how it begins; UIDs, containers and pods' names are no difference.
+	// Of a long line what differs is shown, not how it begins.
 	long := func(uid, id, pod, end string) string {
 		return "kmsg|" + strings.Repeat("so it goes ", 40) + "/kubepods/pod" + uid + "/" + id + " of " + pod + "_x " + end
 	}
 	b.Reset()
 	if err := WriteSidesPage(&b,
-		side(1, "memory-limit-aaaaa", "w1", long("5c9e98c0d-62c0-4450-93ad-7c2bd2b2d290"[1:], strings.Repeat("ab", 32), "shop-78ff657b7d-x8s7j", "failcnt")),
+		side(1, "memory-limit-aaaaa", "w1", long("c9e98c0d-62c0-4450-93ad-7c2bd2b2d290", strings.Repeat("ab", 32), "shop-78ff657b7d-x8s7j", "failcnt")),
 		side(2, "memory-limit-bbbbb", "w2", long("2322873e_634e_4eca_b759_a738fc25d4f8", strings.Repeat("0c", 32), "shop-68b9ccf56b-gnnvt", "oom_group_kill"))); err != nil {
 		t.Fatal(err)
 	}
 	if page := b.String(); !strings.Contains(page, "failcnt |") || !strings.Contains(page, "oom_group_kill |\n") || strings.Contains(page, strings.Repeat("so it goes ", 20)) {
 		t.Errorf("a long line that differs at its end:\n%s", page)
+	}
+	// UIDs, containers and pods' names are no difference.
+	b.Reset()
+	if err := WriteSidesPage(&b,
+		side(1, "memory-limit-aaaaa", "w1", long("c9e98c0d-62c0-4450-93ad-7c2bd2b2d290", strings.Repeat("ab", 32), "shop-78ff657b7d-x8s7j", "kube-proxy-hx5w5")),
+		side(2, "memory-limit-bbbbb", "w2", long("2322873e_634e_4eca_b759_a738fc25d4f8", strings.Repeat("0c", 32), "shop-68b9ccf56b-gnnvt", "kube-proxy-wndm7"))); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.String(); !strings.Contains(page, "The same on both\n\nmemory-limit, swap-on.\n") {
+		t.Errorf("names are a difference:\n%s", page)
 	}
 	b.Reset()
 	right.Results, left.Results[2].Verdict = right.Results[:1], Passed

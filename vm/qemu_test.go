@@ -41,7 +41,7 @@ func TestArguments(t *testing.T) {
 	}
 	// What would open the machine to others, or let it do more than it must.
 	line := strings.Join(args, " ")
-	for _, must := range []string{"-nodefaults", "-no-user-config", "-no-reboot", "-display none", "-monitor none", "-sandbox on,", "root=LABEL=guest", "systemd.unified_cgroup_hierarchy=1", "apparmor"} {
+	for _, must := range []string{"-nodefaults", "-no-user-config", "-no-reboot", "-display none", "-monitor none", "-sandbox on,", "root=LABEL=guest", "systemd.unified_cgroup_hierarchy=1", "apparmor", "tsc=reliable"} {
 		if !strings.Contains(line, must) {
 			t.Errorf("no %q in %s", must, line)
 		}
@@ -56,6 +56,9 @@ func TestArguments(t *testing.T) {
 	args = m.arguments()
 	if !slices.Equal(after("-accel"), []string{"kvm"}) || !slices.Equal(after("-cpu"), []string{"host"}) {
 		t.Errorf("KVM: %v", args)
+	}
+	if line := after("-append"); !slices.Equal(line, []string{commandLine}) {
+		t.Errorf("KVM: the kernel is told %q; whether the TSC is reliable it sees itself", line)
 	}
 	if len(after("-netdev")) != 0 {
 		t.Errorf("a machine without a port has a network: %v", args)
