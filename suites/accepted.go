@@ -31,8 +31,13 @@ func accepted(ctx context.Context, every, bound time.Duration, call func(context
 
 // refusedForNow tells an error of a call that was not carried out, and may be later.
 func refusedForNow(err error) bool {
-	// RBAC's own words. Admission forbids, too: a quota, a pod's security standard; that does not pass.
-	rules := apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot ") && strings.Contains(err.Error(), " in API group ")
+	rules := false
+	if status := apierrors.APIStatus(nil); apierrors.IsForbidden(err) && errors.As(err, &status) {
+		// RBAC's own words; of discovery's calls the client keeps none. Admission forbids, too: a quota, a pod's security standard; that
+		// does not pass.
+		m := status.Status().Message
+		rules = strings.Contains(m, "cannot ") && strings.Contains(m, " in API group ") || m == "unknown"
+	}
 	return rules || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || utilnet.IsConnectionRefused(err)
 }
 

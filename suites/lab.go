@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
 	"github.com/sickbay-dev/sickbay/cluster"
@@ -56,10 +57,16 @@ type clusterLab struct {
 	agents map[string]*lazyAgent
 	images map[string][]string // node → image references at its fingerprint
 
-	mapperOnce sync.Once
-	mapper     meta.RESTMapper
-	dynamic    dynamic.Interface
-	mapperErr  error
+	// config is how the API is reached.
+	config func() *rest.Config
+	apiMu  sync.Mutex // its own: asking may take long
+	api    *resources
+}
+
+// resources are the resources the API has.
+type resources struct {
+	mapper meta.RESTMapper
+	client dynamic.Interface
 }
 
 // NewLab makes a cluster a Lab. A cluster that sickbay did not make is refused: nothing is ever injected into it.
@@ -76,7 +83,7 @@ func NewLab(ctx context.Context, c *cluster.Cluster) (Lab, error) {
 
 func newClusterLab(c *cluster.Cluster, image string) *clusterLab {
 	return &clusterLab{
-		c: c, image: image, install: installAgent, t: DefaultTimings().stretched(),
+		c: c, image: image, install: installAgent, t: DefaultTimings().stretched(), config: c.RESTConfig,
 		agents: map[string]*lazyAgent{}, images: map[string][]string{},
 	}
 }
@@ -500,23 +507,32 @@ func (c *created) DeleteCluster(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (l *clusterLab) restMapper() (meta.RESTMapper, dynamic.Interface, error) {
-	l.mapperOnce.Do(func() {
-		config := l.c.RESTConfig()
-		d, err := discovery.NewDiscoveryClientForConfig(config)
-		if err != nil {
-			l.mapperErr = err
-			return
-		}
-		groups, err := restmapper.GetAPIGroupResources(d)
-		if err != nil {
-			l.mapperErr = fmt.Errorf("ask for the API's resources: %w", err)
-			return
-		}
-		l.mapper = restmapper.NewDiscoveryRESTMapper(groups)
-		l.dynamic, l.mapperErr = dynamic.NewForConfig(config)
+// resources asks for the API's resources, once they could be told.
+func (l *clusterLab) resources(ctx context.Context) (*resources, error) {
+	l.apiMu.Lock()
+	defer l.apiMu.Unlock()
+	if l.api != nil {
+		return l.api, nil
+	}
+	config := l.config()
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	d, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	var groups []*restmapper.APIGroupResources
+	err = accepted(ctx, l.t.Poll, l.t.Call, func(context.Context) (err error) {
+		groups, err = restmapper.GetAPIGroupResources(d)
+		return err
 	})
-	return l.mapper, l.dynamic, l.mapperErr
+	if err != nil {
+		return nil, fmt.Errorf("ask for the API's resources: %w", err)
+	}
+	l.api = &resources{restmapper.NewDiscoveryRESTMapper(groups), client}
+	return l.api, nil
 }
 
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
@@ -565,19 +581,19 @@ func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byt
 	if err != nil {
 		return done, err
 	}
-	mapper, client, err := l.restMapper()
+	api, err := l.resources(ctx)
 	if err != nil {
 		return done, err
 	}
 	for i := range objects {
 		o := objects[i]
 		gvk := o.GroupVersionKind()
-		m, err := mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+		m, err := api.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 		if err != nil {
 			return done, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 		global := m.Scope.Name() != meta.RESTScopeNameNamespace
-		var r dynamic.ResourceInterface = client.Resource(m.Resource)
+		var r dynamic.ResourceInterface = api.client.Resource(m.Resource)
 		if !global {
 			switch o.GetNamespace() {
 			case "", namespace:
@@ -585,7 +601,7 @@ func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byt
 			default:
 				return done, fmt.Errorf("%s %s is in namespace %s: a workload lives in its run's own, {{.Namespace}}", o.GetKind(), o.GetName(), o.GetNamespace())
 			}
-			r = client.Resource(m.Resource).Namespace(namespace)
+			r = api.client.Resource(m.Resource).Namespace(namespace)
 		}
 		labels := o.GetLabels()
 		if labels == nil {
