@@ -4,10 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/detectors/all"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/observation"
@@ -39,6 +41,21 @@ func TestRecorded(t *testing.T) {
 				judged(t, "cleared", recorded(t, filepath.Join(dir, "cleared")), nil)
 			}
 		})
+	}
+}
+
+// Where the kernel killed the whole container and not one process of it, the finding has the kernel's word for that.
+func TestWholeContainerIsKilled(t *testing.T) {
+	for dir, want := range map[string]bool{"recorded": false, "recorded-v2": true} {
+		found := all.Judge(recorded(t, filepath.Join("testdata", dir, "memory-limit")))
+		if len(found) != 1 {
+			t.Fatalf("%s: %v", dir, names(found))
+		}
+		// The line is as long as the paths in it: its end must have survived.
+		said := slices.ContainsFunc(found[0].Evidence, func(e detectors.Evidence) bool { return strings.HasSuffix(e.Text, "due to memory.oom.group set") })
+		if said != want {
+			t.Errorf("%s: said %v, want %v\n%s", dir, said, want, describe(found))
+		}
 	}
 }
 

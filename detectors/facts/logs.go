@@ -65,12 +65,12 @@ func FromLine(l observation.LogLine) detectors.Evidence {
 	return detectors.Evidence{Source: source, At: l.At, Text: Short(l.Text)}
 }
 
-// Short cuts a text to what a person reads.
+// Short cuts a text to what a person reads. The end stays: long lines have paths in the middle and the reason last.
 func Short(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
-	const most = 400
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
+	const begin, end = 280, 120
+	if r := []rune(s); len(r) > begin+end {
+		return string(r[:begin]) + "…" + string(r[len(r)-end:])
 	}
 	return s
 }

@@ -49,9 +49,17 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	return out
 }
 
-// kernelKills are the kernel's own lines of a kill by a memory cgroup of this pod; the kernel log is shared by all nodes of
-// one kernel, so the container's or pod's id has to be in it.
-func kernelKills(h observation.History, c facts.ContainerOf) []observation.LogLine {
+// limitKill tells the kernel's line of a kill in a memory cgroup (mm/oom_kill.c).
+func limitKill(text string) bool {
+	return strings.Contains(text, "oom_memcg=") && !strings.Contains(text, "constraint=CONSTRAINT_NONE")
+}
+
+// groupKill tells its line of a cgroup v2 that is killed as a whole (mm/memcontrol.c); the kubelet asks for it unless singleProcessOOMKill is set.
+func groupKill(text string) bool { return strings.Contains(text, "memory.oom.group set") }
+
+// kernelSays are the kernel's own lines of that kind about a container; the kernel log is shared by all nodes of one kernel, so
+// the container's or pod's id has to be in it.
+func kernelSays(h observation.History, c facts.ContainerOf, is func(text string) bool) []observation.LogLine {
 	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
 	last := ""
 	if t := facts.LastEnd(c); t != nil {
@@ -62,7 +70,7 @@ func kernelKills(h observation.History, c facts.ContainerOf) []observation.LogLi
 	only := len(c.Pod.Spec.Containers) == 1
 	var out []observation.LogLine
 	for _, l := range facts.Lines(h, "kernel", fresh) {
-		if !strings.Contains(l.Text, "oom_memcg=") || strings.Contains(l.Text, "constraint=CONSTRAINT_NONE") {
+		if !is(l.Text) {
 			continue
 		}
 		if id != "" && strings.Contains(l.Text, id) || last != "" && strings.Contains(l.Text, last) || only && uid != "" && facts.Has(l.Text, uid, under) {
@@ -89,7 +97,7 @@ func memory(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		return nil // killed without a limit of its own: the node or the pod ran out, which more limit does not cure
 	}
 	t := facts.LastEnd(c)
-	kmsg := kernelKills(h, c)
+	kmsg := kernelSays(h, c, limitKill)
 	u, running := usage(o, c)
 	now := facts.APINow(o)
 	var ev []detectors.Evidence
@@ -121,6 +129,9 @@ func memory(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	}
 	if len(kmsg) > 0 {
 		ev = append(ev, facts.FromLine(kmsg[len(kmsg)-1]))
+	}
+	if group := kernelSays(h, c, groupKill); len(group) > 0 {
+		ev = append(ev, facts.FromLine(group[len(group)-1]))
 	}
 	more := scale(limit, 4)
 	f := &detectors.Finding{
