@@ -5,7 +5,11 @@
 // read stays at its zero value and has an entry in Unknown; zero without such an entry means "looked, and it is zero".
 package observation
 
-import "time"
+import (
+	"time"
+
+	"github.com/sickbay-dev/sickbay/virt"
+)
 
 // APIVersion is the version of everything sickbay writes for others to read.
 const APIVersion = "sickbay.dev/v1alpha1"
@@ -125,6 +129,9 @@ type Host struct {
 	Unprivileged bool    `json:"unprivileged"` // the agent did not run as root: much is unknown
 	PSI          PSI     `json:"psi"`          // pressure stall, zero where the kernel has none
 }
+
+// Emulated tells that the processors are software, some ten times as slow as what they imitate.
+func (h Host) Emulated() bool { return h.Machine == virt.TCG }
 
 // PSI is /proc/pressure, "some avg10" and "full avg10", percent.
 type PSI struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/virt"
 )
 
 // testCase is a node made ill, or made odd.
@@ -59,6 +60,12 @@ func wrongMachineClock(o *observation.Observation) {
 }
 
 const plegMessage = "PLEG is not healthy: pleg was last seen active 3m14.2s ago; threshold is 3m0s"
+
+// overworked is a node with more runnable work than CPUs, whose runtime took that many ms for a call.
+func overworked(o *observation.Observation, call int64) {
+	o.Host.PSI.CPUSome, o.Host.LoadAverage1 = 97, 19
+	o.Runtime.CallMS["ListContainers"] = call
+}
 
 func plegDisk(o *observation.Observation) {
 	detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
@@ -239,6 +246,11 @@ var sick = []testCase{
 	{name: "runtime throttled, between two late calls", want: []string{"pleg/runtime-overloaded"}, remedy: "cfs_quota_us", ill: func(o *observation.Observation) {
 		o.Processes[0].CPUQuota = observation.CPUUsage{QuotaMilli: 10, NrPeriods: 90, NrThrottled: 82, ThrottledUsec: 8_000_000}
 		o.Runtime.CallMS["ListContainers"] = 600
+	}},
+	{name: "more work than CPUs", want: []string{"pleg/runtime-overloaded"}, likely: true, remedy: "-", ill: func(o *observation.Observation) { overworked(o, 2760) }},
+	{name: "more work than emulated CPUs", want: []string{"pleg/runtime-overloaded"}, likely: true, remedy: "-", ill: func(o *observation.Observation) {
+		overworked(o, 12_000)
+		o.Host.Machine = virt.TCG
 	}},
 	// 11.3
 	{name: "pleg-disk", want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, remedy: "fsfreeze", ill: plegDisk},

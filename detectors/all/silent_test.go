@@ -10,6 +10,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/virt"
 )
 
 // silent are harmless oddities and problems that are over: no detector may speak.
@@ -46,6 +47,10 @@ var silent = []testCase{
 		o.API.SameKernel = true
 	}},
 	{name: "one slow look at the runtime", ill: detectorstest.RuntimeSilent},
+	{name: "an emulated processor is slow", ill: func(o *observation.Observation) {
+		overworked(o, 2760)
+		o.Host.Machine = virt.TCG
+	}},
 	{name: "PLEG has yet to be successful, right after a start", ill: func(o *observation.Observation) {
 		detectorstest.Log(o, "kubelet", `"Skipping pod synchronization" err="[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]"`, 5*time.Second)
 	}},
