@@ -1,11 +1,12 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"os"
 	"path"
-	"sort"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -106,7 +107,7 @@ next:
 		for i := range out {
 			if out[i].MajorMinor == f.MajorMinor && out[i].ReadOnly == f.ReadOnly && f.MajorMinor != "" {
 				for _, r := range f.Roles {
-					if !contains(out[i].Roles, r) {
+					if !slices.Contains(out[i].Roles, r) {
 						out[i].Roles = append(out[i].Roles, r)
 					}
 				}
@@ -118,15 +119,6 @@ next:
 	return out
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
 // topUsers finds what takes the space of filesystems that are running full.
 func (l *look) topUsers(ctx context.Context, all []observation.Filesystem, paths []rolePath) error {
 	byDevice := map[string][]string{}
@@ -135,7 +127,7 @@ func (l *look) topUsers(ctx context.Context, all []observation.Filesystem, paths
 			continue
 		}
 		for _, rp := range paths {
-			if m, ok := l.table.of(rp.path); ok && m.majorMinor == f.MajorMinor && contains([]string{"nodefs", "imagefs", "logs", "cni-state", "containerd-state"}, rp.role) {
+			if m, ok := l.table.of(rp.path); ok && m.majorMinor == f.MajorMinor && slices.Contains([]string{"nodefs", "imagefs", "logs", "cni-state", "containerd-state"}, rp.role) {
 				byDevice[f.MajorMinor] = append(byDevice[f.MajorMinor], rp.path)
 			}
 		}
@@ -152,15 +144,7 @@ func (l *look) topUsers(ctx context.Context, all []observation.Filesystem, paths
 		for _, p := range byDevice[d] {
 			uses = append(uses, l.entries(ctx, s, p, &left)...)
 		}
-		sort.SliceStable(uses, func(i, j int) bool { return uses[i].Bytes > uses[j].Bytes })
-		top := uses[:min(len(uses), maxUsers)]
-		// An entry of many small files may be what eats the inodes.
-		sort.SliceStable(uses, func(i, j int) bool { return uses[i].Files > uses[j].Files })
-		for _, u := range uses[:min(len(uses), 3)] {
-			if !containsUse(top, u.Path) {
-				top = append(top[:len(top):len(top)], u)
-			}
-		}
+		top := largest(uses)
 		l.put(func(o *observation.Observation) {
 			for i := range o.Filesystems {
 				if o.Filesystems[i].MajorMinor == d {
@@ -173,13 +157,19 @@ func (l *look) topUsers(ctx context.Context, all []observation.Filesystem, paths
 	return nil
 }
 
-func containsUse(list []observation.PathUse, p string) bool {
-	for _, u := range list {
-		if u.Path == p {
-			return true
+// largest are the largest by bytes, and with them those with the most files: many small files may be what eats the inodes.
+func largest(uses []observation.PathUse) []observation.PathUse {
+	by := func(size func(observation.PathUse) int64) []observation.PathUse {
+		return slices.SortedStableFunc(slices.Values(uses), func(a, b observation.PathUse) int { return cmp.Compare(size(b), size(a)) })
+	}
+	byBytes, byFiles := by(func(u observation.PathUse) int64 { return u.Bytes }), by(func(u observation.PathUse) int64 { return u.Files })
+	top := byBytes[:min(len(byBytes), maxUsers)]
+	for _, u := range byFiles[:min(len(byFiles), 3)] {
+		if !slices.Contains(top, u) {
+			top = append(top, u)
 		}
 	}
-	return false
+	return top
 }
 
 func nearlyFull(f observation.Filesystem) bool {
