@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/sickbay-dev/sickbay/pace"
 )
 
 // nodeFiles are the paths that a fault of the vocabulary may touch, as far as they are not a pod's own.
@@ -196,7 +198,7 @@ func addServiceCgroups(f *Fingerprint) {
 var transientCgroup = regexp.MustCompile(`^(system-|dev-|sys-|proc-|tmp|var-|sickbay-sweep)`)
 
 func addImages(ctx context.Context, f *Fingerprint, endpoint string) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // ListImages of a quiet node takes 10 ms
+	ctx, cancel := context.WithTimeout(ctx, pace.Bound(3*time.Second)) // ListImages of a quiet node takes 10 ms
 	defer cancel()
 	conn, err := grpc.NewClient("unix://"+strings.TrimPrefix(endpoint, "unix://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
