@@ -758,6 +758,7 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *detect
 // taints, the workload runs, a fresh pod runs on it, and no container restarts any more.
 func (r *run) clear(ctx context.Context, st step) error {
 	if r.control != NoRemedy {
+		r.detail("putting back the images that the kubelet deleted, if it did")
 		if err := r.s.lab.RestoreImages(ctx, r.victim); err != nil && ctx.Err() == nil {
 			// The node may not be well enough yet; the proof pod will tell.
 			r.rec.note(r.victim, "preloaded images could not be put back yet: %v", err)
