@@ -16,12 +16,38 @@ import (
 	"github.com/sickbay-dev/sickbay/observation"
 )
 
-// unified is a cgroup v2 tree in a directory, made of what was recorded on v1: the files as the kernel's
-// Documentation/admin-guide/cgroup-v2.rst describes them. The collector then reads it as it would a node.
+// unified is a cgroup v2 tree in a directory: files that a kernel wrote (testdata/cgroup-v2, taken by record.sh there), with the numbers
+// that were recorded on v1. The collector then reads it as it would a node.
 type unified struct {
 	t       *testing.T
 	root    root
 	written map[string]string
+}
+
+const recordedV2 = "testdata/cgroup-v2"
+
+// kernels is a recorded file's text.
+func kernels(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(recordedV2, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// keyed is a recorded file of "key value" lines with other values; a key that the kernel does not write there fails the test.
+func (u *unified) keyed(name string, values map[string]int64) string {
+	u.t.Helper()
+	lines := strings.SplitAfter(kernels(u.t, name), "\n")
+	for key, v := range values {
+		i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, key+" ") })
+		if i < 0 {
+			u.t.Fatalf("%s has no %s", name, key)
+		}
+		lines[i] = fmt.Sprintf("%s %d\n", key, v)
+	}
+	return strings.Join(lines, "")
 }
 
 var unifiedMount = mountTable{{root: "/", target: "/sys/fs/cgroup", fstype: "cgroup2"}}
@@ -51,34 +77,39 @@ func orMax(n int64) string {
 	return fmt.Sprint(n)
 }
 
-func cpuFiles(c observation.CPUUsage) map[string]string {
+func (u *unified) cpuFiles(c observation.CPUUsage) map[string]string {
 	quota := "max"
 	if c.QuotaMilli > 0 {
 		quota = fmt.Sprint(c.QuotaMilli * 100)
 	}
+	_, period, _ := strings.Cut(kernels(u.t, "throttled/cpu.max"), " ")
 	return map[string]string{
-		"cpu.max": quota + " 100000\n",
-		"cpu.stat": fmt.Sprintf("usage_usec %d\nuser_usec %d\nsystem_usec 0\nnr_periods %d\nnr_throttled %d\nthrottled_usec %d\nnr_bursts 0\nburst_usec 0\n",
-			c.UsageUsec, c.UsageUsec, c.NrPeriods, c.NrThrottled, c.ThrottledUsec),
+		"cpu.max": quota + " " + period,
+		"cpu.stat": u.keyed("throttled/cpu.stat", map[string]int64{
+			"usage_usec": c.UsageUsec, "nr_periods": c.NrPeriods, "nr_throttled": c.NrThrottled, "throttled_usec": c.ThrottledUsec,
+		}),
 	}
 }
 
-func events(frozen bool) string {
-	return fmt.Sprintf("populated 1\nfrozen %d\n", map[bool]int{true: 1}[frozen])
+func (u *unified) events(frozen bool) string {
+	if frozen {
+		return kernels(u.t, "frozen/cgroup.events")
+	}
+	return kernels(u.t, "throttled/cgroup.events")
 }
 
-// onV2 is the observation as the collector would have given it on cgroup v2: constructed, not recorded.
+// onV2 is the observation as the collector would have given it on cgroup v2.
 func (u *unified) onV2(o observation.Observation) observation.Observation {
 	h := unifiedMount.hierarchies()
 	o.Host.CgroupVersion = 2
 	o.Containers = slices.Clone(o.Containers)
 	for i := range o.Containers {
 		c := &o.Containers[i]
-		files := cpuFiles(c.CPU)
+		files := u.cpuFiles(c.CPU)
 		maps.Copy(files, map[string]string{
 			"memory.current": fmt.Sprintln(c.MemoryBytes), "memory.max": orMax(c.MemoryLimit) + "\n", "memory.peak": fmt.Sprintln(c.MemoryPeak),
-			"memory.events": fmt.Sprintf("low 0\nhigh 0\nmax %d\noom %d\noom_kill %d\noom_group_kill 0\n", c.OOMKills, c.OOMKills, c.OOMKills),
-			"cgroup.events": events(false),
+			"memory.events": u.keyed("killed/memory.events", map[string]int64{"oom_kill": c.OOMKills}),
+			"cgroup.events": u.events(false),
 		})
 		u.write(c.CgroupPath, files)
 		cg := parseCgroup("0::" + c.CgroupPath + "\n")
@@ -98,8 +129,8 @@ func (u *unified) onV2(o observation.Observation) observation.Observation {
 		if p.CgroupPath == "" || p.CgroupPath == "/" {
 			continue
 		}
-		files := cpuFiles(p.CPUQuota)
-		files["cgroup.events"] = events(p.FrozenCgroup)
+		files := u.cpuFiles(p.CPUQuota)
+		files["cgroup.events"] = u.events(p.FrozenCgroup)
 		u.write(p.CgroupPath, files)
 		cg := parseCgroup("0::" + p.CgroupPath + "\n")
 		quota, path, ok := h.cpu(u.root, cg)
@@ -133,8 +164,8 @@ func (u *unified) kubepods(v1 []observation.Cgroup) []observation.Cgroup {
 			below = fmt.Sprint(m.MaxBelow)
 		}
 		u.write(path, map[string]string{
-			"cgroup.max.descendants": below + "\n", "cgroup.stat": fmt.Sprintf("nr_descendants %d\nnr_dying_descendants 0\n", m.Below),
-			"pids.max": orMax(m.PIDsMax) + "\n", "pids.current": fmt.Sprintln(m.PIDsInside), "cgroup.events": events(m.Frozen),
+			"cgroup.max.descendants": below + "\n", "cgroup.stat": u.keyed("kubepods/cgroup.stat", map[string]int64{"nr_descendants": m.Below}),
+			"pids.max": orMax(m.PIDsMax) + "\n", "pids.current": fmt.Sprintln(m.PIDsInside), "cgroup.events": u.events(m.Frozen),
 		})
 		got := (&look{root: u.root}).cgroup("/sys/fs/cgroup/"+path, "")
 		got.ReadOnly, got.Immutable = m.ReadOnly, m.Immutable // of the mount and the inode, the same on both versions
@@ -189,14 +220,24 @@ func TestRecordedOnCgroupV2(t *testing.T) {
 	}
 }
 
-// A container whose kills are counted is gone from every recording: its successor begins at zero. The names of the words are cgroup-v2.rst's.
-func TestOOMKillsOnCgroupV2(t *testing.T) {
-	u := &unified{t, root(t.TempDir()), map[string]string{}}
-	u.write("/kubepods/pod1/c", map[string]string{
-		"memory.current": "1\n", "memory.max": "max\n", "memory.events": "low 0\nhigh 0\nmax 9\noom 5\noom_kill 3\noom_group_kill 1\n",
-	})
-	m, _, ok := unifiedMount.hierarchies().memory(u.root, parseCgroup("0::/kubepods/pod1/c\n"))
-	if !ok || m.oomKills != 3 {
-		t.Errorf("%+v, %v: want 3 kills", m, ok)
+// What a kernel wrote, read as it stands: of a container that is throttled, of one that is frozen, of a pod whose container was killed
+// again and again (its own cgroup goes with each kill), and of the cgroup of all pods.
+func TestCgroupV2Files(t *testing.T) {
+	r, h := root(recordedV2), mountTable{{root: "/", target: "/", fstype: "cgroup2"}}.hierarchies()
+	of := func(name string) cgroupOf { return parseCgroup("0::/" + name + "\n") }
+
+	if got, _, ok := h.cpu(r, of("throttled")); !ok || got != (observation.CPUUsage{
+		QuotaMilli: 20, NrPeriods: 834, NrThrottled: 834, ThrottledUsec: 81_518_025, UsageUsec: 1_956_554,
+	}) {
+		t.Errorf("throttled: %+v, %v", got, ok)
+	}
+	if got, _, ok := h.memory(r, of("killed")); !ok || got != (memoryUse{usage: 14_757_888, limit: 32 << 20, peak: 32 << 20, oomKills: 15}) {
+		t.Errorf("killed: %+v, %v", got, ok)
+	}
+	if h.frozen(r, of("throttled")) || !h.frozen(r, of("frozen")) {
+		t.Error("only the frozen one is frozen")
+	}
+	if got := (&look{root: r}).cgroup("/kubepods", ""); got != (observation.Cgroup{Path: "/kubepods", Below: 15, PIDsMax: 63_453, PIDsInside: 48}) {
+		t.Errorf("kubepods: %+v", got)
 	}
 }
