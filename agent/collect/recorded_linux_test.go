@@ -234,6 +234,10 @@ func TestCgroupV2Files(t *testing.T) {
 	if got, _, ok := h.memory(r, of("killed")); !ok || got != (memoryUse{usage: 14_757_888, limit: 32 << 20, peak: 32 << 20, oomKills: 15}) {
 		t.Errorf("killed: %+v, %v", got, ok)
 	}
+	memory, _, _ := h.memory(r, of("frozen"))
+	if cpu, _, ok := h.cpu(r, of("frozen")); !ok || cpu.QuotaMilli != 0 || cpu.UsageUsec == 0 || memory.limit != 0 || memory.usage == 0 {
+		t.Errorf("frozen, without limits: %+v, %+v, %v", cpu, memory, ok)
+	}
 	if h.frozen(r, of("throttled")) || !h.frozen(r, of("frozen")) {
 		t.Error("only the frozen one is frozen")
 	}

@@ -35,7 +35,12 @@ spec:
     - {name: killed, image: $image, command: [sh, -c, "x=\$(yes | head -c 60000000)"], resources: {requests: {memory: 32Mi}, limits: {memory: 32Mi}}}
 POD
 kubectl wait -n default --for=condition=Ready --timeout=20m pod/throttled >&2
-until kubectl get pod -n default killed -o 'jsonpath={.status.containerStatuses[0].restartCount}' | grep -q '[2-9]'; do sleep 5; done
+left=120
+until kubectl get pod -n default killed -o 'jsonpath={.status.containerStatuses[0].restartCount}' | grep -q '[2-9]'; do
+	left=$((left - 1))
+	[ "$left" -gt 0 ] || { echo "pod killed was not restarted twice within ten minutes" >&2; exit 1; }
+	sleep 5
+done
 
 id() { kubectl get pod -n default throttled -o "jsonpath={.status.containerStatuses[?(@.name=='$1')].containerID}" | sed 's|.*/||'; }
 cgroup() { on sh -c "cut -d: -f3 /proc/$(on ctr -n k8s.io task ls | awk -v id="$1" '$1 == id { print $2 }')/cgroup"; }
@@ -51,7 +56,7 @@ set -eu
 dir=$(mktemp -d)
 for d; do
 	mkdir "$dir/${d%%=*}"
-	for f in cgroup.events cgroup.max.descendants cgroup.stat cpu.max cpu.stat memory.current memory.events memory.max memory.oom.group memory.peak pids.current pids.max; do
+	for f in cgroup.events cgroup.max.descendants cgroup.stat cpu.max cpu.stat memory.current memory.events memory.max memory.peak pids.current pids.max; do
 		cat "/sys/fs/cgroup/${d#*=}/$f" >"$dir/${d%%=*}/$f"
 	done
 done
