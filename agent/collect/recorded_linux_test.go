@@ -70,21 +70,34 @@ func (u *unified) write(cgroup string, files map[string]string) {
 	}
 }
 
-func orMax(n int64) string {
-	if n == 0 {
-		return "max"
+// number is a recorded file with another number where its first one was; what follows it stays. A file that the kernel does not begin with a
+// number fails the test.
+func (u *unified) number(name string, n int64) string {
+	u.t.Helper()
+	text := kernels(u.t, name)
+	rest := strings.TrimLeft(strings.TrimPrefix(text, "max"), "0123456789")
+	if rest == text {
+		u.t.Fatalf("%s does not begin with a number: %q", name, text)
 	}
-	return fmt.Sprint(n)
+	return fmt.Sprint(n) + rest
+}
+
+// limit is number, and for no limit the file as it was recorded of a cgroup that has none.
+func (u *unified) limit(limited, unlimited string, n int64) string {
+	u.t.Helper()
+	if n > 0 {
+		return u.number(limited, n)
+	}
+	text := kernels(u.t, unlimited)
+	if !strings.HasPrefix(text, "max") {
+		u.t.Fatalf("%s has a limit: %q", unlimited, text)
+	}
+	return text
 }
 
 func (u *unified) cpuFiles(c observation.CPUUsage) map[string]string {
-	quota := "max"
-	if c.QuotaMilli > 0 {
-		quota = fmt.Sprint(c.QuotaMilli * 100)
-	}
-	_, period, _ := strings.Cut(kernels(u.t, "throttled/cpu.max"), " ")
 	return map[string]string{
-		"cpu.max": quota + " " + period,
+		"cpu.max": u.limit("throttled/cpu.max", "frozen/cpu.max", c.QuotaMilli*100),
 		"cpu.stat": u.keyed("throttled/cpu.stat", map[string]int64{
 			"usage_usec": c.UsageUsec, "nr_periods": c.NrPeriods, "nr_throttled": c.NrThrottled, "throttled_usec": c.ThrottledUsec,
 		}),
@@ -107,9 +120,11 @@ func (u *unified) onV2(o observation.Observation) observation.Observation {
 		c := &o.Containers[i]
 		files := u.cpuFiles(c.CPU)
 		maps.Copy(files, map[string]string{
-			"memory.current": fmt.Sprintln(c.MemoryBytes), "memory.max": orMax(c.MemoryLimit) + "\n", "memory.peak": fmt.Sprintln(c.MemoryPeak),
-			"memory.events": u.keyed("killed/memory.events", map[string]int64{"oom_kill": c.OOMKills}),
-			"cgroup.events": u.events(false),
+			"memory.current": u.number("killed/memory.current", c.MemoryBytes),
+			"memory.max":     u.limit("killed/memory.max", "frozen/memory.max", c.MemoryLimit),
+			"memory.peak":    u.number("killed/memory.peak", c.MemoryPeak),
+			"memory.events":  u.keyed("killed/memory.events", map[string]int64{"oom_kill": c.OOMKills}),
+			"cgroup.events":  u.events(false),
 		})
 		u.write(c.CgroupPath, files)
 		cg := parseCgroup("0::" + c.CgroupPath + "\n")
@@ -159,13 +174,16 @@ func (u *unified) kubepods(v1 []observation.Cgroup) []observation.Cgroup {
 	var out []observation.Cgroup
 	for _, path := range slices.Sorted(maps.Keys(merged)) {
 		m := merged[path]
-		below := "max"
+		below := kernels(u.t, "kubepods/cgroup.max.descendants")
 		if m.Limited {
-			below = fmt.Sprint(m.MaxBelow)
+			below = u.number("kubepods/cgroup.max.descendants", m.MaxBelow)
 		}
 		u.write(path, map[string]string{
-			"cgroup.max.descendants": below + "\n", "cgroup.stat": u.keyed("kubepods/cgroup.stat", map[string]int64{"nr_descendants": m.Below}),
-			"pids.max": orMax(m.PIDsMax) + "\n", "pids.current": fmt.Sprintln(m.PIDsInside), "cgroup.events": u.events(m.Frozen),
+			"cgroup.max.descendants": below,
+			"cgroup.stat":            u.keyed("kubepods/cgroup.stat", map[string]int64{"nr_descendants": m.Below}),
+			"pids.max":               u.limit("kubepods/pids.max", "killed/pids.max", m.PIDsMax),
+			"pids.current":           u.number("kubepods/pids.current", m.PIDsInside),
+			"cgroup.events":          u.events(m.Frozen),
 		})
 		got := (&look{root: u.root}).cgroup("/sys/fs/cgroup/"+path, "")
 		got.ReadOnly, got.Immutable = m.ReadOnly, m.Immutable // of the mount and the inode, the same on both versions
