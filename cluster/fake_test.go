@@ -1,9 +1,12 @@
 package cluster
 
 import (
+	"archive/tar"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +33,8 @@ type world struct {
 	Containers []container
 	Networks   map[string]network
 	Volumes    []string
+	Images     map[string][]string // node → names of its images
+	Files      map[string][]byte   // "node:path"
 	// Stuck containers are not removed by the first rm.
 	Stuck map[string]bool
 }
@@ -144,8 +149,13 @@ func (w *world) do(args []string) int {
 			return true
 		})
 	case "exec":
-		// Any command works; it says nothing but who it is.
+		// Any command works; it says who it is, and what has to do with images.
 		fmt.Fprintln(os.Stderr, "sickbay-pid 7 (sh) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 42 0")
+		i := slices.IndexFunc(args[1:], func(a string) bool { return !strings.HasPrefix(a, "-") }) + 1
+		return w.ctr(args[i], args[i+1:])
+	case "cp":
+		_, path, _ := strings.Cut(args[1], ":")
+		writeTar(os.Stdout, map[string][]byte{filepath.Base(path): w.Files[args[1]]})
 	case "run":
 		if slices.Contains(args, "--version") && w.OldParser {
 			return fail("/usr/sbin/apparmor_parser: version `GLIBC_2.99' not found")
@@ -155,6 +165,55 @@ func (w *world) do(args []string) int {
 		return fail("fake docker knows no %v", args)
 	}
 	return 0
+}
+
+// ctr is what a node's containerd does with images: an archive has a file for each, by its name.
+func (w *world) ctr(node string, argv []string) int {
+	script := slices.Index(argv, exportScript)
+	switch text := strings.Join(argv, " "); {
+	case strings.HasSuffix(text, imageNames):
+		fmt.Println(strings.Join(w.Images[node], "\n"))
+	case script >= 0:
+		path, images := argv[script+2], map[string][]byte{}
+		for _, ref := range argv[script+3:] {
+			if !slices.Contains(w.Images[node], ref) {
+				fmt.Fprintf(os.Stderr, "ctr: image %q: not found\n", ref)
+				return 1
+			}
+			images[ref] = nil
+		}
+		var b bytes.Buffer
+		writeTar(&b, images)
+		if w.Files == nil {
+			w.Files = map[string][]byte{}
+		}
+		w.Files[node+":"+path] = b.Bytes()
+		fmt.Println(b.Len())
+	case strings.Contains(text, "images import"):
+		for t := tar.NewReader(os.Stdin); ; {
+			h, err := t.Next()
+			if err != nil {
+				break
+			}
+			w.Images[node] = append(w.Images[node], h.Name)
+		}
+	}
+	return 0
+}
+
+func writeTar(to io.Writer, files map[string][]byte) {
+	t := tar.NewWriter(to)
+	for name, content := range files {
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(content)), Mode: 0o644}); err != nil {
+			panic(err)
+		}
+		if _, err := t.Write(content); err != nil {
+			panic(err)
+		}
+	}
+	if err := t.Close(); err != nil {
+		panic(err)
+	}
 }
 
 func print(v any) int {

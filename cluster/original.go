@@ -85,40 +85,38 @@ func fileOf(archive []byte) (*remedy.File, error) {
 // imageNames prints the names of a node's images, among them the ids that containerd lists as names, too.
 const imageNames = `ctr -n k8s.io images ls -q`
 
-// RestoreImages puts back on a node what the kubelet's garbage collection took of the preloaded images: the control plane,
-// never a victim, started from the same image and still has them all. It does nothing when nothing is missing.
-func (c *Cluster) RestoreImages(ctx context.Context, nodeName string) error {
-	i := slices.IndexFunc(c.nodes, func(n NodeInfo) bool { return n.Role == ControlPlane && n.Name != nodeName })
-	if i < 0 {
-		return fmt.Errorf("restore the images of %s: cluster %s has no control plane to take them from", nodeName, c.Name)
-	}
-	source := c.nodes[i].Name
-	want, err := c.images(ctx, source)
-	if err != nil {
-		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
-	}
-	have, err := c.images(ctx, nodeName)
-	if err != nil {
-		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
-	}
-	missing := slices.DeleteFunc(want, func(ref string) bool { return slices.Contains(have, ref) })
-	if len(missing) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, pace.Bound(loadBound))
-	defer cancel()
-	archive, err := c.ExportImages(ctx, source, missing...)
-	if err != nil {
-		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
-	}
-	n := c.Node(nodeName)
-	if _, err := n.Run(ctx, node.Command{Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--snapshotter=overlayfs", "-"}, Stdin: bytes.NewReader(archive)}); err != nil {
-		return fmt.Errorf("restore the images of %s: %w", nodeName, err)
-	}
-	for _, ref := range missing {
-		if err := c.pin(ctx, nodeName, []workloadImage{{ref: ref}}); err != nil {
-			return err
+// CopyImages puts images, by their names, onto a node: in one archive from each running node that has some of them. A node that does
+// not give any is passed over, it may be ill as well; what nobody gave is an error.
+func (c *Cluster) CopyImages(ctx context.Context, to string, refs ...string) error {
+	missing := slices.Clone(refs)
+	for _, n := range c.nodes {
+		if len(missing) == 0 {
+			break
 		}
+		if n.Name == to || n.State != "running" {
+			continue
+		}
+		have, err := c.images(ctx, n.Name)
+		if err != nil {
+			continue
+		}
+		gives := slices.DeleteFunc(slices.Clone(missing), func(ref string) bool { return !slices.Contains(have, ref) })
+		if len(gives) == 0 {
+			continue
+		}
+		archive, err := c.ExportImages(ctx, n.Name, gives...)
+		if err != nil {
+			continue
+		}
+		if _, err := c.Node(to).Run(ctx, node.Command{
+			Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--digests", "-"}, Stdin: bytes.NewReader(archive),
+		}); err != nil {
+			return fmt.Errorf("put %s onto node %s: %w", strings.Join(gives, ", "), to, err)
+		}
+		missing = slices.DeleteFunc(missing, func(ref string) bool { return slices.Contains(gives, ref) })
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("put %s onto node %s: no other running node of cluster %s gave them", strings.Join(missing, ", "), to, c.Name)
 	}
 	return nil
 }

@@ -423,7 +423,7 @@ func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, erro
 	return refs, nil
 }
 
-// RestoreImages copies what is missing since the node's fingerprint from another node that has it.
+// RestoreImages copies what is missing since the node's fingerprint from other nodes that have it.
 func (l *clusterLab) RestoreImages(ctx context.Context, name string) error {
 	l.mu.Lock()
 	want := l.images[name]
@@ -432,32 +432,8 @@ func (l *clusterLab) RestoreImages(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, ref := range want {
-		if !slices.Contains(have, ref) {
-			errs = append(errs, l.copyImage(ctx, ref, name))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (l *clusterLab) copyImage(ctx context.Context, ref, to string) error {
-	for _, n := range l.c.Nodes() {
-		if n.Name == to || n.State != "running" {
-			continue
-		}
-		image, err := l.c.ExportImages(ctx, n.Name, ref)
-		if err != nil {
-			continue // this one may be ill as well
-		}
-		if _, err := l.c.Node(to).Run(ctx, node.Command{
-			Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--digests", "-"}, Stdin: bytes.NewReader(image),
-		}); err != nil {
-			return fmt.Errorf("put image %s back on node %s: %w", ref, to, err)
-		}
-		return nil
-	}
-	return fmt.Errorf("put image %s back on node %s: no other node has it", ref, to)
+	missing := slices.DeleteFunc(slices.Clone(want), func(ref string) bool { return slices.Contains(have, ref) })
+	return l.c.CopyImages(ctx, name, missing...)
 }
 
 // created are the objects of a workload.
