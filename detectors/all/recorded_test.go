@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors/all"
 	"github.com/sickbay-dev/sickbay/diagnose"
 	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // Recordings of real runs: `make record` writes them, want.yaml says what they must replay to; recorded is of cgroup v1,
@@ -41,6 +42,21 @@ func TestRecorded(t *testing.T) {
 				judged(t, "cleared", recorded(t, filepath.Join(dir, "cleared")), nil)
 			}
 		})
+	}
+}
+
+// Every scenario of the core profile was recorded on both cgroup versions.
+func TestCoreIsRecorded(t *testing.T) {
+	list, err := scenarios.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		for _, on := range []string{"recorded", "recorded-v2"} {
+			if _, err := os.Stat(filepath.Join("testdata", on, s.Metadata.Name, "want.yaml")); s.Spec.Profile == "core" && err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
