@@ -147,6 +147,7 @@ type ContainerUsage struct {
 	CgroupPath    string   `json:"cgroupPath"` // memory controller's path on v1, unified path on v2
 	UnderKubepods bool     `json:"underKubepods"`
 	CPU           CPUUsage `json:"cpu"`
+	PodCPU        CPUUsage `json:"podCpu,omitzero"` // of the pod's cgroup, which outlives its containers
 	MemoryBytes   int64    `json:"memoryBytes"`
 	MemoryLimit   int64    `json:"memoryLimit"` // bytes, 0 = unlimited
 	MemoryPeak    int64    `json:"memoryPeak"`

@@ -26,6 +26,15 @@ func parseCgroup(s string) cgroupOf {
 	return out
 }
 
+// parent is the cgroup that each of these lies in: of a container's, its pod's.
+func (c cgroupOf) parent() cgroupOf {
+	out := cgroupOf{}
+	for controller, p := range c {
+		out[controller] = path.Dir(p)
+	}
+	return out
+}
+
 // hierarchies is where each controller is mounted. On a hybrid node memory may be v1 while the unified tree is there, too.
 type hierarchies struct {
 	v1      map[string][]mountLine

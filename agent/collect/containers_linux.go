@@ -82,6 +82,9 @@ func (l *look) usage(id string, c observation.Container, p procInfo, h hierarchi
 	}
 	u.MemoryBytes, u.MemoryLimit, u.MemoryPeak, u.OOMKills = m.usage, m.limit, m.peak, m.oomKills
 	u.CPU, _, _ = h.cpu(r, cg)
+	if u.UnderKubepods {
+		u.PodCPU, _, _ = h.cpu(r, cg.parent())
+	}
 	for line := range strings.Lines(r.text(procPath(p.pid, "status"))) {
 		k, v, _ := strings.Cut(line, ":")
 		v = strings.TrimSpace(v)

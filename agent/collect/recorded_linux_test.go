@@ -249,6 +249,9 @@ func TestCgroupV2Files(t *testing.T) {
 	}) {
 		t.Errorf("throttled: %+v, %v", got, ok)
 	}
+	if got, _, ok := h.cpu(r, of("throttled/cri-containerd-0123.scope").parent()); !ok || got.NrThrottled != 834 {
+		t.Errorf("the cgroup that a container's lies in: %+v, %v", got, ok)
+	}
 	if got, _, ok := h.memory(r, of("killed")); !ok || got != (memoryUse{usage: 14_757_888, limit: 32 << 20, peak: 32 << 20, oomKills: 15}) {
 		t.Errorf("killed: %+v, %v", got, ok)
 	}

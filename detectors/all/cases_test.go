@@ -691,6 +691,12 @@ var sick = []testCase{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
 		o.Containers[len(o.Containers)-1].CPU = observation.CPUUsage{QuotaMilli: 50, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 85_000_000}
 	}},
+	{name: "CPU limit, and the pod's cgroup runs out first", want: []string{"oom-throttle/cpu-throttled"}, remedy: `"cpu":"200m"`, ill: func(o *observation.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("20m", "")))
+		c := &o.Containers[len(o.Containers)-1] // seen in an emulator, where such a container does not even get up
+		c.CPU = observation.CPUUsage{QuotaMilli: 20, NrPeriods: 645, NrThrottled: 369, ThrottledUsec: 35_268_871}
+		c.PodCPU = observation.CPUUsage{QuotaMilli: 20, NrPeriods: 1605, NrThrottled: 1600, ThrottledUsec: 253_048_123}
+	}},
 	// 11 security-denial
 	{name: "seccomp kills", want: []string{"security-denial/seccomp-denied"}, remedy: "RuntimeDefault", ill: func(o *observation.Observation) {
 		o.Security.SeccompProfiles = []string{"profiles/strict.json"}

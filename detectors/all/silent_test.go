@@ -217,6 +217,12 @@ var silent = []testCase{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("500m", "")))
 		o.Containers[len(o.Containers)-1].CPU = observation.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 200, ThrottledUsec: 4_000_000}
 	}},
+	{name: "a container throttled a little, in a pod whose other one is at its limit", ill: func(o *observation.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("500m", "")))
+		c := &o.Containers[len(o.Containers)-1]
+		c.CPU = observation.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 200, ThrottledUsec: 4_000_000}
+		c.PodCPU = observation.CPUUsage{QuotaMilli: 520, NrPeriods: 900, NrThrottled: 890, ThrottledUsec: 85_000_000}
+	}},
 	{name: "a batch job at its limit", ill: func(o *observation.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "batch", limits("500m", "")))
 		o.Containers[len(o.Containers)-1].CPU = observation.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 45_000_000}

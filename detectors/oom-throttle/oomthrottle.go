@@ -8,6 +8,7 @@ package oomthrottle
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -188,6 +189,32 @@ const (
 	minPeriods     = 30
 )
 
+// throttling is how often a quota stopped a cgroup, of how many periods, and for how long.
+type throttling struct {
+	periods, throttled, usec int64
+	over                     string
+}
+
+func (t throttling) starves() bool {
+	return t.periods >= minPeriods && float64(t.throttled) >= throttledShare*float64(t.periods) && float64(t.usec) >= starvedShare*float64(t.periods)*100_000
+}
+
+// since is the throttling over what was watched where that is long enough, else over the cgroup's whole life. of gives the same
+// cgroup's numbers in an earlier look, if it was there.
+func since(h observation.History, c facts.ContainerOf, now observation.CPUUsage, of func(observation.ContainerUsage) (observation.CPUUsage, bool)) throttling {
+	for i := len(h) - 2; i >= 0; i-- {
+		u, ok := usage(&h[i], c)
+		if !ok {
+			continue
+		}
+		if b, same := of(u); same && now.NrPeriods-b.NrPeriods >= minPeriods {
+			over := "in the last " + h.Last().At.Sub(h[i].At).Round(time.Second).String()
+			return throttling{now.NrPeriods - b.NrPeriods, now.NrThrottled - b.NrThrottled, now.ThrottledUsec - b.ThrottledUsec, over}
+		}
+	}
+	return throttling{now.NrPeriods, now.NrThrottled, now.ThrottledUsec, "since its start"}
+}
+
 func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	o := h.Last()
 	u, ok := usage(o, c)
@@ -198,22 +225,22 @@ func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if !limited {
 		return nil
 	}
-	// Over what was watched where that is long enough, else over its whole life.
-	periods, throttled, usec, over := u.CPU.NrPeriods, u.CPU.NrThrottled, u.CPU.ThrottledUsec, "since its start"
-	for i := len(h) - 2; i >= 0; i-- {
-		if b, ok := usage(&h[i], c); ok && b.ID == u.ID && u.CPU.NrPeriods-b.CPU.NrPeriods >= minPeriods {
-			periods, throttled, usec = u.CPU.NrPeriods-b.CPU.NrPeriods, u.CPU.NrThrottled-b.CPU.NrThrottled, u.CPU.ThrottledUsec-b.CPU.ThrottledUsec
-			over = "in the last " + o.At.Sub(h[i].At).Round(time.Second).String()
-			break
-		}
+	t, where := since(h, c, u.CPU, func(b observation.ContainerUsage) (observation.CPUUsage, bool) { return b.CPU, b.ID == u.ID }), c.Where()
+	// A pod with one container has the same quota as that. Either may run out first, and what the pod's stops the container's does not
+	// count; nor does a container that is killed before it is up.
+	if !t.starves() && u.PodCPU.QuotaMilli == u.CPU.QuotaMilli {
+		t = since(h, c, u.PodCPU, func(b observation.ContainerUsage) (observation.CPUUsage, bool) {
+			return b.PodCPU, path.Dir(b.CgroupPath) == path.Dir(u.CgroupPath)
+		})
+		where = "the pod of " + where
 	}
-	if periods < minPeriods || float64(throttled) < throttledShare*float64(periods) || float64(usec) < starvedShare*float64(periods)*100_000 {
+	if !t.starves() {
 		return nil
 	}
 	f := &detectors.Finding{
 		Cause: "cpu-throttled", Certainty: detectors.Certain,
 		Summary:  fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), limit.String()),
-		Evidence: []detectors.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", c.Where(), throttled, periods, over, float64(usec)/1e6, u.CPU.QuotaMilli))},
+		Evidence: []detectors.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
 		Covers:   []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}},
 	}
 	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy") {
