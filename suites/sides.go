@@ -89,8 +89,8 @@ var unlike = []*regexp.Regexp{
 	regexp.MustCompile(`[0-9]+([.:][0-9]+)*([KMG]i?B?|[mnµ]?s|%)?`),
 }
 
-// shown is how many characters of a line a cell has.
-const shown = 300
+// shown is how many characters of a line a cell has: the longest line of evidence (facts.Short) and its source.
+const shown = 430
 
 // firstDifference is the first word that differs.
 func firstDifference(a, b string) int {
