@@ -505,6 +505,27 @@ func TestVictimChoice(t *testing.T) {
 			t.Errorf("victim %s: %s", r.Node, r.Reason)
 		}
 	})
+	t.Run("the only one, not Ready for a moment, is waited for, and not for ever", func(t *testing.T) {
+		w := newWorld(t, "w1")
+		left := 5
+		w.kube.PrependReactor("list", "nodes", func(ktesting.Action) (bool, runtime.Object, error) {
+			if left--; left < 0 {
+				return false, nil, nil
+			}
+			n := w.node("w1")
+			n.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}}
+			return true, &corev1.NodeList{Items: []corev1.Node{*n}}, nil
+		})
+		if r, _, err := one(t, w, scenario(), options()); err != nil || r.Verdict != Passed || left > 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		wellAgain(t, w)
+		left = 1 << 30
+		r, rep, err := one(t, w, scenario(), options())
+		if r.Verdict != Unknown || ExitCode(rep, err) != 3 || !strings.Contains(err.Error(), "no free worker: w1: it has the taint node.kubernetes.io/unreachable:NoExecute") {
+			t.Errorf("%s, exit %d: %v", r.Verdict, ExitCode(rep, err), err)
+		}
+	})
 	t.Run("one held by another process is passed over, and named when it is the last", func(t *testing.T) {
 		w := newWorld(t, "w1", "w2")
 		w.claimed["w1"] = true

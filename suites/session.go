@@ -309,9 +309,19 @@ func (s *session) checkVictim(workers []worker) error {
 		s.opts.Victim, s.lab.Cluster(), strings.Join(known, ", "))
 }
 
-// claim takes a free worker that is Ready, waiting for one of this session's own runs to let one go if need be. A worker that
-// another process holds is not waited for: the error names the holder.
+// claim takes a free worker that is Ready, waiting for one of this session's own runs to let one go if need be, and for a while for one
+// that is not Ready: a node that is starved for a moment misses its lease. A worker that another process holds is not waited for: the
+// error names the holder.
 func (s *session) claim(ctx context.Context, run string) (node string, release func(), err error) {
+	var (
+		task  progress.Task // while nobody but workers that are not Ready are free
+		until time.Time
+	)
+	defer func() {
+		if task != nil {
+			task.End(err)
+		}
+	}()
 	for {
 		s.mu.Lock()
 		changed := s.changed
@@ -321,7 +331,7 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 			return "", nil, err
 		}
 		var refused []string
-		ours := false
+		ours, unready := false, false
 		for _, w := range workers {
 			if s.opts.Victim != "" && w.name != s.opts.Victim {
 				continue
@@ -337,6 +347,7 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 			if !w.ready {
 				s.letGo(w.name)
 				refused = append(refused, w.name+": "+w.why)
+				unready = true
 				continue
 			}
 			free, err := s.lab.Claim(ctx, w.name)
@@ -347,11 +358,21 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 			}
 			return w.name, sync.OnceFunc(func() { free(); s.letGo(w.name) }), nil
 		}
+		var again <-chan time.Time
 		if !ours {
-			return "", nil, fmt.Errorf("cluster %s has no free worker: %s", s.lab.Cluster(), strings.Join(refused, "; "))
+			why := strings.Join(refused, "; ")
+			if !unready || task != nil && time.Now().After(until) {
+				return "", nil, fmt.Errorf("cluster %s has no free worker: %s", s.lab.Cluster(), why)
+			}
+			if task == nil {
+				task, until = progress.From(ctx).Start("wait for a worker that is Ready", s.t.Settle), time.Now().Add(s.t.Settle)
+			}
+			task.Detail("%s", why)
+			again, changed = time.After(s.t.Poll), nil
 		}
 		select {
 		case <-changed:
+		case <-again:
 		case <-ctx.Done():
 			return "", nil, ErrInterrupted
 		}
