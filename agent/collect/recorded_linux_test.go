@@ -70,8 +70,8 @@ func (u *unified) write(cgroup string, files map[string]string) {
 	}
 }
 
-// number is a recorded file with another number where its first one was; what follows it stays. A file that the kernel does not begin with a
-// number fails the test.
+// number is a recorded file with another number where its first one was; what follows it stays. A file that the kernel does not begin
+// with a number fails the test.
 func (u *unified) number(name string, n int64) string {
 	u.t.Helper()
 	text := kernels(u.t, name)
@@ -249,9 +249,6 @@ func TestCgroupV2Files(t *testing.T) {
 	}) {
 		t.Errorf("throttled: %+v, %v", got, ok)
 	}
-	if got, _, ok := h.cpu(r, of("throttled/cri-containerd-0123.scope").parent()); !ok || got.NrThrottled != 834 {
-		t.Errorf("the cgroup that a container's lies in: %+v, %v", got, ok)
-	}
 	if got, _, ok := h.memory(r, of("killed")); !ok || got != (memoryUse{usage: 14_757_888, limit: 32 << 20, peak: 32 << 20, oomKills: 15}) {
 		t.Errorf("killed: %+v, %v", got, ok)
 	}
@@ -264,5 +261,27 @@ func TestCgroupV2Files(t *testing.T) {
 	}
 	if got := (&look{root: r}).cgroup("/kubepods", ""); got != (observation.Cgroup{Path: "/kubepods", Below: 15, PIDsMax: 63_453, PIDsInside: 48}) {
 		t.Errorf("kubepods: %+v", got)
+	}
+}
+
+// A container's usage has its pod's throttling beside its own; one that lies outside of the pods' cgroup has no pod's.
+func TestUsageHasThePods(t *testing.T) {
+	u := &unified{t, root(t.TempDir()), map[string]string{}}
+	id := strings.Repeat("0a", 32)
+	for parent, want := range map[string]int64{"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod1.slice": 9, "/system.slice": 0} {
+		own := parent + "/cri-containerd-" + id + ".scope"
+		u.write(parent, u.cpuFiles(observation.CPUUsage{QuotaMilli: 20, NrThrottled: 9}))
+		u.write(own, u.cpuFiles(observation.CPUUsage{QuotaMilli: 20, NrThrottled: 2}))
+		proc := u.root.path("/proc/7")
+		if err := os.MkdirAll(proc, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(proc, "cgroup"), []byte("0::"+own+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got := (&look{root: u.root}).usage(id, observation.Container{}, procInfo{pid: 7}, unifiedMount.hierarchies())
+		if got.CPU.NrThrottled != 2 || got.PodCPU.NrThrottled != want {
+			t.Errorf("%s: own %+v, the pod's %+v, want 2 and %d", parent, got.CPU, got.PodCPU, want)
+		}
 	}
 }
