@@ -411,6 +411,28 @@ func TestPlegDiskIsOneExplanation(t *testing.T) {
 	}
 }
 
+// A pod's counters are compared with those of an earlier look at the same pod, whichever container it had then. A pod of its name that
+// was deleted since had others.
+func TestThrottlingIsOfOnePod(t *testing.T) {
+	look := func(uid, id string, periods, throttled int64) observation.Observation {
+		o := detectorstest.Healthy()
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("100m", "")))
+		u := &o.Containers[len(o.Containers)-1]
+		u.ID, u.CgroupPath = id, "/kubelet-kubepods.slice/kubelet-kubepods-pod"+uid+".slice/cri-containerd-"+id+".scope"
+		u.CPU = observation.CPUUsage{QuotaMilli: 100, NrPeriods: 20}
+		u.PodCPU = observation.CPUUsage{QuotaMilli: 100, NrPeriods: periods, NrThrottled: throttled, ThrottledUsec: throttled * 90_000}
+		return *o
+	}
+	// Half of the later pod's periods were throttled, but nearly all of what came on top of the earlier numbers.
+	for uid, want := range map[string][]string{"1": {"oom-throttle/cpu-throttled"}, "2": nil} {
+		h := observation.History{look("1", "a", 500, 50), look(uid, "b", 1000, 500)}
+		h[0].At = detectorstest.Ago(time.Minute)
+		if got := names(all.Judge(h)); !slices.Equal(got, want) {
+			t.Errorf("pod of uid %s after one of uid 1: found %v, want %v", uid, got, want)
+		}
+	}
+}
+
 func BenchmarkJudge(b *testing.B) {
 	h := history(testCase{ill: plegDisk, baseline: true})
 	for b.Loop() {

@@ -196,7 +196,7 @@ func AddPod(o *observation.Observation, p *corev1.Pod) *corev1.Pod {
 		o.Runtime.Sandboxes = append(o.Runtime.Sandboxes, s)
 		o.Runtime.Containers = append(o.Runtime.Containers, observation.Container{ID: "cid-" + p.Name, SandboxID: sid, Name: "c", Pod: p.Name, Namespace: p.Namespace, PodUID: string(p.UID), State: "running", CreatedAt: p.CreationTimestamp.Time})
 		o.Containers = append(o.Containers, observation.ContainerUsage{ID: "cid-" + p.Name, Pod: p.Name, Namespace: p.Namespace, Name: "c", PID: 5000 + len(o.Containers),
-			CgroupPath: "/kubelet.slice/kubelet-kubepods.slice/" + p.Name, UnderKubepods: true, MemoryBytes: 20 << 20})
+			CgroupPath: "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" + string(p.UID) + ".slice/cid-" + p.Name, UnderKubepods: true, MemoryBytes: 20 << 20})
 	}
 	return &o.API.Pods[len(o.API.Pods)-1]
 }
