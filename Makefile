@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
-	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/*/*.md' -o -path './suites/page/*' -o -path './vm/guest/*' \) -type f -print)
+	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/*/*.md' -o -path './suites/page/*' -o -path '*/vm/guest/*' \) -type f -print)
 BINARIES := bin/sickbay bin/sickbay-agent-linux-amd64 bin/sickbay-agent-linux-arm64
 
 PROFILE ?= core

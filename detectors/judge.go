@@ -6,19 +6,19 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/sickbay-dev/sickbay/failures"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // Judge runs every detector on one node's history and reduces what they say. An empty history has no findings. The result
 // depends on the history alone, and its order is the order in which the remedies have to be applied.
 //
 // A finding outside the vocabulary is a defect of its detector, so Judge panics on one.
-func Judge(h observation.History, detectors []Detector) []Finding {
+func Judge(h v1alpha1.History, detectors []Detector) []v1alpha1.Finding {
 	if len(h) == 0 {
 		return nil
 	}
-	var found []Finding
+	var found []v1alpha1.Finding
 	for _, d := range detectors {
 		for _, f := range d.Judge(h) {
 			if f.Node == "" {
@@ -33,9 +33,9 @@ func Judge(h observation.History, detectors []Detector) []Finding {
 	return Reduce(found)
 }
 
-// Reduce merges findings of the same thing and folds those that another one covers into its Explains, so that a consequence
+// Reduce merges findings of the same thing and folds those that another one covers into its Consequences, so that a consequence
 // never stands beside its cause. A likely finding never covers a certain one: what is proven stays visible.
-func Reduce(found []Finding) []Finding {
+func Reduce(found []v1alpha1.Finding) []v1alpha1.Finding {
 	found = dropWeaker(mergeSame(found))
 	sortFindings(found)
 	// coveredBy[i] is the finding that takes i in; the first in order wins, and of two that cover each other the first stays.
@@ -51,11 +51,11 @@ func Reduce(found []Finding) []Finding {
 			coveredBy[j] = i
 		}
 	}
-	out := make([]Finding, 0, len(found))
+	out := make([]v1alpha1.Finding, 0, len(found))
 	at := make(map[int]int, len(found))
 	for i, f := range found {
 		if coveredBy[i] < 0 {
-			f.Explains = slices.Clone(f.Explains)
+			f.Consequences = slices.Clone(f.Consequences)
 			at[i] = len(out)
 			out = append(out, f)
 		}
@@ -65,8 +65,8 @@ func Reduce(found []Finding) []Finding {
 			continue
 		}
 		top := &out[at[root(coveredBy, i)]]
-		top.Explains = appendNew(top.Explains, f.Failure+"/"+f.Cause+of(f.Object)+": "+f.Summary)
-		top.Explains = appendNew(top.Explains, f.Explains...)
+		top.Consequences = appendNew(top.Consequences, f.Failure+"/"+f.Cause+of(f.Object)+": "+f.Summary)
+		top.Consequences = appendNew(top.Consequences, f.Consequences...)
 	}
 	return out
 }
@@ -78,8 +78,8 @@ func root(coveredBy []int, i int) int {
 	return i
 }
 
-func covers(f, g *Finding) bool {
-	if f.Node != g.Node || (f.Certainty == Likely && g.Certainty == Certain) {
+func covers(f, g *v1alpha1.Finding) bool {
+	if f.Node != g.Node || (f.Certainty == v1alpha1.Likely && g.Certainty == v1alpha1.Certain) {
 		return false
 	}
 	for _, p := range f.Covers {
@@ -91,10 +91,10 @@ func covers(f, g *Finding) bool {
 }
 
 // mergeSame makes one of findings with the same name about the same object: the first stays, the others' evidence joins it.
-func mergeSame(found []Finding) []Finding {
-	var out []Finding
+func mergeSame(found []v1alpha1.Finding) []v1alpha1.Finding {
+	var out []v1alpha1.Finding
 	for _, f := range found {
-		i := slices.IndexFunc(out, func(g Finding) bool {
+		i := slices.IndexFunc(out, func(g v1alpha1.Finding) bool {
 			return g.Node == f.Node && g.Failure == f.Failure && g.Cause == f.Cause && sameObject(g.Object, f.Object)
 		})
 		if i < 0 {
@@ -102,7 +102,7 @@ func mergeSame(found []Finding) []Finding {
 			continue
 		}
 		a, b := out[i], f
-		if a.Certainty == Likely && b.Certainty == Certain {
+		if a.Certainty == v1alpha1.Likely && b.Certainty == v1alpha1.Certain {
 			a, b = b, a
 		}
 		a.Evidence = slices.Clone(a.Evidence)
@@ -111,9 +111,9 @@ func mergeSame(found []Finding) []Finding {
 				a.Evidence = append(a.Evidence, e)
 			}
 		}
-		a.Explains = appendNew(slices.Clone(a.Explains), b.Explains...)
+		a.Consequences = appendNew(slices.Clone(a.Consequences), b.Consequences...)
 		for _, p := range b.Covers {
-			if !slices.ContainsFunc(a.Covers, func(q Pattern) bool { return reflect.DeepEqual(p, q) }) {
+			if !slices.ContainsFunc(a.Covers, func(q v1alpha1.Pattern) bool { return reflect.DeepEqual(p, q) }) {
 				a.Covers = append(slices.Clone(a.Covers), p)
 			}
 		}
@@ -126,15 +126,15 @@ func mergeSame(found []Finding) []Finding {
 }
 
 // dropWeaker drops a likely finding where the same failure of the same object has a certain one: the cause is known.
-func dropWeaker(found []Finding) []Finding {
-	return slices.DeleteFunc(slices.Clone(found), func(f Finding) bool {
-		return f.Certainty == Likely && slices.ContainsFunc(found, func(g Finding) bool {
-			return g.Certainty == Certain && g.Node == f.Node && g.Failure == f.Failure && sameObject(g.Object, f.Object)
+func dropWeaker(found []v1alpha1.Finding) []v1alpha1.Finding {
+	return slices.DeleteFunc(slices.Clone(found), func(f v1alpha1.Finding) bool {
+		return f.Certainty == v1alpha1.Likely && slices.ContainsFunc(found, func(g v1alpha1.Finding) bool {
+			return g.Certainty == v1alpha1.Certain && g.Node == f.Node && g.Failure == f.Failure && sameObject(g.Object, f.Object)
 		})
 	})
 }
 
-func sameObject(a, b *ObjectRef) bool {
+func sameObject(a, b *v1alpha1.ObjectRef) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
@@ -150,7 +150,7 @@ func appendNew(list []string, more ...string) []string {
 	return list
 }
 
-func of(o *ObjectRef) string {
+func of(o *v1alpha1.ObjectRef) string {
 	if o == nil {
 		return ""
 	}
@@ -163,7 +163,7 @@ func of(o *ObjectRef) string {
 // order is the order in which remedies go: nothing can be deleted from a frozen filesystem, no restart helps without space,
 // no certificate is judged right by a wrong clock, no kubelet finds its driver before the runtime runs with the right one.
 // What is not named comes after, by the failure's number.
-var order = []Pattern{
+var order = []v1alpha1.Pattern{
 	{Failure: "pleg", Cause: "runtime-io-stall"},
 	{Failure: "disk-pressure", Cause: "imagefs-full"},
 	{Failure: "disk-pressure", Cause: "nodefs-full"},
@@ -186,7 +186,7 @@ var order = []Pattern{
 	{Failure: "cni"},
 }
 
-func rank(f *Finding) int {
+func rank(f *v1alpha1.Finding) int {
 	best := -1
 	for i, p := range order {
 		if p.Failure == f.Failure && (p.Cause == "" || p.Cause == f.Cause) {
@@ -201,8 +201,8 @@ func rank(f *Finding) int {
 	return len(order) + ff.Number
 }
 
-func sortFindings(found []Finding) {
-	slices.SortStableFunc(found, func(a, b Finding) int {
+func sortFindings(found []v1alpha1.Finding) {
+	slices.SortStableFunc(found, func(a, b v1alpha1.Finding) int {
 		return cmp.Or(
 			cmp.Compare(a.Node, b.Node),
 			cmp.Compare(rank(&a), rank(&b)),

@@ -6,15 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/observation"
 )
 
-func finding(failure, cause string, certainty detectors.Certainty, covers ...detectors.Pattern) detectors.Finding {
-	return detectors.Finding{Failure: failure, Cause: cause, Node: "n", Certainty: certainty, Summary: "s of " + cause, Covers: covers}
+func finding(failure, cause string, certainty v1alpha1.Certainty, covers ...v1alpha1.Pattern) v1alpha1.Finding {
+	return v1alpha1.Finding{Failure: failure, Cause: cause, Node: "n", Certainty: certainty, Summary: "s of " + cause, Covers: covers}
 }
 
-func names(found []detectors.Finding) string {
+func names(found []v1alpha1.Finding) string {
 	var out []string
 	for _, f := range found {
 		out = append(out, f.Failure+"/"+f.Cause)
@@ -23,10 +23,10 @@ func names(found []detectors.Finding) string {
 }
 
 func TestReduceFoldsConsequences(t *testing.T) {
-	got := detectors.Reduce([]detectors.Finding{
-		finding("image-pull", "registry-tls", detectors.Certain),
-		finding("node-notready", "kubelet-stopped", detectors.Certain, detectors.Pattern{Failure: "image-pull"}),
-		finding("swap", "swap-on", detectors.Certain, detectors.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
+	got := detectors.Reduce([]v1alpha1.Finding{
+		finding("image-pull", "registry-tls", v1alpha1.Certain),
+		finding("node-notready", "kubelet-stopped", v1alpha1.Certain, v1alpha1.Pattern{Failure: "image-pull"}),
+		finding("swap", "swap-on", v1alpha1.Certain, v1alpha1.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
 	})
 	if names(got) != "swap/swap-on" {
 		t.Fatalf("got %s", names(got))
@@ -34,29 +34,29 @@ func TestReduceFoldsConsequences(t *testing.T) {
 	// The chain ends at the top, with both consequences in words.
 	want := []string{"node-notready/kubelet-stopped: s of kubelet-stopped", "image-pull/registry-tls: s of registry-tls"}
 	for _, w := range want {
-		if !slices.Contains(got[0].Explains, w) {
-			t.Errorf("explains %q, want %q", got[0].Explains, w)
+		if !slices.Contains(got[0].Consequences, w) {
+			t.Errorf("explains %q, want %q", got[0].Consequences, w)
 		}
 	}
 }
 
 func TestReduceKeeps(t *testing.T) {
 	for name, c := range map[string]struct {
-		in   []detectors.Finding
+		in   []v1alpha1.Finding
 		want string
 	}{
-		"a certain finding beside a likely one that would cover it": {[]detectors.Finding{
-			finding("swap", "swap-on", detectors.Likely, detectors.Pattern{Failure: "node-notready"}), finding("node-notready", "kubelet-stopped", detectors.Certain),
+		"a certain finding beside a likely one that would cover it": {[]v1alpha1.Finding{
+			finding("swap", "swap-on", v1alpha1.Likely, v1alpha1.Pattern{Failure: "node-notready"}), finding("node-notready", "kubelet-stopped", v1alpha1.Certain),
 		}, "swap/swap-on node-notready/kubelet-stopped"},
-		"one of two that cover each other": {[]detectors.Finding{
-			finding("swap", "swap-on", detectors.Certain, detectors.Pattern{Failure: "cni"}), finding("cni", "conflist-missing", detectors.Certain, detectors.Pattern{Failure: "swap"}),
+		"one of two that cover each other": {[]v1alpha1.Finding{
+			finding("swap", "swap-on", v1alpha1.Certain, v1alpha1.Pattern{Failure: "cni"}), finding("cni", "conflist-missing", v1alpha1.Certain, v1alpha1.Pattern{Failure: "swap"}),
 		}, "swap/swap-on"},
-		"the certain of two about the same": {[]detectors.Finding{
-			finding("cni", "ipam-exhausted", detectors.Likely), finding("cni", "conflist-missing", detectors.Certain),
+		"the certain of two about the same": {[]v1alpha1.Finding{
+			finding("cni", "ipam-exhausted", v1alpha1.Likely), finding("cni", "conflist-missing", v1alpha1.Certain),
 		}, "cni/conflist-missing"},
-		"one of two alike": {[]detectors.Finding{finding("cni", "conflist-missing", detectors.Certain), finding("cni", "conflist-missing", detectors.Likely)}, "cni/conflist-missing"},
-		"unfreezing before making room before the rest": {[]detectors.Finding{
-			finding("cni", "conflist-missing", detectors.Certain), finding("disk-pressure", "imagefs-full", detectors.Certain), finding("clock-cert", "client-cert-expired", detectors.Certain), finding("pleg", "runtime-io-stall", detectors.Certain),
+		"one of two alike": {[]v1alpha1.Finding{finding("cni", "conflist-missing", v1alpha1.Certain), finding("cni", "conflist-missing", v1alpha1.Likely)}, "cni/conflist-missing"},
+		"unfreezing before making room before the rest": {[]v1alpha1.Finding{
+			finding("cni", "conflist-missing", v1alpha1.Certain), finding("disk-pressure", "imagefs-full", v1alpha1.Certain), finding("clock-cert", "client-cert-expired", v1alpha1.Certain), finding("pleg", "runtime-io-stall", v1alpha1.Certain),
 		}, "pleg/runtime-io-stall disk-pressure/imagefs-full clock-cert/client-cert-expired cni/conflist-missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,10 +68,10 @@ func TestReduceKeeps(t *testing.T) {
 }
 
 func TestReduceCoversOnlyItsObject(t *testing.T) {
-	a, b := &detectors.ObjectRef{Kind: "Pod", Namespace: "d", Name: "a"}, &detectors.ObjectRef{Kind: "Pod", Namespace: "d", Name: "b"}
-	oom, probeA, probeB := finding("oom-throttle", "memory-limit", detectors.Certain, detectors.Pattern{Failure: "probe-kill", Object: a}), finding("probe-kill", "probe-too-aggressive", detectors.Certain), finding("probe-kill", "probe-too-aggressive", detectors.Certain)
+	a, b := &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "d", Name: "a"}, &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "d", Name: "b"}
+	oom, probeA, probeB := finding("oom-throttle", "memory-limit", v1alpha1.Certain, v1alpha1.Pattern{Failure: "probe-kill", Object: a}), finding("probe-kill", "probe-too-aggressive", v1alpha1.Certain), finding("probe-kill", "probe-too-aggressive", v1alpha1.Certain)
 	oom.Object, probeA.Object, probeB.Object = a, a, b
-	got := detectors.Reduce([]detectors.Finding{oom, probeA, probeB})
+	got := detectors.Reduce([]v1alpha1.Finding{oom, probeA, probeB})
 	if len(got) != 2 || got[0].Object != b {
 		t.Errorf("got %+v", got)
 	}
@@ -80,8 +80,8 @@ func TestReduceCoversOnlyItsObject(t *testing.T) {
 type liar struct{}
 
 func (liar) Failure() string { return "cni" }
-func (liar) Judge(observation.History) []detectors.Finding {
-	return []detectors.Finding{{Failure: "cni", Cause: "gremlins"}}
+func (liar) Judge(v1alpha1.History) []v1alpha1.Finding {
+	return []v1alpha1.Finding{{Failure: "cni", Cause: "gremlins"}}
 }
 
 func TestVocabularyIsEnforced(t *testing.T) {
@@ -90,10 +90,10 @@ func TestVocabularyIsEnforced(t *testing.T) {
 			t.Error("a finding outside the vocabulary passed")
 		}
 	}()
-	detectors.Judge(observation.History{{}}, []detectors.Detector{liar{}})
+	detectors.Judge(v1alpha1.History{{}}, []detectors.Detector{liar{}})
 }
 
-func verbs(r *detectors.Remedy) string {
+func verbs(r *v1alpha1.Remedy) string {
 	var out []string
 	for _, s := range r.Steps {
 		if s.API != nil {
@@ -111,15 +111,15 @@ func TestRemedyBrackets(t *testing.T) {
 	ready := detectors.WaitReady("n")
 	for name, c := range map[string]struct {
 		place detectors.Place
-		steps []detectors.Step
+		steps []v1alpha1.Step
 		want  string
 	}{
-		"nothing disrupts":       {detectors.Place{Node: "n", API: true}, []detectors.Step{gentle, ready}, "node wait-ready"},
-		"one disrupts":           {detectors.Place{Node: "n", API: true}, []detectors.Step{gentle, rough, ready}, "node cordon node wait-ready uncordon"},
-		"pods would be lost":     {detectors.Place{Node: "n", API: true}, []detectors.Step{gentle.Loses(), ready}, "cordon drain node wait-ready uncordon"},
-		"cordoned by somebody":   {detectors.Place{Node: "n", API: true, Cordoned: true}, []detectors.Step{gentle.Loses(), ready}, "drain node wait-ready"},
-		"no API":                 {detectors.Place{Node: "n"}, []detectors.Step{rough, ready}, "node"},
-		"deleting a pod is mild": {detectors.Place{Node: "n", API: true}, []detectors.Step{detectors.DeletePod("a", "b", "w")}, "delete"},
+		"nothing disrupts":       {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{gentle, ready}, "node wait-ready"},
+		"one disrupts":           {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{gentle, rough, ready}, "node cordon node wait-ready uncordon"},
+		"pods would be lost":     {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{gentle.Loses(), ready}, "cordon drain node wait-ready uncordon"},
+		"cordoned by somebody":   {detectors.Place{Node: "n", API: true, Cordoned: true}, []v1alpha1.Step{gentle.Loses(), ready}, "drain node wait-ready"},
+		"no API":                 {detectors.Place{Node: "n"}, []v1alpha1.Step{rough, ready}, "node"},
+		"deleting a pod is mild": {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{detectors.DeletePod("a", "b", "w")}, "delete"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := verbs(c.place.NewRemedy("x", c.steps...)); got != c.want {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // Place is the node a remedy is for, and what reaches it.
@@ -16,47 +18,45 @@ type Place struct {
 }
 
 // NodeStep runs plain words on the node.
-func NodeStep(node, why string, argv ...string) Step {
-	return finish(Step{On: node, Why: why, Exec: argv})
+func NodeStep(node, why string, argv ...string) v1alpha1.Step {
+	return finish(v1alpha1.Step{On: node, Why: why, Exec: argv})
 }
 
 // ShellStep runs a shell script on the node; it stops at the first command that fails.
-func ShellStep(node, why, script string) Step {
-	return finish(Step{On: node, Why: why, Exec: []string{"sh", "-ec", script}})
+func ShellStep(node, why, script string) v1alpha1.Step {
+	return finish(v1alpha1.Step{On: node, Why: why, Exec: []string{"sh", "-ec", script}})
 }
 
 // RestoreStep puts a file of the node's image or package back.
-func RestoreStep(node, path, why string) Step {
-	return finish(Step{On: node, Why: why, Restore: path})
+func RestoreStep(node, path, why string) v1alpha1.Step {
+	return finish(v1alpha1.Step{On: node, Why: why, Restore: path})
 }
 
 // APIStep changes something through the API server.
-func APIStep(why string, a APIAction) Step { return finish(Step{Why: why, API: &a}) }
+func APIStep(why string, a v1alpha1.APIAction) v1alpha1.Step {
+	return finish(v1alpha1.Step{Why: why, API: &a})
+}
 
 // DeletePod deletes a pod, for its owner to make it again.
-func DeletePod(namespace, name, why string) Step {
-	return APIStep(why, APIAction{Verb: VerbDelete, Object: &ObjectRef{Kind: "Pod", Namespace: namespace, Name: name}})
+func DeletePod(namespace, name, why string) v1alpha1.Step {
+	return APIStep(why, v1alpha1.APIAction{Verb: v1alpha1.VerbDelete, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: namespace, Name: name}})
 }
 
 // WaitReady waits until the node is Ready.
-func WaitReady(node string) Step {
-	return APIStep("the kubelet reports the node Ready again", APIAction{Verb: VerbWaitReady, Object: nodeRef(node)})
+func WaitReady(node string) v1alpha1.Step {
+	return APIStep("the kubelet reports the node Ready again", v1alpha1.APIAction{Verb: v1alpha1.VerbWaitReady, Object: nodeRef(node)})
 }
 
 // Restart restarts a unit and waits for it.
-func Restart(node, unit, why string) Step { return NodeStep(node, why, "systemctl", "restart", unit) }
-
-// Disrupts marks the step as disturbing running pods.
-func (s Step) Disrupts() Step { s.Disruptive = true; return s }
-
-// Loses marks the step as one that running pods do not survive: the node is drained before it.
-func (s Step) Loses() Step { s.Disruptive, s.LosesPods = true, true; return s }
+func Restart(node, unit, why string) v1alpha1.Step {
+	return NodeStep(node, why, "systemctl", "restart", unit)
+}
 
 // NewRemedy makes a plan of the steps. Those on the node that disturb running pods are bracketed: cordon before the first
 // (and drain, where pods would be lost), uncordon at the end, unless the node was cordoned before. A plan without steps is nil.
-func (p Place) NewRemedy(name string, steps ...Step) *Remedy {
+func (p Place) NewRemedy(name string, steps ...v1alpha1.Step) *v1alpha1.Remedy {
 	if !p.API {
-		steps = slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.API != nil })
+		steps = slices.DeleteFunc(slices.Clone(steps), func(s v1alpha1.Step) bool { return s.API != nil })
 	}
 	if len(steps) == 0 {
 		return nil
@@ -71,29 +71,29 @@ func (p Place) NewRemedy(name string, steps ...Step) *Remedy {
 		}
 	}
 	if first < 0 || !p.API {
-		return &Remedy{Name: name, Steps: steps}
+		return &v1alpha1.Remedy{Name: name, Steps: steps}
 	}
 	plan := slices.Clone(steps[:first])
 	if !p.Cordoned {
-		plan = append(plan, APIStep("no new pod lands here while pods are disturbed", APIAction{Verb: VerbCordon, Object: nodeRef(p.Node)}))
+		plan = append(plan, APIStep("no new pod lands here while pods are disturbed", v1alpha1.APIAction{Verb: v1alpha1.VerbCordon, Object: nodeRef(p.Node)}))
 	}
 	if loses {
-		plan = append(plan, APIStep("the next step takes running pods down: their owners move them first", APIAction{Verb: VerbDrain, Object: nodeRef(p.Node)}))
+		plan = append(plan, APIStep("the next step takes running pods down: their owners move them first", v1alpha1.APIAction{Verb: v1alpha1.VerbDrain, Object: nodeRef(p.Node)}))
 	}
 	plan = append(plan, steps[first:]...)
 	if !p.Cordoned {
-		plan = append(plan, APIStep("the node takes pods again", APIAction{Verb: VerbUncordon, Object: nodeRef(p.Node)}))
+		plan = append(plan, APIStep("the node takes pods again", v1alpha1.APIAction{Verb: v1alpha1.VerbUncordon, Object: nodeRef(p.Node)}))
 	}
-	return &Remedy{Name: name, Steps: plan}
+	return &v1alpha1.Remedy{Name: name, Steps: plan}
 }
 
-func nodeRef(name string) *ObjectRef { return &ObjectRef{Kind: "Node", Name: name} }
+func nodeRef(name string) *v1alpha1.ObjectRef { return &v1alpha1.ObjectRef{Kind: "Node", Name: name} }
 
 // finish derives Run, the command an operator would type.
-func finish(s Step) Step {
+func finish(s v1alpha1.Step) v1alpha1.Step {
 	switch {
 	case s.API != nil:
-		s.Run = s.API.kubectl()
+		s.Run = kubectl(s.API)
 	case s.Restore != "":
 		s.Run = fmt.Sprintf("docker cp \"$(docker create \"$(docker inspect -f '{{.Config.Image}}' %s)\")\":%s - | docker cp - %s:%s",
 			Quote(s.On), Quote(s.Restore), Quote(s.On), Quote(s.Restore[:strings.LastIndex(s.Restore, "/")+1]))
@@ -107,7 +107,7 @@ func finish(s Step) Step {
 	return s
 }
 
-func (a *APIAction) kubectl() string {
+func kubectl(a *v1alpha1.APIAction) string {
 	var name, kind, in string
 	if a.Object != nil {
 		name, kind = Quote(a.Object.Name), strings.ToLower(a.Object.Kind)
@@ -116,23 +116,23 @@ func (a *APIAction) kubectl() string {
 		}
 	}
 	switch a.Verb {
-	case VerbCordon, VerbUncordon:
+	case v1alpha1.VerbCordon, v1alpha1.VerbUncordon:
 		return "kubectl " + a.Verb + " " + name
-	case VerbDrain:
+	case v1alpha1.VerbDrain:
 		return "kubectl drain " + name + " --ignore-daemonsets --delete-emptydir-data --timeout=60s"
-	case VerbWaitReady:
+	case v1alpha1.VerbWaitReady:
 		return "kubectl wait --for=condition=Ready node/" + name + " --timeout=120s"
-	case VerbDelete:
+	case v1alpha1.VerbDelete:
 		return "kubectl delete" + in + " " + kind + " " + name
-	case VerbPatch:
+	case v1alpha1.VerbPatch:
 		sub := ""
 		if a.Subresource != "" {
 			sub = " --subresource " + a.Subresource
 		}
 		return "kubectl patch" + in + " " + kind + " " + name + sub + " --type=strategic -p " + Quote(a.Patch)
-	case VerbApply:
+	case v1alpha1.VerbApply:
 		return "kubectl apply -f - <<'EOF'\n" + strings.TrimRight(a.Manifest, "\n") + "\nEOF"
-	case VerbRenewClientCert:
+	case v1alpha1.VerbRenewClientCert:
 		return "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=system:nodes/CN=system:node:" + name +
 			" …; kubectl create -f csr.yaml; kubectl certificate approve …; kubectl get csr … -o jsonpath={.status.certificate}"
 	}

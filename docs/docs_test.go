@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/api/failures"
 )
 
 func TestEveryFailureAndCauseIsExplained(t *testing.T) {

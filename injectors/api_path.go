@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var apiPath = Mechanism{

@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"path"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var bridgeNetwork = Mechanism{

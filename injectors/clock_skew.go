@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var clockSkew = Mechanism{

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
-	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+	"github.com/sickbay-dev/sickbay/internal/op"
+	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // TestClockSkewKeepsTheCommand: the unit's own program and arguments follow the agent, and what systemd expands is kept from it.

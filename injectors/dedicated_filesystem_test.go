@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // A runtime that was restarted on its full disk has lost containers, which hold the filesystem from mount namespaces of their own.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var fillOwnDisk = Mechanism{

@@ -3,7 +3,7 @@ package injectors
 import (
 	"context"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var freezeFilesystem = Mechanism{

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/injectors/journal"
-	"github.com/sickbay-dev/sickbay/injectors/lease"
-	"github.com/sickbay-dev/sickbay/injectors/op"
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/journal"
+	"github.com/sickbay-dev/sickbay/internal/lease"
+	"github.com/sickbay-dev/sickbay/internal/op"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // Root is where everything of sickbay's is on a node. On a kind node /var is a volume on the host's disk, so no fault fills
@@ -131,7 +131,7 @@ func (p *Plan) fidelity() (string, string) {
 // Inject makes the node ill. Before the first change the journal has what it displaces, on disk, and the lease is armed.
 // What fails half-way is taken back at once; what cannot be is told, stays in the journal, and is the lease's to heal.
 func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
-	lctx, cancel := context.WithTimeout(ctx, pace.Bound(lockWait))
+	lctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(lockWait))
 	defer cancel()
 	release, err := in.lock(lctx, "inject")
 	if err != nil {
@@ -161,7 +161,7 @@ func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
 	if in.KeepFailed {
 		return in.status(r), err
 	}
-	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pace.Bound(rollbackBound))
+	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeoutscale.Bound(rollbackBound))
 	defer cancel()
 	st := in.recover(rctx, r)
 	if st.Error != "" {

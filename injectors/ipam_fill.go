@@ -9,7 +9,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var ipamFill = Mechanism{

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var machineClock = Mechanism{

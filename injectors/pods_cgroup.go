@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"path"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var podsCgroup = Mechanism{

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 // Mechanism is one way to make a node ill.

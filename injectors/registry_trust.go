@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"path"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var registryTrust = Mechanism{

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // What was pulled from the registry goes with it, under every name the runtime gave it; what was there before stays.

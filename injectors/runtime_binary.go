@@ -8,7 +8,7 @@ import (
 	"path"
 	"slices"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var runtimeBinary = Mechanism{

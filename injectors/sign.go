@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 // SignRequest asks for a copy of a kubelet's client certificate that has ended: same name, same public key, no private key

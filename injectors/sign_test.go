@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // authority puts a CA on a node and returns a certificate of it for a subject.

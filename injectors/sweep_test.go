@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // TestSweepTakesPreparationsLast: when the lease is over the fault goes at once, and what was prepared for it when the run's pods have

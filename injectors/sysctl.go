@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/injectors/op"
+	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
 var sysctl = Mechanism{

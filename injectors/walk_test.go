@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/injectors/op"
-	"github.com/sickbay-dev/sickbay/injectors/op/optest"
+	"github.com/sickbay-dev/sickbay/internal/op"
+	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 var (

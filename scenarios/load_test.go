@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/api/failures"
 )
 
 // good is a scenario that loads; each bad input is one edit away from it.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
-	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/api/failures"
 )
 
 //go:generate go test . -run TestSchemaIsUpToDate -update

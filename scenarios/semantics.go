@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/failures"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 var (
@@ -21,7 +21,7 @@ var matcherKinds = strings.Join(fieldsOf(reflect.TypeFor[Matcher]()).names, ", "
 
 // semantics checks what the types cannot say.
 func (d *document) semantics(s *Scenario, dir fs.FS) {
-	d.oneOf("$.apiVersion", s.APIVersion, observation.APIVersion)
+	d.oneOf("$.apiVersion", s.APIVersion, v1alpha1.APIVersion)
 	d.oneOf("$.kind", s.Kind, Kind)
 	if !nameForm.MatchString(s.Metadata.Name) {
 		d.errorf("$.metadata.name", "name %q is no DNS label: lower-case letters, digits and dashes, at most 63", s.Metadata.Name)

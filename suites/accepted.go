@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
-	"github.com/sickbay-dev/sickbay/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint"
 )
 
 // accepted makes a call of the API until it is accepted, at most for bound. An API server that starts anew refuses connections, and

@@ -4,13 +4,13 @@ import (
 	"context"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/agent"
-	"github.com/sickbay-dev/sickbay/agent/protocol"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/fingerprint"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/node"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/agent"
+	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/node"
 )
 
 // onNode is the agent on a real node.
@@ -27,7 +27,7 @@ func installAgent(ctx context.Context, n node.Node) (nodeAgent, error) {
 
 func (a onNode) Path() string { return a.client.Path() }
 
-func (a onNode) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
+func (a onNode) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
 	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -21,18 +21,18 @@ func (a assessment) String() string {
 	return strings.Join(append(slices.Clone(a.wrong), a.missing...), "; ")
 }
 
-func findingName(f detectors.Finding) string { return f.Failure + "/" + f.Cause }
+func findingName(f v1alpha1.Finding) string { return f.Failure + "/" + f.Cause }
 
 func expectedName(e scenarios.Expected) string { return e.Failure + "/" + e.Cause }
 
 // assess judges findings of all watched nodes. expected are those due now; allowed may appear on the victim and need not.
-func assess(findings []detectors.Finding, victim string, expected, allowed []scenarios.Expected) assessment {
+func assess(findings []v1alpha1.Finding, victim string, expected, allowed []scenarios.Expected) assessment {
 	var a assessment
-	has := func(list []scenarios.Expected, f detectors.Finding) bool {
+	has := func(list []scenarios.Expected, f v1alpha1.Finding) bool {
 		return slices.ContainsFunc(list, func(e scenarios.Expected) bool { return e.Failure == f.Failure && e.Cause == f.Cause })
 	}
 	for _, e := range expected {
-		found := slices.ContainsFunc(findings, func(f detectors.Finding) bool {
+		found := slices.ContainsFunc(findings, func(f v1alpha1.Finding) bool {
 			return f.Node == victim && f.Failure == e.Failure && f.Cause == e.Cause
 		})
 		if !found {
@@ -83,7 +83,7 @@ func names(list []scenarios.Expected) []string {
 	return out
 }
 
-func findingNames(list []detectors.Finding) []string {
+func findingNames(list []v1alpha1.Finding) []string {
 	out := make([]string, len(list))
 	for i, f := range list {
 		out[i] = findingName(f)

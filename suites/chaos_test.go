@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/engine"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 )
 
@@ -168,9 +169,9 @@ func (r *run) dropProof(ctx context.Context) {
 
 // blindRestart is what is done first where nobody knows what is wrong. A runtime that cannot end (its threads wait in the kernel)
 // must not keep it from the kubelet, nor the control from its end.
-func blindRestart(node string) *detectors.Remedy {
+func blindRestart(node string) *v1alpha1.Remedy {
 	const script = "timeout 45 systemctl restart containerd.service; timeout 45 systemctl restart kubelet.service"
-	return &detectors.Remedy{Name: string(BlindRestart), Steps: []detectors.Step{
+	return &v1alpha1.Remedy{Name: string(BlindRestart), Steps: []v1alpha1.Step{
 		detectors.NodeStep(node, "whatever it is, a restart may help", "sh", "-c", script),
 	}}
 }

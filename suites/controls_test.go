@@ -11,9 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -40,7 +39,7 @@ func TestControlsOnTheWay(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		world   func(*world)
-		judge   func() func(observation.History) []detectors.Finding
+		judge   func() func(v1alpha1.History) []v1alpha1.Finding
 		held    map[Control]bool
 		injects int
 		verdict Verdict // of the report
@@ -54,14 +53,14 @@ func TestControlsOnTheWay(t *testing.T) {
 			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: true}, injects: 2, verdict: Passed},
 		{name: "the fault goes away by itself", world: func(w *world) { w.healsAfter = 12 },
 			held: map[Control]bool{NoopControl: true, NoRemedy: false}, injects: 1, verdict: Failed},
-		{name: "a detector speaks before the fault", judge: func() func(observation.History) []detectors.Finding {
+		{name: "a detector speaks before the fault", judge: func() func(v1alpha1.History) []v1alpha1.Finding {
 			var looks atomic.Int32 // nodes are judged side by side
-			return func(h observation.History) []detectors.Finding {
+			return func(h v1alpha1.History) []v1alpha1.Finding {
 				if h.Last().Node == "w1" {
 					looks.Add(1)
 				}
 				if n := looks.Load(); n > 8 && n < 11 {
-					return []detectors.Finding{{Failure: "swap", Cause: "swap-on", Node: "w1", Summary: "made up"}}
+					return []v1alpha1.Finding{{Failure: "swap", Cause: "swap-on", Node: "w1", Summary: "made up"}}
 				}
 				return judge(h)
 			}

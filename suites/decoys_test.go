@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -32,10 +31,10 @@ func TestDecoy(t *testing.T) {
 	decoy := scenario(func(s *scenarios.Scenario) { s.Spec.Profile, s.Spec.Expect = scenarios.Decoy, nil })
 	for _, c := range []struct {
 		name  string
-		judge func(observation.History) []detectors.Finding
+		judge func(v1alpha1.History) []v1alpha1.Finding
 		want  Verdict
 	}{
-		{"silence", func(observation.History) []detectors.Finding { return nil }, Passed},
+		{"silence", func(v1alpha1.History) []v1alpha1.Finding { return nil }, Passed},
 		{"a detector is taken in", judge, Failed},
 	} {
 		t.Run(c.name, func(t *testing.T) {

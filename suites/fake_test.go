@@ -20,12 +20,11 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ktesting "k8s.io/client-go/testing"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -135,14 +134,14 @@ func (w *world) setNode(name string) {
 	}
 }
 
-func (w *world) observe(name string, ask diagnose.Ask) (*observation.Observation, error) {
+func (w *world) observe(name string, ask diagnose.Ask) (*v1alpha1.Observation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
 	if w.blindAfterRemedy && w.remedies > 0 {
 		return nil, errors.New("exec: no answer")
 	}
-	o := &observation.Observation{At: time.Now(), TookMS: 3, Units: map[string]observation.Unit{"kubelet": {Name: "kubelet", SubState: "running"}}}
+	o := &v1alpha1.Observation{At: time.Now(), TookMS: 3, Units: map[string]v1alpha1.Unit{"kubelet": {Name: "kubelet", SubState: "running"}}}
 	o.Journal.Cursor = fmt.Sprint(w.looks)
 	if w.comesBack > 0 && w.remedies > 0 && len(w.placed[name]) > 0 {
 		if w.back++; w.back > w.comesBack {
@@ -157,7 +156,7 @@ func (w *world) observe(name string, ask diagnose.Ask) (*observation.Observation
 		}
 	}
 	o.Runtime.LastCNILoad = w.sick[name]
-	line := observation.LogLine{Source: "kubelet", At: time.Now(), Level: "error", Text: "E1 cni plugin not initialized"}
+	line := v1alpha1.LogLine{Source: "kubelet", At: time.Now(), Level: "error", Text: "E1 cni plugin not initialized"}
 	if w.sick[name] != "" && !w.silentFault {
 		o.Journal.Lines = append(o.Journal.Lines, line)
 	}
@@ -169,12 +168,12 @@ func (w *world) observe(name string, ask diagnose.Ask) (*observation.Observation
 }
 
 // ObserveAPI is the API server's view.
-func (w *world) ObserveAPI(_ context.Context, nodes []string) (map[string]*observation.API, error) {
+func (w *world) ObserveAPI(_ context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := map[string]*observation.API{}
+	out := map[string]*v1alpha1.API{}
 	for _, n := range nodes {
-		api := &observation.API{Node: w.node(n)}
+		api := &v1alpha1.API{Node: w.node(n)}
 		if w.restarting && w.remedies > 0 {
 			w.restarts++
 			api.Pods = []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "app"}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: w.restarts}}}}}
@@ -188,18 +187,18 @@ func (w *world) ObserveAPI(_ context.Context, nodes []string) (map[string]*obser
 }
 
 // judge is the fake detector: it knows only observations.
-func judge(h observation.History) []detectors.Finding {
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	if o.Runtime.LastCNILoad == "" {
 		return nil
 	}
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	for _, s := range strings.Split(o.Runtime.LastCNILoad, "+") {
 		failure, cause, _ := strings.Cut(s, "/")
-		f := detectors.Finding{Failure: failure, Cause: cause, Node: o.Node, Certainty: detectors.Certain, Summary: s + " it is",
-			Evidence: []detectors.Evidence{{Source: "runtime.status", Text: o.Runtime.LastCNILoad}}}
+		f := v1alpha1.Finding{Failure: failure, Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain, Summary: s + " it is",
+			Evidence: []v1alpha1.Evidence{{Source: "runtime.status", Text: o.Runtime.LastCNILoad}}}
 		if cause != "no-remedy" {
-			f.Remedy = &detectors.Remedy{Name: "cure-" + cause, Steps: []detectors.Step{{Run: "cure " + s, Why: "it is ill", On: o.Node, Exec: []string{"cure"}}}}
+			f.Remedy = &v1alpha1.Remedy{Name: "cure-" + cause, Steps: []v1alpha1.Step{{Run: "cure " + s, Why: "it is ill", On: o.Node, Exec: []string{"cure"}}}}
 		}
 		out = append(out, f)
 	}
@@ -331,7 +330,7 @@ func (l fakeLab) About(context.Context) (About, error) {
 func (l fakeLab) Target() diagnose.Target {
 	t := diagnose.Target{Cluster: "fake", API: l.world}
 	for _, n := range l.nodes {
-		t.Nodes = append(t.Nodes, diagnose.Node{Name: n, Agent: diagnose.AgentFunc(func(_ context.Context, ask diagnose.Ask) (*observation.Observation, error) {
+		t.Nodes = append(t.Nodes, diagnose.Node{Name: n, Agent: diagnose.AgentFunc(func(_ context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
 			return l.observe(n, ask)
 		})})
 	}
@@ -427,7 +426,7 @@ func (h fakeHold) Leave(time.Time) error { h.note("leave"); return nil }
 func (h fakeHold) Release()              { h.note("release") }
 func (h fakeHold) End() error            { h.note("end"); return nil }
 
-func (l fakeLab) Remedy(ctx context.Context, node string, remedy *detectors.Remedy, done func(AppliedStep)) error {
+func (l fakeLab) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(AppliedStep)) error {
 	l.mu.Lock()
 	l.call("remedy %s %s", node, remedy.Name)
 	err := l.remedyErr

@@ -12,9 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sickbay-dev/sickbay/cluster"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 const (
@@ -119,7 +119,7 @@ func (h *healer) say(format string, args ...any) { h.did = append(h.did, fmt.Spr
 // heal goes in the runner's own order: the faults, so that the kubelet can end pods; the namespace, so that nothing stands on what
 // was prepared; then that. It goes on after an error, and returns all of them.
 func (h *healer) heal(ctx context.Context, patience time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, max(0, patience)+pace.Bound(healBound), fmt.Errorf("undoing it took longer than %s", pace.Bound(healBound)))
+	ctx, cancel := context.WithTimeoutCause(ctx, max(0, patience)+timeoutscale.Bound(healBound), fmt.Errorf("undoing it took longer than %s", timeoutscale.Bound(healBound)))
 	defer cancel()
 	var errs []error
 	// An engine that was restarted leaves all nodes stopped, the API server's with them.
@@ -243,7 +243,7 @@ func (h *healer) clean(ctx context.Context) error {
 	}
 	errs = append(errs,
 		DeleteClusterObjects(ctx, h.Kube(), h.run),
-		namespaceGone(ctx, h.Kube(), ns, pace.Bound(healPatience), pace.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
+		namespaceGone(ctx, h.Kube(), ns, timeoutscale.Bound(healPatience), timeoutscale.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
 		h.RemoveServices(ctx, h.run),
 		h.c.RemoveServices(ctx, "", h.rec.Node), // what a remedy had opened to read a file of the node's image
 	)

@@ -5,7 +5,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // About describes a cluster for the report.
@@ -43,7 +43,7 @@ const (
 
 // kindOfHost takes from a look at a node what is the machine's. A node often does not see the list of security modules: where it
 // shares this process's kernel, that is asked here.
-func kindOfHost(h observation.Host) HostKind {
+func kindOfHost(h v1alpha1.Host) HostKind {
 	k := HostKind{CgroupVersion: h.CgroupVersion, LSMs: h.LSMs, Virtualization: h.Machine}
 	if boot, err := os.ReadFile(bootFile); len(k.LSMs) == 0 && err == nil && h.BootID != "" && strings.TrimSpace(string(boot)) == h.BootID {
 		if list, err := os.ReadFile(lsmFile); err == nil && len(strings.TrimSpace(string(list))) > 0 {

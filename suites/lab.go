@@ -28,15 +28,14 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/fingerprint"
-	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
-	"github.com/sickbay-dev/sickbay/node"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // nodeAgent is everything an agent on a node does: looking, for diagnose, and injecting, for the runner.
@@ -109,7 +108,7 @@ func (l *clusterLab) About(ctx context.Context) (About, error) {
 	info := list.Items[0].Status.NodeInfo
 	a := About{Kubernetes: info.KubeletVersion, Host: fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)}
 	// The API does not tell what of the host decides much.
-	look, cancel := context.WithTimeout(ctx, pace.Bound(5*time.Second))
+	look, cancel := context.WithTimeout(ctx, timeoutscale.Bound(5*time.Second))
 	defer cancel()
 	if o, err := l.agent(list.Items[0].Name).Observe(look, diagnose.Ask{Since: time.Second}); err == nil && o.Host.CgroupVersion > 0 {
 		a.Kind = kindOfHost(o.Host)
@@ -140,7 +139,7 @@ func (l *lazyAgent) get(ctx context.Context) (nodeAgent, error) {
 	return l.a, nil
 }
 
-func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
+func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
 	a, err := l.get(ctx)
 	if err != nil {
 		return nil, err
@@ -195,7 +194,7 @@ func (l *clusterLab) Records() []cluster.Record {
 }
 
 // Remedy carries a plan out with nothing but what an operator of this cluster has: its nodes, its API, its image's own files.
-func (l *clusterLab) Remedy(ctx context.Context, _ string, r *detectors.Remedy, done func(AppliedStep)) error {
+func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, done func(AppliedStep)) error {
 	target := remedy.Target{
 		Nodes: func(name string) (node.Node, bool) {
 			if !l.c.Has(name) {
@@ -412,7 +411,7 @@ var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // imageRefs lists the names of the images on a node, digests left out: they follow their names.
 func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, pace.Bound(10*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(10*time.Second))
 	defer cancel()
 	out, err := l.c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "ls", "-q"))
 	if err != nil {
@@ -472,7 +471,7 @@ func (c *created) DeleteCluster(ctx context.Context) error {
 		if !o.global {
 			continue
 		}
-		err := poll(ctx, 200*time.Millisecond, pace.Bound(time.Minute), func(ctx context.Context) (bool, error) {
+		err := poll(ctx, 200*time.Millisecond, timeoutscale.Bound(time.Minute), func(ctx context.Context) (bool, error) {
 			_, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
 			return apierrors.IsNotFound(err), err
 		})

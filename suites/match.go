@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -22,14 +22,14 @@ import (
 //   - conditions, pods and units did not already match in that look; a condition may also have a later transition
 type signals struct {
 	node, namespace string
-	before          *observation.Observation
+	before          *v1alpha1.Observation
 	start           time.Time // node clock
 	eventsBefore    map[types.UID]int32
 	matchers        []scenarios.Matcher
 	found           []Signal
 }
 
-func newSignals(node, namespace string, before *observation.Observation, matchers []scenarios.Matcher) *signals {
+func newSignals(node, namespace string, before *v1alpha1.Observation, matchers []scenarios.Matcher) *signals {
 	s := &signals{
 		node: node, namespace: namespace, before: before, start: before.At, matchers: matchers,
 		eventsBefore: eventCounts(before.API),
@@ -41,7 +41,7 @@ func newSignals(node, namespace string, before *observation.Observation, matcher
 }
 
 // feed takes one more look and returns the signals that it showed for the first time.
-func (s *signals) feed(o *observation.Observation) []Signal {
+func (s *signals) feed(o *v1alpha1.Observation) []Signal {
 	var fresh []Signal
 	for i, m := range s.matchers {
 		if !s.found[i].At.IsZero() {
@@ -77,7 +77,7 @@ func (s *signals) missing() []string {
 // seenAny tells whether at least one was seen.
 func (s *signals) seenAny() bool { return len(s.missing()) < len(s.found) }
 
-func (s *signals) match(m scenarios.Matcher, o *observation.Observation) (time.Time, string, bool) {
+func (s *signals) match(m scenarios.Matcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	switch {
 	case m.Log != nil:
 		return s.matchLog(m.Log, o)
@@ -118,7 +118,7 @@ func (s *signals) match(m scenarios.Matcher, o *observation.Observation) (time.T
 	return time.Time{}, "", false
 }
 
-func (s *signals) matchCgroup(m *scenarios.CgroupMatcher, o *observation.Observation) (string, bool) {
+func (s *signals) matchCgroup(m *scenarios.CgroupMatcher, o *v1alpha1.Observation) (string, bool) {
 	for _, c := range o.Containers {
 		if c.Namespace == s.namespace && strings.HasPrefix(c.Pod, m.Pod) && strings.Contains(c.CgroupPath, m.Contains) {
 			return fmt.Sprintf("container %s of pod %s (pid %d): %s", c.Name, c.Pod, c.PID, c.CgroupPath), true
@@ -127,8 +127,8 @@ func (s *signals) matchCgroup(m *scenarios.CgroupMatcher, o *observation.Observa
 	return "", false
 }
 
-func (s *signals) matchLog(m *scenarios.LogMatcher, o *observation.Observation) (time.Time, string, bool) {
-	for _, lines := range [][]observation.LogLine{o.Journal.Lines, o.Kmsg} {
+func (s *signals) matchLog(m *scenarios.LogMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+	for _, lines := range [][]v1alpha1.LogLine{o.Journal.Lines, o.Kmsg} {
 		for _, l := range lines {
 			if l.Source == m.Unit && strings.Contains(l.Text, m.Contains) && !l.At.Before(s.start) {
 				return l.At, l.Text, true
@@ -142,7 +142,7 @@ func (s *signals) matchLog(m *scenarios.LogMatcher, o *observation.Observation) 
 // posted late and belongs to what was before. A stamp further off is a skewed clock and says nothing.
 const lateEvent = 2 * time.Minute
 
-func (s *signals) matchEvent(m *scenarios.EventMatcher, o *observation.Observation) (time.Time, string, bool) {
+func (s *signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	if o.API == nil {
 		return time.Time{}, "", false
 	}
@@ -164,7 +164,7 @@ func (s *signals) matchEvent(m *scenarios.EventMatcher, o *observation.Observati
 	return time.Time{}, "", false
 }
 
-func (s *signals) concerns(e *corev1.Event, api *observation.API) bool {
+func (s *signals) concerns(e *corev1.Event, api *v1alpha1.API) bool {
 	if e.InvolvedObject.Kind == "Node" {
 		return e.InvolvedObject.Name == s.node
 	}
@@ -179,7 +179,7 @@ func (s *signals) concerns(e *corev1.Event, api *observation.API) bool {
 	return false
 }
 
-func (s *signals) matchCondition(m *scenarios.ConditionMatcher, o *observation.Observation) (time.Time, string, bool) {
+func (s *signals) matchCondition(m *scenarios.ConditionMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	c := condition(o.API, m.Type)
 	if !conditionMatches(m, c) {
 		return time.Time{}, "", false
@@ -190,7 +190,7 @@ func (s *signals) matchCondition(m *scenarios.ConditionMatcher, o *observation.O
 	return time.Time{}, fmt.Sprintf("node %s: %s=%s %s: %s", s.node, c.Type, c.Status, c.Reason, c.Message), true
 }
 
-func condition(api *observation.API, kind string) *corev1.NodeCondition {
+func condition(api *v1alpha1.API, kind string) *corev1.NodeCondition {
 	if api == nil || api.Node == nil {
 		return nil
 	}
@@ -206,7 +206,7 @@ func conditionMatches(m *scenarios.ConditionMatcher, c *corev1.NodeCondition) bo
 	return c != nil && string(c.Status) == m.Status && (m.Reason == "" || c.Reason == m.Reason) && strings.Contains(c.Message, m.Contains)
 }
 
-func (s *signals) matchPod(m *scenarios.PodMatcher, api *observation.API) (string, bool) {
+func (s *signals) matchPod(m *scenarios.PodMatcher, api *v1alpha1.API) (string, bool) {
 	if api == nil {
 		return "", false
 	}
@@ -258,7 +258,7 @@ func podStates(p *corev1.Pod) []podState {
 	return out
 }
 
-func matchUnit(m *scenarios.UnitMatcher, o *observation.Observation) (string, bool) {
+func matchUnit(m *scenarios.UnitMatcher, o *v1alpha1.Observation) (string, bool) {
 	u, ok := o.Units[strings.TrimSuffix(m.Name, ".service")]
 	if !ok || (m.SubState != "" && u.SubState != m.SubState) || (m.Result != "" && u.Result != m.Result) {
 		return "", false
@@ -269,7 +269,7 @@ func matchUnit(m *scenarios.UnitMatcher, o *observation.Observation) (string, bo
 // leastPeriods are two seconds of CPU periods: a container that starts is throttled in its first few whatever its quota.
 const leastPeriods = 20
 
-func (s *signals) matchThrottled(m *scenarios.ThrottledMatcher, o *observation.Observation) (string, bool) {
+func (s *signals) matchThrottled(m *scenarios.ThrottledMatcher, o *v1alpha1.Observation) (string, bool) {
 	for _, u := range o.Containers {
 		if u.Namespace != s.namespace || m.Container != "" && u.Name != m.Container {
 			continue
@@ -287,7 +287,7 @@ func (s *signals) matchThrottled(m *scenarios.ThrottledMatcher, o *observation.O
 	return "", false
 }
 
-func eventCounts(api *observation.API) map[types.UID]int32 {
+func eventCounts(api *v1alpha1.API) map[types.UID]int32 {
 	out := map[types.UID]int32{}
 	if api != nil {
 		for i := range api.Events {

@@ -9,29 +9,29 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // TestSignalsAreLaterThanTheInjection: each kind of signal, as it was before the injection, as it is after, and what must not pass.
 func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 	start := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
-	line := func(after time.Duration, text string) observation.Observation {
-		return observation.Observation{Journal: observation.Journal{Lines: []observation.LogLine{{Source: "kubelet", At: start.Add(after), Text: text}}}}
+	line := func(after time.Duration, text string) v1alpha1.Observation {
+		return v1alpha1.Observation{Journal: v1alpha1.Journal{Lines: []v1alpha1.LogLine{{Source: "kubelet", At: start.Add(after), Text: text}}}}
 	}
-	cond := func(kind string, status corev1.ConditionStatus, since time.Duration) observation.Observation {
-		return observation.Observation{API: &observation.API{Node: &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{
+	cond := func(kind string, status corev1.ConditionStatus, since time.Duration) v1alpha1.Observation {
+		return v1alpha1.Observation{API: &v1alpha1.API{Node: &corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{
 			Type: corev1.NodeConditionType(kind), Status: status, Message: "PLEG is not healthy", LastTransitionTime: metav1.NewTime(start.Add(since)),
 		}}}}}}
 	}
-	event := func(uid string, count int32, at time.Duration, ref corev1.ObjectReference) observation.Observation {
-		return observation.Observation{API: &observation.API{Events: []corev1.Event{{
+	event := func(uid string, count int32, at time.Duration, ref corev1.ObjectReference) v1alpha1.Observation {
+		return v1alpha1.Observation{API: &v1alpha1.API{Events: []corev1.Event{{
 			ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid)}, Reason: "Failed", Message: "no such file", Count: count,
 			LastTimestamp: metav1.NewTime(start.Add(at)), InvolvedObject: ref,
 		}}}}
 	}
 	victim := corev1.ObjectReference{Kind: "Node", Name: "w1"}
-	podOf := func(ns, name string, phase corev1.PodPhase, waiting, last string) observation.Observation {
+	podOf := func(ns, name string, phase corev1.PodPhase, waiting, last string) v1alpha1.Observation {
 		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Status: corev1.PodStatus{Phase: phase}}
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{{}}
 		if waiting != "" {
@@ -40,19 +40,19 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 		if last != "" {
 			p.Status.ContainerStatuses[0].LastTerminationState.Terminated = &corev1.ContainerStateTerminated{Reason: last}
 		}
-		return observation.Observation{API: &observation.API{Pods: []corev1.Pod{p}}}
+		return v1alpha1.Observation{API: &v1alpha1.API{Pods: []corev1.Pod{p}}}
 	}
-	unit := func(sub, result string) observation.Observation {
-		return observation.Observation{Units: map[string]observation.Unit{"kubelet": {SubState: sub, Result: result}}}
+	unit := func(sub, result string) v1alpha1.Observation {
+		return v1alpha1.Observation{Units: map[string]v1alpha1.Unit{"kubelet": {SubState: sub, Result: result}}}
 	}
-	cpu := func(ns, id string, periods, throttled int64) observation.Observation {
-		return observation.Observation{Containers: []observation.ContainerUsage{{
-			ID: id, Namespace: ns, Pod: "app-1", Name: "app", CPU: observation.CPUUsage{QuotaMilli: 20, NrPeriods: periods, NrThrottled: throttled},
+	cpu := func(ns, id string, periods, throttled int64) v1alpha1.Observation {
+		return v1alpha1.Observation{Containers: []v1alpha1.ContainerUsage{{
+			ID: id, Namespace: ns, Pod: "app-1", Name: "app", CPU: v1alpha1.CPUUsage{QuotaMilli: 20, NrPeriods: periods, NrThrottled: throttled},
 		}}}
 	}
 	cpuM := scenarios.Matcher{Throttled: &scenarios.ThrottledMatcher{Container: "app", Percent: 80}}
 	var (
-		none     observation.Observation
+		none     v1alpha1.Observation
 		logM     = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kubelet", Contains: "PLEG"}}
 		condM    = scenarios.Matcher{Condition: &scenarios.ConditionMatcher{Type: "Ready", Status: "False", Contains: "PLEG"}}
 		eventM   = scenarios.Matcher{Event: &scenarios.EventMatcher{Reason: "Failed", Contains: "such"}}
@@ -60,11 +60,11 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 		phaseM   = scenarios.Matcher{Pod: &scenarios.PodMatcher{Phase: "Pending"}}
 		unitM    = scenarios.Matcher{Unit: &scenarios.UnitMatcher{Name: "kubelet.service", Result: "exit-code"}}
 		kernelM  = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kernel", Contains: "oom"}}
-		kernelOK = observation.Observation{Kmsg: []observation.LogLine{{Source: "kernel", At: start.Add(time.Second), Text: "oom_memcg=/x"}}}
+		kernelOK = v1alpha1.Observation{Kmsg: []v1alpha1.LogLine{{Source: "kernel", At: start.Add(time.Second), Text: "oom_memcg=/x"}}}
 	)
 	for name, c := range map[string]struct {
 		m             scenarios.Matcher
-		before, after observation.Observation
+		before, after v1alpha1.Observation
 		want          bool
 	}{
 		"log later":                           {logM, none, line(time.Second, "PLEG is not healthy"), true},
@@ -118,13 +118,13 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 
 func TestRecorderKeepsWhatAPersonWouldRead(t *testing.T) {
 	r := newRecorder("x")
-	o := observation.Observation{Node: "w1", At: time.Now()}
+	o := v1alpha1.Observation{Node: "w1", At: time.Now()}
 	for i := range 100 {
 		o.Journal.Lines = append(o.Journal.Lines,
-			observation.LogLine{Source: "kubelet", Level: "error", At: time.Now(), Text: "sync of pod 0a1b2c3d4e failed " + fmt.Sprint(i)},
-			observation.LogLine{Source: "kubelet", Level: "info", At: time.Now(), Text: "nothing"})
+			v1alpha1.LogLine{Source: "kubelet", Level: "error", At: time.Now(), Text: "sync of pod 0a1b2c3d4e failed " + fmt.Sprint(i)},
+			v1alpha1.LogLine{Source: "kubelet", Level: "info", At: time.Now(), Text: "nothing"})
 	}
-	r.look(&observation.Observation{Node: "w1"})
+	r.look(&v1alpha1.Observation{Node: "w1"})
 	r.look(&o)
 	if n := len(r.timeline()); n != keepSameLog {
 		t.Errorf("%d lines of one kind of message, want %d", n, keepSameLog)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/api/failures"
 )
 
 // Matrix is the confusion matrix of one report: scenarios against findings. Off the diagonal may stand only what a scenario

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 func TestMatrix(t *testing.T) {
-	at := func(node string, names ...string) (out []detectors.Finding) {
+	at := func(node string, names ...string) (out []v1alpha1.Finding) {
 		for _, n := range names {
 			f, c, _ := splitName(n)
-			out = append(out, detectors.Finding{Failure: f, Cause: c, Node: node})
+			out = append(out, v1alpha1.Finding{Failure: f, Cause: c, Node: node})
 		}
 		return out
 	}

@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 const (
@@ -89,7 +89,7 @@ func endConsumers(ctx context.Context, kube kubernetes.Interface, ns string) err
 	if err != nil {
 		return err
 	}
-	return poll(ctx, consumersPoll, pace.Bound(consumersGrace), func(ctx context.Context) (bool, error) {
+	return poll(ctx, consumersPoll, timeoutscale.Bound(consumersGrace), func(ctx context.Context) (bool, error) {
 		pods, err := kube.CoreV1().Pods(ns).List(ctx, all)
 		if err != nil {
 			return false, err

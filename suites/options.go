@@ -10,11 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -31,7 +31,7 @@ type Options struct {
 	// blind restart between detect and remediate. Each has to fail where it must, and the run goes on.
 	Controls Controlled
 	// OtherRemedy is applied instead of the findings' own, for the control that a blind restart does not cure.
-	OtherRemedy *detectors.Remedy
+	OtherRemedy *v1alpha1.Remedy
 	// Keep leaves a run that did not pass as it is, for looking at: fault, namespace and prepared node. The lease is
 	// renewed for KeepFor a last time; after that the node heals itself.
 	Keep    bool
@@ -103,7 +103,7 @@ type Lab interface {
 	// Records are the runs on this cluster that have begun and not ended, of whatever process.
 	Records() []cluster.Record
 	// Remedy applies a finding's remedy as an operator would, and tells each step as it ends.
-	Remedy(ctx context.Context, node string, remedy *detectors.Remedy, done func(AppliedStep)) error
+	Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(AppliedStep)) error
 	// Mark takes a fingerprint to compare with later: of a node and of the API objects around it, the run's own namespace
 	// included; for HostNode of the host and its engine.
 	Mark(ctx context.Context, node, namespace string) (Mark, error)
@@ -233,11 +233,11 @@ func DefaultTimings() Timings {
 func (t Timings) stretched() Timings {
 	steps := map[StepName]time.Duration{}
 	for k, v := range t.Steps {
-		steps[k] = pace.Bound(v)
+		steps[k] = timeoutscale.Bound(v)
 	}
 	t.Steps = steps
 	for _, d := range []*time.Duration{&t.Lease, &t.Settle, &t.Call, &t.Recovery} {
-		*d = pace.Bound(*d)
+		*d = timeoutscale.Bound(*d)
 	}
 	return t
 }
@@ -281,7 +281,7 @@ func (t Timings) bound(s *scenarios.Scenario, step StepName) time.Duration {
 		Residue: s.Spec.Timeouts.Residue,
 	}[step]
 	if own > 0 {
-		return pace.Bound(time.Duration(own))
+		return timeoutscale.Bound(time.Duration(own))
 	}
 	return t.Steps[step]
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint"
 )
 
 // Whose a thing on the host is stands behind it in a fingerprint, where that can be known: the run that a container serves, by its

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // recorder collects a run's timeline. Of the journals it keeps what a person would read: warnings and errors, each kind of
@@ -71,7 +71,7 @@ func (r *recorder) lastLine() string {
 var varying = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]+`)
 
 // look takes what is new in an observation. The first look at a node only teaches what was there before.
-func (r *recorder) look(o *observation.Observation) {
+func (r *recorder) look(o *v1alpha1.Observation) {
 	r.mu.Lock()
 	quiet := !r.known[o.Node]
 	r.known[o.Node] = true

@@ -14,8 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
 )
 
 // A recording is what a passed run saw of its victim, kept as small as it still replays, for detectors' tests:
@@ -107,7 +107,7 @@ func record(r Result, from, into string) error {
 	return os.WriteFile(filepath.Join(into, FileWant), raw, 0o644)
 }
 
-func replay(h map[string]observation.History) []string {
+func replay(h map[string]v1alpha1.History) []string {
 	var out []string
 	for _, f := range diagnose.Judge(h, nil).Findings {
 		if n := findingName(f); !slices.Contains(out, n) {
@@ -119,7 +119,7 @@ func replay(h map[string]observation.History) []string {
 }
 
 // victimOnly reads one node's history of a bundle, without what tells of the machine it was recorded on and of nothing else.
-func victimOnly(dir, node string) (map[string]observation.History, error) {
+func victimOnly(dir, node string) (map[string]v1alpha1.History, error) {
 	all, _, err := diagnose.FromBundle(dir)
 	if err != nil {
 		return nil, err
@@ -154,10 +154,10 @@ func victimOnly(dir, node string) (map[string]observation.History, error) {
 			api.Events = slices.DeleteFunc(api.Events, func(e corev1.Event) bool { return h[0].At.Sub(eventTime(&e)) > oldEvents })
 		}
 	}
-	return map[string]observation.History{node: h}, nil
+	return map[string]v1alpha1.History{node: h}, nil
 }
 
-func kernelOf(o *observation.Observation) string {
+func kernelOf(o *v1alpha1.Observation) string {
 	if o.API == nil || o.API.Node == nil {
 		return ""
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
 )
 
 // A report of a real run, made of what is recorded of one: its bundle is the recording itself.
@@ -27,7 +27,7 @@ func reportOf(t *testing.T, scenario string, change func(*Result)) string {
 	if change != nil {
 		change(&r)
 	}
-	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Verdict: r.Verdict, Results: []Result{r}}
+	rep := &Report{APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Verdict: r.Verdict, Results: []Result{r}}
 	if err := WriteReports(dir, rep); err != nil {
 		t.Fatal(err)
 	}

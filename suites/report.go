@@ -3,7 +3,7 @@ package suites
 import (
 	"time"
 
-	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // ReportKind is the kind of a Report document.
@@ -101,14 +101,14 @@ type Result struct {
 	Ended   time.Time `json:"ended"`
 	Steps   []Step    `json:"steps"`
 
-	Expected     []string            `json:"expected"`               // failure/cause
-	Consequences []string            `json:"consequences,omitempty"` // that may also be found
-	Signals      []Signal            `json:"signals,omitempty"`
-	Findings     []detectors.Finding `json:"findings,omitempty"` // as given at detect, later rounds appended
-	Remedies     []AppliedStep       `json:"remedies,omitempty"`
-	Residue      []string            `json:"residue,omitempty"` // what was left behind on the node, readable
-	Clocks       Clocks              `json:"clocks"`
-	Timeline     []Entry             `json:"timeline,omitempty"`
+	Expected     []string           `json:"expected"`               // failure/cause
+	Consequences []string           `json:"consequences,omitempty"` // that may also be found
+	Signals      []Signal           `json:"signals,omitempty"`
+	Findings     []v1alpha1.Finding `json:"findings,omitempty"` // as given at detect, later rounds appended
+	Remedies     []AppliedStep      `json:"remedies,omitempty"`
+	Residue      []string           `json:"residue,omitempty"` // what was left behind on the node, readable
+	Clocks       Clocks             `json:"clocks"`
+	Timeline     []Entry            `json:"timeline,omitempty"`
 	// Recover is the command that undoes by hand, set when something may still be injected (Keep, or recovery failed).
 	Recover string `json:"recover,omitempty"`
 }
@@ -147,13 +147,13 @@ type Signal struct {
 
 // AppliedStep is one step of a remedy that was carried out.
 type AppliedStep struct {
-	Finding string         `json:"finding"` // failure/cause
-	Remedy  string         `json:"remedy"`
-	Step    detectors.Step `json:"step"`
-	Started time.Time      `json:"started"`
-	Ended   time.Time      `json:"ended"`
-	Output  string         `json:"output,omitempty"` // last lines
-	Error   string         `json:"error,omitempty"`
+	Finding string        `json:"finding"` // failure/cause
+	Remedy  string        `json:"remedy"`
+	Step    v1alpha1.Step `json:"step"`
+	Started time.Time     `json:"started"`
+	Ended   time.Time     `json:"ended"`
+	Output  string        `json:"output,omitempty"` // last lines
+	Error   string        `json:"error,omitempty"`
 }
 
 // EntryKind sorts timeline entries.

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // residue undoes what is left and proves that the node is as it was. After a run whose remedy cleared the fault, recover
@@ -148,7 +148,7 @@ func (r *run) deleteObjects(ctx context.Context) error {
 	if err := DeleteNamespace(ctx, kube, r.ns); err != nil {
 		return err
 	}
-	patience := pace.Bound(45 * time.Second) // the default grace of 30s and one sync period
+	patience := timeoutscale.Bound(45 * time.Second) // the default grace of 30s and one sync period
 	errs := []error{namespaceGone(ctx, kube, r.ns, patience, r.t.bound(r.sc, Residue), func(pod string) {
 		r.rec.note(r.victim, "pod %s did not end by itself and was deleted without the kubelet", pod)
 	})}
@@ -168,7 +168,7 @@ func (r *run) waitNodeReady(ctx context.Context) error {
 // waitWell waits until a node is Ready, without pressure, cordon or taint.
 func waitWell(ctx context.Context, kube kubernetes.Interface, node string, t Timings, detail func(format string, args ...any)) error {
 	why := "it was not seen"
-	err := poll(ctx, t.Poll/2, pace.Bound(2*time.Minute), func(ctx context.Context) (bool, error) {
+	err := poll(ctx, t.Poll/2, timeoutscale.Bound(2*time.Minute), func(ctx context.Context) (bool, error) {
 		n, err := within2(ctx, t.Call, func(ctx context.Context) (*corev1.Node, error) {
 			return kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 		})

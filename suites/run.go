@@ -12,11 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -34,15 +33,15 @@ type run struct {
 
 	task progress.Task // of the current step
 
-	control  Control             // the run is, or is making right now
-	controls bool                // to be made on the way
-	spoilt   string              // why the remaining steps need an injection of their own
-	proofs   int                 // proof pods made so far
-	named    []detectors.Finding // what the next remedies are for
+	control  Control            // the run is, or is making right now
+	controls bool               // to be made on the way
+	spoilt   string             // why the remaining steps need an injection of their own
+	proofs   int                // proof pods made so far
+	named    []v1alpha1.Finding // what the next remedies are for
 
 	mark     Mark
 	hold     Hold                      // the run's record on the host; nil before there was anything to undo
-	before   *observation.Observation  // the last look before the injection
+	before   *v1alpha1.Observation     // the last look before the injection
 	unread   map[string]bool           // what could not be read at the baseline already
 	began    time.Time                 // of the injection, harness clock
 	made     []Objects                 // through the API: the workload, and what was rolled out over it
@@ -339,7 +338,7 @@ func (r *run) pause(started time.Time) time.Duration {
 }
 
 // look observes nodes, the victim among them, and writes down what is new about the victim.
-func (r *run) look(ctx context.Context, nodes ...string) (*observation.Observation, error) {
+func (r *run) look(ctx context.Context, nodes ...string) (*v1alpha1.Observation, error) {
 	began := time.Now()
 	got, err := r.watch.LookAt(ctx, nodes...)
 	r.looked = time.Since(began)
@@ -353,7 +352,7 @@ func (r *run) look(ctx context.Context, nodes ...string) (*observation.Observati
 
 // until looks at the victim again and again until f says yes, or ctx ends. f sees every look; a look that could not be made
 // at all counts as nothing seen. The error at ctx's end is ctx's own: the caller says what was missing.
-func (r *run) until(ctx context.Context, f func(*observation.Observation) (bool, error)) error {
+func (r *run) until(ctx context.Context, f func(*v1alpha1.Observation) (bool, error)) error {
 	started := time.Now()
 	tick := time.NewTimer(0)
 	defer tick.Stop()
@@ -400,7 +399,7 @@ func (r *run) judge(nodes ...string) diagnose.Diagnosis {
 
 // newlyUnread lists sources of the victim that could be read at the baseline and cannot now. Silence of a detector that could
 // not see is no silence.
-func (r *run) newlyUnread(o *observation.Observation) []string {
+func (r *run) newlyUnread(o *v1alpha1.Observation) []string {
 	var out []string
 	for _, u := range o.Unknown {
 		if !r.unread[u.What] {

@@ -17,11 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	ktesting "k8s.io/client-go/testing"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -134,7 +133,7 @@ func TestLeaseIsRenewedWhileTheRunLives(t *testing.T) {
 
 func TestEveryFailingPath(t *testing.T) {
 	unsupported := &injectors.UnsupportedError{Mechanism: "apparmor", Reason: "the kernel has no AppArmor"}
-	other := detectors.Remedy{Name: "restart-everything", Steps: []detectors.Step{{Run: "systemctl restart kubelet"}}}
+	other := v1alpha1.Remedy{Name: "restart-everything", Steps: []v1alpha1.Step{{Run: "systemctl restart kubelet"}}}
 	cases := []struct {
 		name    string
 		world   func(*world)
@@ -237,11 +236,11 @@ func TestEveryFailingPath(t *testing.T) {
 		{name: "noop and the detector speaks", opts: func(o *Options) {
 			o.Noop = true
 			// It is silent at the baseline and speaks after a few looks, whatever it sees.
-			o.Judge = func(h observation.History) []detectors.Finding {
+			o.Judge = func(h v1alpha1.History) []v1alpha1.Finding {
 				if len(h) < 5 {
 					return nil
 				}
-				return []detectors.Finding{{Failure: "swap", Cause: "swap-on", Node: h.Last().Node, Summary: "made up"}}
+				return []v1alpha1.Finding{{Failure: "swap", Cause: "swap-on", Node: h.Last().Node, Summary: "made up"}}
 			}
 		}, at: Manifest, verdict: Failed, reason: "still detectors say: swap/swap-on", exit: 1, check: func(t *testing.T, _ *world, r Result) {
 			if r.ControlHeld {
@@ -436,7 +435,7 @@ func TestPointsAreTheStepsAndTheMiddleOfTwo(t *testing.T) {
 func TestAPanicStillRecovers(t *testing.T) {
 	w := newWorld(t, "w1")
 	r, rep, err := one(t, w, scenario(), options(func(o *Options) {
-		o.Judge = func(h observation.History) []detectors.Finding {
+		o.Judge = func(h v1alpha1.History) []v1alpha1.Finding {
 			if h.Last().Runtime.LastCNILoad != "" {
 				panic("nil pointer")
 			}

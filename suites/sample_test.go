@@ -3,8 +3,7 @@ package suites
 import (
 	"time"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // hostile is a log line as an attacker, or only a web server, would write it.
@@ -36,19 +35,19 @@ func sample() *Report {
 			{Want: `log of kubelet "PLEG is not healthy"`, At: at(208), Text: "skipping pod synchronization: PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"},
 			{Want: `condition Ready=False "PLEG is not healthy"`, At: at(212), Text: "node sickbay-worker2: Ready=False KubeletNotReady: PLEG is not healthy"},
 		},
-		Findings: []detectors.Finding{
-			{Failure: "pleg", Cause: "runtime-io-stall", Node: "sickbay-worker2", Certainty: detectors.Certain, Summary: "The runtime's filesystem blocks writes: ListContainers does not answer, and two containerd threads wait in the kernel's freeze gate.",
-				Evidence: []detectors.Evidence{{Source: "processes", At: at(213), Text: "containerd[412]: threads 431, 440 in state D, wchan percpu_rwsem_wait"}, {Source: "filesystems", At: at(213), Text: "/var/lib/containerd (ext4 on /dev/loop4): frozen"}, {Source: "journal/kubelet", At: at(208), Text: "PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"}},
-				Explains: []string{"node Ready=False", "pods on the node do not end"},
-				Remedy:   &detectors.Remedy{Name: "thaw-filesystem", Steps: []detectors.Step{{Run: "fsfreeze -u /var/lib/containerd", Why: "writes go on; nothing restarts", On: "sickbay-worker2"}}}},
-			{Failure: "disk-pressure", Cause: "imagefs-full", Node: "sickbay-worker2", Certainty: detectors.Certain, Summary: "The runtime's filesystem is full: 0.8% of 488 MiB left, the kubelet's threshold is 15%.",
-				Evidence: []detectors.Evidence{{Source: "filesystems", At: at(213), Text: "/var/lib/containerd: 3.9 MiB of 488 MiB free; largest: /var/lib/containerd/fill 301 MiB"}, {Source: "api.node", At: at(213), Text: "DiskPressure=True"}},
-				Explains: []string{"evicted pods", "taint node.kubernetes.io/disk-pressure"},
-				Remedy:   &detectors.Remedy{Name: "free-space", Steps: []detectors.Step{{Run: "rm /var/lib/containerd/fill", Why: "no process has it open and no image or snapshot owns it", On: "sickbay-worker2", Disruptive: true}}}},
+		Findings: []v1alpha1.Finding{
+			{Failure: "pleg", Cause: "runtime-io-stall", Node: "sickbay-worker2", Certainty: v1alpha1.Certain, Summary: "The runtime's filesystem blocks writes: ListContainers does not answer, and two containerd threads wait in the kernel's freeze gate.",
+				Evidence:     []v1alpha1.Evidence{{Source: "processes", At: at(213), Text: "containerd[412]: threads 431, 440 in state D, wchan percpu_rwsem_wait"}, {Source: "filesystems", At: at(213), Text: "/var/lib/containerd (ext4 on /dev/loop4): frozen"}, {Source: "journal/kubelet", At: at(208), Text: "PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"}},
+				Consequences: []string{"node Ready=False", "pods on the node do not end"},
+				Remedy:       &v1alpha1.Remedy{Name: "thaw-filesystem", Steps: []v1alpha1.Step{{Run: "fsfreeze -u /var/lib/containerd", Why: "writes go on; nothing restarts", On: "sickbay-worker2"}}}},
+			{Failure: "disk-pressure", Cause: "imagefs-full", Node: "sickbay-worker2", Certainty: v1alpha1.Certain, Summary: "The runtime's filesystem is full: 0.8% of 488 MiB left, the kubelet's threshold is 15%.",
+				Evidence:     []v1alpha1.Evidence{{Source: "filesystems", At: at(213), Text: "/var/lib/containerd: 3.9 MiB of 488 MiB free; largest: /var/lib/containerd/fill 301 MiB"}, {Source: "api.node", At: at(213), Text: "DiskPressure=True"}},
+				Consequences: []string{"evicted pods", "taint node.kubernetes.io/disk-pressure"},
+				Remedy:       &v1alpha1.Remedy{Name: "free-space", Steps: []v1alpha1.Step{{Run: "rm /var/lib/containerd/fill", Why: "no process has it open and no image or snapshot owns it", On: "sickbay-worker2", Disruptive: true}}}},
 		},
 		Remedies: []AppliedStep{
-			{Finding: "pleg/runtime-io-stall", Remedy: "thaw-filesystem", Step: detectors.Step{Run: "fsfreeze -u /var/lib/containerd"}, Started: at(216.4), Ended: at(216.5)},
-			{Finding: "disk-pressure/imagefs-full", Remedy: "free-space", Step: detectors.Step{Run: "rm /var/lib/containerd/fill"}, Started: at(219.2), Ended: at(219.4)},
+			{Finding: "pleg/runtime-io-stall", Remedy: "thaw-filesystem", Step: v1alpha1.Step{Run: "fsfreeze -u /var/lib/containerd"}, Started: at(216.4), Ended: at(216.5)},
+			{Finding: "disk-pressure/imagefs-full", Remedy: "free-space", Step: v1alpha1.Step{Run: "rm /var/lib/containerd/fill"}, Started: at(219.2), Ended: at(219.4)},
 		},
 		Clocks: Clocks{Signal: 197.9, Finding: 184.2, Remedied: 205.2, Cleared: 237.1},
 	}
@@ -83,7 +82,7 @@ func sample() *Report {
 	}
 	sortTimeline(pleg.Timeline)
 	return &Report{
-		APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: "sickbay", Version: "v0.1.0", Kubernetes: "v1.37.2",
+		APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Cluster: "sickbay", Version: "v0.1.0", Kubernetes: "v1.37.2",
 		Host: "Debian GNU/Linux 12, kernel 6.1.0, cgroup v1", Started: t0, Ended: at(268), Verdict: Passed, Results: []Result{pleg},
 	}
 }
@@ -97,7 +96,7 @@ func many() *Report {
 		x.Expected, x.Findings, x.Timeline = []string{expected}, nil, pleg.Timeline[:8]
 		if found != "" {
 			f, c, _ := splitName(found)
-			x.Findings = []detectors.Finding{{Failure: f, Cause: c, Node: x.Node, Certainty: detectors.Likely, Summary: found}}
+			x.Findings = []v1alpha1.Finding{{Failure: f, Cause: c, Node: x.Node, Certainty: v1alpha1.Likely, Summary: found}}
 		}
 		x.Steps = append([]Step(nil), pleg.Steps...)
 		for i := range x.Steps {

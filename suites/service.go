@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/nodeimage"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/registry"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/platform/registry"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -50,7 +50,7 @@ func (l *clusterLab) RemoveServices(ctx context.Context, run string) error {
 
 // export reads an image that is on a node.
 func (l *clusterLab) export(ctx context.Context, name, ref string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, pace.Bound(exportBound))
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(exportBound))
 	defer cancel()
 	return l.c.ExportImages(ctx, name, ref)
 }

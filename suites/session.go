@@ -15,9 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -144,7 +144,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		return nil, usagef("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &Report{APIVersion: observation.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: pace.Factor(), Version: s.opts.Version, Started: stamp(), Results: []Result{}}
+	rep := &Report{APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []Result{}}
 	about, err := within2(ctx, s.t.Call, s.lab.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 func TestSidesShowWhatDiffers(t *testing.T) {
@@ -13,8 +13,8 @@ func TestSidesShowWhatDiffers(t *testing.T) {
 		r := Result{Scenario: "memory-limit", Run: run, Node: node, Verdict: Passed, Expected: []string{"oom-throttle/memory-limit"}}
 		for _, e := range evidence {
 			source, text, _ := strings.Cut(e, "|")
-			r.Findings = append(r.Findings, detectors.Finding{Failure: "oom-throttle", Cause: "memory-limit", Evidence: []detectors.Evidence{{Source: source, Text: text}}},
-				detectors.Finding{Failure: "pleg", Cause: "pleg-disk", Evidence: []detectors.Evidence{{Source: source, Text: "of something else, v" + node}}})
+			r.Findings = append(r.Findings, v1alpha1.Finding{Failure: "oom-throttle", Cause: "memory-limit", Evidence: []v1alpha1.Evidence{{Source: source, Text: text}}},
+				v1alpha1.Finding{Failure: "pleg", Cause: "pleg-disk", Evidence: []v1alpha1.Evidence{{Source: source, Text: "of something else, v" + node}}})
 		}
 		quiet := Result{Scenario: "swap-on", Run: "swap-on-" + run[len(run)-5:], Node: node, Verdict: Passed, Expected: []string{"swap/swap-on"}, Signals: []Signal{{Text: node + " has 64 MiB of swap"}}}
 		return &Report{HostKind: HostKind{CgroupVersion: version}, Results: []Result{r, quiet, {Scenario: "pleg-disk", Verdict: Failed}}}

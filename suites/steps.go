@@ -13,11 +13,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/fingerprint/apiserver"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -166,7 +165,7 @@ func (r *run) silence(ctx context.Context, looks int) error {
 			case notReady(o.API.Node) != "":
 				last = failf("node %s is not well before anything was injected: %s", r.victim, notReady(o.API.Node))
 			case !observed(o):
-				why, _ := o.Unreadable(observation.SourceUnits)
+				why, _ := o.Unreadable(v1alpha1.SourceUnits)
 				last = fmt.Errorf("node %s cannot be observed: %s", r.victim, why)
 			}
 			if last != nil {
@@ -192,9 +191,9 @@ func (r *run) silence(ctx context.Context, looks int) error {
 }
 
 // observed tells whether the agent gave anything at all.
-func observed(o *observation.Observation) bool { return o.TookMS > 0 || len(o.Units) > 0 }
+func observed(o *v1alpha1.Observation) bool { return o.TookMS > 0 || len(o.Units) > 0 }
 
-func unreadSet(o *observation.Observation) map[string]bool {
+func unreadSet(o *v1alpha1.Observation) map[string]bool {
 	out := map[string]bool{}
 	for _, u := range o.Unknown {
 		out[u.What] = true
@@ -202,7 +201,7 @@ func unreadSet(o *observation.Observation) map[string]bool {
 	return out
 }
 
-func summaries(list []detectors.Finding) []string {
+func summaries(list []v1alpha1.Finding) []string {
 	var out []string
 	for _, f := range list {
 		out = append(out, fmt.Sprintf("%s on %s: %s", findingName(f), f.Node, f.Summary))
@@ -389,7 +388,7 @@ func (r *run) waitUntil(ctx context.Context, a scenarios.Action, what string) er
 		return fmt.Errorf("%s %s: there is no look to compare its signals with", what, a.Mechanism)
 	}
 	sig := newSignals(r.victim, r.ns, before, a.Until)
-	err := r.until(ctx, func(o *observation.Observation) (bool, error) {
+	err := r.until(ctx, func(o *v1alpha1.Observation) (bool, error) {
 		r.noteSignals(sig.feed(o))
 		r.detail("after %s, waiting for %s", a.Mechanism, strings.Join(sig.missing(), ", "))
 		return len(sig.missing()) == 0, nil
@@ -446,9 +445,9 @@ func (r *run) manifest(ctx context.Context, st step) error {
 	// What the inject step has read already counts: it is later than the baseline's last look.
 	first, later := split(r.sc.Spec.Expect)
 	allowed := append(slices.Clone(r.sc.Spec.Consequences), later...)
-	var spoke []detectors.Finding
+	var spoke []v1alpha1.Finding
 	done := false
-	feed := func(o *observation.Observation) bool {
+	feed := func(o *v1alpha1.Observation) bool {
 		fresh := sig.feed(o)
 		r.noteSignals(fresh)
 		for _, s := range fresh {
@@ -466,7 +465,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 	}
 	var err error
 	if !done {
-		err = r.until(ctx, func(o *observation.Observation) (bool, error) {
+		err = r.until(ctx, func(o *v1alpha1.Observation) (bool, error) {
 			d := r.judge(r.victim)
 			if r.control == NoopControl && len(d.Findings) > 0 {
 				spoke = d.Findings
@@ -514,8 +513,8 @@ func seenSignals(s *signals) []string {
 }
 
 // sinceBefore are the victim's looks after the baseline.
-func (r *run) sinceBefore() []observation.Observation {
-	var out []observation.Observation
+func (r *run) sinceBefore() []v1alpha1.Observation {
+	var out []v1alpha1.Observation
 	for _, o := range r.watch.Histories()[r.victim] {
 		if r.before != nil && o.At.After(r.before.At) {
 			out = append(out, o)
@@ -559,17 +558,17 @@ func (r *run) silent(ctx context.Context, st step) error {
 }
 
 // name waits until exactly the expected findings are named, and returns the last ones that were.
-func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.Expected) ([]detectors.Finding, error) {
+func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.Expected) ([]v1alpha1.Finding, error) {
 	started := time.Now()
 	sure := 0
 	around := false
-	var last []detectors.Finding
+	var last []v1alpha1.Finding
 	var a assessment
 	flicker := map[string]int{}
 	var lookErr error
 	for {
 		// The victim alone while it is not yet right; everybody from then on.
-		var findings []detectors.Finding
+		var findings []v1alpha1.Finding
 		if around = around || (a.ok() && last != nil); around {
 			d, err := r.lookAround(ctx)
 			lookErr = err
@@ -660,25 +659,25 @@ func (r *run) remediate(ctx context.Context, st step) error {
 		}
 		r.res.Findings = append(r.res.Findings, next...)
 		later = slices.DeleteFunc(slices.Clone(later), func(e scenarios.Expected) bool {
-			return slices.ContainsFunc(next, func(f detectors.Finding) bool { return f.Failure == e.Failure && f.Cause == e.Cause })
+			return slices.ContainsFunc(next, func(f v1alpha1.Finding) bool { return f.Failure == e.Failure && f.Cause == e.Cause })
 		})
 		findings = next
 	}
 }
 
 // nextIllness waits for at least one of the findings that only show after a remedy.
-func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenarios.Expected) ([]detectors.Finding, error) {
+func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenarios.Expected) ([]v1alpha1.Finding, error) {
 	bound, cancel := context.WithTimeout(ctx, r.t.bound(r.sc, Detect))
 	defer cancel()
-	var next []detectors.Finding
-	var last []detectors.Finding
-	err := r.until(bound, func(*observation.Observation) (bool, error) {
+	var next []v1alpha1.Finding
+	var last []v1alpha1.Finding
+	err := r.until(bound, func(*v1alpha1.Observation) (bool, error) {
 		last = r.judge(r.victim).Findings
 		r.detail("waiting for what was hidden behind it: %s; detectors say %s", strings.Join(names(later), ", "), orNothing(strings.Join(findingNames(last), ", ")))
 		if a := assess(last, r.victim, nil, allowed); len(a.wrong) > 0 {
 			return false, nil
 		}
-		next = slices.DeleteFunc(slices.Clone(last), func(f detectors.Finding) bool {
+		next = slices.DeleteFunc(slices.Clone(last), func(f v1alpha1.Finding) bool {
 			return !slices.ContainsFunc(later, func(e scenarios.Expected) bool { return f.Failure == e.Failure && f.Cause == e.Cause })
 		})
 		return len(next) > 0, nil
@@ -694,7 +693,7 @@ func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenari
 }
 
 // applyAll applies the remedies of the findings in order, the same remedy for the same object once.
-func (r *run) applyAll(ctx context.Context, st step, findings []detectors.Finding) error {
+func (r *run) applyAll(ctx context.Context, st step, findings []v1alpha1.Finding) error {
 	done := map[string]bool{}
 	r.left = 0
 	for _, f := range findings {
@@ -720,7 +719,7 @@ func (r *run) applyAll(ctx context.Context, st step, findings []detectors.Findin
 	return nil
 }
 
-func (r *run) apply(ctx context.Context, st step, finding string, remedy *detectors.Remedy) error {
+func (r *run) apply(ctx context.Context, st step, finding string, remedy *v1alpha1.Remedy) error {
 	r.task.Detail("applying %s", remedy.Name)
 	if err := r.hold.Remedy(); err != nil {
 		return fmt.Errorf("write down that a remedy begins: %w", err)
@@ -781,7 +780,7 @@ func (r *run) clear(ctx context.Context, st step) error {
 		imagesDone  = r.control == NoRemedy
 		lastImages  time.Time
 	)
-	cleared := func(o *observation.Observation) bool {
+	cleared := func(o *v1alpha1.Observation) bool {
 		why = nil
 		now := time.Now()
 		d := r.judge(r.victim)
@@ -868,7 +867,7 @@ func (r *run) clear(ctx context.Context, st step) error {
 		}
 		return len(why) == 0
 	}
-	err := r.until(ctx, func(o *observation.Observation) (bool, error) {
+	err := r.until(ctx, func(o *v1alpha1.Observation) (bool, error) {
 		ok := cleared(o)
 		r.detail("%s", strings.Join(why, "; "))
 		// A blind restart gets all of the bound while the node looks better, and no more than the others while it does not.
@@ -897,7 +896,7 @@ func (r *run) clear(ctx context.Context, st step) error {
 }
 
 // countRestarts sums the restarts of all containers on the node; the text names those that restarted at all.
-func countRestarts(api *observation.API) (int, string) {
+func countRestarts(api *v1alpha1.API) (int, string) {
 	n := 0
 	var named []string
 	if api != nil {

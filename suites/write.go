@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // Files of a report directory. bundle/ beside them holds the observations.
@@ -78,8 +78,8 @@ func ReadReport(dir string) (*Report, error) {
 	if err := json.Unmarshal(raw, &rep); err != nil {
 		return nil, &UsageError{Text: fmt.Sprintf("%s is no report: %s", path, err)}
 	}
-	if rep.Kind != ReportKind || rep.APIVersion != observation.APIVersion {
-		return nil, &UsageError{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, observation.APIVersion, ReportKind)}
+	if rep.Kind != ReportKind || rep.APIVersion != v1alpha1.APIVersion {
+		return nil, &UsageError{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, v1alpha1.APIVersion, ReportKind)}
 	}
 	return &rep, nil
 }

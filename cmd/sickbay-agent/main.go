@@ -19,14 +19,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/agent/collect"
-	"github.com/sickbay-dev/sickbay/agent/plugins"
-	"github.com/sickbay-dev/sickbay/agent/protocol"
-	"github.com/sickbay-dev/sickbay/fingerprint"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/injectors/op"
-	"github.com/sickbay-dev/sickbay/injectors/vdso"
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/agent/plugins"
+	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/collect"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/op"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/internal/vdso"
 )
 
 // version is set by the build.
@@ -42,13 +42,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	// Whoever calls knows how slow the machine is. A timer on the node calls as well, and knows nothing.
-	pace.MeasureWhenAsked()
+	timeoutscale.MeasureWhenAsked()
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], protocol.PaceFlag) {
-		f, err := pace.Parse(strings.TrimPrefix(os.Args[1], protocol.PaceFlag))
+		f, err := timeoutscale.Parse(strings.TrimPrefix(os.Args[1], protocol.PaceFlag))
 		if err != nil {
 			fail(2, &protocol.Error{Text: err.Error(), Reason: protocol.ReasonRequest})
 		}
-		pace.Set(f)
+		timeoutscale.Set(f)
 		os.Args = append(os.Args[:1:1], os.Args[2:]...)
 	}
 	if len(os.Args) < 2 {

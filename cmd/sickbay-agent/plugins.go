@@ -7,7 +7,7 @@ import (
 	"errors"
 	"flag"
 
-	"github.com/sickbay-dev/sickbay/agent/plugins"
+	"github.com/sickbay-dev/sickbay/internal/agent/plugins"
 )
 
 // The plugins' verbs do not answer once and end: they are the main processes of pods, and write a log instead of a document.

@@ -7,7 +7,7 @@ package main
 import (
 	"os"
 
-	"github.com/sickbay-dev/sickbay/engine/oci"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
 )
 
 func main() { os.Exit(oci.Main(os.Args[1:])) }

@@ -16,17 +16,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/engine"
-	"github.com/sickbay-dev/sickbay/failures"
-	"github.com/sickbay-dev/sickbay/node"
-	"github.com/sickbay-dev/sickbay/nodeimage"
-	"github.com/sickbay-dev/sickbay/npd"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/npd"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/remedy"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -487,11 +486,11 @@ func TestInterruptIs130(t *testing.T) {
 // npdWorld is a node whose kubelet stands still.
 type npdWorld struct {
 	fakeWorld
-	o *observation.Observation
+	o *v1alpha1.Observation
 }
 
 func (w *npdWorld) agent(node.Node) diagnose.Agent {
-	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*observation.Observation, error) { return w.o, nil })
+	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*v1alpha1.Observation, error) { return w.o, nil })
 }
 
 // npd writes what NPD reads and checks as NPD calls: a line, and 0, 1 or 2.
@@ -525,11 +524,11 @@ func TestNPD(t *testing.T) {
 func bundleWith(t *testing.T, ill bool) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "bundle")
-	o := observation.Observation{APIVersion: observation.APIVersion, Kind: observation.Kind, Node: "n1", At: time.Now(), TookMS: 5}
+	o := v1alpha1.Observation{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.Kind, Node: "n1", At: time.Now(), TookMS: 5}
 	if ill {
-		o.Unknown = append(o.Unknown, observation.Unknown{What: "node", Why: "it does not answer"})
+		o.Unknown = append(o.Unknown, v1alpha1.Unknown{What: "node", Why: "it does not answer"})
 	}
-	if err := diagnose.WriteBundle(dir, diagnose.BundleInfo{Cluster: "c1", RecordedAt: time.Now()}, map[string]observation.History{"n1": {o}}); err != nil {
+	if err := diagnose.WriteBundle(dir, diagnose.BundleInfo{Cluster: "c1", RecordedAt: time.Now()}, map[string]v1alpha1.History{"n1": {o}}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -574,7 +573,7 @@ func TestVerdictOfADiagnosis(t *testing.T) {
 	}{
 		{diagnose.Diagnosis{Healthy: true}, nil},
 		{diagnose.Diagnosis{}, answer(exitTrouble)},
-		{diagnose.Diagnosis{Findings: []detectors.Finding{{Failure: "pleg"}}}, no},
+		{diagnose.Diagnosis{Findings: []v1alpha1.Finding{{Failure: "pleg"}}}, no},
 	} {
 		if got := verdictOf(c.d); got != c.want {
 			t.Errorf("%+v: got %v, want %v", c.d, got, c.want)
@@ -664,7 +663,7 @@ func TestListAsData(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &l); err != nil || len(l.Items) != len(scenarios.Names()) {
 		t.Errorf("%v: %d items\n%s", err, len(l.Items), stdout)
 	}
-	if _, stdout, _ := call(t, &fakeWorld{t: t}, "", "list", "-o", "yaml"); !strings.HasPrefix(stdout, "apiVersion: "+observation.APIVersion) {
+	if _, stdout, _ := call(t, &fakeWorld{t: t}, "", "list", "-o", "yaml"); !strings.HasPrefix(stdout, "apiVersion: "+v1alpha1.APIVersion) {
 		t.Errorf("YAML:\n%s", stdout)
 	}
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
 func (a *app) bundle() *cobra.Command {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 )
 
 // clusterInfo is one cluster as `cluster status -o json` prints it.
@@ -153,7 +153,7 @@ func (a *app) clusterStatus() *cobra.Command {
 
 func describeCluster(ctx context.Context, c *cluster.Cluster) clusterInfo {
 	info := clusterInfo{
-		APIVersion: observation.APIVersion, Kind: "Cluster", Name: c.Name, Ours: c.Ours, Topology: c.Topology,
+		APIVersion: v1alpha1.APIVersion, Kind: "Cluster", Name: c.Name, Ours: c.Ours, Topology: c.Topology,
 		Timings: c.Profile, Image: c.Image, Online: c.Online, Nodes: c.Nodes(),
 	}
 	if !c.Ours {

@@ -18,10 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/node"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/node"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -31,7 +31,7 @@ const recorded = "../../detectors/all/testdata/recorded/"
 // contract is what was promised to programs: each of its fields is in every diagnosis, of this type.
 const contract = `{"apiVersion":"sickbay.dev/v1alpha1","kind":"Diagnosis","healthy":false,
  "findings":[{"failure":"cni","cause":"conflist-missing","node":"lab-worker","object":null,"certainty":"certain",
-   "summary":"…","evidence":[{"source":"cri/status","at":"…","text":"…"}],"explains":["node Ready=False"],
+   "summary":"…","evidence":[{"source":"cri/status","at":"…","text":"…"}],"consequences":["node Ready=False"],
    "remedy":{"name":"restore-conflist","steps":[{"run":"…","why":"…","disruptive":false}]}}],
  "unknown":[]}`
 
@@ -185,7 +185,7 @@ type watchWorld struct {
 }
 
 func (w *watchWorld) agent(node.Node) diagnose.Agent {
-	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*observation.Observation, error) {
+	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*v1alpha1.Observation, error) {
 		o := detectorstest.Healthy()
 		o.API, o.At = nil, time.Now()
 		if w.looks.Add(1) == 2 {

@@ -15,11 +15,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/progress"
-	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 type diagnoseFlags struct {
@@ -245,7 +245,7 @@ const fixBound = 6 * time.Minute
 
 func (a *app) fix(ctx context.Context, s *sight, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
 	a.showDiagnosis(a.err, d, true)
-	var plans []detectors.Finding
+	var plans []v1alpha1.Finding
 	for _, x := range d.Findings {
 		if x.Remedy != nil && len(x.Remedy.Steps) > 0 {
 			plans = append(plans, x)
@@ -285,7 +285,7 @@ func (a *app) fix(ctx context.Context, s *sight, f diagnoseFlags, d diagnose.Dia
 	return a.tell(after, form)
 }
 
-func (a *app) applyRemedy(ctx context.Context, s *sight, x detectors.Finding) error {
+func (a *app) applyRemedy(ctx context.Context, s *sight, x v1alpha1.Finding) error {
 	sink := progress.From(ctx)
 	var task progress.Task
 	_, err := remedy.Apply(ctx, a.world.remedyTarget(s), *x.Remedy, remedy.Options{OnStep: func(r remedy.StepResult) {
@@ -306,9 +306,9 @@ func (a *app) applyRemedy(ctx context.Context, s *sight, x detectors.Finding) er
 
 // waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
 func (a *app) waitCleared(ctx context.Context, s *sight, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
-	ctx, cancel := context.WithTimeout(ctx, pace.Bound(fixBound))
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(fixBound))
 	defer cancel()
-	task := progress.From(ctx).Start("look whether it is cleared", pace.Bound(fixBound))
+	task := progress.From(ctx).Start("look whether it is cleared", timeoutscale.Bound(fixBound))
 	defer func() { task.End(err) }()
 	o := s.options
 	o.Since = 5 * time.Second

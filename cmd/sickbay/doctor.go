@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/nodeimage"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/vm"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/platform/vm"
 )
 
 // examination is what `doctor -o json` prints.
@@ -55,7 +55,7 @@ Exit code 0 when nothing is left behind and the machine will do, 1 otherwise.`,
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if host {
-			h := hostExamination{APIVersion: observation.APIVersion, Kind: "Host", Host: lookAtHost()}
+			h := hostExamination{APIVersion: v1alpha1.APIVersion, Kind: "Host", Host: lookAtHost()}
 			return print(a, *form, h, func(w io.Writer) { a.showHost(w, h.Host) })
 		}
 		x, err := a.examine(cmd.Context())
@@ -74,7 +74,7 @@ Exit code 0 when nothing is left behind and the machine will do, 1 otherwise.`,
 }
 
 func (a *app) examine(ctx context.Context) (*examination, error) {
-	x := &examination{APIVersion: observation.APIVersion, Kind: "Examination", Host: lookAtHost(), Kept: []string{}, Leftover: []string{}}
+	x := &examination{APIVersion: v1alpha1.APIVersion, Kind: "Examination", Host: lookAtHost(), Kept: []string{}, Leftover: []string{}}
 	d, err := a.world.decideEngine(ctx)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 )
 
 func (a *app) engine() *cobra.Command {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/docs"
-	"github.com/sickbay-dev/sickbay/failures"
-	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -68,7 +68,7 @@ agree).`,
 func (a *app) explainAll(form format) error {
 	var all []explanation
 	for _, f := range failures.All() {
-		e := explanation{APIVersion: observation.APIVersion, Kind: "Explanation", Failure: f.Name, Title: f.Title, Scenarios: scenariosOf(f.Name, "")}
+		e := explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Failure: f.Name, Title: f.Title, Scenarios: scenariosOf(f.Name, "")}
 		for _, c := range f.Causes {
 			e.Causes = append(e.Causes, c.Name)
 		}
@@ -90,7 +90,7 @@ func explainWord(arg string) (*explanation, error) {
 	if unknown == nil {
 		return e, nil
 	}
-	e = &explanation{APIVersion: observation.APIVersion, Kind: "Explanation", Title: arg, Causes: []string{}}
+	e = &explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Title: arg, Causes: []string{}}
 	if page, err := fs.ReadFile(docs.Field, "field/"+strings.ToLower(arg)+".md"); err == nil {
 		e.Text = string(page)
 		return e, nil
@@ -148,7 +148,7 @@ func explainOne(arg string) (*explanation, error) {
 		}
 		return nil, unknownName("failure", name, scenarios.Nearest(arg, known, 3), "`sickbay explain` lists them all.")
 	}
-	e := &explanation{APIVersion: observation.APIVersion, Kind: "Explanation", Failure: f.Name, Cause: cause, Title: f.Title, Scenarios: scenariosOf(name, cause)}
+	e := &explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Failure: f.Name, Cause: cause, Title: f.Title, Scenarios: scenariosOf(name, cause)}
 	for _, c := range f.Causes {
 		e.Causes = append(e.Causes, c.Name)
 	}

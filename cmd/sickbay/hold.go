@@ -11,12 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/diagnose"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -63,13 +63,13 @@ func (a *app) makeIll(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s
 	undo := suites.Registry.Add("run "+ill.run+" on "+ill.node, "sickbay recover --cluster "+c.Name+" --run "+ill.run, func(ctx context.Context) error {
 		return ill.recover(ctx)
 	})
-	ctx, cancel := context.WithTimeoutCause(ctx, pace.Bound(makeIllBound), fmt.Errorf("making %s ill took longer than %s", ill.node, pace.Bound(makeIllBound)))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeoutscale.Bound(makeIllBound), fmt.Errorf("making %s ill took longer than %s", ill.node, timeoutscale.Bound(makeIllBound)))
 	defer cancel()
 	title := "make " + ill.node + " ill"
 	if !secret {
 		title += ": " + s.Metadata.Name
 	}
-	task := progress.From(ctx).Start(title, pace.Bound(makeIllBound))
+	task := progress.From(ctx).Start(title, timeoutscale.Bound(makeIllBound))
 	defer func() {
 		task.End(err)
 		if err == nil {
@@ -301,7 +301,7 @@ func (i *illness) wait(ctx context.Context, act scenarios.Action, began time.Tim
 }
 
 // matches tells whether one look shows a signal. Only what an action can sensibly wait for is known here.
-func matches(m scenarios.Matcher, o *observation.Observation) (bool, string) {
+func matches(m scenarios.Matcher, o *v1alpha1.Observation) (bool, string) {
 	switch {
 	case m.Condition != nil:
 		what := m.Condition.Type + "=" + m.Condition.Status
@@ -323,7 +323,7 @@ func matches(m scenarios.Matcher, o *observation.Observation) (bool, string) {
 		u := o.Units[m.Unit.Name]
 		return (m.Unit.SubState == "" || u.SubState == m.Unit.SubState) && (m.Unit.Result == "" || u.Result == m.Unit.Result), "unit " + m.Unit.Name
 	case m.Log != nil:
-		return slices.ContainsFunc(o.Journal.Lines, func(l observation.LogLine) bool {
+		return slices.ContainsFunc(o.Journal.Lines, func(l v1alpha1.LogLine) bool {
 			return l.Source == m.Log.Unit && strings.Contains(l.Text, m.Log.Contains)
 		}), fmt.Sprintf("%q in the log of %s", m.Log.Contains, m.Log.Unit)
 	default:
@@ -347,7 +347,7 @@ func every(ctx context.Context, pause time.Duration, f func() (bool, error)) err
 
 // keepAlive renews the lease until ctx ends.
 func (i *illness) keepAlive(ctx context.Context) {
-	tick := time.NewTicker(pace.Bound(leaseWhileHere) / 3)
+	tick := time.NewTicker(timeoutscale.Bound(leaseWhileHere) / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -356,8 +356,8 @@ func (i *illness) keepAlive(ctx context.Context) {
 		case <-tick.C:
 			_ = i.hold.Renew() // as below
 			for _, a := range i.agents {
-				call, cancel := context.WithTimeout(ctx, pace.Bound(leaseWhileHere)/4)
-				_ = a.Renew(call, i.run, pace.Bound(leaseWhileHere)) // a lease that is lost only heals the node early
+				call, cancel := context.WithTimeout(ctx, timeoutscale.Bound(leaseWhileHere)/4)
+				_ = a.Renew(call, i.run, timeoutscale.Bound(leaseWhileHere)) // a lease that is lost only heals the node early
 				cancel()
 			}
 		}

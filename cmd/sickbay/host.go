@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/virt"
+	"github.com/sickbay-dev/sickbay/internal/hypervisor"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // hostFacts are what decides which faults this machine can host.
@@ -39,7 +39,7 @@ type hostFacts struct {
 const needMiB = 8 * 1024
 
 func lookAtHost() hostFacts {
-	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0, Virtualization: virt.Machine(), Pace: pace.Factor()}
+	h := hostFacts{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Root: os.Geteuid() == 0, Virtualization: hypervisor.Machine(), Pace: timeoutscale.Factor()}
 	if p, err := exec.LookPath("go"); err == nil {
 		h.Go = p
 	}
@@ -80,7 +80,7 @@ func (h hostFacts) lines() [][2]string {
 		out = append(out, [2]string{"virtualization", h.Virtualization})
 	}
 	if h.Pace > 1 {
-		out = append(out, [2]string{"speed", fmt.Sprintf("bounds are stretched %s times", pace.Format(h.Pace))})
+		out = append(out, [2]string{"speed", fmt.Sprintf("bounds are stretched %s times", timeoutscale.Format(h.Pace))})
 	}
 	if h.linux() {
 		lsms, swaps := "none", "off"
@@ -112,7 +112,7 @@ func (h hostFacts) notes() []string {
 		out = append(out, "this machine swaps: swap-on will be contained instead of real")
 	}
 	if h.linux() {
-		if h.Virtualization == virt.TCG {
+		if h.Virtualization == hypervisor.TCG {
 			out = append(out, "this machine is emulated in software: everything takes about ten times as long")
 		}
 		if h.LoopDevices == 0 {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -83,7 +83,7 @@ or at once with sickbay recover.`,
 			return err
 		}
 		out := injected{
-			APIVersion: observation.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.node,
+			APIVersion: v1alpha1.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.node,
 			Run: ill.run, Namespace: ill.namespace, HealsAt: heals.UTC().Truncate(time.Second), Contained: ill.contained,
 			StaysInAPI: slices.ContainsFunc(list[0].Spec.Inject, func(act scenarios.Action) bool { return act.Rollout() != nil }),
 			Recover:    fmt.Sprintf("sickbay recover --cluster %s --run %s", c.Name, ill.run),

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -64,7 +64,7 @@ tools; hints come when you ask. What you type here:
 		if err != nil {
 			return err
 		}
-		ill, err := a.makeIll(ctx, lab, c, list[0], node, pace.Bound(leaseWhileHere), true)
+		ill, err := a.makeIll(ctx, lab, c, list[0], node, timeoutscale.Bound(leaseWhileHere), true)
 		if err != nil {
 			return err
 		}

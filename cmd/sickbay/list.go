@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -45,7 +45,7 @@ func (a *app) list() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		l := listing{APIVersion: observation.APIVersion, Kind: "ScenarioList", Items: []listingEntry{}}
+		l := listing{APIVersion: v1alpha1.APIVersion, Kind: "ScenarioList", Items: []listingEntry{}}
 		for _, s := range all {
 			l.Items = append(l.Items, listingEntry{
 				Name: s.Metadata.Name, Title: s.Spec.Title, Profile: s.Spec.Profile, Seed: s.Spec.Seed,

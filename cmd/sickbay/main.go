@@ -9,12 +9,12 @@ import (
 	"context"
 	"os"
 
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
 func main() {
-	pace.MeasureWhenAsked()
+	timeoutscale.MeasureWhenAsked()
 	ctx, stop := suites.WithInterrupt(context.Background(), os.Stderr)
 	code := newApp(os.Stdin, os.Stdout, os.Stderr).execute(ctx, os.Args[1:])
 	stop()

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/failures"
-	"github.com/sickbay-dev/sickbay/npd"
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/internal/npd"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 

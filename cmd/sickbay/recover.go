@@ -12,12 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/agent/protocol"
-	"github.com/sickbay-dev/sickbay/cluster"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/progress"
+	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -196,7 +196,7 @@ after a crash, half-way, and twice.`,
 			only = []string{node}
 		}
 		sel := protocol.Selector{Run: run, All: run == ""}
-		task := progress.From(ctx).Start("recover cluster "+c.Name, pace.Bound(recoverBound))
+		task := progress.From(ctx).Start("recover cluster "+c.Name, timeoutscale.Bound(recoverBound))
 		a.news(ctx)
 		woken, err := wake(ctx, c, only)
 		runs, uerr := undo(ctx, c, run, node)
@@ -311,7 +311,7 @@ type injecting interface {
 
 // onNodes asks the nodes side by side, each within its bound; one that does not answer is told and holds nobody up.
 func (a *app) onNodes(ctx context.Context, c *cluster.Cluster, only []string, bound time.Duration, f func(context.Context, injecting) ([]injectors.Status, error)) statusReport {
-	rep := statusReport{APIVersion: observation.APIVersion, Cluster: c.Name, Runs: []runStatus{}}
+	rep := statusReport{APIVersion: v1alpha1.APIVersion, Cluster: c.Name, Runs: []runStatus{}}
 	for _, n := range c.Nodes() {
 		if len(only) == 0 || slices.Contains(only, n.Name) {
 			rep.Nodes = append(rep.Nodes, nodeStatus{Node: n.Name, Injections: []injectors.Status{}})
@@ -321,7 +321,7 @@ func (a *app) onNodes(ctx context.Context, c *cluster.Cluster, only []string, bo
 	for i := range rep.Nodes {
 		n := &rep.Nodes[i]
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, pace.Bound(bound))
+			ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(bound))
 			defer cancel()
 			in, err := a.world.injecting(ctx, c.Node(n.Node))
 			if err == nil {

@@ -11,12 +11,13 @@ import (
 	"strings"
 	"time"
 
-	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/pace"
-	"github.com/sickbay-dev/sickbay/progress"
+	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -300,7 +301,7 @@ func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
 		fmt.Fprintf(w, "%s in %s\n", strings.Join(s, ", "), progress.Elapsed(rep.Ended.Sub(rep.Started)))
 	}
 	if rep.Pace > 1 {
-		fmt.Fprintf(w, "bounds were stretched %s times: this machine is that much slower than the one they were measured on\n", pace.Format(rep.Pace))
+		fmt.Fprintf(w, "bounds were stretched %s times: this machine is that much slower than the one they were measured on\n", timeoutscale.Format(rep.Pace))
 	}
 	if dir != "" {
 		fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, "report.html"))

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/node"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 )
 
 // TestDiagnoseSpeed measures the program as a user runs it, process start included, on a real cluster of sickbay's:

@@ -17,13 +17,13 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/sickbay-dev/sickbay/agent"
-	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/agent"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/platform/vm"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
-	"github.com/sickbay-dev/sickbay/nodeimage"
-	"github.com/sickbay-dev/sickbay/observation"
 	"github.com/sickbay-dev/sickbay/scenarios"
-	"github.com/sickbay-dev/sickbay/vm"
 )
 
 func (a *app) vm() *cobra.Command {
@@ -393,7 +393,7 @@ func (a *app) tellGuest(ctx context.Context, form format) error {
 		return err
 	}
 	s.Ask(ctx, vm.Options{})
-	info := machineInfo{observation.APIVersion, "VirtualMachine", s}
+	info := machineInfo{v1alpha1.APIVersion, "VirtualMachine", s}
 	if err := print(a, form, info, func(w io.Writer) { a.showGuest(w, s) }); err != nil {
 		return err
 	}
@@ -480,7 +480,7 @@ the guest that is up rests on stays. 'sickbay vm up' does the same whenever it r
 		if err != nil {
 			return err
 		}
-		out := pruned{APIVersion: observation.APIVersion, Kind: "Pruned", Removed: []string{}, Cache: rest.Cache}
+		out := pruned{APIVersion: v1alpha1.APIVersion, Kind: "Pruned", Removed: []string{}, Cache: rest.Cache}
 		for _, k := range removed {
 			out.Removed = append(out.Removed, k.Name)
 			out.Bytes += k.Bytes

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/engine"
-	"github.com/sickbay-dev/sickbay/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 )
 
 // TestVMCall: what sickbay is asked in the guest is what was asked here, less what is the guest's own.

@@ -14,12 +14,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/engine"
-	"github.com/sickbay-dev/sickbay/node"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/pace"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // where says what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
@@ -103,7 +103,7 @@ func (a *app) where(ctx context.Context, w where) (*sight, error) {
 		if s.rest, s.kube, err = cluster.Kubeconfig(w.kubeconfig); err != nil {
 			return nil, usagef("%s", err)
 		}
-		s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*observation.API, error) {
+		s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
 			return cluster.ObserveAPI(ctx, s.rest, s.kube, nodes)
 		})
 	}
@@ -120,7 +120,7 @@ func (a *app) where(ctx context.Context, w where) (*sight, error) {
 			s.nodes[name] = node.SSH(name, dest, w.sudo)
 		}
 		if s.options.NodeTimeout == 0 {
-			s.options.NodeTimeout = pace.Bound(sshTimeout)
+			s.options.NodeTimeout = timeoutscale.Bound(sshTimeout)
 		}
 	default:
 		c, err := a.whichCluster(ctx, w)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"sync"
 
-	"github.com/sickbay-dev/sickbay/agent"
-	"github.com/sickbay-dev/sickbay/agent/protocol"
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/node"
-	"github.com/sickbay-dev/sickbay/observation"
-	"github.com/sickbay-dev/sickbay/remedy"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/agent"
+	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/remedy"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -57,7 +57,7 @@ func (l *lazyAgent) client(ctx context.Context) (*agent.Client, error) {
 }
 
 // Observe implements diagnose.Agent.
-func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*observation.Observation, error) {
+func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
 	c, err := l.client(ctx)
 	if err != nil {
 		return nil, err

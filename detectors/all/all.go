@@ -2,6 +2,7 @@
 package all
 
 import (
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	cgroupdriver "github.com/sickbay-dev/sickbay/detectors/cgroup-driver"
 	clockcert "github.com/sickbay-dev/sickbay/detectors/clock-cert"
@@ -18,7 +19,6 @@ import (
 	sandboxcreate "github.com/sickbay-dev/sickbay/detectors/sandbox-create"
 	securitydenial "github.com/sickbay-dev/sickbay/detectors/security-denial"
 	"github.com/sickbay-dev/sickbay/detectors/swap"
-	"github.com/sickbay-dev/sickbay/observation"
 )
 
 // Detectors returns one detector per failure, in the seed's order.
@@ -31,6 +31,6 @@ func Detectors() []detectors.Detector {
 }
 
 // Judge gives the findings of one node's history: reduced, and in the order in which their remedies have to be applied.
-func Judge(h observation.History) []detectors.Finding {
+func Judge(h v1alpha1.History) []v1alpha1.Finding {
 	return detectors.Judge(h, Detectors())
 }

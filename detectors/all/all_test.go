@@ -16,30 +16,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors/all"
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
-	"github.com/sickbay-dev/sickbay/failures"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 // history is the case as detectors get it: one look, or a healthy one and two ill ones.
-func history(c testCase) observation.History {
-	ill := func(at time.Time) observation.Observation {
+func history(c testCase) v1alpha1.History {
+	ill := func(at time.Time) v1alpha1.Observation {
 		o := detectorstest.Healthy()
 		c.ill(o)
 		o.At = at
 		return *o
 	}
 	if !c.baseline {
-		return observation.History{ill(detectorstest.Now)}
+		return v1alpha1.History{ill(detectorstest.Now)}
 	}
 	first := detectorstest.Healthy()
 	first.At = detectorstest.Ago(5 * time.Minute)
-	return observation.History{*first, ill(detectorstest.Ago(2 * time.Second)), ill(detectorstest.Now)}
+	return v1alpha1.History{*first, ill(detectorstest.Ago(2 * time.Second)), ill(detectorstest.Now)}
 }
 
-func names(found []detectors.Finding) []string {
+func names(found []v1alpha1.Finding) []string {
 	var out []string
 	for _, f := range found {
 		out = append(out, f.Failure+"/"+f.Cause)
@@ -58,19 +57,19 @@ func TestSick(t *testing.T) {
 				check(t, f)
 			}
 			f := found[0]
-			if (f.Certainty == detectors.Likely) != c.likely {
+			if (f.Certainty == v1alpha1.Likely) != c.likely {
 				t.Errorf("certainty %s, want likely=%v", f.Certainty, c.likely)
 			}
 			if c.remedy == "-" {
-				if f.Remedy != nil || f.Untouched == "" {
-					t.Errorf("want no remedy and the reason why; got %+v, %q", f.Remedy, f.Untouched)
+				if f.Remedy != nil || f.ManualAction == "" {
+					t.Errorf("want no remedy and the reason why; got %+v, %q", f.Remedy, f.ManualAction)
 				}
 				return
 			}
 			if f.Remedy == nil {
-				t.Fatalf("no remedy: %s", f.Untouched)
+				t.Fatalf("no remedy: %s", f.ManualAction)
 			}
-			if !slices.ContainsFunc(f.Remedy.Steps, func(s detectors.Step) bool { return strings.Contains(s.Run, c.remedy) }) {
+			if !slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return strings.Contains(s.Run, c.remedy) }) {
 				t.Errorf("no step runs %q:\n%s", c.remedy, describe(found))
 			}
 		})
@@ -78,13 +77,13 @@ func TestSick(t *testing.T) {
 }
 
 // check is what every finding owes its reader.
-func check(t *testing.T, f detectors.Finding) {
+func check(t *testing.T, f v1alpha1.Finding) {
 	t.Helper()
 	if f.Node != detectorstest.Node || f.Summary == "" || len(f.Evidence) == 0 {
 		t.Errorf("%s/%s lacks node, summary or evidence: %+v", f.Failure, f.Cause, f)
 	}
-	if (f.Certainty == detectors.Likely) != (f.Decide != "") {
-		t.Errorf("%s/%s: certainty %s with decide %q", f.Failure, f.Cause, f.Certainty, f.Decide)
+	if (f.Certainty == v1alpha1.Likely) != (f.ToConfirm != "") {
+		t.Errorf("%s/%s: certainty %s with decide %q", f.Failure, f.Cause, f.Certainty, f.ToConfirm)
 	}
 	for _, e := range f.Evidence {
 		if e.Source == "" || e.Text == "" || e.At.IsZero() {
@@ -92,7 +91,7 @@ func check(t *testing.T, f detectors.Finding) {
 		}
 	}
 	if f.Remedy == nil {
-		if f.Untouched == "" {
+		if f.ManualAction == "" {
 			t.Errorf("%s/%s has neither a remedy nor the reason why not", f.Failure, f.Cause)
 		}
 		return
@@ -112,8 +111,8 @@ func check(t *testing.T, f detectors.Finding) {
 			t.Errorf("step %d of %s/%s is on no node: %+v", i, f.Failure, f.Cause, s)
 		}
 		if s.API != nil {
-			cordoned = cordoned || s.API.Verb == detectors.VerbCordon
-			if s.API.Verb == detectors.VerbPatch && !json.Valid([]byte(s.API.Patch)) {
+			cordoned = cordoned || s.API.Verb == v1alpha1.VerbCordon
+			if s.API.Verb == v1alpha1.VerbPatch && !json.Valid([]byte(s.API.Patch)) {
 				t.Errorf("patch is no JSON: %s", s.API.Patch)
 			}
 		}
@@ -124,19 +123,19 @@ func check(t *testing.T, f detectors.Finding) {
 			t.Errorf("step %d of %s/%s reads the harness' own files: %s", i, f.Failure, f.Cause, s.Run)
 		}
 	}
-	if cordoned && f.Remedy.Steps[len(f.Remedy.Steps)-1].API.Verb != detectors.VerbUncordon {
+	if cordoned && f.Remedy.Steps[len(f.Remedy.Steps)-1].API.Verb != v1alpha1.VerbUncordon {
 		t.Errorf("%s/%s cordons and does not uncordon at the end", f.Failure, f.Cause)
 	}
 }
 
-func describe(found []detectors.Finding) string {
+func describe(found []v1alpha1.Finding) string {
 	var b strings.Builder
 	for _, f := range found {
 		fmt.Fprintf(&b, "%s/%s %v: %s\n", f.Failure, f.Cause, f.Object, f.Summary)
 		for _, e := range f.Evidence {
 			fmt.Fprintf(&b, "    %s: %s\n", e.Source, e.Text)
 		}
-		for _, e := range f.Explains {
+		for _, e := range f.Consequences {
 			fmt.Fprintf(&b, "    explains %s\n", e)
 		}
 		if f.Remedy != nil {
@@ -211,9 +210,8 @@ func TestFolders(t *testing.T) {
 func TestImports(t *testing.T) {
 	const own = "github.com/sickbay-dev/sickbay/"
 	seen := 0
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		// detectorstest serves tests alone, and no detector may have it.
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "../detectorstest/") {
+	read := func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
@@ -228,7 +226,7 @@ func TestImports(t *testing.T) {
 			}
 			domain, _, _ := strings.Cut(imp, "/")
 			switch {
-			case strings.HasPrefix(imp, own+"detectors") && imp != own+"detectors/detectorstest", imp == own+"observation", imp == own+"failures":
+			case strings.HasPrefix(imp, own+"detectors"), strings.HasPrefix(imp, own+"api/"), imp == own+"internal/facts":
 			case strings.HasPrefix(imp, "k8s.io/api/"), strings.HasPrefix(imp, "k8s.io/apimachinery/"), imp == "sigs.k8s.io/yaml":
 			case !strings.Contains(domain, ".") && !slices.Contains([]string{"os", "net", "syscall", "bufio"}, domain), imp == "net/url":
 			default:
@@ -236,9 +234,14 @@ func TestImports(t *testing.T) {
 			}
 		}
 		return nil
-	})
-	if err != nil || seen < 20 {
-		t.Fatalf("read %d files: %v", seen, err)
+	}
+	for _, root := range []string{"..", "../../internal/facts"} {
+		if err := filepath.WalkDir(root, read); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen < 20 {
+		t.Fatalf("read %d files", seen)
 	}
 }
 
@@ -295,39 +298,39 @@ func TestMissingParts(t *testing.T) {
 
 // A healthy node of which parts could not be read is not ill.
 func TestUnknownIsNotIll(t *testing.T) {
-	sources := []string{observation.SourceUnits, observation.SourceJournal, observation.SourceKubelet, observation.SourceKubeletAPI, observation.SourceStatus, observation.SourceSandboxes,
-		observation.SourceContainers, observation.SourceImages, observation.SourceFilesystems, observation.SourceProcesses, observation.SourceCgroups, observation.SourceCerts,
-		observation.SourceCNI, observation.SourceRegistries, observation.SourceKmsg, observation.SourceNetwork, observation.SourceAPI, "kubelet.kubeconfig", "pluginSockets", "security", "files"}
+	sources := []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceKubelet, v1alpha1.SourceKubeletAPI, v1alpha1.SourceStatus, v1alpha1.SourceSandboxes,
+		v1alpha1.SourceContainers, v1alpha1.SourceImages, v1alpha1.SourceFilesystems, v1alpha1.SourceProcesses, v1alpha1.SourceCgroups, v1alpha1.SourceCerts,
+		v1alpha1.SourceCNI, v1alpha1.SourceRegistries, v1alpha1.SourceKmsg, v1alpha1.SourceNetwork, v1alpha1.SourceAPI, "kubelet.kubeconfig", "pluginSockets", "security", "files"}
 	for _, s := range sources {
 		o := detectorstest.Healthy()
 		switch s {
-		case observation.SourceUnits:
+		case v1alpha1.SourceUnits:
 			o.Units = nil
-		case observation.SourceStatus:
+		case v1alpha1.SourceStatus:
 			o.Runtime.Conditions, o.Runtime.Handlers, o.Runtime.LastCNILoad = nil, nil, ""
-		case observation.SourceSandboxes:
+		case v1alpha1.SourceSandboxes:
 			o.Runtime.Sandboxes = nil
-		case observation.SourceContainers:
+		case v1alpha1.SourceContainers:
 			o.Runtime.Containers = nil
-		case observation.SourceFilesystems:
+		case v1alpha1.SourceFilesystems:
 			o.Filesystems = nil
-		case observation.SourceProcesses:
+		case v1alpha1.SourceProcesses:
 			o.Processes = nil
-		case observation.SourceCNI:
-			o.CNI = observation.CNI{}
-		case observation.SourceNetwork:
-			o.Network = observation.Network{}
-		case observation.SourceAPI:
+		case v1alpha1.SourceCNI:
+			o.CNI = v1alpha1.CNI{}
+		case v1alpha1.SourceNetwork:
+			o.Network = v1alpha1.Network{}
+		case v1alpha1.SourceAPI:
 			o.API = nil
-		case observation.SourceCerts:
+		case v1alpha1.SourceCerts:
 			o.Certs = nil
 		case "kubelet.kubeconfig":
-			o.Kubelet.Kubeconfig = observation.Kubeconfig{}
-		case observation.SourceKubelet:
-			o.Kubelet.Config, o.Kubelet.ConfigSource = observation.KubeletConfig{}, ""
+			o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{}
+		case v1alpha1.SourceKubelet:
+			o.Kubelet.Config, o.Kubelet.ConfigSource = v1alpha1.KubeletConfig{}, ""
 		}
 		detectorstest.Unknown(o, "gave no answer within 1.5 s", s)
-		if found := all.Judge(observation.History{*o}); len(found) > 0 {
+		if found := all.Judge(v1alpha1.History{*o}); len(found) > 0 {
 			t.Errorf("%s unreadable: found %v", s, names(found))
 		}
 	}
@@ -355,13 +358,13 @@ func TestRecordedBundles(t *testing.T) {
 				t.Fatalf("no node in %s: %v", dir, err)
 			}
 			var got []string
-			var found []detectors.Finding
+			var found []v1alpha1.Finding
 			for _, file := range files {
 				raw, err := os.ReadFile(file)
 				if err != nil {
 					t.Fatal(err)
 				}
-				var h observation.History
+				var h v1alpha1.History
 				if err := json.Unmarshal(raw, &h); err != nil {
 					t.Fatalf("%s: %v", file, err)
 				}
@@ -387,7 +390,7 @@ func TestBundlesKeepTheAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var h observation.History
+		var h v1alpha1.History
 		if err := json.Unmarshal(raw, &h); err != nil {
 			t.Fatal(err)
 		}
@@ -400,13 +403,13 @@ func TestBundlesKeepTheAnswer(t *testing.T) {
 func TestPlegDiskIsOneExplanation(t *testing.T) {
 	o := detectorstest.Healthy()
 	plegDisk(o)
-	found := all.Judge(observation.History{*o})
+	found := all.Judge(v1alpha1.History{*o})
 	for _, f := range found {
 		if !strings.Contains(f.Summary, "same filesystem") {
 			t.Errorf("%s/%s does not say that it is the same filesystem: %s", f.Failure, f.Cause, f.Summary)
 		}
-		if !slices.ContainsFunc(f.Explains, func(s string) bool { return strings.Contains(s, "Ready=False") }) {
-			t.Errorf("%s/%s does not explain NotReady: %v", f.Failure, f.Cause, f.Explains)
+		if !slices.ContainsFunc(f.Consequences, func(s string) bool { return strings.Contains(s, "Ready=False") }) {
+			t.Errorf("%s/%s does not explain NotReady: %v", f.Failure, f.Cause, f.Consequences)
 		}
 	}
 }
@@ -414,18 +417,18 @@ func TestPlegDiskIsOneExplanation(t *testing.T) {
 // A pod's counters are compared with those of an earlier look at the same pod, whichever container it had then. A pod of its name that
 // was deleted since had others.
 func TestThrottlingIsOfOnePod(t *testing.T) {
-	look := func(uid, id string, periods, throttled int64) observation.Observation {
+	look := func(uid, id string, periods, throttled int64) v1alpha1.Observation {
 		o := detectorstest.Healthy()
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("100m", "")))
 		u := &o.Containers[len(o.Containers)-1]
 		u.ID, u.CgroupPath = id, "/kubelet-kubepods.slice/kubelet-kubepods-pod"+uid+".slice/cri-containerd-"+id+".scope"
-		u.CPU = observation.CPUUsage{QuotaMilli: 100, NrPeriods: 20}
-		u.PodCPU = observation.CPUUsage{QuotaMilli: 100, NrPeriods: periods, NrThrottled: throttled, ThrottledUsec: throttled * 90_000}
+		u.CPU = v1alpha1.CPUUsage{QuotaMilli: 100, NrPeriods: 20}
+		u.PodCPU = v1alpha1.CPUUsage{QuotaMilli: 100, NrPeriods: periods, NrThrottled: throttled, ThrottledUsec: throttled * 90_000}
 		return *o
 	}
 	// Half of the later pod's periods were throttled, but nearly all of what came on top of the earlier numbers.
 	for uid, want := range map[string][]string{"1": {"oom-throttle/cpu-throttled"}, "2": nil} {
-		h := observation.History{look("1", "a", 500, 50), look(uid, "b", 1000, 500)}
+		h := v1alpha1.History{look("1", "a", 500, 50), look(uid, "b", 1000, 500)}
 		h[0].At = detectorstest.Ago(time.Minute)
 		if got := names(all.Judge(h)); !slices.Equal(got, want) {
 			t.Errorf("pod of uid %s after one of uid 1: found %v, want %v", uid, got, want)

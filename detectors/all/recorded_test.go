@@ -9,10 +9,9 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors/all"
-	"github.com/sickbay-dev/sickbay/diagnose"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -68,7 +67,7 @@ func TestWholeContainerIsKilled(t *testing.T) {
 			t.Fatalf("%s: %v", dir, names(found))
 		}
 		// The line is as long as the paths in it: its end must have survived.
-		said := slices.ContainsFunc(found[0].Evidence, func(e detectors.Evidence) bool { return strings.HasSuffix(e.Text, "due to memory.oom.group set") })
+		said := slices.ContainsFunc(found[0].Evidence, func(e v1alpha1.Evidence) bool { return strings.HasSuffix(e.Text, "due to memory.oom.group set") })
 		if said != want {
 			t.Errorf("%s: said %v, want %v\n%s", dir, said, want, describe(found))
 		}
@@ -89,7 +88,7 @@ func BenchmarkRecorded(b *testing.B) {
 	b.ReportMetric(float64(len(dirs)), "recordings/op")
 }
 
-func recorded(t testing.TB, dir string) observation.History {
+func recorded(t testing.TB, dir string) v1alpha1.History {
 	t.Helper()
 	nodes, _, err := diagnose.FromBundle(dir)
 	if err != nil {
@@ -104,7 +103,7 @@ func recorded(t testing.TB, dir string) observation.History {
 	return nil
 }
 
-func judged(t *testing.T, when string, h observation.History, want []string) {
+func judged(t *testing.T, when string, h v1alpha1.History, want []string) {
 	t.Helper()
 	found := all.Judge(h)
 	got := names(found)

@@ -13,9 +13,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure cgroup-driver.
@@ -25,23 +25,23 @@ type Detector struct{}
 func (Detector) Failure() string { return "cgroup-driver" }
 
 // Judge compares the running values, then looks where containers really are.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var f *detectors.Finding
+	var f *v1alpha1.Finding
 	if f = refused(h); f == nil {
 		f = mismatch(h)
 	}
 	if f == nil {
 		return nil
 	}
-	f.Failure, f.Node, f.Explains = "cgroup-driver", o.Node, facts.Consequences(o)
-	return []detectors.Finding{*f}
+	f.Failure, f.Node, f.Consequences = "cgroup-driver", o.Node, facts.Consequences(o)
+	return []v1alpha1.Finding{*f}
 }
 
 const v1Text = "configured to not run on a host using cgroup v1"
 
 // refused: the kubelet does not start on cgroup v1.
-func refused(h observation.History) *detectors.Finding {
+func refused(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	k := facts.KubeletState(h)
 	if o.Host.CgroupVersion != 1 || !k.Known || k.Running || k.Halted {
@@ -54,12 +54,12 @@ func refused(h observation.History) *detectors.Finding {
 	if v := o.Kubelet.File.FailCgroupV1; v != nil && !*v && !k.Looping {
 		return nil // set right since
 	}
-	return &detectors.Finding{
-		Cause: "cgroup-v1-refused", Certainty: detectors.Certain,
+	return &v1alpha1.Finding{
+		Cause: "cgroup-v1-refused", Certainty: v1alpha1.Certain,
 		Summary: "the kubelet refuses to run on cgroup v1: failCgroupV1 is true, and this host has v1",
-		Evidence: []detectors.Evidence{facts.FromLine(line), facts.Seen(o, "host", "cgroup version 1"),
+		Evidence: []v1alpha1.Evidence{facts.FromLine(line), facts.Seen(o, "host", "cgroup version 1"),
 			facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
-		Covers: []detectors.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}},
+		Covers: []v1alpha1.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}},
 		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
 			detectors.ShellStep(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", facts.SetKubeletConfig("failCgroupV1", "false")),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
@@ -68,7 +68,7 @@ func refused(h observation.History) *detectors.Finding {
 }
 
 // driver of a handler as it runs: an option that is not given is cgroupfs.
-func driver(r observation.RuntimeHandler) string {
+func driver(r v1alpha1.RuntimeHandler) string {
 	if r.SystemdCgroup != nil && *r.SystemdCgroup {
 		return "systemd"
 	}
@@ -76,7 +76,7 @@ func driver(r observation.RuntimeHandler) string {
 }
 
 // kubeletDriver is what the running kubelet took.
-func kubeletDriver(h observation.History) (string, detectors.Evidence, bool) {
+func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 	o := h.Last()
 	if c, source := facts.Config(o); source == "kubelet.configz" && c.CgroupDriver != "" {
 		return c.CgroupDriver, facts.Seen(o, "kubelet.configz", "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
@@ -89,10 +89,10 @@ func kubeletDriver(h observation.History) (string, detectors.Evidence, bool) {
 			return "cgroupfs", facts.FromLine(l), true
 		}
 	}
-	return "", detectors.Evidence{}, false
+	return "", v1alpha1.Evidence{}, false
 }
 
-func defaultHandler(o *observation.Observation) string {
+func defaultHandler(o *v1alpha1.Observation) string {
 	if o.Runtime.DefaultHandler != "" {
 		return o.Runtime.DefaultHandler
 	}
@@ -100,7 +100,7 @@ func defaultHandler(o *observation.Observation) string {
 }
 
 // users are pods that run or want to run with a handler.
-func users(o *observation.Observation, handler string) []string {
+func users(o *v1alpha1.Observation, handler string) []string {
 	var out []string
 	for _, s := range o.Runtime.Sandboxes {
 		if s.Handler == handler {
@@ -122,24 +122,24 @@ func users(o *observation.Observation, handler string) []string {
 
 const loudText = `expected cgroupsPath to be of format`
 
-func mismatch(h observation.History) *detectors.Finding {
+func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	kubelet, kubeletEvidence, known := kubeletDriver(h)
-	var outside []observation.ContainerUsage
+	var outside []v1alpha1.ContainerUsage
 	for _, c := range o.Containers {
 		// One of which this node's runtime says no pod may be another node's, on a machine that hosts nodes as containers.
 		if !c.UnderKubepods && c.PID > 0 && c.CgroupPath != "" && c.Pod != "" {
 			outside = append(outside, c)
 		}
 	}
-	loud, isLoud := detectors.Evidence{}, false
+	loud, isLoud := v1alpha1.Evidence{}, false
 	for _, f := range facts.CreateFailures(h) {
 		if strings.Contains(f.Message, loudText) {
 			loud, isLoud = f.Evidence, true
 			break
 		}
 	}
-	var wrong []observation.RuntimeHandler
+	var wrong []v1alpha1.RuntimeHandler
 	def := defaultHandler(o)
 	defaultWrong := false
 	if known {
@@ -156,8 +156,8 @@ func mismatch(h observation.History) *detectors.Finding {
 		}
 	}
 	script, hasScript := scripted(o)
-	f := &detectors.Finding{Certainty: detectors.Certain,
-		Covers: []detectors.Pattern{{Failure: "sandbox-create", Cause: "cgroup-unwritable"}, {Failure: "sandbox-changed", Cause: "sandbox-killed"}, {Failure: "sandbox-changed", Cause: "runtime-restart-kills-pods"}}}
+	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain,
+		Covers: []v1alpha1.Pattern{{Failure: "sandbox-create", Cause: "cgroup-unwritable"}, {Failure: "sandbox-changed", Cause: "sandbox-killed"}, {Failure: "sandbox-changed", Cause: "runtime-restart-kills-pods"}}}
 	switch {
 	case defaultWrong && kubelet == "cgroupfs":
 		f.Cause = "driver-mismatch"
@@ -176,9 +176,9 @@ func mismatch(h observation.History) *detectors.Finding {
 		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, as the runtime is configured, but its program %s is a script that runs with the other driver: no new container can be created", or(kubelet, "one driver"), script.Path)
 		f.Evidence = append(f.Evidence, facts.Seen(o, "files", fmt.Sprintf("%s: a script for %s, %d bytes", script.Path, or(script.Script, "a shell"), script.SizeBytes)))
 	case isLoud:
-		f.Cause, f.Certainty = "driver-mismatch", detectors.Likely
+		f.Cause, f.Certainty = "driver-mismatch", v1alpha1.Likely
 		f.Summary = "the runtime refuses the kubelet's names of cgroups"
-		f.Decide = "the kubelet's configz (cgroupDriver) and the runtime's running options (crictl info: SystemdCgroup)"
+		f.ToConfirm = "the kubelet's configz (cgroupDriver) and the runtime's running options (crictl info: SystemdCgroup)"
 	default:
 		return nil
 	}
@@ -200,7 +200,7 @@ func mismatch(h observation.History) *detectors.Finding {
 	if !isLoud && len(outside) == 0 {
 		hasScript = false // a script that does as it is told
 	}
-	f.Remedy, f.Untouched = agree(h, kubelet, wrong, outside, script, hasScript)
+	f.Remedy, f.ManualAction = agree(h, kubelet, wrong, outside, script, hasScript)
 	return f
 }
 
@@ -211,7 +211,7 @@ func runs(n int) string {
 	return fmt.Sprintf("%d containers run", n)
 }
 
-func option(r observation.RuntimeHandler) string {
+func option(r v1alpha1.RuntimeHandler) string {
 	if r.SystemdCgroup == nil {
 		return "no SystemdCgroup option"
 	}
@@ -219,17 +219,17 @@ func option(r observation.RuntimeHandler) string {
 }
 
 // agree makes all handlers use systemd, restarts containerd and then the kubelet, and has misplaced pods made again.
-func agree(h observation.History, kubelet string, wrong []observation.RuntimeHandler, outside []observation.ContainerUsage, script observation.File, hasScript bool) (*detectors.Remedy, string) {
+func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, outside []v1alpha1.ContainerUsage, script v1alpha1.File, hasScript bool) (*v1alpha1.Remedy, string) {
 	o := h.Last()
 	file := o.Runtime.ConfigFile.Path
 	if file == "" {
 		file = "/etc/containerd/config.toml"
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	inFile := o.Runtime.ConfigFile.Handlers
 	change := map[string]bool{}
 	for _, r := range append(slices.Clone(wrong), handlersOf(o)...) {
-		i := slices.IndexFunc(inFile, func(f observation.RuntimeHandler) bool { return f.Name == r.Name })
+		i := slices.IndexFunc(inFile, func(f v1alpha1.RuntimeHandler) bool { return f.Name == r.Name })
 		if i >= 0 && driver(inFile[i]) != "systemd" || i < 0 && len(inFile) == 0 && driver(r) != "systemd" {
 			change[r.Name] = true
 		}
@@ -279,8 +279,8 @@ func agree(h observation.History, kubelet string, wrong []observation.RuntimeHan
 	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
 }
 
-func handlersOf(o *observation.Observation) []observation.RuntimeHandler {
-	var out []observation.RuntimeHandler
+func handlersOf(o *v1alpha1.Observation) []v1alpha1.RuntimeHandler {
+	var out []v1alpha1.RuntimeHandler
 	for _, r := range o.Runtime.Handlers {
 		if r.Name == defaultHandler(o) {
 			out = append(out, r)
@@ -294,7 +294,7 @@ const smallest = 512 << 10
 
 // scripted is the OCI runtime program of the default handler where a script stands in its place: whatever the options say,
 // the script decides what runc is told.
-func scripted(o *observation.Observation) (observation.File, bool) {
+func scripted(o *v1alpha1.Observation) (v1alpha1.File, bool) {
 	for _, r := range handlersOf(o) {
 		for _, f := range o.Files {
 			if r.RuntimePath != "" && f.Path == r.RuntimePath && (f.Script != "" || f.SizeBytes > 0 && f.SizeBytes < smallest) {
@@ -302,21 +302,21 @@ func scripted(o *observation.Observation) (observation.File, bool) {
 			}
 		}
 	}
-	return observation.File{}, false
+	return v1alpha1.File{}, false
 }
 
 // unwrap brings the real program back: where the runtime's configuration names the script, that setting goes; where the script
 // has runc's own place, runc comes back.
-func unwrap(o *observation.Observation, file string, script observation.File) []detectors.Step {
+func unwrap(o *v1alpha1.Observation, file string, script v1alpha1.File) []v1alpha1.Step {
 	for _, r := range handlersOf(o) {
 		if r.BinaryName != "" {
-			return []detectors.Step{
+			return []v1alpha1.Step{
 				detectors.ShellStep(o.Node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured",
 					dropBinaryName(file, r.BinaryName)),
 			}
 		}
 	}
-	return []detectors.Step{detectors.RestoreStep(o.Node, script.Path, fmt.Sprintf("a script of %d bytes stands in its place and passes another driver than configured", script.SizeBytes))}
+	return []v1alpha1.Step{detectors.RestoreStep(o.Node, script.Path, fmt.Sprintf("a script of %d bytes stands in its place and passes another driver than configured", script.SizeBytes))}
 }
 
 func or(s, instead string) string {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 func TestSetSystemdCgroup(t *testing.T) {

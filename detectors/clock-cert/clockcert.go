@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure clock-cert.
@@ -28,7 +28,7 @@ func (Detector) Failure() string { return "clock-cert" }
 const skewed = 30.0
 
 // Judge measures clocks, then certificates.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	f := skew(h)
 	if f == nil {
@@ -40,21 +40,21 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	if f == nil {
 		return nil
 	}
-	f.Failure, f.Node, f.Explains = "clock-cert", o.Node, facts.Consequences(o)
-	return []detectors.Finding{*f}
+	f.Failure, f.Node, f.Consequences = "clock-cert", o.Node, facts.Consequences(o)
+	return []v1alpha1.Finding{*f}
 }
 
 // mayBeTime is what a wrong clock can look like.
-var mayBeTime = []detectors.Pattern{
+var mayBeTime = []v1alpha1.Pattern{
 	{Failure: "clock-cert", Cause: "client-cert-expired"}, {Failure: "image-pull", Cause: "registry-tls"},
 	{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"},
 	{Failure: "node-notready", Cause: "apiserver-untrusted"}, {Failure: "node-notready", Cause: "not-registered"},
 }
 
-func skew(h observation.History) *detectors.Finding {
+func skew(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	f := &detectors.Finding{Cause: "clock-skew", Certainty: detectors.Certain, Covers: mayBeTime}
-	var steps []detectors.Step
+	f := &v1alpha1.Finding{Cause: "clock-skew", Certainty: v1alpha1.Certain, Covers: mayBeTime}
+	var steps []v1alpha1.Step
 	var whose []string
 	if o.Clocks.APIOffsetKnown && math.Abs(o.Clocks.APIOffsetSeconds) > skewed {
 		whose = append(whose, fmt.Sprintf("the node's clock is %s the API server's", apart(o.Clocks.APIOffsetSeconds)))
@@ -107,7 +107,7 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 
 // stale: a lease from the future that is not renewed any more is the rest of a clock that is right again: until time has
 // caught up, or the kubelet renews it. Renewed means that it changed since the look before.
-func stale(h observation.History) bool {
+func stale(h v1alpha1.History) bool {
 	if len(h) < 2 {
 		return false
 	}
@@ -128,19 +128,19 @@ func apart(seconds float64) string {
 	return text + " behind"
 }
 
-func stamped(h observation.History, unit string) (observation.LogLine, bool) {
+func stamped(h v1alpha1.History, unit string) (v1alpha1.LogLine, bool) {
 	lines := facts.Lines(h, unit, 5*time.Minute)
 	for _, l := range slices.Backward(lines) {
 		if !l.Own.IsZero() && math.Abs(l.Own.Sub(l.At).Seconds()) > skewed {
 			return l, true
 		}
 	}
-	return observation.LogLine{}, false
+	return v1alpha1.LogLine{}, false
 }
 
 // clockSource are the steps against what gives a process another clock than its node's: a drop-in or a unit somebody added.
-func clockSource(o *observation.Observation, unit string) []detectors.Step {
-	var steps []detectors.Step
+func clockSource(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
+	var steps []v1alpha1.Step
 	speaks := func(s string) bool {
 		return facts.Has(strings.ToLower(s), "clock", "faketime", "skew", "timens")
 	}
@@ -159,25 +159,25 @@ func clockSource(o *observation.Observation, unit string) []detectors.Step {
 // node's that the kubelet's certificate is of no use. Alone, the difference is no illness: either clock may be the wrong one, and a
 // certificate that was good a moment ago tells which. Where the API server's clock, on another machine, agrees with the node's, the
 // battery is empty.
-func againstHardware(h observation.History) *detectors.Finding {
+func againstHardware(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	off := o.Clocks.RTCOffsetSeconds
 	agrees := o.Clocks.APIOffsetKnown && (o.API == nil || !o.API.SameKernel)
 	if !o.Clocks.RTCOffsetKnown || o.Clocks.Synchronized || math.Abs(off) <= skewed || agrees {
 		return nil
 	}
-	within := func(c *observation.Certificate, t time.Time) bool {
+	within := func(c *v1alpha1.Certificate, t time.Time) bool {
 		return !t.Before(c.NotBefore) && !t.After(c.NotAfter)
 	}
 	rtc := o.At.Add(-time.Duration(off * float64(time.Second)))
-	c := useless(h, func(c *observation.Certificate) bool { return !within(c, o.At) })
+	c := useless(h, func(c *v1alpha1.Certificate) bool { return !within(c, o.At) })
 	if c == nil || !within(c, rtc) {
 		return nil
 	}
-	return &detectors.Finding{
-		Cause: "clock-skew", Certainty: detectors.Certain, Covers: mayBeTime,
+	return &v1alpha1.Finding{
+		Cause: "clock-skew", Certainty: v1alpha1.Certain, Covers: mayBeTime,
 		Summary: fmt.Sprintf("the node's clock is %s its hardware clock, and only by the node's is the kubelet's certificate not valid", apart(off)),
-		Evidence: []detectors.Evidence{
+		Evidence: []v1alpha1.Evidence{
 			facts.Seen(o, "clocks", fmt.Sprintf("node %s, hardware clock %s, nothing synchronizes them", o.At.UTC().Format(time.RFC3339), rtc.UTC().Format(time.RFC3339))),
 			facts.Seen(o, "certificates", fmt.Sprintf("%s: valid %s to %s", c.Path, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))),
 		},
@@ -192,9 +192,9 @@ else date --utc --set "@$(cat /sys/class/rtc/rtc0/since_epoch)"; fi`),
 }
 
 // useless is the client certificate that the kubelet uses, if it is of no use by that measure and the kubelet shows it.
-func useless(h observation.History, by func(*observation.Certificate) bool) *observation.Certificate {
+func useless(h v1alpha1.History, by func(*v1alpha1.Certificate) bool) *v1alpha1.Certificate {
 	o := h.Last()
-	var dead *observation.Certificate
+	var dead *v1alpha1.Certificate
 	for i := range o.Certs {
 		c := &o.Certs[i]
 		if c.Use != "kubelet-client" || c.Error != "" || !inUse(c, o.Kubelet.Kubeconfig) {
@@ -213,47 +213,47 @@ func useless(h observation.History, by func(*observation.Certificate) bool) *obs
 }
 
 // expired: the client certificate the kubelet uses has run out, by the API server's clock where known, and it is in use.
-func expired(h observation.History) *detectors.Finding {
+func expired(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	now := facts.APINow(o)
-	dead := useless(h, func(c *observation.Certificate) bool { return now.After(c.NotAfter) })
+	dead := useless(h, func(c *v1alpha1.Certificate) bool { return now.After(c.NotAfter) })
 	if dead == nil {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "client-cert-expired", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "client-cert-expired", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the kubelet's client certificate ended %s: the API server does not know the kubelet any more", dead.NotAfter.UTC().Format(time.RFC3339)),
-		Evidence: []detectors.Evidence{facts.Seen(o, "certificates", fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "certificates", fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
 			dead.NotBefore.UTC().Format(time.RFC3339), dead.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))},
-		Covers: []detectors.Pattern{
+		Covers: []v1alpha1.Pattern{
 			{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"}, {Failure: "node-notready", Cause: "not-registered"},
 		},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", "certificate has expired or is not yet valid", "unable to load bootstrap kubeconfig", "Unauthorized"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	restart := []detectors.Step{detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)}
+	restart := []v1alpha1.Step{detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)}
 	link := "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	for _, c := range o.Certs {
 		if c.Use == "kubelet-client" && c.Error == "" && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore) && path.Base(c.Path) != path.Base(link) && strings.HasSuffix(c.Path, ".pem") {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "certificates", c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))
-			f.Remedy = facts.Place(o).NewRemedy("use-valid-cert", append([]detectors.Step{
+			f.Remedy = facts.Place(o).NewRemedy("use-valid-cert", append([]v1alpha1.Step{
 				detectors.NodeStep(o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", c.Path, link)}, restart...)...)
 			return f
 		}
 	}
 	if o.API == nil {
-		f.Untouched = "with access to the cluster, sign a new certificate (a CertificateSigningRequest of kubernetes.io/kube-apiserver-client-kubelet) or run `kubeadm join` again"
+		f.ManualAction = "with access to the cluster, sign a new certificate (a CertificateSigningRequest of kubernetes.io/kube-apiserver-client-kubelet) or run `kubeadm join` again"
 		return f
 	}
-	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", append([]detectors.Step{
+	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", append([]v1alpha1.Step{
 		detectors.APIStep("the cluster signs the kubelet a new client certificate; the key is made on the node and stays there",
-			detectors.APIAction{Verb: detectors.VerbRenewClientCert, Object: &detectors.ObjectRef{Kind: "Node", Name: o.Node}})}, restart...)...)
+			v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}})}, restart...)...)
 	return f
 }
 
 // inUse: the kubeconfig names this file, or holds the certificate itself.
-func inUse(c *observation.Certificate, conf observation.Kubeconfig) bool {
+func inUse(c *v1alpha1.Certificate, conf v1alpha1.Kubeconfig) bool {
 	switch conf.ClientCert {
 	case "":
 		return path.Base(c.Path) == "kubelet-client-current.pem"

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure cni.
@@ -23,13 +23,13 @@ type Detector struct{}
 func (Detector) Failure() string { return "cni" }
 
 // Judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	if f := config(h); f != nil {
 		out = append(out, *f)
 	} else {
-		for _, judge := range []func(observation.History) *detectors.Finding{binary, ipam, rejected} {
+		for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{binary, ipam, rejected} {
 			if f := judge(h); f != nil {
 				out = append(out, *f)
 				break
@@ -41,14 +41,14 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	}
 	for i := range out {
 		out[i].Failure, out[i].Node = "cni", o.Node
-		out[i].Explains = facts.Consequences(o)
-		out[i].Covers = append(out[i].Covers, detectors.Pattern{Failure: "sandbox-changed", Cause: "sandbox-network-lost"},
-			detectors.Pattern{Failure: "sandbox-create", Cause: "cgroup-unwritable"})
+		out[i].Consequences = facts.Consequences(o)
+		out[i].Covers = append(out[i].Covers, v1alpha1.Pattern{Failure: "sandbox-changed", Cause: "sandbox-network-lost"},
+			v1alpha1.Pattern{Failure: "sandbox-create", Cause: "cgroup-unwritable"})
 	}
 	return out
 }
 
-func confDir(o *observation.Observation) string {
+func confDir(o *v1alpha1.Observation) string {
 	if o.CNI.ConfDir != "" {
 		return strings.TrimRight(o.CNI.ConfDir, "/")
 	}
@@ -56,22 +56,22 @@ func confDir(o *observation.Observation) string {
 }
 
 // networkReady is the runtime's own condition.
-func networkReady(o *observation.Observation) (observation.Condition, bool) {
+func networkReady(o *v1alpha1.Observation) (v1alpha1.Condition, bool) {
 	for _, c := range o.Runtime.Conditions {
 		if c.Type == "NetworkReady" {
 			return c, true
 		}
 	}
-	return observation.Condition{}, false
+	return v1alpha1.Condition{}, false
 }
 
-func config(h observation.History) *detectors.Finding {
+func config(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	c, known := networkReady(o)
 	if known && c.Status {
 		return nil
 	}
-	var ev []detectors.Evidence
+	var ev []v1alpha1.Evidence
 	if known {
 		ev = append(ev, facts.Seen(o, "runtime.status", fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message)))
 		if o.Runtime.LastCNILoad != "" && o.Runtime.LastCNILoad != "OK" {
@@ -86,13 +86,13 @@ func config(h observation.History) *detectors.Finding {
 		}
 		ev = append(ev, facts.FromCondition(cond))
 	}
-	if _, unread := o.Unreadable(observation.SourceCNI); unread && o.Runtime.LastCNILoad == "" {
-		return &detectors.Finding{Cause: "conflist-missing", Certainty: detectors.Likely, Evidence: ev,
-			Summary: "the runtime has no network configuration", Decide: "what lies in " + confDir(o),
-			Untouched: "the CNI directory could not be read"}
+	if _, unread := o.Unreadable(v1alpha1.SourceCNI); unread && o.Runtime.LastCNILoad == "" {
+		return &v1alpha1.Finding{Cause: "conflist-missing", Certainty: v1alpha1.Likely, Evidence: ev,
+			Summary: "the runtime has no network configuration", ToConfirm: "what lies in " + confDir(o),
+			ManualAction: "the CNI directory could not be read"}
 	}
 
-	var broken, good []observation.CNIConfig
+	var broken, good []v1alpha1.CNIConfig
 	for _, f := range o.CNI.Configs {
 		if f.Error != "" {
 			broken = append(broken, f)
@@ -113,8 +113,8 @@ func config(h observation.History) *detectors.Finding {
 		for i, g := range good {
 			names[i] = g.Path
 		}
-		return &detectors.Finding{
-			Cause: "conflist-missing", Certainty: detectors.Certain,
+		return &v1alpha1.Finding{
+			Cause: "conflist-missing", Certainty: v1alpha1.Certain,
 			Summary:  "the runtime has no network configuration: " + strings.Join(names, ", ") + " came into the directory without the runtime noticing",
 			Evidence: append(ev, facts.Seen(o, "cni", strings.Join(names, ", ")+": can be loaded, and is not in use")),
 			Remedy: facts.Place(o).NewRemedy("reload-conflist",
@@ -126,8 +126,8 @@ func config(h observation.History) *detectors.Finding {
 		if o.CNI.ConfDirError != "" {
 			text = confDir(o) + ": " + o.CNI.ConfDirError
 		}
-		f := &detectors.Finding{
-			Cause: "conflist-missing", Certainty: detectors.Certain,
+		f := &v1alpha1.Finding{
+			Cause: "conflist-missing", Certainty: v1alpha1.Certain,
 			Summary:  "there is no CNI configuration in " + confDir(o) + ": the runtime cannot give any new pod a network",
 			Evidence: append(ev, facts.Seen(o, "cni", text)),
 		}
@@ -136,13 +136,13 @@ func config(h observation.History) *detectors.Finding {
 			steps = slices.Insert(steps, 0, detectors.NodeStep(o.Node, "the directory itself is missing", "mkdir", "-p", confDir(o)))
 			steps = slices.Insert(steps, len(steps)-1, detectors.Restart(o.Node, "containerd.service", "the runtime's watch ended with the directory; a new process watches the new one"))
 		}
-		f.Untouched, f.Remedy = untouched, facts.Place(o).NewRemedy("restore-conflist", steps...)
+		f.ManualAction, f.Remedy = untouched, facts.Place(o).NewRemedy("restore-conflist", steps...)
 		return f
 	}
 }
 
 // rewrite are the steps that have the network's own agent write the configuration again.
-func rewrite(o *observation.Observation) (steps []detectors.Step, untouched string) {
+func rewrite(o *v1alpha1.Observation) (steps []v1alpha1.Step, untouched string) {
 	if o.API == nil {
 		return nil, "only the network's own agent knows the configuration, and without the API server its pod cannot be recreated: recreate the CNI DaemonSet's pod of this node"
 	}
@@ -156,14 +156,14 @@ func rewrite(o *observation.Observation) (steps []detectors.Step, untouched stri
 	return append(steps, detectors.WaitReady(o.Node)), ""
 }
 
-func invalidConfig(o *observation.Observation, ev []detectors.Evidence, broken []observation.CNIConfig) *detectors.Finding {
+func invalidConfig(o *v1alpha1.Observation, ev []v1alpha1.Evidence, broken []v1alpha1.CNIConfig) *v1alpha1.Finding {
 	var names []string
 	for _, b := range broken {
 		names = append(names, b.Path)
 		ev = append(ev, facts.Seen(o, "cni", b.Path+": "+b.Error))
 	}
-	f := &detectors.Finding{
-		Cause: "conflist-invalid", Certainty: detectors.Certain, Evidence: ev,
+	f := &v1alpha1.Finding{
+		Cause: "conflist-invalid", Certainty: v1alpha1.Certain, Evidence: ev,
 		Summary: "the CNI configuration cannot be loaded: " + facts.Short(o.Runtime.LastCNILoad),
 	}
 	if len(broken) == 0 {
@@ -174,20 +174,20 @@ func invalidConfig(o *observation.Observation, ev []detectors.Evidence, broken [
 		}
 	}
 	if len(broken) == 0 {
-		f.Untouched = "which file is meant could not be told"
+		f.ManualAction = "which file is meant could not be told"
 		return f
 	}
 	f.Summary = "the CNI configuration " + strings.Join(names, ", ") + " cannot be loaded"
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	for _, b := range broken {
 		steps = append(steps, detectors.NodeStep(o.Node, "the runtime refuses the whole directory for the sake of this file", "rm", "-f", "--", b.Path))
 	}
-	if slices.ContainsFunc(o.CNI.Configs, func(c observation.CNIConfig) bool { return c.Error == "" && !slices.Contains(names, c.Path) }) {
+	if slices.ContainsFunc(o.CNI.Configs, func(c v1alpha1.CNIConfig) bool { return c.Error == "" && !slices.Contains(names, c.Path) }) {
 		steps = append(steps, detectors.WaitReady(o.Node)) // the removal itself makes the runtime read the directory again
 	} else {
 		more, untouched := rewrite(o)
 		if len(more) == 0 {
-			f.Untouched = untouched
+			f.ManualAction = untouched
 			return f // without its agent the broken file is all there is: a person may repair it
 		}
 		steps = append(steps, more...)
@@ -197,7 +197,7 @@ func invalidConfig(o *observation.Observation, ev []detectors.Evidence, broken [
 }
 
 // used is the configuration the runtime takes.
-func used(o *observation.Observation) (observation.CNIConfig, bool) {
+func used(o *v1alpha1.Observation) (v1alpha1.CNIConfig, bool) {
 	for _, c := range o.CNI.Configs {
 		if c.Used {
 			return c, true
@@ -208,10 +208,10 @@ func used(o *observation.Observation) (observation.CNIConfig, bool) {
 			return c, true
 		}
 	}
-	return observation.CNIConfig{}, false
+	return v1alpha1.CNIConfig{}, false
 }
 
-func lacks(o *observation.Observation, c observation.CNIConfig) []string {
+func lacks(o *v1alpha1.Observation, c v1alpha1.CNIConfig) []string {
 	var out []string
 	for _, p := range c.Plugins {
 		if p != "" && !slices.Contains(o.CNI.Binaries, p) {
@@ -222,9 +222,9 @@ func lacks(o *observation.Observation, c observation.CNIConfig) []string {
 }
 
 // binary: a plugin of the configuration in use is not there, or cannot be run.
-func binary(h observation.History) *detectors.Finding {
+func binary(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	if _, unread := o.Unreadable(observation.SourceCNI); unread {
+	if _, unread := o.Unreadable(v1alpha1.SourceCNI); unread {
 		return nil
 	}
 	c, ok := used(o)
@@ -245,7 +245,7 @@ func binary(h observation.History) *detectors.Finding {
 	if len(gone) == 0 {
 		return nil
 	}
-	var ev []detectors.Evidence
+	var ev []v1alpha1.Evidence
 	dirs := strings.Join(o.CNI.BinDirs, ", ")
 	if dirs == "" {
 		dirs = "/opt/cni/bin"
@@ -257,8 +257,8 @@ func binary(h observation.History) *detectors.Finding {
 	// Another file, all of whose plugins are there, waits behind this one: then this one is the stranger, not the binary.
 	for _, other := range o.CNI.Configs {
 		if other.Path != c.Path && other.Error == "" && len(other.Plugins) > 0 && len(lacks(o, other)) == 0 && other.Path > c.Path {
-			return &detectors.Finding{
-				Cause: "conflist-invalid", Certainty: detectors.Certain,
+			return &v1alpha1.Finding{
+				Cause: "conflist-invalid", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("%s sorts before %s and hides it, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
 				Evidence: ev,
 				Remedy: facts.Place(o).NewRemedy("remove-shadow",
@@ -266,14 +266,14 @@ func binary(h observation.History) *detectors.Finding {
 			}
 		}
 	}
-	f := &detectors.Finding{
-		Cause: "plugin-binary-missing", Certainty: detectors.Certain, Evidence: ev,
+	f := &v1alpha1.Finding{
+		Cause: "plugin-binary-missing", Certainty: v1alpha1.Certain, Evidence: ev,
 		Summary: fmt.Sprintf("the CNI plugin %s of %s is missing or cannot be run: every new sandbox fails, running pods go on", strings.Join(gone, ", "), c.Path),
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	for _, name := range gone {
 		file := path.Join(binDir(o), name)
-		i := slices.IndexFunc(o.Files, func(f observation.File) bool { return f.Path == file })
+		i := slices.IndexFunc(o.Files, func(f v1alpha1.File) bool { return f.Path == file })
 		if i >= 0 && o.Files[i].Exists && o.Files[i].SizeBytes > 4096 && !strings.Contains(o.Files[i].Mode, "x") {
 			steps = append(steps, detectors.NodeStep(o.Node, "the plugin is there and not executable", "chmod", "0755", file))
 			continue
@@ -284,7 +284,7 @@ func binary(h observation.History) *detectors.Finding {
 	return f
 }
 
-func binDir(o *observation.Observation) string {
+func binDir(o *v1alpha1.Observation) string {
 	if len(o.CNI.BinDirs) > 0 {
 		return o.CNI.BinDirs[0]
 	}
@@ -292,7 +292,7 @@ func binDir(o *observation.Observation) string {
 }
 
 // sandboxFailure is the newest sandbox that a CNI plugin failed, with one of the texts.
-func sandboxFailure(h observation.History, texts ...string) (facts.CreateFailure, bool) {
+func sandboxFailure(h v1alpha1.History, texts ...string) (facts.CreateFailure, bool) {
 	for _, f := range facts.CreateFailures(h) {
 		if !f.Container && facts.Has(f.Message, "setup network for sandbox", "network for pod", "plugin type=", "failed to find plugin") && facts.Has(f.Message, texts...) {
 			return f, true
@@ -302,7 +302,7 @@ func sandboxFailure(h observation.History, texts ...string) (facts.CreateFailure
 }
 
 // ipam: the address range of the node is used up.
-func ipam(h observation.History) *detectors.Finding {
+func ipam(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	failure, failing := sandboxFailure(h, "no IP addresses available in range set", "failed to allocate for range")
 	for _, s := range o.CNI.IPAM {
@@ -312,15 +312,15 @@ func ipam(h observation.History) *detectors.Finding {
 		if !failing && s.Orphans <= 0 {
 			continue // full of running pods, and nobody asks for more: a limit, not an illness
 		}
-		f := &detectors.Finding{Cause: "ipam-exhausted", Certainty: detectors.Certain,
+		f := &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Certain,
 			Summary: fmt.Sprintf("all %d addresses of %s are reserved", s.Capacity, s.Subnet),
-			Evidence: []detectors.Evidence{facts.Seen(o, "cni", fmt.Sprintf("%s: %d of %d addresses reserved, %d of them for containers the runtime does not know",
+			Evidence: []v1alpha1.Evidence{facts.Seen(o, "cni", fmt.Sprintf("%s: %d of %d addresses reserved, %d of them for containers the runtime does not know",
 				s.Dir, s.Reserved, s.Capacity, max(s.Orphans, 0)))}}
 		if failing {
 			f.Evidence = append(f.Evidence, failure.Evidence)
 		}
 		if s.Orphans <= 0 {
-			f.Untouched = "every address belongs to a sandbox the runtime lists: fewer pods on this node, or a larger pod range for it"
+			f.ManualAction = "every address belongs to a sandbox the runtime lists: fewer pods on this node, or a larger pod range for it"
 			return f
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
@@ -329,10 +329,10 @@ func ipam(h observation.History) *detectors.Finding {
 			releaseAddresses(s.Dir, making)))
 		return f
 	}
-	if failing && !slices.ContainsFunc(o.CNI.IPAM, func(s observation.IPAMState) bool { return s.Capacity > 0 }) {
-		return &detectors.Finding{Cause: "ipam-exhausted", Certainty: detectors.Likely, Evidence: []detectors.Evidence{failure.Evidence},
-			Summary: "the network plugin has no address left for a new pod", Decide: "how many addresses are reserved, and for which containers: the IPAM plugin's own state",
-			Untouched: "the state of this IPAM plugin is not known to sickbay"}
+	if failing && !slices.ContainsFunc(o.CNI.IPAM, func(s v1alpha1.IPAMState) bool { return s.Capacity > 0 }) {
+		return &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{failure.Evidence},
+			Summary: "the network plugin has no address left for a new pod", ToConfirm: "how many addresses are reserved, and for which containers: the IPAM plugin's own state",
+			ManualAction: "the state of this IPAM plugin is not known to sickbay"}
 	}
 	return nil
 }
@@ -365,15 +365,15 @@ done`, detectors.Quote(dir), seconds)
 }
 
 // rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says.
-func rejected(h observation.History) *detectors.Finding {
+func rejected(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	f, ok := sandboxFailure(h, "incompatible CNI versions", "unsupported CNI result version", "failed to load netconf", "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", "IPAM plugin returned missing", "unknown IPAM", "must specify")
 	if !ok {
 		return nil
 	}
 	c, _ := used(o)
-	out := &detectors.Finding{Cause: "conflist-invalid", Certainty: detectors.Likely, Evidence: []detectors.Evidence{f.Evidence},
-		Summary: "a network plugin refuses what " + c.Path + " tells it", Decide: "the fields of " + c.Path + " that the message names"}
+	out := &v1alpha1.Finding{Cause: "conflist-invalid", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{f.Evidence},
+		Summary: "a network plugin refuses what " + c.Path + " tells it", ToConfirm: "the fields of " + c.Path + " that the message names"}
 	for _, other := range o.CNI.Configs {
 		if c.Path != "" && other.Path > c.Path && other.Error == "" && len(lacks(o, other)) == 0 {
 			out.Remedy = facts.Place(o).NewRemedy("remove-shadow", detectors.NodeStep(o.Node, "the file that hides "+other.Path, "rm", "-f", "--", c.Path))
@@ -382,7 +382,7 @@ func rejected(h observation.History) *detectors.Finding {
 	}
 	steps, untouched := rewrite(o)
 	if c.Path == "" || len(steps) == 0 {
-		out.Untouched = untouched
+		out.ManualAction = untouched
 		return out
 	}
 	steps = slices.Insert(steps, 0, detectors.NodeStep(o.Node, "the configuration its plugin refuses; the next step has it written again", "rm", "-f", "--", c.Path))
@@ -391,9 +391,9 @@ func rejected(h observation.History) *detectors.Finding {
 }
 
 // netfilter: pods hang on a bridge whose traffic bypasses iptables. With ptp plugins, as kind has them, the setting has no effect.
-func netfilter(h observation.History) *detectors.Finding {
+func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	if _, unread := o.Unreadable(observation.SourceNetwork); unread || o.Network.BridgeNFCallIPTables == "1" {
+	if _, unread := o.Unreadable(v1alpha1.SourceNetwork); unread || o.Network.BridgeNFCallIPTables == "1" {
 		return nil
 	}
 	c, ok := used(o)
@@ -401,17 +401,17 @@ func netfilter(h observation.History) *detectors.Finding {
 		return nil
 	}
 	text, why := "net.bridge.bridge-nf-call-iptables is 0", "bridged pod traffic passes iptables again, and with it service addresses and policies"
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	if o.Network.BridgeNFCallIPTables == "" {
 		text = "br_netfilter is not there: net.bridge.bridge-nf-call-iptables does not exist"
 		steps = append(steps, detectors.NodeStep(o.Node, "the module the setting belongs to", "modprobe", "br_netfilter"))
 	}
 	steps = append(steps, detectors.NodeStep(o.Node, why, "sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"))
-	return &detectors.Finding{
-		Cause: "bridge-netfilter-off", Certainty: detectors.Certain,
-		Summary:   "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
-		Evidence:  []detectors.Evidence{facts.Seen(o, "network", text), facts.Seen(o, "cni", c.Path+" uses "+strings.Join(c.Plugins, ", "))},
-		Remedy:    facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
-		Untouched: "what set it may set it again at the next boot: see `grep -r bridge-nf /etc/sysctl.conf /etc/sysctl.d`, write net.bridge.bridge-nf-call-iptables = 1 there and br_netfilter into /etc/modules-load.d",
+	return &v1alpha1.Finding{
+		Cause: "bridge-netfilter-off", Certainty: v1alpha1.Certain,
+		Summary:      "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
+		Evidence:     []v1alpha1.Evidence{facts.Seen(o, "network", text), facts.Seen(o, "cni", c.Path+" uses "+strings.Join(c.Plugins, ", "))},
+		Remedy:       facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
+		ManualAction: "what set it may set it again at the next boot: see `grep -r bridge-nf /etc/sysctl.conf /etc/sysctl.d`, write net.bridge.bridge-nf-call-iptables = 1 there and br_netfilter into /etc/modules-load.d",
 	}
 }

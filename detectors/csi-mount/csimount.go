@@ -13,9 +13,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure csi-mount.
@@ -35,13 +35,13 @@ type volume struct {
 	handle  string
 	attrs   map[string]string
 	message string
-	at      detectors.Evidence
+	at      v1alpha1.Evidence
 }
 
 // Judge explains each waiting volume, one finding per volume and cause.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	for _, v := range waiting(h) {
 		f := judge(h, v)
 		if f == nil {
@@ -50,15 +50,15 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 		f.Failure, f.Node = "csi-mount", o.Node
 		f.Object = facts.PodRef(v.pod)
 		if v.claim != "" {
-			f.Object = &detectors.ObjectRef{Kind: "PersistentVolumeClaim", Namespace: v.pod.Namespace, Name: v.claim}
+			f.Object = &v1alpha1.ObjectRef{Kind: "PersistentVolumeClaim", Namespace: v.pod.Namespace, Name: v.claim}
 		}
-		f.Explains = append(f.Explains, fmt.Sprintf("pod %s/%s in ContainerCreating", v.pod.Namespace, v.pod.Name))
+		f.Consequences = append(f.Consequences, fmt.Sprintf("pod %s/%s in ContainerCreating", v.pod.Namespace, v.pod.Name))
 		out = append(out, *f)
 	}
 	return out
 }
 
-func waiting(h observation.History) []volume {
+func waiting(h v1alpha1.History) []volume {
 	o := h.Last()
 	var out []volume
 	for _, p := range facts.Pods(o) {
@@ -126,7 +126,7 @@ func nonEmpty(words ...string) []string {
 	return slices.DeleteFunc(words, func(s string) bool { return s == "" })
 }
 
-func source(o *observation.Observation, namespace, claim string) *corev1.CSIPersistentVolumeSource {
+func source(o *v1alpha1.Observation, namespace, claim string) *corev1.CSIPersistentVolumeSource {
 	for i := range o.API.PVCs {
 		c := &o.API.PVCs[i]
 		if c.Namespace != namespace || c.Name != claim || c.Spec.VolumeName == "" {
@@ -143,7 +143,7 @@ func source(o *observation.Observation, namespace, claim string) *corev1.CSIPers
 
 var corruptTexts = []string{"wrong fs type", "bad superblock", "Structure needs cleaning", "superblock", "fsck", "can't read superblock", "needs to be formatted", "bad magic number", "unknown filesystem type", "Bad message", "contains a file system with errors", "UNEXPECTED INCONSISTENCY", "errors were found", "does not hold", "bad geometry"}
 
-func registered(o *observation.Observation, driver string) bool {
+func registered(o *v1alpha1.Observation, driver string) bool {
 	if o.API.CSINode == nil {
 		return false
 	}
@@ -155,19 +155,19 @@ func registered(o *observation.Observation, driver string) bool {
 	return false
 }
 
-func judge(h observation.History, v volume) *detectors.Finding {
+func judge(h v1alpha1.History, v volume) *v1alpha1.Finding {
 	o := h.Last()
 	listed := registered(o, v.driver)
-	var socket *observation.PluginSocket
+	var socket *v1alpha1.PluginSocket
 	for i := range o.Sockets {
 		if s := &o.Sockets[i]; s.Kind == "csi" && (s.Name == v.driver || strings.Contains(s.Path, "/"+v.driver+"/")) {
 			socket = s
 		}
 	}
-	restart := func(why string) []detectors.Step {
+	restart := func(why string) []v1alpha1.Step {
 		return facts.RestartPlugin(o, []string{"/var/lib/kubelet/plugins_registry", "/var/lib/kubelet/plugins"}, []string{v.driver, strings.SplitN(v.driver, ".", 2)[0], "csi"}, why)
 	}
-	f := &detectors.Finding{Certainty: detectors.Certain}
+	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain}
 	if v.message != "" {
 		f.Evidence = append(f.Evidence, v.at)
 	}
@@ -183,7 +183,7 @@ func judge(h observation.History, v volume) *detectors.Finding {
 		f.Summary = "CSI driver " + v.driver + " is not registered with the kubelet of this node"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.csinode", "drivers: "+drivers(o)))
 		f.Remedy = facts.Place(o).NewRemedy("register-driver", restart("the driver's registrar announces it to the kubelet when it starts")...)
-		f.Untouched = "no pod or unit of driver " + v.driver + " was found on this node: deploy its node plugin"
+		f.ManualAction = "no pod or unit of driver " + v.driver + " was found on this node: deploy its node plugin"
 	case facts.Has(v.message, corruptTexts...):
 		f.Cause = "filesystem-corrupt"
 		f.Summary = fmt.Sprintf("the filesystem of volume %s cannot be mounted: %s", name(v), tail(v.message))
@@ -195,7 +195,7 @@ func judge(h observation.History, v volume) *detectors.Finding {
 		}
 		dev, fstype := device(v)
 		if dev == "" {
-			f.Untouched = "which device holds the volume was not told: `fsck` it where the driver keeps it, or restore it from a backup"
+			f.ManualAction = "which device holds the volume was not told: `fsck` it where the driver keeps it, or restore it from a backup"
 			return f
 		}
 		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(o.Node,
@@ -206,12 +206,12 @@ func judge(h observation.History, v volume) *detectors.Finding {
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
 		f.Remedy = facts.Place(o).NewRemedy("restart-driver", restart("a new driver process; volumes that are mounted stay mounted")...)
-		f.Untouched = "no pod or unit of driver " + v.driver + " was found on this node: restart its node plugin"
+		f.ManualAction = "no pod or unit of driver " + v.driver + " was found on this node: restart its node plugin"
 	default:
 		return nil
 	}
 	if f.Remedy != nil {
-		f.Untouched = ""
+		f.ManualAction = ""
 	}
 	return f
 }
@@ -222,7 +222,7 @@ const patience = 20 * time.Second
 
 // silentFor tells that nobody answered on the socket in this look and in the one before, where there is one: a machine that is
 // very busy answers late once.
-func silentFor(h observation.History, path string) bool {
+func silentFor(h v1alpha1.History, path string) bool {
 	for _, o := range h[max(0, len(h)-2):] {
 		for _, s := range o.Sockets {
 			if s.Path == path && s.Answers == "ok" {
@@ -233,7 +233,7 @@ func silentFor(h observation.History, path string) bool {
 	return true
 }
 
-func drivers(o *observation.Observation) string {
+func drivers(o *v1alpha1.Observation) string {
 	if o.API.CSINode == nil {
 		return "no CSINode object"
 	}

@@ -14,9 +14,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure device-plugin.
@@ -29,9 +29,9 @@ func (Detector) Failure() string { return "device-plugin" }
 const remembered = 15 * time.Minute
 
 // Judge looks at each extended resource of the node.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	if o.API == nil || o.API.Node == nil {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 }
 
 // resources are those a device plugin gives: with a domain that is not Kubernetes' own, on the node now or at the baseline.
-func resources(h observation.History) []string {
+func resources(h v1alpha1.History) []string {
 	var out []string
 	add := func(n *corev1.Node) {
 		if n == nil {
@@ -78,7 +78,7 @@ func amounts(n *corev1.Node, name string) (capacity, allocatable int64) {
 }
 
 // hadBefore is how many there were, at the look that saw most.
-func hadBefore(h observation.History, name string) (most int64) {
+func hadBefore(h v1alpha1.History, name string) (most int64) {
 	for i := range h {
 		if h[i].API != nil {
 			_, a := amounts(h[i].API.Node, name)
@@ -108,7 +108,7 @@ func registrationOf(resource string) string {
 	return `"Got registration request from device plugin with resource" resourceName="` + resource
 }
 
-func wantedBy(o *observation.Observation, name string) []string {
+func wantedBy(o *v1alpha1.Observation, name string) []string {
 	var out []string
 	for _, list := range [][]corev1.Pod{o.API.Pods, o.API.Pending} {
 		for i := range list {
@@ -127,21 +127,21 @@ func wantedBy(o *observation.Observation, name string) []string {
 	return out
 }
 
-func devices(h observation.History, name string) *detectors.Finding {
+func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	o := h.Last()
 	capacity, allocatable := amounts(o.API.Node, name)
 	most := hadBefore(h, name)
 	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, "ListAndWatch ended unexpectedly", name)
 	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name), "Registered device plugin for resource \""+name)
 	down := endedSaid && (!registeredSaid || registered.At.Before(ended.At))
-	var socket *observation.PluginSocket
+	var socket *v1alpha1.PluginSocket
 	for i := range o.Sockets {
 		s := &o.Sockets[i]
 		if s.Kind == "device-plugin" && serves(s.Name, name) {
 			socket = s
 		}
 	}
-	listening := slices.ContainsFunc(o.Sockets, func(s observation.PluginSocket) bool {
+	listening := slices.ContainsFunc(o.Sockets, func(s v1alpha1.PluginSocket) bool {
 		return s.Kind == "device-plugin" && s.Answers == "ok" && (socket == nil || s.Path == socket.Path)
 	})
 	_, unread := o.Unreadable("pluginSockets")
@@ -152,7 +152,7 @@ func devices(h observation.History, name string) *detectors.Finding {
 	if short <= 0 && !forgotten && (most == 0 || allocatable >= most && capacity >= most) {
 		return nil // all there are, are allocatable
 	}
-	ev := []detectors.Evidence{facts.Seen(o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", name, capacity, allocatable))}
+	ev := []v1alpha1.Evidence{facts.Seen(o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", name, capacity, allocatable))}
 	if most > allocatable {
 		ev[0].Text += fmt.Sprintf(", %d before", most)
 	}
@@ -160,9 +160,9 @@ func devices(h observation.History, name string) *detectors.Finding {
 		ev = append(ev, facts.Seen(o, "pluginSockets", fmt.Sprintf("%s: %s", socket.Path, socket.Answers)))
 	}
 	short = max(short, most-allocatable)
-	f := &detectors.Finding{Object: &detectors.ObjectRef{Kind: "Resource", Name: name}, Certainty: detectors.Certain, Evidence: ev}
+	f := &v1alpha1.Finding{Object: &v1alpha1.ObjectRef{Kind: "Resource", Name: name}, Certainty: v1alpha1.Certain, Evidence: ev}
 	for _, p := range wantedBy(o, name) {
-		f.Explains = append(f.Explains, "pod "+p+" wants "+name)
+		f.Consequences = append(f.Consequences, "pod "+p+" wants "+name)
 	}
 	refusedSocket := socket != nil && socket.Answers != "ok"
 	gone := allocatable == 0 && (down || refusedSocket || !unread && !listening && len(o.Sockets) > 0 && socket == nil)
@@ -180,11 +180,11 @@ func devices(h observation.History, name string) *detectors.Finding {
 			f.Evidence = append(f.Evidence, facts.FromLine(ended))
 		}
 		if !down && !refusedSocket && !vanished && !restarted && !forgotten {
-			f.Certainty, f.Decide = detectors.Likely, "whether the plugin's process runs: its pod or unit, and its socket below /var/lib/kubelet/device-plugins"
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below /var/lib/kubelet/device-plugins"
 		}
 		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", again...)
 		if f.Remedy == nil {
-			f.Untouched = "no pod on this node mounts /var/lib/kubelet/device-plugins, and no unit carries the plugin's name: deploy the plugin again"
+			f.ManualAction = "no pod on this node mounts /var/lib/kubelet/device-plugins, and no unit carries the plugin's name: deploy the plugin again"
 		}
 	case allocatable < capacity:
 		f.Cause = "device-unhealthy"
@@ -193,10 +193,10 @@ func devices(h observation.History, name string) *detectors.Finding {
 			f.Evidence = append(f.Evidence, facts.FromLine(l))
 		}
 		if !listening && !registeredSaid {
-			f.Certainty, f.Decide = detectors.Likely, "the plugin's own log, and its socket below /var/lib/kubelet/device-plugins: a plugin that is gone looks the same for five minutes"
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "the plugin's own log, and its socket below /var/lib/kubelet/device-plugins: a plugin that is gone looks the same for five minutes"
 		}
 		f.Remedy = facts.Place(o).NewRemedy("reset-devices", again...)
-		f.Untouched = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
+		f.ManualAction = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
 	default:
 		return nil
 	}
@@ -206,9 +206,9 @@ func devices(h observation.History, name string) *detectors.Finding {
 var wants = regexp.MustCompile(`Allocate failed due to (.*)`)
 
 // refused: pods that the kubelet turned away lately because the plugin would not allocate.
-func refused(h observation.History) []detectors.Finding {
+func refused(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	seen := map[string]bool{}
 	for i := range o.API.Pods {
 		p := &o.API.Pods[i]
@@ -234,14 +234,14 @@ func refused(h observation.History) []detectors.Finding {
 		if strings.Contains(reason, "requested number of devices unavailable") || strings.Contains(reason, "no healthy devices present") {
 			continue // that is the kubelet counting, not the plugin refusing
 		}
-		f := detectors.Finding{
-			Cause: "allocate-failed", Certainty: detectors.Certain, Object: facts.PodRef(p),
+		f := v1alpha1.Finding{
+			Cause: "allocate-failed", Certainty: v1alpha1.Certain, Object: facts.PodRef(p),
 			Summary:  fmt.Sprintf("the device plugin of %s refuses to allocate: %s", resource, facts.Short(reason)),
-			Evidence: []detectors.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
+			Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
 		}
 		steps := facts.RestartPlugin(o, pluginDirs, words(resource), "a new plugin process takes stock of its devices")
 		if len(steps) == 0 {
-			f.Untouched = "the plugin's own log says why it refuses; no pod or unit of the plugin was found on this node"
+			f.ManualAction = "the plugin's own log says why it refuses; no pod or unit of the plugin was found on this node"
 			out = append(out, f)
 			continue
 		}
@@ -253,7 +253,7 @@ func refused(h observation.History) []detectors.Finding {
 		} else if again, reason, ok := facts.ChangePod(p, "the same pod again: one that was turned away stays Failed for ever", nil, func(*corev1.PodSpec) {}); ok {
 			steps = append(steps, again...)
 		} else {
-			f.Untouched = reason
+			f.ManualAction = reason
 		}
 		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", steps...)
 		out = append(out, f)
@@ -263,7 +263,7 @@ func refused(h observation.History) []detectors.Finding {
 
 // awaitRegistration is a step that waits until the plugin's new process is known to the kubelet: a pod that comes earlier is
 // turned away for ever. The new socket's time tells a new registration from an old one.
-func awaitRegistration(o *observation.Observation, resource string) *detectors.Step {
+func awaitRegistration(o *v1alpha1.Observation, resource string) *v1alpha1.Step {
 	for _, s := range o.Sockets {
 		if s.Kind != "device-plugin" || !serves(s.Name, resource) {
 			continue
@@ -281,7 +281,7 @@ exit 1`, detectors.Quote(s.Path), detectors.Quote(registrationOf(resource)), res
 }
 
 // servedSince: another pod got the resource later, so the refusal is over.
-func servedSince(o *observation.Observation, failed *corev1.Pod, resource string) bool {
+func servedSince(o *v1alpha1.Observation, failed *corev1.Pod, resource string) bool {
 	for _, p := range facts.Pods(o) {
 		if p.Status.Phase != corev1.PodRunning || p.Status.StartTime == nil || !p.Status.StartTime.After(failed.CreationTimestamp.Time) {
 			continue

@@ -10,9 +10,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure disk-pressure.
@@ -22,11 +22,11 @@ type Detector struct{}
 func (Detector) Failure() string { return "disk-pressure" }
 
 // Judge compares each filesystem with its thresholds.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	nodefs, haveNode := facts.Filesystem(o, "nodefs")
 	imagefs, haveImage := facts.Filesystem(o, "imagefs")
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	if haveNode {
 		out = append(out, judge(h, nodefs, "nodefs", false)...)
 		out = append(out, judge(h, nodefs, "nodefs", true)...)
@@ -39,7 +39,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 }
 
 // judge one filesystem by bytes or inodes.
-func judge(h observation.History, f observation.Filesystem, role string, inodes bool) []detectors.Finding {
+func judge(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) []v1alpha1.Finding {
 	o := h.Last()
 	signal, total, free, gone := role+".available", f.Bytes, f.BytesFree, facts.Full(f)
 	if inodes {
@@ -61,7 +61,7 @@ func judge(h observation.History, f observation.Filesystem, role string, inodes 
 		if known && !pressed {
 			return nil // the kubelet does not see it so, or not yet
 		}
-		return []detectors.Finding{misconfigured(h, f, t, role, inodes)}
+		return []v1alpha1.Finding{misconfigured(h, f, t, role, inodes)}
 	case crossed:
 	case gone && !set && role == "nodefs":
 		// Thresholds off, as in kind: nothing will say DiskPressure, and the kubelet's filesystem is full all the same.
@@ -73,12 +73,12 @@ func judge(h observation.History, f observation.Filesystem, role string, inodes 
 	if inodes {
 		cause = "inodes-exhausted"
 	}
-	finding := detectors.Finding{
-		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: detectors.Certain,
-		Evidence: []detectors.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
-		Explains: facts.Consequences(o),
+	finding := v1alpha1.Finding{
+		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain,
+		Evidence:     []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
+		Consequences: facts.Consequences(o),
 		// What cannot be written for want of space is this, whatever the error says of itself.
-		Covers: []detectors.Pattern{
+		Covers: []v1alpha1.Pattern{
 			{Failure: "sandbox-create", Cause: "disk-full"}, {Failure: "sandbox-create", Cause: "inodes-exhausted"},
 			{Failure: "image-pull"}, {Failure: "device-plugin", Cause: "plugin-down"}, {Failure: "csi-mount", Cause: "driver-not-registered"},
 		},
@@ -103,12 +103,12 @@ func judge(h observation.History, f observation.Filesystem, role string, inodes 
 		finding.Evidence = append(finding.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, facts.Size(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 	}
 	steps, untouched := facts.MakeRoom(o, f, inodes)
-	finding.Untouched = untouched
+	finding.ManualAction = untouched
 	finding.Remedy = facts.Place(o).NewRemedy("make-room", steps...)
-	return []detectors.Finding{finding}
+	return []v1alpha1.Finding{finding}
 }
 
-func misconfigured(h observation.History, f observation.Filesystem, t facts.Threshold, role string, inodes bool) detectors.Finding {
+func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold, role string, inodes bool) v1alpha1.Finding {
 	o := h.Last()
 	right := facts.DefaultThresholds[t.Signal] // where no better value is known
 	if base, ok := h.Baseline(); ok {
@@ -116,20 +116,20 @@ func misconfigured(h observation.History, f observation.Filesystem, t facts.Thre
 			right = c.EvictionHard[t.Signal]
 		}
 	}
-	fd := detectors.Finding{
-		Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: o.Node, Certainty: detectors.Certain,
+	fd := v1alpha1.Finding{
+		Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: o.Node, Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the eviction threshold %s=%s asks for more than %s can offer: the disk is not full, the threshold is wrong", t.Signal, t.Text, f.Path),
-		Evidence: []detectors.Evidence{
+		Evidence: []v1alpha1.Evidence{
 			facts.Seen(o, "kubelet.configz", fmt.Sprintf("evictionHard %s: %s", t.Signal, t.Text)),
 			facts.Seen(o, "filesystems", facts.Usage(f, inodes)),
 		},
-		Explains: facts.Consequences(o),
+		Consequences: facts.Consequences(o),
 	}
 	if c, ok := facts.Condition(o, corev1.NodeDiskPressure); ok {
 		fd.Evidence = append(fd.Evidence, facts.FromCondition(c))
 	}
 	if _, byFlag := facts.FlagValue(o, "eviction-hard"); byFlag {
-		fd.Untouched = "the threshold is a flag of the kubelet (--eviction-hard): correct it where the flags come from, /var/lib/kubelet/kubeadm-flags.env or /etc/default/kubelet, and restart the kubelet"
+		fd.ManualAction = "the threshold is a flag of the kubelet (--eviction-hard): correct it where the flags come from, /var/lib/kubelet/kubeadm-flags.env or /etc/default/kubelet, and restart the kubelet"
 		return fd
 	}
 	key := t.Signal

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 func TestSetThreshold(t *testing.T) {

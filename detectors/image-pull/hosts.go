@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/observation"
 )
 
 // certs.d and hosts.toml as containerd reads them (core/remotes/docker/config/hosts.go): a pull tries each [host."URL"] in the
@@ -18,7 +18,7 @@ import (
 const certsDir = "/etc/containerd/certs.d"
 
 // ownDir is the directory of a registry of its own, whether it exists or not.
-func ownDir(o *observation.Observation, r *observation.RegistryHost, host string) string {
+func ownDir(o *v1alpha1.Observation, r *v1alpha1.RegistryHost, host string) string {
 	if r != nil && r.Path != "" && !isDefault(r) {
 		return path.Dir(r.Path)
 	}
@@ -29,12 +29,12 @@ func ownDir(o *observation.Observation, r *observation.RegistryHost, host string
 }
 
 // isDefault: the file is that of all registries without a directory of their own.
-func isDefault(r *observation.RegistryHost) bool {
+func isDefault(r *v1alpha1.RegistryHost) bool {
 	return r.Path != "" && path.Base(path.Dir(r.Path)) == "_default"
 }
 
 // casFor are the CAs that count for one of the file's hosts: its own, or for the server those before the first table.
-func casFor(r *observation.RegistryHost, host string) []string {
+func casFor(r *v1alpha1.RegistryHost, host string) []string {
 	if r == nil {
 		return nil
 	}

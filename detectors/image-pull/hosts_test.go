@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 const host = "registry.example.test:5000"
@@ -73,39 +73,39 @@ func TestHostsEdit(t *testing.T) {
 func TestTrustRemedy(t *testing.T) {
 	const dir = certsDir + "/" + host
 	file := func(d string) string { return certsDir + "/" + d + "/hosts.toml" }
-	at := func(u string, cas ...string) observation.RegistryMirror {
-		return observation.RegistryMirror{URL: u, CAs: cas, Reach: "tls-untrusted"}
+	at := func(u string, cas ...string) v1alpha1.RegistryMirror {
+		return v1alpha1.RegistryMirror{URL: u, CAs: cas, Reach: "tls-untrusted"}
 	}
 	for name, c := range map[string]struct {
-		hosts    *observation.RegistryHost
+		hosts    *v1alpha1.RegistryHost
 		asked    string
 		has, not []string
 	}{
 		"no certs.d":                 {nil, host, []string{"ca=" + dir + "/ca.crt", "cat > " + dir + "/hosts.toml", `ca = ["` + dir + `/ca.crt"]`}, []string{"server ="}},
 		"docker.io keeps its server": {nil, "registry-1.docker.io", []string{"connect registry-1.docker.io:443", "cat > " + dir + "/hosts.toml"}, []string{"server ="}},
-		"certificates in a directory without hosts.toml": {&observation.RegistryHost{Host: host, CAs: []string{dir + "/own.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/own.crt")}}, host,
+		"certificates in a directory without hosts.toml": {&v1alpha1.RegistryHost{Host: host, CAs: []string{dir + "/own.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/own.crt")}}, host,
 			[]string{"ca=" + dir + "/own.crt"}, []string{"hosts.toml"}},
-		"the CA that is named": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/ours.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/ours.crt")}}, host,
+		"the CA that is named": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/ours.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/ours.crt")}}, host,
 			[]string{"ca=" + dir + "/ours.crt"}, []string{"awk -v url"}},
-		"a CA that is not there": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/a.crt", dir + "/gone.crt"}, MissingCAs: []string{dir + "/gone.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/a.crt", dir+"/gone.crt")}}, host,
+		"a CA that is not there": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/a.crt", dir + "/gone.crt"}, MissingCAs: []string{dir + "/gone.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/a.crt", dir+"/gone.crt")}}, host,
 			[]string{"ca=" + dir + "/gone.crt"}, []string{"awk -v url"}},
-		"two that are not there": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/b.crt", "/gone.crt"}, MissingCAs: []string{dir + "/b.crt", "/gone.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, dir+"/b.crt", "/gone.crt")}}, host,
+		"two that are not there": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/b.crt", "/gone.crt"}, MissingCAs: []string{dir + "/b.crt", "/gone.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/b.crt", "/gone.crt")}}, host,
 			[]string{"ca=" + dir + "/b.crt", `ca='["` + dir + `/b.crt"]'`}, nil},
-		"a CA of the system's is not written over": {&observation.RegistryHost{Host: host, Path: file(host), CAs: []string{"/etc/ssl/x.crt"}, Mirrors: []observation.RegistryMirror{at("https://"+host, "/etc/ssl/x.crt")}}, host,
+		"a CA of the system's is not written over": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{"/etc/ssl/x.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, "/etc/ssl/x.crt")}}, host,
 			[]string{"ca=" + dir + "/ca.crt", `ca='["/etc/ssl/x.crt", "` + dir + `/ca.crt"]'`, "orserver=1"}, nil},
-		"the mirror's CA is not the server's": {&observation.RegistryHost{Host: host, Path: file(host), Server: "https://" + host, CAs: []string{dir + "/mirror.crt"}, Mirrors: []observation.RegistryMirror{at("https://mirror", dir+"/mirror.crt")}}, host,
+		"the mirror's CA is not the server's": {&v1alpha1.RegistryHost{Host: host, Path: file(host), Server: "https://" + host, CAs: []string{dir + "/mirror.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://mirror", dir+"/mirror.crt")}}, host,
 			[]string{"ca=" + dir + "/ca.crt", "url=https://" + host, "orserver=1"}, []string{"ca=" + dir + "/mirror.crt"}},
-		"a mirror without a CA": {&observation.RegistryHost{Host: host, Path: file(host), Mirrors: []observation.RegistryMirror{at("https://mirror")}}, "mirror",
+		"a mirror without a CA": {&v1alpha1.RegistryHost{Host: host, Path: file(host), Mirrors: []v1alpha1.RegistryMirror{at("https://mirror")}}, "mirror",
 			[]string{"url=https://mirror", "orserver=0", "f=" + file(host)}, nil},
-		"a mirror of _default": {&observation.RegistryHost{Host: host, Path: file("_default"), Mirrors: []observation.RegistryMirror{at("https://mirror")}}, "mirror",
+		"a mirror of _default": {&v1alpha1.RegistryHost{Host: host, Path: file("_default"), Mirrors: []v1alpha1.RegistryMirror{at("https://mirror")}}, "mirror",
 			[]string{"ca=" + certsDir + "/_default/ca.crt", "f=" + file("_default")}, []string{dir}},
-		"a registry behind _default": {&observation.RegistryHost{Host: host, Path: file("_default"), Mirrors: []observation.RegistryMirror{at("https://mirror")}}, host,
+		"a registry behind _default": {&v1alpha1.RegistryHost{Host: host, Path: file("_default"), Mirrors: []v1alpha1.RegistryMirror{at("https://mirror")}}, host,
 			[]string{"cp -an " + certsDir + "/_default/. " + dir + "/", "f=" + dir + "/hosts.toml", "ca=" + dir + "/server.crt"}, []string{"f=" + file("_default")}},
 		"an address of version 6": {nil, "[fd00::1]:5000", []string{"connect '[fd00::1]:5000' -servername fd00::1"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := &observation.Observation{Node: "n", API: &observation.API{}}
-			f := untrusted(observation.History{*o}, pull{image: host + "/x:1", host: host, message: "x509: certificate signed by unknown authority"}, c.hosts, c.asked)
+			o := &v1alpha1.Observation{Node: "n", API: &v1alpha1.API{}}
+			f := untrusted(v1alpha1.History{*o}, pull{image: host + "/x:1", host: host, message: "x509: certificate signed by unknown authority"}, c.hosts, c.asked)
 			if f.Remedy == nil {
 				t.Fatalf("no remedy: %+v", f)
 			}
@@ -130,20 +130,20 @@ func TestTrustRemedy(t *testing.T) {
 // Taking a mirror out leaves the good ones, and the files of other registries, as they are.
 func TestRemoveMirror(t *testing.T) {
 	const dir = certsDir + "/" + host
-	bad, good := observation.RegistryMirror{URL: "https://bad"}, observation.RegistryMirror{URL: "https://good"}
-	o := &observation.Observation{Node: "n"}
+	bad, good := v1alpha1.RegistryMirror{URL: "https://bad"}, v1alpha1.RegistryMirror{URL: "https://good"}
+	o := &v1alpha1.Observation{Node: "n"}
 	for name, c := range map[string]struct {
-		hosts    observation.RegistryHost
+		hosts    v1alpha1.RegistryHost
 		has, not []string
 	}{
-		"the only one":            {observation.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []observation.RegistryMirror{bad}}, []string{"rm -f -- " + dir + "/hosts.toml"}, nil},
-		"the only one, with a CA": {observation.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c"}, Mirrors: []observation.RegistryMirror{bad}}, []string{`server = "https://` + host + `"`, `ca = ["/c"]`}, nil},
-		"one of two":              {observation.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []observation.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "dropserver=0"}, []string{"rm -f --"}},
-		"one of two, and server":  {observation.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c", "/gone"}, MissingCAs: []string{"/gone"}, Mirrors: []observation.RegistryMirror{bad, good}}, []string{"dropserver=1", `ca='["/c"]'`}, nil},
-		"the only one of _default": {observation.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []observation.RegistryMirror{bad}},
+		"the only one":            {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{"rm -f -- " + dir + "/hosts.toml"}, nil},
+		"the only one, with a CA": {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{`server = "https://` + host + `"`, `ca = ["/c"]`}, nil},
+		"one of two":              {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "dropserver=0"}, []string{"rm -f --"}},
+		"one of two, and server":  {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c", "/gone"}, MissingCAs: []string{"/gone"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"dropserver=1", `ca='["/c"]'`}, nil},
+		"the only one of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}},
 			[]string{"rm -f -- " + certsDir + "/_default/hosts.toml"}, []string{host}},
-		"one of two of _default": {observation.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []observation.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "ca='' "}, []string{host}},
-		"unreadable":             {observation.RegistryHost{Path: dir + "/hosts.toml", Error: "line 2"}, []string{"mv -f -- " + dir + "/hosts.toml"}, []string{"rm -f --"}},
+		"one of two of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "ca='' "}, []string{host}},
+		"unreadable":             {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Error: "line 2"}, []string{"mv -f -- " + dir + "/hosts.toml"}, []string{"rm -f --"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			step := strings.Join(removeMirror(o, &c.hosts, host, []string{"bad"}).Exec, " ")

@@ -15,9 +15,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure image-pull.
@@ -31,15 +31,15 @@ type pull struct {
 	image    string
 	host     string
 	message  string
-	evidence detectors.Evidence
+	evidence v1alpha1.Evidence
 	waiting  []facts.ContainerOf
 	invalid  bool
 }
 
 // Judge explains each image that pods of this node wait for.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	for _, p := range pulls(h) {
 		f := judge(h, p)
 		if f == nil {
@@ -49,7 +49,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 		first := p.waiting[0]
 		f.Object = facts.PodRef(first.Pod)
 		for _, w := range p.waiting[1:] {
-			f.Explains = append(f.Explains, fmt.Sprintf("pod %s/%s waits for the same image", w.Pod.Namespace, w.Pod.Name))
+			f.Consequences = append(f.Consequences, fmt.Sprintf("pod %s/%s waits for the same image", w.Pod.Namespace, w.Pod.Name))
 		}
 		out = append(out, *f)
 	}
@@ -57,12 +57,12 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 }
 
 // pulls groups the waiting containers by image; one image is one finding.
-func pulls(h observation.History) []pull {
+func pulls(h v1alpha1.History) []pull {
 	o := h.Last()
 	var out []pull
 	for _, w := range facts.Waiting(o, "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "RegistryUnavailable") {
 		image := w.Spec.Image
-		if w.Spec.ImagePullPolicy != corev1.PullAlways && slices.ContainsFunc(o.Runtime.Images, func(i observation.Image) bool {
+		if w.Spec.ImagePullPolicy != corev1.PullAlways && slices.ContainsFunc(o.Runtime.Images, func(i v1alpha1.Image) bool {
 			return slices.Contains(i.Tags, canonical(image)) || slices.Contains(i.Tags, image)
 		}) {
 			continue // it is there since; the back-off ends by itself
@@ -85,7 +85,7 @@ func pulls(h observation.History) []pull {
 }
 
 // answer is the newest text that says more than "Back-off pulling image".
-func answer(h observation.History, w facts.ContainerOf) (string, detectors.Evidence) {
+func answer(h v1alpha1.History, w facts.ContainerOf) (string, v1alpha1.Evidence) {
 	o := h.Last()
 	s := w.Status.State.Waiting
 	says := func(m string) bool {
@@ -104,7 +104,7 @@ func answer(h observation.History, w facts.ContainerOf) (string, detectors.Evide
 			return l.Text, facts.FromLine(l)
 		}
 	}
-	return "", detectors.Evidence{}
+	return "", v1alpha1.Evidence{}
 }
 
 // hostOf is the registry an image reference names.
@@ -147,7 +147,7 @@ var (
 	urlIn     = regexp.MustCompile(`(?:https?)://[^\s"\\/]+`)
 )
 
-func judge(h observation.History, p pull) *detectors.Finding {
+func judge(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
 	hosts := hostConfig(o, p.host)
 	// The host that answered: an error names it in the URL it tried.
@@ -185,14 +185,14 @@ func judge(h observation.History, p pull) *detectors.Finding {
 }
 
 // answers tells whether the registry itself was reached from the node; untold when that was not tried.
-func answers(r *observation.RegistryHost, untold bool) bool {
+func answers(r *v1alpha1.RegistryHost, untold bool) bool {
 	if r.Origin == nil || r.Origin.Reach == "" {
 		return untold
 	}
 	return r.Origin.Reach == "ok"
 }
 
-func hostConfig(o *observation.Observation, host string) *observation.RegistryHost {
+func hostConfig(o *v1alpha1.Observation, host string) *v1alpha1.RegistryHost {
 	for _, name := range []string{host, "_default"} {
 		for i := range o.Registries {
 			if o.Registries[i].Host == name {
@@ -203,12 +203,12 @@ func hostConfig(o *observation.Observation, host string) *observation.RegistryHo
 	return nil
 }
 
-func isMirror(r *observation.RegistryHost, host string) bool {
-	return slices.ContainsFunc(r.Mirrors, func(m observation.RegistryMirror) bool { return urlHost(m.URL) == host })
+func isMirror(r *v1alpha1.RegistryHost, host string) bool {
+	return slices.ContainsFunc(r.Mirrors, func(m v1alpha1.RegistryMirror) bool { return urlHost(m.URL) == host })
 }
 
 // hasOrigin: the runtime would go on to the registry itself, or to a server named as such, after its mirrors.
-func hasOrigin(r *observation.RegistryHost, host string) bool {
+func hasOrigin(r *v1alpha1.RegistryHost, host string) bool {
 	if r == nil {
 		return false
 	}
@@ -226,7 +226,7 @@ func urlHost(s string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "http://")
 }
 
-func brokenMirror(r *observation.RegistryHost) *observation.RegistryMirror {
+func brokenMirror(r *v1alpha1.RegistryHost) *v1alpha1.RegistryMirror {
 	if r == nil {
 		return nil
 	}
@@ -239,8 +239,8 @@ func brokenMirror(r *observation.RegistryHost) *observation.RegistryMirror {
 }
 
 // retry deletes the waiting pods that an owner makes again: a new pod has no back-off. Others retry within five minutes.
-func retry(p pull) []detectors.Step {
-	var steps []detectors.Step
+func retry(p pull) []v1alpha1.Step {
+	var steps []v1alpha1.Step
 	for _, w := range p.waiting {
 		if kind, _, _ := facts.Owner(w.Pod); kind != "Pod" && kind != "Node" && !facts.Static(w.Pod) {
 			steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "its owner makes it again, without the back-off of up to five minutes"))
@@ -257,16 +257,16 @@ func retry(p pull) []detectors.Step {
 }
 
 // untrusted: the registry's certificate does not verify on this node.
-func untrusted(h observation.History, p pull, hosts *observation.RegistryHost, asked string) *detectors.Finding {
+func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked string) *v1alpha1.Finding {
 	o := h.Last()
-	f := &detectors.Finding{Cause: "registry-tls", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence}}
+	f := &v1alpha1.Finding{Cause: "registry-tls", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence}}
 	server := p.host
 	if asked != "" {
 		server = asked
 	} else if m := lacksCA(hosts); m != nil {
 		server = urlHost(m.URL) // nobody was asked: the runtime could not read the CA that it names for this one
 	}
-	var seen *observation.RegistryMirror
+	var seen *v1alpha1.RegistryMirror
 	if hosts != nil {
 		for i := range hosts.Mirrors {
 			if m := &hosts.Mirrors[i]; urlHost(m.URL) == server {
@@ -287,15 +287,15 @@ func untrusted(h observation.History, p pull, hosts *observation.RegistryHost, a
 	switch {
 	case facts.Has(p.message, "certificate has expired", "not yet valid") || reach == "tls-expired":
 		f.Summary = "the certificate of registry " + server + " is not valid now"
-		f.Untouched = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + server + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
+		f.ManualAction = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + server + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
 		return f
 	case facts.Has(p.message, "certificate is valid for", "doesn't contain any IP SANs", "not valid for any names", "cannot validate certificate for") || reach == "tls-name":
 		f.Summary = "the certificate of registry " + server + " is for another name"
-		f.Untouched = "pull by the name the certificate is for, or have it issued for " + server
+		f.ManualAction = "pull by the name the certificate is for, or have it issued for " + server
 		return f
 	case facts.Has(p.message, "server gave HTTP response to HTTPS client"):
 		f.Summary = "registry " + server + " speaks HTTP, and the runtime expects TLS"
-		f.Untouched = "give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"
+		f.ManualAction = "give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"
 		return f
 	}
 	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
@@ -304,7 +304,7 @@ func untrusted(h observation.History, p pull, hosts *observation.RegistryHost, a
 	}
 	u, err := url.Parse("https://" + server)
 	if err != nil {
-		f.Untouched = "the host of that registry, " + server + ", is none to connect to"
+		f.ManualAction = "the host of that registry, " + server + ", is none to connect to"
 		return f
 	}
 	// The host's own place in hosts.toml may name a CA that is not there, or a wrong one: there the right one belongs.
@@ -327,7 +327,7 @@ func untrusted(h observation.History, p pull, hosts *observation.RegistryHost, a
 	if u.Port() == "" {
 		connect += ":443"
 	}
-	steps := []detectors.Step{detectors.ShellStep(o.Node,
+	steps := []v1alpha1.Step{detectors.ShellStep(o.Node,
 		"look at the chain the registry shows (seed 8.4) and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
 		trustChain(connect, u.Hostname(), ca))}
 	// A file that is named and not there is an error of every pull.
@@ -340,7 +340,7 @@ func untrusted(h observation.History, p pull, hosts *observation.RegistryHost, a
 }
 
 // nameCA is a script that has hosts.toml name the CAs for the server that was asked.
-func nameCA(o *observation.Observation, hosts *observation.RegistryHost, host, server string, cas []string) string {
+func nameCA(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host, server string, cas []string) string {
 	file := path.Join(ownDir(o, hosts, host), "hosts.toml")
 	if hosts == nil || hosts.Path == "" || hosts.Error != "" {
 		return writeFile(file, fmt.Sprintf("ca = [%s]\n", quotedList(cas)))
@@ -354,11 +354,11 @@ func nameCA(o *observation.Observation, hosts *observation.RegistryHost, host, s
 }
 
 // shared: the server is a mirror for all registries that have nothing of their own.
-func shared(r *observation.RegistryHost, host, server string) bool {
+func shared(r *v1alpha1.RegistryHost, host, server string) bool {
 	return r != nil && isDefault(r) && isMirror(r, server) && server != host
 }
 
-func mirrorURL(r *observation.RegistryHost, host string) string {
+func mirrorURL(r *v1alpha1.RegistryHost, host string) string {
 	for _, m := range r.Mirrors {
 		if urlHost(m.URL) == host {
 			return m.URL
@@ -368,7 +368,7 @@ func mirrorURL(r *observation.RegistryHost, host string) string {
 }
 
 // lacksCA is the first host of the file with a CA that is not there, nil where there is none.
-func lacksCA(r *observation.RegistryHost) *observation.RegistryMirror {
+func lacksCA(r *v1alpha1.RegistryHost) *v1alpha1.RegistryMirror {
 	if r == nil {
 		return nil
 	}
@@ -381,7 +381,7 @@ func lacksCA(r *observation.RegistryHost) *observation.RegistryMirror {
 }
 
 // missingSecret names a pull secret that a waiting pod refers to and that is not there.
-func missingSecret(o *observation.Observation, p pull) string {
+func missingSecret(o *v1alpha1.Observation, p pull) string {
 	for _, w := range p.waiting {
 		for _, ref := range w.Pod.Spec.ImagePullSecrets {
 			for _, s := range o.API.PullSecrets {
@@ -395,9 +395,9 @@ func missingSecret(o *observation.Observation, p pull) string {
 }
 
 // auth: the registry wants a credential.
-func auth(h observation.History, p pull) *detectors.Finding {
+func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
-	f := &detectors.Finding{Cause: "registry-auth", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: "registry-auth", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "registry " + p.host + " wants a credential that the pod does not bring"}
 	pod := p.waiting[0].Pod
 	var fits string
@@ -426,13 +426,13 @@ func auth(h observation.History, p pull) *detectors.Finding {
 		}
 	}
 	if p.host == "docker.io" && len(refs) == 0 && strings.Contains(p.message, "repository does not exist or may require") {
-		f.Certainty = detectors.Likely
-		f.Decide = "whether the repository exists: Docker Hub gives the same answer for a missing one"
+		f.Certainty = v1alpha1.Likely
+		f.ToConfirm = "whether the repository exists: Docker Hub gives the same answer for a missing one"
 	}
 	if fits == "" || slices.ContainsFunc(refs, func(r corev1.LocalObjectReference) bool { return r.Name == fits }) {
-		f.Untouched = fmt.Sprintf("nobody but its owner has the credential: `kubectl -n %s create secret docker-registry NAME --docker-server=%s …`, and name it in imagePullSecrets", pod.Namespace, p.host)
+		f.ManualAction = fmt.Sprintf("nobody but its owner has the credential: `kubectl -n %s create secret docker-registry NAME --docker-server=%s …`, and name it in imagePullSecrets", pod.Namespace, p.host)
 		if fits != "" {
-			f.Untouched = fmt.Sprintf("the pod brings secret %s for %s, and the registry refuses it: its owner has to correct the credential", fits, p.host)
+			f.ManualAction = fmt.Sprintf("the pod brings secret %s for %s, and the registry refuses it: its owner has to correct the credential", fits, p.host)
 		}
 		return f
 	}
@@ -440,7 +440,7 @@ func auth(h observation.History, p pull) *detectors.Finding {
 		map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits}}},
 		func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: fits}} })
 	if !ok {
-		f.Untouched = reason
+		f.ManualAction = reason
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("bring-credential", steps...)
@@ -455,9 +455,9 @@ func sameRegistry(a, b string) bool {
 }
 
 // tagNotFound: the registry answers, and does not have it.
-func tagNotFound(h observation.History, p pull) *detectors.Finding {
+func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
-	f := &detectors.Finding{Cause: "tag-not-found", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: "tag-not-found", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the registry has no " + p.image}
 	if p.invalid {
 		f.Summary = p.image + " is no image reference"
@@ -482,7 +482,7 @@ func tagNotFound(h observation.History, p pull) *detectors.Finding {
 		right, why = have[len(have)-1], "the tag this node has of the same repository; the application's owner should confirm it"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.images", "the node has "+strings.Join(have, ", ")))
 	default:
-		f.Untouched = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
+		f.ManualAction = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
 		return f
 	}
 	kind, apiVersion, name := facts.Owner(w.Pod)
@@ -497,15 +497,15 @@ func tagNotFound(h observation.History, p pull) *detectors.Finding {
 	case "Deployment", "DaemonSet", "StatefulSet":
 		patch = fmt.Sprintf(`{"spec":{"template":{"spec":%s}}}`, spec)
 	default:
-		f.Untouched = "the pod belongs to " + kind + " " + name + ": correct the image there"
+		f.ManualAction = "the pod belongs to " + kind + " " + name + ": correct the image there"
 		return f
 	}
 	if facts.Static(w.Pod) {
-		f.Untouched = "the pod is static: correct the image in its manifest under /etc/kubernetes/manifests"
+		f.ManualAction = "the pod is static: correct the image in its manifest under /etc/kubernetes/manifests"
 		return f
 	}
-	steps := []detectors.Step{detectors.APIStep(why,
-		detectors.APIAction{Verb: detectors.VerbPatch, APIVersion: apiVersion, Patch: patch, Object: &detectors.ObjectRef{Kind: kind, Namespace: w.Pod.Namespace, Name: name}})}
+	steps := []v1alpha1.Step{detectors.APIStep(why,
+		v1alpha1.APIAction{Verb: v1alpha1.VerbPatch, APIVersion: apiVersion, Patch: patch, Object: &v1alpha1.ObjectRef{Kind: kind, Namespace: w.Pod.Namespace, Name: name}})}
 	if kind == "StatefulSet" {
 		steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "a StatefulSet waits for its broken pod for ever"))
 	}
@@ -514,7 +514,7 @@ func tagNotFound(h observation.History, p pull) *detectors.Finding {
 }
 
 // runs finds the same container in another pod of the same owner that runs another image: the state of before a rollout.
-func runs(o *observation.Observation, w facts.ContainerOf) *facts.ContainerOf {
+func runs(o *v1alpha1.Observation, w facts.ContainerOf) *facts.ContainerOf {
 	if kind, _, _ := facts.Owner(w.Pod); kind == "Pod" || kind == "Node" {
 		return nil
 	}
@@ -532,18 +532,18 @@ func runs(o *observation.Observation, w facts.ContainerOf) *facts.ContainerOf {
 }
 
 // unreachable: the registry cannot be reached from this node.
-func unreachable(h observation.History, p pull, asked string) *detectors.Finding {
+func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	o := h.Last()
 	if asked == "" {
 		asked = p.host
 	}
-	f := &detectors.Finding{Cause: "registry-unreachable", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: "registry-unreachable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "registry " + asked + " cannot be reached from this node"}
 	host, port, _ := strings.Cut(asked, ":")
 	if port == "" {
 		port = "443"
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	for _, r := range o.Network.RejectRules {
 		// The address in the rule may be the name's: the message of the dial names it.
 		if strings.Contains(r, host) || addressIn(p.message, r) || !ipv4.MatchString(r) && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) {
@@ -561,7 +561,7 @@ func unreachable(h observation.History, p pull, asked string) *detectors.Finding
 		}
 	}
 	if len(steps) == 0 {
-		f.Untouched = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment containerd) have to be looked at"
+		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment containerd) have to be looked at"
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
@@ -576,9 +576,9 @@ func addressIn(message, rule string) bool {
 }
 
 // mirror: what stands before the registry is wrong; bad are the hosts that do not work.
-func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what string, bad ...string) *detectors.Finding {
+func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what string, bad ...string) *v1alpha1.Finding {
 	o := h.Last()
-	f := &detectors.Finding{Cause: "mirror-misconfigured", Certainty: detectors.Certain, Evidence: []detectors.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: "mirror-misconfigured", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
 	f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+": "+what))
 	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, "trying next host"); ok {
@@ -587,12 +587,12 @@ func mirror(h observation.History, p pull, hosts *observation.RegistryHost, what
 	if hosts.Origin != nil && hosts.Origin.URL != "" {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("connect %s from the node: %s %s", hosts.Origin.URL, hosts.Origin.Reach, hosts.Origin.ReachError)))
 	}
-	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]detectors.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)
+	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]v1alpha1.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)
 	return f
 }
 
 // removeMirror takes the hosts out of the file that do not work, and no more; the file goes where nothing is left of it.
-func removeMirror(o *observation.Observation, hosts *observation.RegistryHost, host string, bad []string) detectors.Step {
+func removeMirror(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host string, bad []string) v1alpha1.Step {
 	const reads = "; it reads the file at every pull, no restart is needed"
 	if hosts.Error != "" {
 		return detectors.NodeStep(o.Node, "put the file aside, for its owner to mend: the runtime cannot read it either, and asks the registry itself"+reads, "mv", "-f", "--", hosts.Path, hosts.Path+".broken")
@@ -600,7 +600,7 @@ func removeMirror(o *observation.Observation, hosts *observation.RegistryHost, h
 	isBad := func(u string) bool { return slices.Contains(bad, urlHost(u)) }
 	// The registry may be signed by the same CA as the mirror was to be: without it nobody would trust it any more.
 	cas := present(hosts, hosts.CAs)
-	keeps := slices.ContainsFunc(hosts.Mirrors, func(m observation.RegistryMirror) bool { return !isBad(m.URL) })
+	keeps := slices.ContainsFunc(hosts.Mirrors, func(m v1alpha1.RegistryMirror) bool { return !isBad(m.URL) })
 	edit := hostsEdit{dropServer: isBad(hosts.Server)}
 	for _, m := range hosts.Mirrors {
 		if isBad(m.URL) {
@@ -623,6 +623,6 @@ func removeMirror(o *observation.Observation, hosts *observation.RegistryHost, h
 }
 
 // present are those of the CAs that are there.
-func present(r *observation.RegistryHost, cas []string) []string {
+func present(r *v1alpha1.RegistryHost, cas []string) []string {
 	return slices.DeleteFunc(slices.Clone(cas), func(c string) bool { return slices.Contains(r.MissingCAs, c) })
 }

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure node-notready.
@@ -25,24 +25,24 @@ type Detector struct{}
 func (Detector) Failure() string { return "node-notready" }
 
 // Judge asks, nearest first: is there a kubelet, can it read its kubeconfig, does it reach and trust the server, is there a Node.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	k := facts.KubeletState(h)
 	if !k.Known {
 		return nil
 	}
-	for _, judge := range []func(observation.History, facts.Kubelet) *detectors.Finding{kubeconfig, untrusted, unreachable, stopped, unregistered} {
+	for _, judge := range []func(v1alpha1.History, facts.Kubelet) *v1alpha1.Finding{kubeconfig, untrusted, unreachable, stopped, unregistered} {
 		if f := judge(h, k); f != nil {
 			f.Failure, f.Node = "node-notready", o.Node
-			f.Explains = facts.Consequences(o)
-			return []detectors.Finding{*f}
+			f.Consequences = facts.Consequences(o)
+			return []v1alpha1.Finding{*f}
 		}
 	}
 	return nil
 }
 
 // kubeletConf is where the kubelet looks for its kubeconfig.
-func kubeletConf(o *observation.Observation) string {
+func kubeletConf(o *v1alpha1.Observation) string {
 	if o.Kubelet.Kubeconfig.Path != "" {
 		return o.Kubelet.Kubeconfig.Path
 	}
@@ -54,7 +54,7 @@ func kubeletConf(o *observation.Observation) string {
 
 // kubeconfig: it is missing, unreadable, incomplete, or names a server that is none, and the kubelet suffers from it: one that runs has
 // read it long ago and does not look again.
-func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
+func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
 	if _, unread := o.Unreadable("kubelet.kubeconfig"); unread {
@@ -83,10 +83,10 @@ func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && !asking && !unregisteredNow(o) {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "kubeconfig-broken", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "kubeconfig-broken", Certainty: v1alpha1.Certain,
 		Summary:  "the kubelet cannot read how to reach the API server: " + what,
-		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", what)},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", what)},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "unable to load bootstrap kubeconfig", "invalid configuration", "unable to load kubeconfig", "error loading config file", "couldn't get version/kind", "failed to run Kubelet", "Unable to register node", "Failed to update lease", "Error updating node status"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
@@ -97,10 +97,10 @@ func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
 	f.Evidence = append(f.Evidence, unitEvidence(o, k))
 	if facts.Has(c.Error, "certificate", "client-key", ".pem") && c.Exists && c.Server != "" && c.ClientCert != "" && !haveClientCert(o) {
 		f.Remedy = facts.Place(o).NewRemedy("renew-client-cert",
-			detectors.APIStep("the kubelet's client certificate is gone: the cluster signs it a new one", detectors.APIAction{Verb: detectors.VerbRenewClientCert, Object: &detectors.ObjectRef{Kind: "Node", Name: o.Node}}),
+			detectors.APIStep("the kubelet's client certificate is gone: the cluster signs it a new one", v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}}),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
 		if o.API == nil {
-			f.Remedy, f.Untouched = nil, "the client certificate is gone: with access to the cluster, sign a new one or run `kubeadm join` again"
+			f.Remedy, f.ManualAction = nil, "the client certificate is gone: with access to the cluster, sign a new one or run `kubeadm join` again"
 		}
 		return f
 	}
@@ -112,21 +112,21 @@ func kubeconfig(h observation.History, k facts.Kubelet) *detectors.Finding {
 }
 
 // asksFor: a kubelet that runs has said since its start that it does not get through to the very server its kubeconfig names.
-func asksFor(h observation.History, k facts.Kubelet, c observation.Kubeconfig) (observation.LogLine, bool) {
+func asksFor(h v1alpha1.History, k facts.Kubelet, c v1alpha1.Kubeconfig) (v1alpha1.LogLine, bool) {
 	u, err := url.Parse(c.Server)
 	if err != nil || u.Host == "" {
-		return observation.LogLine{}, false
+		return v1alpha1.LogLine{}, false
 	}
 	l, ok := facts.LastLine(h, "kubelet", 30*time.Second, u.Host, "dial tcp")
 	return l, ok && l.At.After(k.Unit.ActiveSince)
 }
 
-func haveClientCert(o *observation.Observation) bool {
-	return slices.ContainsFunc(o.Certs, func(c observation.Certificate) bool { return c.Use == "kubelet-client" && c.Error == "" })
+func haveClientCert(o *v1alpha1.Observation) bool {
+	return slices.ContainsFunc(o.Certs, func(c v1alpha1.Certificate) bool { return c.Use == "kubelet-client" && c.Error == "" })
 }
 
 // badServer: the server is none of the names and addresses the API server is known by.
-func badServer(o *observation.Observation, c observation.Kubeconfig) bool {
+func badServer(o *v1alpha1.Observation, c v1alpha1.Kubeconfig) bool {
 	if c.Reach == "ok" || c.Reach == "" || o.API == nil || len(o.API.Endpoints) == 0 || facts.Has(c.Reach, "tls") {
 		return false
 	}
@@ -138,13 +138,13 @@ func badServer(o *observation.Observation, c observation.Kubeconfig) bool {
 }
 
 // refusesUser: the kubelet says that the kubeconfig's own content is the matter, beyond what a reader of the file can tell.
-func refusesUser(h observation.History) bool {
+func refusesUser(h v1alpha1.History) bool {
 	_, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "invalid configuration: [", "invalid configuration: no configuration", "no Auth Provider found", "context was not found", "unable to read client-cert", "unable to read client-key", "tls: failed to find any PEM data")
 	return ok
 }
 
 // writeKubeconfig writes what the kubelet itself wrote when it joined, in the same form.
-func writeKubeconfig(h observation.History, path string) string {
+func writeKubeconfig(h v1alpha1.History, path string) string {
 	server := ""
 	for i := range h {
 		if c := h[i].Kubelet.Kubeconfig; c.Server != "" && (c.Reach == "ok" || c.Reach == "" && c.Error == "") {
@@ -176,7 +176,7 @@ mv -f "$new" "$f"`, detectors.Quote(path))
 
 // reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
 // the look before failed as well.
-func reachFailing(h observation.History, k facts.Kubelet) bool {
+func reachFailing(h v1alpha1.History, k facts.Kubelet) bool {
 	o := h.Last()
 	if facts.Silent(o) || k.Down() || unregisteredNow(o) {
 		return true
@@ -186,7 +186,7 @@ func reachFailing(h observation.History, k facts.Kubelet) bool {
 }
 
 // failedBefore: the dial of the look before failed as well.
-func failedBefore(h observation.History) bool {
+func failedBefore(h v1alpha1.History) bool {
 	if len(h) < 2 {
 		return false
 	}
@@ -194,22 +194,22 @@ func failedBefore(h observation.History) bool {
 	return before != "" && before != "ok"
 }
 
-func complains(h observation.History) (observation.LogLine, bool) {
+func complains(h v1alpha1.History) (v1alpha1.LogLine, bool) {
 	return facts.LastOf(h, "kubelet", 30*time.Second, "Failed to update lease", "Error updating node status", "Unable to register node", "Unable to update node status", "Failed to ensure lease exists", "Error getting node")
 }
 
 // untrusted: the server shows a certificate that does not verify against the CA the kubelet trusts.
-func untrusted(h observation.History, k facts.Kubelet) *detectors.Finding {
+func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
 	wrong := c.Reach == "tls-untrusted" || c.Reach == "tls-name" || c.Reach == "ok" && c.Server != "" && c.CASHA256 != "" && !c.ServerCAMatches
 	if !wrong || !c.Exists || c.Error != "" || !reachFailing(h, k) {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "apiserver-untrusted", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "apiserver-untrusted", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the kubelet does not trust the API server %s: its certificate does not verify against the CA in %s (%s)", c.Server, kubeletConf(o), c.CASubject),
-		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s %s; CA in the kubeconfig: %s sha256 %.16s",
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s %s; CA in the kubeconfig: %s sha256 %.16s",
 			c.Server, c.Reach, c.ReachError, c.CASubject, c.CASHA256))},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "certificate signed by unknown authority", "x509:"); ok {
@@ -238,7 +238,7 @@ exit 1`, detectors.Quote(kubeletConf(o)), detectors.Quote(c.Server))),
 const justRenewed = 5 * time.Second
 
 // unreachable: connecting from the node fails, while the address is right.
-func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
+func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
 	if !slices.Contains([]string{"refused", "timeout", "no-route", "dns", "other"}, c.Reach) || !c.Exists || c.Error != "" || !reachFailing(h, k) {
@@ -256,16 +256,16 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if c.Reach == "timeout" && k.Down() && len(rules) == 0 && !failedBefore(h) {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "apiserver-unreachable", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "apiserver-unreachable", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("the node cannot reach the API server %s (%s)", c.Server, c.Reach),
-		Evidence: []detectors.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
 	}
 	for _, r := range rules {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
 	}
 	if o.Network.DefaultRoute == "" && c.Reach == "no-route" {
-		if _, unread := o.Unreadable(observation.SourceNetwork); !unread {
+		if _, unread := o.Unreadable(v1alpha1.SourceNetwork); !unread {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "network", "there is no default route"))
 		}
 	}
@@ -275,7 +275,7 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if age, ok := facts.LeaseAge(o); ok {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewed %s ago", age.Round(time.Second))))
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	for _, r := range rules {
 		if argv := facts.Unrule(r); argv != nil {
 			steps = append(steps, detectors.NodeStep(o.Node, "this keeps the node from the API server", argv...))
@@ -287,15 +287,15 @@ func unreachable(h observation.History, k facts.Kubelet) *detectors.Finding {
 	}
 	if c.Reach == "dns" && len(o.Network.Nameservers) == 0 {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "network", "/etc/resolv.conf names no name server"))
-		f.Untouched = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
+		f.ManualAction = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
 		return f
 	}
 	if len(steps) == 0 {
 		if o.API == nil {
-			f.Certainty = detectors.Likely
-			f.Decide = "whether the API server answers anybody: `curl -k " + c.Server + "/livez` from another machine"
+			f.Certainty = v1alpha1.Likely
+			f.ToConfirm = "whether the API server answers anybody: `curl -k " + c.Server + "/livez` from another machine"
 		}
-		f.Untouched = "nothing on the node explains it (no rule, no route): firewall, routing or the API server's own host have to be looked at"
+		f.ManualAction = "nothing on the node explains it (no rule, no route): firewall, routing or the API server's own host have to be looked at"
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("open-api-path", append(steps, detectors.WaitReady(o.Node))...)
@@ -306,7 +306,7 @@ var dialled = regexp.MustCompile(`dial tcp \[?([0-9a-fA-F.:]+?)\]?:\d+:`)
 
 // misled: a line of /etc/hosts gives the API server's name an address that the server does not have, and that is where this node
 // went. The step takes the line out, in place: in a container the file is a mount and cannot be replaced.
-func misled(o *observation.Observation, c observation.Kubeconfig) (line string, step detectors.Step, ok bool) {
+func misled(o *v1alpha1.Observation, c v1alpha1.Kubeconfig) (line string, step v1alpha1.Step, ok bool) {
 	u, err := url.Parse(c.Server)
 	m := dialled.FindStringSubmatch(c.ReachError)
 	if err != nil || m == nil || o.API == nil || slices.Contains(o.API.Endpoints, m[1]) {
@@ -327,7 +327,7 @@ rm -f "$t"`, detectors.Quote(m[1]), detectors.Quote(u.Hostname()))), true
 }
 
 // rulesAgainst are the rules that keep traffic from a server: those that name its address or port, and those for everything.
-func rulesAgainst(o *observation.Observation, server string) []string {
+func rulesAgainst(o *v1alpha1.Observation, server string) []string {
 	u, _ := url.Parse(server)
 	var out []string
 	for _, r := range o.Network.RejectRules {
@@ -347,20 +347,20 @@ var unknownFlag = regexp.MustCompile(`unknown flag: --([a-z0-9-]+)`)
 
 // stopped: there is no working kubelet, and none of the causes above is why. Other failures that have it as a consequence
 // (swap, cgroup v1, an expired certificate) cover this finding.
-func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
+func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	if !k.Down() {
 		return nil
 	}
 	u := k.Unit
-	f := &detectors.Finding{Cause: "kubelet-stopped", Certainty: detectors.Certain, Evidence: []detectors.Evidence{unitEvidence(o, k)}}
-	var steps []detectors.Step
+	f := &v1alpha1.Finding{Cause: "kubelet-stopped", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{unitEvidence(o, k)}}
+	var steps []v1alpha1.Step
 	switch {
 	case k.Halted:
 		p, _ := facts.MainProcess(o, "kubelet")
 		how := facts.HaltedHow(p)
 		f.Summary = "the kubelet's process is there and does not run: it " + how
-		f.Evidence = append([]detectors.Evidence{facts.Seen(o, "processes", fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
+		f.Evidence = append([]v1alpha1.Evidence{facts.Seen(o, "processes", fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
 		if len(h) < 2 && !facts.Silent(o) && o.Kubelet.Healthz == "ok" {
 			return nil
 		}
@@ -368,7 +368,7 @@ func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
 	case u.LoadState == "not-found":
 		f.Summary = "there is no kubelet.service on this node"
 		if !o.Host.InContainer {
-			f.Untouched = "install the kubelet's package and its unit again"
+			f.ManualAction = "install the kubelet's package and its unit again"
 			return f
 		}
 		unit := "/etc/systemd/system/kubelet.service" // where kind's images have it
@@ -386,10 +386,10 @@ func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
 			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
 			f.Summary += ": " + reason(k.Exit.Text)
 		}
-		steps, f.Untouched = repair(o, k)
-		if f.Untouched != "" {
+		steps, f.ManualAction = repair(o, k)
+		if f.ManualAction != "" {
 			if !k.Said {
-				f.Certainty, f.Decide = detectors.Likely, "its last words: `journalctl -u kubelet -n 20`"
+				f.Certainty, f.ToConfirm = v1alpha1.Likely, "its last words: `journalctl -u kubelet -n 20`"
 			}
 			return f
 		}
@@ -422,13 +422,13 @@ func stopped(h observation.History, k facts.Kubelet) *detectors.Finding {
 }
 
 // repair are the steps against what makes the kubelet exit, where that is plain.
-func repair(o *observation.Observation, k facts.Kubelet) (steps []detectors.Step, untouched string) {
+func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, untouched string) {
 	if k.Unit.ExecMainStatus == 203 {
-		return []detectors.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"),
+		return []v1alpha1.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"),
 			detectors.Restart(o.Node, "kubelet.service", "start it again")}, ""
 	}
 	if m := unknownFlag.FindStringSubmatch(k.Exit.Text); k.Said && m != nil {
-		return []detectors.Step{
+		return []v1alpha1.Step{
 			dropFlag(o, m[1], "this kubelet has no flag --"+m[1]+": take it out of the files its flags come from"),
 			detectors.Restart(o.Node, "kubelet.service", "start it with the flags that are left"),
 		}, ""
@@ -445,7 +445,7 @@ func repair(o *observation.Observation, k facts.Kubelet) (steps []detectors.Step
 		return append(steps, detectors.Restart(o.Node, "kubelet.service", "start it again")), ""
 	}
 	if o.Kubelet.FileError != "" || k.Said && facts.Has(k.Exit.Text, configTexts...) || wrongEndpoint(o, k) {
-		return []detectors.Step{clusterConfig(o), detectors.Restart(o.Node, "kubelet.service", "start it with the configuration of the cluster")}, ""
+		return []v1alpha1.Step{clusterConfig(o), detectors.Restart(o.Node, "kubelet.service", "start it with the configuration of the cluster")}, ""
 	}
 	return nil, "its last words name the reason; it has to be removed by hand"
 }
@@ -456,13 +456,13 @@ var portTaken = regexp.MustCompile(`listen tcp \S*?:(\d+): bind: address already
 var configTexts = []string{"load kubelet config file", "load Kubelet config file", "validate kubelet configuration", "Reserved Cgroup Limits", "Reserved Compressible Cgroup Limits", "invalid configuration: cgroup"}
 
 // wrongEndpoint: the configuration names a socket for the runtime that is not there, while the runtime runs and serves its own.
-func wrongEndpoint(o *observation.Observation, k facts.Kubelet) bool {
+func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
 	u := o.Units["containerd"]
 	return k.Said && facts.Has(k.Exit.Text, "runtime API for endpoint", "validate service connection") && facts.Has(k.Exit.Text, "no such file or directory", "connection refused") &&
 		u.ActiveState == "active" && !facts.OwnSocket(o)
 }
 
-func clusterConfig(o *observation.Observation) detectors.Step {
+func clusterConfig(o *v1alpha1.Observation) v1alpha1.Step {
 	// kubeadm makes a copy of the old file first, and fails where there is none.
 	return detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)",
 		"[ -e /var/lib/kubelet/config.yaml ] || : > /var/lib/kubelet/config.yaml\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o))
@@ -478,21 +478,21 @@ func reason(text string) string {
 	return facts.Short(text)
 }
 
-func unitEvidence(o *observation.Observation, k facts.Kubelet) detectors.Evidence {
+func unitEvidence(o *v1alpha1.Observation, k facts.Kubelet) v1alpha1.Evidence {
 	u := k.Unit
 	return facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts))
 }
 
 // unregisteredNow: the API server answered to the end, and has no such node. A busy one may answer with its version and no more
 // within the look's bound (seen live: seven nodes "deleted" at once).
-func unregisteredNow(o *observation.Observation) bool {
-	_, cutShort := o.Unreadable(observation.SourceAPI)
+func unregisteredNow(o *v1alpha1.Observation) bool {
+	_, cutShort := o.Unreadable(v1alpha1.SourceAPI)
 	return !cutShort && o.API != nil && !o.API.ServerDate.IsZero() && o.API.Node == nil
 }
 
 // unregistered: the kubelet runs and reaches the server, and what it reports for is no Node object: it goes by another name
 // than its certificate, it was told not to register, or somebody deleted the object, and a kubelet registers at start only.
-func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
+func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	if !k.Running {
 		return nil
@@ -504,15 +504,15 @@ func unregistered(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if o.At.Sub(k.Unit.ActiveSince) < registers || !unregisteredNow(o) {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "not-registered", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "not-registered", Certainty: v1alpha1.Certain,
 		Summary:  "the kubelet runs, and the cluster has no Node object " + o.Node + ": somebody deleted it, and a kubelet registers only when it starts",
-		Evidence: []detectors.Evidence{facts.Seen(o, "api.node", "nodes \""+o.Node+"\" not found"), unitEvidence(o, k)},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.node", "nodes \""+o.Node+"\" not found"), unitEvidence(o, k)},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "Unable to register node", "Error getting node", "not found"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	if v, ok := facts.FlagValue(o, "register-node"); ok && v == "false" {
 		f.Summary = "the kubelet runs with --register-node=false, and there is no Node object " + o.Node
 		steps = append(steps, dropFlag(o, "register-node", "the kubelet may register its node again"))
@@ -534,7 +534,7 @@ const registers = 20 * time.Second
 var otherNode = regexp.MustCompile(`node \\*["']([^"'\\]+)\\*["'] (?:is not allowed to modify node|cannot read) \\*["']([^"'\\]+)\\*["']`)
 
 // misnamed: the kubelet calls its node otherwise than its certificate does, and may not register under that name.
-func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
+func misnamed(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node", "only its own Node object")
 	said = said && line.At.After(k.Unit.ActiveSince)
@@ -555,12 +555,12 @@ func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
 	if own == "" || name == "" || own == name {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "not-registered", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "not-registered", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("the kubelet wants to register node %s, and its certificate is for node %s: the API server refuses, and nobody reports for %s", name, own, o.Node),
-		Evidence: []detectors.Evidence{facts.Seen(o, "certificates", "the kubelet's client certificate is for system:node:"+own)},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "certificates", "the kubelet's client certificate is for system:node:"+own)},
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	if flag {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "kubelet.flags", "--hostname-override="+name))
 		steps = append(steps, dropFlag(o, "hostname-override", "the kubelet goes by the machine's own name again, for which it has its certificate"))
@@ -577,7 +577,7 @@ func misnamed(h observation.History, k facts.Kubelet) *detectors.Finding {
 
 // dropFlag takes a flag out of the files that the kubelet's flags come from, its value with it, and no other flag that begins
 // alike. It fails where none of them has it.
-func dropFlag(o *observation.Observation, name, why string) detectors.Step {
+func dropFlag(o *v1alpha1.Observation, name, why string) v1alpha1.Step {
 	files := []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}
 	files = append(files, o.Units["kubelet"].DropIns...)
 	if f := o.Units["kubelet"].Fragment; f != "" {

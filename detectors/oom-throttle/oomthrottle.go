@@ -15,9 +15,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure oom-throttle.
@@ -30,13 +30,13 @@ func (Detector) Failure() string { return "oom-throttle" }
 const fresh = 7 * time.Minute
 
 // Judge looks at each container, one finding per template.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	seen := map[string]bool{}
 	for _, p := range facts.Pods(o) {
 		for _, c := range facts.Containers(p) {
-			for _, judge := range []func(observation.History, facts.ContainerOf) *detectors.Finding{memory, cpu} {
+			for _, judge := range []func(v1alpha1.History, facts.ContainerOf) *v1alpha1.Finding{memory, cpu} {
 				f := judge(h, c)
 				if f == nil || seen[f.Cause+facts.GroupKey(p)+c.Spec.Name] {
 					continue
@@ -60,7 +60,7 @@ func groupKill(text string) bool { return strings.Contains(text, "memory.oom.gro
 
 // kernelSays are the kernel's own lines of that kind about a container; the kernel log is shared by all nodes of one kernel, so
 // the container's or pod's id has to be in it.
-func kernelSays(h observation.History, c facts.ContainerOf, is func(text string) bool) []observation.LogLine {
+func kernelSays(h v1alpha1.History, c facts.ContainerOf, is func(text string) bool) []v1alpha1.LogLine {
 	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
 	last := ""
 	if t := facts.LastEnd(c); t != nil {
@@ -69,7 +69,7 @@ func kernelSays(h observation.History, c facts.ContainerOf, is func(text string)
 	uid := string(c.Pod.UID)
 	under := strings.ReplaceAll(uid, "-", "_")
 	only := len(c.Pod.Spec.Containers) == 1
-	var out []observation.LogLine
+	var out []v1alpha1.LogLine
 	for _, l := range facts.Lines(h, "kernel", fresh) {
 		if !is(l.Text) {
 			continue
@@ -81,17 +81,17 @@ func kernelSays(h observation.History, c facts.ContainerOf, is func(text string)
 	return out
 }
 
-func usage(o *observation.Observation, c facts.ContainerOf) (observation.ContainerUsage, bool) {
+func usage(o *v1alpha1.Observation, c facts.ContainerOf) (v1alpha1.ContainerUsage, bool) {
 	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
 	for _, u := range o.Containers {
 		if id != "" && u.ID == id || u.Namespace == c.Pod.Namespace && u.Pod == c.Pod.Name && u.Name == c.Spec.Name {
 			return u, true
 		}
 	}
-	return observation.ContainerUsage{}, false
+	return v1alpha1.ContainerUsage{}, false
 }
 
-func memory(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	limit, limited := c.Spec.Resources.Limits[corev1.ResourceMemory]
 	if !limited || limit.IsZero() {
@@ -101,7 +101,7 @@ func memory(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	kmsg := kernelSays(h, c, limitKill)
 	u, running := usage(o, c)
 	now := facts.APINow(o)
-	var ev []detectors.Evidence
+	var ev []v1alpha1.Evidence
 	kills := 0
 	ended := t != nil && (t.Reason == "OOMKilled" || t.ExitCode == 137 && len(kmsg) > 0)
 	if ended && now.Sub(t.FinishedAt.Time) < fresh {
@@ -135,17 +135,17 @@ func memory(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		ev = append(ev, facts.FromLine(group[len(group)-1]))
 	}
 	more := scale(limit, 4)
-	f := &detectors.Finding{
-		Cause: "memory-limit", Certainty: detectors.Certain, Evidence: ev,
-		Summary:  fmt.Sprintf("%s reaches its memory limit of %s again and again, and is killed", c.Where(), limit.String()),
-		Explains: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
-		Covers:   []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}, {Failure: "security-denial", Object: facts.PodRef(c.Pod)}},
+	f := &v1alpha1.Finding{
+		Cause: "memory-limit", Certainty: v1alpha1.Certain, Evidence: ev,
+		Summary:      fmt.Sprintf("%s reaches its memory limit of %s again and again, and is killed", c.Where(), limit.String()),
+		Consequences: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
+		Covers:       []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}, {Failure: "security-denial", Object: facts.PodRef(c.Pod)}},
 	}
 	if total := o.Host.MemoryBytes; total > 0 && more.Value() > total/2 {
-		f.Untouched = fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
+		f.ManualAction = fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
 		return f
 	}
-	f.Remedy, f.Untouched = raise(o, c, corev1.ResourceMemory, more, "four times the limit, to see what the application needs; if it is killed again, look for a leak")
+	f.Remedy, f.ManualAction = raise(o, c, corev1.ResourceMemory, more, "four times the limit, to see what the application needs; if it is killed again, look for a leak")
 	return f
 }
 
@@ -157,7 +157,7 @@ func scale(q resource.Quantity, by int64) resource.Quantity {
 }
 
 // raise sets a new limit: in place where the pod has no owner (no restart of the pod is needed), else in its template.
-func raise(o *observation.Observation, c facts.ContainerOf, name corev1.ResourceName, to resource.Quantity, why string) (*detectors.Remedy, string) {
+func raise(o *v1alpha1.Observation, c facts.ContainerOf, name corev1.ResourceName, to resource.Quantity, why string) (*v1alpha1.Remedy, string) {
 	limits := map[string]any{"limits": map[string]any{string(name): to.String()}}
 	patch := map[string]any{"name": c.Spec.Name, "resources": limits}
 	kind, _, _ := facts.Owner(c.Pod)
@@ -166,8 +166,8 @@ func raise(o *observation.Observation, c facts.ContainerOf, name corev1.Resource
 		if err != nil {
 			return nil, "the change cannot be written as a patch"
 		}
-		return facts.Place(o).NewRemedy("raise-limit", detectors.APIStep(why, detectors.APIAction{
-			Verb: detectors.VerbPatch, Object: facts.PodRef(c.Pod), Subresource: "resize", Patch: string(raw)})), ""
+		return facts.Place(o).NewRemedy("raise-limit", detectors.APIStep(why, v1alpha1.APIAction{
+			Verb: v1alpha1.VerbPatch, Object: facts.PodRef(c.Pod), Subresource: "resize", Patch: string(raw)})), ""
 	}
 	key := "containers"
 	if c.Init {
@@ -201,7 +201,7 @@ func (t throttling) starves() bool {
 
 // since is the throttling over what was watched where that is long enough, else over the cgroup's whole life. of gives the same
 // cgroup's numbers in an earlier look, if it was there.
-func since(h observation.History, c facts.ContainerOf, now observation.CPUUsage, of func(observation.ContainerUsage) (observation.CPUUsage, bool)) throttling {
+func since(h v1alpha1.History, c facts.ContainerOf, now v1alpha1.CPUUsage, of func(v1alpha1.ContainerUsage) (v1alpha1.CPUUsage, bool)) throttling {
 	for i := len(h) - 2; i >= 0; i-- {
 		u, ok := usage(&h[i], c)
 		if !ok {
@@ -215,7 +215,7 @@ func since(h observation.History, c facts.ContainerOf, now observation.CPUUsage,
 	return throttling{now.NrPeriods, now.NrThrottled, now.ThrottledUsec, "since its start"}
 }
 
-func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func cpu(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	u, ok := usage(o, c)
 	if !ok || u.CPU.QuotaMilli <= 0 {
@@ -225,11 +225,11 @@ func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if !limited {
 		return nil
 	}
-	t, where := since(h, c, u.CPU, func(b observation.ContainerUsage) (observation.CPUUsage, bool) { return b.CPU, b.ID == u.ID }), c.Where()
+	t, where := since(h, c, u.CPU, func(b v1alpha1.ContainerUsage) (v1alpha1.CPUUsage, bool) { return b.CPU, b.ID == u.ID }), c.Where()
 	// A pod with one container has the same quota as that. Either may run out first, and what the pod's stops the container's does not
 	// count; nor does a container that is killed before it is up.
 	if !t.starves() && u.PodCPU.QuotaMilli == u.CPU.QuotaMilli {
-		t = since(h, c, u.PodCPU, func(b observation.ContainerUsage) (observation.CPUUsage, bool) {
+		t = since(h, c, u.PodCPU, func(b v1alpha1.ContainerUsage) (v1alpha1.CPUUsage, bool) {
 			return b.PodCPU, path.Dir(b.CgroupPath) == path.Dir(u.CgroupPath)
 		})
 		where = "the pod of " + where
@@ -237,11 +237,11 @@ func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if !t.starves() {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "cpu-throttled", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "cpu-throttled", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), limit.String()),
-		Evidence: []detectors.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
-		Covers:   []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
+		Covers:   []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}},
 	}
 	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy") {
 		f.Evidence = append(f.Evidence, facts.FromEvent(&e))
@@ -252,6 +252,6 @@ func cpu(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if o.Host.CPUs > 0 && more.MilliValue() > int64(o.Host.CPUs)*1000 {
 		more = *resource.NewMilliQuantity(int64(o.Host.CPUs)*1000, resource.DecimalSI)
 	}
-	f.Remedy, f.Untouched = raise(o, c, corev1.ResourceCPU, more, "ten times the limit, as far as the node has it; the application's owner should confirm what it needs")
+	f.Remedy, f.ManualAction = raise(o, c, corev1.ResourceCPU, more, "ten times the limit, as far as the node has it; the application's owner should confirm what it needs")
 	return f
 }

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure pleg.
@@ -22,12 +22,12 @@ type Detector struct{}
 func (Detector) Failure() string { return "pleg" }
 
 // Judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
-func (Detector) Judge(h observation.History) []detectors.Finding {
-	for _, judge := range []func(observation.History) *detectors.Finding{halted, ioStall, overloaded, unserved, silent} {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, ioStall, overloaded, unserved, silent} {
 		if f := judge(h); f != nil {
 			f.Failure, f.Node = "pleg", h.Last().Node
-			f.Explains = append(f.Explains, facts.Consequences(h.Last())...)
-			return []detectors.Finding{*f}
+			f.Consequences = append(f.Consequences, facts.Consequences(h.Last())...)
+			return []v1alpha1.Finding{*f}
 		}
 	}
 	return nil
@@ -35,7 +35,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 
 // A runtime that does not answer makes all of these say something, and none of them is a cause then. CNI and cgroup findings
 // rest on what the runtime answers, so they cannot arise from its silence.
-var consequences = []detectors.Pattern{
+var consequences = []v1alpha1.Pattern{
 	{Failure: "sandbox-create", Cause: "cgroup-unwritable"},
 	{Failure: "sandbox-changed"},
 	{Failure: "probe-kill"},
@@ -53,7 +53,7 @@ const (
 )
 
 // halted: the runtime's process does not run. The state of the process is the proof, whatever it did to others yet.
-func halted(h observation.History) *detectors.Finding {
+func halted(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	u, ok := o.Units[runtimeUnit]
 	if !ok {
@@ -69,9 +69,9 @@ func halted(h observation.History) *detectors.Finding {
 		if len(h) >= 2 && !supported(h) && !haltedBefore(h) {
 			return nil
 		}
-		ev := []detectors.Evidence{facts.Seen(o, "processes", fmt.Sprintf("containerd (pid %d) %s", u.MainPID, how))}
-		return &detectors.Finding{
-			Cause: "runtime-hung", Certainty: detectors.Certain,
+		ev := []v1alpha1.Evidence{facts.Seen(o, "processes", fmt.Sprintf("containerd (pid %d) %s", u.MainPID, how))}
+		return &v1alpha1.Finding{
+			Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 			Summary:  "containerd " + how + ": it answers no call, so the kubelet can neither list nor change containers",
 			Evidence: support(h, ev), Covers: consequences,
 			Remedy: facts.Place(o).NewRemedy("wake-runtime", append(facts.Wake(o, runtimeUnit), ready(o)...)...),
@@ -85,26 +85,26 @@ func halted(h observation.History) *detectors.Finding {
 	if !stopped && !looping {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "runtime-hung", Certainty: detectors.Certain, Covers: consequences,
+	f := &v1alpha1.Finding{
+		Cause: "runtime-hung", Certainty: v1alpha1.Certain, Covers: consequences,
 		Summary:  "containerd does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
-		Evidence: []detectors.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
 	}
 	if k := facts.KubeletState(h); k.Said && facts.Has(k.Exit.Text, "runtime API for endpoint", "validate service connection") {
-		f.Covers = append(slices.Clone(f.Covers), detectors.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"})
+		f.Covers = append(slices.Clone(f.Covers), v1alpha1.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"})
 	}
 	if l, ok := facts.LastOf(h, runtimeUnit, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Evidence = support(h, f.Evidence)
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	if u.LoadState == "masked" {
 		steps = append(steps, detectors.NodeStep(o.Node, "the unit is masked", "systemctl", "unmask", "containerd.service"))
 	}
 	if noExec {
 		steps = append(steps, detectors.RestoreStep(o.Node, binary(o), "systemd cannot execute the runtime's binary (status 203)"))
 	} else if looping || o.Runtime.ConfigFile.Error != "" {
-		f.Untouched = "containerd exits at start by itself; what it says decides, most often /etc/containerd/config.toml: " + o.Runtime.ConfigFile.Error
+		f.ManualAction = "containerd exits at start by itself; what it says decides, most often /etc/containerd/config.toml: " + o.Runtime.ConfigFile.Error
 		if o.Runtime.ConfigFile.Error != "" {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.configFile", o.Runtime.ConfigFile.Path+": "+o.Runtime.ConfigFile.Error))
 			steps = append(steps, detectors.RestoreStep(o.Node, "/etc/containerd/config.toml", "the configuration cannot be read: put the node image's own back"))
@@ -118,7 +118,7 @@ func halted(h observation.History) *detectors.Finding {
 	return f
 }
 
-func binary(o *observation.Observation) string {
+func binary(o *v1alpha1.Observation) string {
 	for _, w := range strings.Fields(o.Units[runtimeUnit].ExecStart) {
 		if strings.HasPrefix(w, "/") && strings.HasSuffix(w, "/containerd") {
 			return w
@@ -127,16 +127,16 @@ func binary(o *observation.Observation) string {
 	return "/usr/local/bin/containerd"
 }
 
-func haltedBefore(h observation.History) bool {
+func haltedBefore(h v1alpha1.History) bool {
 	before := &h[len(h)-2]
 	p, ok := facts.MainProcess(before, runtimeUnit)
 	return before.Units[runtimeUnit].Frozen || ok && facts.Halted(p)
 }
 
 // supported: somebody already misses the runtime.
-func supported(h observation.History) bool {
+func supported(h v1alpha1.History) bool {
 	o := h.Last()
-	if facts.TimedOut(o, observation.SourceStatus) || facts.RuntimeListsBlocked(o) {
+	if facts.TimedOut(o, v1alpha1.SourceStatus) || facts.RuntimeListsBlocked(o) {
 		return true
 	}
 	_, down := facts.RuntimeDown(h)
@@ -145,9 +145,9 @@ func supported(h observation.History) bool {
 }
 
 // support adds who misses the runtime already.
-func support(h observation.History, ev []detectors.Evidence) []detectors.Evidence {
+func support(h v1alpha1.History, ev []v1alpha1.Evidence) []v1alpha1.Evidence {
 	o := h.Last()
-	for _, s := range []string{observation.SourceStatus, observation.SourceContainers, observation.SourceSandboxes} {
+	for _, s := range []string{v1alpha1.SourceStatus, v1alpha1.SourceContainers, v1alpha1.SourceSandboxes} {
 		if why, ok := o.Unreadable(s); ok {
 			ev = append(ev, facts.Seen(o, s, why))
 			break
@@ -161,8 +161,8 @@ func support(h observation.History, ev []detectors.Evidence) []detectors.Evidenc
 	return ev
 }
 
-func ready(o *observation.Observation) []detectors.Step {
-	return []detectors.Step{detectors.WaitReady(o.Node)}
+func ready(o *v1alpha1.Observation) []v1alpha1.Step {
+	return []v1alpha1.Step{detectors.WaitReady(o.Node)}
 }
 
 // freezeGates are kernel functions in which a write to a frozen filesystem waits.
@@ -172,12 +172,12 @@ var freezeGates = []string{"percpu_rwsem_wait", "__sb_start_write", "sb_start_wr
 var diskWaits = []string{"io_schedule", "jbd2_log_wait_commit", "wait_on_page", "folio_wait", "blkdev_issue_flush", "submit_bio_wait", "rq_qos_wait", "do_get_write_access", "wait_transaction_locked", "nfs_", "rpc_wait", "xlog_", "btrfs_"}
 
 // ioStall: the runtime's filesystem takes no writes: it is frozen, or its device does not answer.
-func ioStall(h observation.History) *detectors.Finding {
+func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	fs, ok := runtimeFilesystem(o)
 	blocked := blockedThreads(o)
-	var ev []detectors.Evidence
-	certainty, how := detectors.Certain, ""
+	var ev []v1alpha1.Evidence
+	certainty, how := v1alpha1.Certain, ""
 	gate := waitingIn(blocked, freezeGates)
 	switch {
 	case ok && fs.Frozen:
@@ -186,16 +186,16 @@ func ioStall(h observation.History) *detectors.Finding {
 	case ok && gate != "" && (persists(h) || facts.RuntimeListsBlocked(o)):
 		how = "is frozen"
 	case waitingIn(blocked, diskWaits) != "" && persists(h) && (facts.RuntimeListsBlocked(o) || supported(h)):
-		how, certainty = "does not complete its writes", detectors.Likely
+		how, certainty = "does not complete its writes", v1alpha1.Likely
 	default:
 		return nil
 	}
 	if len(blocked) > 0 {
 		ev = append(ev, facts.Seen(o, "processes", fmt.Sprintf("%s of containerd in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
 	}
-	f := &detectors.Finding{
+	f := &v1alpha1.Finding{
 		Cause: "runtime-io-stall", Certainty: certainty, Evidence: support(h, ev),
-		Covers: append([]detectors.Pattern{{Failure: "sandbox-create", Cause: "snapshotter-unwritable"}}, consequences...),
+		Covers: append([]v1alpha1.Pattern{{Failure: "sandbox-create", Cause: "snapshotter-unwritable"}}, consequences...),
 	}
 	name := fs.Path
 	if !ok {
@@ -205,22 +205,22 @@ func ioStall(h observation.History) *detectors.Finding {
 	if ok && nearlyFull(o, fs) {
 		f.Summary += "; the same filesystem is also full"
 	}
-	if certainty == detectors.Likely {
-		f.Decide = "whether the device answers: `dmesg | tail`, `cat /sys/block/*/stat`, and `cat /proc/" + fmt.Sprint(o.Units[runtimeUnit].MainPID) + "/task/*/stack` on the node"
-		f.Untouched = "the device under " + name + " is slow or dead: nothing on the node repairs it"
+	if certainty == v1alpha1.Likely {
+		f.ToConfirm = "whether the device answers: `dmesg | tail`, `cat /sys/block/*/stat`, and `cat /proc/" + fmt.Sprint(o.Units[runtimeUnit].MainPID) + "/task/*/stack` on the node"
+		f.ManualAction = "the device under " + name + " is slow or dead: nothing on the node repairs it"
 		return f
 	}
 	mount := fs.Mount
 	if mount == "" {
 		mount = name
 	}
-	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append([]detectors.Step{
+	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append([]v1alpha1.Step{
 		detectors.NodeStep(o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
 	}, ready(o)...)...)
 	return f
 }
 
-func runtimeFilesystem(o *observation.Observation) (observation.Filesystem, bool) {
+func runtimeFilesystem(o *v1alpha1.Observation) (v1alpha1.Filesystem, bool) {
 	for _, role := range []string{"imagefs", "containerd-state"} {
 		if f, ok := facts.Filesystem(o, role); ok && f.Frozen {
 			return f, true
@@ -229,7 +229,7 @@ func runtimeFilesystem(o *observation.Observation) (observation.Filesystem, bool
 	return facts.Filesystem(o, "imagefs")
 }
 
-func nearlyFull(o *observation.Observation, f observation.Filesystem) bool {
+func nearlyFull(o *v1alpha1.Observation, f v1alpha1.Filesystem) bool {
 	if facts.Full(f) {
 		return true
 	}
@@ -238,8 +238,8 @@ func nearlyFull(o *observation.Observation, f observation.Filesystem) bool {
 }
 
 // blockedThreads are the runtime's threads, and those of its shims, in state D.
-func blockedThreads(o *observation.Observation) []observation.Thread {
-	var out []observation.Thread
+func blockedThreads(o *v1alpha1.Observation) []v1alpha1.Thread {
+	var out []v1alpha1.Thread
 	for _, p := range o.Processes {
 		if p.Unit == runtimeUnit || p.Name == "containerd" {
 			out = append(out, p.BlockedD...)
@@ -248,7 +248,7 @@ func blockedThreads(o *observation.Observation) []observation.Thread {
 	return out
 }
 
-func waitingIn(threads []observation.Thread, where []string) string {
+func waitingIn(threads []v1alpha1.Thread, where []string) string {
 	for _, t := range threads {
 		if facts.Has(t.Wchan, where...) {
 			return t.Wchan
@@ -257,7 +257,7 @@ func waitingIn(threads []observation.Thread, where []string) string {
 	return ""
 }
 
-func describe(threads []observation.Thread) string {
+func describe(threads []v1alpha1.Thread) string {
 	var out []string
 	for _, t := range threads {
 		s := t.Wchan
@@ -272,18 +272,18 @@ func describe(threads []observation.Thread) string {
 }
 
 // persists: the same thread was already blocked at the look before, or there was none: a single slow write is no stall.
-func persists(h observation.History) bool {
+func persists(h v1alpha1.History) bool {
 	if len(h) < 2 {
 		return facts.RuntimeListsBlocked(h.Last())
 	}
 	now, before := blockedThreads(h.Last()), blockedThreads(&h[len(h)-2])
-	return slices.ContainsFunc(now, func(t observation.Thread) bool {
-		return slices.ContainsFunc(before, func(b observation.Thread) bool { return b.TID == t.TID })
+	return slices.ContainsFunc(now, func(t v1alpha1.Thread) bool {
+		return slices.ContainsFunc(before, func(b v1alpha1.Thread) bool { return b.TID == t.TID })
 	})
 }
 
 // overloaded: the runtime's cgroup is throttled so hard that its calls come late.
-func overloaded(h observation.History) *detectors.Finding {
+func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	p, ok := facts.MainProcess(o, runtimeUnit)
 	if !ok {
@@ -299,25 +299,25 @@ func overloaded(h observation.History) *detectors.Finding {
 	if o.Host.Emulated() {
 		most = emulatedCall
 	}
-	late := slow >= most || facts.TimedOut(o, observation.SourceStatus) || facts.RuntimeListsBlocked(o)
+	late := slow >= most || facts.TimedOut(o, v1alpha1.SourceStatus) || facts.RuntimeListsBlocked(o)
 	starved := q.QuotaMilli > 0 && periods >= 20 && throttled*5 >= periods*4 && slow >= starvedCall
 	if !late && !starved {
 		if _, pleg := facts.PLEGUnhealthy(h); !pleg {
 			return nil
 		}
 	}
-	ev := []detectors.Evidence{}
-	f := &detectors.Finding{Cause: "runtime-overloaded", Certainty: detectors.Certain, Covers: consequences}
+	ev := []v1alpha1.Evidence{}
+	f := &v1alpha1.Finding{Cause: "runtime-overloaded", Certainty: v1alpha1.Certain, Covers: consequences}
 	switch {
 	case q.QuotaMilli > 0 && periods >= 5 && throttled*2 >= periods:
 		f.Summary = fmt.Sprintf("containerd may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", milli(q.QuotaMilli), throttled*100/periods)
 		ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("containerd.service: quota %dm, throttled in %d of %d periods, %d ms throttled in total", q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
 		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o), ready(o)...)...)
 	case late && o.Host.CPUs > 0 && (o.Host.PSI.CPUSome >= 80 || o.Host.PSI.CPUSome == 0 && o.Host.LoadAverage1 >= 10*float64(o.Host.CPUs)) && len(blockedThreads(o)) == 0:
-		f.Certainty = detectors.Likely
+		f.Certainty = v1alpha1.Likely
 		f.Summary = fmt.Sprintf("the node has far more runnable work than its %d CPUs, and the runtime's calls come late", o.Host.CPUs)
-		f.Decide = "who uses the CPU: `top` on the node; fewer pods, or CPU limits for the greedy ones, settle it"
-		f.Untouched = "which work has to go is for the owner of the node to say"
+		f.ToConfirm = "who uses the CPU: `top` on the node; fewer pods, or CPU limits for the greedy ones, settle it"
+		f.ManualAction = "which work has to go is for the owner of the node to say"
 		ev = append(ev, facts.Seen(o, "host", fmt.Sprintf("load average %.1f on %d CPUs, CPU pressure %.0f%%", o.Host.LoadAverage1, o.Host.CPUs, o.Host.PSI.CPUSome)))
 	default:
 		return nil
@@ -331,7 +331,7 @@ func overloaded(h observation.History) *detectors.Finding {
 
 func milli(m int64) string { return fmt.Sprintf("%d.%03d", m/1000, m%1000) }
 
-func slowest(o *observation.Observation) (ms int64, call string) {
+func slowest(o *v1alpha1.Observation) (ms int64, call string) {
 	for name, v := range o.Runtime.CallMS {
 		if v > ms || v == ms && name < call {
 			ms, call = v, name
@@ -340,7 +340,7 @@ func slowest(o *observation.Observation) (ms int64, call string) {
 	return ms, call
 }
 
-func earlier(h observation.History) (observation.CPUUsage, bool) {
+func earlier(h v1alpha1.History) (v1alpha1.CPUUsage, bool) {
 	for i := len(h) - 2; i >= 0; i-- {
 		if p, ok := facts.MainProcess(&h[i], runtimeUnit); ok && h[i].Units[runtimeUnit].MainPID == h.Last().Units[runtimeUnit].MainPID && p.CPUQuota.QuotaMilli > 0 {
 			// A quota's period is a second at most: that long ago, at least five have passed.
@@ -349,13 +349,13 @@ func earlier(h observation.History) (observation.CPUUsage, bool) {
 			}
 		}
 	}
-	return observation.CPUUsage{}, false
+	return v1alpha1.CPUUsage{}, false
 }
 
 // liftQuota takes the limit away where it is set: the unit and its drop-ins, and the cgroup's own file, which is all that a limit
 // set by hand changes.
-func liftQuota(o *observation.Observation) []detectors.Step {
-	var steps []detectors.Step
+func liftQuota(o *v1alpha1.Observation) []v1alpha1.Step {
+	var steps []v1alpha1.Step
 	u := o.Units[runtimeUnit]
 	files := slices.Clone(u.DropIns)
 	if u.Fragment != "" {
@@ -381,28 +381,28 @@ const trying = 15 * time.Second
 
 // unserved: the runtime's process runs, and its socket is gone or has become another's: whoever was connected before does not
 // notice, and nobody else gets in, a kubelet that starts least of all.
-func unserved(h observation.History) *detectors.Finding {
+func unserved(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	u := o.Units[runtimeUnit]
-	why, unread := o.Unreadable(observation.SourceStatus)
+	why, unread := o.Unreadable(v1alpha1.SourceStatus)
 	if !unread || u.ActiveState != "active" || o.At.Sub(u.ActiveSince) < starting || !facts.OwnSocket(o) ||
 		!strings.Contains(why, "dial unix") || !facts.Has(why, "no such file or directory", "connection refused") {
 		return nil
 	}
-	return &detectors.Finding{
-		Cause: "runtime-hung", Certainty: detectors.Certain,
+	return &v1alpha1.Finding{
+		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 		Summary: "containerd runs, and nobody can connect to it: its socket is gone",
-		Evidence: []detectors.Evidence{facts.Seen(o, observation.SourceStatus, why),
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why),
 			facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
-		Covers: append(slices.Clone(consequences), detectors.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
-		Remedy: facts.Place(o).NewRemedy("serve-again", append([]detectors.Step{
+		Covers: append(slices.Clone(consequences), v1alpha1.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
+		Remedy: facts.Place(o).NewRemedy("serve-again", append([]v1alpha1.Step{
 			detectors.Restart(o.Node, "containerd.service", "a new runtime process makes its socket again; containers belong to their shims and go on"),
 		}, ready(o)...)...),
 	}
 }
 
 // silent: the runtime's process is there, not blocked and not throttled, and yet answers nothing: it is deadlocked, most likely.
-func silent(h observation.History) *detectors.Finding {
+func silent(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	u, ok := o.Units[runtimeUnit]
 	if !ok || u.ActiveState != "active" || len(blockedThreads(o)) > 0 {
@@ -412,11 +412,11 @@ func silent(h observation.History) *detectors.Finding {
 	down, isDown := facts.RuntimeDown(h)
 	quiet := facts.RuntimeSilent(o)
 	before := len(h) >= 2 && facts.RuntimeSilent(&h[len(h)-2])
-	var ev []detectors.Evidence
+	var ev []v1alpha1.Evidence
 	switch {
 	case quiet && (before || isPLEG || isDown):
-		why, _ := o.Unreadable(observation.SourceStatus)
-		ev = append(ev, facts.Seen(o, observation.SourceStatus, why))
+		why, _ := o.Unreadable(v1alpha1.SourceStatus)
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceStatus, why))
 	case isPLEG && facts.RuntimeListsBlocked(o):
 	case isPLEG && conditionSays(o):
 	default:
@@ -428,11 +428,11 @@ func silent(h observation.History) *detectors.Finding {
 	if isDown {
 		ev = append(ev, down)
 	}
-	return &detectors.Finding{
-		Cause: "runtime-hung", Certainty: detectors.Likely, Evidence: ev, Covers: consequences,
-		Summary: "containerd's process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
-		Decide:  "where its goroutines wait: `kill -USR1 $(systemctl show -p MainPID --value containerd)` writes them to its journal",
-		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]detectors.Step{
+	return &v1alpha1.Finding{
+		Cause: "runtime-hung", Certainty: v1alpha1.Likely, Evidence: ev, Covers: consequences,
+		Summary:   "containerd's process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
+		ToConfirm: "where its goroutines wait: `kill -USR1 $(systemctl show -p MainPID --value containerd)` writes them to its journal",
+		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]v1alpha1.Step{
 			detectors.Restart(o.Node, "containerd.service", "a new runtime process; containers belong to their shims and go on"),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet connects to the new runtime"),
 		}, ready(o)...)...),
@@ -440,7 +440,7 @@ func silent(h observation.History) *detectors.Finding {
 }
 
 // conditionSays: the Ready condition itself still names PLEG, so the kubelet has not had an answer since.
-func conditionSays(o *observation.Observation) bool {
+func conditionSays(o *v1alpha1.Observation) bool {
 	c, ok := facts.NotReady(o)
 	return ok && strings.Contains(c.Message, "PLEG is not healthy: pleg was last seen active") && facts.APINow(o).Sub(c.LastHeartbeatTime.Time) < 30*time.Second
 }

@@ -14,9 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure probe-kill.
@@ -29,9 +28,9 @@ func (Detector) Failure() string { return "probe-kill" }
 const fresh = 7 * time.Minute
 
 // Judge looks at each container with a liveness or startup probe that was killed more than once.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	seen := map[string]bool{}
 	for _, p := range facts.Pods(o) {
 		for _, c := range facts.Containers(p) {
@@ -52,7 +51,7 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 var containerIn = regexp.MustCompile(`\{([^}]+)\}`)
 
 // killings are the events in which the kubelet says that a probe kills this container, and those in which the probe fails.
-func killings(o *observation.Observation, c facts.ContainerOf) (kill, fail *corev1.Event, probe string) {
+func killings(o *v1alpha1.Observation, c facts.ContainerOf) (kill, fail *corev1.Event, probe string) {
 	own := func(e *corev1.Event) bool {
 		m := containerIn.FindStringSubmatch(e.InvolvedObject.FieldPath)
 		return m == nil || m[1] == c.Spec.Name
@@ -74,7 +73,7 @@ func killings(o *observation.Observation, c facts.ContainerOf) (kill, fail *core
 	return kill, fail, probe
 }
 
-func judge(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func judge(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	kill, fail, kind := killings(o, c)
 	if kill == nil || c.Status.RestartCount < 1 || facts.EventCount(kill) < 2 && c.Status.RestartCount < 2 && !facts.CrashLooping(c) {
@@ -100,13 +99,13 @@ func judge(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if cause == "" {
 		return nil
 	}
-	f := &detectors.Finding{Cause: cause, Certainty: certainty}
+	f := &v1alpha1.Finding{Cause: cause, Certainty: certainty}
 	if fail != nil {
 		f.Evidence = append(f.Evidence, facts.FromEvent(fail))
 	}
 	f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s: %s probe %s; kills %s after start at the earliest; %d restarts", c.Where(), kind, describe(probe), window, c.Status.RestartCount)),
 		facts.FromEvent(kill))
-	f.Explains = []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)}
+	f.Consequences = []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)}
 	var change func(*corev1.Container)
 	var patch map[string]any
 	if cause == "probe-too-aggressive" {
@@ -116,18 +115,18 @@ func judge(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		f.Summary = fmt.Sprintf("the %s probe of %s asks where nobody answers: %s", kind, c.Where(), why)
 		patch, change = redirect(c, probe)
 	}
-	if certainty == detectors.Likely {
-		f.Decide = "ask the application by hand while it runs: `kubectl port-forward` and the probe's own request, and how long it takes to answer after its start"
+	if certainty == v1alpha1.Likely {
+		f.ToConfirm = "ask the application by hand while it runs: `kubectl port-forward` and the probe's own request, and how long it takes to answer after its start"
 	}
 	if patch == nil {
-		f.Untouched = "which command or endpoint tells the application's health is for its owner to say"
+		f.ManualAction = "which command or endpoint tells the application's health is for its owner to say"
 		return f
 	}
 	patch["name"] = c.Spec.Name
 	steps, reason, ok := facts.ChangePod(c.Pod, "give the probe what the application needs; its owner should confirm the values", map[string]any{"containers": []any{patch}},
 		func(s *corev1.PodSpec) { facts.EachContainer(s, c.Spec.Name, change) })
 	if !ok {
-		f.Untouched = reason
+		f.ManualAction = reason
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("correct-probe", steps...)
@@ -156,7 +155,7 @@ func describe(p *corev1.Probe) string {
 }
 
 // classify tells the two causes apart, and from an application that is ill; cause is empty then.
-func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause string, certainty detectors.Certainty, why string) {
+func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause string, certainty v1alpha1.Certainty, why string) {
 	const eager, elsewhere = "probe-too-aggressive", "probe-wrong-endpoint"
 	port, hasPort := probePort(c.Spec, p)
 	declared := len(c.Spec.Ports) > 0
@@ -172,37 +171,37 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 		why := fmt.Sprintf("the application answers later than its timeout of %ds", timeout)
 		switch {
 		case never && timeout <= 5:
-			return eager, detectors.Certain, why
+			return eager, v1alpha1.Certain, why
 		case never || timeout <= 2:
-			return eager, detectors.Likely, why
+			return eager, v1alpha1.Likely, why
 		}
 		return "", "", ""
 	case facts.Has(lower, "statuscode: 404", "statuscode: 405", "statuscode: 401", "statuscode: 403", "statuscode: 400", "statuscode: 410", "http response to https", "malformed http", "first record does not look like a tls", "unimplemented", "unknown service"):
-		return elsewhere, detectors.Certain, "the application answers, but not for this path or protocol"
+		return elsewhere, v1alpha1.Certain, "the application answers, but not for this path or protocol"
 	case facts.Has(lower, "connection refused", "connect: ", "no route to host", "connection reset"):
 		switch {
 		case hasPort && declared && !named && !answers(c, port):
-			return elsewhere, detectors.Certain, fmt.Sprintf("port %d is none of the container's ports", port)
+			return elsewhere, v1alpha1.Certain, fmt.Sprintf("port %d is none of the container's ports", port)
 		case passesElsewhere(c, port):
-			return elsewhere, detectors.Certain, fmt.Sprintf("nothing listens on port %d, while the readiness probe on another port passes", port)
+			return elsewhere, v1alpha1.Certain, fmt.Sprintf("nothing listens on port %d, while the readiness probe on another port passes", port)
 		case !never:
 			return "", "", ""
 		case named && window(p) <= 30*time.Second:
-			return eager, detectors.Certain, fmt.Sprintf("the application does not listen yet when it is killed, %s after its start", window(p))
+			return eager, v1alpha1.Certain, fmt.Sprintf("the application does not listen yet when it is killed, %s after its start", window(p))
 		case named:
-			return eager, detectors.Likely, fmt.Sprintf("the application does not listen even %s after its start, when it is killed", window(p))
+			return eager, v1alpha1.Likely, fmt.Sprintf("the application does not listen even %s after its start, when it is killed", window(p))
 		case window(p) <= 30*time.Second:
-			return eager, detectors.Likely, fmt.Sprintf("nothing listens on port %d yet when it is killed, %s after its start", port, window(p))
+			return eager, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d yet when it is killed, %s after its start", port, window(p))
 		default:
-			return elsewhere, detectors.Likely, fmt.Sprintf("nothing listens on port %d even %s after the start", port, window(p))
+			return elsewhere, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d even %s after the start", port, window(p))
 		}
 	case facts.Has(lower, "no such file or directory", "executable file not found", "not found") && p.Exec != nil:
 		if !never {
 			return "", "", ""
 		}
-		return elsewhere, detectors.Likely, "its command does not find what it looks for"
+		return elsewhere, v1alpha1.Likely, "its command does not find what it looks for"
 	case never && window(p) <= 20*time.Second:
-		return eager, detectors.Likely, fmt.Sprintf("the application is not well yet when it is killed, %s after its start", window(p))
+		return eager, v1alpha1.Likely, fmt.Sprintf("the application is not well yet when it is killed, %s after its start", window(p))
 	}
 	return "", "", ""
 }

@@ -14,9 +14,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure sandbox-changed.
@@ -35,13 +35,13 @@ const least = 45 * time.Second
 const settled = 30 * time.Second
 
 // Judge looks at the runtime's unit first: a runtime that takes its pods along kills sandboxes, too.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	for _, judge := range []func(observation.History) *detectors.Finding{runtimeRestart, networkLost, killed} {
+	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{runtimeRestart, networkLost, killed} {
 		if f := judge(h); f != nil {
 			f.Failure, f.Node = "sandbox-changed", o.Node
-			f.Explains = append(f.Explains, facts.Consequences(o)...)
-			return []detectors.Finding{*f}
+			f.Consequences = append(f.Consequences, facts.Consequences(o)...)
+			return []v1alpha1.Finding{*f}
 		}
 	}
 	return nil
@@ -52,10 +52,10 @@ type again struct {
 	namespace, name string
 	times           int
 	first, last     time.Time
-	evidence        detectors.Evidence
+	evidence        v1alpha1.Evidence
 }
 
-func changed(h observation.History) []again {
+func changed(h v1alpha1.History) []again {
 	o := h.Last()
 	byPod := map[string]*again{}
 	get := func(ns, name string) *again {
@@ -76,7 +76,7 @@ func changed(h observation.History) []again {
 		}
 	}
 	// The runtime's own count: each sandbox of a pod has the next attempt. The newest one must be young.
-	newest := map[string]observation.Sandbox{}
+	newest := map[string]v1alpha1.Sandbox{}
 	for _, s := range o.Runtime.Sandboxes {
 		k := s.Namespace + "/" + s.Name
 		if n, ok := newest[k]; !ok || s.Attempt > n.Attempt {
@@ -92,7 +92,7 @@ func changed(h observation.History) []again {
 		// The kubelet may send an event of a pod once in five minutes only, after the first 25: then the runtime knows better.
 		if s.CreatedAt.After(a.last) || a.evidence.Text == "" {
 			a.last = s.CreatedAt
-			a.evidence = facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("sandbox of pod %s is attempt %d, made %s ago", k, s.Attempt, o.At.Sub(s.CreatedAt).Round(time.Second)))
+			a.evidence = facts.Seen(o, v1alpha1.SourceSandboxes, fmt.Sprintf("sandbox of pod %s is attempt %d, made %s ago", k, s.Attempt, o.At.Sub(s.CreatedAt).Round(time.Second)))
 		}
 		// Counted across the history, so that a node restart long ago does not count.
 		times := 1
@@ -106,7 +106,7 @@ func changed(h observation.History) []again {
 		a.times = max(a.times, times)
 	}
 	// A pod that is gone does not lose its sandbox again; the runtime keeps the last ones for a while.
-	_, cutShort := o.Unreadable(observation.SourceAPI)
+	_, cutShort := o.Unreadable(v1alpha1.SourceAPI)
 	known := o.API != nil && !cutShort
 	var out []again
 	for _, k := range sorted(byPod) {
@@ -136,17 +136,17 @@ func sorted[V any](m map[string]V) []string {
 }
 
 // runtimeRestart: the runtime's unit kills its whole cgroup when it stops, shims and pods included.
-func runtimeRestart(h observation.History) *detectors.Finding {
+func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	u, ok := o.Units["containerd"]
 	if !ok || u.KillMode == "" || u.KillMode == "process" || u.KillMode == "none" {
 		return nil
 	}
-	f := &detectors.Finding{
-		Cause: "runtime-restart-kills-pods", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{
+		Cause: "runtime-restart-kills-pods", Certainty: v1alpha1.Certain,
 		Summary:  "every restart of containerd takes the node's pods with it: its unit has KillMode=" + u.KillMode,
-		Evidence: []detectors.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
-		Covers:   []detectors.Pattern{{Failure: "sandbox-changed"}},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
+		Covers:   []v1alpha1.Pattern{{Failure: "sandbox-changed"}},
 	}
 	died := changed(h)
 	after := 0
@@ -156,7 +156,7 @@ func runtimeRestart(h observation.History) *detectors.Finding {
 		}
 	}
 	if after > 0 {
-		f.Evidence = append(f.Evidence, facts.Seen(o, observation.SourceSandboxes, fmt.Sprintf("%s made again right after containerd's start at %s", facts.Plural(after, "sandbox was"), u.ActiveSince.UTC().Format(time.RFC3339))))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSandboxes, fmt.Sprintf("%s made again right after containerd's start at %s", facts.Plural(after, "sandbox was"), u.ActiveSince.UTC().Format(time.RFC3339))))
 	}
 	for i, a := range died {
 		if i < 2 {
@@ -164,7 +164,7 @@ func runtimeRestart(h observation.History) *detectors.Finding {
 		}
 	}
 	// Reading the units again is enough: systemd looks at KillMode when it stops the unit. Nothing is restarted.
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	if len(u.DropIns) > 0 {
 		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of containerd's drop-ins: its own unit says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
 	}
@@ -172,7 +172,7 @@ func runtimeRestart(h observation.History) *detectors.Finding {
 		steps = append(steps, detectors.ShellStep(o.Node, "and have the unit itself say process, where it says anything else or nothing (then systemd takes control-group)", spareShims(u.Fragment)))
 	}
 	if len(steps) == 0 {
-		f.Untouched = "where KillMode is set was not seen: `systemctl cat containerd`"
+		f.ManualAction = "where KillMode is set was not seen: `systemctl cat containerd`"
 	}
 	f.Remedy = facts.Place(o).NewRemedy("spare-pods", steps...)
 	return f
@@ -192,14 +192,14 @@ systemctl daemon-reload
 
 // cut are the sandboxes of a look that are there without their network. An older sandbox of a pod that has a good one already is
 // only waiting to be collected, and one that is being made has none yet.
-func cut(o *observation.Observation) []observation.Sandbox {
-	var out []observation.Sandbox
+func cut(o *v1alpha1.Observation) []v1alpha1.Sandbox {
+	var out []v1alpha1.Sandbox
 	for _, s := range o.Runtime.Sandboxes {
 		p := facts.Pod(o, s.Namespace, s.Name)
 		if !(s.NetNSGone || s.IPGone) || !s.Ready && !wanted(p) || p != nil && (p.Spec.HostNetwork || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
 			continue
 		}
-		if slices.ContainsFunc(o.Runtime.Sandboxes, func(b observation.Sandbox) bool {
+		if slices.ContainsFunc(o.Runtime.Sandboxes, func(b v1alpha1.Sandbox) bool {
 			return b.PodUID == s.PodUID && b.Attempt > s.Attempt
 		}) || o.At.Sub(s.CreatedAt) < 10*time.Second {
 			continue
@@ -209,7 +209,7 @@ func cut(o *observation.Observation) []observation.Sandbox {
 	return out
 }
 
-func withoutNetwork(s observation.Sandbox) string {
+func withoutNetwork(s v1alpha1.Sandbox) string {
 	if s.NetNSGone {
 		return fmt.Sprintf("sandbox of pod %s/%s: its network namespace has no name any more", s.Namespace, s.Name)
 	}
@@ -218,35 +218,35 @@ func withoutNetwork(s observation.Sandbox) string {
 
 // networkLost: a sandbox runs, and its network namespace or address is gone; or it was so a moment ago, the sandbox has been made
 // again, and it goes on.
-func networkLost(h observation.History) *detectors.Finding {
+func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	lost := cut(o)
-	var covers []detectors.Pattern
+	var covers []v1alpha1.Pattern
 	for _, s := range lost {
-		covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: &detectors.ObjectRef{Kind: "Pod", Namespace: s.Namespace, Name: s.Name}})
+		covers = append(covers, v1alpha1.Pattern{Failure: "probe-kill", Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: s.Namespace, Name: s.Name}})
 	}
-	var before []detectors.Evidence
+	var before []v1alpha1.Evidence
 	for i := range h[:len(h)-1] {
 		if o.At.Sub(h[i].At) < least {
 			for _, s := range cut(&h[i]) {
-				before = append(before, facts.Seen(&h[i], observation.SourceSandboxes, withoutNetwork(s)))
+				before = append(before, facts.Seen(&h[i], v1alpha1.SourceSandboxes, withoutNetwork(s)))
 			}
 		}
 	}
 	died := changed(h)
 	for _, a := range died {
 		// A probe that gets no answer over a network that is gone says nothing about the application or itself.
-		covers = append(covers, detectors.Pattern{Failure: "probe-kill", Object: &detectors.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name}})
+		covers = append(covers, v1alpha1.Pattern{Failure: "probe-kill", Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name}})
 	}
 	// The kubelet says it from verbosity 2 on.
 	line, said := facts.LastOf(h, "kubelet", time.Minute, "Sandbox for pod has no IP address")
 	if len(lost) == 0 && !((said || len(before) > 0) && recurring(died)) {
 		return nil
 	}
-	f := &detectors.Finding{Cause: "sandbox-network-lost", Certainty: detectors.Certain, Covers: covers}
-	var steps []detectors.Step
+	f := &v1alpha1.Finding{Cause: "sandbox-network-lost", Certainty: v1alpha1.Certain, Covers: covers}
+	var steps []v1alpha1.Step
 	for _, s := range lost {
-		f.Evidence = append(f.Evidence, facts.Seen(o, observation.SourceSandboxes, withoutNetwork(s)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSandboxes, withoutNetwork(s)))
 		p := facts.Pod(o, s.Namespace, s.Name)
 		if p != nil {
 			if kind, _, _ := facts.Owner(p); kind != "Pod" && kind != "Node" && !facts.Static(p) {
@@ -280,12 +280,12 @@ func networkLost(h observation.History) *detectors.Finding {
 		f.Summary = "sandboxes lose their address and are made again"
 	}
 	if len(lost) == 0 && len(stop) == 0 {
-		f.Certainty = detectors.Likely
-		f.Decide = "who removes the addresses: `ip monitor address` inside a pod's network namespace"
+		f.Certainty = v1alpha1.Likely
+		f.ToConfirm = "who removes the addresses: `ip monitor address` inside a pod's network namespace"
 	}
 	f.Remedy = facts.Place(o).NewRemedy("renew-sandbox", steps...)
 	if f.Remedy == nil {
-		f.Untouched = "what takes the addresses away was not seen"
+		f.ManualAction = "what takes the addresses away was not seen"
 	}
 	return f
 }
@@ -353,8 +353,8 @@ func code(text string) iter.Seq[string] {
 }
 
 // units are those added to this node that do it.
-func (d deed) units(o *observation.Observation) []observation.Unit {
-	var out []observation.Unit
+func (d deed) units(o *v1alpha1.Observation) []v1alpha1.Unit {
+	var out []v1alpha1.Unit
 	for _, u := range o.LocalUnits {
 		if strings.HasSuffix(u.Name, ".service") && d.in(u.Name, u.ExecStart, u.Script) {
 			out = append(out, u)
@@ -364,11 +364,11 @@ func (d deed) units(o *observation.Observation) []observation.Unit {
 }
 
 // stopUnits stops units for good, their timers first. A unit made by systemd-run cannot be disabled: it ends when it is stopped.
-func stopUnits(o *observation.Observation, units []observation.Unit, why string) []detectors.Step {
-	var steps []detectors.Step
+func stopUnits(o *v1alpha1.Observation, units []v1alpha1.Unit, why string) []v1alpha1.Step {
+	var steps []v1alpha1.Step
 	for _, u := range units {
 		names := detectors.Quote(u.Name)
-		if timer := strings.TrimSuffix(u.Name, ".service") + ".timer"; slices.ContainsFunc(o.LocalUnits, func(t observation.Unit) bool { return t.Name == timer }) {
+		if timer := strings.TrimSuffix(u.Name, ".service") + ".timer"; slices.ContainsFunc(o.LocalUnits, func(t v1alpha1.Unit) bool { return t.Name == timer }) {
 			names = detectors.Quote(timer) + " " + names
 		}
 		steps = append(steps, detectors.ShellStep(o.Node, why+": "+facts.Short(u.ExecStart),
@@ -378,7 +378,7 @@ func stopUnits(o *observation.Observation, units []observation.Unit, why string)
 }
 
 // culprits are the steps that stop whoever does it, units first, and what names each.
-func (d deed) culprits(o *observation.Observation) (steps []detectors.Step, evidence []detectors.Evidence) {
+func (d deed) culprits(o *v1alpha1.Observation) (steps []v1alpha1.Step, evidence []v1alpha1.Evidence) {
 	units := d.units(o)
 	steps = stopUnits(o, units, "this unit, added to the node, "+d.what)
 	for _, u := range units {
@@ -394,21 +394,21 @@ func (d deed) culprits(o *observation.Observation) (steps []detectors.Step, evid
 			steps = append(steps, detectors.ShellStep(o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)))
 			continue
 		}
-		evidence = append(evidence, facts.Seen(o, observation.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, parent(j), text)))
+		evidence = append(evidence, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, parent(j), text)))
 		steps = append(steps, detectors.ShellStep(o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), end(j.PID, j.Started)))
 	}
 	return steps, evidence
 }
 
 // jobs are cron's entries and the loose processes that do it; entries first, for what they start would come again.
-func (d deed) jobs(o *observation.Observation) []observation.Job {
-	out := slices.DeleteFunc(slices.Clone(o.LocalJobs), func(j observation.Job) bool { return !d.in(j.Command, j.Script) })
-	slices.SortStableFunc(out, func(a, b observation.Job) int { return strings.Compare(b.Crontab, a.Crontab) })
+func (d deed) jobs(o *v1alpha1.Observation) []v1alpha1.Job {
+	out := slices.DeleteFunc(slices.Clone(o.LocalJobs), func(j v1alpha1.Job) bool { return !d.in(j.Command, j.Script) })
+	slices.SortStableFunc(out, func(a, b v1alpha1.Job) int { return strings.Compare(b.Crontab, a.Crontab) })
 	return out
 }
 
 // restarts says who may start a loose process again.
-func restarts(o *observation.Observation) string {
+func restarts(o *v1alpha1.Observation) string {
 	for _, j := range killing.jobs(o) {
 		if j.Crontab == "" && len(killing.units(o)) == 0 {
 			return fmt.Sprintf("process %d, started by %s, may be started again: nothing on this node says by whom", j.PID, parent(j))
@@ -418,7 +418,7 @@ func restarts(o *observation.Observation) string {
 }
 
 // parent names who started a loose process; one that came in from outside the node has none.
-func parent(j observation.Job) string {
+func parent(j v1alpha1.Job) string {
 	if j.Parent == "0" {
 		return "somebody outside this node"
 	}
@@ -445,7 +445,7 @@ kill -KILL %[1]d`, pid, started)
 }
 
 // killed: sandboxes end again and again while the runtime runs on.
-func killed(h observation.History) *detectors.Finding {
+func killed(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	u := o.Units["containerd"]
 	died := slices.DeleteFunc(changed(h), func(a again) bool { return !a.goesOn(facts.APINow(o)) })
@@ -460,27 +460,27 @@ func killed(h observation.History) *detectors.Finding {
 			return nil
 		}
 	}
-	f := &detectors.Finding{Cause: "sandbox-killed", Certainty: detectors.Likely,
-		Decide: "who sends the signal: `auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`"}
+	f := &v1alpha1.Finding{Cause: "sandbox-killed", Certainty: v1alpha1.Likely,
+		ToConfirm: "who sends the signal: `auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`"}
 	worst := slices.MaxFunc(died, func(a, b again) int { return a.times - b.times })
 	f.Summary = fmt.Sprintf("sandboxes are killed again and again: that of pod %s/%s %d times lately", worst.namespace, worst.name, worst.times)
 	f.Evidence = append(f.Evidence, worst.evidence)
 	if len(died) == 1 {
-		f.Object = &detectors.ObjectRef{Kind: "Pod", Namespace: worst.namespace, Name: worst.name}
+		f.Object = &v1alpha1.ObjectRef{Kind: "Pod", Namespace: worst.namespace, Name: worst.name}
 	}
 	if l, ok := facts.LastOf(h, "containerd", fresh, "shim disconnected", "exit_status:137", "ttrpc: closed"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	f.Certainty = detectors.Certain
+	f.Certainty = v1alpha1.Certain
 	stop, evidence := killing.culprits(o)
 	if len(stop) > 0 {
 		f.Evidence = append(f.Evidence, evidence...)
-		f.Decide = ""
+		f.ToConfirm = ""
 		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stop...)
-		f.Untouched = restarts(o)
+		f.ManualAction = restarts(o)
 		return f
 	}
-	f.Untouched = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " + strings.TrimPrefix(f.Decide, "who sends the signal: ") + ", and stop that"
-	f.Decide = ""
+	f.ManualAction = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " + strings.TrimPrefix(f.ToConfirm, "who sends the signal: ") + ", and stop that"
+	f.ToConfirm = ""
 	return f
 }

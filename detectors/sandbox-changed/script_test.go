@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 func TestSpareShims(t *testing.T) {

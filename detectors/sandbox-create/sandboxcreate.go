@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure sandbox-create.
@@ -24,22 +24,22 @@ type Detector struct{}
 func (Detector) Failure() string { return "sandbox-create" }
 
 // Judge asks for each thing that making a sandbox needs.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
-	var out []detectors.Finding
-	for _, judge := range []func(*observation.Observation, []facts.CreateFailure) []detectors.Finding{binaries, space, unwritable, cgroups} {
+	var out []v1alpha1.Finding
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, unwritable, cgroups} {
 		out = append(out, judge(o, failing)...)
 	}
 	for i := range out {
 		out[i].Failure, out[i].Node = "sandbox-create", o.Node
-		out[i].Explains = append(out[i].Explains, facts.Consequences(o)...)
+		out[i].Consequences = append(out[i].Consequences, facts.Consequences(o)...)
 	}
 	return out
 }
 
 // with adds the newest failure that says one of the texts.
-func with(f *detectors.Finding, failing []facts.CreateFailure, texts ...string) bool {
+func with(f *v1alpha1.Finding, failing []facts.CreateFailure, texts ...string) bool {
 	for _, c := range failing {
 		if facts.Has(c.Message, texts...) {
 			f.Evidence = append(f.Evidence, c.Evidence)
@@ -53,7 +53,7 @@ var shimTexts = []string{"runtime \"io.containerd.runc.v2\" binary not installed
 var ociTexts = []string{"unable to retrieve OCI runtime error", "runc", "executable file not found"}
 
 // inUse tells whether a pod of this node needs the handler: an unused one harms nobody.
-func inUse(o *observation.Observation, handler string) bool {
+func inUse(o *v1alpha1.Observation, handler string) bool {
 	def := o.Runtime.DefaultHandler
 	if def == "" {
 		def = "runc"
@@ -82,14 +82,14 @@ func inUse(o *observation.Observation, handler string) bool {
 	return false
 }
 
-func binaries(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
-	if _, unread := o.Unreadable(observation.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
+func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	if _, unread := o.Unreadable(v1alpha1.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
 		return nil
 	}
 	if _, unread := o.Unreadable("files"); unread {
 		return nil // where the binaries are was not looked at: an empty path says nothing
 	}
-	var shim, oci *detectors.Finding
+	var shim, oci *v1alpha1.Finding
 	for _, r := range o.Runtime.Handlers {
 		if !inUse(o, r.Name) {
 			continue
@@ -97,10 +97,10 @@ func binaries(o *observation.Observation, failing []facts.CreateFailure) []detec
 		file := shimFile(o, r.Type)
 		if r.ShimPath == "" && r.Type != "" || broken(o, file, failing, "containerd-shim") {
 			if shim == nil {
-				shim = &detectors.Finding{
-					Cause: "shim-missing", Certainty: detectors.Certain,
+				shim = &v1alpha1.Finding{
+					Cause: "shim-missing", Certainty: v1alpha1.Certain,
 					Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(file)),
-					Evidence: []detectors.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s has type %s; %s is not an executable in containerd's PATH", r.Name, r.Type, path.Base(file)))},
+					Evidence: []v1alpha1.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s has type %s; %s is not an executable in containerd's PATH", r.Name, r.Type, path.Base(file)))},
 				}
 				with(shim, failing, shimTexts...)
 				shim.Remedy = facts.Place(o).NewRemedy("restore-shim", restore(o, file, "the shim")...)
@@ -112,30 +112,30 @@ func binaries(o *observation.Observation, failing []facts.CreateFailure) []detec
 		}
 		file = runtimeFile(o, name)
 		if (r.RuntimePath == "" && strings.Contains(r.Type, "runc") || broken(o, file, failing, "runc")) && oci == nil {
-			oci = &detectors.Finding{
-				Cause: "oci-runtime-missing", Certainty: detectors.Certain,
+			oci = &v1alpha1.Finding{
+				Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
-				Evidence: []detectors.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s runs %s, which is not an executable in containerd's PATH", r.Name, name))},
+				Evidence: []v1alpha1.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s runs %s, which is not an executable in containerd's PATH", r.Name, name))},
 			}
 			with(oci, failing, ociTexts...)
 			if r.BinaryName != "" && path.Base(r.BinaryName) != "runc" {
-				oci.Untouched = fmt.Sprintf("the runtime's configuration names %s for handler %s: install it, or take BinaryName out of %s and restart containerd", name, r.Name, configFile(o))
+				oci.ManualAction = fmt.Sprintf("the runtime's configuration names %s for handler %s: install it, or take BinaryName out of %s and restart containerd", name, r.Name, configFile(o))
 			} else {
 				oci.Remedy = facts.Place(o).NewRemedy("restore-runtime", restore(o, file, "the OCI runtime")...)
 			}
 		}
 	}
-	var out []detectors.Finding
-	for _, f := range []*detectors.Finding{shim, oci} {
+	var out []v1alpha1.Finding
+	for _, f := range []*v1alpha1.Finding{shim, oci} {
 		if f != nil {
-			f.Covers = []detectors.Pattern{{Failure: "sandbox-changed", Cause: "sandbox-network-lost"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}
+			f.Covers = []v1alpha1.Pattern{{Failure: "sandbox-changed", Cause: "sandbox-network-lost"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}
 			out = append(out, *f)
 		}
 	}
 	return out
 }
 
-func configFile(o *observation.Observation) string {
+func configFile(o *v1alpha1.Observation) string {
 	if o.Runtime.ConfigFile.Path != "" {
 		return o.Runtime.ConfigFile.Path
 	}
@@ -143,7 +143,7 @@ func configFile(o *observation.Observation) string {
 }
 
 // shimFile is where the shim of a runtime type belongs: io.containerd.runc.v2 → containerd-shim-runc-v2.
-func shimFile(o *observation.Observation, kind string) string {
+func shimFile(o *v1alpha1.Observation, kind string) string {
 	parts := strings.Split(kind, ".")
 	name := "containerd-shim-runc-v2"
 	if len(parts) >= 2 {
@@ -152,7 +152,7 @@ func shimFile(o *observation.Observation, kind string) string {
 	return known(o, name, "/usr/local/bin/"+name)
 }
 
-func runtimeFile(o *observation.Observation, name string) string {
+func runtimeFile(o *v1alpha1.Observation, name string) string {
 	if path.IsAbs(name) {
 		return name
 	}
@@ -160,7 +160,7 @@ func runtimeFile(o *observation.Observation, name string) string {
 }
 
 // known is where a file of the name was seen, or is looked for.
-func known(o *observation.Observation, name, otherwise string) string {
+func known(o *v1alpha1.Observation, name, otherwise string) string {
 	for _, f := range o.Files {
 		if path.Base(f.Path) == name {
 			return f.Path
@@ -169,16 +169,16 @@ func known(o *observation.Observation, name, otherwise string) string {
 	return otherwise
 }
 
-func file(o *observation.Observation, p string) (observation.File, bool) {
-	i := slices.IndexFunc(o.Files, func(f observation.File) bool { return f.Path == p })
+func file(o *v1alpha1.Observation, p string) (v1alpha1.File, bool) {
+	i := slices.IndexFunc(o.Files, func(f v1alpha1.File) bool { return f.Path == p })
 	if i < 0 {
-		return observation.File{}, false
+		return v1alpha1.File{}, false
 	}
 	return o.Files[i], true
 }
 
 // broken: the file is there and named by a failure that says it cannot be run.
-func broken(o *observation.Observation, p string, failing []facts.CreateFailure, name string) bool {
+func broken(o *v1alpha1.Observation, p string, failing []facts.CreateFailure, name string) bool {
 	if f, ok := file(o, p); ok && f.Exists && f.Error == "" && (f.SizeBytes < 4096 && f.Script == "" || !strings.Contains(f.Mode, "x")) && f.Mode != "" && !strings.HasPrefix(f.Mode, "L") {
 		return true
 	}
@@ -187,19 +187,19 @@ func broken(o *observation.Observation, p string, failing []facts.CreateFailure,
 	})
 }
 
-func restore(o *observation.Observation, p, what string) []detectors.Step {
+func restore(o *v1alpha1.Observation, p, what string) []v1alpha1.Step {
 	if f, ok := file(o, p); ok && f.Exists && f.SizeBytes > 4096 && f.Mode != "" && !strings.Contains(f.Mode, "x") {
-		return []detectors.Step{detectors.NodeStep(o.Node, what+" is there and not executable", "chmod", "0755", p)}
+		return []v1alpha1.Step{detectors.NodeStep(o.Node, what+" is there and not executable", "chmod", "0755", p)}
 	}
 	back := detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds")
 	if f, ok := file(o, p); ok && strings.HasPrefix(f.Mode, "d") {
-		return []detectors.Step{detectors.NodeStep(o.Node, "a folder stands in its place: move it aside", "mv", "-T", "--", p, p+".aside"), back}
+		return []v1alpha1.Step{detectors.NodeStep(o.Node, "a folder stands in its place: move it aside", "mv", "-T", "--", p, p+".aside"), back}
 	}
-	return []detectors.Step{back}
+	return []v1alpha1.Step{back}
 }
 
 // space: the runtime's filesystem has nothing left, and no eviction threshold watches it (else it is disk pressure).
-func space(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
+func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	f, ok := facts.Filesystem(o, "imagefs")
 	if !ok {
 		return nil
@@ -207,7 +207,7 @@ func space(o *observation.Observation, failing []facts.CreateFailure) []detector
 	if node, ok := facts.Filesystem(o, "nodefs"); ok && facts.SameFilesystem(node, f) && len(failing) == 0 {
 		return nil // nobody makes sandboxes there now; the kubelet's filesystem is judged as such
 	}
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	for _, inodes := range []bool{false, true} {
 		cause, gone, what := "disk-full", facts.Full(f), "bytes"
 		if inodes {
@@ -216,18 +216,18 @@ func space(o *observation.Observation, failing []facts.CreateFailure) []detector
 		if !gone {
 			continue
 		}
-		fd := detectors.Finding{
-			Cause: cause, Certainty: detectors.Certain,
+		fd := v1alpha1.Finding{
+			Cause: cause, Certainty: v1alpha1.Certain,
 			Summary:  fmt.Sprintf("the runtime's filesystem %s has no %s left: a sandbox cannot be written", f.Path, what),
-			Evidence: []detectors.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
-			Covers:   []detectors.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "snapshotter-unwritable"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}},
+			Evidence: []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
+			Covers:   []v1alpha1.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "snapshotter-unwritable"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}},
 		}
 		with(&fd, failing, "no space left on device", "disk quota exceeded")
 		for _, u := range facts.Alien(o, f, inodes) {
 			fd.Evidence = append(fd.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, facts.Size(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 		}
 		steps, untouched := facts.MakeRoom(o, f, inodes)
-		fd.Untouched, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)
+		fd.ManualAction, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)
 		out = append(out, fd)
 	}
 	return out
@@ -240,10 +240,10 @@ var (
 )
 
 // unwritable: the snapshotter's directory refuses writes: immutable, or on a read-only mount.
-func unwritable(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
+func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	root := facts.RuntimeRoot(o)
-	var steps []detectors.Step
-	var ev []detectors.Evidence
+	var steps []v1alpha1.Step
+	var ev []v1alpha1.Evidence
 	var what string
 	for _, f := range o.Files {
 		if !strings.HasPrefix(f.Path, root) || !f.Exists {
@@ -274,8 +274,8 @@ func unwritable(o *observation.Observation, failing []facts.CreateFailure) []det
 			steps = append(steps, detectors.NodeStep(o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount))
 		}
 	}
-	fd := detectors.Finding{Cause: "snapshotter-unwritable", Certainty: detectors.Certain, Evidence: ev,
-		Covers: []detectors.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}}
+	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev,
+		Covers: []v1alpha1.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}}
 	if len(steps) == 0 {
 		// Nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely one.
 		for _, c := range failing {
@@ -287,29 +287,29 @@ func unwritable(o *observation.Observation, failing []facts.CreateFailure) []det
 				continue
 			}
 			dir := path.Dir(m[1])
-			fd.Certainty, fd.Evidence = detectors.Likely, []detectors.Evidence{c.Evidence}
+			fd.Certainty, fd.Evidence = v1alpha1.Likely, []v1alpha1.Evidence{c.Evidence}
 			fd.Summary = "the snapshotter cannot write " + dir
-			fd.Decide = "`lsattr -d " + dir + "; findmnt -T " + dir + "` on the node"
-			fd.Untouched = "the attribute or mount that refuses the write was not seen"
-			return []detectors.Finding{fd}
+			fd.ToConfirm = "`lsattr -d " + dir + "; findmnt -T " + dir + "` on the node"
+			fd.ManualAction = "the attribute or mount that refuses the write was not seen"
+			return []v1alpha1.Finding{fd}
 		}
 		return nil
 	}
 	with(&fd, failing, deniedTexts...)
 	fd.Summary = "the snapshotter cannot write: " + what
 	fd.Remedy = facts.Place(o).NewRemedy("make-writable", steps...)
-	return []detectors.Finding{fd}
+	return []v1alpha1.Finding{fd}
 }
 
 var cgroupTexts = []string{"unable to apply cgroup configuration", "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", "failed to ensure that the pod", "cpuset.cpus"}
 
 // cgroups: the pod's cgroup cannot be made or entered.
-func cgroups(o *observation.Observation, failing []facts.CreateFailure) []detectors.Finding {
-	fd := detectors.Finding{Cause: "cgroup-unwritable", Certainty: detectors.Certain}
-	var steps []detectors.Step
+func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	fd := v1alpha1.Finding{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain}
+	var steps []v1alpha1.Step
 	// One mount shows in every cgroup below it, and is taken off once.
-	add := func(s detectors.Step) {
-		if !slices.ContainsFunc(steps, func(t detectors.Step) bool { return t.Run == s.Run }) {
+	add := func(s v1alpha1.Step) {
+		if !slices.ContainsFunc(steps, func(t v1alpha1.Step) bool { return t.Run == s.Run }) {
 			steps = append(steps, s)
 		}
 	}
@@ -359,15 +359,15 @@ if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.
 		with(&fd, failing, append([]string{"no space left on device", "cgroup"}, deniedTexts...)...)
 		fd.Summary = "a pod's cgroup cannot be made: " + fd.Evidence[0].Text
 		fd.Remedy = facts.Place(o).NewRemedy("open-cgroup", steps...)
-		return []detectors.Finding{fd}
+		return []v1alpha1.Finding{fd}
 	}
 	for _, c := range failing {
 		if facts.Has(c.Message, cgroupTexts...) && !strings.Contains(c.Message, "slice:prefix:name") {
-			fd.Certainty, fd.Evidence = detectors.Likely, []detectors.Evidence{c.Evidence}
+			fd.Certainty, fd.Evidence = v1alpha1.Likely, []v1alpha1.Evidence{c.Evidence}
 			fd.Summary = "a pod's cgroup cannot be made or entered"
-			fd.Decide = "the state of the kubelet's cgroup below /sys/fs/cgroup: mount options, cgroup.max.descendants, pids.max, cpuset.cpus"
-			fd.Untouched = "what refuses the cgroup was not seen"
-			return []detectors.Finding{fd}
+			fd.ToConfirm = "the state of the kubelet's cgroup below /sys/fs/cgroup: mount options, cgroup.max.descendants, pids.max, cpuset.cpus"
+			fd.ManualAction = "what refuses the cgroup was not seen"
+			return []v1alpha1.Finding{fd}
 		}
 	}
 	return nil

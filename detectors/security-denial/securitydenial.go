@@ -14,9 +14,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure security-denial.
@@ -29,16 +29,16 @@ func (Detector) Failure() string { return "security-denial" }
 const fresh = 7 * time.Minute
 
 // Judge looks at each container that does not run.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	var out []detectors.Finding
+	var out []v1alpha1.Finding
 	seen := map[string]bool{}
 	for _, p := range facts.Pods(o) {
 		for _, c := range facts.Containers(p) {
 			if seen[facts.GroupKey(p)+c.Spec.Name] {
 				continue
 			}
-			for _, judge := range []func(observation.History, facts.ContainerOf) *detectors.Finding{missing, seccomp, apparmor, selinux} {
+			for _, judge := range []func(v1alpha1.History, facts.ContainerOf) *v1alpha1.Finding{missing, seccomp, apparmor, selinux} {
 				if f := judge(h, c); f != nil {
 					seen[facts.GroupKey(p)+c.Spec.Name] = true
 					f.Failure, f.Node, f.Object = "security-denial", o.Node, facts.PodRef(p)
@@ -67,7 +67,7 @@ func profile(c facts.ContainerOf) (string, bool) {
 }
 
 // runtimeDefault moves a container from its own profile to the runtime's.
-func runtimeDefault(o *observation.Observation, c facts.ContainerOf, name string) (*detectors.Remedy, string) {
+func runtimeDefault(o *v1alpha1.Observation, c facts.ContainerOf, name string) (*v1alpha1.Remedy, string) {
 	why := "the runtime's default profile instead: it denies less than the one in the way, and still what no application needs; whoever wrote the profile should correct it"
 	def := corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
 	own := c.Spec.SecurityContext != nil && c.Spec.SecurityContext.SeccompProfile != nil
@@ -93,7 +93,7 @@ func runtimeDefault(o *observation.Observation, c facts.ContainerOf, name string
 }
 
 // missing: the profile the pod names is not on the node.
-func missing(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	name, ok := profile(c)
 	if !ok || c.Status.State.Running != nil {
@@ -103,7 +103,7 @@ func missing(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	there := slices.ContainsFunc(o.Security.SeccompProfiles, func(p string) bool {
 		return strings.TrimPrefix(p, "/var/lib/kubelet/seccomp/") == strings.TrimPrefix(name, "/")
 	})
-	var said detectors.Evidence
+	var said v1alpha1.Evidence
 	saying := false
 	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "cannot load seccomp profile", "failed to generate seccomp spec opts", "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
 		said, saying = facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true
@@ -121,7 +121,7 @@ func missing(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if !saying && c.Status.State.Waiting != nil && !slices.Contains([]string{"CreateContainerError", "CreateContainerConfigError", "RunContainerError"}, c.Status.State.Waiting.Reason) {
 		return nil
 	}
-	f := &detectors.Finding{Cause: "seccomp-profile-missing", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{Cause: "seccomp-profile-missing", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("%s names the seccomp profile %s, which is not on this node", c.Where(), name)}
 	if there {
 		f.Summary = fmt.Sprintf("%s names the seccomp profile %s, which the runtime cannot load", c.Where(), name)
@@ -132,7 +132,7 @@ func missing(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if !unread {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "security", "profiles below /var/lib/kubelet/seccomp: "+list(o.Security.SeccompProfiles)))
 	}
-	f.Remedy, f.Untouched = runtimeDefault(o, c, "use-default-profile")
+	f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
 	return f
 }
 
@@ -149,7 +149,7 @@ var auditPID = regexp.MustCompile(`\bpid=(\d+)`)
 var auditCall = regexp.MustCompile(`\bsyscall=(\d+)`)
 
 // seccomp: the container dies of a denied call, or fails under a profile of its own.
-func seccomp(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	name, ok := profile(c)
 	if !ok || !failing(c, o) {
@@ -161,7 +161,7 @@ func seccomp(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "operation not permitted", "seccomp", "bad system call") {
 			f := denied(o, c, name)
 			f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
-			f.Remedy, f.Untouched = runtimeDefault(o, c, "use-default-profile")
+			f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
 			return f
 		}
 		return nil
@@ -178,8 +178,8 @@ func seccomp(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	case t.ExitCode == 0 || t.Reason == "OOMKilled" || t.ExitCode == 137 || t.ExitCode == 143:
 		return nil
 	default:
-		f.Certainty = detectors.Likely
-		f.Decide = "run the same container with seccompProfile RuntimeDefault: if it runs, the profile is the cause; its log (`kubectl logs --previous`) says which call failed"
+		f.Certainty = v1alpha1.Likely
+		f.ToConfirm = "run the same container with seccompProfile RuntimeDefault: if it runs, the profile is the cause; its log (`kubectl logs --previous`) says which call failed"
 	}
 	f.Evidence = append(f.Evidence, end)
 	if logged {
@@ -188,14 +188,14 @@ func seccomp(h observation.History, c facts.ContainerOf) *detectors.Finding {
 			f.Summary += " (system call " + m[1] + ")"
 		}
 	}
-	f.Remedy, f.Untouched = runtimeDefault(o, c, "use-default-profile")
+	f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
 	return f
 }
 
-func denied(o *observation.Observation, c facts.ContainerOf, name string) *detectors.Finding {
-	return &detectors.Finding{Cause: "seccomp-denied", Certainty: detectors.Certain,
+func denied(o *v1alpha1.Observation, c facts.ContainerOf, name string) *v1alpha1.Finding {
+	return &v1alpha1.Finding{Cause: "seccomp-denied", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the seccomp profile %s denies %s a system call it needs", name, c.Where()),
-		Covers:  []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+		Covers:  []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
 }
 
 func waitMessage(c facts.ContainerOf) string {
@@ -206,7 +206,7 @@ func waitMessage(c facts.ContainerOf) string {
 }
 
 // failing: it ends with an error again and again, or cannot be started.
-func failing(c facts.ContainerOf, o *observation.Observation) bool {
+func failing(c facts.ContainerOf, o *v1alpha1.Observation) bool {
 	if facts.CrashLooping(c) {
 		return true
 	}
@@ -220,7 +220,7 @@ func failing(c facts.ContainerOf, o *observation.Observation) bool {
 }
 
 // auditLine is the kernel's record of a denied call by this container: its process id was seen, or the time is that of its end.
-func auditLine(h observation.History, c facts.ContainerOf) (observation.LogLine, bool) {
+func auditLine(h v1alpha1.History, c facts.ContainerOf) (v1alpha1.LogLine, bool) {
 	pids := map[string]bool{}
 	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
 	for i := range h {
@@ -242,11 +242,11 @@ func auditLine(h observation.History, c facts.ContainerOf) (observation.LogLine,
 			return l, true
 		}
 	}
-	return observation.LogLine{}, false
+	return v1alpha1.LogLine{}, false
 }
 
 // label is what confines the container, as the kernel names it.
-func label(h observation.History, c facts.ContainerOf) string {
+func label(h v1alpha1.History, c facts.ContainerOf) string {
 	for i := len(h) - 1; i >= 0; i-- {
 		for _, u := range h[i].Containers {
 			if u.Namespace == c.Pod.Namespace && u.Pod == c.Pod.Name && u.Name == c.Spec.Name && u.LSMLabel != "" {
@@ -273,7 +273,7 @@ func apparmorProfile(c facts.ContainerOf) string {
 	return *a.LocalhostProfile
 }
 
-func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	name := apparmorProfile(c)
 	if !o.Security.AppArmor || name == "" && label(h, c) == "" {
@@ -286,7 +286,7 @@ func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if name == "" {
 		name = label(h, c)
 	}
-	var line observation.LogLine
+	var line v1alpha1.LogLine
 	found := false
 	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
 		if strings.Contains(l.Text, `apparmor="DENIED"`) && strings.Contains(l.Text, `profile="`+name+`"`) {
@@ -297,9 +297,9 @@ func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	if !found && !unable {
 		return nil
 	}
-	f := &detectors.Finding{Cause: "apparmor-denied", Certainty: detectors.Certain,
+	f := &v1alpha1.Finding{Cause: "apparmor-denied", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the AppArmor profile %s denies %s an access it needs", name, c.Where()),
-		Covers:  []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+		Covers:  []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
 	if unable {
 		f.Summary = fmt.Sprintf("the AppArmor profile %s of %s cannot be applied on this node", name, c.Where())
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", waitMessage(c)+c.Pod.Status.Message))
@@ -311,7 +311,7 @@ func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s ended with exit code %d; %d restarts", c.Where(), t.ExitCode, c.Status.RestartCount)))
 	}
 	if apparmorProfile(c) == "" {
-		f.Untouched = "the profile is the runtime's own: have the application do without the access, or give it a profile that allows it"
+		f.ManualAction = "the profile is the runtime's own: have the application do without the access, or give it a profile that allows it"
 		return f
 	}
 	def := corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeRuntimeDefault}
@@ -326,7 +326,7 @@ func apparmor(h observation.History, c facts.ContainerOf) *detectors.Finding {
 	}
 	steps, reason, ok := facts.ChangePod(c.Pod, "the runtime's default profile instead; whoever wrote the profile should correct it", patch, change)
 	if !ok {
-		f.Untouched = reason
+		f.ManualAction = reason
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("use-default-profile", steps...)
@@ -364,7 +364,7 @@ func onNode(c facts.ContainerOf, inside string) string {
 	return ""
 }
 
-func selinux(h observation.History, c facts.ContainerOf) *detectors.Finding {
+func selinux(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	if o.Security.SELinux != "enforcing" || !failing(c, o) {
 		return nil
@@ -378,13 +378,13 @@ func selinux(h observation.History, c facts.ContainerOf) *detectors.Finding {
 		if m == nil || own != "" && m[1] != own || own == "" && !strings.Contains(m[1], ":container_t:") {
 			continue
 		}
-		f := &detectors.Finding{Cause: "selinux-denied", Certainty: detectors.Certain, Evidence: []detectors.Evidence{facts.FromLine(l)},
+		f := &v1alpha1.Finding{Cause: "selinux-denied", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{facts.FromLine(l)},
 			Summary: fmt.Sprintf("the SELinux policy denies %s an access it needs", c.Where()),
-			Covers:  []detectors.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+			Covers:  []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
 		if own == "" {
-			f.Certainty, f.Decide = detectors.Likely, "whether the denial is this container's: `ausearch -m avc -ts recent` and the container's label"
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the denial is this container's: `ausearch -m avc -ts recent` and the container's label"
 		}
-		f.Untouched = "label what it needs (restorecon, chcon -t container_file_t, or seLinuxOptions of the pod): which, is for the policy's owner to say"
+		f.ManualAction = "label what it needs (restorecon, chcon -t container_file_t, or seLinuxOptions of the pod): which, is for the policy's owner to say"
 		if p := avcPath.FindStringSubmatch(l.Text); p != nil {
 			// Only what belongs to volumes has a label of the policy's that containers may read; nobody relabels the rest of a node.
 			if host := onNode(c, p[1]); host != "" {

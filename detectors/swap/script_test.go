@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/sickbay-dev/sickbay/detectors/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 func TestDropFromFstab(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
-	"github.com/sickbay-dev/sickbay/detectors/facts"
-	"github.com/sickbay-dev/sickbay/observation"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Detector judges failure swap.
@@ -21,7 +21,7 @@ func (Detector) Failure() string { return "swap" }
 const refusal = "running with swap on is not supported"
 
 // Judge needs swap on now, and a kubelet that does not run and would refuse it.
-func (Detector) Judge(h observation.History) []detectors.Finding {
+func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	k := facts.KubeletState(h)
 	if !k.Known || k.Running || k.Halted {
@@ -43,19 +43,19 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 	default:
 		return nil
 	}
-	f := detectors.Finding{
-		Failure: "swap", Cause: "swap-on", Node: o.Node, Certainty: detectors.Certain,
-		Summary:  "the kubelet refuses to start: swap is on and failSwapOn is true",
-		Explains: facts.Consequences(o),
+	f := v1alpha1.Finding{
+		Failure: "swap", Cause: "swap-on", Node: o.Node, Certainty: v1alpha1.Certain,
+		Summary:      "the kubelet refuses to start: swap is on and failSwapOn is true",
+		Consequences: facts.Consequences(o),
 	}
 	if said {
-		f.Covers = []detectors.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}}
+		f.Covers = []v1alpha1.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}}
 	} else {
-		f.Certainty = detectors.Likely
+		f.Certainty = v1alpha1.Likely
 		f.Summary = "swap is on and failSwapOn is true: the kubelet would not start"
-		f.Decide = "start the kubelet and read its last line"
+		f.ToConfirm = "start the kubelet and read its last line"
 	}
-	var steps []detectors.Step
+	var steps []v1alpha1.Step
 	for _, s := range o.Swaps {
 		text := fmt.Sprintf("%s (%s, %s, %s used)", s.Path, s.Type, facts.Size(s.SizeBytes), facts.Size(s.UsedBytes))
 		if s.InFstab {
@@ -85,12 +85,12 @@ func (Detector) Judge(h observation.History) []detectors.Finding {
 		steps = append(steps, facts.DropSetting(o.Node, "the drop-in shows the kubelet a /proc/swaps of its own", `^[[:space:]]*Bind(ReadOnly)?Paths=.*:/proc/swaps`, []string{d}))
 	}
 	if len(steps) == 0 {
-		f.Untouched = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"
-		return []detectors.Finding{f}
+		f.ManualAction = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"
+		return []v1alpha1.Finding{f}
 	}
 	steps = append(steps, detectors.Restart(o.Node, "kubelet.service", "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
 	f.Remedy = facts.Place(o).NewRemedy("swap-off", steps...)
-	return []detectors.Finding{f}
+	return []v1alpha1.Finding{f}
 }
 
 // dropFromFstab takes the lines out that bring a swap back at boot, whatever they call it: its path, a link to it, UUID= or LABEL=.
@@ -107,7 +107,7 @@ done`, detectors.Quote(fstab), detectors.Quote(swap))
 }
 
 // failSwapOn is what the kubelet will go by at its next start. The kubelet's own default is true.
-func failSwapOn(o *observation.Observation) (value, known bool) {
+func failSwapOn(o *v1alpha1.Observation) (value, known bool) {
 	if v, ok := facts.FlagValue(o, "fail-swap-on"); ok {
 		return v != "false", true
 	}
@@ -120,12 +120,12 @@ func failSwapOn(o *observation.Observation) (value, known bool) {
 	return true, !facts.EmptyConfig(o.Kubelet.File)
 }
 
-func swapsUnread(o *observation.Observation) bool {
+func swapsUnread(o *v1alpha1.Observation) bool {
 	_, unread := o.Unreadable("swaps")
 	return unread
 }
 
-func mount(o *observation.Observation, target string) *observation.Mount {
+func mount(o *v1alpha1.Observation, target string) *v1alpha1.Mount {
 	for i := range o.Mounts {
 		if o.Mounts[i].Target == target {
 			return &o.Mounts[i]
@@ -135,15 +135,15 @@ func mount(o *observation.Observation, target string) *observation.Mount {
 }
 
 // newest: the refusal is the last thing the kubelet said of its end.
-func newest(h observation.History, line observation.LogLine) bool {
+func newest(h v1alpha1.History, line v1alpha1.LogLine) bool {
 	k := facts.KubeletState(h)
 	return !k.Said || strings.Contains(k.Exit.Text, refusal) || !k.Exit.At.After(line.At)
 }
 
-func overridden(o *observation.Observation) bool { return dropIn(o) != "" }
+func overridden(o *v1alpha1.Observation) bool { return dropIn(o) != "" }
 
 // dropIn is a drop-in of the kubelet that speaks of swap by its name.
-func dropIn(o *observation.Observation) string {
+func dropIn(o *v1alpha1.Observation) string {
 	for _, d := range o.Units["kubelet"].DropIns {
 		if strings.Contains(strings.ToLower(d[strings.LastIndex(d, "/")+1:]), "swap") {
 			return d

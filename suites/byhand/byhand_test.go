@@ -119,7 +119,7 @@ func (p *patient) diagnose(_ context.Context, flags ...string) (Diagnosis, error
 func TestEntry(t *testing.T) {
 	on := func(s string) Script { return Script{{At: Worker, Run: s}} }
 	cni := Finding{Failure: "cni", Cause: "conflist-missing", Node: "x-worker"}
-	told := Finding{Failure: "cni", Cause: "conflist-missing", Node: "x-worker", Untouched: "whose decision it is: the owner's"}
+	told := Finding{Failure: "cni", Cause: "conflist-missing", Node: "x-worker", ManualAction: "whose decision it is: the owner's"}
 	pleg := Finding{Failure: "pleg", Cause: "runtime-hung", Node: "x-worker"}
 	expect := []Expected{{Failure: "cni", Cause: "conflist-missing", At: Worker}}
 	for _, c := range []struct {

@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/kind/pkg/cmd"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sickbay-dev/sickbay/cluster"
-	"github.com/sickbay-dev/sickbay/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 )
 
 //go:embed kind.yaml

@@ -13,7 +13,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/sickbay-dev/sickbay/failures"
+	"github.com/sickbay-dev/sickbay/api/failures"
 )
 
 // Entry is one thing that somebody does to a cluster by hand, and what has to be said of it. Its name is that of its file.

@@ -38,12 +38,12 @@ func (d Diagnosis) blind() bool {
 
 // Finding is one of its findings.
 type Finding struct {
-	Failure   string `json:"failure"`
-	Cause     string `json:"cause"`
-	Node      string `json:"node"`
-	Summary   string `json:"summary"`
-	Untouched string `json:"untouched"`
-	Remedy    *struct {
+	Failure      string `json:"failure"`
+	Cause        string `json:"cause"`
+	Node         string `json:"node"`
+	Summary      string `json:"summary"`
+	ManualAction string `json:"manualAction"`
+	Remedy       *struct {
 		Name string `json:"name"`
 	} `json:"remedy"`
 }
@@ -323,11 +323,11 @@ func (r runner) fixed(ctx context.Context, e Entry, res *Result) error {
 // refused wants every finding to be there still, without a remedy and with the reason.
 func refused(e Entry, d Diagnosis, res *Result) error {
 	for _, f := range d.Findings {
-		if f.Remedy != nil || !strings.Contains(f.Untouched, e.Because) {
+		if f.Remedy != nil || !strings.Contains(f.ManualAction, e.Because) {
 			res.Fix = "not refused"
-			return fmt.Errorf("%s: a refusal because of %q was expected, and it says %q", f, e.Because, f.Untouched)
+			return fmt.Errorf("%s: a refusal because of %q was expected, and it says %q", f, e.Because, f.ManualAction)
 		}
-		res.Fix = Refused + ": " + f.Untouched
+		res.Fix = Refused + ": " + f.ManualAction
 	}
 	if !slices.Equal(names(d.Findings), res.Expected) {
 		res.Fix = "not refused"

@@ -1,0 +1,199 @@
+// Package agent puts the agent binary on a node and talks to it.
+//
+// It reaches nodes through package node and speaks package protocol. It knows what can be asked, not what the answers mean.
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+// Client is the agent of one node.
+type Client struct {
+	node node.Node
+	path string
+	stay stay
+}
+
+// Install makes sure that this version's agent is on the node, and returns its client. The binary is keyed by its content, so
+// that it is copied once and an older harness keeps finding its own. On this machine nothing is copied.
+func Install(ctx context.Context, n node.Node) (*Client, error) {
+	arch, err := n.Arch(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	bin, err := Binary(ctx, arch)
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	if node.IsLocal(n) {
+		bin, err = filepath.Abs(bin)
+		return &Client{node: n, path: bin}, err
+	}
+	b, err := os.ReadFile(bin)
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	sum := sha256.Sum256(b)
+	out, err := n.Run(ctx, node.Command{Argv: []string{"sh", "-c", whereTo, "sh", protocol.Dir, "agent-" + hex.EncodeToString(sum[:])[:12], strconv.Itoa(len(b))}})
+	dest, there := strings.CutPrefix(strings.TrimSpace(string(out)), "there ")
+	c := &Client{node: n, path: dest}
+	if err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	if there {
+		return c, nil
+	}
+	if err := n.Put(ctx, c.path, 0o755, bytes.NewReader(b)); err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	return c, nil
+}
+
+// whereTo prints the agent's path ($1 directory, $2 name, $3 size): who is not root has a directory of their own. A size check
+// beside the name: a copy cut short never gets its name, but a full disk may have truncated it since. What is left of a copy whose
+// process is gone, by the number at the name's end, goes.
+const whereTo = `d=$1; [ "$(id -u)" = 0 ] || d=${XDG_CACHE_HOME:-$HOME/.cache}/sickbay
+for t in "$d"/agent-*.sickbay-*; do [ -d "/proc/${t##*-}" ] || rm -f "$t"; done
+f=$d/$2; [ -x "$f" ] && [ "$(stat -c %s "$f")" = "$3" ] && printf "there "
+echo "$f"`
+
+// Node is the node the agent runs on.
+func (c *Client) Node() string { return c.node.Name() }
+
+// Path is the agent's own path on the node.
+func (c *Client) Path() string { return c.path }
+
+// argv is the agent's command line on the node. An agent is told how slow its machine is: it would take 40 ms to find out.
+func (c *Client) argv(args ...string) []string {
+	argv := []string{c.path}
+	if f := timeoutscale.Factor(); f > 1 {
+		argv = append(argv, protocol.PaceFlag+timeoutscale.Format(f))
+	}
+	return append(argv, args...)
+}
+
+// call runs one verb and decodes its answer.
+func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
+	var out T
+	cmd := node.Command{Argv: c.argv(args...)}
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return out, err
+		}
+		cmd.Stdin = bytes.NewReader(b)
+	}
+	what := "agent " + strings.Join(args, " ")
+	stdout, err := c.node.Run(ctx, cmd)
+	if err != nil {
+		if e, ok := answered(stdout, err); ok {
+			return out, fmt.Errorf("%s on node %s: %w", what, c.node.Name(), e)
+		}
+		return out, fmt.Errorf("%s: %w", what, err)
+	}
+	if err := json.Unmarshal(stdout, &out); err != nil {
+		return out, fmt.Errorf("%s on node %s: answer of %d bytes: %w", what, c.node.Name(), len(stdout), err)
+	}
+	return out, nil
+}
+
+// answered takes the agent's own error out of what it printed.
+func answered(stdout []byte, err error) (error, bool) {
+	var exit *node.ExitError
+	if !errors.As(err, &exit) {
+		return nil, false
+	}
+	var e protocol.Error
+	if json.Unmarshal(stdout, &e) != nil || e.Text == "" {
+		return nil, false
+	}
+	if e.Reason == protocol.ReasonUnsupported {
+		return &injectors.UnsupportedError{Mechanism: e.Mechanism, Reason: e.Text}, true
+	}
+	return &e, true
+}
+
+// Observe looks at the node once. Whoever looks a second time is taken to look again and again: the agent stays then.
+func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*v1alpha1.Observation, error) {
+	if opts.Node == "" {
+		opts.Node = c.node.Name()
+	}
+	if c.stay.mu.TryLock() {
+		o, err := c.stay.look(ctx, c, opts)
+		c.stay.mu.Unlock()
+		if !errors.Is(err, errNotStaying) {
+			return o, err
+		}
+	}
+	return call[*v1alpha1.Observation](ctx, c, nil, opts.Args()...)
+}
+
+// Check says whether the node can host a fault, changing nothing; *injectors.UnsupportedError when it cannot.
+func (c *Client) Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
+	return call[*injectors.Status](ctx, c, in, protocol.VerbCheck)
+}
+
+// Sign has a certificate signed by the cluster's CA; the node must be of the control plane.
+func (c *Client) Sign(ctx context.Context, r injectors.SignRequest) (string, error) {
+	s, err := call[protocol.Signed](ctx, c, r, protocol.VerbSign)
+	return s.Certificate, err
+}
+
+// Inject makes the node ill.
+func (c *Client) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
+	return call[*injectors.Status](ctx, c, in, protocol.VerbInject)
+}
+
+// Recover undoes what the selector names. It is legal at any time.
+func (c *Client) Recover(ctx context.Context, s protocol.Selector) ([]injectors.Status, error) {
+	args := []string{protocol.VerbRecover}
+	switch {
+	case s.ID != "":
+		args = append(args, "--id", s.ID)
+	case s.Run != "":
+		args = append(args, "--run", s.Run)
+	case s.All:
+		args = append(args, "--all")
+	default:
+		return nil, errors.New("recover: neither a run nor an injection nor all of them is named")
+	}
+	return call[[]injectors.Status](ctx, c, nil, args...)
+}
+
+// Status lists the injections in the node's journal; active measures their effect, too.
+func (c *Client) Status(ctx context.Context, active bool) ([]injectors.Status, error) {
+	args := []string{protocol.VerbStatus}
+	if active {
+		args = append(args, "--active")
+	}
+	return call[[]injectors.Status](ctx, c, nil, args...)
+}
+
+// Renew prolongs the leases of a run.
+func (c *Client) Renew(ctx context.Context, run string, lease time.Duration) error {
+	_, err := call[json.RawMessage](ctx, c, nil, protocol.VerbRenew, "--run", run, "--for", lease.String())
+	return err
+}
+
+// Fingerprint takes the node's fingerprint.
+func (c *Client) Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error) {
+	return call[*fingerprint.Fingerprint](ctx, c, nil, protocol.VerbFingerprint, "--node", c.node.Name())
+}

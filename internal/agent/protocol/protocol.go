@@ -1,0 +1,166 @@
+// Package protocol is what sickbay and its agent say to each other: verbs, options and errors.
+//
+// It knows neither how a node is reached nor how it is read. One call is one process: words on the command line, for some
+// verbs a JSON document on standard input, one JSON document on standard output. An error is a JSON document too, with
+// exit status 1; a request the agent does not understand has exit status 2.
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+// Dir is where everything of sickbay's lives on a node. On a kind node /var is a volume on the host's disk, never the
+// filesystem that an injector fills or freezes.
+const Dir = "/var/lib/sickbay"
+
+// Verbs of the agent.
+const (
+	VerbObserve     = "observe"     // look once → v1alpha1.Observation; with --stay: ObserveOptions after ObserveOptions on stdin → Answer after Answer
+	VerbInject      = "inject"      // injectors.Injection on stdin → injectors.Status
+	VerbCheck       = "check"       // the same, changes nothing
+	VerbRecover     = "recover"     // → []injectors.Status
+	VerbStatus      = "status"      // → []injectors.Status
+	VerbRenew       = "renew"       // prolong a run's leases
+	VerbSweep       = "sweep"       // recover whatever lease has run out → []injectors.Status
+	VerbSign        = "sign"        // injectors.SignRequest on stdin → Signed; only on a control-plane node
+	VerbFingerprint = "fingerprint" // → fingerprint.Fingerprint
+	VerbVersion     = "version"     // → Version
+)
+
+// PaceFlag stands before the verb, with a number behind it, where the bounds of a call are stretched: see package pace.
+const PaceFlag = "--pace="
+
+// Answer is that of an agent that stays, to one ObserveOptions.
+type Answer struct {
+	Observation json.RawMessage `json:"observation,omitempty"`
+	Error       *Error          `json:"error,omitempty"`
+}
+
+// StaysFor is how long an agent that stays waits for the next question before it ends by itself. It ends at once with its standard
+// input, which is all that whoever asks has to close, be it by dying; this is for when that does not get through.
+const StaysFor = time.Minute
+
+// Bounds of one look, on a machine as fast as the reference.
+const (
+	// DefaultFirst is how far back the first look reads logs: a kubelet's longest back-off between two tries is 5 minutes,
+	// so ten hold at least one full round.
+	DefaultFirst = 10 * time.Minute
+	// DefaultMaxLines bounds the log lines of one look. Five nodes starting up write about 1,500 each.
+	DefaultMaxLines = 3000
+	// DefaultOverall bounds a look in which something does not answer; a healthy one takes a tenth of it.
+	DefaultOverall = 2500 * time.Millisecond
+	// DefaultPerSource bounds each source. One second would call a loaded two-core machine broken.
+	DefaultPerSource = 1500 * time.Millisecond
+)
+
+// ObserveOptions say how to look. The zero value is a first look with the default bounds.
+type ObserveOptions struct {
+	// Cursor continues the logs where the previous look ended: Observation.Journal.Cursor. Empty for a first look.
+	Cursor string `json:"cursor,omitempty"`
+	// First is how far back a look without cursor reads the logs.
+	First time.Duration `json:"first,omitempty"`
+	// MaxLines bounds the log lines; the newest stay.
+	MaxLines int `json:"maxLines,omitempty"`
+	// Overall bounds the whole look, PerSource each of its parts.
+	Overall   time.Duration `json:"overall,omitempty"`
+	PerSource time.Duration `json:"perSource,omitempty"`
+	// Registries are hosts whose TLS is probed even when the log shows no failed pull from them.
+	Registries []string `json:"registries,omitempty"`
+	// Node is the Kubernetes name of the node; its host name when empty.
+	Node string `json:"node,omitempty"`
+	// Endpoint is the CRI socket, when it is known better than the kubelet's configuration says.
+	Endpoint string `json:"endpoint,omitempty"`
+}
+
+// WithDefaults fills in what is not set.
+func (o ObserveOptions) WithDefaults() ObserveOptions {
+	if o.First <= 0 {
+		o.First = DefaultFirst
+	}
+	if o.MaxLines <= 0 {
+		o.MaxLines = DefaultMaxLines
+	}
+	if o.Overall <= 0 {
+		o.Overall = timeoutscale.Bound(DefaultOverall)
+	}
+	if o.PerSource <= 0 {
+		o.PerSource = timeoutscale.Bound(DefaultPerSource)
+	}
+	if o.PerSource > o.Overall {
+		o.PerSource = o.Overall
+	}
+	return o
+}
+
+// Args is the command line of an observe call.
+func (o ObserveOptions) Args() []string {
+	args := []string{VerbObserve}
+	text := func(name, v string) {
+		if v != "" {
+			args = append(args, "--"+name, v)
+		}
+	}
+	text("cursor", o.Cursor)
+	text("node", o.Node)
+	text("endpoint", o.Endpoint)
+	for _, r := range o.Registries {
+		text("registry", r)
+	}
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{{"first", o.First}, {"overall", o.Overall}, {"per-source", o.PerSource}} {
+		if d.v > 0 {
+			text(d.name, d.v.String())
+		}
+	}
+	if o.MaxLines > 0 {
+		text("max-lines", strconv.Itoa(o.MaxLines))
+	}
+	return args
+}
+
+// Selector says which injections recover is about. The zero value selects none: recovering everything is said with All.
+type Selector struct {
+	Run string
+	ID  string
+	All bool
+}
+
+// Reasons of an Error.
+const (
+	ReasonUnsupported = "unsupported" // this node or host cannot host the fault
+	ReasonRequest     = "bad-request" // the agent does not understand what was asked
+	ReasonFailed      = "failed"      // it was tried and did not work
+)
+
+// Error is what the agent answers when it could not do what was asked.
+type Error struct {
+	Text      string `json:"error"`
+	Reason    string `json:"reason,omitempty"`
+	Mechanism string `json:"mechanism,omitempty"` // of an unsupported fault
+}
+
+func (e *Error) Error() string {
+	if e.Reason == ReasonUnsupported && e.Mechanism != "" {
+		return fmt.Sprintf("%s is unsupported here: %s", e.Mechanism, e.Text)
+	}
+	return e.Text
+}
+
+// Signed is what the cluster's CA has signed.
+type Signed struct {
+	Certificate string `json:"certificate"` // PEM; there is never a key in it
+}
+
+// Version is what the agent says of itself.
+type Version struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	Arch    string `json:"arch"`
+}

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/node/nodetest"
+)
+
+// build makes the agent of the source as it stands.
+func build(t *testing.T) {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "sickbay-agent")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "../../cmd/sickbay-agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Setenv(BinaryEnv, bin)
+}
+
+// lasting is what two looks at the same machine have in common.
+func lasting(o *v1alpha1.Observation) any {
+	type seen struct {
+		Host                            v1alpha1.Host
+		Mounts, Filesystems, Unreadable []string
+	}
+	s := seen{Host: o.Host}
+	s.Host.UptimeSeconds, s.Host.LoadAverage1, s.Host.PSI = 0, 0, v1alpha1.PSI{}
+	for _, m := range o.Mounts {
+		s.Mounts = append(s.Mounts, m.Target)
+	}
+	for _, f := range o.Filesystems {
+		s.Filesystems = append(s.Filesystems, f.Path)
+	}
+	for _, u := range o.Unknown {
+		s.Unreadable = append(s.Unreadable, u.What)
+	}
+	slices.Sort(s.Unreadable)
+	return s
+}
+
+// However a node is reached, it is the same agent that looks, and sees the same. Without root it is put where it may be, and says
+// what it could not see.
+func TestTransportsSeeTheSame(t *testing.T) {
+	build(t)
+	server := nodetest.SSH(t)
+	observe := func(n node.Node) (*Client, *v1alpha1.Observation) {
+		t.Helper()
+		c, err := Install(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := c.Observe(t.Context(), protocol.ObserveOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, o
+	}
+	here, local := observe(node.Local("n1"))
+	if want := os.Getenv(BinaryEnv); here.Path() != want {
+		t.Errorf("on this machine the agent was copied to %s", here.Path())
+	}
+	home := t.TempDir()
+	if os.Getuid() == 0 {
+		// Not root, and not in root's place on this machine either.
+		const uid, gid = 65534, 65534
+		for _, dir := range []string{home, filepath.Dir(home)} {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chown(home, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+		server.RunAs(uid, gid, home)
+	} else {
+		t.Setenv("HOME", home)
+	}
+	n := node.SSH("n1", "user@"+nodetest.Host, false)
+	there, remote := observe(n)
+	if !strings.HasPrefix(there.Path(), filepath.Join(home, ".cache", "sickbay")) {
+		t.Errorf("without root the agent went to %s", there.Path())
+	}
+	if again, err := Install(t.Context(), n); err != nil || again.Path() != there.Path() {
+		t.Errorf("the second time: %v, %v", again, err)
+	}
+	if !remote.Host.Unprivileged || len(remote.Unknown) == 0 || remote.Node != "n1" {
+		t.Errorf("without root: unprivileged %v, unknown %v", remote.Host.Unprivileged, remote.Unknown)
+	}
+	if os.Getuid() != 0 {
+		if diff := cmp.Diff(lasting(local), lasting(remote)); diff != "" {
+			t.Error(diff)
+		}
+		return
+	}
+	// As root over ssh: the agent's own place on a node is not this machine's to fill, so the local one is called there.
+	server.RunAs(0, 0, home)
+	o, err := (&Client{node: n, path: here.Path()}).Observe(t.Context(), protocol.ObserveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(lasting(local), lasting(o)); diff != "" {
+		t.Error(diff)
+	}
+}

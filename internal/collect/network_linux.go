@@ -1,0 +1,464 @@
+package collect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// maxRules bounds the reject rules reported.
+const maxRules = 64
+
+// network reads what of the node's own network decides whether the API server, registries and pods can be reached.
+func (l *look) network(ctx context.Context, s *source) error {
+	n := v1alpha1.Network{
+		BridgeNFCallIPTables: l.root.text("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+		IPForward:            l.root.text("/proc/sys/net/ipv4/ip_forward"),
+		DefaultRoute:         defaultRoute(l.root.text("/proc/net/route")),
+		Hosts:                hostLines(l.root.text("/etc/hosts")),
+		Nameservers:          nameservers(l.root.text("/etc/resolv.conf")),
+	}
+	var errs []error
+	if l.root == "/" || l.root == "" {
+		for _, tool := range []string{"iptables", "ip6tables"} {
+			bin, err := l.find(s, tool+"-save")
+			if err != nil || bin == "" {
+				continue // no tool, no rules of its making
+			}
+			out, err := l.output(ctx, s, bin)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			n.RejectRules = append(n.RejectRules, rejectRules(tool, out)...)
+		}
+		if bin, _ := l.find(s, "ip"); bin != "" {
+			if out, err := l.output(ctx, s, bin, "route", "show", "table", "all"); err == nil {
+				n.RejectRules = append(n.RejectRules, rejectRoutes(out)...)
+			}
+		}
+		if bin, _ := l.find(s, "nft"); bin != "" {
+			if out, err := l.output(ctx, s, bin, "-a", "list", "ruleset"); err == nil {
+				n.RejectRules = append(n.RejectRules, nftRejects(out)...)
+			}
+		}
+	}
+	if len(n.RejectRules) > maxRules {
+		n.RejectRules = n.RejectRules[:maxRules]
+	}
+	l.put(func(o *v1alpha1.Observation) { o.Network = n })
+	return errors.Join(errs...)
+}
+
+// defaultRoute reads /proc/net/route: the gateway is little-endian hex.
+func defaultRoute(table string) string {
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) < 8 || f[1] != "00000000" || f[7] != "00000000" {
+			continue
+		}
+		var a [4]byte
+		if _, err := fmt.Sscanf(f[2], "%02x%02x%02x%02x", &a[3], &a[2], &a[1], &a[0]); err != nil {
+			continue
+		}
+		return netip.AddrFrom4(a).String() + " dev " + f[0]
+	}
+	return ""
+}
+
+// maxHosts bounds the lines of /etc/hosts reported; some write block lists there.
+const maxHosts = 64
+
+func hostLines(file string) []string {
+	var out []string
+	for line := range strings.Lines(file) {
+		line, _, _ = strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 || len(out) == maxHosts {
+			continue
+		}
+		if a, err := netip.ParseAddr(f[0]); err == nil && !a.IsLoopback() && !strings.HasPrefix(f[1], "ip6-") {
+			out = append(out, strings.Join(f, " "))
+		}
+	}
+	return out
+}
+
+func nameservers(file string) []string {
+	var out []string
+	for line := range strings.Lines(file) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
+			out = append(out, f[1])
+		}
+	}
+	return out
+}
+
+// otherChains belong to kube-proxy, network plugins and the container engine; their drops are theirs to explain.
+var otherChains = regexp.MustCompile(`^(KUBE|CNI|DOCKER|cali|CILIUM|FLANNEL|KIND|SICKBAY)`)
+
+var dropTarget = regexp.MustCompile(` -j (DROP|REJECT)\b`)
+
+func rejectRules(tool, saved string) []string {
+	var out []string
+	table := ""
+	for line := range strings.Lines(saved) {
+		line = strings.TrimSpace(line)
+		if t, ok := strings.CutPrefix(line, "*"); ok {
+			table = t
+			continue
+		}
+		chain, ok := strings.CutPrefix(line, "-A ")
+		if !ok || otherChains.MatchString(chain) || !dropTarget.MatchString(line) || strings.Contains(line, "KUBE-") || strings.Contains(line, "kubernetes firewall") {
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s -t %s %s", tool, table, line))
+	}
+	return out
+}
+
+func rejectRoutes(routes string) []string {
+	var out []string
+	for line := range strings.Lines(routes) {
+		f := strings.Fields(line)
+		if len(f) < 2 || !slices.Contains([]string{"blackhole", "unreachable", "prohibit"}, f[0]) || f[1] == "default" || strings.Contains(line, "dev lo") {
+			continue
+		}
+		out = append(out, "route "+f[0]+" "+f[1])
+	}
+	return out
+}
+
+var (
+	nftTable  = regexp.MustCompile(`^table (\S+) (\S+) \{`)
+	nftChain  = regexp.MustCompile(`^\s+chain (\S+) \{`)
+	nftHandle = regexp.MustCompile(`^\s+(.*\b(?:drop|reject)\b.*) # handle (\d+)`)
+)
+
+// told tells a table that iptables-save has shown already, or kube-proxy's own. iptables-nft has its tables in the families ip
+// and ip6 alone: "inet filter" is what Debian's /etc/nftables.conf makes, and nobody else tells of it.
+func told(family, table string) bool {
+	switch table {
+	case "kube-proxy":
+		return true
+	case "filter", "nat", "mangle", "raw", "security":
+		return family == "ip" || family == "ip6"
+	}
+	return false
+}
+
+// nftRejects reads nftables' own tables.
+func nftRejects(ruleset string) []string {
+	var out []string
+	table, chain := "", ""
+	for line := range strings.Lines(ruleset) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case nftTable.MatchString(line):
+			m := nftTable.FindStringSubmatch(line)
+			table, chain = m[1]+" "+m[2], ""
+			if told(m[1], m[2]) {
+				table = ""
+			}
+		case nftChain.MatchString(line):
+			chain = nftChain.FindStringSubmatch(line)[1]
+		case table != "" && chain != "" && nftHandle.MatchString(line):
+			m := nftHandle.FindStringSubmatch(line)
+			out = append(out, fmt.Sprintf("nft %s %s handle %s: %s", table, chain, m[2], strings.TrimSpace(m[1])))
+		}
+	}
+	return out
+}
+
+// cniFile is the part of a CNI configuration that is read.
+type cniFile struct {
+	Name    string      `json:"name"`
+	Type    string      `json:"type"`
+	IPAM    *cniIPAM    `json:"ipam"`
+	Plugins []cniPlugin `json:"plugins"`
+}
+
+type cniPlugin struct {
+	Type string   `json:"type"`
+	IPAM *cniIPAM `json:"ipam"`
+}
+
+type cniIPAM struct {
+	Type    string `json:"type"`
+	DataDir string `json:"dataDir"`
+	cniRange
+	Ranges [][]cniRange `json:"ranges"`
+}
+
+// cniRange is one range of host-local; the oldest form has a single one at the top.
+type cniRange struct {
+	Subnet     string `json:"subnet"`
+	RangeStart string `json:"rangeStart"`
+	RangeEnd   string `json:"rangeEnd"`
+	Gateway    string `json:"gateway"`
+}
+
+// cni reads the configuration directory as the runtime's loader does: *.conf, *.conflist and *.json, in the order of their
+// names, the first that loads is used (containerd go-cni WithDefaultConf).
+func (l *look) cni(ctx context.Context, s *source) error {
+	set := l.waitSettings(ctx)
+	out := v1alpha1.CNI{ConfDir: set.cniConf, BinDirs: set.cniBin}
+	if err := s.at(l, "listing", set.cniConf); err != nil {
+		return err
+	}
+	names, _, err := l.root.names(set.cniConf, 200)
+	if err != nil {
+		out.ConfDirError = why(err)
+	}
+	used := false
+	var ipams []v1alpha1.IPAMState
+	for _, n := range names {
+		switch path.Ext(n) {
+		case ".conf", ".conflist", ".json":
+		default:
+			continue
+		}
+		c := v1alpha1.CNIConfig{Path: path.Join(set.cniConf, n)}
+		if err := s.at(l, "reading", c.Path); err != nil {
+			return err
+		}
+		if fi, err := l.root.stat(c.Path); err == nil {
+			c.ModTime = fi.ModTime().UTC()
+		}
+		b, err := l.root.read(c.Path, 1<<20)
+		var f cniFile
+		if err == nil {
+			err = json.Unmarshal(b, &f)
+		}
+		switch {
+		case err != nil:
+			c.Error = why(err)
+		case path.Ext(n) == ".conflist" && len(f.Plugins) == 0:
+			c.Error = "no plugins in the list"
+		case path.Ext(n) != ".conflist" && f.Type == "":
+			c.Error = "no plugin type"
+		}
+		c.Name = f.Name
+		plugins := f.Plugins
+		if f.Type != "" {
+			plugins = append([]cniPlugin{{f.Type, f.IPAM}}, plugins...)
+		}
+		for _, p := range plugins {
+			c.Plugins = append(c.Plugins, p.Type)
+			if p.IPAM == nil {
+				continue
+			}
+			if p.IPAM.Type != "" {
+				c.Plugins = append(c.Plugins, p.IPAM.Type)
+			}
+			if p.IPAM.Subnet != "" {
+				c.Subnets = append(c.Subnets, p.IPAM.Subnet)
+			}
+			for _, set := range p.IPAM.Ranges {
+				for _, r := range set {
+					c.Subnets = append(c.Subnets, r.Subnet)
+				}
+			}
+			if p.IPAM.Type == "host-local" && c.Error == "" && !used {
+				ipams = append(ipams, l.hostLocal(ctx, s, f.Name, p.IPAM))
+			}
+		}
+		c.Used = c.Error == "" && !used
+		used = used || c.Used
+		out.Configs = append(out.Configs, c)
+	}
+	out.IPAM = ipams
+	for _, dir := range set.cniBin {
+		if err := s.at(l, "listing", dir); err != nil {
+			return err
+		}
+		bins, _, err := l.root.names(dir, 200)
+		if err != nil {
+			continue
+		}
+		for _, b := range bins {
+			if fi, err := l.root.stat(path.Join(dir, b)); err == nil && fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 && fi.Size() > 0 {
+				out.Binaries = append(out.Binaries, b)
+			}
+		}
+	}
+	l.put(func(o *v1alpha1.Observation) { o.CNI = out })
+	return nil
+}
+
+// hostLocal counts reservations below the plugin's data directory (plugins/ipam/host-local/backend/disk).
+func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *cniIPAM) v1alpha1.IPAMState {
+	dir := ipam.DataDir
+	if dir == "" {
+		dir = "/var/lib/cni/networks"
+	}
+	st := v1alpha1.IPAMState{Network: network, Dir: path.Join(dir, network), Orphans: -1}
+	ranges := []cniRange{ipam.cniRange}
+	for _, set := range ipam.Ranges {
+		ranges = append(ranges, set...)
+	}
+	for _, r := range ranges {
+		if size := r.size(); size > 0 {
+			st.Capacity += size
+			setIfEmpty(&st.Subnet, r.Subnet)
+		}
+	}
+	if s.at(l, "listing", st.Dir) != nil {
+		return st
+	}
+	names, _, err := l.root.names(st.Dir, 70000)
+	if err != nil {
+		return st
+	}
+	l.sandboxes.wait(ctx)
+	l.mu.Lock()
+	known := l.sandboxIDs
+	l.mu.Unlock()
+	orphans := 0
+	for _, n := range names {
+		// Each pod of a dual-stack network has an address of each family: only those that were counted above are compared.
+		if a, err := netip.ParseAddr(n); err != nil || !a.Is4() {
+			continue
+		}
+		st.Reserved++
+		id, _, _ := strings.Cut(l.root.text(path.Join(st.Dir, n)), "\n")
+		if known != nil && !known[strings.TrimSpace(id)] {
+			orphans++
+		}
+	}
+	if known != nil {
+		st.Orphans = orphans
+	}
+	return st
+}
+
+// size is how many IPv4 addresses host-local gives out of a range (plugins/ipam/host-local/backend/allocator/range.go,
+// Canonicalize): from the one after the network's to the one before the broadcast address unless it says otherwise, the gateway
+// left out, which is the first unless it says otherwise. IPv6 ranges do not run out and count 0.
+func (r cniRange) size() int {
+	p, err := netip.ParsePrefix(r.Subnet)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 30 {
+		return 0
+	}
+	network := ipv4(p.Masked().Addr())
+	bound := func(text string, otherwise uint32) uint32 {
+		if a, err := netip.ParseAddr(text); err == nil && a.Is4() {
+			return ipv4(a)
+		}
+		return otherwise
+	}
+	first := bound(r.RangeStart, network+1)
+	last := bound(r.RangeEnd, network+1<<(32-p.Bits())-2)
+	gateway := bound(r.Gateway, network+1)
+	if last < first {
+		return 0
+	}
+	size := int(last-first) + 1
+	if first <= gateway && gateway <= last {
+		size--
+	}
+	return size
+}
+
+func ipv4(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+// files looks at the binaries and files whose state decides a finding.
+func (l *look) files(ctx context.Context, s *source) error {
+	set := l.waitSettings(ctx)
+	paths := map[string]bool{kubeletConf: true, kubeletConfigFile: true, clusterCA: true, clientCert: true, containerdConfig: true}
+	var handlers []v1alpha1.RuntimeHandler
+	for _, h := range set.handlers {
+		at, rt := l.binaries(h)
+		h.ShimPath, h.RuntimePath = at, rt
+		handlers = append(handlers, h)
+		for _, p := range []string{at, rt} {
+			if p != "" {
+				paths[p] = true
+			}
+		}
+	}
+	// Where they usually are, so that a missing or damaged one is told by name.
+	for _, p := range []string{"/usr/local/bin/containerd-shim-runc-v2", "/usr/bin/containerd-shim-runc-v2", "/usr/local/sbin/runc", "/usr/bin/runc", "/usr/sbin/runc", "/usr/bin/kubelet", "/usr/local/bin/containerd", "/usr/bin/containerd"} {
+		if _, err := l.root.lstat(p); err == nil {
+			paths[p] = true
+		}
+	}
+	snap := path.Join(set.root, "io.containerd.snapshotter.v1."+set.snapshotter)
+	for _, p := range []string{set.root, snap, path.Join(snap, "snapshots"), set.cniConf} {
+		paths[p] = true
+	}
+	for _, dir := range []string{"", "pods", "device-plugins", "plugins", "plugins_registry", "pki"} {
+		paths[path.Join(kubeletDir, dir)] = true
+	}
+	for _, dir := range set.cniBin {
+		paths[dir] = true
+		names, _, err := l.root.names(dir, 100)
+		if err != nil {
+			continue
+		}
+		for _, n := range names {
+			paths[path.Join(dir, n)] = true
+		}
+	}
+	var out []v1alpha1.File
+	for p := range paths {
+		if err := s.at(l, "reading", p); err != nil {
+			return err
+		}
+		out = append(out, l.file(p))
+	}
+	l.mu.Lock()
+	l.handlerPaths = handlers
+	l.mu.Unlock()
+	l.put(func(o *v1alpha1.Observation) { o.Files = out })
+	return nil
+}
+
+// maxWrapper is how large a wrapper script in a program's place may be; runc and the shims have megabytes.
+const maxWrapper = 64 << 10
+
+func (l *look) file(p string) v1alpha1.File {
+	f := v1alpha1.File{Path: p}
+	fi, err := l.root.stat(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f
+	}
+	f.Exists = true
+	if err != nil {
+		f.Error = why(err)
+		return f
+	}
+	f.Mode, f.SizeBytes, f.ModTime = fi.Mode().String(), fi.Size(), fi.ModTime().UTC()
+	if m, ok := l.table.of(p); ok {
+		f.ReadOnly = m.readOnly()
+	}
+	if fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 && fi.Size() < maxWrapper {
+		if b, err := l.root.read(p, maxWrapper); err == nil && bytes.HasPrefix(b, []byte("#!")) {
+			line, _, _ := strings.Cut(string(b[2:]), "\n")
+			f.Script = strings.TrimSpace(line)
+		}
+	}
+	const immutableFlag = 0x10 // FS_IMMUTABLE_FL of include/uapi/linux/fs.h
+	if fd, err := openQuiet(l.root.path(p)); err == nil {
+		if flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS); err == nil {
+			f.Immutable = flags&immutableFlag != 0
+		}
+		_ = unix.Close(fd)
+	}
+	return f
+}

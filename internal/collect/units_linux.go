@@ -1,0 +1,210 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/redact"
+)
+
+// nodeUnits are always asked for; what does not exist is left out except the first two.
+var nodeUnits = []string{"kubelet", "containerd", "crio", "docker"}
+
+// imageUnits are services that node images themselves put below /etc/systemd/system.
+var imageUnits = map[string]bool{
+	"kubelet.service": true, "containerd.service": true, "crio.service": true, "docker.service": true,
+	"containerd-fuse-overlayfs.service": true, "undo-mount-hacks.service": true,
+}
+
+// localDirs are where somebody who adds a service to a node puts it; transient is where systemd-run does.
+var localDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/run/systemd/transient"}
+
+const maxLocalUnits = 64
+
+// maxScript is as much of a script as is read: a page.
+const maxScript = 4 << 10
+
+// units asks systemd for all units in one call: systemctl costs 8 ms of CPU each time.
+func (l *look) units(ctx context.Context, s *source) error {
+	local, err := l.localUnits(s)
+	if err != nil {
+		return err
+	}
+	argv := []string{"systemctl", "show", "--no-pager", "-p",
+		"Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ExecMainStatus,ExecMainCode,NRestarts,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,FreezerState,DropInPaths,ExecStart,KillMode,FragmentPath"}
+	for _, u := range nodeUnits {
+		argv = append(argv, u+".service")
+	}
+	out, err := l.output(ctx, s, append(argv, local...)...)
+	if err != nil {
+		return err
+	}
+	units := parseUnits(out, bootTime())
+	isLocal := map[string]bool{}
+	for _, u := range local {
+		isLocal[u] = true
+	}
+	up := func(u v1alpha1.Unit) bool { return u.ActiveState == "active" || u.ActiveState == "activating" }
+	timed := map[string]bool{} // services that a timer starts: most of the time they do not run
+	for i := range units {
+		if name, ok := strings.CutSuffix(units[i].Name, ".timer"); ok && up(units[i]) {
+			timed[name+".service"] = true
+		}
+		if isLocal[units[i].Name] {
+			units[i].Script = l.script(units[i].ExecStart)
+		}
+	}
+	jobs := l.cronJobs()
+	l.put(func(o *v1alpha1.Observation) {
+		o.LocalJobs = append(o.LocalJobs, jobs...)
+		o.Units = map[string]v1alpha1.Unit{}
+		for _, u := range units {
+			name := strings.TrimSuffix(u.Name, ".service")
+			switch {
+			case isLocal[u.Name]:
+				if up(u) || timed[u.Name] {
+					o.LocalUnits = append(o.LocalUnits, u)
+				}
+			case name == "kubelet" || name == "containerd" || u.LoadState != "not-found":
+				u.Name = name
+				o.Units[name] = u
+			}
+		}
+	})
+	if len(units) == 0 {
+		return fmt.Errorf("systemctl show told nothing about %s", strings.Join(nodeUnits, ", "))
+	}
+	return nil
+}
+
+// script is the beginning of the first script on a command line, "" when there is none: what `cat` would show an operator.
+func (l *look) script(command string) string {
+	for _, w := range strings.Fields(command) {
+		if !strings.HasPrefix(w, "/") {
+			continue
+		}
+		if head, err := l.root.read(w, maxScript); err == nil && strings.HasPrefix(string(head), "#!") {
+			return redact.Text(string(head))
+		}
+	}
+	return ""
+}
+
+// localUnits lists services and timers whose unit files were put there by hand or by systemd-run.
+func (l *look) localUnits(s *source) ([]string, error) {
+	var out []string
+	for _, dir := range localDirs {
+		if err := s.at(l, "listing", dir); err != nil {
+			return nil, err
+		}
+		names, _, err := l.root.names(dir, 500)
+		if err != nil {
+			continue // a node without this directory has nothing there
+		}
+		for _, n := range names {
+			if imageUnits[n] || !strings.HasSuffix(n, ".service") && !strings.HasSuffix(n, ".timer") || strings.Contains(n, "@.") || harnessUnit(n) {
+				continue
+			}
+			// A symbolic link enables or masks a unit that lies elsewhere.
+			if fi, err := l.root.lstat(path.Join(dir, n)); err != nil || !fi.Mode().IsRegular() {
+				continue
+			}
+			if len(out) < maxLocalUnits {
+				out = append(out, n)
+			}
+		}
+	}
+	return out, nil
+}
+
+// harnessUnit tells whether a unit is the harness's own: the timer that heals a node left alone is on every node it works on and
+// ails nothing.
+func harnessUnit(name string) bool { return strings.HasPrefix(name, "sickbay-") }
+
+// parseUnits reads `systemctl show` blocks. Times are monotonic microseconds: they mean the same in every systemd and locale.
+func parseUnits(out string, boot time.Time) []v1alpha1.Unit {
+	var units []v1alpha1.Unit
+	for block := range strings.SplitSeq(strings.TrimSpace(out), "\n\n") {
+		var u v1alpha1.Unit
+		for line := range strings.Lines(block) {
+			k, v, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
+			if !ok {
+				continue
+			}
+			switch k {
+			case "Id":
+				u.Name = v
+			case "LoadState":
+				u.LoadState = v
+			case "ActiveState":
+				u.ActiveState = v
+			case "SubState":
+				u.SubState = v
+			case "Result":
+				u.Result = v
+			case "UnitFileState":
+				u.UnitFileState = v
+			case "MainPID":
+				u.MainPID, _ = strconv.Atoi(v)
+			case "ExecMainStatus":
+				u.ExecMainStatus, _ = strconv.Atoi(v)
+			case "ExecMainCode":
+				u.ExecMainCode, _ = strconv.Atoi(v)
+			case "NRestarts":
+				u.NRestarts, _ = strconv.Atoi(v)
+			case "ActiveEnterTimestampMonotonic":
+				u.ActiveSince = monotonicTime(v, boot)
+			case "StateChangeTimestampMonotonic":
+				u.StateSince = monotonicTime(v, boot)
+			case "FreezerState":
+				u.Frozen = v == "frozen" || v == "freezing"
+			case "DropInPaths":
+				u.DropIns = strings.Fields(v)
+			case "KillMode":
+				u.KillMode = v
+			case "FragmentPath":
+				u.Fragment = v
+			case "ExecStart":
+				u.ExecStart = execStart(v)
+			}
+		}
+		if u.Name != "" {
+			units = append(units, u)
+		}
+	}
+	return units
+}
+
+// execStart takes the command line out of `{ path=… ; argv[]=… ; … }`.
+func execStart(v string) string {
+	_, rest, ok := strings.Cut(v, "argv[]=")
+	if !ok {
+		return ""
+	}
+	argv, _, _ := strings.Cut(rest, " ; ")
+	return strings.Join(redact.Args(strings.Fields(argv)), " ")
+}
+
+// bootTime is the wall-clock moment at which CLOCK_MONOTONIC was zero, by today's wall clock.
+func bootTime() time.Time {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(ts.Nano()))
+}
+
+func monotonicTime(usec string, boot time.Time) time.Time {
+	n, err := strconv.ParseInt(usec, 10, 64)
+	if err != nil || n == 0 || boot.IsZero() {
+		return time.Time{}
+	}
+	return boot.Add(time.Duration(n) * time.Microsecond).Round(0)
+}

@@ -1,0 +1,308 @@
+package diagnose
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// BundleKind is the kind of bundle.yaml; BundleFormat counts incompatible changes of the layout. docs/bundle.md describes it.
+const (
+	BundleKind   = "Bundle"
+	BundleFormat = 1
+)
+
+// BundleInfo is bundle.yaml.
+type BundleInfo struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Format     int          `json:"format"`
+	Cluster    string       `json:"cluster,omitempty"`
+	RecordedAt time.Time    `json:"recordedAt"`
+	RecordedBy string       `json:"recordedBy,omitempty"` // version of sickbay
+	Note       string       `json:"note,omitempty"`
+	Nodes      []BundleNode `json:"nodes"`
+}
+
+// BundleNode is one node's file.
+type BundleNode struct {
+	Name  string `json:"name"`
+	File  string `json:"file"` // relative, with forward slashes
+	Looks int    `json:"looks"`
+}
+
+// WriteBundle writes the histories to dir, which must not hold anything but an earlier bundle. Everything is redacted on the way,
+// whatever the agent and API reader did before, and the result is scanned once more: a secret that is still there is an
+// error and leaves no bundle.
+func WriteBundle(dir string, info BundleInfo, histories map[string]v1alpha1.History) error {
+	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) { return file, raw, nil })
+}
+
+// WriteCompactBundle writes a bundle to keep, such as those that tests replay: a tenth of the size. zstd and not gzip, because
+// looks repeat each other at a distance of 80 kB, beyond gzip's window.
+func WriteCompactBundle(dir string, info BundleInfo, histories map[string]v1alpha1.History) error {
+	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) {
+		var dense bytes.Buffer
+		if err := json.Compact(&dense, raw); err != nil {
+			return "", nil, err
+		}
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(4<<20), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return "", nil, err
+		}
+		return file + compressed, enc.EncodeAll(dense.Bytes(), nil), enc.Close()
+	})
+}
+
+// compressed is the suffix of a node's file in a compact bundle.
+const compressed = ".zst"
+
+// Bounds of what is read: a bundle may come from anywhere. A look of a busy node is half a megabyte, a watched history has 41.
+const (
+	maxHeader   = 4 << 20
+	maxNodeFile = 64 << 20 // uncompressed
+)
+
+func writeBundle(dir string, info BundleInfo, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) error {
+	if err := emptyForBundle(dir); err != nil {
+		return err
+	}
+	info.APIVersion, info.Kind, info.Format = v1alpha1.APIVersion, BundleKind, BundleFormat
+	if info.RecordedAt.IsZero() {
+		info.RecordedAt = time.Now().UTC()
+	}
+	info.Nodes = nil
+	files := map[string][]byte{}
+	for _, node := range slices.Sorted(maps.Keys(histories)) {
+		raw, err := redactedJSON(histories[node])
+		if err != nil {
+			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+		}
+		if len(raw) > maxNodeFile {
+			return fmt.Errorf("write the bundle of node %s: %w", node, tooLarge(len(histories[node]), len(raw)))
+		}
+		if found := FindSecrets(string(raw)); len(found) > 0 {
+			return fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
+		}
+		file, raw, err := pack("nodes/"+fileName(node)+".json", raw)
+		if err != nil {
+			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+		}
+		files[file] = raw
+		info.Nodes = append(info.Nodes, BundleNode{Name: node, File: file, Looks: len(histories[node])})
+	}
+	header, err := yaml.Marshal(info)
+	if err != nil {
+		return fmt.Errorf("write bundle.yaml: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "nodes"), 0o755); err != nil {
+		return fmt.Errorf("make the bundle directory: %w", err)
+	}
+	for name, raw := range files {
+		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), raw, 0o644); err != nil {
+			return fmt.Errorf("write the bundle: %w", err)
+		}
+	}
+	// The header comes last: a directory without it is not a bundle.
+	if err := os.WriteFile(filepath.Join(dir, "bundle.yaml"), header, 0o644); err != nil {
+		return fmt.Errorf("write the bundle: %w", err)
+	}
+	return nil
+}
+
+func tooLarge(looks, bytes int) error {
+	return fmt.Errorf("%d looks are %d MiB, and no reader takes more than %d: record fewer", looks, bytes>>20, maxNodeFile>>20)
+}
+
+func emptyForBundle(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into the bundle directory: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "bundle.yaml", "nodes", "cleared":
+		default:
+			return fmt.Errorf("%s is not empty and not a bundle (it holds %s): choose another directory", dir, e.Name())
+		}
+	}
+	for _, name := range []string{"bundle.yaml", "nodes"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("replace the earlier bundle: %w", err)
+		}
+	}
+	return nil
+}
+
+// fileName keeps a node name a file name: names of nodes are DNS names, but a bundle may come from anywhere.
+func fileName(node string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == '\\' || r == ':' || r < ' ' {
+			return '_'
+		}
+		return r
+	}, strings.TrimLeft(node, "."))
+}
+
+// Bundle is an opened bundle: its header was read and found good, its nodes are read one by one.
+type Bundle struct {
+	Info BundleInfo
+	dir  string
+	root *os.Root // nothing outside is read, whatever names and links say
+}
+
+// OpenBundle reads the header of a bundle.
+func OpenBundle(dir string) (*Bundle, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the bundle: %w", err)
+	}
+	b := &Bundle{dir: dir, root: root}
+	if err := b.header(); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return b, nil
+}
+
+// Close ends reading.
+func (b *Bundle) Close() error { return b.root.Close() }
+
+const headerFile = "bundle.yaml"
+
+func (b *Bundle) header() error {
+	path := filepath.Join(b.dir, headerFile)
+	raw, err := b.read(headerFile, maxHeader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not a bundle: there is no %s in it", b.dir, headerFile)
+	}
+	if err != nil {
+		return fmt.Errorf("read the bundle: %w", err)
+	}
+	// What it is comes first: a later format may have fields of which this one knows nothing.
+	var what struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Format     int    `json:"format"`
+	}
+	if err := yaml.Unmarshal(raw, &what); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if what.Kind != BundleKind || what.APIVersion != v1alpha1.APIVersion || what.Format != BundleFormat {
+		return fmt.Errorf("%s: this sickbay reads %s %s format %d, and that is %s %s format %d",
+			path, v1alpha1.APIVersion, BundleKind, BundleFormat, what.APIVersion, what.Kind, what.Format)
+	}
+	if err := yaml.UnmarshalStrict(raw, &b.Info); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	seen := map[string]bool{}
+	for _, n := range b.Info.Nodes {
+		if n.Name == "" || seen[n.Name] {
+			return fmt.Errorf("%s: node %q is named twice, or not at all", path, n.Name)
+		}
+		seen[n.Name] = true
+		if !filepath.IsLocal(filepath.FromSlash(n.File)) {
+			return fmt.Errorf("%s: node %s: file %q leads out of the bundle", path, n.Name, n.File)
+		}
+	}
+	return nil
+}
+
+// Nodes are the names of the bundle's nodes.
+func (b *Bundle) Nodes() []string {
+	names := make([]string, len(b.Info.Nodes))
+	for i, n := range b.Info.Nodes {
+		names[i] = n.Name
+	}
+	return names
+}
+
+// History reads one node.
+func (b *Bundle) History(node string) (v1alpha1.History, error) {
+	i := slices.IndexFunc(b.Info.Nodes, func(n BundleNode) bool { return n.Name == node })
+	if i < 0 {
+		return nil, fmt.Errorf("the bundle %s has no node %s", b.dir, node)
+	}
+	file := filepath.FromSlash(b.Info.Nodes[i].File)
+	path := filepath.Join(b.dir, file)
+	raw, err := b.read(file, maxNodeFile)
+	if err == nil && strings.HasSuffix(file, compressed) {
+		raw, err = unpack(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read node %s of the bundle: %s: %w", node, path, err)
+	}
+	var h v1alpha1.History
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return nil, fmt.Errorf("read node %s of the bundle: %s is damaged: %w", node, path, err)
+	}
+	if len(h) == 0 {
+		return nil, fmt.Errorf("read node %s of the bundle: %s holds no observation", node, path)
+	}
+	return h, nil
+}
+
+// read reads a whole file of the bundle. It waits for no FIFO and follows no link that leads out.
+func (b *Bundle) read(name string, most int64) ([]byte, error) {
+	st, err := b.root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !st.Mode().IsRegular():
+		return nil, errors.New("it is not a file")
+	case st.Size() > most:
+		return nil, fmt.Errorf("it has %d MiB, and at most %d are read", st.Size()>>20, most>>20)
+	}
+	return b.root.ReadFile(name)
+}
+
+// decoder is shared: making one costs as much as a node's file. It takes no memory for what a file claims beyond the bound.
+var decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxNodeFile))
+})
+
+func unpack(raw []byte) ([]byte, error) {
+	dec, err := decoder()
+	if err != nil {
+		return nil, err
+	}
+	if raw, err = dec.DecodeAll(raw, nil); err != nil {
+		return nil, fmt.Errorf("uncompress it: %w", err)
+	}
+	return raw, nil
+}
+
+// FromBundle reads a whole bundle.
+func FromBundle(dir string) (map[string]v1alpha1.History, *BundleInfo, error) {
+	b, err := OpenBundle(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer b.Close()
+	out := make(map[string]v1alpha1.History, len(b.Info.Nodes))
+	for _, n := range b.Nodes() {
+		h, err := b.History(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		out[n] = h
+	}
+	return out, &b.Info, nil
+}

@@ -1,0 +1,447 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+func well(_ context.Context, ask Ask) (*v1alpha1.Observation, error) {
+	return &v1alpha1.Observation{TookMS: 1, At: time.Now(), Journal: v1alpha1.Journal{Cursor: "after " + ask.Cursor}}, nil
+}
+
+func apiOf(_ context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
+	out := map[string]*v1alpha1.API{}
+	for _, n := range nodes {
+		out[n] = &v1alpha1.API{Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n}}}
+	}
+	return out, nil
+}
+
+func TestADeadNodeDelaysNobody(t *testing.T) {
+	hang := AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+		select {} // not even its context ends it
+	})
+	target := Target{API: APIFunc(apiOf), Nodes: []Node{{"dead", hang}, {"refused", AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+		return nil, errors.New("container dead is not running")
+	})}}}
+	for i := range 20 {
+		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("n%02d", i), AgentFunc(well)})
+	}
+	began := time.Now()
+	got, err := Look(t.Context(), target, Options{NodeTimeout: 200 * time.Millisecond, Parallel: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("one dead node of 22 took the look %s with a bound of 200ms", took)
+	}
+	if len(got) != 22 {
+		t.Fatalf("%d observations", len(got))
+	}
+	dead, refused, good := got["dead"], got["refused"], got["n00"]
+	if why, yes := dead.Unreadable(v1alpha1.SourceStatus); !yes || !strings.Contains(why, "no answer within 200ms") {
+		t.Errorf("dead node: %q", why)
+	}
+	if why, _ := refused.Unreadable(v1alpha1.SourceFilesystems); why != "container dead is not running" {
+		t.Errorf("refused node: %q", why)
+	}
+	if dead.API == nil || dead.API.Node == nil {
+		t.Error("the API's view of the dead node is missing")
+	}
+	if len(good.Unknown) > 0 || good.Node != "n00" || good.Kind != v1alpha1.Kind {
+		t.Errorf("healthy node: %+v", good.Unknown)
+	}
+
+	d := Judge(map[string]v1alpha1.History{"dead": {dead}, "n00": {good}}, func(v1alpha1.History) []v1alpha1.Finding { return nil })
+	if d.Healthy || len(d.Unknown) != 1 || d.Unknown[0].Node != "dead" || d.Unknown[0].What != "node" {
+		t.Errorf("unknown is not healthy, and is one line: %+v", d)
+	}
+}
+
+// A rack of dead nodes does not stop the others: twice as many as may be asked at a time.
+func TestManyDeadNodesDelayNobody(t *testing.T) {
+	const bound = 400 * time.Millisecond
+	target := Target{}
+	for i := range 8 {
+		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("dead%d", i), AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})})
+	}
+	began := time.Now()
+	var last atomic.Int64
+	for i := range 50 {
+		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("n%02d", i), AgentFunc(func(ctx context.Context, ask Ask) (*v1alpha1.Observation, error) {
+			last.Store(int64(time.Since(began)))
+			return well(ctx, ask)
+		})})
+	}
+	d, err := Once(t.Context(), target, Options{NodeTimeout: bound, Parallel: 4}, func(v1alpha1.History) []v1alpha1.Finding { return nil })
+	if err != nil || len(d.Nodes) != 58 || d.Nodes[0] != "dead0" || d.Healthy {
+		t.Fatalf("%d nodes, %v", len(d.Nodes), err)
+	}
+	// Two waves of four dead nodes, each with its part of the bound; without, it would be the bound twice.
+	if took := time.Duration(last.Load()); took > bound+bound/2 {
+		t.Errorf("the last healthy node was asked after %s", took)
+	}
+	if took := time.Since(began); took > 3*bound {
+		t.Errorf("the look took %s", took)
+	}
+	blind := 0
+	for _, u := range d.Unknown {
+		if u.What == "node" && strings.Contains(u.Why, "no answer within 400ms") {
+			blind++
+		}
+	}
+	if blind != 8 {
+		t.Errorf("%d of 8 dead nodes are named", blind)
+	}
+}
+
+// Nothing found where nothing could be seen is not healthy.
+func TestSeenOnlyInPart(t *testing.T) {
+	silent := func(v1alpha1.History) []v1alpha1.Finding { return nil }
+	for name, c := range map[string]struct {
+		o       v1alpha1.Observation
+		healthy bool
+		why     string
+	}{
+		"a node":       {v1alpha1.Observation{Unknown: []v1alpha1.Unknown{{What: v1alpha1.SourceStatus, Why: "hangs"}}}, true, ""},
+		"without root": {v1alpha1.Observation{Host: v1alpha1.Host{Unprivileged: true}}, false, "did not run as root"},
+		"no node": {v1alpha1.Observation{Unknown: []v1alpha1.Unknown{
+			{What: v1alpha1.SourceUnits, Why: "no systemd"}, {What: v1alpha1.SourceStatus, Why: "no containerd"}}}, false, "is it a node?"},
+	} {
+		c.o.Node = "n"
+		d := Judge(map[string]v1alpha1.History{"n": {c.o}}, silent)
+		if d.Healthy != c.healthy || c.why != "" && (d.Unknown[0].What != "node" || !strings.Contains(d.Unknown[0].Why, c.why)) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestNoAPIStillLooks(t *testing.T) {
+	for name, api := range map[string]API{
+		"none": nil,
+		"error": APIFunc(func(context.Context, []string) (map[string]*v1alpha1.API, error) {
+			return nil, errors.New("refused")
+		}),
+		"hangs": APIFunc(func(context.Context, []string) (map[string]*v1alpha1.API, error) { select {} }),
+		"partly": APIFunc(func(ctx context.Context, n []string) (map[string]*v1alpha1.API, error) {
+			m, _ := apiOf(ctx, n)
+			return m, errors.New("events: forbidden")
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Look(t.Context(), Target{API: api, Nodes: []Node{{"a", AgentFunc(well)}}}, Options{APITimeout: 50 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := got["a"]
+			if _, yes := a.Unreadable(v1alpha1.SourceAPI); !yes {
+				t.Error("nothing says that the API was not (wholly) read")
+			}
+			if (name == "partly") != (a.API != nil) {
+				t.Errorf("API view: %v", a.API)
+			}
+		})
+	}
+}
+
+func TestLookEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	target := Target{Nodes: []Node{{"a", AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {
+		cancel()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})}}}
+	if _, err := Look(ctx, target, Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestClocksAreComparedThroughTheAskingMachine(t *testing.T) {
+	now := time.Now()
+	target := Target{
+		Nodes: []Node{{"fast", AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+			return &v1alpha1.Observation{Clocks: v1alpha1.Clocks{NodeUnix: float64(time.Now().UnixMilli())/1000 + 3600}}, nil
+		})}},
+		API: APIFunc(func(context.Context, []string) (map[string]*v1alpha1.API, error) {
+			// The asking machine is two minutes slow; that must not matter.
+			return map[string]*v1alpha1.API{"fast": {ServerDate: now.Add(2 * time.Minute), AskedAt: now}}, nil
+		}),
+	}
+	got, err := Look(t.Context(), target, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := got["fast"].Clocks
+	if !c.APIOffsetKnown || c.APIOffsetSeconds < 3478 || c.APIOffsetSeconds > 3482 {
+		t.Errorf("node is 1h ahead of us, the API server 2m: offset %v, known %v; want about 3480", c.APIOffsetSeconds, c.APIOffsetKnown)
+	}
+}
+
+func TestWatcherKeepsBaselineCursorsAndLines(t *testing.T) {
+	n := 0
+	var cursors []string
+	agent := AgentFunc(func(_ context.Context, ask Ask) (*v1alpha1.Observation, error) {
+		cursors = append(cursors, ask.Cursor)
+		n++
+		return &v1alpha1.Observation{TookMS: int64(n), Journal: v1alpha1.Journal{
+			Cursor: fmt.Sprint(n), Lines: []v1alpha1.LogLine{{Text: fmt.Sprintf("line %d", n)}},
+		}}, nil
+	})
+	w := NewWatcher(Target{API: APIFunc(apiOf), Nodes: []Node{{"a", agent}}}, Options{Keep: 3, KeepLines: 100})
+	for range 10 {
+		if _, err := w.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := w.Histories()["a"]
+	if len(h) != 4 || h[0].TookMS != 1 || h.Last().TookMS != 10 {
+		t.Fatalf("history of %d looks, baseline %d, last %d", len(h), h[0].TookMS, h.Last().TookMS)
+	}
+	var lines []string
+	for _, o := range h {
+		for _, l := range o.Journal.Lines {
+			lines = append(lines, l.Text)
+		}
+	}
+	for i := 1; i <= 10; i++ {
+		if lines[i-1] != fmt.Sprintf("line %d", i) {
+			t.Fatalf("lines were lost or out of order: %v", lines)
+		}
+	}
+	if cursors[0] != "" || cursors[9] != "9" {
+		t.Errorf("cursors %v", cursors)
+	}
+	w.Restart()
+	if _, err := w.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if h := w.Histories()["a"]; len(h) != 1 || cursors[10] != "10" {
+		t.Errorf("after a restart: %d looks, cursor %q; want 1 and the last one", len(h), cursors[10])
+	}
+}
+
+func TestHistoryStaysBounded(t *testing.T) {
+	agent := AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+		return &v1alpha1.Observation{Journal: v1alpha1.Journal{Lines: make([]v1alpha1.LogLine, 50)}}, nil
+	})
+	w := NewWatcher(Target{Nodes: []Node{{"a", agent}}}, Options{Keep: 5, KeepLines: 120})
+	for range 100 {
+		if _, err := w.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	for _, o := range w.Histories()["a"] {
+		total += len(o.Journal.Lines)
+	}
+	if max := 50 + 120 + 4*50; total > max {
+		t.Errorf("%d lines after 100 looks, want at most %d", total, max)
+	}
+	if o := w.Histories()["a"][1]; !o.Journal.Truncated {
+		t.Error("dropped lines are not marked as truncated")
+	}
+}
+
+// planted are secrets as they turn up in logs, command lines and objects. Each must be gone from a bundle.
+var planted = []string{
+	"-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEAplantedplanted\n-----END RSA PRIVATE KEY-----",
+	"client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlFcGxhbnRlZA==",
+	"Authorization: Bearer abcdef0123456789abcdef.planted",
+	"eyJhbGciOiJSUzI1NiIsImtpZCI6IiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJlcGxhbnRlZA",
+	"https://robot:plantedpassword@registry.example/v2/",
+	"kubeadm join --token abcdef.0123456789abcdef",
+	`{"auths":{"r.example":{"auth":"cGxhbnRlZDpwbGFudGVk"}}}`,
+	"AKIAABCDEFGHIJKLMNOP",
+	"DB_PASSWORD=plantedplanted",
+}
+
+func TestBundleHoldsNoSecret(t *testing.T) {
+	for _, s := range planted {
+		if len(FindSecrets(s)) == 0 {
+			t.Errorf("the scan does not see %q", s)
+		}
+		if r := Redact(s); len(FindSecrets(r)) > 0 {
+			t.Errorf("redacting %q leaves %q", s, r)
+		}
+		if r := Redact(s); Redact(r) != r {
+			t.Errorf("redacting twice is not the same as once: %q", r)
+		}
+	}
+	h := v1alpha1.History{{Node: "a"}, {Node: "a"}}
+	for _, s := range planted {
+		h[1].Journal.Lines = append(h[1].Journal.Lines, v1alpha1.LogLine{Text: "E0 failed: " + s})
+		h[1].Kubelet.Flags = append(h[1].Kubelet.Flags, "--x="+s)
+	}
+	h[1].API = &v1alpha1.API{Pods: []corev1.Pod{{
+		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: "hunter22"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Env: []corev1.EnvVar{{Name: "X", Value: "hunter22"}}}}},
+	}}}
+	dir := filepath.Join(t.TempDir(), "b")
+	if err := WriteBundle(dir, BundleInfo{Cluster: "c"}, map[string]v1alpha1.History{"a": h}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "nodes", "a.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := FindSecrets(string(raw)); len(found) > 0 {
+		t.Errorf("found %v", found)
+	}
+	for _, s := range []string{"planted", "hunter22", "0123456789abcdef"} {
+		if strings.Contains(string(raw), s) {
+			t.Errorf("the bundle holds %q", s)
+		}
+	}
+	if h[1].API.Pods[0].Spec.Containers[0].Env[0].Value != "hunter22" {
+		t.Error("writing a bundle changed the observation in memory")
+	}
+}
+
+// TestRedactionKeepsEvidence: what detectors decide by must not look like a secret.
+func TestRedactionKeepsEvidence(t *testing.T) {
+	for _, s := range []string{
+		"failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized",
+		"pull access denied, repository does not exist or may require authorization: no basic auth credentials",
+		"PLEG is not healthy: pleg was last seen active 3m2.5s ago; threshold is 3m0s",
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority",
+		"stat /etc/passwd: no such file or directory",
+		"expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/kubepods/burstable/pod1/abc\" instead",
+		"/system.slice/containerd.service/kubepods-burstable-pod0a1b2c3d.slice:cri-containerd:4f5e6d",
+	} {
+		if r := Redact(s); r != s {
+			t.Errorf("%q became %q", s, r)
+		}
+	}
+}
+
+func TestBundleRoundTrip(t *testing.T) {
+	at := time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
+	want := map[string]v1alpha1.History{
+		"lab-worker":        {{Node: "lab-worker", At: at}, {Node: "lab-worker", At: at, Swaps: []v1alpha1.Swap{{Path: "/x"}}}},
+		"lab-control-plane": {{Node: "lab-control-plane", At: at}},
+	}
+	dir := filepath.Join(t.TempDir(), "b")
+	for range 2 { // the second replaces the first
+		if err := WriteBundle(dir, BundleInfo{Cluster: "lab", RecordedAt: at, Note: "n"}, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, info, err := FromBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if info.Cluster != "lab" || len(info.Nodes) != 2 || info.Nodes[1].Looks != 2 {
+		t.Errorf("%+v", info)
+	}
+}
+
+func TestJudgeOrdersAndPropagatesPanics(t *testing.T) {
+	h := map[string]v1alpha1.History{"b": {{Node: "b"}}, "a": {{Node: "a"}}}
+	d := Judge(h, func(h v1alpha1.History) []v1alpha1.Finding {
+		n := h.Last().Node
+		return []v1alpha1.Finding{{Node: n, Failure: "pleg", Cause: "first"}, {Node: n, Failure: "disk-pressure", Cause: "second"}}
+	})
+	var got []string
+	for _, f := range d.Findings {
+		got = append(got, f.Node+" "+f.Cause)
+	}
+	if want := []string{"a first", "a second", "b first", "b second"}; d.Healthy || !cmp.Equal(got, want) {
+		t.Errorf("by node, and in the detectors' own order, which is that of the remedies: %v", got)
+	}
+	defer func() {
+		if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "judging node a") {
+			t.Errorf("panic %v", p)
+		}
+	}()
+	Judge(map[string]v1alpha1.History{"a": {{}}}, func(v1alpha1.History) []v1alpha1.Finding { panic("defect") })
+}
+
+func TestTextReadsTopDown(t *testing.T) {
+	at := time.Date(2026, 11, 24, 9, 12, 0, 0, time.Local)
+	d := Diagnosis{Cluster: "lab", Nodes: []string{"lab-worker", "lab-worker2"}, Findings: []v1alpha1.Finding{{
+		Failure: "cni", Cause: "conflist-missing", Node: "lab-worker", Certainty: v1alpha1.Certain,
+		Summary: "There is no CNI configuration in /etc/cni/net.d.",
+		Evidence: []v1alpha1.Evidence{
+			{Source: "cni", At: at, Text: "/etc/cni/net.d holds no file"}, {Source: "runtime.status", At: at, Text: "lastCNILoadStatus: cni config load failed"},
+			{Source: "journal/kubelet", At: at, Text: strings.Repeat("long ", 100)}, {Source: "api.node", Text: "fourth"},
+		},
+		Consequences: []string{"node Ready=False"},
+		Remedy: &v1alpha1.Remedy{Name: "restore-conflist", Steps: []v1alpha1.Step{
+			{Run: "kubectl -n kube-system delete pod kindnet-x", Why: "the network's own agent writes it again"},
+			{Run: "systemctl restart containerd", On: "lab-worker", Why: "it reads it at start", Disruptive: true},
+		}},
+	}}, Unknown: []Unknown{{Node: "lab-worker2", What: "node", Why: "no answer within 4s"}, {Node: "lab-worker", What: "kmsg", Why: "not permitted"}}}
+	var b strings.Builder
+	if err := WriteText(&b, d, TextOptions{Width: 90}); err != nil {
+		t.Fatal(err)
+	}
+	out := b.String()
+	order := []string{"ILL  1 of 2 node(s) of cluster lab: 1 finding", "lab-worker  cni/conflist-missing  certain", "cause", "There is no CNI",
+		"decided by", "09:12:00 cni: /etc/cni", "runtime.status", "journal/kubelet", "and 1 more with -o json", "explains", "remedy", "restore-conflist",
+		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "not seen", "lab-worker kmsg; -o json says why"}
+	at0 := 0
+	for _, want := range order {
+		i := strings.Index(out[at0:], want)
+		if i < 0 {
+			t.Fatalf("%q is missing or out of order in:\n%s", want, out)
+		}
+		at0 += i
+	}
+	if strings.Contains(out, "fourth") || strings.Contains(out, "\x1b") {
+		t.Errorf("too much:\n%s", out)
+	}
+	for _, line := range strings.Split(out, "\n") {
+		if len([]rune(line)) > 92 {
+			t.Errorf("a line of %d columns: %s", len([]rune(line)), line)
+		}
+	}
+	d.Findings[0].Remedy.Steps[0].Run = "sh -ec 'one\ntwo\nthree'"
+	for whole, want := range map[bool]string{false: "sh -ec 'one … (2 more lines with -o json)\n", true: "sh -ec 'one\n                two\n                three'\n"} {
+		b.Reset()
+		if err := WriteText(&b, d, TextOptions{Whole: whole}); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("whole %t: no %q in\n%s", whole, want, b.String())
+		}
+	}
+	for name, d := range map[string]Diagnosis{"HEALTHY": {Nodes: []string{"a"}}, "UNKNOWN": {Nodes: []string{"a"}, Unknown: []Unknown{{Node: "a", What: "node", Why: "x"}}}} {
+		b.Reset()
+		if err := WriteText(&b, d, TextOptions{}); err != nil || !strings.HasPrefix(b.String(), name) {
+			t.Errorf("want %s: %s", name, b.String())
+		}
+	}
+}
+
+// The command by hand is the cause's own, with the finding's node and pod in it.
+func TestByHand(t *testing.T) {
+	for _, c := range []struct {
+		f    v1alpha1.Finding
+		want string
+	}{
+		{v1alpha1.Finding{Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: "w1"}, "kubectl get --raw /api/v1/nodes/w1/proxy/configz | jq .kubeletconfig.evictionHard"},
+		{v1alpha1.Finding{Failure: "probe-kill", Cause: "probe-wrong-endpoint", Node: "w1", Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1"}}, "kubectl describe pod web-1 -n shop"},
+		{v1alpha1.Finding{Failure: "probe-kill", Cause: "probe-wrong-endpoint", Node: "w1"}, "kubectl describe pod POD"},
+		{v1alpha1.Finding{Failure: "gremlins", Cause: "many"}, ""},
+	} {
+		if got := byHand(c.f); got != c.want {
+			t.Errorf("%s/%s: %q, want %q", c.f.Failure, c.f.Cause, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package diagnose
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// Judge has the detectors judge every node's history, side by side, and collects what could not be read. A nil judge
+// takes package detectors. The result depends on the histories alone.
+func Judge(histories map[string]v1alpha1.History, judge JudgeFunc) Diagnosis {
+	d, err := judgeAll(slices.Sorted(maps.Keys(histories)), func(node string) (v1alpha1.History, error) { return histories[node], nil }, judge)
+	if err != nil {
+		// A detector's defect belongs to whoever asked: in a goroutine of its own it would end the process, and with it
+		// every run that still has something to recover.
+		panic(err)
+	}
+	return d
+}
+
+// JudgeBundle judges the named nodes of a bundle, all of them when none is named. It holds as many histories at a time as there
+// are processors: a thousand nodes take no more memory than ten. Whatever a bundle holds, the answer is a diagnosis or an error.
+func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) (Diagnosis, error) {
+	if len(nodes) == 0 {
+		nodes = b.Nodes()
+	}
+	d, err := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
+	d.Cluster = b.Info.Cluster
+	return d, err
+}
+
+// verdictOn is what there is to say of one node.
+type verdictOn struct {
+	findings []v1alpha1.Finding
+	unknown  []Unknown
+	blind    bool
+	at       time.Time
+}
+
+// judgeAll judges the nodes side by side and lets each history go as soon as it is judged. By node, and within a node as the
+// detectors gave them: that is the order in which the remedies have to be applied.
+func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error), judge JudgeFunc) (Diagnosis, error) {
+	results := make([]verdictOn, len(nodes))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, node := range nodes {
+		g.Go(func() error {
+			h, err := history(node)
+			if err != nil {
+				return err
+			}
+			return judgeInto(&results[i], node, h, judge)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Diagnosis{}, err
+	}
+	return assemble(nodes, results), nil
+}
+
+// judgeInto judges one node. A detector's panic is an error.
+func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("judging node %s: %v\n%s", node, p, debug.Stack())
+		}
+	}()
+	if len(h) == 0 {
+		*v = verdictOn{unknown: []Unknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
+		return nil
+	}
+	if judge == nil {
+		judge = Detectors
+	}
+	v.findings, v.at = judge(h), h.Last().At
+	v.unknown, v.blind = unread(h.Last())
+	return nil
+}
+
+func assemble(nodes []string, results []verdictOn) Diagnosis {
+	d := Diagnosis{
+		APIVersion: v1alpha1.APIVersion, Kind: Kind, Healthy: true, Nodes: nodes,
+		Findings: []v1alpha1.Finding{}, Unknown: []Unknown{},
+	}
+	for _, r := range results {
+		for _, f := range r.findings {
+			if f.Consequences == nil {
+				f.Consequences = []string{} // a list is never null: readers index it
+			}
+			d.Findings = append(d.Findings, f)
+		}
+		d.Unknown = append(d.Unknown, r.unknown...)
+		if r.at.After(d.At) {
+			d.At = r.at
+		}
+		d.Healthy = d.Healthy && !r.blind && len(r.findings) == 0
+	}
+	return d
+}
+
+// unread lists what one observation could not read. A node whose agent did not answer at all is one line, not sixteen, and
+// blind. So is one that was looked at without the rights to see it, or where there is nothing of a node to be seen: that nothing
+// is found there says nothing.
+func unread(o *v1alpha1.Observation) (list []Unknown, blind bool) {
+	reasons := map[string]int{}
+	for _, u := range o.Unknown {
+		reasons[u.Why]++
+	}
+	told := map[string]bool{}
+	for _, u := range o.Unknown {
+		if reasons[u.Why] >= len(nodeSources) {
+			if !told[u.Why] {
+				told[u.Why] = true
+				list = append(list, Unknown{Node: o.Node, What: "node", Why: "the agent on it did not answer: " + u.Why})
+				blind = true
+			}
+			continue
+		}
+		list = append(list, Unknown{Node: o.Node, What: u.What, Why: u.Why})
+	}
+	if why := partly(o); why != "" && !blind {
+		list = slices.Insert(list, 0, Unknown{Node: o.Node, What: "node", Why: why})
+		blind = true
+	}
+	return list, blind
+}
+
+// partly says why a look that was made does not count as having seen the node; empty when it does.
+func partly(o *v1alpha1.Observation) string {
+	_, noUnits := o.Unreadable(v1alpha1.SourceUnits)
+	_, noRuntime := o.Unreadable(v1alpha1.SourceStatus)
+	switch {
+	case o.Host.Unprivileged:
+		return "seen only in part: the agent did not run as root there; run sickbay as root, or with --sudo over ssh"
+	case noUnits && noRuntime:
+		return "neither its service manager nor its container runtime answered: is it a node?"
+	}
+	return ""
+}

@@ -1,0 +1,199 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// Look observes every node of the target at once and joins the API server's view. It returns one observation per node of
+// the target, always: a node that did not answer within its bound has an observation of Unknowns that say why. The error
+// is not nil only when ctx ended or the target has no nodes.
+func Look(ctx context.Context, t Target, o Options) (map[string]v1alpha1.Observation, error) {
+	return lookAll(ctx, t, o.withDefaults(), nil)
+}
+
+func lookAll(ctx context.Context, t Target, o Options, asks map[string]Ask) (map[string]v1alpha1.Observation, error) {
+	var mu sync.Mutex
+	out := make(map[string]v1alpha1.Observation, len(t.Nodes))
+	err := look(ctx, t, o, asks, func(_ int, obs v1alpha1.Observation) {
+		mu.Lock()
+		defer mu.Unlock()
+		out[obs.Node] = obs
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Once looks at every node once and judges it at once: an observation is let go as soon as it is judged, so that a thousand nodes
+// take the memory of those that are asked at a time. The error is Look's.
+func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (Diagnosis, error) {
+	results := make([]verdictOn, len(t.Nodes))
+	nodes := make([]string, len(t.Nodes))
+	errs := make([]error, len(t.Nodes))
+	err := look(ctx, t, o.withDefaults(), nil, func(i int, obs v1alpha1.Observation) {
+		nodes[i] = obs.Node
+		errs[i] = judgeInto(&results[i], obs.Node, v1alpha1.History{obs}, judge)
+	})
+	if err != nil {
+		return Diagnosis{}, err
+	}
+	if err := errors.Join(errs...); err != nil {
+		panic(err) // as Judge does
+	}
+	d := assemble(nodes, results)
+	d.Cluster = t.Cluster
+	return d, nil
+}
+
+// seen is what an agent gave, with the asking machine's clock around it, to compare clocks with the API server's answer.
+type seen struct {
+	node       string
+	obs        *v1alpha1.Observation
+	err        error
+	began, end time.Time
+}
+
+// look calls each with every node's observation, side by side, with the node's place in the target.
+func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each func(int, v1alpha1.Observation)) error {
+	if len(t.Nodes) == 0 {
+		return errors.New("there is no node to look at")
+	}
+	names := make([]string, len(t.Nodes))
+	for i, n := range t.Nodes {
+		names[i] = n.Name
+	}
+
+	var api map[string]*v1alpha1.API
+	apiErr := errors.New("no access to the API server was given")
+	apiDone := make(chan struct{})
+	if t.API == nil {
+		close(apiDone)
+	} else {
+		go func() {
+			defer close(apiDone)
+			api, apiErr = bounded(ctx, o.APITimeout, func(ctx context.Context) (map[string]*v1alpha1.API, error) {
+				return t.API.ObserveAPI(ctx, names)
+			})
+		}()
+	}
+
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, o.Parallel)
+	for i, n := range t.Nodes {
+		wg.Go(func() {
+			slots <- struct{}{}
+			release := sync.OnceFunc(func() { <-slots })
+			defer release()
+			// Who waits for a dead node does nothing: the next one is asked meanwhile, or a rack of dead ones would stop the others.
+			slow := time.AfterFunc(o.NodeTimeout/slowPart, release)
+			defer slow.Stop()
+			ask, ok := asks[n.Name]
+			if !ok {
+				ask = Ask{Since: o.Since}
+			}
+			r := seen{node: n.Name, began: time.Now()}
+			if n.Agent == nil {
+				r.err = errors.New("the node's own view was not asked for")
+			} else {
+				r.obs, r.err = bounded(ctx, o.NodeTimeout, func(ctx context.Context) (*v1alpha1.Observation, error) {
+					return n.Agent.Observe(ctx, ask)
+				})
+			}
+			r.end = time.Now()
+			<-apiDone
+			if ctx.Err() == nil {
+				each(i, join(r, api[r.node], apiErr))
+			}
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// slowPart of a node's bound is what an answer usually takes a small part of: 4 s / 4, where a healthy look takes 0.2.
+const slowPart = 4
+
+// bounded calls f with a deadline and returns at the deadline even when f does not: a node whose transport hangs in an
+// uninterruptible call must not delay the others. The late result is dropped.
+func bounded[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f(ctx)
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			r.err = fmt.Errorf("no answer within %s: %w", limit, r.err)
+		}
+		return r.v, r.err
+	case <-ctx.Done():
+		var zero T
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return zero, fmt.Errorf("no answer within %s", limit)
+		}
+		return zero, ctx.Err()
+	}
+}
+
+// nodeSources are all sources that only the agent can read.
+var nodeSources = []string{
+	v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceKubelet, v1alpha1.SourceKubeletAPI,
+	v1alpha1.SourceStatus, v1alpha1.SourceSandboxes, v1alpha1.SourceContainers, v1alpha1.SourceImages,
+	v1alpha1.SourceFilesystems, v1alpha1.SourceProcesses, v1alpha1.SourceCgroups, v1alpha1.SourceCerts,
+	v1alpha1.SourceCNI, v1alpha1.SourceRegistries, v1alpha1.SourceKmsg, v1alpha1.SourceNetwork,
+}
+
+func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
+	var obs v1alpha1.Observation
+	if r.err == nil && r.obs == nil {
+		r.err = errors.New("the agent answered nothing")
+	}
+	if r.err != nil {
+		obs = v1alpha1.Observation{At: r.end.UTC()}
+		for _, s := range nodeSources {
+			obs.Unknown = append(obs.Unknown, v1alpha1.Unknown{What: s, Why: r.err.Error()})
+		}
+	} else {
+		obs = *r.obs
+	}
+	obs.APIVersion, obs.Kind, obs.Node = v1alpha1.APIVersion, v1alpha1.Kind, r.node
+	// A part of the API server's answer is used, and the rest is unknown.
+	if apiErr == nil && api == nil {
+		apiErr = errors.New("the API view has nothing about this node")
+	}
+	if apiErr != nil {
+		obs.Unknown = append(obs.Unknown, v1alpha1.Unknown{What: v1alpha1.SourceAPI, Why: apiErr.Error()})
+	}
+	if api != nil {
+		obs.API = api
+		joinClocks(&obs, r)
+	}
+	return obs
+}
+
+// joinClocks compares the node's clock with the API server's through the clock of the machine that asked both: the Date
+// header has whole seconds and a look takes some tenths, so the result is good to about a second.
+func joinClocks(obs *v1alpha1.Observation, r seen) {
+	if obs.Clocks.APIOffsetKnown || obs.Clocks.NodeUnix == 0 || obs.API.ServerDate.IsZero() || obs.API.AskedAt.IsZero() {
+		return
+	}
+	asked := r.began.Add(r.end.Sub(r.began) / 2)
+	nodeAhead := obs.Clocks.NodeUnix - float64(asked.UnixMilli())/1000
+	serverAhead := obs.API.ServerDate.Sub(obs.API.AskedAt).Seconds()
+	obs.Clocks.APIOffsetSeconds = nodeAhead - serverAhead
+	obs.Clocks.APIOffsetKnown = true
+}

@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"context"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+// Kind is the kind of a Diagnosis document.
+const Kind = "Diagnosis"
+
+// Ask is how one look at one node is to be made.
+type Ask struct {
+	// Cursor continues journal and kernel log where the previous look ended (Observation.Journal.Cursor); empty reads back by
+	// Since.
+	Cursor string
+	// Since bounds how far back the journal is read when there is no cursor.
+	Since time.Duration
+	// Registries are hosts that pods of the node wait for: their TLS is probed although this look's log does not tell of a pull.
+	Registries []string
+}
+
+// Agent gives the node's own view. It must return when ctx ends.
+type Agent interface {
+	Observe(ctx context.Context, ask Ask) (*v1alpha1.Observation, error)
+}
+
+// AgentFunc makes an Agent of a function.
+type AgentFunc func(ctx context.Context, ask Ask) (*v1alpha1.Observation, error)
+
+// Observe calls the function.
+func (f AgentFunc) Observe(ctx context.Context, ask Ask) (*v1alpha1.Observation, error) {
+	return f(ctx, ask)
+}
+
+// API gives the API server's view of the named nodes. It must return when ctx ends.
+type API interface {
+	ObserveAPI(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error)
+}
+
+// APIFunc makes an API of a function.
+type APIFunc func(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error)
+
+// ObserveAPI calls the function.
+func (f APIFunc) ObserveAPI(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
+	return f(ctx, nodes)
+}
+
+// Node is one node to look at. Agent nil means only the API server's view is to be had.
+type Node struct {
+	Name  string
+	Agent Agent
+}
+
+// Target is what to look at. API nil means there is no way to the API server, and every observation says so.
+type Target struct {
+	Cluster string
+	Nodes   []Node
+	API     API
+}
+
+// Only returns the target with no other nodes than those named.
+func (t Target) Only(names ...string) Target {
+	out := Target{Cluster: t.Cluster, API: t.API}
+	for _, n := range t.Nodes {
+		for _, want := range names {
+			if n.Name == want {
+				out.Nodes = append(out.Nodes, n)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Options bound a look. Zero values take the defaults beside them.
+type Options struct {
+	// NodeTimeout is how long one node may take, its agent's installation included. Default 4s: an agent gives every source
+	// its own deadline and answers within 2s on a node whose disk is frozen, and a diagnosis with one dead node has to
+	// come within 5s.
+	NodeTimeout time.Duration
+	// APITimeout bounds the API server's view. Default 4s, for the same reason.
+	APITimeout time.Duration
+	// Parallel bounds how many nodes are asked at a time. Default 16.
+	Parallel int
+	// Since is how far back the first look reads the journal. Default 10m: longer than PLEG's three minutes and the
+	// five-minute pressure transition, so that whatever still holds has spoken within it.
+	Since time.Duration
+	// Keep bounds a history: the baseline and this many looks after it. Default 40. Log lines of dropped looks are kept,
+	// at most KeepLines of them.
+	Keep      int
+	KeepLines int
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&o.NodeTimeout, timeoutscale.Bound(4*time.Second))
+	def(&o.APITimeout, timeoutscale.Bound(4*time.Second))
+	def(&o.Since, 10*time.Minute)
+	if o.Parallel <= 0 {
+		o.Parallel = 16
+	}
+	if o.Keep <= 0 {
+		o.Keep = 40
+	}
+	if o.KeepLines <= 0 {
+		o.KeepLines = 2000
+	}
+	return o
+}
+
+// Unknown is something that could not be read, and where.
+type Unknown struct {
+	Node string `json:"node,omitempty"`
+	What string `json:"what"`
+	Why  string `json:"why"`
+}
+
+// Diagnosis is the answer: what is wrong, on which node, from which cause, and what could not be seen.
+type Diagnosis struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Cluster    string    `json:"cluster,omitempty"`
+	At         time.Time `json:"at,omitzero"` // of the newest observation
+	// Healthy means: no finding, and every node was seen by its agent or the API server. A single source that could not be
+	// read does not make it false, but is listed.
+	Healthy  bool               `json:"healthy"`
+	Nodes    []string           `json:"nodes"`
+	Findings []v1alpha1.Finding `json:"findings"`
+	Unknown  []Unknown          `json:"unknown"`
+}
+
+// JudgeFunc gives the findings of one node's history. Detectors' own is the default everywhere; tests bring theirs.
+type JudgeFunc func(v1alpha1.History) []v1alpha1.Finding

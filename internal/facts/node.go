@@ -1,0 +1,325 @@
+package facts
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+)
+
+// Place is where the remedy for this node goes.
+func Place(o *v1alpha1.Observation) detectors.Place {
+	p := detectors.Place{Node: o.Node, API: o.API != nil}
+	if p.API && o.API.Node != nil {
+		p.Cordoned = o.API.Node.Spec.Unschedulable
+	}
+	return p
+}
+
+// Condition is a condition of the Node object.
+func Condition(o *v1alpha1.Observation, kind corev1.NodeConditionType) (corev1.NodeCondition, bool) {
+	if o.API == nil || o.API.Node == nil {
+		return corev1.NodeCondition{}, false
+	}
+	for _, c := range o.API.Node.Status.Conditions {
+		if c.Type == kind {
+			return c, true
+		}
+	}
+	return corev1.NodeCondition{}, false
+}
+
+// NotReady is the Ready condition where it is not True.
+func NotReady(o *v1alpha1.Observation) (corev1.NodeCondition, bool) {
+	c, ok := Condition(o, corev1.NodeReady)
+	return c, ok && c.Status != corev1.ConditionTrue
+}
+
+// FromCondition is a node condition as evidence.
+func FromCondition(c corev1.NodeCondition) v1alpha1.Evidence {
+	return v1alpha1.Evidence{Source: "api.node", At: c.LastTransitionTime.Time, Text: Short(fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))}
+}
+
+// Consequences says in words what else is wrong with a node of which a cause is known: NotReady and the pods that wait.
+func Consequences(o *v1alpha1.Observation) []string {
+	var out []string
+	if c, ok := NotReady(o); ok {
+		out = append(out, Short(fmt.Sprintf("node Ready=%s (%s: %s)", c.Status, c.Reason, c.Message)))
+	}
+	if n := len(Waiting(o, "ContainerCreating", "PodInitializing")); n > 0 {
+		out = append(out, fmt.Sprintf("%s in ContainerCreating", Plural(n, "pod")))
+	}
+	if n := evicted(o); n > 0 {
+		out = append(out, fmt.Sprintf("%s evicted", Plural(n, "pod")))
+	}
+	return out
+}
+
+func evicted(o *v1alpha1.Observation) (n int) {
+	if o.API == nil {
+		return 0
+	}
+	for i := range o.API.Pods {
+		if o.API.Pods[i].Status.Reason == "Evicted" {
+			n++
+		}
+	}
+	return n
+}
+
+// Plural counts a thing.
+func Plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// LeaseAge is how long ago the kubelet renewed its lease, by the API server's clock.
+func LeaseAge(o *v1alpha1.Observation) (time.Duration, bool) {
+	if o.API == nil || o.API.Lease == nil || o.API.Lease.Spec.RenewTime == nil || o.API.ServerDate.IsZero() {
+		return 0, false
+	}
+	return o.API.ServerDate.Sub(o.API.Lease.Spec.RenewTime.Time), true
+}
+
+// Lease renewals come every 10s; 25s without one is two that failed and some of the Date header's coarseness.
+const leaseLate = 25 * time.Second
+
+// Silent tells that the kubelet does not report to the API server now: its lease runs out or the node is Unknown.
+func Silent(o *v1alpha1.Observation) bool {
+	if age, ok := LeaseAge(o); ok {
+		return age > leaseLate
+	}
+	c, ok := NotReady(o)
+	return ok && c.Status == corev1.ConditionUnknown
+}
+
+// Kubelet is what the kubelet's process does.
+type Kubelet struct {
+	Known bool // the unit could be read
+	// Running: the process is there and not about to exit again.
+	Running bool
+	// Looping: it exits with an error and is started again, over and over.
+	Looping bool
+	// Stopped: nobody starts it: inactive, failed, masked.
+	Stopped bool
+	// Halted: its process is there but does not run: SIGSTOP or a frozen cgroup.
+	Halted bool
+	Unit   v1alpha1.Unit
+	// Exit is the line in which it said why it exited last, when Said.
+	Exit v1alpha1.LogLine
+	Said bool
+}
+
+// ends are the words with which a kubelet that is up already ends itself (pkg/kubelet/kubelet.go, pkg/kubelet/server/server.go):
+// its healthz may have said ok a moment before.
+var ends = []string{"Failed to start ContainerManager", "Failed to listen and serve", "Failed to start cAdvisor", "Failed to initialize internal modules"}
+
+// Down tells that there is no working kubelet.
+func (k Kubelet) Down() bool { return k.Looping || k.Stopped || k.Halted }
+
+const (
+	// settled: a kubelet that runs this long has passed everything that makes it exit at start.
+	settled = 20 * time.Second
+	// ending: a kubelet that ends itself does so within this time: 2 s after its start, more on a busy machine.
+	ending = 8 * time.Second
+	// ExitFresh is how old a last word may be: a crash loop with RestartSec 1s to 10s speaks at least this often.
+	ExitFresh = 45 * time.Second
+)
+
+// KubeletState reads the kubelet's state of the last look, helped by earlier ones.
+func KubeletState(h v1alpha1.History) Kubelet {
+	o := h.Last()
+	u, ok := o.Units["kubelet"]
+	k := Kubelet{Unit: u, Known: ok}
+	if !ok {
+		return k
+	}
+	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, "failed to run Kubelet", "failed to load kubelet config", "unknown flag", "panic:"}, ends...)...)
+	if k.Said && !u.ActiveSince.IsZero() && k.Exit.At.Before(u.ActiveSince) && u.ActiveState == "active" && o.At.Sub(u.ActiveSince) > settled {
+		k.Said = false // said before the start that worked
+	}
+	switch {
+	case u.LoadState == "masked" || u.LoadState == "not-found" || u.ActiveState == "inactive" || u.ActiveState == "failed" || u.ActiveState == "deactivating":
+		k.Stopped = true
+	case k.Said && Has(k.Exit.Text, ends...) && o.At.Sub(u.ActiveSince) < ending && (u.NRestarts > 0 || !k.Exit.At.Before(u.ActiveSince)):
+		k.Looping = true
+	case o.Kubelet.Healthz == "ok":
+		k.Running = true
+	case u.SubState == "auto-restart" || u.ActiveState == "activating":
+		k.Looping = u.NRestarts > 0 || u.ExecMainStatus != 0 || k.Said
+		k.Running = !k.Looping
+	case restarted(h) && o.At.Sub(u.ActiveSince) < settled,
+		u.NRestarts >= 1 && k.Said && o.At.Sub(u.ActiveSince) < settled:
+		k.Looping = true
+	default:
+		k.Running = u.ActiveState == "active"
+	}
+	if p, ok := MainProcess(o, "kubelet"); ok && (Halted(p) || u.Frozen) {
+		k.Halted, k.Running = true, false
+	} else if u.Frozen {
+		k.Halted, k.Running = true, false
+	}
+	return k
+}
+
+// restarted: systemd started the kubelet again by itself twice between looks, or once between each of the last ones.
+func restarted(h v1alpha1.History) bool {
+	if len(h) < 2 {
+		return false
+	}
+	last, before := h.Last().Units["kubelet"], h[len(h)-2].Units["kubelet"]
+	if len(h) >= 3 && before.NRestarts > h[len(h)-3].Units["kubelet"].NRestarts && last.NRestarts > before.NRestarts {
+		return true
+	}
+	return last.NRestarts >= before.NRestarts+2
+}
+
+// MainProcess is the main process of a unit.
+func MainProcess(o *v1alpha1.Observation, unit string) (v1alpha1.Process, bool) {
+	pid := o.Units[unit].MainPID
+	for _, p := range o.Processes {
+		if p.Unit == unit && (pid == 0 || p.PID == pid) {
+			return p, true
+		}
+	}
+	for _, p := range o.Processes {
+		if pid != 0 && p.PID == pid {
+			return p, true
+		}
+	}
+	return v1alpha1.Process{}, false
+}
+
+// Halted tells that a process exists and does not run.
+func Halted(p v1alpha1.Process) bool { return p.State == "T" || p.State == "t" || p.FrozenCgroup }
+
+// HaltedHow says how, in words.
+func HaltedHow(p v1alpha1.Process) string {
+	switch {
+	case p.State == "t":
+		return "is held by a tracer (state t)"
+	case p.State == "T":
+		return "is stopped (state T)"
+	default:
+		return "is frozen by its cgroup"
+	}
+}
+
+// Wake are the steps that make a halted unit run again.
+func Wake(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
+	var steps []v1alpha1.Step
+	p, ok := MainProcess(o, unit)
+	if o.Units[unit].Frozen || ok && p.FrozenCgroup {
+		steps = append(steps, detectors.ShellStep(o.Node, "the unit's cgroup is frozen: thaw it (systemd's own way first, then both cgroup versions' files)",
+			`systemctl thaw `+unit+`.service 2>/dev/null || true
+cg=$(awk -F: '$2=="freezer"{print $3}' /proc/`+mainPID(o, unit)+`/cgroup)
+if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "/sys/fs/cgroup/freezer$cg/freezer.state" ]; then echo THAWED > "/sys/fs/cgroup/freezer$cg/freezer.state"; fi
+cg=$(awk -F: '$1=="0"{print $3}' /proc/`+mainPID(o, unit)+`/cgroup)
+if [ -n "$cg" ] && [ -e "/sys/fs/cgroup$cg/cgroup.freeze" ]; then echo 0 > "/sys/fs/cgroup$cg/cgroup.freeze"; fi`))
+	}
+	if ok && (p.State == "T" || p.State == "t") {
+		steps = append(steps, detectors.ShellStep(o.Node, "its main process is stopped: continue it, nothing is lost",
+			`kill -CONT "$(systemctl show -p MainPID --value `+unit+`)"`))
+	}
+	return steps
+}
+
+func mainPID(o *v1alpha1.Observation, unit string) string {
+	return fmt.Sprint(o.Units[unit].MainPID)
+}
+
+// Config is the kubelet's configuration as far as it is known to be in force: of the running kubelet, else what it would
+// read at its next start. Source says which.
+func Config(o *v1alpha1.Observation) (c v1alpha1.KubeletConfig, source string) {
+	if o.Kubelet.ConfigSource == "configz" {
+		return o.Kubelet.Config, "kubelet.configz"
+	}
+	if o.API != nil && o.API.Configz != nil {
+		return *o.API.Configz, "kubelet.configz"
+	}
+	if o.Kubelet.FileError == "" && o.Kubelet.ConfigSource == "file" {
+		return o.Kubelet.Config, "kubelet config file"
+	}
+	return o.Kubelet.File, "kubelet config file"
+}
+
+// FlagValue is the value of --name in the kubelet's running command line or unit.
+func FlagValue(o *v1alpha1.Observation, name string) (string, bool) {
+	flags := o.Kubelet.Flags
+	if len(flags) == 0 {
+		flags = strings.Fields(o.Units["kubelet"].ExecStart)
+	}
+	for i, f := range flags {
+		if v, ok := strings.CutPrefix(f, "--"+name+"="); ok {
+			return v, true
+		}
+		if f == "--"+name {
+			if i+1 < len(flags) && !strings.HasPrefix(flags[i+1], "-") {
+				return flags[i+1], true
+			}
+			return "true", true
+		}
+	}
+	return "", false
+}
+
+// TimedOut tells whether a source gave no answer in its time, as opposed to having refused or been impossible to reach.
+func TimedOut(o *v1alpha1.Observation, source string) bool {
+	why, ok := o.Unreadable(source)
+	return ok && isTimeout(why)
+}
+
+func isTimeout(why string) bool {
+	why = strings.ToLower(why)
+	return Has(why, "deadline", "timeout", "timed out", "no answer within", "did not answer", "still blocked", "canceled: ")
+}
+
+// RuntimeSilent tells that the node's own agent answered, and the runtime answered none of the CRI calls in its time.
+func RuntimeSilent(o *v1alpha1.Observation) bool {
+	return TimedOut(o, v1alpha1.SourceStatus) && (TimedOut(o, v1alpha1.SourceSandboxes) || TimedOut(o, v1alpha1.SourceContainers) || missing(o))
+}
+
+func missing(o *v1alpha1.Observation) bool {
+	return len(o.Runtime.Sandboxes) == 0 && len(o.Runtime.Containers) == 0 && len(o.Runtime.Conditions) == 0
+}
+
+// RuntimeListsBlocked tells that a list call got no answer, whatever the status call said.
+func RuntimeListsBlocked(o *v1alpha1.Observation) bool {
+	return TimedOut(o, v1alpha1.SourceSandboxes) || TimedOut(o, v1alpha1.SourceContainers)
+}
+
+// PLEGUnhealthy is the newest sign that PLEG is unhealthy now: the Ready condition, else the kubelet's own line of this minute.
+// "has yet to be successful" is what it says at every start.
+func PLEGUnhealthy(h v1alpha1.History) (v1alpha1.Evidence, bool) {
+	o := h.Last()
+	if c, ok := NotReady(o); ok && strings.Contains(c.Message, "PLEG is not healthy: pleg was last seen active") {
+		return FromCondition(c), true
+	}
+	if l, ok := LastLine(h, "kubelet", 30*time.Second, "PLEG is not healthy: pleg was last seen active"); ok {
+		if _, known := Condition(o, corev1.NodeReady); known {
+			if _, bad := NotReady(o); !bad && o.At.Sub(l.At) > 15*time.Second {
+				return v1alpha1.Evidence{}, false
+			}
+		}
+		return FromLine(l), true
+	}
+	return v1alpha1.Evidence{}, false
+}
+
+// RuntimeDown is the newest sign that the kubelet misses the runtime now.
+func RuntimeDown(h v1alpha1.History) (v1alpha1.Evidence, bool) {
+	o := h.Last()
+	if c, ok := NotReady(o); ok && Has(c.Message, "container runtime is down", "container runtime status check may not have completed") {
+		return FromCondition(c), true
+	}
+	if l, ok := LastOf(h, "kubelet", 15*time.Second, "container runtime is down"); ok {
+		return FromLine(l), true
+	}
+	return v1alpha1.Evidence{}, false
+}

@@ -1,0 +1,254 @@
+package facts
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+)
+
+// Pods are the pods of this node that are meant to run: neither finished nor being deleted.
+func Pods(o *v1alpha1.Observation) []*corev1.Pod {
+	if o.API == nil {
+		return nil
+	}
+	var out []*corev1.Pod
+	for i := range o.API.Pods {
+		p := &o.API.Pods[i]
+		if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Pod finds a pod of this node by name, whatever its phase.
+func Pod(o *v1alpha1.Observation, namespace, name string) *corev1.Pod {
+	if o.API == nil {
+		return nil
+	}
+	for i := range o.API.Pods {
+		if p := &o.API.Pods[i]; p.Name == name && p.Namespace == namespace {
+			return p
+		}
+	}
+	return nil
+}
+
+// ContainerOf is one container of a pod with its status, init containers included.
+type ContainerOf struct {
+	Pod    *corev1.Pod
+	Spec   *corev1.Container
+	Status *corev1.ContainerStatus
+	Init   bool
+}
+
+// Containers are the containers of a pod that have a status.
+func Containers(p *corev1.Pod) []ContainerOf {
+	var out []ContainerOf
+	add := func(specs []corev1.Container, statuses []corev1.ContainerStatus, init bool) {
+		for i := range statuses {
+			for j := range specs {
+				if specs[j].Name == statuses[i].Name {
+					out = append(out, ContainerOf{p, &specs[j], &statuses[i], init})
+				}
+			}
+		}
+	}
+	add(p.Spec.InitContainers, p.Status.InitContainerStatuses, true)
+	add(p.Spec.Containers, p.Status.ContainerStatuses, false)
+	return out
+}
+
+// Waiting are the containers of this node that wait for one of the reasons now.
+func Waiting(o *v1alpha1.Observation, reasons ...string) []ContainerOf {
+	var out []ContainerOf
+	for _, p := range Pods(o) {
+		for _, c := range Containers(p) {
+			if w := c.Status.State.Waiting; w != nil && slices.Contains(reasons, w.Reason) {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// PodRef names a pod.
+func PodRef(p *corev1.Pod) *v1alpha1.ObjectRef {
+	return &v1alpha1.ObjectRef{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
+}
+
+// Where names a container for a person.
+func (c ContainerOf) Where() string {
+	return fmt.Sprintf("container %s of pod %s/%s", c.Spec.Name, c.Pod.Namespace, c.Pod.Name)
+}
+
+// CreateFailure is a sandbox or container that could not be made, and that still does not run.
+type CreateFailure struct {
+	Namespace, Pod string
+	Message        string
+	At             time.Time
+	Evidence       v1alpha1.Evidence
+	Container      bool // the sandbox runs, a container of it could not be started
+}
+
+// Ref names the pod.
+func (f CreateFailure) Ref() *v1alpha1.ObjectRef {
+	return &v1alpha1.ObjectRef{Kind: "Pod", Namespace: f.Namespace, Name: f.Pod}
+}
+
+var podInLine = regexp.MustCompile(`pod="([^"/]+)/([^"]+)"`)
+
+// The kubelet retries a sandbox about every 10s to 15s, an event is counted up at most every few seconds: within 90s a fault
+// that still holds has spoken again.
+const createFresh = 90 * time.Second
+
+// CreateFailures are the sandboxes and containers that could not be made lately and still do not run, newest first, one per pod.
+func CreateFailures(h v1alpha1.History) []CreateFailure {
+	o := h.Last()
+	var all []CreateFailure
+	for _, e := range Events(o, "Pod", "", "", createFresh, "FailedCreatePodSandBox", "FailedCreatePodContainer", "Failed", "FailedCreatePodSandbox") {
+		if e.Reason == "Failed" && !strings.HasPrefix(e.Message, "Error:") {
+			continue
+		}
+		all = append(all, CreateFailure{e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message, EventTime(&e), FromEvent(&e), e.Reason == "Failed"})
+	}
+	for _, c := range Waiting(o, "CreateContainerError", "RunContainerError", "CreateContainerConfigError", "StartError") {
+		all = append(all, CreateFailure{c.Pod.Namespace, c.Pod.Name, c.Status.State.Waiting.Message, o.At,
+			Seen(o, "api.pods", c.Where()+" "+c.Status.State.Waiting.Reason+": "+c.Status.State.Waiting.Message), true})
+	}
+	for _, l := range Lines(h, "kubelet", createFresh) {
+		sandbox := Has(l.Text, "CreatePodSandbox for pod failed", "Failed to create sandbox for pod", "Failed to create pod sandbox", "error determining status")
+		if !sandbox && !Has(l.Text, "StartContainer\" for", "RunContainerError", "CreateContainerError") {
+			continue
+		}
+		m := podInLine.FindStringSubmatch(l.Text)
+		if m == nil {
+			continue
+		}
+		all = append(all, CreateFailure{m[1], m[2], l.Text, l.At, FromLine(l), !sandbox})
+	}
+	slices.SortStableFunc(all, func(a, b CreateFailure) int { return b.At.Compare(a.At) })
+	var out []CreateFailure
+	for _, f := range all {
+		if slices.ContainsFunc(out, func(g CreateFailure) bool { return g.Namespace == f.Namespace && g.Pod == f.Pod }) || over(o, f) {
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// over tells that what could not be made has been made since, or is not wanted any more.
+func over(o *v1alpha1.Observation, f CreateFailure) bool {
+	if p := Pod(o, f.Namespace, f.Pod); p != nil {
+		if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+			return true
+		}
+		waiting, known := false, false
+		for _, c := range Containers(p) {
+			known = true
+			waiting = waiting || c.Status.State.Waiting != nil || restarts(p, c.Status.State.Terminated)
+		}
+		if known && !waiting {
+			return true
+		}
+	} else if o.API != nil {
+		return true // deleted
+	}
+	if _, unread := o.Unreadable(v1alpha1.SourceSandboxes); unread || f.Container {
+		return false
+	}
+	return slices.ContainsFunc(o.Runtime.Sandboxes, func(s v1alpha1.Sandbox) bool {
+		return s.Namespace == f.Namespace && s.Name == f.Pod && s.Ready && s.CreatedAt.After(f.At)
+	})
+}
+
+// restarts tells that a container has ended and the kubelet has to start it again: it cannot while the sandbox cannot be made.
+func restarts(p *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
+	return ended != nil && (p.Spec.RestartPolicy == corev1.RestartPolicyAlways || p.Spec.RestartPolicy == "" ||
+		p.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && ended.ExitCode != 0)
+}
+
+// Owner is what a pod's template belongs to: the object to patch for a lasting change. Kind Pod means that it has no owner.
+func Owner(p *corev1.Pod) (kind, apiVersion, name string) {
+	ref := metav1.GetControllerOf(p)
+	if ref == nil {
+		return "Pod", "v1", p.Name
+	}
+	if ref.Kind == "ReplicaSet" {
+		if hash := p.Labels["pod-template-hash"]; hash != "" && strings.HasSuffix(ref.Name, "-"+hash) {
+			return "Deployment", "apps/v1", strings.TrimSuffix(ref.Name, "-"+hash)
+		}
+	}
+	return ref.Kind, ref.APIVersion, ref.Name
+}
+
+// GroupKey tells pods of one template from others: a finding about a template is one finding, however many replicas it has.
+func GroupKey(p *corev1.Pod) string {
+	kind, _, name := Owner(p)
+	return p.Namespace + "/" + kind + "/" + name
+}
+
+// Static tells that the pod comes from a manifest file on the node: its API object is a mirror and cannot be changed.
+func Static(p *corev1.Pod) bool {
+	_, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]
+	return mirror
+}
+
+// MountersOf are the pods of DaemonSets on this node that mount a host path at or below dir: the agents of a plugin directory.
+func MountersOf(o *v1alpha1.Observation, dir string) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range Mounters(o, dir) {
+		if kind, _, _ := Owner(p); kind == "DaemonSet" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Mounters are all pods on this node that mount a host path at or below dir.
+func Mounters(o *v1alpha1.Observation, dir string) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range Pods(o) {
+		for _, v := range p.Spec.Volumes {
+			if v.HostPath == nil {
+				continue
+			}
+			path := strings.TrimRight(v.HostPath.Path, "/")
+			if path == dir || strings.HasPrefix(path, dir+"/") {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// CrashLooping tells that a container exits again and again: it waits in back-off, or it has just ended with restarts before.
+func CrashLooping(c ContainerOf) bool {
+	if w := c.Status.State.Waiting; w != nil && w.Reason == "CrashLoopBackOff" {
+		return true
+	}
+	return c.Status.State.Terminated != nil && c.Status.State.Terminated.ExitCode != 0 && c.Status.RestartCount > 0
+}
+
+// LastEnd is how a container ended last: its present end, or the one before its present life.
+func LastEnd(c ContainerOf) *corev1.ContainerStateTerminated {
+	if t := c.Status.State.Terminated; t != nil {
+		return t
+	}
+	return c.Status.LastTerminationState.Terminated
+}
+
+// EndSandbox is the command that ends a pod's sandbox: the kubelet makes it again, and its containers. It may have ended meanwhile.
+func EndSandbox(id string) string {
+	return fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q ^%[1]s.*RUNNING # it may have ended meanwhile", detectors.Quote(id))
+}

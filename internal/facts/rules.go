@@ -1,0 +1,53 @@
+package facts
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+)
+
+// Unrule is the command that takes back a line of Network.RejectRules, nil when its form is not known.
+func Unrule(rule string) []string {
+	words := strings.Fields(rule)
+	if len(words) < 3 {
+		return nil
+	}
+	switch words[0] {
+	case "iptables", "ip6tables":
+		i := slices.Index(words, "-A")
+		if i < 0 {
+			return nil
+		}
+		argv := slices.Clone(words)
+		argv[i] = "-D"
+		return argv
+	case "nft":
+		i := slices.Index(words, "handle")
+		if i != 4 || len(words) < 6 {
+			return nil
+		}
+		return []string{"nft", "delete", "rule", words[1], words[2], words[3], "handle", strings.TrimSuffix(words[5], ":")}
+	case "route":
+		return append([]string{"ip", "route", "del"}, words[1:3]...)
+	}
+	return nil
+}
+
+// DropSetting is the step that takes settings out of a unit's files: the lines that match the extended regular expression, and a
+// drop-in altogether where nothing but headings is left. An ExecStart= that only made room for the one taken out goes with it:
+// the unit would have none. What a drop-in is called says little of what it sets.
+func DropSetting(node, why, pattern string, dropIns []string) v1alpha1.Step {
+	words := make([]string, len(dropIns))
+	for i, d := range dropIns {
+		words[i] = detectors.Quote(d)
+	}
+	return detectors.ShellStep(node, why, `for f in `+strings.Join(words, " ")+`; do
+  [ -f "$f" ] && grep -Eq '`+pattern+`' "$f" || continue
+  sed -i --follow-symlinks -E '\#`+pattern+`#d' "$f"
+  if ! grep -Eq '^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*[^[:space:]]' "$f"; then sed -i --follow-symlinks -E '/^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*$/d' "$f"; fi
+  if ! grep -Evq '^[[:space:]]*(\[.*\])?[[:space:]]*(#.*)?$' "$f"; then rm -f "$f"; rmdir --ignore-fail-on-non-empty "${f%/*}"; fi
+done
+systemctl daemon-reload`)
+}

@@ -1,0 +1,68 @@
+package facts_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/internal/facts"
+)
+
+func TestSetKubeletConfig(t *testing.T) {
+	for name, c := range map[string]struct{ in, want string }{
+		"in place":          {"apiVersion: v1\nfailCgroupV1: true\nkind: KubeletConfiguration\n", "apiVersion: v1\nfailCgroupV1: false\nkind: KubeletConfiguration\n"},
+		"at its place":      {"apiVersion: v1\nevictionHard:\n  nodefs.available: 0%\nfailSwapOn: false\nkind: X\n", "apiVersion: v1\nevictionHard:\n  nodefs.available: 0%\nfailCgroupV1: false\nfailSwapOn: false\nkind: X\n"},
+		"at the end":        {"apiVersion: v1\n", "apiVersion: v1\nfailCgroupV1: false\n"},
+		"not inside a list": {"apiVersion: v1\nz:\n- failCgroupV1: true\n", "apiVersion: v1\nfailCgroupV1: false\nz:\n- failCgroupV1: true\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "config.yaml")
+			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			script := strings.ReplaceAll(facts.SetKubeletConfig("failCgroupV1", "false"), "/var/lib/kubelet/config.yaml", file)
+			if out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			got, _ := os.ReadFile(file)
+			if string(got) != c.want {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+			if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestDropSetting(t *testing.T) {
+	dir := t.TempDir()
+	only, mixed, other := filepath.Join(dir, "only", "90-limits.conf"), filepath.Join(dir, "mixed", "x.conf"), filepath.Join(dir, "mixed", "10-kubeadm.conf")
+	wrapped := filepath.Join(dir, "wrapped", "20-start.conf")
+	for file, text := range map[string]string{
+		only: "[Service]\nCPUQuota=1%\n", mixed: "# ours\n[Service]\nCPUQuota=5%\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n",
+		wrapped: "[Service]\nExecStart=\nExecStart=/opt/with CPUQuota=2 kubelet\nNice=1\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := facts.DropSetting("n", "w", `^[[:space:]]*(ExecStart=.*)?CPUQuota[[:space:]]*=`, []string{only, mixed, other, wrapped, filepath.Join(dir, "gone.conf")})
+	script := strings.ReplaceAll(step.Exec[2], "systemctl daemon-reload", "")
+	if out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Dir(only)); !os.IsNotExist(err) {
+		t.Errorf("the drop-in that set nothing else, or its folder, is still there: %v", err)
+	}
+	for file, want := range map[string]string{mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n", wrapped: "[Service]\nNice=1\n"} {
+		if got, _ := os.ReadFile(file); string(got) != want {
+			t.Errorf("%s holds %q, want %q", file, got, want)
+		}
+	}
+}

@@ -1,0 +1,342 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+// bounds of one transport, in one place.
+const (
+	// pidGrace is how long a cancelled Run waits for the process to say who it is: `docker exec` costs 60 to 200 ms, ten
+	// times that on a machine that is starting five nodes.
+	pidGrace = 2 * time.Second
+	// killBound bounds the exec that ends the in-node process; a paused node answers at once, a hung engine never.
+	killBound = 5 * time.Second
+	// clientGrace is how long the client may take to notice that its process was ended, before it is killed as well.
+	clientGrace = 2 * time.Second
+	// keepOutput is how much of an error stream an ExitError keeps.
+	keepOutput = 4 << 10
+)
+
+// announce makes the process on the node say who it is before it becomes the command: its own /proc stat line, whose process
+// group and start time name it even after its number was reused. Nothing is written on the node and no agent is needed.
+const announce = `read -r s </proc/$$/stat; echo "sickbay-pid $s" >&2; exec "$@"`
+
+// endGroup ends the announced process's group ($1 pid, $2 process group, $3 start time), unless the pid is another process by now.
+const endGroup = `read -r s 2>/dev/null </proc/$1/stat || exit 0
+s=${s##*) }; g=$2; t=$3; p=$1; set -- $s
+[ "${20}" = "$t" ] || exit 0
+# No "--" before the group: dash takes it for a process.
+kill -9 "-$g" 2>/dev/null || kill -9 "$p"`
+
+// UnreachedError is a node on which nothing could be run: its container is gone, stopped or paused, its engine or host does not answer.
+type UnreachedError struct {
+	Node   string
+	Reason string // one clause: "its container is paused"
+	Way    string // the way out, may be empty
+	Err    error  // what the client said
+}
+
+func (e *UnreachedError) Error() string {
+	s := fmt.Sprintf("node %s was not reached: %s", e.Node, e.Reason)
+	if e.Way != "" {
+		s += "; " + e.Way
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *UnreachedError) Unwrap() error { return e.Err }
+
+// transport runs commands through a client process such as `docker exec` or ssh.
+type transport struct {
+	name  string
+	local bool
+	// client gives the process that runs argv on the node. It must not be bound to the caller's context: ending the client
+	// does not end the process on the node, so Run ends them in the right order itself.
+	client func(argv []string, stdin bool) *exec.Cmd
+	// unreached explains why the client failed before the command began.
+	unreached func(ctx context.Context, clientErr error, stderr string) error
+
+	archOnce sync.Mutex
+	arch     string
+}
+
+func (t *transport) Name() string { return t.name }
+
+func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
+	if len(cmd.Argv) == 0 {
+		return nil, fmt.Errorf("on node %s: no command to run", t.name)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), err)
+	}
+	c := t.client(append([]string{"sh", "-c", announce, "sh"}, cmd.Argv...), cmd.Stdin != nil)
+	var stdout bytes.Buffer
+	stderr := &stream{to: cmd.Stderr, announced: make(chan struct{})}
+	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, stderr
+	if cmd.Stdout != nil {
+		c.Stdout = cmd.Stdout
+	}
+	// A child that the command left behind may hold the streams open for ever.
+	c.WaitDelay = timeoutscale.Bound(clientGrace)
+	if err := c.Start(); err != nil {
+		return nil, &UnreachedError{Node: t.name, Reason: "its client did not start", Err: err}
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+
+	select {
+	case err := <-done:
+		return t.result(ctx, cmd.Argv, stdout.Bytes(), stderr, err)
+	case <-ctx.Done():
+	}
+	killErr := t.end(stderr, done)
+	select {
+	case <-done:
+	case <-time.After(timeoutscale.Bound(clientGrace)):
+		_ = c.Process.Kill()
+		<-done
+	}
+	err := fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), context.Cause(ctx))
+	if killErr != nil {
+		err = fmt.Errorf("%w (and the process may still run: %w)", err, killErr)
+	}
+	return stdout.Bytes(), err
+}
+
+// end ends the process on the node.
+func (t *transport) end(s *stream, done chan error) error {
+	wait := time.NewTimer(timeoutscale.Bound(pidGrace))
+	defer wait.Stop()
+	select {
+	case <-s.announced:
+	case err := <-done:
+		done <- err
+		return nil
+	case <-wait.C:
+		return errors.New("it never said its process number")
+	}
+	pid, pgrp, start, err := parseStat(s.stat())
+	if err != nil {
+		return err
+	}
+	c := t.client([]string{"sh", "-c", endGroup, "sh", pid, pgrp, start}, false)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	c.WaitDelay = timeoutscale.Bound(clientGrace)
+	if err := c.Start(); err != nil {
+		return err
+	}
+	over := time.AfterFunc(timeoutscale.Bound(killBound), func() { _ = c.Process.Kill() })
+	defer over.Stop()
+	if err := c.Wait(); err != nil {
+		return fmt.Errorf("ending process %s: %w: %s", pid, err, lastLines(out.Bytes()))
+	}
+	return nil
+}
+
+func (t *transport) result(ctx context.Context, argv []string, stdout []byte, s *stream, err error) ([]byte, error) {
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // the command ended with 0, something it started keeps its streams
+	}
+	if err == nil {
+		return stdout, nil
+	}
+	tail := s.tail()
+	if !s.has() {
+		return stdout, t.unreached(ctx, err, tail)
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() < 0 {
+		return stdout, &UnreachedError{Node: t.name, Reason: "the connection broke while " + brief(argv) + " ran", Err: err}
+	}
+	if lost(tail) {
+		return stdout, &UnreachedError{Node: t.name, Reason: "the connection broke while " + brief(argv) + " ran", Err: errors.New(tail)}
+	}
+	if tail == "" {
+		tail = lastLines(stdout)
+	}
+	return stdout, &ExitError{Node: t.name, Argv: argv, Code: exit.ExitCode(), Output: tail}
+}
+
+// lost tells whether the client's own last words are those of a lost engine or connection; its exit code does not say.
+func lost(tail string) bool {
+	last := tail[strings.LastIndexByte(tail, '\n')+1:]
+	for _, s := range []string{
+		"error during connect:", "Cannot connect to the Docker daemon", "Cannot connect to Podman",
+		"closed by remote host.", "client_loop: send disconnect:", " not responding.", // ssh
+	} {
+		if strings.Contains(last, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *transport) Put(ctx context.Context, file string, mode os.FileMode, content io.Reader) error {
+	if !path.IsAbs(file) {
+		return fmt.Errorf("on node %s: put %q: the path is not absolute", t.name, file)
+	}
+	// The size travels with the file: a client that dies half-way looks like the end of the file to the node.
+	data, err := io.ReadAll(content)
+	if err != nil {
+		return fmt.Errorf("on node %s: put %s: read the content: %w", t.name, file, err)
+	}
+	const script = `f=$1; t="$f.sickbay-$$"; trap 'rm -f "$t"' EXIT
+mkdir -p "${f%/*}/" && cat >"$t" && [ "$(wc -c <"$t")" -eq "$3" ] && chmod "$2" "$t" && mv -f "$t" "$f"`
+	_, err = t.Run(ctx, Command{
+		Argv:  []string{"sh", "-c", script, "put", file, fmt.Sprintf("%04o", mode.Perm()), strconv.Itoa(len(data))},
+		Stdin: bytes.NewReader(data),
+	})
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return &ExitError{Node: t.name, Argv: []string{"put", file}, Code: exit.Code, Output: exit.Output}
+	}
+	if err != nil {
+		return fmt.Errorf("put %s: %w", file, err)
+	}
+	return nil
+}
+
+func (t *transport) Arch(ctx context.Context) (string, error) {
+	t.archOnce.Lock()
+	defer t.archOnce.Unlock()
+	if t.arch != "" {
+		return t.arch, nil
+	}
+	out, err := t.Run(ctx, Argv("uname", "-m"))
+	if err != nil {
+		return "", fmt.Errorf("ask for the architecture: %w", err)
+	}
+	machine := strings.TrimSpace(string(out))
+	arch, ok := goArch[machine]
+	if !ok {
+		return "", fmt.Errorf("node %s has architecture %q, for which there is no agent", t.name, machine)
+	}
+	t.arch = arch
+	return arch, nil
+}
+
+var goArch = map[string]string{
+	"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64",
+	"ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64", "armv7l": "arm", "armv6l": "arm", "i686": "386",
+}
+
+// parseStat takes pid, process group and start time out of a /proc/PID/stat line.
+func parseStat(line string) (pid, pgrp, start string, err error) {
+	pid, _, _ = strings.Cut(line, " ")
+	i := strings.LastIndex(line, ") ")
+	if i < 0 {
+		return "", "", "", fmt.Errorf("unreadable process line %q", line)
+	}
+	f := strings.Fields(line[i+2:])
+	if len(f) < 20 {
+		return "", "", "", fmt.Errorf("unreadable process line %q", line)
+	}
+	return pid, f[2], f[19], nil
+}
+
+// stream takes the announcement off an error stream, passes the rest on and keeps its end.
+type stream struct {
+	to        io.Writer
+	announced chan struct{}
+
+	mu    sync.Mutex
+	head  []byte // until the first line is complete
+	first string // the announcement
+	past  bool   // the first line is behind us
+	last  []byte
+}
+
+const announcement = "sickbay-pid "
+
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(p)
+	if !s.past {
+		s.head = append(s.head, p...)
+		i := bytes.IndexByte(s.head, '\n')
+		if i < 0 {
+			return n, nil
+		}
+		s.past = true
+		p = s.head
+		if line, ok := strings.CutPrefix(string(s.head[:i]), announcement); ok {
+			s.first = strings.TrimSuffix(line, "\r")
+			close(s.announced)
+			p = s.head[i+1:]
+		}
+		s.head = nil
+	}
+	s.last = append(s.last, p...)
+	if over := len(s.last) - keepOutput; over > 0 {
+		s.last = append(s.last[:0], s.last[over:]...)
+	}
+	if s.to != nil && len(p) > 0 {
+		if _, err := s.to.Write(p); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (s *stream) has() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first != ""
+}
+
+func (s *stream) stat() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first
+}
+
+func (s *stream) tail() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return lastLines(append(s.last[:len(s.last):len(s.last)], s.head...))
+}
+
+// lastLines is the end of an output, at whole lines, without what a terminal would not print.
+func lastLines(b []byte) string {
+	const lines = 12
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	if len(all) > lines {
+		all = all[len(all)-lines:]
+	}
+	s := strings.Join(all, "\n")
+	if len(s) > keepOutput {
+		s = s[len(s)-keepOutput:]
+	}
+	return strings.ToValidUTF8(s, "�")
+}
+
+// brief is a command for an error message: scripts are long.
+func brief(argv []string) string {
+	s := strings.Join(argv, " ")
+	if i := strings.IndexByte(s, '\n'); i >= 0 {
+		s = s[:i] + " …"
+	}
+	const most = 160
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
+}

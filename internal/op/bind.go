@@ -1,0 +1,230 @@
+package op
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+func init() {
+	register(func() Op { return &ReadOnly{} })
+	register(func() Op { return &Setting{} })
+	register(func() Op { return &Table{} })
+}
+
+// ReadOnly mounts a directory or file over itself, read-only: writes fail with EROFS, for root too.
+type ReadOnly struct {
+	Path string `json:"path"`
+	// Before is how many mounts were at the path already.
+	Before int  `json:"before"`
+	Saved  bool `json:"saved,omitempty"`
+}
+
+// Kind implements Op.
+func (*ReadOnly) Kind() string { return "read-only" }
+
+// Touches implements Toucher.
+func (r *ReadOnly) Touches() []string { return []string{r.Path} }
+
+// Describe implements Op.
+func (r *ReadOnly) Describe() string { return "mount " + r.Path + " over itself read-only" }
+
+func (r *ReadOnly) count(env Env) (int, error) {
+	mounts, err := env.Sys.Mounts()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, m := range mounts {
+		if m.Target == r.Path {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Save implements Op.
+func (r *ReadOnly) Save(_ context.Context, env Env) (err error) {
+	if _, err := env.Sys.Stat(r.Path); err != nil {
+		return err
+	}
+	r.Before, err = r.count(env)
+	r.Saved = err == nil
+	return err
+}
+
+// Do implements Op.
+func (r *ReadOnly) Do(_ context.Context, env Env) error {
+	return env.Sys.Mount(r.Path, r.Path, "", Bind|ReadOnlyFlag, "")
+}
+
+// Pending implements Op.
+func (r *ReadOnly) Pending(_ context.Context, env Env) (Rest, error) {
+	if !r.Saved {
+		return Rest{}, nil
+	}
+	n, err := r.count(env)
+	if err != nil || n <= r.Before {
+		return Rest{}, err
+	}
+	return Rest{Todo: "unmount the read-only mount over " + r.Path}, nil
+}
+
+// Undo implements Op.
+func (r *ReadOnly) Undo(ctx context.Context, env Env) error {
+	rest, err := r.Pending(ctx, env)
+	if err != nil || rest.Nothing() {
+		return err
+	}
+	return unmount(ctx, env, r.Path)
+}
+
+// Setting writes one value into a file of the kernel's, such as a sysctl.
+type Setting struct {
+	Path  string `json:"path"`
+	Value string `json:"value"`
+	Was   string `json:"was,omitempty"`
+}
+
+// Kind implements Op.
+func (*Setting) Kind() string { return "setting" }
+
+// Touches implements Toucher.
+func (s *Setting) Touches() []string { return []string{s.Path} }
+
+// Describe implements Op.
+func (s *Setting) Describe() string { return "write " + s.Value + " to " + s.Path }
+
+// Save implements Op.
+func (s *Setting) Save(_ context.Context, env Env) error {
+	b, err := env.Sys.Read(s.Path)
+	s.Was = strings.TrimSpace(string(b))
+	return err
+}
+
+func (s *Setting) set(env Env, v string) error {
+	st, err := env.Sys.Stat(s.Path)
+	if err != nil {
+		return err
+	}
+	return env.Sys.Write(s.Path, []byte(v), st.Mode)
+}
+
+// Do implements Op.
+func (s *Setting) Do(_ context.Context, env Env) error { return s.set(env, s.Value) }
+
+// Pending implements Op.
+func (s *Setting) Pending(_ context.Context, env Env) (Rest, error) {
+	if s.Was == "" || s.Was == s.Value {
+		return Rest{}, nil
+	}
+	b, err := env.Sys.Read(s.Path)
+	if err != nil || strings.TrimSpace(string(b)) != s.Value {
+		return Rest{}, err
+	}
+	return Rest{Todo: "write " + s.Was + " to " + s.Path}, nil
+}
+
+// Undo implements Op.
+func (s *Setting) Undo(ctx context.Context, env Env) error {
+	r, err := s.Pending(ctx, env)
+	if err != nil || r.Nothing() {
+		return err
+	}
+	return s.set(env, s.Was)
+}
+
+// Table is an nftables table of our own; everything in it goes with it.
+type Table struct {
+	Family string   `json:"family"` // inet, ip
+	Name   string   `json:"name"`
+	Rules  []string `json:"rules"` // chains and rules, as `nft` reads them, each with "TABLE" for family and name
+	Saved  bool     `json:"saved,omitempty"`
+}
+
+// Kind implements Op.
+func (*Table) Kind() string { return "nft-table" }
+
+// Touches implements Toucher.
+func (t *Table) Touches() []string { return []string{"nft/" + t.full()} }
+
+func (t *Table) full() string { return t.Family + " " + t.Name }
+
+// Describe implements Op.
+func (t *Table) Describe() string {
+	return fmt.Sprintf("nft table %s with %s rules", t.full(), strconv.Itoa(len(t.Rules)))
+}
+
+// there tells whether the table exists.
+func (t *Table) there(ctx context.Context, env Env) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
+	defer cancel()
+	out, err := env.Sys.Run(ctx, "nft", "list", "tables")
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.SplitSeq(string(out), "\n") {
+		if strings.TrimSpace(line) == "table "+t.full() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Save implements Op.
+func (t *Table) Save(ctx context.Context, env Env) error {
+	there, err := t.there(ctx, env)
+	if err != nil {
+		return err
+	}
+	if there {
+		return fmt.Errorf("nft table %s exists already", t.full())
+	}
+	t.Saved = true
+	return nil
+}
+
+// Do implements Op. nft applies all lines or none.
+func (t *Table) Do(ctx context.Context, env Env) error {
+	lines := []string{"add table " + t.full()}
+	for _, r := range t.Rules {
+		lines = append(lines, strings.ReplaceAll(r, "TABLE", t.full()))
+	}
+	return short(ctx, env.Sys, "nft", strings.Join(lines, "\n"))
+}
+
+// Pending implements Op.
+func (t *Table) Pending(ctx context.Context, env Env) (Rest, error) {
+	if !t.Saved {
+		return Rest{}, nil
+	}
+	there, err := t.there(ctx, env)
+	if err != nil || !there {
+		return Rest{}, err
+	}
+	out, err := env.Sys.Run(ctx, "nft", "list", "table", t.Family, t.Name)
+	if err != nil {
+		return Rest{}, err
+	}
+	// A remedy deletes rules; the chains that stay behind do nothing.
+	if !verdict.Match(out) {
+		return Rest{Tidy: "delete nft table " + t.full() + ", which has no rule any more"}, nil
+	}
+	return Rest{Todo: "delete nft table " + t.full()}, nil
+}
+
+// verdict is a rule that keeps packets.
+var verdict = regexp.MustCompile(`(?m)\b(drop|reject)\b`)
+
+// Undo implements Op.
+func (t *Table) Undo(ctx context.Context, env Env) error {
+	r, err := t.Pending(ctx, env)
+	if err != nil || r.Nothing() {
+		return err
+	}
+	return short(ctx, env.Sys, "nft", "delete", "table", t.Family, t.Name)
+}

@@ -1,0 +1,281 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+func init() {
+	register(func() Op { return &StaleAnswer{} })
+	register(func() Op { return &Bounce{} })
+	register(func() Op { return &CutSandbox{} })
+}
+
+const (
+	// healthPoll and healthBound: the kubelet asks the runtime for its cgroup driver before it serves /healthz, about 2 s in.
+	healthPoll  = 300 * time.Millisecond
+	healthBound = 60 * time.Second
+)
+
+// StaleAnswer makes the kubelet keep an answer of the runtime's that is no longer true: the runtime runs for a moment with
+// another configuration, the kubelet starts and asks once, and then the runtime goes back. Every file is as it was.
+type StaleAnswer struct {
+	File           // the runtime's configuration, with the content for the moment
+	Runtime string `json:"runtime"`
+	Kubelet string `json:"kubelet"`
+	// PID and Start are the kubelet that has the stale answer; any other kubelet has asked anew.
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
+	// Began says that the runtime may have been restarted with the other configuration.
+	Began bool `json:"began,omitempty"`
+	// Settled says that the runtime runs with its own configuration again.
+	Settled bool `json:"settled,omitempty"`
+}
+
+// Kind implements Op.
+func (*StaleAnswer) Kind() string { return "stale-answer" }
+
+// Touches implements Toucher.
+func (s *StaleAnswer) Touches() []string { return append(s.File.Touches(), s.Runtime, s.Kubelet) }
+
+// Describe implements Op.
+func (s *StaleAnswer) Describe() string {
+	return fmt.Sprintf("let %s ask %s while that has another %s", s.Kubelet, s.Runtime, s.Path)
+}
+
+// Do implements Op.
+func (s *StaleAnswer) Do(ctx context.Context, env Env) error {
+	s.Began = true
+	if err := env.Persist(); err != nil {
+		return err
+	}
+	if err := stopUnit(ctx, env.Sys, s.Kubelet); err != nil {
+		return err
+	}
+	if err := s.File.Do(ctx, env); err != nil {
+		return err
+	}
+	if err := restart(ctx, env.Sys, s.Runtime); err != nil {
+		return err
+	}
+	if err := startUnit(ctx, env.Sys, s.Kubelet); err != nil {
+		return err
+	}
+	var err error
+	if s.PID, s.Start, err = mainProcess(ctx, env.Sys, s.Kubelet); err != nil {
+		return err
+	}
+	if err := env.Persist(); err != nil {
+		return err
+	}
+	if err := awaitHealthy(ctx, env.Sys); err != nil {
+		return err
+	}
+	if err := s.File.Undo(ctx, env); err != nil {
+		return err
+	}
+	return s.settle(ctx, env)
+}
+
+func (s *StaleAnswer) settle(ctx context.Context, env Env) error {
+	if err := restart(ctx, env.Sys, s.Runtime); err != nil {
+		return err
+	}
+	s.Settled = true
+	return env.Persist()
+}
+
+func restart(ctx context.Context, sys Sys, unit string) error {
+	if err := stopUnit(ctx, sys, unit); err != nil {
+		return err
+	}
+	return startUnit(ctx, sys, unit)
+}
+
+func awaitHealthy(ctx context.Context, sys Sys) error {
+	var last error
+	for waited := time.Duration(0); waited < timeoutscale.Bound(healthBound); waited += healthPoll {
+		if last = short(ctx, sys, "curl", "--fail", "--silent", "--show-error", "--max-time", "2", "http://127.0.0.1:10248/healthz"); last == nil {
+			return nil
+		}
+		if err := sys.Wait(ctx, healthPoll); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the kubelet is not healthy %s after its start: %w", healthBound, last)
+}
+
+// stale tells whether the kubelet that has the stale answer still runs.
+func (s *StaleAnswer) stale(ctx context.Context, env Env) (bool, error) {
+	return runsStill(ctx, env.Sys, s.Kubelet, s.PID, s.Start)
+}
+
+// Pending implements Op.
+func (s *StaleAnswer) Pending(ctx context.Context, env Env) (Rest, error) {
+	if !s.Began {
+		return Rest{}, nil
+	}
+	r, err := s.File.Pending(ctx, env)
+	if err != nil || r.Todo != "" {
+		return r, err
+	}
+	if !s.Settled {
+		return Rest{Todo: "restart " + s.Runtime + " with its own configuration"}, nil
+	}
+	if stale, err := s.stale(ctx, env); err != nil || !stale {
+		return r, err
+	}
+	return Rest{Todo: "restart " + s.Kubelet + ", so that it asks " + s.Runtime + " again"}, nil
+}
+
+// Undo implements Op.
+func (s *StaleAnswer) Undo(ctx context.Context, env Env) error {
+	r, err := s.Pending(ctx, env)
+	if err != nil || !s.Began {
+		return err
+	}
+	if r.Todo != "" {
+		if err := stopUnit(ctx, env.Sys, s.Kubelet); err != nil {
+			return err
+		}
+		if err := s.File.Undo(ctx, env); err != nil {
+			return err
+		}
+		if !s.Settled {
+			if err := s.settle(ctx, env); err != nil {
+				return err
+			}
+		}
+	} else if err := s.File.Undo(ctx, env); err != nil {
+		return err
+	}
+	// An agent that died in Do may have left either of them stopped.
+	if err := startUnit(ctx, env.Sys, s.Runtime); err != nil {
+		return err
+	}
+	return startUnit(ctx, env.Sys, s.Kubelet)
+}
+
+// Bounce restarts a unit, once; there is nothing to undo.
+type Bounce struct {
+	Unit string `json:"unit"`
+	Was  bool   `json:"was,omitempty"`
+}
+
+// Kind implements Op.
+func (*Bounce) Kind() string { return "bounce" }
+
+// Touches implements Toucher.
+func (b *Bounce) Touches() []string { return []string{b.Unit} }
+
+// Describe implements Op.
+func (b *Bounce) Describe() string { return "restart " + b.Unit }
+
+// Save implements Op.
+func (b *Bounce) Save(ctx context.Context, env Env) error {
+	s, err := Show(ctx, env.Sys, b.Unit)
+	b.Was = s.Up()
+	return err
+}
+
+// Do implements Op.
+func (b *Bounce) Do(ctx context.Context, env Env) error { return restart(ctx, env.Sys, b.Unit) }
+
+// Pending implements Op. Between the two halves of Do the agent may have died.
+func (b *Bounce) Pending(ctx context.Context, env Env) (Rest, error) {
+	if !b.Was {
+		return Rest{}, nil
+	}
+	s, err := Show(ctx, env.Sys, b.Unit)
+	if err != nil || s.Up() {
+		return Rest{}, err
+	}
+	return Rest{Todo: "start " + b.Unit}, nil
+}
+
+// Undo implements Op.
+func (b *Bounce) Undo(ctx context.Context, env Env) error {
+	if !b.Was {
+		return nil
+	}
+	return startUnit(ctx, env.Sys, b.Unit)
+}
+
+// CutSandbox takes the network interface of a pod's sandbox away, as a crashed network agent or a stray script does.
+type CutSandbox struct {
+	KillTask // chooses the sandbox
+}
+
+// Kind implements Op.
+func (*CutSandbox) Kind() string { return "cut-sandbox" }
+
+// Describe implements Op.
+func (c *CutSandbox) Describe() string {
+	if c.Pod == "" {
+		return "take the network of a pod's sandbox away"
+	}
+	return fmt.Sprintf("take the network of pod %s/%s away", c.Namespace, c.Pod)
+}
+
+func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
+	defer cancel()
+	return env.Sys.Run(ctx, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
+}
+
+// Save implements Op.
+func (c *CutSandbox) Save(ctx context.Context, env Env) error {
+	c.Sandbox = true
+	if err := c.KillTask.Save(ctx, env); err != nil {
+		return err
+	}
+	if _, err := c.inside(ctx, env, "ip", "link", "show", "eth0"); err != nil {
+		return fmt.Errorf("sandbox %s has no eth0 (is the pod on the host's network?): %w", c.ID, err)
+	}
+	return nil
+}
+
+// Do implements Op.
+func (c *CutSandbox) Do(ctx context.Context, env Env) error {
+	_, err := c.inside(ctx, env, "ip", "link", "delete", "eth0")
+	return err
+}
+
+// cut tells whether the very sandbox still runs and has no interface.
+func (c *CutSandbox) cut(ctx context.Context, env Env) (bool, error) {
+	p, err := env.Sys.Process(c.PID)
+	if c.PID == 0 || errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || p.Start != c.Start {
+		return false, err
+	}
+	if _, err := c.inside(ctx, env, "ip", "link", "show", "lo"); err != nil {
+		return false, err
+	}
+	_, err = c.inside(ctx, env, "ip", "link", "show", "eth0")
+	return err != nil, nil
+}
+
+// Pending implements Op.
+func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {
+	cut, err := c.cut(ctx, env)
+	if err != nil || !cut {
+		return Rest{}, err
+	}
+	return Rest{Todo: "have sandbox " + c.ID + " made anew"}, nil
+}
+
+// Undo implements Op. A veth pair that is gone does not come back; the kubelet makes a new sandbox when this one has died.
+func (c *CutSandbox) Undo(ctx context.Context, env Env) error {
+	cut, err := c.cut(ctx, env)
+	if err != nil || !cut {
+		return err
+	}
+	return c.KillTask.Do(ctx, env)
+}

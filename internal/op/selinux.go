@@ -1,0 +1,82 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+func init() { register(func() Op { return &SELinux{} }) }
+
+// SELinux gives one file another SELinux context.
+type SELinux struct {
+	Path    string `json:"path"`
+	Context string `json:"context"`
+	Was     string `json:"was,omitempty"`
+}
+
+// Kind implements Op.
+func (*SELinux) Kind() string { return "selinux" }
+
+// Touches implements Toucher.
+func (s *SELinux) Touches() []string { return []string{s.Path} }
+
+// Describe implements Op.
+func (s *SELinux) Describe() string { return fmt.Sprintf("label %s as %s", s.Path, s.Context) }
+
+// now is the context the file has, "" when the file is gone.
+func (s *SELinux) now(ctx context.Context, env Env) (string, error) {
+	if _, err := env.Sys.Stat(s.Path); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
+	defer cancel()
+	out, err := env.Sys.Run(ctx, "stat", "--format=%C", s.Path)
+	return strings.TrimSpace(string(out)), err
+}
+
+// Save implements Op.
+func (s *SELinux) Save(ctx context.Context, env Env) error {
+	was, err := s.now(ctx, env)
+	if err != nil {
+		return err
+	}
+	if was == "" || was == "?" {
+		return fmt.Errorf("%s has no SELinux context", s.Path)
+	}
+	s.Was = was
+	return nil
+}
+
+// Do implements Op.
+func (s *SELinux) Do(ctx context.Context, env Env) error {
+	return short(ctx, env.Sys, "chcon", s.Context, s.Path)
+}
+
+// Pending implements Op.
+func (s *SELinux) Pending(ctx context.Context, env Env) (Rest, error) {
+	now, err := s.now(ctx, env)
+	switch {
+	case err != nil || now == "" || now == s.Was:
+		return Rest{}, err
+	case now == s.Context:
+		return Rest{Todo: "give " + s.Path + " its SELinux context back"}, nil
+	default:
+		return Rest{Tidy: "the SELinux context of " + s.Path}, nil // a remedy's: as the policy has it
+	}
+}
+
+// Undo implements Op.
+func (s *SELinux) Undo(ctx context.Context, env Env) error {
+	now, err := s.now(ctx, env)
+	if err != nil || now == "" || s.Was == "" || now == s.Was {
+		return err
+	}
+	return short(ctx, env.Sys, "chcon", s.Was, s.Path)
+}

@@ -1,0 +1,148 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+func init() {
+	register(func() Op { return &Halt{} })
+	register(func() Op { return &Kill{} })
+}
+
+// Halt stops a process with SIGSTOP, the main one of a unit or the one with a word in its command line: it hangs, and whoever
+// started it thinks that it runs.
+type Halt struct {
+	Unit    string `json:"unit,omitempty"`
+	Program string `json:"program,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	Start   uint64 `json:"start,omitempty"`
+}
+
+// Kind implements Op.
+func (*Halt) Kind() string { return "halt" }
+
+// Touches implements Toucher.
+func (h *Halt) Touches() []string { return []string{h.who()} }
+
+func (h *Halt) who() string { return h.Unit + h.Program }
+
+// Describe implements Op.
+func (h *Halt) Describe() string { return "SIGSTOP to the main process of " + h.who() }
+
+// Save implements Op.
+func (h *Halt) Save(ctx context.Context, env Env) (err error) {
+	if h.Program != "" {
+		p, err := programOf(env.Sys, h.Program)
+		h.PID, h.Start = p.PID, p.Start
+		return err
+	}
+	h.PID, h.Start, err = mainProcess(ctx, env.Sys, h.Unit)
+	return err
+}
+
+func mainProcess(ctx context.Context, sys Sys, unit string) (int, uint64, error) {
+	s, err := Show(ctx, sys, unit)
+	if err != nil {
+		return 0, 0, err
+	}
+	pid, err := strconv.Atoi(s.MainPID)
+	if err != nil || pid == 0 {
+		return 0, 0, fmt.Errorf("%s has no main process (it is %s): %w", unit, s.Active, fs.ErrNotExist)
+	}
+	p, err := sys.Process(pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	return pid, p.Start, nil
+}
+
+const (
+	haltPoll  = 20 * time.Millisecond
+	haltBound = 5 * time.Second
+)
+
+// Do implements Op.
+func (h *Halt) Do(ctx context.Context, env Env) error {
+	if err := env.Sys.Signal(h.PID, h.Start, STOP); err != nil {
+		return err
+	}
+	// A signal is not an effect: a process in uninterruptible sleep stops only when it wakes.
+	for waited := time.Duration(0); waited < timeoutscale.Bound(haltBound); waited += haltPoll {
+		if r, err := h.Pending(ctx, env); err != nil || r.Todo != "" {
+			return err
+		}
+		if err := env.Sys.Wait(ctx, haltPoll); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("process %d of %s did not stop within %s of SIGSTOP", h.PID, h.who(), haltBound)
+}
+
+// Pending implements Op.
+func (h *Halt) Pending(_ context.Context, env Env) (Rest, error) {
+	if h.PID == 0 {
+		return Rest{}, nil
+	}
+	p, err := env.Sys.Process(h.PID)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && p.Start != h.Start {
+		return Rest{}, nil
+	}
+	if err != nil || p.State != "T" {
+		return Rest{}, err
+	}
+	return Rest{Todo: fmt.Sprintf("SIGCONT to process %d of %s", h.PID, h.who())}, nil
+}
+
+// Undo implements Op.
+func (h *Halt) Undo(_ context.Context, env Env) error {
+	if h.PID == 0 {
+		return nil
+	}
+	// Also when it does not look stopped: the signal may be under way. CONT does nothing to a running process.
+	err := env.Sys.Signal(h.PID, h.Start, CONT)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Kill kills the main process of a unit; systemd starts it again, so there is nothing to undo.
+type Kill struct {
+	Unit  string `json:"unit"`
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
+}
+
+// Kind implements Op.
+func (*Kill) Kind() string { return "kill" }
+
+// Describe implements Op.
+func (k *Kill) Describe() string { return "SIGKILL to the main process of " + k.Unit }
+
+// Save implements Op.
+func (k *Kill) Save(ctx context.Context, env Env) (err error) {
+	k.PID, k.Start, err = mainProcess(ctx, env.Sys, k.Unit)
+	return err
+}
+
+// Do implements Op.
+func (k *Kill) Do(_ context.Context, env Env) error {
+	err := env.Sys.Signal(k.PID, k.Start, KILL)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Pending implements Op.
+func (*Kill) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
+
+// Undo implements Op.
+func (*Kill) Undo(context.Context, Env) error { return nil }

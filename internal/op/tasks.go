@@ -1,0 +1,418 @@
+package op
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+func init() {
+	register(func() Op { return &Tasks{} })
+	register(func() Op { return &KillTask{} })
+}
+
+// containerd keeps one directory per running container here, on a tmpfs: readable while its disk is frozen.
+const (
+	taskDir    = "/run/containerd/io.containerd.runtime.v2.task/k8s.io"
+	removeOne  = 20 * time.Second // StopPodSandbox gives containers no grace of their own, CNI DEL takes under a second
+	netnsDir   = "/run/netns"
+	sandboxKey = "io.kubernetes.cri.sandbox-id"
+)
+
+// task is one running container as its bundle describes it.
+type task struct {
+	id, sandbox string
+	kind        string // sandbox, container
+	namespace   string
+	pod         string
+	name        string
+	pid         int
+	netns       string
+}
+
+func readTasks(env Env) ([]task, error) {
+	ids, err := env.Sys.List(taskDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []task
+	for _, id := range ids {
+		t := task{id: id, sandbox: id}
+		if b, err := env.Sys.Read(path.Join(taskDir, id, "init.pid")); err == nil {
+			t.pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		var spec struct {
+			Annotations map[string]string `json:"annotations"`
+			Linux       struct {
+				Namespaces []struct{ Type, Path string } `json:"namespaces"`
+			} `json:"linux"`
+		}
+		if b, err := env.Sys.Read(path.Join(taskDir, id, "config.json")); err == nil && json.Unmarshal(b, &spec) == nil {
+			a := spec.Annotations
+			t.kind, t.namespace, t.pod = a["io.kubernetes.cri.container-type"], a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"]
+			t.name = a["io.kubernetes.cri.container-name"]
+			if a[sandboxKey] != "" {
+				t.sandbox = a[sandboxKey]
+			}
+			for _, ns := range spec.Linux.Namespaces {
+				if ns.Type == "network" {
+					t.netns = ns.Path
+				}
+			}
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// Tasks changes nothing when done. Undone, it retires the pods whose containers were started since: their root filesystems
+// lie on the loop filesystem, which could not be freed under them, and the runtime's restored database does not know them.
+// It stands between Resume of the runtime and Resume of the kubelet, so that the kubelet does not start them again meanwhile.
+type Tasks struct {
+	Before []string `json:"before,omitempty"`
+	Saved  bool     `json:"saved,omitempty"`
+	// Since is the start of the newest process there was: only later ones can have been started on the loop filesystem.
+	Since uint64 `json:"since,omitempty"`
+	// Over is where the loop filesystem is mounted; when it is no longer there, nothing needs to be retired.
+	Over string `json:"over"`
+}
+
+// Kind implements Op.
+func (*Tasks) Kind() string { return "tasks" }
+
+// Closing implements Bracket.
+func (*Tasks) Closing() bool { return true }
+
+// Describe implements Op.
+func (*Tasks) Describe() string { return "note the running containers" }
+
+// Save implements Op.
+func (t *Tasks) Save(_ context.Context, env Env) error {
+	tasks, err := readTasks(env)
+	if err != nil {
+		return err
+	}
+	t.Before = nil
+	for _, x := range tasks {
+		t.Before = append(t.Before, x.id)
+	}
+	procs, err := env.Sys.Processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		t.Since = max(t.Since, p.Start)
+	}
+	t.Saved = true
+	return nil
+}
+
+// Do implements Op.
+func (*Tasks) Do(context.Context, Env) error { return nil }
+
+// Pending implements Op.
+func (*Tasks) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
+
+// Undo implements Op.
+func (t *Tasks) Undo(ctx context.Context, env Env) error {
+	if !t.Saved {
+		return nil
+	}
+	if used, err := t.used(env); err != nil || !used {
+		return err
+	}
+	tasks, err := readTasks(env)
+	if err != nil {
+		return err
+	}
+	var sandboxes []string
+	for _, x := range tasks {
+		if !slices.Contains(t.Before, x.id) && !slices.Contains(sandboxes, x.sandbox) {
+			sandboxes = append(sandboxes, x.sandbox)
+		}
+	}
+	// One that does not answer must not take the time of all.
+	clean := true
+	for _, id := range sandboxes {
+		if clean {
+			rctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(removeOne))
+			err := env.Sys.RemoveSandbox(rctx, id)
+			cancel()
+			if err == nil {
+				continue
+			}
+			clean = rctx.Err() == nil
+		}
+		if err := retire(ctx, env, id, tasks); err != nil {
+			return err
+		}
+	}
+	return t.strays(env)
+}
+
+// strays ends what the runtime has lost: a containerd that was restarted on a full disk forgets containers, which run on with
+// their shims (seen live).
+func (t *Tasks) strays(env Env) error {
+	if t.Since == 0 {
+		return nil // noted by an older version
+	}
+	tasks, err := readTasks(env)
+	if err != nil {
+		return err
+	}
+	procs, err := env.Sys.Processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		if p.Start <= t.Since || !t.rootedOver(env, p) && !lostShim(p, tasks) {
+			continue
+		}
+		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// rootedOver tells whether the process runs in a container whose root filesystem is a snapshot below Over. What the runtime knew
+// is retired by now, so this one it does not know.
+func (t *Tasks) rootedOver(env Env, p Process) bool {
+	text, err := env.Sys.Read(fmt.Sprintf("/proc/%d/mountinfo", p.PID))
+	if err != nil {
+		return false // ended meanwhile, or a zombie
+	}
+	root, ok := MountAt(ParseMountinfo(string(text)), "/")
+	return ok && root.Type == "overlay" && strings.Contains(root.Options, "upperdir="+t.Over+"/")
+}
+
+// lostShim tells whether the process is the shim of a sandbox that has no bundle any more.
+func lostShim(p Process, tasks []task) bool {
+	id, ok := shimOf(p)
+	return ok && !slices.ContainsFunc(tasks, func(x task) bool { return x.id == id })
+}
+
+// shimOf answers which sandbox a process is the shim of.
+func shimOf(p Process) (string, bool) {
+	if len(p.Command) == 0 || !strings.Contains(p.Command[0], "containerd-shim") {
+		return "", false
+	}
+	for i, w := range p.Command[:len(p.Command)-1] {
+		if w == "-id" || w == "--id" {
+			return p.Command[i+1], true
+		}
+	}
+	return "", false
+}
+
+// used tells whether the loop filesystem still exists, mounted or only held by containers, and thaws it.
+func (t *Tasks) used(env Env) (bool, error) {
+	made, err := env.Made()
+	if err != nil {
+		return false, err
+	}
+	for _, l := range made {
+		if l.Target != t.Over || l.Image == "" {
+			continue
+		}
+		_, own, err := l.mounts(env)
+		if err != nil {
+			return false, err
+		}
+		for _, m := range own {
+			if err := env.Sys.Thaw(m.Target); err != nil {
+				return false, err
+			}
+		}
+		if _, ok, err := l.attached(env); err != nil || ok {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// retire removes a sandbox without the runtime's help: containers, shim, mounts, network namespace, address.
+func retire(ctx context.Context, env Env, sandbox string, tasks []task) error {
+	procs, err := env.Sys.Processes()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	kill := func(p Process) {
+		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	for _, p := range procs {
+		if id, ok := shimOf(p); ok && id == sandbox {
+			kill(p)
+		}
+	}
+	for _, x := range tasks {
+		if x.sandbox != sandbox {
+			continue
+		}
+		if p, err := env.Sys.Process(x.pid); x.pid > 1 && err == nil {
+			kill(p)
+		}
+	}
+	mounts, err := env.Sys.Mounts()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	var netns string
+	ids := []string{sandbox}
+	for _, x := range tasks {
+		if x.sandbox == sandbox {
+			ids = append(ids, x.id)
+			if x.id == sandbox {
+				netns = path.Base(x.netns)
+			}
+		}
+	}
+	for i := len(mounts) - 1; i >= 0; i-- {
+		t := mounts[i].Target
+		mine := netns != "" && netns != "." && strings.HasPrefix(t, netnsDir+"/") && path.Base(t) == netns
+		for _, id := range ids {
+			mine = mine || strings.HasPrefix(t, "/run/containerd/") && strings.Contains(t, "/"+id+"/")
+		}
+		if mine {
+			if err := env.Sys.Unmount(t, true); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	for _, id := range ids {
+		if err := env.Sys.RemoveAll(path.Join(taskDir, id)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if netns != "" && netns != "." {
+		if err := env.Sys.Remove(path.Join(netnsDir, netns)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, releaseAddress(env, sandbox))
+	return errors.Join(errs...)
+}
+
+// ipamDirs are where host-local keeps its reservations: kind's, and the default.
+var ipamDirs = []string{"/run/cni-ipam-state", "/var/lib/cni/networks"}
+
+// releaseAddress does what host-local's DEL would: removes the reservations that name the sandbox.
+func releaseAddress(env Env, sandbox string) error {
+	for _, root := range ipamDirs {
+		nets, err := env.Sys.List(root)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, n := range nets {
+			files, err := env.Sys.List(path.Join(root, n))
+			if err != nil {
+				continue
+			}
+			for _, f := range files {
+				p := path.Join(root, n, f)
+				b, err := env.Sys.Read(p)
+				if err != nil || !strings.HasPrefix(string(b), sandbox) {
+					continue
+				}
+				if err := env.Sys.Remove(p); err != nil {
+					return fmt.Errorf("releasing the address of sandbox %s: %w", sandbox, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// KillTask kills one container, or one pod's sandbox, as a crash would. The kubelet starts it again, so there is nothing to
+// undo.
+type KillTask struct {
+	// Namespace and Pod choose; a pod is a name or the beginning of one. Empty: any pod outside kube-system, else any at all.
+	Namespace string `json:"namespace,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	// Sandbox kills the pause container instead of an ordinary one.
+	Sandbox bool `json:"sandbox,omitempty"`
+
+	ID    string `json:"id,omitempty"`
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
+}
+
+// Kind implements Op.
+func (*KillTask) Kind() string { return "kill-task" }
+
+// Describe implements Op.
+func (k *KillTask) Describe() string {
+	what := "a container"
+	if k.Sandbox {
+		what = "the sandbox"
+	}
+	switch {
+	case k.Pod != "":
+		return fmt.Sprintf("SIGKILL to %s of pod %s/%s", what, k.Namespace, k.Pod)
+	default:
+		return "SIGKILL to " + what
+	}
+}
+
+// Save implements Op.
+func (k *KillTask) Save(_ context.Context, env Env) error {
+	tasks, err := readTasks(env)
+	if err != nil {
+		return err
+	}
+	best, rank := task{}, 0
+	for _, t := range tasks {
+		if t.pid <= 1 || (t.kind == "sandbox") != k.Sandbox || k.Namespace != "" && t.namespace != k.Namespace || !strings.HasPrefix(t.pod, k.Pod) {
+			continue
+		}
+		r := 1
+		if t.namespace != "kube-system" {
+			r = 2
+		}
+		if r > rank {
+			best, rank = t, r
+		}
+	}
+	if rank == 0 {
+		return fmt.Errorf("no running container to kill here (namespace %q, pod %q)", k.Namespace, k.Pod)
+	}
+	p, err := env.Sys.Process(best.pid)
+	if err != nil {
+		return err
+	}
+	k.ID, k.PID, k.Start = best.id, p.PID, p.Start
+	return nil
+}
+
+// Do implements Op.
+func (k *KillTask) Do(_ context.Context, env Env) error {
+	err := env.Sys.Signal(k.PID, k.Start, KILL)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Pending implements Op.
+func (*KillTask) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
+
+// Undo implements Op.
+func (*KillTask) Undo(context.Context, Env) error { return nil }

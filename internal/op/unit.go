@@ -1,0 +1,389 @@
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+)
+
+func init() {
+	register(func() Op { return &Pause{} })
+	register(func() Op { return &Resume{} })
+	register(func() Op { return &Unit{} })
+	register(func() Op { return &DropIn{} })
+}
+
+// Times of unit control.
+const (
+	// unitPoll is how often a unit's state is asked for; one systemctl show costs about 5 ms.
+	unitPoll = 200 * time.Millisecond
+	// stopGrace is how long a unit may take to stop before its main process gets SIGKILL. kubelet and containerd stop within
+	// a second; one that hangs on a frozen filesystem never does, and systemd itself would wait 90 s.
+	stopGrace = 10 * time.Second
+	// killGrace bounds the wait after SIGKILL: longer means a process in uninterruptible sleep.
+	killGrace = 10 * time.Second
+	// startBound is how long a start may take. containerd says ready after about 1 s.
+	startBound = 60 * time.Second
+	// runBound bounds a systemctl call that only asks or queues.
+	runBound = 15 * time.Second
+)
+
+// UnitState is what systemctl show says.
+type UnitState struct {
+	Load, Active, Sub, File string
+	MainPID                 string
+	ControlGroup            string
+}
+
+// Up tells whether the unit runs or is about to.
+func (s UnitState) Up() bool {
+	return s.Active == "active" || s.Active == "activating" || s.Active == "reloading"
+}
+
+// Show asks systemd for a unit's state.
+func Show(ctx context.Context, sys Sys, unit string) (UnitState, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
+	defer cancel()
+	out, err := sys.Run(ctx, "systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState,MainPID,ControlGroup", unit)
+	if err != nil {
+		return UnitState{}, err
+	}
+	var s UnitState
+	for line := range strings.SplitSeq(string(out), "\n") {
+		k, v, _ := strings.Cut(line, "=")
+		switch k {
+		case "LoadState":
+			s.Load = v
+		case "ActiveState":
+			s.Active = v
+		case "SubState":
+			s.Sub = v
+		case "UnitFileState":
+			s.File = v
+		case "MainPID":
+			s.MainPID = v
+		case "ControlGroup":
+			s.ControlGroup = v
+		}
+	}
+	return s, nil
+}
+
+// CommandLine is the unit's ExecStart as a unit file takes it, with variables as they stand there.
+func CommandLine(ctx context.Context, sys Sys, unit string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
+	defer cancel()
+	out, err := sys.Run(ctx, "systemctl", "show", "--property=ExecStart", unit)
+	if err != nil {
+		return "", err
+	}
+	_, rest, ok := strings.Cut(string(out), "argv[]=")
+	argv, _, end := strings.Cut(rest, " ; ")
+	if !ok || !end || strings.Contains(rest, "argv[]=") {
+		return "", fmt.Errorf("%s: want one ExecStart, systemctl show says %q", unit, strings.TrimSpace(string(out)))
+	}
+	return strings.ReplaceAll(argv, "%", "%%"), nil
+}
+
+// stopUnit stops a unit and does not take a hanging process for an answer.
+func stopUnit(ctx context.Context, sys Sys, unit string) error {
+	s, err := Show(ctx, sys, unit)
+	if err != nil {
+		return err
+	}
+	if s.Active == "inactive" || s.Load == "not-found" {
+		return nil
+	}
+	if s.Active != "failed" {
+		// --no-block: a job that waits for a hanging process would wait for us, too.
+		if err := short(ctx, sys, "systemctl", "stop", "--no-block", unit); err != nil {
+			return err
+		}
+		if down, err := awaitDown(ctx, sys, unit, timeoutscale.Bound(stopGrace)); err != nil {
+			return err
+		} else if !down {
+			// May fail because the unit stopped this very moment; the state decides.
+			killErr := short(ctx, sys, "systemctl", "kill", "--kill-who=main", "--signal=SIGKILL", unit)
+			if down, err := awaitDown(ctx, sys, unit, timeoutscale.Bound(killGrace)); err != nil {
+				return err
+			} else if !down {
+				return errors.Join(fmt.Errorf("%s does not stop, not even by SIGKILL: its process hangs in the kernel", unit), killErr)
+			}
+		}
+	}
+	if s, err = Show(ctx, sys, unit); err != nil || s.Active != "failed" {
+		return err
+	}
+	return short(ctx, sys, "systemctl", "reset-failed", unit)
+}
+
+func awaitDown(ctx context.Context, sys Sys, unit string, bound time.Duration) (bool, error) {
+	for waited := time.Duration(0); waited < bound; waited += unitPoll {
+		s, err := Show(ctx, sys, unit)
+		if err != nil {
+			return false, err
+		}
+		if s.Active == "inactive" || s.Active == "failed" {
+			return true, nil
+		}
+		if err := sys.Wait(ctx, unitPoll); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func startUnit(ctx context.Context, sys Sys, unit string) error {
+	s, err := Show(ctx, sys, unit)
+	if err != nil || s.Up() {
+		return err
+	}
+	if s.Active == "failed" {
+		if err := short(ctx, sys, "systemctl", "reset-failed", unit); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(startBound))
+	defer cancel()
+	_, err = sys.Run(ctx, "systemctl", "start", unit)
+	return err
+}
+
+func short(ctx context.Context, sys Sys, argv ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
+	defer cancel()
+	_, err := sys.Run(ctx, argv...)
+	return err
+}
+
+// Pause stops a unit before changes and, when undone, starts it after them if it ran before. Resume is its other half:
+//
+//	Pause kubelet, Pause containerd, …changes…, Resume containerd, Resume kubelet
+//
+// undone from the right stops them in the right order, takes the changes back and starts them in the right order.
+type Pause struct {
+	Unit string `json:"unit"`
+	Was  *bool  `json:"was,omitempty"`
+}
+
+// Kind implements Op.
+func (*Pause) Kind() string { return "pause" }
+
+// Closing implements Bracket.
+func (*Pause) Closing() bool { return false }
+
+// Touches implements Toucher: whether the unit ran, as saved here, may be the doing of an older injection.
+func (p *Pause) Touches() []string { return []string{p.Unit} }
+
+// Describe implements Op.
+func (p *Pause) Describe() string { return "stop " + p.Unit }
+
+// Save implements Op.
+func (p *Pause) Save(ctx context.Context, env Env) error {
+	s, err := Show(ctx, env.Sys, p.Unit)
+	if err != nil {
+		return err
+	}
+	up := s.Up()
+	p.Was = &up
+	return nil
+}
+
+// Do implements Op.
+func (p *Pause) Do(ctx context.Context, env Env) error { return stopUnit(ctx, env.Sys, p.Unit) }
+
+// Pending implements Op.
+func (p *Pause) Pending(ctx context.Context, env Env) (Rest, error) {
+	if p.Was == nil || !*p.Was {
+		return Rest{}, nil
+	}
+	s, err := Show(ctx, env.Sys, p.Unit)
+	if err != nil || s.Up() {
+		return Rest{}, err
+	}
+	return Rest{Todo: "start " + p.Unit}, nil
+}
+
+// Undo implements Op.
+func (p *Pause) Undo(ctx context.Context, env Env) error {
+	if p.Was == nil || !*p.Was {
+		return nil
+	}
+	return startUnit(ctx, env.Sys, p.Unit)
+}
+
+// Resume starts a unit after changes, and stops it before they are undone.
+type Resume struct {
+	Unit string `json:"unit"`
+	Was  *bool  `json:"was,omitempty"`
+	// PID and Start are the process that was started and has read the changes.
+	PID   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
+}
+
+// Kind implements Op.
+func (*Resume) Kind() string { return "resume" }
+
+// Closing implements Bracket.
+func (*Resume) Closing() bool { return true }
+
+// Describe implements Op.
+func (r *Resume) Describe() string { return "start " + r.Unit }
+
+// Save implements Op.
+func (r *Resume) Save(ctx context.Context, env Env) error {
+	s, err := Show(ctx, env.Sys, r.Unit)
+	if err != nil {
+		return err
+	}
+	up := s.Up()
+	r.Was = &up
+	return nil
+}
+
+// Do implements Op.
+func (r *Resume) Do(ctx context.Context, env Env) error {
+	if r.Was == nil || !*r.Was {
+		return nil
+	}
+	if err := startUnit(ctx, env.Sys, r.Unit); err != nil {
+		return err
+	}
+	var err error
+	r.PID, r.Start, err = mainProcess(ctx, env.Sys, r.Unit)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // the fault lets it end at once: the next one reads what is there then
+	}
+	return err
+}
+
+// Pending implements Op. A process that has read what was changed and still runs is part of it, also where a remedy has put every
+// file right: one that was cut off half-way had not come to the restart (seen live: the kubelet of driver-mismatch).
+func (r *Resume) Pending(ctx context.Context, env Env) (Rest, error) {
+	if runs, err := runsStill(ctx, env.Sys, r.Unit, r.PID, r.Start); err != nil || !runs {
+		return Rest{}, err
+	}
+	return Rest{Tidy: "restart " + r.Unit + ", which has read what was changed", Framed: true}, nil
+}
+
+// runsStill tells whether a unit's main process is still that one.
+func runsStill(ctx context.Context, sys Sys, unit string, pid int, start uint64) (bool, error) {
+	if pid == 0 {
+		return false, nil
+	}
+	u, err := Show(ctx, sys, unit)
+	if err != nil || u.MainPID != fmt.Sprint(pid) {
+		return false, err
+	}
+	p, err := sys.Process(pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && p.Start == start, err
+}
+
+// Undo implements Op.
+func (r *Resume) Undo(ctx context.Context, env Env) error {
+	if r.Was == nil {
+		return nil
+	}
+	return stopUnit(ctx, env.Sys, r.Unit)
+}
+
+// Unit leaves a unit stopped, or started (one that the injection made).
+type Unit struct {
+	Unit string `json:"unit"`
+	// Start starts the unit and Undo stops it; otherwise the other way round.
+	Start bool  `json:"start,omitempty"`
+	Was   *bool `json:"was,omitempty"`
+}
+
+// Kind implements Op.
+func (*Unit) Kind() string { return "unit" }
+
+// Touches implements Toucher.
+func (u *Unit) Touches() []string { return []string{u.Unit} }
+
+// Describe implements Op.
+func (u *Unit) Describe() string {
+	if u.Start {
+		return "start " + u.Unit
+	}
+	return "stop " + u.Unit
+}
+
+// Save implements Op.
+func (u *Unit) Save(ctx context.Context, env Env) error {
+	s, err := Show(ctx, env.Sys, u.Unit)
+	if err != nil {
+		return err
+	}
+	up := s.Up()
+	u.Was = &up
+	return nil
+}
+
+// Do implements Op.
+func (u *Unit) Do(ctx context.Context, env Env) error {
+	if u.Start {
+		return startUnit(ctx, env.Sys, u.Unit)
+	}
+	return stopUnit(ctx, env.Sys, u.Unit)
+}
+
+// Pending implements Op.
+func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
+	if u.Was == nil || *u.Was == u.Start {
+		return Rest{}, nil
+	}
+	s, err := Show(ctx, env.Sys, u.Unit)
+	if err != nil || s.Up() != u.Start {
+		return Rest{}, err
+	}
+	if u.Start {
+		return Rest{Todo: "stop " + u.Unit}, nil
+	}
+	return Rest{Todo: "start " + u.Unit}, nil
+}
+
+// Undo implements Op.
+func (u *Unit) Undo(ctx context.Context, env Env) error {
+	if u.Was == nil || *u.Was == u.Start {
+		return nil
+	}
+	if u.Start {
+		return stopUnit(ctx, env.Sys, u.Unit)
+	}
+	return startUnit(ctx, env.Sys, u.Unit)
+}
+
+// DropIn is a unit file or a drop-in, with the daemon-reload that makes systemd read it.
+type DropIn struct {
+	File
+}
+
+// Kind implements Op.
+func (*DropIn) Kind() string { return "drop-in" }
+
+// Do implements Op.
+func (d *DropIn) Do(ctx context.Context, env Env) error {
+	if err := d.File.Do(ctx, env); err != nil {
+		return err
+	}
+	return short(ctx, env.Sys, "systemctl", "daemon-reload")
+}
+
+// Undo implements Op.
+func (d *DropIn) Undo(ctx context.Context, env Env) error {
+	if err := d.File.Undo(ctx, env); err != nil {
+		return err
+	}
+	// Also where the file was gone already: the agent may have died between its removal and the reload, and a second
+	// reload costs a tenth of a second.
+	return short(ctx, env.Sys, "systemctl", "daemon-reload")
+}

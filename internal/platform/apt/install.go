@@ -1,0 +1,122 @@
+// Package apt takes packages from the distribution's own archive, on Debian and Ubuntu and as root.
+//
+// It knows apt and nothing of what the packages are for.
+package apt
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/progress"
+)
+
+// CanInstall tells whether Install would work here: as root, with apt-get in PATH.
+func CanInstall() bool {
+	_, err := exec.LookPath("apt-get")
+	return err == nil && os.Geteuid() == 0
+}
+
+// Install updates the package lists and installs packages without what they only recommend. No service is started by it. The
+// task's detail is what apt says. The error is a *CommandError.
+func Install(ctx context.Context, task progress.Task, packages ...string) (err error) {
+	allow, err := forbidServices()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, allow()) }()
+
+	// A machine may have stale or partly unreachable lists and still be able to install.
+	updateErr := run(ctx, task, "update")
+	installErr := run(ctx, task, append([]string{"install", "-y", "--no-install-recommends"}, packages...)...)
+	if installErr != nil {
+		return errors.Join(installErr, updateErr)
+	}
+	return nil
+}
+
+func run(ctx context.Context, task progress.Task, args ...string) error {
+	// Another apt may be at work: unattended upgrades take the lock for a minute or two.
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q", "-o", "DPkg::Lock::Timeout=120"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	// Interrupting dpkg half-way leaves packages half-configured: let it end in its own way first.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	}
+	var last []string
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" {
+			continue
+		}
+		task.Detail("%s", line)
+		last = append(last, line)
+		last = last[max(0, len(last)-8):]
+	}
+	if err = cmd.Wait(); err == nil { // standard error is complete only now
+		return nil
+	}
+	said := tail(stderr.String(), 5)
+	if said == "" {
+		said = strings.Join(last, "\n")
+	}
+	return &CommandError{Command: strings.Join(cmd.Args, " "), Output: said, Err: err}
+}
+
+// tail returns the last n lines that are not empty.
+func tail(text string, n int) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// CommandError is an apt-get that failed, with what it said.
+type CommandError struct {
+	Command string
+	Output  string // its last lines
+	Err     error
+}
+
+func (e *CommandError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Command, e.Err, e.Output) }
+
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// policy is asked by every package before it starts a service.
+var policy = "/usr/sbin/policy-rc.d"
+
+// forbidServices keeps packages from starting a daemon of their own. A policy that is there already is left alone, as it is the
+// administrator's. The function that it returns undoes it.
+func forbidServices() (undo func() error, err error) {
+	f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keep packages from starting services: %w", err)
+	}
+	_, err = f.WriteString("#!/bin/sh\n# Made by sickbay while it installs packages, and removed afterwards.\nexit 101\n")
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep packages from starting services: %w", err), os.Remove(policy))
+	}
+	return func() error { return os.Remove(policy) }, nil
+}

@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+)
+
+// Network is the engine's network that every cluster of ours, and what serves it, is on. The user's `kind` network is not touched.
+const Network = "sickbay"
+
+// bridge is the network's interface on the host: a fixed name, so that the rules that keep packets in can be there before the
+// network is.
+const bridge = "sickbay0"
+
+// networkBound bounds making or removing a network: iptables rules of docker, under a second unless the host is very busy.
+const networkBound = 30 * time.Second
+
+type network struct {
+	ID     string `json:"Id"`
+	Labels map[string]string
+	IPAM   struct {
+		Config []struct{ Subnet string }
+	}
+	Containers map[string]struct{ Name string }
+	// podman's names for the same
+	Subnets []struct {
+		Subnet string `json:"subnet"`
+	} `json:"subnets"`
+	NetLabels map[string]string `json:"labels"`
+}
+
+func (n network) owned() bool {
+	return n.Labels[ownedLabel] == "true" || n.NetLabels[ownedLabel] == "true"
+}
+
+func (n network) subnets() []string {
+	var s []string
+	for _, c := range n.IPAM.Config {
+		s = append(s, c.Subnet)
+	}
+	for _, c := range n.Subnets {
+		s = append(s, c.Subnet)
+	}
+	return s
+}
+
+// findNetwork looks for the network; false when there is none.
+func findNetwork(ctx context.Context, e *engine.Engine) (network, bool, error) {
+	out, err := run(ctx, e, lookBound, "network", "inspect", Network)
+	if err != nil {
+		if s := strings.ToLower(err.Error()); strings.Contains(s, "no such network") || strings.Contains(s, "not found") {
+			return network{}, false, nil
+		}
+		return network{}, false, fmt.Errorf("look for the network %s: %w", Network, err)
+	}
+	var all []network
+	if err := json.Unmarshal(out, &all); err != nil {
+		return network{}, false, fmt.Errorf("decode what %s says of the network %s: %w", e, Network, err)
+	}
+	if len(all) == 0 {
+		return network{}, false, nil
+	}
+	return all[0], true, nil
+}
+
+// ensureNetwork makes the network unless it is there. One of that name that is not ours is left alone.
+func ensureNetwork(ctx context.Context, e *engine.Engine) (network, error) {
+	n, ok, err := findNetwork(ctx, e)
+	if err != nil {
+		return network{}, err
+	}
+	if !ok {
+		// IPv4 only: an IPv6 subnet needs ip6tables, which hosts lack more often than tests need it.
+		args := []string{"network", "create", "--driver", "bridge", "--label", ownedLabel + "=true"}
+		if e.Provider == engine.Podman {
+			args = append(args, "--interface-name", bridge)
+		} else {
+			args = append(args, "--opt", "com.docker.network.bridge.name="+bridge)
+		}
+		if _, err := run(ctx, e, networkBound, append(args, Network)...); err != nil {
+			return network{}, fmt.Errorf("make the network %s: %w", Network, err)
+		}
+		if n, ok, err = findNetwork(ctx, e); err != nil || !ok {
+			return network{}, fmt.Errorf("the network %s was made and is not there: %w", Network, err)
+		}
+	}
+	if !n.owned() {
+		return network{}, &TakenError{
+			What: fmt.Sprintf("a network named %s exists and sickbay did not make it", Network),
+			Way:  fmt.Sprintf("rename or remove it (`%s network rm %s`)", e.Provider, Network),
+		}
+	}
+	return n, nil
+}
+
+// removeNetwork removes the network when it is ours and nothing is on it any more. It tells whether it is gone.
+func removeNetwork(ctx context.Context, e *engine.Engine) (gone bool, err error) {
+	n, ok, err := findNetwork(ctx, e)
+	if err != nil || !ok {
+		return err == nil, err
+	}
+	if !n.owned() {
+		return false, nil
+	}
+	// Stopped containers are not in its list, but keep it in use all the same.
+	users, err := run(ctx, e, lookBound, "ps", "-a", "-q", "--filter", "network="+Network)
+	if err != nil {
+		return false, err
+	}
+	if len(strings.Fields(string(users))) > 0 {
+		return false, nil
+	}
+	if _, err := run(ctx, e, networkBound, "network", "rm", Network); err != nil {
+		return false, fmt.Errorf("remove the network %s: %w", Network, err)
+	}
+	return true, nil
+}
+
+// Shelter readies the network on which no packet leaves the machine for a cluster that somebody else makes, and answers with its
+// name. As for clusters of ours, the rules are in place before the first node is.
+func Shelter(ctx context.Context, e *engine.Engine, image string) (string, error) {
+	if err := sameNetwork(ctx, e, UpOptions{}); err != nil {
+		return "", err
+	}
+	n, err := ensureNetwork(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	return Network, isolate(ctx, e, image, n.subnets())
+}
+
+// Unshelter removes the network and its rules when nobody is on it any more.
+func Unshelter(ctx context.Context, e *engine.Engine, image string) error {
+	gone, err := removeNetwork(ctx, e)
+	if err != nil || !gone {
+		return err
+	}
+	if image == "" {
+		image = anyNodeImage(ctx, e)
+	}
+	return removeRules(ctx, e, image)
+}
