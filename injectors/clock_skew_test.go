@@ -1,17 +1,17 @@
-package injectors
+package injectors_test
 
 import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/op"
-	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // TestClockSkewKeepsTheCommand: the unit's own program and arguments follow the agent, and what systemd expands is kept from it.
 func TestClockSkewKeepsTheCommand(t *testing.T) {
-	c := &ClockSkew{By: "1h", Units: []string{kubeletUnit}}
-	p, err := c.Plan(t.Context(), Node{Sys: optest.New(), Agent: "/agent"})
+	c := &injectors.ClockSkew{By: "1h", Units: []string{"kubelet.service"}}
+	p, err := c.Plan(t.Context(), injectors.Node{Sys: newNode(), Agent: "/agent"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // A runtime that was restarted on its full disk has lost containers, which hold the filesystem from mount namespaces of their own.
 func TestDedicatedFilesystemGoesUnderLostContainers(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		ctx := t.Context()
-		n := optest.New()
+		n := newNode()
 		n.StartPod("kube-system", "older")
 		in := injectors.New(n, "/var/lib/sickbay/agent-test")
 		_, err := in.Inject(ctx, injectors.Injection{ID: "r-p1", Run: "r", Mechanism: "dedicated-filesystem", Prepared: true, Params: json.RawMessage(`{"size":"300Mi"}`)})

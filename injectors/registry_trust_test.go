@@ -6,13 +6,12 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // What was pulled from the registry goes with it, under every name the runtime gave it; what was there before stays.
 func TestRegistryTrustTakesItsImagesAway(t *testing.T) {
 	ctx := t.Context()
-	n := optest.New()
+	n := newNode()
 	n.Pull("registry.k8s.io/pause:3.10", "sha256:aa")
 	in := injectors.New(n, "/var/lib/sickbay/agent-test")
 	_, err := in.Inject(ctx, injectors.Injection{

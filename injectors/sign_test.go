@@ -14,11 +14,10 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // authority puts a CA on a node and returns a certificate of it for a subject.
-func authority(t *testing.T, n *optest.Node, subject pkix.Name) (ca *x509.Certificate, certPEM string) {
+func authority(t *testing.T, n *Node, subject pkix.Name) (ca *x509.Certificate, certPEM string) {
 	t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -47,7 +46,7 @@ func authority(t *testing.T, n *optest.Node, subject pkix.Name) (ca *x509.Certif
 }
 
 func TestSign(t *testing.T) {
-	n := optest.New()
+	n := newNode()
 	ca, old := authority(t, n, pkix.Name{Organization: []string{"system:nodes"}, CommonName: "system:node:a"})
 	end := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	out, err := injectors.SignRequest{Certificate: old, NotAfter: end}.Sign(n)
@@ -77,7 +76,7 @@ func TestSign(t *testing.T) {
 
 // TestSignMakesNothingUsable: an agent on a control-plane node must be no way to a credential.
 func TestSignMakesNothingUsable(t *testing.T) {
-	n := optest.New()
+	n := newNode()
 	_, admin := authority(t, n, pkix.Name{Organization: []string{"system:masters"}, CommonName: "admin"})
 	var wrong *injectors.RequestError
 	past := time.Now().Add(-time.Hour)
@@ -99,7 +98,7 @@ func TestSignMakesNothingUsable(t *testing.T) {
 
 // TestCertificateKeepsTheKeyOutOfTheRecord: a node's key is in its own files and in the journal's backup of them, nowhere else.
 func TestCertificateKeepsTheKeyOutOfTheRecord(t *testing.T) {
-	n := optest.New()
+	n := newNode()
 	in := injectors.New(n, "/agent")
 	inj := injectors.Injection{ID: "a", Run: "r", Mechanism: "certificate"}
 	st, err := in.Check(t.Context(), inj)

@@ -8,14 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 // TestSweepTakesPreparationsLast: when the lease is over the fault goes at once, and what was prepared for it when the run's pods have
 // had time to go.
 func TestSweepTakesPreparationsLast(t *testing.T) {
 	ctx := t.Context()
-	n := optest.New()
+	n := newNode()
 	start := n.Dump(true)
 	in := injectors.New(n, "/agent")
 	for _, inj := range []injectors.Injection{

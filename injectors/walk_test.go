@@ -16,7 +16,6 @@ import (
 
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/op"
-	"github.com/sickbay-dev/sickbay/internal/op/optest"
 )
 
 var (
@@ -24,7 +23,7 @@ var (
 	walkSeed  = flag.Uint64("walk.seed", 1, "seed of the random walk")
 )
 
-// faults are what the walk injects; each must be plannable on a fresh optest node.
+// faults are what the walk injects; each must be plannable on a fresh node.
 var faults = []struct{ mechanism, params string }{
 	{"dedicated-filesystem", `{"size":"300Mi","kubeletConfig":{"evictionHard":{"imagefs.available":"15%"}}}`},
 	{"dedicated-filesystem", `{"path":"/var/lib/kubelet","size":"100Mi","kubeletConfig":{"evictionHard":{"nodefs.available":"15%"}}}`},
@@ -100,7 +99,7 @@ const signed = "-----BEGIN CERTIFICATE-----\nQ0ND\n-----END CERTIFICATE-----\n"
 type walker struct {
 	t     *testing.T
 	rng   *rand.Rand
-	node  *optest.Node
+	node  *Node
 	start string
 	n     int
 	log   []string
@@ -132,7 +131,7 @@ func (w *walker) trouble() string {
 		return "no trouble"
 	}
 	w.node.Budget = w.rng.IntN(60)
-	w.node.Trouble = optest.Trouble(w.rng.IntN(4))
+	w.node.Trouble = Trouble(w.rng.IntN(4))
 	return fmt.Sprintf("trouble %d after %d calls", w.node.Trouble, w.node.Budget)
 }
 
@@ -211,7 +210,7 @@ func (w *walker) step(ctx context.Context) {
 		what = w.remedy(ctx)
 	}
 	w.say("%d %s: %v", w.n, what, err)
-	if errors.Is(err, optest.ErrDied) {
+	if errors.Is(err, ErrDied) {
 		w.seen["died"]++
 	}
 	w.node.Revive()
@@ -236,7 +235,7 @@ func (w *walker) remedy(ctx context.Context) string {
 		}},
 		{"remove swap file", func() error { return n.Remove("/var/swapfile") }},
 		{"write the conflist", func() error {
-			return n.Write("/etc/cni/net.d/10-kindnet.conflist", []byte(optest.Conflist), 0o644)
+			return n.Write("/etc/cni/net.d/10-kindnet.conflist", []byte(Conflist), 0o644)
 		}},
 		{"remove the shadow", func() error { return n.Remove("/etc/cni/net.d/00-calico.conflist") }},
 		{"restart the kubelet", func() error {
@@ -309,16 +308,16 @@ func (w *walker) clean(ctx context.Context) {
 func TestWalk(t *testing.T) {
 	ctx := t.Context()
 	w := &walker{t: t, rng: rand.New(rand.NewPCG(*walkSeed, 0)), seen: map[string]int{}}
-	on := func(n *optest.Node) {
+	on := func(n *Node) {
 		w.node = n
 		w.start = n.Dump(true)
 	}
-	on(optest.New())
+	on(newNode())
 	for w.n = range *walkSteps {
 		if w.n == *walkSteps/2 {
 			// The second half is in a guest, where the machine itself may be taken.
 			w.clean(ctx)
-			on(optest.Guest())
+			on(newGuest())
 		}
 		w.step(ctx)
 		w.hold(ctx)
@@ -347,16 +346,16 @@ func TestDieEverywhere(t *testing.T) {
 	}
 	for _, f := range append(slices.Clone(faults), guestFaults...) {
 		t.Run(f.mechanism+f.params, func(t *testing.T) {
-			fresh := optest.New
+			fresh := newNode
 			if slices.Contains(guestFaults, f) {
-				fresh = optest.Guest
+				fresh = newGuest
 			}
 			if f.mechanism == "fill-disk" && strings.Contains(f.params, "kubelet") {
 				t.Skip("the same as for containerd")
 			}
 			for calls := 0; ; calls++ {
 				more := false
-				for how := optest.DieBefore; how <= optest.Fail; how++ {
+				for how := DieBefore; how <= Fail; how++ {
 					for _, late := range []bool{false, true} {
 						if dieOnce(t, ctx, fresh, f.mechanism, f.params, prepare[f.mechanism], calls, how, late) {
 							more = true
@@ -373,7 +372,7 @@ func TestDieEverywhere(t *testing.T) {
 }
 
 // dieOnce strikes at one call of Inject, or of Recover when late. It answers whether there was such a call.
-func dieOnce(t *testing.T, ctx context.Context, fresh func() *optest.Node, mechanism, params, prepare string, calls int, how optest.Trouble, late bool) bool {
+func dieOnce(t *testing.T, ctx context.Context, fresh func() *Node, mechanism, params, prepare string, calls int, how Trouble, late bool) bool {
 	t.Helper()
 	n := fresh()
 	start := n.Dump(true)
@@ -398,7 +397,7 @@ func dieOnce(t *testing.T, ctx context.Context, fresh func() *optest.Node, mecha
 		_, err = in.Inject(ctx, inj)
 	}
 	struck := n.Budget == -1
-	if struck != (err != nil) && how != optest.Fail {
+	if struck != (err != nil) && how != Fail {
 		t.Fatalf("call %d, trouble %d, late %t: err = %v", calls, how, late, err)
 	}
 	n.Revive()
@@ -414,4 +413,4 @@ func dieOnce(t *testing.T, ctx context.Context, fresh func() *optest.Node, mecha
 	return struck
 }
 
-var _ op.Sys = (*optest.Node)(nil)
+var _ op.Sys = (*Node)(nil)

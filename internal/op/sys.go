@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sys is the node as operations see it. Host is the real one (Linux); optest has one in memory, with failures at will.
+// Sys is the node as operations see it. Host is the real one (Linux); the injectors' tests have one in memory, with failures at will.
 type Sys interface {
 	Files
 	Kernel

@@ -1,9 +1,8 @@
-// Package optest is a node in memory, for tests of operations and of the life of injections.
-//
-// It has filesystems with mounts over them, loop devices, units, processes, swap and freezing, and it can die at any call:
-// at once, after the call's effect, or in the middle of a write. What must never happen on a real node (a write to a frozen
-// filesystem, a fill of the host's disk) it keeps as a violation instead of failing the call.
-package optest
+// The node of these tests is in memory. It has filesystems with mounts over them, loop devices, units, processes, swap and
+// freezing, and it can die at any call: at once, after its effect, or in the middle of a write. What must never happen on a
+// real node (a write to a frozen filesystem, a fill of the host's disk) is kept as a violation instead of failing the call.
+
+package injectors_test
 
 import (
 	"context"
@@ -164,9 +163,9 @@ const containerdConfig = `version = 2
 // clientPEM has the form of a kubelet's certificate and key.
 const clientPEM = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nQkJC\n-----END EC PRIVATE KEY-----\n"
 
-// Guest is New on a machine that `sickbay vm` made.
-func Guest() *Node {
-	n := New()
+// newGuest is newNode on a machine that `sickbay vm` made.
+func newGuest() *Node {
+	n := newNode()
 	n.guest = true
 	dir := path.Dir(hypervisor.VendorFile)
 	for d := dir; d != "/sys/class"; d = path.Dir(d) {
@@ -176,8 +175,8 @@ func Guest() *Node {
 	return n
 }
 
-// New returns a node with kubelet, containerd, a CNI configuration and two running pods.
-func New() *Node {
+// newNode returns a node with kubelet, containerd, a CNI configuration and two running pods.
+func newNode() *Node {
 	n := &Node{
 		root:  &disk{dev: op.MkDev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
 		loops: map[int]*loop{}, units: map[string]*unit{}, tables: map[string]bool{}, images: map[string]string{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,

@@ -1,4 +1,4 @@
-package optest
+package injectors_test
 
 import (
 	"fmt"
