@@ -52,7 +52,7 @@ type Status struct {
 	LeaseLeft time.Duration `json:"leaseLeft,omitempty"`
 	// Sign is what a control-plane node has to sign before the injection can be made; only from Check.
 	Sign *SignRequest `json:"sign,omitempty"`
-	// Active is the measured effect, filled when asked for.
+	// Active is the measured effect: always from Inject, from List when asked for.
 	Active *Effect `json:"active,omitempty"`
 	// Undone lists what recover still had to undo; empty when a remedy had cleared it all.
 	Undone []string `json:"undone,omitempty"`

@@ -129,6 +129,7 @@ func (p *Plan) fidelity() (string, string) {
 }
 
 // Inject makes the node ill. Before the first change the journal has what it displaces, on disk, and the lease is armed.
+// It ends with measuring its effect, Status.Active: that every call went well does not mean that anything changed.
 // What fails half-way is taken back at once; what cannot be is told, stays in the journal, and is the lease's to heal.
 func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
 	lctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(lockWait))
@@ -153,9 +154,11 @@ func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
 	if err != nil {
 		return Status{}, errors.Join(err, in.settle(ctx))
 	}
-	err = in.apply(ctx, inj, r)
-	if err == nil {
-		return in.status(r), nil
+	if err = in.apply(ctx, inj, r); err == nil {
+		st := in.status(r)
+		if st.Active, err = in.effect(ctx, r); err == nil {
+			return st, nil
+		}
 	}
 	err = fmt.Errorf("injecting %s: %w", inj.Mechanism, err)
 	if in.KeepFailed {
@@ -537,11 +540,9 @@ func (in *Injector) List(ctx context.Context, active bool) ([]Status, error) {
 	for _, r := range records {
 		st := in.status(r)
 		if active {
-			e, err := in.effect(ctx, r)
-			if err != nil {
-				errs = append(errs, err)
-			}
-			st.Active = &e
+			var err error
+			st.Active, err = in.effect(ctx, r)
+			errs = append(errs, err)
 		}
 		out = append(out, st)
 	}
@@ -549,7 +550,7 @@ func (in *Injector) List(ctx context.Context, active bool) ([]Status, error) {
 }
 
 // effect measures an injection's changes, but for the brackets around them.
-func (in *Injector) effect(ctx context.Context, r *journal.Record) (Effect, error) {
+func (in *Injector) effect(ctx context.Context, r *journal.Record) (*Effect, error) {
 	var errs []error
 	var texts []string
 	for i, e := range r.Ops {
@@ -562,9 +563,15 @@ func (in *Injector) effect(ctx context.Context, r *journal.Record) (Effect, erro
 		}
 		if rest.Todo != "" {
 			texts = append(texts, e.Op.Describe()+": in effect ("+rest.Todo+" would end it)")
+		} else if once, ok := e.Op.(op.OneOff); ok && e.Step == journal.Done {
+			text, err := once.Effect(in.env(r, i))
+			errs = append(errs, err)
+			if text != "" {
+				texts = append(texts, e.Op.Describe()+": "+text)
+			}
 		}
 	}
-	return Effect{Present: len(texts) > 0, Text: strings.Join(texts, "; ")}, errors.Join(errs...)
+	return &Effect{Present: len(texts) > 0, Text: strings.Join(texts, "; ")}, errors.Join(errs...)
 }
 
 // Renew moves the deadline of a run's lease to d from now, and answers how many injections it covers. A run that has none

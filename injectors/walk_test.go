@@ -172,8 +172,8 @@ func (w *walker) step(ctx context.Context) {
 		var st injectors.Status
 		st, err = in.Inject(ctx, inj)
 		what = fmt.Sprintf("inject %s %s (%s) → %s", inj.Mechanism, inj.Params, how, st.State)
-		if err == nil && st.State != injectors.Injected {
-			w.fail("%s without an error", what)
+		if err == nil && (st.State != injectors.Injected || st.Active == nil) {
+			w.fail("%s without an error, effect %v", what, st.Active)
 		}
 		w.seen["inject "+inj.Mechanism+" "+fmt.Sprint(err == nil)]++
 	case k < 13:

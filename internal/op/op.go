@@ -50,6 +50,13 @@ type Bracket interface {
 	Closing() bool
 }
 
+// OneOff is an operation that leaves nothing for Undo: what it killed, others start again.
+type OneOff interface {
+	Op
+	// Effect measures that the change was made, and says how; empty when it was not.
+	Effect(env Env) (string, error)
+}
+
 // Toucher is an operation that changes something under a path. Two changes of one thing are undone newest first, or the
 // older one's undo is overwritten by what the newer one saved.
 type Toucher interface {

@@ -64,8 +64,8 @@ func mainProcess(ctx context.Context, sys Sys, unit string) (int, uint64, error)
 }
 
 const (
-	haltPoll  = 20 * time.Millisecond
-	haltBound = 5 * time.Second
+	signalPoll  = 20 * time.Millisecond
+	signalBound = 5 * time.Second
 )
 
 // Do implements Op.
@@ -73,16 +73,23 @@ func (h *Halt) Do(ctx context.Context, env Env) error {
 	if err := env.Sys.Signal(h.PID, h.Start, STOP); err != nil {
 		return err
 	}
-	// A signal is not an effect: a process in uninterruptible sleep stops only when it wakes.
-	for waited := time.Duration(0); waited < timeoutscale.Bound(haltBound); waited += haltPoll {
-		if r, err := h.Pending(ctx, env); err != nil || r.Todo != "" {
+	return obeyed(ctx, env, fmt.Sprintf("process %d of %s did not stop", h.PID, h.who()), func() (bool, error) {
+		r, err := h.Pending(ctx, env)
+		return r.Todo != "", err
+	})
+}
+
+// obeyed waits until a signal has had its effect: a process in uninterruptible sleep obeys only when it wakes.
+func obeyed(ctx context.Context, env Env, otherwise string, yes func() (bool, error)) error {
+	for waited := time.Duration(0); waited < timeoutscale.Bound(signalBound); waited += signalPoll {
+		if ok, err := yes(); err != nil || ok {
 			return err
 		}
-		if err := env.Sys.Wait(ctx, haltPoll); err != nil {
+		if err := env.Sys.Wait(ctx, signalPoll); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("process %d of %s did not stop within %s of SIGSTOP", h.PID, h.who(), haltBound)
+	return fmt.Errorf("%s within %s of the signal", otherwise, timeoutscale.Bound(signalBound))
 }
 
 // Pending implements Op.
@@ -133,12 +140,29 @@ func (k *Kill) Save(ctx context.Context, env Env) (err error) {
 }
 
 // Do implements Op.
-func (k *Kill) Do(_ context.Context, env Env) error {
-	err := env.Sys.Signal(k.PID, k.Start, KILL)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+func (k *Kill) Do(ctx context.Context, env Env) error { return kill(ctx, env, k.PID, k.Start) }
+
+// Effect implements OneOff.
+func (k *Kill) Effect(env Env) (string, error) { return killed(env, k.PID, k.Start) }
+
+// kill ends a process and waits for its end.
+func kill(ctx context.Context, env Env, pid int, start uint64) error {
+	if err := env.Sys.Signal(pid, start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	return obeyed(ctx, env, fmt.Sprintf("process %d did not end", pid), func() (bool, error) {
+		text, err := killed(env, pid, start)
+		return text != "", err
+	})
+}
+
+// killed says that a process has ended, if it has.
+func killed(env Env, pid int, start uint64) (string, error) {
+	p, err := env.Sys.Process(pid)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (p.Start != start || p.State == "Z") {
+		return fmt.Sprintf("process %d has ended", pid), nil
+	}
+	return "", err
 }
 
 // Pending implements Op.

@@ -403,13 +403,10 @@ func (k *KillTask) Save(_ context.Context, env Env) error {
 }
 
 // Do implements Op.
-func (k *KillTask) Do(_ context.Context, env Env) error {
-	err := env.Sys.Signal(k.PID, k.Start, KILL)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (k *KillTask) Do(ctx context.Context, env Env) error { return kill(ctx, env, k.PID, k.Start) }
+
+// Effect implements OneOff.
+func (k *KillTask) Effect(env Env) (string, error) { return killed(env, k.PID, k.Start) }
 
 // Pending implements Op.
 func (*KillTask) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }

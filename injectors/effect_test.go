@@ -1,0 +1,40 @@
+package injectors_test
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/injectors"
+)
+
+// TestInjectMeasuresItsEffect: every injection ends with a measurement that says what changed. Only what readies the node for
+// plugin devices changes nothing until the scenario's workload runs: it is a preparation.
+func TestInjectMeasuresItsEffect(t *testing.T) {
+	prepare := map[string]string{"fill-disk": `{"size":"300Mi"}`, "freeze-filesystem": `{"size":"300Mi"}`}
+	for _, f := range append(slices.Clone(faults), guestFaults...) {
+		t.Run(f.mechanism+f.params, func(t *testing.T) {
+			n := newNode()
+			if slices.Contains(guestFaults, f) {
+				n = newGuest()
+			}
+			in := injectors.New(n, "/agent")
+			if p := prepare[f.mechanism]; p != "" {
+				if f.params == `{"path":"/var/lib/kubelet","leavePercent":3}` {
+					p = faults[1].params
+				}
+				if _, err := in.Inject(t.Context(), injectors.Injection{ID: "p", Run: "r", Mechanism: "dedicated-filesystem", Params: json.RawMessage(p)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			st, err := in.Inject(t.Context(), injectors.Injection{ID: "a", Run: "r", Mechanism: f.mechanism, Params: json.RawMessage(f.params), Signed: signed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := f.params != `{"action":"devices"}`
+			if st.Active == nil || st.Active.Present != want || want == (st.Active.Text == "") {
+				t.Errorf("effect: %+v", st.Active)
+			}
+		})
+	}
+}
