@@ -17,11 +17,17 @@ func TestEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ill, unlisted, odd, refusals := 0, 0, 0, 0
+	ill, unlisted, odd, refusals, sourced, sourcedOdd := 0, 0, 0, 0, 0, 0
 	for _, e := range entries {
+		if e.Source != "" {
+			sourced++
+		}
 		switch {
 		case len(e.Expect) == 0:
 			odd++
+			if e.Source != "" {
+				sourcedOdd++
+			}
 			if !strings.HasPrefix(e.Name, "odd-") {
 				t.Errorf("%s: an oddity's name begins with odd-", e.Name)
 			}
@@ -37,8 +43,13 @@ func TestEntries(t *testing.T) {
 			t.Errorf("%s cannot be taken back", e.Name)
 		}
 	}
-	if ill < 20 || unlisted < 8 || odd < 8 || refusals*10 > ill {
+	// Public reports have more troubles whose cure is somebody's decision (a proxy, a driver to be deployed) than those made up here: a fifth
+	// of all may be left to a person.
+	if ill < 20 || unlisted < 8 || odd < 8 || refusals*5 > ill {
 		t.Errorf("%d breakages, %d of them not described elsewhere, %d oddities, %d refusals", ill, unlisted, odd, refusals)
+	}
+	if sourced < 35 || sourcedOdd < 8 {
+		t.Errorf("%d cases after public reports, %d of them oddities", sourced, sourcedOdd)
 	}
 }
 
@@ -75,6 +86,7 @@ type patient struct {
 	unread    bool      // while ill, one of its sources is not
 	afterFix  []Finding // what is left by a fix
 	fixes     bool
+	withholds bool // --fix --yes alone does nothing, --allow destructive fixes
 	incurable bool // mend does not help
 	mended    bool
 }
@@ -99,6 +111,13 @@ func (p *patient) all(_ context.Context, s Script) error {
 
 func (p *patient) diagnose(_ context.Context, flags ...string) (Diagnosis, error) {
 	if slices.Contains(flags, "--fix") {
+		if p.withholds {
+			if !slices.Contains(flags, "destructive") {
+				return Diagnosis{Findings: p.says}, nil
+			}
+			p.ill = false
+			return Diagnosis{Healthy: true}, nil
+		}
 		p.ill = !p.fixes
 		return Diagnosis{Healthy: len(p.afterFix) == 0, Findings: p.afterFix}, nil
 	}
@@ -137,6 +156,9 @@ func TestEntry(t *testing.T) {
 		{name: "on another node", patient: patient{says: []Finding{cni}}, entry: Entry{Expect: []Expected{{"cni", "conflist-missing", Worker2}}, Fix: Cleared}, problem: "found cni/conflist-missing on x-worker"},
 		{name: "the fix leaves it", patient: patient{says: []Finding{cni}, afterFix: []Finding{cni}}, entry: Entry{Expect: expect, Fix: Cleared}, problem: "left cni/conflist-missing"},
 		{name: "the fix only says so", patient: patient{says: []Finding{cni}}, entry: Entry{Expect: expect, Fix: Cleared}, problem: "came back"},
+		{name: "the other right answer", patient: patient{says: []Finding{pleg}, fixes: true}, entry: Entry{Expect: expect, Or: []Expected{{"pleg", "runtime-hung", Worker}}, Fix: Cleared}},
+		{name: "withheld, then allowed", patient: patient{says: []Finding{cni}, withholds: true}, entry: Entry{Expect: expect, Fix: Allowed}},
+		{name: "not withheld", patient: patient{says: []Finding{cni}, fixes: true}, entry: Entry{Expect: expect, Fix: Allowed}, problem: "to withhold"},
 		{name: "refused", patient: patient{says: []Finding{told}, afterFix: []Finding{told}}, entry: Entry{Expect: expect, Fix: Refused, Because: "owner"}},
 		{name: "refused for no reason", patient: patient{says: []Finding{cni}, afterFix: []Finding{cni}}, entry: Entry{Expect: expect, Fix: Refused, Because: "owner"}, problem: "it says \"\""},
 		{name: "touched all the same", patient: patient{says: []Finding{told}, fixes: true}, entry: Entry{Expect: expect, Fix: Refused, Because: "owner"}, problem: "was to leave it alone"},
@@ -164,7 +186,7 @@ func TestEntry(t *testing.T) {
 func TestTable(t *testing.T) {
 	entries := []Entry{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 	file := filepath.Join(t.TempDir(), "results.json")
-	a := Result{Name: "a", Title: "a | b", Expected: []string{"cni/conflist-missing on x-worker"}, Found: []string{"cni/conflist-missing on x-worker"}, Seconds: 1.24, Fix: Cleared, FixSeconds: 20}
+	a := Result{Name: "a", Title: "a | b", Source: "kubernetes#1", Expected: []string{"cni/conflist-missing on x-worker"}, Found: []string{"cni/conflist-missing on x-worker"}, Seconds: 1.24, Fix: Cleared, FixSeconds: 20}
 	for _, r := range []Result{a, {Name: "gone"}, {Name: "b", Expected: []string{"swap/swap-on on x-worker"}, Problem: "not named"}} {
 		if _, err := merge(file, r, append(entries, Entry{Name: "gone"})); err != nil {
 			t.Fatal(err)
@@ -176,7 +198,7 @@ func TestTable(t *testing.T) {
 	}
 	page := table(all, "x", len(entries))
 	for _, want := range []string{
-		"3 of 3 entries were run, 1 failed, be it only for a second too many.", "| a | a \\| b *(not described)* | cni/conflist-missing on worker | 1.2 | cleared in 20 s |", "**failed**, found: <br>not named", "| c |  | silent |",
+		"3 of 3 cases were run, 1 failed", "| a | a \\| b *(not described)* | kubernetes#1 | cni/conflist-missing on worker | 1.2 | cleared in 20 s |", "**failed**, found: <br>not named", "| c |  |  | silent |",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)

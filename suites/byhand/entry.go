@@ -23,6 +23,8 @@ type Entry struct {
 	// Listed tells that this way of breaking a node is one of those that the description of the fifteen failures gives. The others
 	// were made up by somebody who did not look there.
 	Listed bool `json:"listed,omitempty"`
+	// Source names the public report that the trouble was made after, such as kubernetes#60987. Own wording, no names of people or hosts.
+	Source string `json:"source,omitempty"`
 	// Break are the commands, as they would be typed. They need not be idempotent.
 	Break Script `json:"break"`
 	// Wait is a condition for the trouble to be readable on the node or in the API; it knows nothing of detectors. Without one it is
@@ -31,9 +33,11 @@ type Entry struct {
 	Within Duration `json:"within,omitempty"` // of Wait; default 1m
 	// Expect are the findings, no more and no fewer; an entry without any is an oddity, of which nothing may be said.
 	Expect []Expected `json:"expect,omitempty"`
+	// Or is another answer that is as defensible as Expect.
+	Or []Expected `json:"or,omitempty"`
 	// Watch goes on looking for this long after the first answer: consequences that come late must not be named as causes.
 	Watch Duration `json:"watch,omitempty"`
-	// Fix is what `--fix --yes` has to come to: Cleared or Refused.
+	// Fix is what `--fix --yes` has to come to: Cleared, Allowed or Refused.
 	Fix string `json:"fix,omitempty"`
 	// Because is a part of the reason that a refusal has to give.
 	Because string `json:"because,omitempty"`
@@ -44,7 +48,9 @@ type Entry struct {
 // What a fix can come to.
 const (
 	Cleared = "cleared"
-	Refused = "refused"
+	Refused = "refused" // there is no remedy, and the finding says why
+	// Allowed is a remedy with a destructive step: --fix --yes takes none of it, --allow destructive clears.
+	Allowed = "allowed"
 )
 
 // Expected is a finding that has to be there.
@@ -159,8 +165,7 @@ func (e *Entry) complete() error {
 			}
 		}
 	}
-	for i := range e.Expect {
-		x := &e.Expect[i]
+	expected := func(x *Expected) {
 		if x.At == "" {
 			x.At = Worker
 		}
@@ -171,11 +176,17 @@ func (e *Entry) complete() error {
 			wrong("expect: there is no %s/%s; `sickbay explain` lists them", x.Failure, x.Cause)
 		}
 	}
+	for i := range e.Expect {
+		expected(&e.Expect[i])
+	}
+	for i := range e.Or {
+		expected(&e.Or[i])
+	}
 	switch {
-	case len(e.Expect) == 0 && (e.Fix != "" || e.Because != "" || e.Listed):
+	case len(e.Expect) == 0 && (e.Fix != "" || e.Because != "" || e.Listed || len(e.Or) > 0):
 		wrong("an oddity is neither listed nor fixed")
-	case len(e.Expect) > 0 && e.Fix != Cleared && e.Fix != Refused:
-		wrong("fix is %q; it must be %s or %s", e.Fix, Cleared, Refused)
+	case len(e.Expect) > 0 && !slices.Contains([]string{Cleared, Allowed, Refused}, e.Fix):
+		wrong("fix is %q; it must be %s, %s or %s", e.Fix, Cleared, Allowed, Refused)
 	case (e.Fix == Refused) != (e.Because != ""):
 		wrong("because belongs to a fix that is %s", Refused)
 	case e.Watch < 0 || e.Within < 0:
