@@ -25,7 +25,6 @@ type APIPath struct {
 	To string `json:"to,omitempty"`
 }
 
-// Validate implements Params.
 func (a *APIPath) Validate() error {
 	if !slices.Contains([]string{"reject", "drop"}, a.Verdict) {
 		return fmt.Errorf("verdict %q: want reject or drop", a.Verdict)
@@ -38,7 +37,6 @@ func (a *APIPath) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (a *APIPath) Plan(ctx context.Context, n Node) (*Plan, error) {
 	if haveTool(ctx, n, "nft") != nil {
 		return nil, apiPath.unsupported("the node has no nft")

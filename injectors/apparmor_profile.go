@@ -27,7 +27,6 @@ type AppArmorProfile struct {
 
 var profileName = regexp.MustCompile(`^[a-z0-9][-a-z0-9]{0,62}$`)
 
-// Validate implements Params.
 func (a *AppArmorProfile) Validate() error {
 	switch {
 	case !profileName.MatchString(a.Name):

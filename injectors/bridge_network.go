@@ -37,10 +37,8 @@ const (
 //go:embed bridge_plugin.sh
 var bridgePlugin []byte
 
-// Validate implements Params.
 func (*BridgeNetwork) Validate() error { return nil }
 
-// Plan implements Params.
 func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
 		return bridgeNetwork.unsupported(fmt.Sprintf(format, args...))

@@ -28,7 +28,6 @@ type Certificate struct {
 	Restart bool `json:"restart,omitempty"`
 }
 
-// Validate implements Params.
 func (c *Certificate) Validate() error {
 	if d, err := time.ParseDuration(c.Ended); err != nil || d < time.Minute || d > 10*365*24*time.Hour {
 		return fmt.Errorf("ended %q: want a time between a minute and ten years, such as 24h", c.Ended)

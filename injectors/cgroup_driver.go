@@ -39,7 +39,6 @@ type CgroupDriver struct {
 
 var cgroupWays = []string{"stale", "flip", "empty-options", "handler", "wrapper", "refuse-v1"}
 
-// Validate implements Params.
 func (c *CgroupDriver) Validate() error {
 	if !slices.Contains(cgroupWays, c.Way) {
 		return fmt.Errorf("way %q: want one of %s", c.Way, strings.Join(cgroupWays, ", "))
@@ -58,7 +57,6 @@ const (
 	runcWrapper    = "/usr/local/sbin/runc-wrapper"
 )
 
-// Plan implements Params.
 func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	if c.Way == "refuse-v1" {
 		return c.refuseV1(n)

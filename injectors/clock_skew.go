@@ -32,7 +32,6 @@ func (c *ClockSkew) by() (time.Duration, error) {
 	return d, nil
 }
 
-// Validate implements Params.
 func (c *ClockSkew) Validate() error {
 	if len(c.Units) == 0 {
 		return fmt.Errorf("units is empty: want %s, %s or both", kubeletUnit, containerdUnit)
@@ -50,7 +49,6 @@ func (c *ClockSkew) Validate() error {
 // `agent shift-clock --by DURATION PROGRAM ARGS…`.
 const ShiftVerb = "shift-clock"
 
-// Plan implements Params.
 func (c *ClockSkew) Plan(ctx context.Context, n Node) (*Plan, error) {
 	by, err := c.by()
 	if err != nil {

@@ -26,7 +26,6 @@ type CNIBinary struct {
 	Dir    string `json:"dir,omitempty"`
 }
 
-// Validate implements Params.
 func (c *CNIBinary) Validate() error {
 	if strings.Contains(c.Plugin, "/") {
 		return fmt.Errorf("plugin %q: want a name, not a path", c.Plugin)
@@ -34,7 +33,6 @@ func (c *CNIBinary) Validate() error {
 	return absolute(c.Dir)
 }
 
-// Plan implements Params.
 func (c *CNIBinary) Plan(_ context.Context, n Node) (*Plan, error) {
 	name := c.Plugin
 	if name == "" {

@@ -26,7 +26,6 @@ type CNIConfig struct {
 	Plugin string `json:"plugin,omitempty"`
 }
 
-// Validate implements Params.
 func (c *CNIConfig) Validate() error {
 	if !slices.Contains([]string{"remove", "corrupt", "shadow"}, c.Action) {
 		return fmt.Errorf("action %q: want remove, corrupt or shadow", c.Action)
@@ -37,7 +36,6 @@ func (c *CNIConfig) Validate() error {
 	return absolute(c.Dir)
 }
 
-// Plan implements Params.
 func (c *CNIConfig) Plan(_ context.Context, n Node) (*Plan, error) {
 	names, err := n.Sys.List(c.Dir)
 	if err != nil {

@@ -51,7 +51,6 @@ type CSIDriver struct {
 
 var plainName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 
-// Validate implements Params.
 func (c *CSIDriver) Validate() error {
 	if !plainName.MatchString(c.Driver) {
 		return fmt.Errorf("driver %q: want a CSI driver's name", c.Driver)
@@ -88,7 +87,6 @@ func (c *CSIDriver) Validate() error {
 
 func imageOf(run, volume string) string { return path.Join(volumesDir, run, volume+".img") }
 
-// Plan implements Params.
 func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
 		return csiDriver.unsupported(fmt.Sprintf(format, args...))

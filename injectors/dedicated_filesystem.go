@@ -46,7 +46,6 @@ type DedicatedFilesystem struct {
 	KubeletConfig map[string]json.RawMessage `json:"kubeletConfig,omitempty"`
 }
 
-// Validate implements Params.
 func (d *DedicatedFilesystem) Validate() error {
 	if d.Path != containerdRoot && d.Path != kubeletRoot {
 		return fmt.Errorf("path %q: want %s or %s", d.Path, containerdRoot, kubeletRoot)
@@ -64,7 +63,6 @@ func (d *DedicatedFilesystem) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
 		return dedicatedFilesystem.unsupported(fmt.Sprintf(format, args...))

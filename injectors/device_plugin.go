@@ -37,7 +37,6 @@ type DevicePlugin struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Validate implements Params.
 func (d *DevicePlugin) Validate() error {
 	if domain, name, ok := strings.Cut(d.Resource, "/"); !ok || !plainName.MatchString(domain) || !plainName.MatchString(name) {
 		return fmt.Errorf("resource %q: want a domain and a name, such as sickbay.dev/lamp", d.Resource)
@@ -62,7 +61,6 @@ func (d *DevicePlugin) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (d *DevicePlugin) Plan(context.Context, Node) (*Plan, error) {
 	const differs = "The plugin and the kubelet's interface are real; the devices are not, and their error is told to the plugin through a file in its root."
 	switch d.Action {

@@ -28,7 +28,6 @@ type File struct {
 	Restart string `json:"restart,omitempty" jsonschema:"enum=kubelet.service,enum=containerd.service"`
 }
 
-// Validate implements Params.
 func (f *File) Validate() error {
 	if err := absolute(f.Path); err != nil {
 		return err
@@ -62,7 +61,6 @@ func (f *File) mode() (fs.FileMode, error) {
 	return fs.FileMode(m), nil
 }
 
-// Plan implements Params.
 func (f *File) Plan(_ context.Context, n Node) (*Plan, error) {
 	_, err := n.Sys.Stat(f.Path)
 	if f.Remove && errors.Is(err, fs.ErrNotExist) {

@@ -29,7 +29,6 @@ type FillDisk struct {
 	File string `json:"file,omitempty"`
 }
 
-// Validate implements Params.
 func (f *FillDisk) Validate() error {
 	if err := absolute(f.Path); err != nil {
 		return err

@@ -18,7 +18,6 @@ var fillOwnDisk = Mechanism{
 // something has to stay for both.
 type FillOwnDisk FillDisk
 
-// Validate implements Params.
 func (f *FillOwnDisk) Validate() error {
 	if err := (*FillDisk)(f).Validate(); err != nil {
 		return err
@@ -32,7 +31,6 @@ func (f *FillOwnDisk) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (f *FillOwnDisk) Plan(ctx context.Context, n Node) (*Plan, error) {
 	if err := fillOwnDisk.needsGuest(n, "the disk is the machine's"); err != nil {
 		return nil, err

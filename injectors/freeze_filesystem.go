@@ -29,10 +29,8 @@ type Disturb struct {
 	Pod       string `json:"pod,omitempty"`
 }
 
-// Validate implements Params.
 func (f *FreezeFilesystem) Validate() error { return absolute(f.Path) }
 
-// Plan implements Params.
 func (f *FreezeFilesystem) Plan(context.Context, Node) (*Plan, error) {
 	p := &Plan{Ops: []op.Op{&op.Freeze{Path: f.Path}}}
 	if f.Disturb != nil {

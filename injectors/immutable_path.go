@@ -21,7 +21,6 @@ type ImmutablePath struct {
 	By string `json:"by,omitempty" jsonschema:"enum=attribute,enum=mount"`
 }
 
-// Validate implements Params.
 func (i *ImmutablePath) Validate() error {
 	if !slices.Contains([]string{"attribute", "mount"}, i.By) {
 		return fmt.Errorf("by %q: want attribute or mount", i.By)
@@ -40,7 +39,6 @@ func notOurs(p string) error {
 	return nil
 }
 
-// Plan implements Params.
 func (i *ImmutablePath) Plan(_ context.Context, n Node) (*Plan, error) {
 	if _, err := n.Sys.Stat(i.Path); err != nil {
 		return nil, immutablePath.unsupported(err.Error())

@@ -27,7 +27,6 @@ type IPAMFill struct {
 // mostAddresses bounds the files that are made: a /20.
 const mostAddresses = 4096
 
-// Validate implements Params.
 func (i *IPAMFill) Validate() error {
 	if i.Leave < 0 || i.Leave > mostAddresses {
 		return fmt.Errorf("leave %d: want 0 to %d", i.Leave, mostAddresses)
@@ -35,7 +34,6 @@ func (i *IPAMFill) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (i *IPAMFill) Plan(_ context.Context, n Node) (*Plan, error) {
 	unsupported := func(format string, args ...any) error {
 		return ipamFill.unsupported(fmt.Sprintf(format, args...))

@@ -37,7 +37,6 @@ type Kubeconfig struct {
 	Restart bool `json:"restart,omitempty"`
 }
 
-// Validate implements Params.
 func (k *Kubeconfig) Validate() error {
 	switch {
 	case !slices.Contains([]string{"remove", "corrupt", "server", "ca"}, k.Action):
@@ -53,7 +52,6 @@ var (
 	caLine     = regexp.MustCompile(`(?m)^(\s*certificate-authority-data:\s*).*$`)
 )
 
-// Plan implements Params.
 func (k *Kubeconfig) Plan(_ context.Context, n Node) (*Plan, error) {
 	text, err := n.Sys.Read(k.Path)
 	if err != nil {

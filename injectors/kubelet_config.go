@@ -21,7 +21,6 @@ type KubeletConfig struct {
 	Set map[string]json.RawMessage `json:"set"`
 }
 
-// Validate implements Params.
 func (k *KubeletConfig) Validate() error {
 	if len(k.Set) == 0 {
 		return errors.New("set is empty: name the fields of KubeletConfiguration to change")
@@ -29,7 +28,6 @@ func (k *KubeletConfig) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (k *KubeletConfig) Plan(_ context.Context, n Node) (*Plan, error) {
 	if _, err := n.Sys.Stat(kubeletFile); err != nil {
 		return nil, kubeletConfig.unsupported(err.Error())

@@ -26,7 +26,6 @@ type KubeletFlags struct {
 
 var flagForm = regexp.MustCompile(`^--[a-z0-9-]+(=[A-Za-z0-9_.,:/=-]*)?$`)
 
-// Validate implements Params.
 func (k *KubeletFlags) Validate() error {
 	if len(k.Add) == 0 {
 		return errors.New("add is empty: name flags, such as --hostname-override=other")
@@ -44,7 +43,6 @@ const (
 	kubeletFlagsKey  = "KUBELET_KUBEADM_ARGS="
 )
 
-// Plan implements Params.
 func (k *KubeletFlags) Plan(_ context.Context, n Node) (*Plan, error) {
 	text, err := n.Sys.Read(kubeletFlagsFile)
 	if err != nil {

@@ -29,13 +29,11 @@ func (m *MachineClock) by() (time.Duration, error) {
 	return d, nil
 }
 
-// Validate implements Params.
 func (m *MachineClock) Validate() error {
 	_, err := m.by()
 	return err
 }
 
-// Plan implements Params.
 func (m *MachineClock) Plan(_ context.Context, n Node) (*Plan, error) {
 	by, err := m.by()
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
-// OpenDir implements op.Kernel.
 func (n *Node) OpenDir(p string) (out op.Dir, err error) {
 	err = n.look(func() error {
 		d, rel, i, err := n.get("open", p)

@@ -13,7 +13,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
-// Stat implements op.Files.
 func (n *Node) Stat(p string) (st op.Stat, err error) {
 	err = n.look(func() error {
 		d, _, i, err := n.get("stat", p)
@@ -29,7 +28,6 @@ func (n *Node) Stat(p string) (st op.Stat, err error) {
 	return st, err
 }
 
-// Read implements op.Files.
 func (n *Node) Read(p string) (b []byte, err error) {
 	err = n.look(func() error {
 		_, _, i, err := n.get("read", p)
@@ -41,7 +39,6 @@ func (n *Node) Read(p string) (b []byte, err error) {
 	return b, err
 }
 
-// ReadAt implements op.Files.
 func (n *Node) ReadAt(p string, off int64, count int) (b []byte, err error) {
 	b, err = n.Read(p)
 	if err != nil {
@@ -51,7 +48,6 @@ func (n *Node) ReadAt(p string, off int64, count int) (b []byte, err error) {
 	return b[from:min(from+int64(count), int64(len(b)))], nil
 }
 
-// Write implements op.Files.
 func (n *Node) Write(p string, data []byte, mode fs.FileMode) error {
 	data = slices.Clone(data)
 	write := func(part []byte) error {
@@ -76,7 +72,6 @@ func (n *Node) Write(p string, data []byte, mode fs.FileMode) error {
 	})
 }
 
-// WriteAt implements op.Files.
 func (n *Node) WriteAt(p string, off int64, data []byte) error {
 	data = slices.Clone(data)
 	write := func(part []byte) error {
@@ -95,7 +90,6 @@ func (n *Node) WriteAt(p string, off int64, data []byte) error {
 	return n.change(func() error { return write(data) }, func() { _ = write(data[:len(data)/2]) })
 }
 
-// Copy implements op.Files.
 func (n *Node) Copy(from, to string, mode fs.FileMode) error {
 	b, err := n.Read(from)
 	if err != nil {
@@ -104,7 +98,6 @@ func (n *Node) Copy(from, to string, mode fs.FileMode) error {
 	return n.Write(to, b, mode)
 }
 
-// Rename implements op.Files.
 func (n *Node) Rename(from, to string) error {
 	return n.change(func() error {
 		d, rel, i, err := n.get("rename", from)
@@ -119,7 +112,6 @@ func (n *Node) Rename(from, to string) error {
 	})
 }
 
-// Link implements op.Files.
 func (n *Node) Link(from, to string) error {
 	return n.change(func() error {
 		_, _, i, err := n.get("link", from)
@@ -133,7 +125,6 @@ func (n *Node) Link(from, to string) error {
 	})
 }
 
-// Symlink implements op.Files.
 func (n *Node) Symlink(target, p string) error {
 	return n.change(func() error {
 		if _, _, _, err := n.get("symlink", p); err == nil {
@@ -146,7 +137,6 @@ func (n *Node) Symlink(target, p string) error {
 	})
 }
 
-// Remove implements op.Files.
 func (n *Node) Remove(p string) error {
 	return n.change(func() error {
 		d, rel, i, err := n.get("remove", p)
@@ -165,7 +155,6 @@ func (n *Node) Remove(p string) error {
 	})
 }
 
-// RemoveAll implements op.Files.
 func (n *Node) RemoveAll(p string) error {
 	clear := func(all bool) error {
 		d, rel := n.find(p)
@@ -201,7 +190,6 @@ func (n *Node) RemoveAll(p string) error {
 	return n.change(func() error { return clear(true) }, func() { _ = clear(false) })
 }
 
-// Mkdir implements op.Files.
 func (n *Node) Mkdir(p string, mode fs.FileMode) error {
 	return n.change(func() error {
 		if _, _, _, err := n.get("mkdir", p); err == nil {
@@ -212,7 +200,6 @@ func (n *Node) Mkdir(p string, mode fs.FileMode) error {
 	})
 }
 
-// MkdirAll implements op.Files.
 func (n *Node) MkdirAll(p string, mode fs.FileMode) error {
 	return n.change(func() error {
 		for i := 1; i <= len(p); i++ {
@@ -242,7 +229,6 @@ func children(d *disk, rel string) []string {
 	return out
 }
 
-// List implements op.Files.
 func (n *Node) List(p string) (names []string, err error) {
 	err = n.look(func() error {
 		d, rel, i, err := n.get("list", p)
@@ -272,22 +258,18 @@ func (n *Node) edit(verb, p string, f func(*inode) error) error {
 	})
 }
 
-// Chmod implements op.Files.
 func (n *Node) Chmod(p string, mode fs.FileMode) error {
 	return n.edit("chmod", p, func(i *inode) error { i.mode = i.mode.Type() | mode.Perm(); return nil })
 }
 
-// Chown implements op.Files.
 func (n *Node) Chown(p string, uid, gid int) error {
 	return n.edit("chown", p, func(i *inode) error { i.uid, i.gid = uid, gid; return nil })
 }
 
-// Touch implements op.Files.
 func (n *Node) Touch(p string, t time.Time) error {
 	return n.edit("utime", p, func(i *inode) error { i.modified = t; return nil })
 }
 
-// Xattrs implements op.Files.
 func (n *Node) Xattrs(p string) (x map[string][]byte, err error) {
 	err = n.look(func() error {
 		_, _, i, err := n.get("listxattr", p)
@@ -299,7 +281,6 @@ func (n *Node) Xattrs(p string) (x map[string][]byte, err error) {
 	return x, err
 }
 
-// SetXattr implements op.Files.
 func (n *Node) SetXattr(p, name string, value []byte) error {
 	return n.edit("setxattr", p, func(i *inode) error {
 		if i.xattrs == nil {
@@ -310,21 +291,17 @@ func (n *Node) SetXattr(p, name string, value []byte) error {
 	})
 }
 
-// SetImmutable implements op.Files.
 func (n *Node) SetImmutable(p string, on bool) error {
 	return n.edit("chattr", p, func(i *inode) error { i.immutable = on; return nil })
 }
 
-// Sum implements op.Files.
 func (n *Node) Sum(p string) (string, error) {
 	b, err := n.Read(p)
 	return op.Sum(b), err
 }
 
-// SyncDir implements op.Files.
 func (n *Node) SyncDir(string) error { return n.change(func() error { return nil }) }
 
-// Lock implements op.Files.
 func (n *Node) Lock(_ context.Context, p, holder string) (release func(), err error) {
 	err = n.change(func() error {
 		if n.locked {

@@ -17,7 +17,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
-// Mounts implements op.Kernel.
 func (n *Node) Mounts() (out []op.Mount, err error) {
 	err = n.look(func() error {
 		for _, m := range n.mounts {
@@ -31,7 +30,6 @@ func (n *Node) Mounts() (out []op.Mount, err error) {
 	return out, err
 }
 
-// Mount implements op.Kernel.
 func (n *Node) Mount(source, target, _ string, flags op.MountFlag, _ string) error {
 	return n.change(func() error {
 		if flags&op.Bind != 0 {
@@ -61,7 +59,6 @@ func (n *Node) Mount(source, target, _ string, flags op.MountFlag, _ string) err
 	})
 }
 
-// Unmount implements op.Kernel.
 func (n *Node) Unmount(target string, lazy bool) error {
 	return n.change(func() error {
 		for k := len(n.mounts) - 1; k > 0; k-- {
@@ -99,7 +96,6 @@ func (n *Node) reap(num int) {
 	delete(n.loops, num)
 }
 
-// Statfs implements op.Kernel.
 func (n *Node) Statfs(p string) (out op.Statfs, err error) {
 	err = n.look(func() error {
 		d, _ := n.find(p)
@@ -113,7 +109,6 @@ func statfs(d *disk) op.Statfs {
 	return op.Statfs{Type: d.fstype, Bytes: d.bytes, Free: d.free(), Inodes: d.inodes, InodesFree: d.inodes - int64(len(d.files))}
 }
 
-// Allocate implements op.Kernel.
 func (n *Node) Allocate(p string, size int64) error {
 	return n.change(func() error {
 		d, _ := n.find(p)
@@ -126,7 +121,6 @@ func (n *Node) Allocate(p string, size int64) error {
 	})
 }
 
-// Loops implements op.Kernel.
 func (n *Node) Loops() (out []op.Loop, err error) {
 	err = n.look(func() error {
 		for _, num := range slices.Sorted(maps.Keys(n.loops)) {
@@ -138,7 +132,6 @@ func (n *Node) Loops() (out []op.Loop, err error) {
 	return out, err
 }
 
-// FreeLoop implements op.Kernel.
 func (n *Node) FreeLoop() (num int, missing bool, err error) {
 	err = n.look(func() error {
 		for num = 8; n.loops[num] != nil; num++ {
@@ -149,7 +142,6 @@ func (n *Node) FreeLoop() (num int, missing bool, err error) {
 	return num, missing, err
 }
 
-// AttachLoop implements op.Kernel.
 func (n *Node) AttachLoop(num int, image, tag string) (func() error, error) {
 	err := n.change(func() error {
 		if n.loops[num] != nil {
@@ -177,12 +169,10 @@ func (n *Node) AttachLoop(num int, image, tag string) (func() error, error) {
 	}, nil
 }
 
-// DetachLoop implements op.Kernel.
 func (n *Node) DetachLoop(num int) error {
 	return n.change(func() error { n.reap(num); return nil })
 }
 
-// Freeze implements op.Kernel.
 func (n *Node) Freeze(p string) error {
 	return n.change(func() error {
 		d, _ := n.find(p)
@@ -197,12 +187,10 @@ func (n *Node) Freeze(p string) error {
 	})
 }
 
-// Thaw implements op.Kernel.
 func (n *Node) Thaw(p string) error {
 	return n.change(func() error { d, _ := n.find(p); d.frozen = false; return nil })
 }
 
-// Swaps implements op.Kernel.
 func (n *Node) Swaps() (out []string, err error) {
 	err = n.look(func() error {
 		for p, i := range n.root.files {
@@ -215,7 +203,6 @@ func (n *Node) Swaps() (out []string, err error) {
 	return out, err
 }
 
-// SwapActive implements op.Kernel.
 func (n *Node) SwapActive(p string) (on bool, err error) {
 	err = n.look(func() error {
 		_, _, i, err := n.get("open", p)
@@ -227,12 +214,10 @@ func (n *Node) SwapActive(p string) (on bool, err error) {
 	return on, err
 }
 
-// SwapOn implements op.Kernel.
 func (n *Node) SwapOn(p string) error {
 	return n.edit("swapon", p, func(i *inode) error { i.swapped = true; return nil })
 }
 
-// SwapOff implements op.Kernel.
 func (n *Node) SwapOff(p string) error {
 	return n.edit("swapoff", p, func(i *inode) error {
 		if !i.swapped {
@@ -243,7 +228,6 @@ func (n *Node) SwapOff(p string) error {
 	})
 }
 
-// Process implements op.Kernel.
 func (n *Node) Process(pid int) (p op.Process, err error) {
 	err = n.look(func() error {
 		x := n.procs[pid]
@@ -256,7 +240,6 @@ func (n *Node) Process(pid int) (p op.Process, err error) {
 	return p, err
 }
 
-// Processes implements op.Kernel.
 func (n *Node) Processes() (out []op.Process, err error) {
 	err = n.look(func() error {
 		for _, pid := range slices.Sorted(maps.Keys(n.procs)) {
@@ -267,7 +250,6 @@ func (n *Node) Processes() (out []op.Process, err error) {
 	return out, err
 }
 
-// ClockOffset implements op.Kernel.
 func (n *Node) ClockOffset(pid int) (by time.Duration, err error) {
 	err = n.look(func() error {
 		if p := n.procs[pid]; p != nil {
@@ -279,7 +261,6 @@ func (n *Node) ClockOffset(pid int) (by time.Duration, err error) {
 	return by, err
 }
 
-// Signal implements op.Kernel.
 func (n *Node) Signal(pid int, start uint64, sig op.Signal) error {
 	return n.change(func() error {
 		p := n.procs[pid]
@@ -396,7 +377,6 @@ func (n *Node) Forget() {
 	}
 }
 
-// RemoveSandbox implements op.Sys.
 func (n *Node) RemoveSandbox(_ context.Context, id string) error {
 	return n.change(func() error {
 		if u := n.units["containerd.service"]; u.active != "active" {
@@ -421,7 +401,6 @@ func (n *Node) RemoveSandbox(_ context.Context, id string) error {
 	})
 }
 
-// UpdateContainer implements op.Sys.
 func (n *Node) UpdateContainer(_ context.Context, _ string) error {
 	return n.change(func() error {
 		u := n.units["containerd.service"]

@@ -443,19 +443,16 @@ func (n *Node) Wait(ctx context.Context, d time.Duration) error {
 	return n.look(func() error { n.now += d; return nil })
 }
 
-// Clock implements op.Sys.
 func (n *Node) Clock() (boot string, since time.Duration, err error) {
 	err = n.look(func() error { boot, since = n.boot, n.now; return nil })
 	return boot, since, err
 }
 
-// Wall implements op.Sys.
 func (n *Node) Wall() (t time.Time, err error) {
 	err = n.look(func() error { t = bootedAt.Add(n.now + n.moved); return nil })
 	return t, err
 }
 
-// SetWall implements op.Sys.
 func (n *Node) SetWall(t time.Time) error {
 	return n.change(func() error {
 		if !n.guest {
@@ -468,7 +465,6 @@ func (n *Node) SetWall(t time.Time) error {
 
 var bootedAt = time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
 
-// LookupHost implements op.Sys.
 func (n *Node) LookupHost(context.Context, string) ([]string, error) {
 	return []string{"172.18.0.2"}, nil
 }

@@ -18,7 +18,6 @@ var podsCgroup = Mechanism{
 // PodsCgroup has no parameters: which directory it is depends on the cgroup version and driver.
 type PodsCgroup struct{}
 
-// Validate implements Params.
 func (*PodsCgroup) Validate() error { return nil }
 
 // Plan implements Params. On version 1 the memory controller stands for all: a pod that fails in one is not made.

@@ -25,7 +25,6 @@ type Process struct {
 	CPUMilli int `json:"cpuMilli,omitempty"`
 }
 
-// Validate implements Params.
 func (p *Process) Validate() error {
 	switch {
 	case !slices.Contains([]string{"hang", "freeze", "throttle", "kill", "stop"}, p.Action):
@@ -43,7 +42,6 @@ func (p *Process) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (p *Process) Plan(ctx context.Context, n Node) (*Plan, error) {
 	s, err := op.Show(ctx, n.Sys, p.Unit)
 	if err != nil {

@@ -25,7 +25,6 @@ type RegistryTrust struct {
 	Dir string `json:"dir,omitempty"`
 }
 
-// Validate implements Params.
 func (r *RegistryTrust) Validate() error {
 	u, err := url.Parse("https://" + r.Host)
 	if err != nil || r.Host == "" || u.Host != r.Host {

@@ -25,7 +25,6 @@ type RuntimeBinary struct {
 	RestartRuntime bool `json:"restartRuntime,omitempty"`
 }
 
-// Validate implements Params.
 func (r *RuntimeBinary) Validate() error {
 	if !slices.Contains([]string{"shim", "runc"}, r.Program) {
 		return fmt.Errorf("program %q: want shim or runc", r.Program)

@@ -22,7 +22,6 @@ type RuntimeUnit struct {
 	Restart bool `json:"restart,omitempty"`
 }
 
-// Validate implements Params.
 func (r *RuntimeUnit) Validate() error {
 	if !slices.Contains([]string{"control-group", "mixed"}, r.KillMode) {
 		return fmt.Errorf("killMode %q: want control-group or mixed", r.KillMode)
@@ -30,7 +29,6 @@ func (r *RuntimeUnit) Validate() error {
 	return nil
 }
 
-// Plan implements Params.
 func (r *RuntimeUnit) Plan(context.Context, Node) (*Plan, error) {
 	p := &Plan{Ops: []op.Op{&op.DropIn{File: op.File{
 		Path: "/etc/systemd/system/" + containerdUnit + ".d/20-stop.conf", Mode: 0o644, Data: []byte("[Service]\nKillMode=" + r.KillMode + "\n"),

@@ -27,7 +27,6 @@ type SandboxKill struct {
 	Once bool `json:"once,omitempty"`
 }
 
-// Validate implements Params.
 func (s *SandboxKill) Validate() error {
 	switch {
 	case s.EverySeconds < 5 || s.EverySeconds > 600:
@@ -56,7 +55,6 @@ var (
 	}
 )
 
-// Plan implements Params.
 func (s *SandboxKill) Plan(_ context.Context, _ Node) (*Plan, error) {
 	one := op.KillTask{Namespace: s.Namespace, Pod: s.Pod, Sandbox: true}
 	r := killReaper

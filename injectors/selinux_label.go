@@ -22,7 +22,6 @@ type SELinuxLabel struct {
 
 var contextForm = regexp.MustCompile(`^[a-z0-9_]+:[a-z0-9_]+:[a-z0-9_]+:[a-z0-9:,.-]+$`)
 
-// Validate implements Params.
 func (l *SELinuxLabel) Validate() error {
 	if err := absolute(l.Path); err != nil {
 		return err

@@ -32,7 +32,6 @@ type Swap struct {
 	Mode string `json:"mode,omitempty" jsonschema:"enum=auto,enum=real,enum=contained"`
 }
 
-// Validate implements Params.
 func (s *Swap) Validate() error {
 	n, err := s.Size.Bytes()
 	switch {
@@ -68,7 +67,6 @@ func (s *Swap) why(n Node) (string, error) {
 	return "", nil
 }
 
-// Plan implements Params.
 func (s *Swap) Plan(_ context.Context, n Node) (*Plan, error) {
 	bytes, err := s.Size.Bytes()
 	if err != nil {

@@ -25,7 +25,6 @@ type Sysctl struct {
 
 var sysctlName = regexp.MustCompile(`^net(\.[a-z0-9_-]+)+$`)
 
-// Validate implements Params.
 func (s *Sysctl) Validate() error {
 	switch {
 	case !sysctlName.MatchString(s.Name):
@@ -39,7 +38,6 @@ func (s *Sysctl) Validate() error {
 // hostWideNet are settings below net. that nevertheless are the whole host's.
 var hostWideNet = []string{"net.core.rmem_max", "net.core.wmem_max", "net.core.netdev_max_backlog", "net.netfilter.nf_conntrack_max", "net.nf_conntrack_max"}
 
-// Plan implements Params.
 func (s *Sysctl) Plan(_ context.Context, n Node) (*Plan, error) {
 	p := "/proc/sys/" + strings.ReplaceAll(s.Name, ".", "/")
 	if _, err := n.Sys.Read(p); err != nil {

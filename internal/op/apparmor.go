@@ -5,8 +5,6 @@ import (
 	"strings"
 )
 
-func init() { register(func() Op { return &AppArmor{} }) }
-
 // AppArmorProfiles is where the kernel lists the profiles that are loaded, one "name (mode)" a line.
 const AppArmorProfiles = "/sys/kernel/security/apparmor/profiles"
 
@@ -16,16 +14,11 @@ type AppArmor struct {
 	File string `json:"file"`
 }
 
-// Kind implements Op.
-func (*AppArmor) Kind() string { return "apparmor" }
-
-// Describe implements Op.
 func (a *AppArmor) Describe() string { return "load the AppArmor profile " + a.Name }
 
-// Save implements Op.
 func (*AppArmor) Save(context.Context, Env) error { return nil }
 
-// Do implements Op. The cache is left alone: it would outlive the profile.
+// The cache is left alone: it would outlive the profile.
 func (a *AppArmor) Do(ctx context.Context, env Env) error {
 	return short(ctx, env.Sys, "apparmor_parser", "--skip-cache", "--replace", a.File)
 }
@@ -43,7 +36,6 @@ func (a *AppArmor) loaded(env Env) (bool, error) {
 	return false, nil
 }
 
-// Pending implements Op.
 func (a *AppArmor) Pending(_ context.Context, env Env) (Rest, error) {
 	on, err := a.loaded(env)
 	if err != nil || !on {
@@ -52,7 +44,7 @@ func (a *AppArmor) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "unload the AppArmor profile " + a.Name}, nil
 }
 
-// Undo implements Op. The parser removes by the name it reads from a file; the profile's own may be gone or changed, so it gets
+// The parser removes by the name it reads from a file; the profile's own may be gone or changed, so it gets
 // an empty one.
 func (a *AppArmor) Undo(ctx context.Context, env Env) error {
 	on, err := a.loaded(env)

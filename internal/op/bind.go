@@ -10,12 +10,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() {
-	register(func() Op { return &ReadOnly{} })
-	register(func() Op { return &Setting{} })
-	register(func() Op { return &Table{} })
-}
-
 // ReadOnly mounts a directory or file over itself, read-only: writes fail with EROFS, for root too.
 type ReadOnly struct {
 	Path string `json:"path"`
@@ -24,13 +18,8 @@ type ReadOnly struct {
 	Saved  bool `json:"saved,omitempty"`
 }
 
-// Kind implements Op.
-func (*ReadOnly) Kind() string { return "read-only" }
-
-// Touches implements Toucher.
 func (r *ReadOnly) Touches() []string { return []string{r.Path} }
 
-// Describe implements Op.
 func (r *ReadOnly) Describe() string { return "mount " + r.Path + " over itself read-only" }
 
 func (r *ReadOnly) count(env Env) (int, error) {
@@ -47,7 +36,6 @@ func (r *ReadOnly) count(env Env) (int, error) {
 	return n, nil
 }
 
-// Save implements Op.
 func (r *ReadOnly) Save(_ context.Context, env Env) (err error) {
 	if _, err := env.Sys.Stat(r.Path); err != nil {
 		return err
@@ -57,12 +45,10 @@ func (r *ReadOnly) Save(_ context.Context, env Env) (err error) {
 	return err
 }
 
-// Do implements Op.
 func (r *ReadOnly) Do(_ context.Context, env Env) error {
 	return env.Sys.Mount(r.Path, r.Path, "", Bind|ReadOnlyFlag, "")
 }
 
-// Pending implements Op.
 func (r *ReadOnly) Pending(_ context.Context, env Env) (Rest, error) {
 	if !r.Saved {
 		return Rest{}, nil
@@ -74,7 +60,6 @@ func (r *ReadOnly) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "unmount the read-only mount over " + r.Path}, nil
 }
 
-// Undo implements Op.
 func (r *ReadOnly) Undo(ctx context.Context, env Env) error {
 	rest, err := r.Pending(ctx, env)
 	if err != nil || rest.Nothing() {
@@ -90,16 +75,10 @@ type Setting struct {
 	Was   string `json:"was,omitempty"`
 }
 
-// Kind implements Op.
-func (*Setting) Kind() string { return "setting" }
-
-// Touches implements Toucher.
 func (s *Setting) Touches() []string { return []string{s.Path} }
 
-// Describe implements Op.
 func (s *Setting) Describe() string { return "write " + s.Value + " to " + s.Path }
 
-// Save implements Op.
 func (s *Setting) Save(_ context.Context, env Env) error {
 	b, err := env.Sys.Read(s.Path)
 	s.Was = strings.TrimSpace(string(b))
@@ -114,10 +93,8 @@ func (s *Setting) set(env Env, v string) error {
 	return env.Sys.Write(s.Path, []byte(v), st.Mode)
 }
 
-// Do implements Op.
 func (s *Setting) Do(_ context.Context, env Env) error { return s.set(env, s.Value) }
 
-// Pending implements Op.
 func (s *Setting) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Was == "" || s.Was == s.Value {
 		return Rest{}, nil
@@ -129,7 +106,6 @@ func (s *Setting) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "write " + s.Was + " to " + s.Path}, nil
 }
 
-// Undo implements Op.
 func (s *Setting) Undo(ctx context.Context, env Env) error {
 	r, err := s.Pending(ctx, env)
 	if err != nil || r.Nothing() {
@@ -146,15 +122,10 @@ type Table struct {
 	Saved  bool     `json:"saved,omitempty"`
 }
 
-// Kind implements Op.
-func (*Table) Kind() string { return "nft-table" }
-
-// Touches implements Toucher.
 func (t *Table) Touches() []string { return []string{"nft/" + t.full()} }
 
 func (t *Table) full() string { return t.Family + " " + t.Name }
 
-// Describe implements Op.
 func (t *Table) Describe() string {
 	return fmt.Sprintf("nft table %s with %s rules", t.full(), strconv.Itoa(len(t.Rules)))
 }
@@ -175,7 +146,6 @@ func (t *Table) there(ctx context.Context, env Env) (bool, error) {
 	return false, nil
 }
 
-// Save implements Op.
 func (t *Table) Save(ctx context.Context, env Env) error {
 	there, err := t.there(ctx, env)
 	if err != nil {
@@ -188,7 +158,7 @@ func (t *Table) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op. nft applies all lines or none.
+// nft applies all lines or none.
 func (t *Table) Do(ctx context.Context, env Env) error {
 	lines := []string{"add table " + t.full()}
 	for _, r := range t.Rules {
@@ -197,7 +167,6 @@ func (t *Table) Do(ctx context.Context, env Env) error {
 	return short(ctx, env.Sys, "nft", strings.Join(lines, "\n"))
 }
 
-// Pending implements Op.
 func (t *Table) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !t.Saved {
 		return Rest{}, nil
@@ -220,7 +189,6 @@ func (t *Table) Pending(ctx context.Context, env Env) (Rest, error) {
 // verdict is a rule that keeps packets.
 var verdict = regexp.MustCompile(`(?m)\b(drop|reject)\b`)
 
-// Undo implements Op.
 func (t *Table) Undo(ctx context.Context, env Env) error {
 	r, err := t.Pending(ctx, env)
 	if err != nil || r.Nothing() {

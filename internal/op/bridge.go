@@ -8,8 +8,6 @@ import (
 	"strings"
 )
 
-func init() { register(func() Op { return &Bridge{} }) }
-
 // Bridge makes a Linux bridge with an address. Its ports come and go with the pods of a network plugin, which keeps its
 // address book in State; both go with the bridge.
 type Bridge struct {
@@ -19,13 +17,8 @@ type Bridge struct {
 	Saved   bool   `json:"saved,omitempty"`
 }
 
-// Kind implements Op.
-func (*Bridge) Kind() string { return "bridge" }
-
-// Touches implements Toucher.
 func (b *Bridge) Touches() []string { return []string{"link/" + b.Name, b.State} }
 
-// Describe implements Op.
 func (b *Bridge) Describe() string { return "make the bridge " + b.Name }
 
 // link is where the kernel shows the interface.
@@ -43,7 +36,6 @@ func (b *Bridge) there(env Env) (paths []string, err error) {
 	return paths, nil
 }
 
-// Save implements Op.
 func (b *Bridge) Save(_ context.Context, env Env) error {
 	if !strings.HasPrefix(b.State, "/run/") {
 		return fmt.Errorf("state directory %q is not below /run", b.State)
@@ -59,7 +51,6 @@ func (b *Bridge) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (b *Bridge) Do(ctx context.Context, env Env) error {
 	for _, argv := range [][]string{
 		{"ip", "link", "add", b.Name, "type", "bridge"},
@@ -73,7 +64,6 @@ func (b *Bridge) Do(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Pending implements Op.
 func (b *Bridge) Pending(_ context.Context, env Env) (Rest, error) {
 	if !b.Saved {
 		return Rest{}, nil
@@ -85,7 +75,6 @@ func (b *Bridge) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "remove " + strings.Join(paths, ", ")}, nil
 }
 
-// Undo implements Op.
 func (b *Bridge) Undo(ctx context.Context, env Env) error {
 	if !b.Saved {
 		return nil

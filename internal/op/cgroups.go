@@ -10,8 +10,6 @@ import (
 	"strings"
 )
 
-func init() { register(func() Op { return &SpareCgroups{} }) }
-
 // SpareCgroups tidies the cgroups that a kubelet with another driver makes and leaves behind. It changes nothing by itself.
 type SpareCgroups struct {
 	// Names are cgroups below the root of each hierarchy, the inner ones last.
@@ -21,10 +19,6 @@ type SpareCgroups struct {
 	Looked bool     `json:"looked,omitempty"`
 }
 
-// Kind implements Op.
-func (*SpareCgroups) Kind() string { return "spare-cgroups" }
-
-// Describe implements Op.
 func (s *SpareCgroups) Describe() string {
 	return "remember which of the cgroups " + strings.Join(s.Names, ", ") + " there are"
 }
@@ -49,14 +43,12 @@ func (s *SpareCgroups) there(env Env) ([]string, error) {
 	return out, nil
 }
 
-// Save implements Op.
 func (s *SpareCgroups) Save(_ context.Context, env Env) (err error) {
 	s.Before, err = s.there(env)
 	s.Looked = err == nil
 	return err
 }
 
-// Do implements Op.
 func (*SpareCgroups) Do(context.Context, Env) error { return nil }
 
 func (s *SpareCgroups) added(env Env) ([]string, error) {
@@ -67,7 +59,6 @@ func (s *SpareCgroups) added(env Env) ([]string, error) {
 	return slices.DeleteFunc(now, func(p string) bool { return slices.Contains(s.Before, p) }), err
 }
 
-// Pending implements Op.
 func (s *SpareCgroups) Pending(_ context.Context, env Env) (Rest, error) {
 	added, err := s.added(env)
 	if err != nil || len(added) == 0 {
@@ -76,7 +67,7 @@ func (s *SpareCgroups) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Tidy: fmt.Sprintf("remove %d cgroups that are not used any more, such as %s", len(added), added[0])}, nil
 }
 
-// Undo implements Op. A cgroup that still has processes stays: the kernel refuses, and it is no fault.
+// A cgroup that still has processes stays: the kernel refuses, and it is no fault.
 func (s *SpareCgroups) Undo(_ context.Context, env Env) error {
 	added, err := s.added(env)
 	for _, p := range slices.Backward(added) {

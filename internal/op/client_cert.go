@@ -12,8 +12,6 @@ import (
 	"strings"
 )
 
-func init() { register(func() Op { return &ClientCert{} }) }
-
 // ClientCert gives the file in which a kubelet keeps client certificate and key another certificate of the same key.
 //
 // The kubelet reads it through a link, and whoever renews a certificate makes a new file and points the link at it. So what
@@ -29,16 +27,10 @@ type ClientCert struct {
 	Before []string `json:"before,omitempty"`
 }
 
-// Kind implements Op.
-func (*ClientCert) Kind() string { return "client-cert" }
-
-// Touches implements Toucher.
 func (c *ClientCert) Touches() []string { return []string{path.Dir(c.Link)} }
 
-// Describe implements Op.
 func (c *ClientCert) Describe() string { return "replace the certificate in " + c.Link }
 
-// Save implements Op.
 func (c *ClientCert) Save(ctx context.Context, env Env) error {
 	target, said, err := LinkTarget(env.Sys, c.Link)
 	if err != nil {
@@ -71,7 +63,6 @@ func LinkTarget(files Files, p string) (target, said string, err error) {
 	return path.Join(path.Dir(p), st.Link), st.Link, nil
 }
 
-// Do implements Op.
 func (c *ClientCert) Do(ctx context.Context, env Env) error {
 	text, err := env.Sys.Read(c.File.Path)
 	if err != nil {
@@ -119,7 +110,6 @@ func (c *ClientCert) added(env Env) ([]string, error) {
 	}), nil
 }
 
-// Pending implements Op.
 func (c *ClientCert) Pending(ctx context.Context, env Env) (Rest, error) {
 	if c.Saved == nil {
 		return Rest{}, nil
@@ -145,7 +135,7 @@ func (c *ClientCert) Pending(ctx context.Context, env Env) (Rest, error) {
 	return r, nil
 }
 
-// Undo implements Op. The kubelet keeps the renewed certificate in memory, and finds its old one at its next start.
+// The kubelet keeps the renewed certificate in memory, and finds its old one at its next start.
 func (c *ClientCert) Undo(ctx context.Context, env Env) error {
 	if c.Saved == nil {
 		return nil

@@ -11,8 +11,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() { register(func() Op { return &Clock{} }) }
-
 const (
 	// clockPoll and clockBound: the agent becomes the unit's program some 20 ms after the unit's start.
 	clockPoll  = 50 * time.Millisecond
@@ -32,16 +30,10 @@ type Clock struct {
 	Before time.Duration `json:"before,omitempty"`
 }
 
-// Kind implements Op.
-func (*Clock) Kind() string { return "clock" }
-
-// Touches implements Toucher.
 func (c *Clock) Touches() []string { return append(c.DropIn.Touches(), c.Unit) }
 
-// Describe implements Op.
 func (c *Clock) Describe() string { return fmt.Sprintf("move the clock of %s by %s", c.Unit, c.By) }
 
-// Save implements Op.
 func (c *Clock) Save(ctx context.Context, env Env) error {
 	s, err := Show(ctx, env.Sys, c.Unit)
 	if err != nil {
@@ -61,7 +53,6 @@ func (c *Clock) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (c *Clock) Do(ctx context.Context, env Env) error {
 	if err := c.DropIn.Do(ctx, env); err != nil {
 		return err
@@ -104,7 +95,6 @@ func (c *Clock) offset(ctx context.Context, env Env) (time.Duration, error) {
 	}
 }
 
-// Pending implements Op.
 func (c *Clock) Pending(ctx context.Context, env Env) (Rest, error) {
 	if c.Was == nil {
 		return Rest{}, nil
@@ -127,7 +117,6 @@ func (c *Clock) Pending(ctx context.Context, env Env) (Rest, error) {
 	return r, err
 }
 
-// Undo implements Op.
 func (c *Clock) Undo(ctx context.Context, env Env) error {
 	if c.Was == nil {
 		return nil

@@ -21,7 +21,6 @@ func runtimeClient() (client runtimeapi.RuntimeServiceClient, closeConn func() e
 	return runtimeapi.NewRuntimeServiceClient(conn), conn.Close, nil
 }
 
-// RemoveSandbox implements Sys.
 func (host) RemoveSandbox(ctx context.Context, id string) error {
 	client, closeConn, err := runtimeClient()
 	if err != nil {
@@ -37,7 +36,6 @@ func (host) RemoveSandbox(ctx context.Context, id string) error {
 	return nil
 }
 
-// UpdateContainer implements Sys.
 func (host) UpdateContainer(ctx context.Context, id string) error {
 	client, closeConn, err := runtimeClient()
 	if err != nil {

@@ -9,8 +9,6 @@ import (
 	"slices"
 )
 
-func init() { register(func() Op { return &PluginDevices{} }) }
-
 // DeviceCheckpoint is where the kubelet writes down the devices of device plugins.
 const DeviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 
@@ -28,22 +26,15 @@ type PluginDevices struct {
 	Restarts bool `json:"restarts,omitempty"`
 }
 
-// Kind implements Op.
-func (*PluginDevices) Kind() string { return "plugin-devices" }
-
-// Touches implements Toucher.
 func (*PluginDevices) Touches() []string { return []string{DeviceCheckpoint} }
 
-// Describe implements Op.
 func (p *PluginDevices) Describe() string { return "be ready for devices of " + p.Resource }
 
-// Save implements Op.
 func (p *PluginDevices) Save(context.Context, Env) error {
 	p.Saved = true
 	return nil
 }
 
-// Do implements Op.
 func (*PluginDevices) Do(context.Context, Env) error { return nil }
 
 // registeredDevices are the resources in the kubelet's checkpoint.
@@ -71,7 +62,6 @@ func registeredDevices(env Env) ([]string, error) {
 	return out, nil
 }
 
-// Pending implements Op.
 func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {
 	if !p.Saved || p.Restarts {
 		return Rest{}, nil
@@ -83,7 +73,6 @@ func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "make the kubelet count the devices of " + p.Resource + " no more"}, nil
 }
 
-// Undo implements Op.
 func (p *PluginDevices) Undo(ctx context.Context, env Env) error {
 	r, err := p.Pending(ctx, env)
 	if err != nil || r.Nothing() {

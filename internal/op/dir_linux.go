@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenDir implements Kernel.
 func (hostKernel) OpenDir(path string) (Dir, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -27,10 +26,8 @@ type hostDir struct {
 	dev  uint64
 }
 
-// Dev implements Dir.
 func (d *hostDir) Dev() uint64 { return d.dev }
 
-// Statfs implements Dir.
 func (d *hostDir) Statfs() (Statfs, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(d.fd, &st); err != nil {
@@ -58,7 +55,6 @@ func (d *hostDir) open(name string, flags int) (int, error) {
 	return fd, nil
 }
 
-// Grow implements Dir.
 func (d *hostDir) Grow(name string, size int64) error {
 	fd, err := d.open(name, unix.O_RDWR|unix.O_CREAT)
 	if err != nil {
@@ -74,7 +70,6 @@ func (d *hostDir) Grow(name string, size int64) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
-// Create implements Dir.
 func (d *hostDir) Create(prefix string, first, n int) (int, error) {
 	for i := range n {
 		fd, err := d.open(fmt.Sprintf("%s-%d", prefix, first+i), unix.O_WRONLY|unix.O_CREAT)
@@ -88,7 +83,6 @@ func (d *hostDir) Create(prefix string, first, n int) (int, error) {
 	return n, nil
 }
 
-// List implements Dir.
 func (d *hostDir) List() ([]string, error) {
 	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -99,7 +93,6 @@ func (d *hostDir) List() ([]string, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-// Size implements Dir.
 func (d *hostDir) Size(name string) (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -108,7 +101,6 @@ func (d *hostDir) Size(name string) (int64, error) {
 	return st.Size, nil
 }
 
-// Remove implements Dir.
 func (d *hostDir) Remove(name string) error {
 	if err := unix.Unlinkat(d.fd, name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "unlinkat", Path: d.path + "/" + name, Err: err}
@@ -116,5 +108,4 @@ func (d *hostDir) Remove(name string) error {
 	return nil
 }
 
-// Close implements Dir.
 func (d *hostDir) Close() error { return unix.Close(d.fd) }

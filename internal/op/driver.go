@@ -10,12 +10,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() {
-	register(func() Op { return &StaleAnswer{} })
-	register(func() Op { return &Bounce{} })
-	register(func() Op { return &CutSandbox{} })
-}
-
 const (
 	// healthPoll and healthBound: the kubelet asks the runtime for its cgroup driver before it serves /healthz, about 2 s in.
 	healthPoll  = 300 * time.Millisecond
@@ -37,18 +31,12 @@ type StaleAnswer struct {
 	Settled bool `json:"settled,omitempty"`
 }
 
-// Kind implements Op.
-func (*StaleAnswer) Kind() string { return "stale-answer" }
-
-// Touches implements Toucher.
 func (s *StaleAnswer) Touches() []string { return append(s.File.Touches(), s.Runtime, s.Kubelet) }
 
-// Describe implements Op.
 func (s *StaleAnswer) Describe() string {
 	return fmt.Sprintf("let %s ask %s while that has another %s", s.Kubelet, s.Runtime, s.Path)
 }
 
-// Do implements Op.
 func (s *StaleAnswer) Do(ctx context.Context, env Env) error {
 	s.Began = true
 	if err := env.Persist(); err != nil {
@@ -115,7 +103,6 @@ func (s *StaleAnswer) stale(ctx context.Context, env Env) (bool, error) {
 	return runsStill(ctx, env.Sys, s.Kubelet, s.PID, s.Start)
 }
 
-// Pending implements Op.
 func (s *StaleAnswer) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !s.Began {
 		return Rest{}, nil
@@ -133,7 +120,6 @@ func (s *StaleAnswer) Pending(ctx context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "restart " + s.Kubelet + ", so that it asks " + s.Runtime + " again"}, nil
 }
 
-// Undo implements Op.
 func (s *StaleAnswer) Undo(ctx context.Context, env Env) error {
 	r, err := s.Pending(ctx, env)
 	if err != nil || !s.Began {
@@ -167,26 +153,19 @@ type Bounce struct {
 	Was  bool   `json:"was,omitempty"`
 }
 
-// Kind implements Op.
-func (*Bounce) Kind() string { return "bounce" }
-
-// Touches implements Toucher.
 func (b *Bounce) Touches() []string { return []string{b.Unit} }
 
-// Describe implements Op.
 func (b *Bounce) Describe() string { return "restart " + b.Unit }
 
-// Save implements Op.
 func (b *Bounce) Save(ctx context.Context, env Env) error {
 	s, err := Show(ctx, env.Sys, b.Unit)
 	b.Was = s.Up()
 	return err
 }
 
-// Do implements Op.
 func (b *Bounce) Do(ctx context.Context, env Env) error { return restart(ctx, env.Sys, b.Unit) }
 
-// Pending implements Op. Between the two halves of Do the agent may have died.
+// Between the two halves of Do the agent may have died.
 func (b *Bounce) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !b.Was {
 		return Rest{}, nil
@@ -198,7 +177,6 @@ func (b *Bounce) Pending(ctx context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "start " + b.Unit}, nil
 }
 
-// Undo implements Op.
 func (b *Bounce) Undo(ctx context.Context, env Env) error {
 	if !b.Was {
 		return nil
@@ -211,10 +189,6 @@ type CutSandbox struct {
 	KillTask // chooses the sandbox
 }
 
-// Kind implements Op.
-func (*CutSandbox) Kind() string { return "cut-sandbox" }
-
-// Describe implements Op.
 func (c *CutSandbox) Describe() string {
 	if c.Pod == "" {
 		return "take the network of a pod's sandbox away"
@@ -228,7 +202,6 @@ func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) ([]byt
 	return env.Sys.Run(ctx, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
 }
 
-// Save implements Op.
 func (c *CutSandbox) Save(ctx context.Context, env Env) error {
 	c.Sandbox = true
 	if err := c.KillTask.Save(ctx, env); err != nil {
@@ -240,7 +213,6 @@ func (c *CutSandbox) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (c *CutSandbox) Do(ctx context.Context, env Env) error {
 	_, err := c.inside(ctx, env, "ip", "link", "delete", "eth0")
 	return err
@@ -265,7 +237,6 @@ func (c *CutSandbox) cut(ctx context.Context, env Env) (bool, error) {
 	return err != nil, nil
 }
 
-// Pending implements Op.
 func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {
 	cut, err := c.cut(ctx, env)
 	if err != nil || !cut {
@@ -274,7 +245,7 @@ func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "have sandbox " + c.ID + " made anew"}, nil
 }
 
-// Undo implements Op. A veth pair that is gone does not come back; the kubelet makes a new sandbox when this one has died.
+// A veth pair that is gone does not come back; the kubelet makes a new sandbox when this one has died.
 func (c *CutSandbox) Undo(ctx context.Context, env Env) error {
 	cut, err := c.cut(ctx, env)
 	if err != nil || !cut {

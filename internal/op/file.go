@@ -14,8 +14,6 @@ import (
 	"time"
 )
 
-func init() { register(func() Op { return &File{} }) }
-
 // File replaces, creates or removes one file. What it displaces is saved with content, mode, owner, extended attributes,
 // modification time and the immutable attribute.
 type File struct {
@@ -73,10 +71,7 @@ type SavedFile struct {
 	OnLoop bool `json:"onLoop,omitempty"`
 }
 
-// Kind implements Op.
-func (*File) Kind() string { return "file" }
-
-// Touches implements Toucher. A directory that this operation made is touched as a whole: another's files in it must go first.
+// A directory that this operation made is touched as a whole: another's files in it must go first.
 func (f *File) Touches() []string {
 	if len(f.MadeDirs) > 0 {
 		return f.MadeDirs[:1]
@@ -84,7 +79,6 @@ func (f *File) Touches() []string {
 	return []string{f.Path}
 }
 
-// Describe implements Op.
 func (f *File) Describe() string {
 	if f.Absent {
 		return "remove " + f.Path
@@ -92,7 +86,6 @@ func (f *File) Describe() string {
 	return "write " + f.Path
 }
 
-// Save implements Op.
 func (f *File) Save(_ context.Context, env Env) error {
 	for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
 		if _, err := env.Sys.Stat(dir); err == nil {
@@ -140,7 +133,6 @@ func saveFile(env Env, p string) (*SavedFile, error) {
 	return s, env.Sys.SyncDir(env.Dir)
 }
 
-// Do implements Op.
 func (f *File) Do(_ context.Context, env Env) error {
 	for _, d := range f.MadeDirs {
 		if err := env.Sys.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -311,7 +303,6 @@ func (f *File) cutShort(env Env, size int64) (bool, error) {
 	return bytes.Equal(was, b), err
 }
 
-// Pending implements Op.
 func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 	if f.Saved == nil {
 		return Rest{}, nil
@@ -384,7 +375,6 @@ func (f *File) leftovers(env Env) ([]string, error) {
 	return out, nil
 }
 
-// Undo implements Op.
 func (f *File) Undo(ctx context.Context, env Env) error {
 	if f.Saved == nil {
 		return nil

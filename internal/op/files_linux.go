@@ -18,7 +18,6 @@ import (
 
 type hostFiles struct{}
 
-// Stat implements Files.
 func (hostFiles) Stat(path string) (Stat, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -56,10 +55,8 @@ func fileFlags(path string) (uint64, error) {
 	return stx.Attributes, nil
 }
 
-// Read implements Files.
 func (hostFiles) Read(path string) ([]byte, error) { return os.ReadFile(path) }
 
-// ReadAt implements Files.
 func (hostFiles) ReadAt(path string, off int64, n int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -74,7 +71,6 @@ func (hostFiles) ReadAt(path string, off int64, n int) ([]byte, error) {
 	return b[:got], err
 }
 
-// Write implements Files.
 func (hostFiles) Write(path string, data []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode.Perm())
 	if err != nil {
@@ -107,7 +103,6 @@ func quietSync(f *os.File) error {
 	return nil
 }
 
-// WriteAt implements Files.
 func (hostFiles) WriteAt(path string, off int64, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -120,7 +115,6 @@ func (hostFiles) WriteAt(path string, off int64, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// Copy implements Files.
 func (hostFiles) Copy(from, to string, mode fs.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -141,28 +135,20 @@ func (hostFiles) Copy(from, to string, mode fs.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// Rename implements Files.
 func (hostFiles) Rename(from, to string) error { return os.Rename(from, to) }
 
-// Link implements Files.
 func (hostFiles) Link(from, to string) error { return os.Link(from, to) }
 
-// Symlink implements Files.
 func (hostFiles) Symlink(target, path string) error { return os.Symlink(target, path) }
 
-// Remove implements Files.
 func (hostFiles) Remove(path string) error { return os.Remove(path) }
 
-// RemoveAll implements Files.
 func (hostFiles) RemoveAll(path string) error { return os.RemoveAll(path) }
 
-// Mkdir implements Files.
 func (hostFiles) Mkdir(path string, mode fs.FileMode) error { return os.Mkdir(path, mode) }
 
-// MkdirAll implements Files.
 func (hostFiles) MkdirAll(path string, mode fs.FileMode) error { return os.MkdirAll(path, mode) }
 
-// List implements Files.
 func (hostFiles) List(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -175,16 +161,12 @@ func (hostFiles) List(path string) ([]string, error) {
 	return names, nil
 }
 
-// Chmod implements Files.
 func (hostFiles) Chmod(path string, mode fs.FileMode) error { return os.Chmod(path, mode) }
 
-// Chown implements Files.
 func (hostFiles) Chown(path string, uid, gid int) error { return os.Lchown(path, uid, gid) }
 
-// Touch implements Files.
 func (hostFiles) Touch(path string, t time.Time) error { return os.Chtimes(path, t, t) }
 
-// Xattrs implements Files.
 func (hostFiles) Xattrs(path string) (map[string][]byte, error) {
 	buf := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(path, buf)
@@ -212,7 +194,6 @@ func (hostFiles) Xattrs(path string) (map[string][]byte, error) {
 	return out, nil
 }
 
-// SetXattr implements Files.
 func (hostFiles) SetXattr(path, name string, value []byte) error {
 	if err := unix.Lsetxattr(path, name, value, 0); err != nil {
 		return &fs.PathError{Op: "setxattr " + name, Path: path, Err: err}
@@ -222,7 +203,6 @@ func (hostFiles) SetXattr(path, name string, value []byte) error {
 
 const fsImmutable = 0x10 // FS_IMMUTABLE_FL
 
-// SetImmutable implements Files.
 func (hostFiles) SetImmutable(path string, on bool) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -246,7 +226,6 @@ func (hostFiles) SetImmutable(path string, on bool) error {
 	return nil
 }
 
-// Sum implements Files.
 func (hostFiles) Sum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -260,7 +239,6 @@ func (hostFiles) Sum(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// SyncDir implements Files.
 func (hostFiles) SyncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
@@ -272,7 +250,6 @@ func (hostFiles) SyncDir(path string) error {
 // lockPoll is how often a held lock is tried again; flock has no wait with a deadline.
 const lockPoll = 200 * time.Millisecond
 
-// Lock implements Files.
 func (hostFiles) Lock(ctx context.Context, path, holder string) (func(), error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err

@@ -8,8 +8,6 @@ import (
 	"strings"
 )
 
-func init() { register(func() Op { return &Fill{} }) }
-
 // Fill takes the space or the inodes of a filesystem that sickbay made, or of a guest's own disk, and refuses any other.
 type Fill struct {
 	Path string `json:"path"` // a directory
@@ -27,13 +25,8 @@ type Fill struct {
 	Dev uint64 `json:"dev,omitempty"`
 }
 
-// Kind implements Op.
-func (*Fill) Kind() string { return "fill" }
-
-// Touches implements Toucher.
 func (f *Fill) Touches() []string { return []string{f.Path} }
 
-// Describe implements Op.
 func (f *Fill) Describe() string {
 	what := "bytes"
 	if f.Inodes {
@@ -42,7 +35,6 @@ func (f *Fill) Describe() string {
 	return fmt.Sprintf("fill the %s of %s", what, f.Path)
 }
 
-// Save implements Op.
 func (f *Fill) Save(_ context.Context, env Env) error {
 	dir, err := env.Sys.OpenDir(f.Path)
 	if err != nil {
@@ -63,7 +55,6 @@ func (f *Fill) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (f *Fill) Do(ctx context.Context, env Env) error {
 	dir, err := env.Sys.OpenDir(f.Path)
 	if err != nil {
@@ -208,7 +199,6 @@ func (f *Fill) open(env Env) (Dir, error) {
 	return dir, nil
 }
 
-// Pending implements Op.
 func (f *Fill) Pending(_ context.Context, env Env) (Rest, error) {
 	dir, err := f.open(env)
 	if err != nil || dir == nil {
@@ -233,7 +223,6 @@ func (f *Fill) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: fmt.Sprintf("remove %s/%s of %d MiB (%d of %d MiB free)", f.Path, f.Name, size>>20, room.Free>>20, room.Bytes>>20)}, nil
 }
 
-// Undo implements Op.
 func (f *Fill) Undo(_ context.Context, env Env) error {
 	dir, err := f.open(env)
 	if err != nil || dir == nil {

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 )
 
-func init() { register(func() Op { return &Freeze{} }) }
-
 // Freeze blocks every write to a filesystem that sickbay made (fsfreeze), and refuses any other: frozen, the host's own disk
 // would stop the machine.
 type Freeze struct {
@@ -16,16 +14,10 @@ type Freeze struct {
 	Dev  uint64 `json:"dev,omitempty"`
 }
 
-// Kind implements Op.
-func (*Freeze) Kind() string { return "freeze" }
-
-// Touches implements Toucher.
 func (f *Freeze) Touches() []string { return []string{f.Path} }
 
-// Describe implements Op.
 func (f *Freeze) Describe() string { return "freeze the filesystem of " + f.Path }
 
-// Save implements Op.
 func (f *Freeze) Save(_ context.Context, env Env) error {
 	dir, err := env.Sys.OpenDir(f.Path)
 	if err != nil {
@@ -39,7 +31,6 @@ func (f *Freeze) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (f *Freeze) Do(_ context.Context, env Env) error {
 	dir, err := env.Sys.OpenDir(f.Path)
 	if err != nil {
@@ -86,7 +77,7 @@ func frozen(env Env, p string) (bool, error) {
 	return false, env.Sys.Thaw(p)
 }
 
-// Pending implements Op. Were the agent to die within the probe, the journal still has this operation to undo.
+// Were the agent to die within the probe, the journal still has this operation to undo.
 func (f *Freeze) Pending(_ context.Context, env Env) (Rest, error) {
 	here, err := f.here(env)
 	if err != nil || !here {
@@ -99,7 +90,6 @@ func (f *Freeze) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "unfreeze the filesystem of " + f.Path}, nil
 }
 
-// Undo implements Op.
 func (f *Freeze) Undo(_ context.Context, env Env) error {
 	here, err := f.here(env)
 	if err != nil || !here {

@@ -13,8 +13,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() { register(func() Op { return &Freezer{} }) }
-
 const (
 	cgroupRoot  = "/sys/fs/cgroup"
 	freezerV1   = cgroupRoot + "/freezer"
@@ -35,16 +33,10 @@ type Freezer struct {
 	Home string `json:"home,omitempty"`
 }
 
-// Kind implements Op.
-func (*Freezer) Kind() string { return "freezer" }
-
-// Touches implements Toucher.
 func (f *Freezer) Touches() []string { return []string{f.Unit} }
 
-// Describe implements Op.
 func (f *Freezer) Describe() string { return "freeze the processes of " + f.Unit }
 
-// Save implements Op.
 func (f *Freezer) Save(ctx context.Context, env Env) error {
 	s, err := Show(ctx, env.Sys, f.Unit)
 	if err != nil {
@@ -84,7 +76,6 @@ func (f *Freezer) words() (frozen, thawed string) {
 	return "1", "0"
 }
 
-// Do implements Op.
 func (f *Freezer) Do(ctx context.Context, env Env) error {
 	if f.V1 {
 		if err := env.Sys.Mkdir(path.Dir(f.File), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -115,7 +106,6 @@ func (f *Freezer) state(env Env) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// Pending implements Op.
 func (f *Freezer) Pending(_ context.Context, env Env) (Rest, error) {
 	if f.File == "" {
 		return Rest{}, nil
@@ -137,7 +127,6 @@ func (f *Freezer) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{}, nil
 }
 
-// Undo implements Op.
 func (f *Freezer) Undo(ctx context.Context, env Env) error {
 	r, err := f.Pending(ctx, env)
 	if err != nil || r.Nothing() {

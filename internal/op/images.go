@@ -7,8 +7,6 @@ import (
 	"strings"
 )
 
-func init() { register(func() Op { return &Images{} }) }
-
 // Images changes nothing when done. Undone, it removes from the runtime what was pulled since from one registry, which is gone
 // then: nothing else would ever take these images away.
 type Images struct {
@@ -18,20 +16,14 @@ type Images struct {
 	Had []string `json:"had,omitempty"`
 }
 
-// Kind implements Op.
-func (*Images) Kind() string { return "images" }
-
-// Describe implements Op.
 func (i *Images) Describe() string { return "keep what is pulled from " + i.Registry + " for removal" }
 
-// Save implements Op.
 func (i *Images) Save(ctx context.Context, env Env) error {
 	var err error
 	i.Had, err = i.pulled(ctx, env)
 	return err
 }
 
-// Do implements Op.
 func (*Images) Do(context.Context, Env) error { return nil }
 
 // pulled lists the names under which the runtime has images of the registry: that of the pull, and those the runtime gave them
@@ -62,7 +54,6 @@ func (i *Images) pulled(ctx context.Context, env Env) ([]string, error) {
 	return names, nil
 }
 
-// Pending implements Op.
 func (i *Images) Pending(ctx context.Context, env Env) (Rest, error) {
 	names, err := i.pulled(ctx, env)
 	if err != nil || len(names) == 0 {
@@ -71,7 +62,6 @@ func (i *Images) Pending(ctx context.Context, env Env) (Rest, error) {
 	return Rest{Tidy: "remove " + strings.Join(names, ", ")}, nil
 }
 
-// Undo implements Op.
 func (i *Images) Undo(ctx context.Context, env Env) error {
 	names, err := i.pulled(ctx, env)
 	if err != nil || len(names) == 0 {

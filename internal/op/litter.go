@@ -8,8 +8,6 @@ import (
 	"path"
 )
 
-func init() { register(func() Op { return &Litter{} }) }
-
 // Litter puts many small files of one content into a directory, leaving alone the names that are taken.
 type Litter struct {
 	Dir     string   `json:"dir"`
@@ -19,16 +17,10 @@ type Litter struct {
 	Mine []string `json:"mine,omitempty"`
 }
 
-// Kind implements Op.
-func (*Litter) Kind() string { return "litter" }
-
-// Touches implements Toucher.
 func (l *Litter) Touches() []string { return []string{l.Dir} }
 
-// Describe implements Op.
 func (l *Litter) Describe() string { return fmt.Sprintf("put %d files into %s", len(l.Names), l.Dir) }
 
-// Save implements Op.
 func (l *Litter) Save(_ context.Context, env Env) error {
 	for _, n := range l.Names {
 		if _, err := env.Sys.Stat(path.Join(l.Dir, n)); errors.Is(err, fs.ErrNotExist) {
@@ -40,7 +32,6 @@ func (l *Litter) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (l *Litter) Do(ctx context.Context, env Env) error {
 	for _, n := range l.Mine {
 		if err := ctx.Err(); err != nil {
@@ -75,7 +66,6 @@ func (l *Litter) left(env Env) ([]string, error) {
 	return out, nil
 }
 
-// Pending implements Op.
 func (l *Litter) Pending(_ context.Context, env Env) (Rest, error) {
 	left, err := l.left(env)
 	if err != nil || len(left) == 0 {
@@ -84,7 +74,6 @@ func (l *Litter) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: fmt.Sprintf("remove %d files from %s", len(left), l.Dir)}, nil
 }
 
-// Undo implements Op.
 func (l *Litter) Undo(_ context.Context, env Env) error {
 	left, err := l.left(env)
 	if err != nil {

@@ -14,8 +14,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() { register(func() Op { return &LoopFS{} }) }
-
 const (
 	// LoopLabel is the ext4 label of every filesystem sickbay makes.
 	LoopLabel = "sickbay"
@@ -47,18 +45,12 @@ type LoopFS struct {
 	MadeNode bool   `json:"madeNode,omitempty"`
 }
 
-// Kind implements Op.
-func (*LoopFS) Kind() string { return "loop-filesystem" }
-
-// Touches implements Toucher.
 func (l *LoopFS) Touches() []string { return []string{l.Target} }
 
-// Describe implements Op.
 func (l *LoopFS) Describe() string {
 	return fmt.Sprintf("mount an ext4 of %d MiB over %s", l.Bytes>>20, l.Target)
 }
 
-// Save implements Op.
 func (l *LoopFS) Save(_ context.Context, env Env) error {
 	st, err := env.Sys.Stat(l.Target)
 	if err != nil {
@@ -94,7 +86,6 @@ func (l *LoopFS) room(env Env) error {
 
 func (l *LoopFS) staging() string { return path.Join(path.Dir(l.Image), path.Base(l.Image)+".mnt") }
 
-// Do implements Op.
 func (l *LoopFS) Do(ctx context.Context, env Env) error {
 	if err := l.room(env); err != nil {
 		return err
@@ -232,7 +223,6 @@ func (l *LoopFS) mounts(env Env) (all, own []Mount, err error) {
 	return all, own, nil
 }
 
-// Pending implements Op.
 func (l *LoopFS) Pending(_ context.Context, env Env) (Rest, error) {
 	if l.Image == "" {
 		return Rest{}, nil
@@ -288,7 +278,6 @@ func (l *LoopFS) nodeLeft(env Env) (bool, error) {
 	return true, nil
 }
 
-// Undo implements Op.
 func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 	if l.Image == "" {
 		return nil

@@ -11,8 +11,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func init() { register(func() Op { return &Merge{} }) }
-
 // Merge merges values into a YAML file, such as the kubelet's configuration. Undo brings the whole file back as it was; but
 // whether the fault is still there is decided key by key, because a remedy may have set the keys right and written the file
 // in its own manner.
@@ -22,10 +20,6 @@ type Merge struct {
 	Set json.RawMessage `json:"set"`
 }
 
-// Kind implements Op.
-func (*Merge) Kind() string { return "merge" }
-
-// Describe implements Op.
 func (m *Merge) Describe() string {
 	return "set " + strings.Join(m.keys(), ", ") + " in " + m.Path
 }
@@ -43,7 +37,6 @@ func (m *Merge) keys() []string {
 	return out
 }
 
-// Save implements Op.
 func (m *Merge) Save(ctx context.Context, env Env) error {
 	if err := m.File.Save(ctx, env); err != nil {
 		return err
@@ -95,7 +88,6 @@ func merge(into, from map[string]any) {
 	}
 }
 
-// Pending implements Op.
 func (m *Merge) Pending(ctx context.Context, env Env) (Rest, error) {
 	r, err := m.File.Pending(ctx, env)
 	if err != nil || r.Tidy == "" {

@@ -9,8 +9,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() { register(func() Op { return &Occupy{} }) }
-
 // occupyWait is how long the runtime may take to show that it writes to its disk after all: the update takes 20 ms.
 const occupyWait = 3 * time.Second
 
@@ -24,10 +22,6 @@ type Occupy struct {
 	KillTask // chooses the container
 }
 
-// Kind implements Op.
-func (*Occupy) Kind() string { return "occupy-runtime" }
-
-// Describe implements Op.
 func (o *Occupy) Describe() string {
 	if o.Pod == "" {
 		return "have the runtime write while it holds a container's status"
@@ -35,7 +29,6 @@ func (o *Occupy) Describe() string {
 	return fmt.Sprintf("have the runtime write while it holds the status of pod %s/%s", o.Namespace, o.Pod)
 }
 
-// Do implements Op.
 func (o *Occupy) Do(ctx context.Context, env Env) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(occupyWait))
 	defer cancel()

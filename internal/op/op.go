@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 )
 
 // Op is one reversible change of a node. Its exported fields are its parameters and what Save recorded; they are stored as
@@ -13,8 +14,6 @@ import (
 //
 // Undo and Pending are legal in every state but planned: before Do, after half a Do, twice.
 type Op interface {
-	// Kind is the name under which the journal stores the operation.
-	Kind() string
 	// Describe tells a person what Do does, such as "remove /etc/cni/net.d/10-kindnet.conflist".
 	Describe() string
 	// Save records what Do will displace, in the operation's fields and in files below env.Dir. It changes nothing else.
@@ -81,30 +80,42 @@ type Env struct {
 // Backup is the path of the operation's backup file.
 func (e Env) Backup(name string) string { return fmt.Sprintf("%s/%02d-%s", e.Dir, e.Index, name) }
 
-var kinds = map[string]func() Op{}
-
-func register(fresh func() Op) { kinds[fresh().Kind()] = fresh }
+// kinds are the operations by the names under which the journal stores them.
+var kinds = map[string]Op{
+	"apparmor": (*AppArmor)(nil), "bounce": (*Bounce)(nil), "bridge": (*Bridge)(nil), "client-cert": (*ClientCert)(nil),
+	"clock": (*Clock)(nil), "cut-sandbox": (*CutSandbox)(nil), "drop-in": (*DropIn)(nil), "file": (*File)(nil),
+	"fill": (*Fill)(nil), "freeze": (*Freeze)(nil), "freezer": (*Freezer)(nil), "halt": (*Halt)(nil),
+	"images": (*Images)(nil), "immutable": (*Immutable)(nil), "kill": (*Kill)(nil), "kill-task": (*KillTask)(nil),
+	"litter": (*Litter)(nil), "loop-filesystem": (*LoopFS)(nil), "merge": (*Merge)(nil), "nft-table": (*Table)(nil),
+	"occupy-runtime": (*Occupy)(nil), "pause": (*Pause)(nil), "plugin-devices": (*PluginDevices)(nil),
+	"read-only": (*ReadOnly)(nil), "resume": (*Resume)(nil), "scribble": (*Scribble)(nil), "selinux": (*SELinux)(nil),
+	"setting": (*Setting)(nil), "socket": (*Socket)(nil), "spare-cgroups": (*SpareCgroups)(nil),
+	"stale-answer": (*StaleAnswer)(nil), "swap": (*Swap)(nil), "tasks": (*Tasks)(nil), "told": (*Told)(nil),
+	"unit": (*Unit)(nil), "volumes": (*Volumes)(nil), "wall-clock": (*WallClock)(nil),
+}
 
 // Marshal stores an operation as JSON.
 func Marshal(o Op) (kind string, fields json.RawMessage, err error) {
 	if u, ok := o.(*Unknown); ok {
 		return u.Name, u.Fields, nil
 	}
-	fields, err = json.Marshal(o)
-	if err != nil {
-		return "", nil, fmt.Errorf("storing operation %s: %w", o.Kind(), err)
+	for kind, of := range kinds {
+		if reflect.TypeOf(of) == reflect.TypeOf(o) {
+			fields, err = json.Marshal(o)
+			return kind, fields, err
+		}
 	}
-	return o.Kind(), fields, nil
+	return "", nil, fmt.Errorf("operation %T has no name in the journal", o)
 }
 
 // Unmarshal reads an operation back. One that this version does not know becomes an *Unknown, whose Undo fails and says so,
 // so that the others are undone all the same.
 func Unmarshal(kind string, fields json.RawMessage) Op {
-	fresh, ok := kinds[kind]
+	of, ok := kinds[kind]
 	if !ok {
 		return &Unknown{Name: kind, Fields: fields, Reason: "this agent does not know the operation"}
 	}
-	o := fresh()
+	o := reflect.New(reflect.TypeOf(of).Elem()).Interface().(Op)
 	if err := json.Unmarshal(fields, o); err != nil {
 		return &Unknown{Name: kind, Fields: fields, Reason: err.Error()}
 	}
@@ -121,9 +132,6 @@ type Unknown struct {
 func (u *Unknown) err() error {
 	return fmt.Errorf("operation %s: %s; recover with the agent that injected it", u.Name, u.Reason)
 }
-
-// Kind is the name the journal had.
-func (u *Unknown) Kind() string { return u.Name }
 
 // Describe tells why it cannot be read.
 func (u *Unknown) Describe() string { return u.Name + " (" + u.Reason + ")" }

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 )
 
-func init() { register(func() Op { return &Scribble{} }) }
-
 // Scribble overwrites some bytes of a file in place, as a stray write does to a disk: its size and everything else stay.
 type Scribble struct {
 	Path   string `json:"path"`
@@ -19,13 +17,8 @@ type Scribble struct {
 	Was []byte `json:"was,omitempty"`
 }
 
-// Kind implements Op.
-func (*Scribble) Kind() string { return "scribble" }
-
-// Touches implements Toucher.
 func (s *Scribble) Touches() []string { return []string{s.Path} }
 
-// Describe implements Op.
 func (s *Scribble) Describe() string {
 	return fmt.Sprintf("overwrite %d bytes of %s at %d", s.Bytes, s.Path, s.Offset)
 }
@@ -33,7 +26,6 @@ func (s *Scribble) Describe() string {
 // junk is what is written: neither zeros nor anything that a filesystem would take for its own.
 func (s *Scribble) junk() []byte { return bytes.Repeat([]byte{0x5a}, s.Bytes) }
 
-// Save implements Op.
 func (s *Scribble) Save(_ context.Context, env Env) error {
 	b, err := env.Sys.ReadAt(s.Path, s.Offset, s.Bytes)
 	if err != nil {
@@ -49,7 +41,6 @@ func (s *Scribble) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (s *Scribble) Do(_ context.Context, env Env) error {
 	// Written through a loop device's back it would be lost, or worse, half of it.
 	if used, err := imageInUse(env, s.Path); err != nil {
@@ -77,7 +68,7 @@ func imageInUse(env Env, image string) (bool, error) {
 	return false, nil
 }
 
-// Pending implements Op. A repaired filesystem has neither our bytes nor the old ones there.
+// A repaired filesystem has neither our bytes nor the old ones there.
 func (s *Scribble) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Was == nil {
 		return Rest{}, nil
@@ -92,7 +83,6 @@ func (s *Scribble) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: fmt.Sprintf("restore %d bytes of %s", s.Bytes, s.Path)}, nil
 }
 
-// Undo implements Op.
 func (s *Scribble) Undo(ctx context.Context, env Env) error {
 	r, err := s.Pending(ctx, env)
 	if err != nil || r.Nothing() {

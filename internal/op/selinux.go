@@ -10,8 +10,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() { register(func() Op { return &SELinux{} }) }
-
 // SELinux gives one file another SELinux context.
 type SELinux struct {
 	Path    string `json:"path"`
@@ -19,13 +17,8 @@ type SELinux struct {
 	Was     string `json:"was,omitempty"`
 }
 
-// Kind implements Op.
-func (*SELinux) Kind() string { return "selinux" }
-
-// Touches implements Toucher.
 func (s *SELinux) Touches() []string { return []string{s.Path} }
 
-// Describe implements Op.
 func (s *SELinux) Describe() string { return fmt.Sprintf("label %s as %s", s.Path, s.Context) }
 
 // now is the context the file has, "" when the file is gone.
@@ -41,7 +34,6 @@ func (s *SELinux) now(ctx context.Context, env Env) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// Save implements Op.
 func (s *SELinux) Save(ctx context.Context, env Env) error {
 	was, err := s.now(ctx, env)
 	if err != nil {
@@ -54,12 +46,10 @@ func (s *SELinux) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (s *SELinux) Do(ctx context.Context, env Env) error {
 	return short(ctx, env.Sys, "chcon", s.Context, s.Path)
 }
 
-// Pending implements Op.
 func (s *SELinux) Pending(ctx context.Context, env Env) (Rest, error) {
 	now, err := s.now(ctx, env)
 	switch {
@@ -72,7 +62,6 @@ func (s *SELinux) Pending(ctx context.Context, env Env) (Rest, error) {
 	}
 }
 
-// Undo implements Op.
 func (s *SELinux) Undo(ctx context.Context, env Env) error {
 	now, err := s.now(ctx, env)
 	if err != nil || now == "" || s.Was == "" || now == s.Was {

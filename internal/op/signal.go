@@ -11,11 +11,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() {
-	register(func() Op { return &Halt{} })
-	register(func() Op { return &Kill{} })
-}
-
 // Halt stops a process with SIGSTOP, the main one of a unit or the one with a word in its command line: it hangs, and whoever
 // started it thinks that it runs.
 type Halt struct {
@@ -25,18 +20,12 @@ type Halt struct {
 	Start   uint64 `json:"start,omitempty"`
 }
 
-// Kind implements Op.
-func (*Halt) Kind() string { return "halt" }
-
-// Touches implements Toucher.
 func (h *Halt) Touches() []string { return []string{h.who()} }
 
 func (h *Halt) who() string { return h.Unit + h.Program }
 
-// Describe implements Op.
 func (h *Halt) Describe() string { return "SIGSTOP to the main process of " + h.who() }
 
-// Save implements Op.
 func (h *Halt) Save(ctx context.Context, env Env) (err error) {
 	if h.Program != "" {
 		p, err := programOf(env.Sys, h.Program)
@@ -68,7 +57,6 @@ const (
 	signalBound = 5 * time.Second
 )
 
-// Do implements Op.
 func (h *Halt) Do(ctx context.Context, env Env) error {
 	if err := env.Sys.Signal(h.PID, h.Start, STOP); err != nil {
 		return err
@@ -92,7 +80,6 @@ func obeyed(ctx context.Context, env Env, otherwise string, yes func() (bool, er
 	return fmt.Errorf("%s within %s of the signal", otherwise, timeoutscale.Bound(signalBound))
 }
 
-// Pending implements Op.
 func (h *Halt) Pending(_ context.Context, env Env) (Rest, error) {
 	if h.PID == 0 {
 		return Rest{}, nil
@@ -107,7 +94,6 @@ func (h *Halt) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: fmt.Sprintf("SIGCONT to process %d of %s", h.PID, h.who())}, nil
 }
 
-// Undo implements Op.
 func (h *Halt) Undo(_ context.Context, env Env) error {
 	if h.PID == 0 {
 		return nil
@@ -127,22 +113,15 @@ type Kill struct {
 	Start uint64 `json:"start,omitempty"`
 }
 
-// Kind implements Op.
-func (*Kill) Kind() string { return "kill" }
-
-// Describe implements Op.
 func (k *Kill) Describe() string { return "SIGKILL to the main process of " + k.Unit }
 
-// Save implements Op.
 func (k *Kill) Save(ctx context.Context, env Env) (err error) {
 	k.PID, k.Start, err = mainProcess(ctx, env.Sys, k.Unit)
 	return err
 }
 
-// Do implements Op.
 func (k *Kill) Do(ctx context.Context, env Env) error { return kill(ctx, env, k.PID, k.Start) }
 
-// Effect implements OneOff.
 func (k *Kill) Effect(env Env) (string, error) { return killed(env, k.PID, k.Start) }
 
 // kill ends a process and waits for its end.
@@ -165,8 +144,6 @@ func killed(env Env, pid int, start uint64) (string, error) {
 	return "", err
 }
 
-// Pending implements Op.
 func (*Kill) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
 
-// Undo implements Op.
 func (*Kill) Undo(context.Context, Env) error { return nil }

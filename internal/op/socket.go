@@ -8,8 +8,6 @@ import (
 	"path"
 )
 
-func init() { register(func() Op { return &Socket{} }) }
-
 // Socket removes the name of a unix socket. Whoever listens on it goes on listening and notices nothing; nobody can reach it.
 //
 // The socket itself is kept under a second name in the journal: a socket's name cannot be made again without its listener.
@@ -20,16 +18,10 @@ type Socket struct {
 	Kept string `json:"kept,omitempty"`
 }
 
-// Kind implements Op.
-func (*Socket) Kind() string { return "socket" }
-
-// Touches implements Toucher.
 func (s *Socket) Touches() []string { return []string{s.Path} }
 
-// Describe implements Op.
 func (s *Socket) Describe() string { return "remove the socket " + s.Path }
 
-// Save implements Op.
 func (s *Socket) Save(_ context.Context, env Env) error {
 	st, err := env.Sys.Stat(s.Path)
 	if err != nil {
@@ -46,7 +38,6 @@ func (s *Socket) Save(_ context.Context, env Env) error {
 	return env.Sys.SyncDir(path.Dir(kept))
 }
 
-// Do implements Op.
 func (s *Socket) Do(_ context.Context, env Env) error {
 	if err := env.Sys.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -54,7 +45,7 @@ func (s *Socket) Do(_ context.Context, env Env) error {
 	return nil
 }
 
-// Pending implements Op. A socket that is there again is its owner's new one.
+// A socket that is there again is its owner's new one.
 func (s *Socket) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Kept == "" {
 		return Rest{}, nil
@@ -75,7 +66,6 @@ func (s *Socket) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "give the socket its name " + s.Path + " again"}, nil
 }
 
-// Undo implements Op.
 func (s *Socket) Undo(ctx context.Context, env Env) error {
 	r, err := s.Pending(ctx, env)
 	if err != nil || r.Nothing() {

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 )
 
-func init() { register(func() Op { return &Swap{} }) }
-
 // Swap turns a swap file on. Swap belongs to the kernel, so to the whole host.
 type Swap struct {
 	Path  string `json:"path"` // where operators find it
@@ -18,16 +16,10 @@ type Swap struct {
 	Twin string `json:"twin,omitempty"`
 }
 
-// Kind implements Op.
-func (*Swap) Kind() string { return "swap" }
-
-// Touches implements Toucher.
 func (s *Swap) Touches() []string { return []string{s.Path} }
 
-// Describe implements Op.
 func (s *Swap) Describe() string { return "swapon " + s.Path }
 
-// Save implements Op.
 func (s *Swap) Save(_ context.Context, env Env) error {
 	if _, err := env.Sys.Stat(s.Path); err == nil {
 		return fmt.Errorf("%s exists already", s.Path)
@@ -50,7 +42,6 @@ func swapFile(bytes int64) []byte {
 	return b
 }
 
-// Do implements Op.
 func (s *Swap) Do(_ context.Context, env Env) error {
 	// Written, not allocated: the kernel refuses a swap file with holes.
 	if err := env.Sys.Write(s.Twin, swapFile(s.Bytes), 0o600); err != nil {
@@ -72,7 +63,6 @@ func (s *Swap) on(env Env) (bool, error) {
 	return on, err
 }
 
-// Pending implements Op.
 func (s *Swap) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Twin == "" {
 		return Rest{}, nil
@@ -107,7 +97,6 @@ func (s *Swap) mine(env Env, p string) (bool, error) {
 	return err == nil && st.Dev == twin.Dev && st.Ino == twin.Ino, err
 }
 
-// Undo implements Op.
 func (s *Swap) Undo(_ context.Context, env Env) error {
 	if s.Twin == "" {
 		return nil

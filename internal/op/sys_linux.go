@@ -28,7 +28,6 @@ type host struct {
 	hostKernel
 }
 
-// Run implements Sys.
 func (host) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out, errOut bytes.Buffer
@@ -48,7 +47,6 @@ func (host) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Wait implements Sys.
 func (host) Wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -60,7 +58,6 @@ func (host) Wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Clock implements Sys.
 func (host) Clock() (string, time.Duration, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -73,10 +70,8 @@ func (host) Clock() (string, time.Duration, error) {
 	return strings.TrimSpace(string(id)), time.Duration(ts.Nano()), nil
 }
 
-// Wall implements Sys.
 func (host) Wall() (time.Time, error) { return time.Now(), nil }
 
-// SetWall implements Sys.
 func (host) SetWall(t time.Time) error {
 	ts := unix.NsecToTimespec(t.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
@@ -85,14 +80,12 @@ func (host) SetWall(t time.Time) error {
 	return nil
 }
 
-// LookupHost implements Sys.
 func (host) LookupHost(ctx context.Context, name string) ([]string, error) {
 	return net.DefaultResolver.LookupHost(ctx, name)
 }
 
 type hostKernel struct{}
 
-// Mounts implements Kernel.
 func (hostKernel) Mounts() ([]Mount, error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -101,7 +94,6 @@ func (hostKernel) Mounts() ([]Mount, error) {
 	return ParseMountinfo(string(b)), nil
 }
 
-// Mount implements Kernel.
 func (hostKernel) Mount(source, target, fstype string, flags MountFlag, data string) error {
 	var f uintptr
 	if flags&Bind != 0 {
@@ -120,7 +112,6 @@ func (hostKernel) Mount(source, target, fstype string, flags MountFlag, data str
 	return nil
 }
 
-// Unmount implements Kernel.
 func (hostKernel) Unmount(target string, lazy bool) error {
 	flags := unix.UMOUNT_NOFOLLOW
 	if lazy {
@@ -156,7 +147,6 @@ func toStatfs(st *unix.Statfs_t) Statfs {
 	return out
 }
 
-// Statfs implements Kernel.
 func (hostKernel) Statfs(path string) (Statfs, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -165,7 +155,6 @@ func (hostKernel) Statfs(path string) (Statfs, error) {
 	return toStatfs(&st), nil
 }
 
-// Allocate implements Kernel.
 func (hostKernel) Allocate(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -181,7 +170,6 @@ func (hostKernel) Allocate(path string, size int64) error {
 	return f.Sync()
 }
 
-// Loops implements Kernel.
 func (h hostKernel) Loops() ([]Loop, error) {
 	bound, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
@@ -240,7 +228,6 @@ func withLoop(n, flag int, use func(*os.File) error) error {
 	return use(f)
 }
 
-// FreeLoop implements Kernel.
 func (hostKernel) FreeLoop() (int, bool, error) {
 	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
@@ -255,7 +242,6 @@ func (hostKernel) FreeLoop() (int, bool, error) {
 	return n, errors.Is(err, fs.ErrNotExist), nil
 }
 
-// AttachLoop implements Kernel.
 func (hostKernel) AttachLoop(n int, image, tag string) (release func() error, err error) {
 	dev := fmt.Sprintf("/dev/loop%d", n)
 	if _, err := os.Stat(dev); errors.Is(err, fs.ErrNotExist) {
@@ -285,7 +271,6 @@ func (hostKernel) AttachLoop(n int, image, tag string) (release func() error, er
 	return f.Close, nil
 }
 
-// DetachLoop implements Kernel.
 func (hostKernel) DetachLoop(n int) error {
 	return withLoop(n, os.O_RDONLY, func(f *os.File) error {
 		err := unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0)
@@ -310,7 +295,6 @@ func freezeIoctl(path string, req uint) error {
 	return unix.IoctlSetInt(fd, req, 0)
 }
 
-// Freeze implements Kernel.
 func (hostKernel) Freeze(path string) error {
 	switch err := freezeIoctl(path, fifreeze); {
 	case err == nil:
@@ -322,7 +306,6 @@ func (hostKernel) Freeze(path string) error {
 	}
 }
 
-// Thaw implements Kernel.
 func (hostKernel) Thaw(path string) error {
 	err := freezeIoctl(path, fithaw)
 	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: was not frozen
@@ -331,7 +314,6 @@ func (hostKernel) Thaw(path string) error {
 	return nil
 }
 
-// Swaps implements Kernel.
 func (hostKernel) Swaps() ([]string, error) {
 	b, err := os.ReadFile("/proc/swaps")
 	if err != nil {
@@ -346,7 +328,6 @@ func (hostKernel) Swaps() ([]string, error) {
 	return out, nil
 }
 
-// SwapActive implements Kernel.
 func (hostKernel) SwapActive(path string) (bool, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, unix.ETXTBSY) {
@@ -375,7 +356,6 @@ func swapCall(trap uintptr, path string, flags uintptr) error {
 	return nil
 }
 
-// SwapOn implements Kernel.
 func (hostKernel) SwapOn(path string) error {
 	if err := swapCall(unix.SYS_SWAPON, path, 0); err != nil {
 		return fmt.Errorf("swapon %s: %w", path, err)
@@ -383,7 +363,6 @@ func (hostKernel) SwapOn(path string) error {
 	return nil
 }
 
-// SwapOff implements Kernel.
 func (hostKernel) SwapOff(path string) error {
 	if err := swapCall(unix.SYS_SWAPOFF, path, 0); err != nil {
 		return fmt.Errorf("swapoff %s: %w", path, err)
@@ -391,7 +370,6 @@ func (hostKernel) SwapOff(path string) error {
 	return nil
 }
 
-// Process implements Kernel.
 func (hostKernel) Process(pid int) (Process, error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	stat, err := os.ReadFile(dir + "stat")
@@ -421,7 +399,6 @@ func (hostKernel) Process(pid int) (Process, error) {
 	return p, nil
 }
 
-// Processes implements Kernel.
 func (h hostKernel) Processes() ([]Process, error) {
 	names, err := os.ReadDir("/proc")
 	if err != nil {
@@ -440,13 +417,11 @@ func (h hostKernel) Processes() ([]Process, error) {
 	return out, nil
 }
 
-// ClockOffset implements Kernel.
 func (hostKernel) ClockOffset(pid int) (time.Duration, error) {
 	by, _, err := vdso.Offset(pid)
 	return by, err
 }
 
-// Signal implements Kernel.
 func (h hostKernel) Signal(pid int, start uint64, sig Signal) error {
 	num, ok := map[Signal]unix.Signal{STOP: unix.SIGSTOP, CONT: unix.SIGCONT, KILL: unix.SIGKILL, TERM: unix.SIGTERM}[sig]
 	if !ok {

@@ -15,11 +15,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() {
-	register(func() Op { return &Tasks{} })
-	register(func() Op { return &KillTask{} })
-}
-
 // containerd keeps one directory per running container here, on a tmpfs: readable while its disk is frozen.
 const (
 	taskDir    = "/run/containerd/io.containerd.runtime.v2.task/k8s.io"
@@ -89,16 +84,10 @@ type Tasks struct {
 	Over string `json:"over"`
 }
 
-// Kind implements Op.
-func (*Tasks) Kind() string { return "tasks" }
-
-// Closing implements Bracket.
 func (*Tasks) Closing() bool { return true }
 
-// Describe implements Op.
 func (*Tasks) Describe() string { return "note the running containers" }
 
-// Save implements Op.
 func (t *Tasks) Save(_ context.Context, env Env) error {
 	tasks, err := readTasks(env)
 	if err != nil {
@@ -119,13 +108,10 @@ func (t *Tasks) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (*Tasks) Do(context.Context, Env) error { return nil }
 
-// Pending implements Op.
 func (*Tasks) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
 
-// Undo implements Op.
 func (t *Tasks) Undo(ctx context.Context, env Env) error {
 	if !t.Saved {
 		return nil
@@ -355,10 +341,6 @@ type KillTask struct {
 	Start uint64 `json:"start,omitempty"`
 }
 
-// Kind implements Op.
-func (*KillTask) Kind() string { return "kill-task" }
-
-// Describe implements Op.
 func (k *KillTask) Describe() string {
 	what := "a container"
 	if k.Sandbox {
@@ -372,7 +354,6 @@ func (k *KillTask) Describe() string {
 	}
 }
 
-// Save implements Op.
 func (k *KillTask) Save(_ context.Context, env Env) error {
 	tasks, err := readTasks(env)
 	if err != nil {
@@ -402,14 +383,10 @@ func (k *KillTask) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (k *KillTask) Do(ctx context.Context, env Env) error { return kill(ctx, env, k.PID, k.Start) }
 
-// Effect implements OneOff.
 func (k *KillTask) Effect(env Env) (string, error) { return killed(env, k.PID, k.Start) }
 
-// Pending implements Op.
 func (*KillTask) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
 
-// Undo implements Op.
 func (*KillTask) Undo(context.Context, Env) error { return nil }

@@ -8,8 +8,6 @@ import (
 	"path"
 )
 
-func init() { register(func() Op { return &Told{} }) }
-
 // Told writes a file into the root of a running program's container, where the program watches for it: the state of devices
 // that no machine here has. It goes with the container, so a program that is started anew knows nothing of it.
 type Told struct {
@@ -20,20 +18,14 @@ type Told struct {
 	Start   uint64 `json:"start,omitempty"`
 }
 
-// Kind implements Op.
-func (*Told) Kind() string { return "told" }
-
-// Touches implements Toucher.
 func (t *Told) Touches() []string { return []string{t.Program + ":" + t.File} }
 
-// Describe implements Op.
 func (t *Told) Describe() string {
 	return fmt.Sprintf("put %s (%q) before the process of %s", t.File, t.Data, t.Program)
 }
 
 func (t *Told) path() string { return fmt.Sprintf("/proc/%d/root%s", t.PID, path.Clean("/"+t.File)) }
 
-// Save implements Op.
 func (t *Told) Save(_ context.Context, env Env) error {
 	p, err := programOf(env.Sys, t.Program)
 	if err != nil {
@@ -48,7 +40,6 @@ func (t *Told) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (t *Told) Do(_ context.Context, env Env) error {
 	if alive, err := t.alive(env); err != nil {
 		return err
@@ -69,7 +60,6 @@ func (t *Told) alive(env Env) (bool, error) {
 	return err == nil && p.Start == t.Start && p.State != "Z", err
 }
 
-// Pending implements Op.
 func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
 	if alive, err := t.alive(env); err != nil || !alive {
 		return Rest{}, err
@@ -83,7 +73,6 @@ func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
 	return Rest{Todo: fmt.Sprintf("take %s from the process of %s", t.File, t.Program)}, nil
 }
 
-// Undo implements Op.
 func (t *Told) Undo(_ context.Context, env Env) error {
 	if alive, err := t.alive(env); err != nil || !alive {
 		return err

@@ -11,13 +11,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() {
-	register(func() Op { return &Pause{} })
-	register(func() Op { return &Resume{} })
-	register(func() Op { return &Unit{} })
-	register(func() Op { return &DropIn{} })
-}
-
 // Times of unit control.
 const (
 	// unitPoll is how often a unit's state is asked for; one systemctl show costs about 5 ms.
@@ -171,19 +164,13 @@ type Pause struct {
 	Was  *bool  `json:"was,omitempty"`
 }
 
-// Kind implements Op.
-func (*Pause) Kind() string { return "pause" }
-
-// Closing implements Bracket.
 func (*Pause) Closing() bool { return false }
 
-// Touches implements Toucher: whether the unit ran, as saved here, may be the doing of an older injection.
+// whether the unit ran, as saved here, may be the doing of an older injection.
 func (p *Pause) Touches() []string { return []string{p.Unit} }
 
-// Describe implements Op.
 func (p *Pause) Describe() string { return "stop " + p.Unit }
 
-// Save implements Op.
 func (p *Pause) Save(ctx context.Context, env Env) error {
 	s, err := Show(ctx, env.Sys, p.Unit)
 	if err != nil {
@@ -194,10 +181,8 @@ func (p *Pause) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (p *Pause) Do(ctx context.Context, env Env) error { return stopUnit(ctx, env.Sys, p.Unit) }
 
-// Pending implements Op.
 func (p *Pause) Pending(ctx context.Context, env Env) (Rest, error) {
 	if p.Was == nil || !*p.Was {
 		return Rest{}, nil
@@ -209,7 +194,6 @@ func (p *Pause) Pending(ctx context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "start " + p.Unit}, nil
 }
 
-// Undo implements Op.
 func (p *Pause) Undo(ctx context.Context, env Env) error {
 	if p.Was == nil || !*p.Was {
 		return nil
@@ -226,16 +210,10 @@ type Resume struct {
 	Start uint64 `json:"start,omitempty"`
 }
 
-// Kind implements Op.
-func (*Resume) Kind() string { return "resume" }
-
-// Closing implements Bracket.
 func (*Resume) Closing() bool { return true }
 
-// Describe implements Op.
 func (r *Resume) Describe() string { return "start " + r.Unit }
 
-// Save implements Op.
 func (r *Resume) Save(ctx context.Context, env Env) error {
 	s, err := Show(ctx, env.Sys, r.Unit)
 	if err != nil {
@@ -246,7 +224,6 @@ func (r *Resume) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (r *Resume) Do(ctx context.Context, env Env) error {
 	if r.Was == nil || !*r.Was {
 		return nil
@@ -262,7 +239,7 @@ func (r *Resume) Do(ctx context.Context, env Env) error {
 	return err
 }
 
-// Pending implements Op. A process that has read what was changed and still runs is part of it, also where a remedy has put every
+// A process that has read what was changed and still runs is part of it, also where a remedy has put every
 // file right: one that was cut off half-way had not come to the restart (seen live: the kubelet of driver-mismatch).
 func (r *Resume) Pending(ctx context.Context, env Env) (Rest, error) {
 	if runs, err := runsStill(ctx, env.Sys, r.Unit, r.PID, r.Start); err != nil || !runs {
@@ -287,7 +264,6 @@ func runsStill(ctx context.Context, sys Sys, unit string, pid int, start uint64)
 	return err == nil && p.Start == start, err
 }
 
-// Undo implements Op.
 func (r *Resume) Undo(ctx context.Context, env Env) error {
 	if r.Was == nil {
 		return nil
@@ -303,13 +279,8 @@ type Unit struct {
 	Was   *bool `json:"was,omitempty"`
 }
 
-// Kind implements Op.
-func (*Unit) Kind() string { return "unit" }
-
-// Touches implements Toucher.
 func (u *Unit) Touches() []string { return []string{u.Unit} }
 
-// Describe implements Op.
 func (u *Unit) Describe() string {
 	if u.Start {
 		return "start " + u.Unit
@@ -317,7 +288,6 @@ func (u *Unit) Describe() string {
 	return "stop " + u.Unit
 }
 
-// Save implements Op.
 func (u *Unit) Save(ctx context.Context, env Env) error {
 	s, err := Show(ctx, env.Sys, u.Unit)
 	if err != nil {
@@ -328,7 +298,6 @@ func (u *Unit) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (u *Unit) Do(ctx context.Context, env Env) error {
 	if u.Start {
 		return startUnit(ctx, env.Sys, u.Unit)
@@ -336,7 +305,6 @@ func (u *Unit) Do(ctx context.Context, env Env) error {
 	return stopUnit(ctx, env.Sys, u.Unit)
 }
 
-// Pending implements Op.
 func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
 	if u.Was == nil || *u.Was == u.Start {
 		return Rest{}, nil
@@ -351,7 +319,6 @@ func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
 	return Rest{Todo: "start " + u.Unit}, nil
 }
 
-// Undo implements Op.
 func (u *Unit) Undo(ctx context.Context, env Env) error {
 	if u.Was == nil || *u.Was == u.Start {
 		return nil
@@ -367,10 +334,6 @@ type DropIn struct {
 	File
 }
 
-// Kind implements Op.
-func (*DropIn) Kind() string { return "drop-in" }
-
-// Do implements Op.
 func (d *DropIn) Do(ctx context.Context, env Env) error {
 	if err := d.File.Do(ctx, env); err != nil {
 		return err
@@ -378,7 +341,6 @@ func (d *DropIn) Do(ctx context.Context, env Env) error {
 	return short(ctx, env.Sys, "systemctl", "daemon-reload")
 }
 
-// Undo implements Op.
 func (d *DropIn) Undo(ctx context.Context, env Env) error {
 	if err := d.File.Undo(ctx, env); err != nil {
 		return err

@@ -12,8 +12,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-func init() { register(func() Op { return &Volumes{} }) }
-
 // Volumes makes small disk images with an ext4 in each, for a storage driver to mount. They are fully allocated, so that what
 // is written into them never takes room from the disk below.
 type Volumes struct {
@@ -39,18 +37,12 @@ type MadeImage struct {
 	Ino  uint64 `json:"ino"`
 }
 
-// Kind implements Op.
-func (*Volumes) Kind() string { return "volumes" }
-
-// Touches implements Toucher.
 func (v *Volumes) Touches() []string { return []string{v.Dir} }
 
-// Describe implements Op.
 func (v *Volumes) Describe() string {
 	return fmt.Sprintf("make %d disk image(s) of %d MiB with an ext4 in %s", len(v.Names), v.Bytes>>20, v.Dir)
 }
 
-// Save implements Op.
 func (v *Volumes) Save(_ context.Context, env Env) error {
 	there, err := v.images(env)
 	if err != nil {
@@ -80,7 +72,6 @@ func (v *Volumes) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (v *Volumes) Do(ctx context.Context, env Env) error {
 	for _, d := range []string{path.Dir(v.Dir), v.Dir} {
 		if err := env.Sys.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -143,7 +134,6 @@ func (v *Volumes) loops(env Env) ([]Loop, error) {
 	}), nil
 }
 
-// Pending implements Op.
 func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
 	if !v.Saved {
 		return Rest{}, nil
@@ -215,7 +205,6 @@ func empty(env Env, list []string, dirs ...string) ([]string, error) {
 	return list, nil
 }
 
-// Undo implements Op.
 func (v *Volumes) Undo(ctx context.Context, env Env) error {
 	if !v.Saved {
 		return nil

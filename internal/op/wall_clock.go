@@ -7,8 +7,6 @@ import (
 	"time"
 )
 
-func init() { register(func() Op { return &WallClock{} }) }
-
 // WallClock moves the kernel's wall clock, which is that of every process of the machine. It refuses any machine but a guest.
 //
 // What it was is remembered against the time since boot, which no fault moves: undoing it needs no other clock.
@@ -20,16 +18,10 @@ type WallClock struct {
 	Ahead time.Duration `json:"ahead,omitempty"`
 }
 
-// Kind implements Op.
-func (*WallClock) Kind() string { return "wall-clock" }
-
-// Touches implements Toucher.
 func (*WallClock) Touches() []string { return []string{"clock"} }
 
-// Describe implements Op.
 func (w *WallClock) Describe() string { return fmt.Sprintf("move the machine's clock by %s", w.By) }
 
-// Save implements Op.
 func (w *WallClock) Save(_ context.Context, env Env) error {
 	boot, since, err := env.Sys.Clock()
 	if err != nil {
@@ -43,7 +35,6 @@ func (w *WallClock) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-// Do implements Op.
 func (w *WallClock) Do(_ context.Context, env Env) error {
 	if is, err := InGuest(env.Sys); err != nil {
 		return err
@@ -62,7 +53,7 @@ func (w *WallClock) set(env Env, by time.Duration) error {
 	return env.Sys.SetWall(time.Unix(0, int64(w.Ahead+since+by)))
 }
 
-// Pending implements Op. A clock that was put right by another one differs by what the two differ; one that is off by half of
+// A clock that was put right by another one differs by what the two differ; one that is off by half of
 // what it was moved by, and more, was not put right.
 func (w *WallClock) Pending(_ context.Context, env Env) (Rest, error) {
 	off, err := w.off(env)
@@ -82,7 +73,6 @@ func (w *WallClock) off(env Env) (time.Duration, error) {
 	return time.Duration(wall.UnixNano()) - since - w.Ahead, err
 }
 
-// Undo implements Op.
 func (w *WallClock) Undo(ctx context.Context, env Env) error {
 	rest, err := w.Pending(ctx, env)
 	if err != nil || rest.Nothing() {

@@ -23,7 +23,6 @@ type Plain struct {
 // NewPlain returns a Sink that writes plain lines.
 func NewPlain(w io.Writer) *Plain { return &Plain{w: w, every: Heartbeat, now: time.Now} }
 
-// Start implements Sink.
 func (p *Plain) Start(title string, bound time.Duration) Task {
 	t := &plainTask{sink: p, title: oneLine(title), bound: bound, began: p.now(), done: make(chan struct{})}
 	p.print(" • %s …", t.title)
@@ -32,7 +31,6 @@ func (p *Plain) Start(title string, bound time.Duration) Task {
 	return t
 }
 
-// Note implements Sink.
 func (p *Plain) Note(format string, args ...any) {
 	p.print(" ! %s", oneLine(fmt.Sprintf(format, args...)))
 }

@@ -56,7 +56,6 @@ func NewTerminal(w io.Writer, size func() (width, height int), color bool) *Term
 	return &Terminal{w: w, size: size, now: time.Now, styles: newStyles(color)}
 }
 
-// Start implements Sink.
 func (t *Terminal) Start(title string, bound time.Duration) Task {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,7 +69,6 @@ func (t *Terminal) Start(title string, bound time.Duration) Task {
 	return task
 }
 
-// Note implements Sink.
 func (t *Terminal) Note(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

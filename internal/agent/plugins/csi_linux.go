@@ -48,34 +48,28 @@ func (d *CSIDriver) Serve(ctx context.Context) error {
 	})
 }
 
-// GetPluginInfo implements csi.IdentityServer.
 func (d *CSIDriver) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.GetPluginInfoResponse, error) {
 	return &csi.GetPluginInfoResponse{Name: d.Name, VendorVersion: "1"}, nil
 }
 
-// GetPluginCapabilities implements csi.IdentityServer.
 func (*CSIDriver) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
 	return &csi.GetPluginCapabilitiesResponse{}, nil
 }
 
-// Probe implements csi.IdentityServer.
 func (*CSIDriver) Probe(context.Context, *csi.ProbeRequest) (*csi.ProbeResponse, error) {
 	return &csi.ProbeResponse{}, nil
 }
 
-// NodeGetInfo implements csi.NodeServer.
 func (d *CSIDriver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	return &csi.NodeGetInfoResponse{NodeId: d.Node}, nil
 }
 
-// NodeGetCapabilities implements csi.NodeServer.
 func (*CSIDriver) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
 	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{{
 		Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME}},
 	}}}, nil
 }
 
-// NodeStageVolume implements csi.NodeServer.
 func (d *CSIDriver) NodeStageVolume(_ context.Context, r *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
 	image, at := r.VolumeContext[ImageKey], r.StagingTargetPath
 	switch {
@@ -140,7 +134,6 @@ func stage(image, at string) error {
 	return errors.Join(err, release())
 }
 
-// NodeUnstageVolume implements csi.NodeServer.
 func (d *CSIDriver) NodeUnstageVolume(_ context.Context, r *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
 	if r.VolumeId == "" || r.StagingTargetPath == "" {
 		return nil, status.Error(codes.InvalidArgument, "volume and staging path are needed")
@@ -153,7 +146,6 @@ func (d *CSIDriver) NodeUnstageVolume(_ context.Context, r *csi.NodeUnstageVolum
 	return &csi.NodeUnstageVolumeResponse{}, nil
 }
 
-// NodePublishVolume implements csi.NodeServer.
 func (d *CSIDriver) NodePublishVolume(_ context.Context, r *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
 	if r.VolumeId == "" || r.TargetPath == "" || r.StagingTargetPath == "" || r.VolumeCapability == nil {
 		return nil, status.Error(codes.InvalidArgument, "volume, staging path, target path and capability are needed")
@@ -183,7 +175,6 @@ func (d *CSIDriver) NodePublishVolume(_ context.Context, r *csi.NodePublishVolum
 	return &csi.NodePublishVolumeResponse{}, nil
 }
 
-// NodeUnpublishVolume implements csi.NodeServer.
 func (d *CSIDriver) NodeUnpublishVolume(_ context.Context, r *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
 	if r.VolumeId == "" || r.TargetPath == "" {
 		return nil, status.Error(codes.InvalidArgument, "volume and target path are needed")

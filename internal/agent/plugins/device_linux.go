@@ -181,12 +181,10 @@ func (d *DevicePlugin) id(i int) string { return fmt.Sprintf("%s-%d", d.kind(), 
 
 func (d *DevicePlugin) kind() string { return d.Resource[strings.LastIndex(d.Resource, "/")+1:] }
 
-// GetDevicePluginOptions implements devices.DevicePluginServer.
 func (*DevicePlugin) GetDevicePluginOptions(context.Context, *devices.Empty) (*devices.DevicePluginOptions, error) {
 	return &devices.DevicePluginOptions{}, nil
 }
 
-// ListAndWatch implements devices.DevicePluginServer.
 func (d *DevicePlugin) ListAndWatch(_ *devices.Empty, to grpc.ServerStreamingServer[devices.ListAndWatchResponse]) error {
 	for {
 		list, changed := d.list()
@@ -201,7 +199,6 @@ func (d *DevicePlugin) ListAndWatch(_ *devices.Empty, to grpc.ServerStreamingSer
 	}
 }
 
-// Allocate implements devices.DevicePluginServer.
 func (d *DevicePlugin) Allocate(_ context.Context, r *devices.AllocateRequest) (*devices.AllocateResponse, error) {
 	if why, err := os.ReadFile(filepath.Join(d.State, DeviceRefusal)); err == nil {
 		return nil, status.Error(codes.Internal, strings.TrimSpace(string(why)))

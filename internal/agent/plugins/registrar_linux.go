@@ -51,12 +51,10 @@ func (r *CSIRegistrar) Serve(ctx context.Context) error {
 	return serve(ctx, l, func(s *grpc.Server) { registration.RegisterRegistrationServer(s, r) })
 }
 
-// GetInfo implements registration.RegistrationServer.
 func (r *CSIRegistrar) GetInfo(context.Context, *registration.InfoRequest) (*registration.PluginInfo, error) {
 	return &registration.PluginInfo{Type: registration.CSIPlugin, Name: r.name, Endpoint: r.Address, SupportedVersions: []string{"1.0.0"}}, nil
 }
 
-// NotifyRegistrationStatus implements registration.RegistrationServer.
 func (r *CSIRegistrar) NotifyRegistrationStatus(_ context.Context, s *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
 	if s.PluginRegistered {
 		log.Printf("the kubelet registered %s", r.name)
