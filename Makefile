@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
-	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/*/*.md' -o -path './suites/page/*' -o -path '*/vm/guest/*' \) -type f -print)
+	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './docs/failures/*.md' -o -path './suites/page/*' -o -path '*/vm/guest/*' \) -type f -print)
 BINARIES := bin/sickbay bin/sickbay-agent-linux-amd64 bin/sickbay-agent-linux-arm64
 
 PROFILE ?= core
@@ -67,7 +67,7 @@ byhand: build ## break a stranger's cluster by hand and ask what it has: make by
 
 .PHONY: chaos-self
 chaos-self: build ## kill sickbay at every point of every core scenario: make chaos-self ARGS="--scenario swap-on --point clear --mode wait"
-	bin/sickbay chaos --table docs/kill-matrix.md $(ARGS)
+	bin/sickbay chaos --table docs/results/kill-matrix.md $(ARGS)
 
 # Each needs a worker for itself; SICKBAY_CLUSTER and SICKBAY_NODE name them.
 DISASTER ?= TestDisasters|TestAgentKilled|TestTwoHarnesses|TestWalkOnANode
@@ -81,15 +81,15 @@ soak-runs: build ## the three quickest core scenarios, RUNS times in a row: noth
 	SICKBAY_E2E=1 SICKBAY_RUNS=$(RUNS) go test ./suites -count=1 -v -run TestRunsInARow -timeout 180m
 
 .PHONY: matrix
-matrix: build ## docs/confusion-matrix.md from a report: make matrix REPORT=reports/today
+matrix: build ## docs/results/confusion-matrix.md from a report: make matrix REPORT=reports/today
 	@test -n "$(REPORT)" || { echo "which report? make matrix REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
-	bin/sickbay report $(REPORT) --matrix > docs/confusion-matrix.md.new && mv docs/confusion-matrix.md.new docs/confusion-matrix.md
+	bin/sickbay report $(REPORT) --matrix > docs/results/confusion-matrix.md.new && mv docs/results/confusion-matrix.md.new docs/results/confusion-matrix.md
 
 N ?= 5
 .PHONY: timings
-timings: build ## docs/timings.md: every scenario's median time over N runs of a profile
+timings: build ## docs/results/timings.md: every scenario's median time over N runs of a profile
 	for i in $$(seq $(N)); do bin/sickbay suite --profile $(PROFILE) --report reports/timings/$$i $(ARGS) || true; done
-	bin/sickbay report reports/timings/* --timings > docs/timings.md.new && mv docs/timings.md.new docs/timings.md
+	bin/sickbay report reports/timings/* --timings > docs/results/timings.md.new && mv docs/results/timings.md.new docs/results/timings.md
 
 RECORDED ?= recorded
 .PHONY: record

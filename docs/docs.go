@@ -1,4 +1,4 @@
-// Package docs embeds the documentation that the command line shows as well: one page a failure, and the field pages. A finding's
+// Package docs embeds the documentation that the command line shows as well: one page a failure, and the guide. A finding's
 // text shows a page's first command, and Search leads from what somebody sees to the page.
 //
 // It knows nothing of the rest of the project; a test holds that every failure and cause has its page and section.
@@ -11,7 +11,5 @@ import "embed"
 //go:embed failures/*.md
 var Failures embed.FS
 
-// Field are the pages of docs/field: symptoms, playbook and checklist. A symptom is a "## " section of symptoms.md.
-//
-//go:embed field/*.md
-var Field embed.FS
+//go:embed guide.md
+var guide string

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -43,15 +44,12 @@ func TestEveryFailureAndCauseIsExplained(t *testing.T) {
 	}
 }
 
-// The field pages name failures and causes by their public names: a symptom leads on to `sickbay explain`.
+// Symptoms name failures by their public names: a symptom leads to `sickbay explain`.
 func TestSymptomsLeadToFailures(t *testing.T) {
-	b, err := fs.ReadFile(Field, "field/symptoms.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections := strings.Split(string(b), "\n## ")[1:]
-	if len(sections) < 7 {
-		t.Errorf("%d symptoms; section 5 of the seed has seven", len(sections))
+	chapter, _ := Chapter("symptoms")
+	sections := strings.Split(chapter, "\n### ")[1:]
+	if len(sections) < 8 {
+		t.Errorf("%d symptoms", len(sections))
 	}
 	for _, s := range sections {
 		name, _, _ := strings.Cut(s, "\n")
@@ -63,6 +61,22 @@ func TestSymptomsLeadToFailures(t *testing.T) {
 		}
 		if !named || !strings.Contains(first, "```console\n") {
 			t.Errorf("%s names no failure as likely, or no first command", name)
+		}
+	}
+}
+
+// Section 4 of the guide has one entry for each failure, with its number and a link to its page; section 11 one for each compound.
+func TestGuideHasEveryFailure(t *testing.T) {
+	for _, f := range failures.All() {
+		_, section, found := strings.Cut(guide, fmt.Sprintf("\n### 4.%d ", f.Number))
+		if section, _, _ = strings.Cut(section, "\n##"); !found || !strings.Contains(section, "["+f.Name+"](") {
+			t.Errorf("the guide has no section 4.%d that links to %s", f.Number, f.Name)
+		}
+	}
+	for _, c := range failures.Compounds() {
+		_, section, found := strings.Cut(guide, "\n### "+c.Section+" ")
+		if section, _, _ = strings.Cut(section, "\n##"); !found || !strings.Contains(section, "`"+c.Name+"`") {
+			t.Errorf("the guide has no section %s that names scenario %s", c.Section, c.Name)
 		}
 	}
 }

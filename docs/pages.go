@@ -33,16 +33,27 @@ func firstCommand(text string) string {
 	return strings.TrimSpace(command)
 }
 
-// Symptom is the section of field/symptoms.md whose heading is or holds the words, and its name.
+// Chapter is a chapter of the guide by its name, such as symptoms, playbook or checklist.
+func Chapter(name string) (text string, ok bool) {
+	for _, chapter := range strings.Split(guide, "\n## ")[1:] {
+		heading, _, _ := strings.Cut(chapter, "\n")
+		if _, title, _ := strings.Cut(heading, " "); strings.EqualFold(title, name) {
+			return "## " + chapter, true
+		}
+	}
+	return "", false
+}
+
+// Symptom is the section of the guide's chapter on symptoms whose heading is or contains the words, and its name.
 func Symptom(asked string) (name, text string, ok bool) {
-	page, err := fs.ReadFile(Field, "field/symptoms.md")
-	if err != nil || words(asked) == "" {
+	chapter, _ := Chapter("symptoms")
+	if words(asked) == "" {
 		return "", "", false
 	}
-	for _, section := range strings.Split(string(page), "\n## ")[1:] {
-		name, _, _ := strings.Cut(section, "\n")
-		if has(words(name), words(asked)) {
-			return name, "## " + section, true
+	for _, section := range strings.Split(chapter, "\n### ")[1:] {
+		heading, _, _ := strings.Cut(section, "\n")
+		if _, name, _ = strings.Cut(heading, " "); has(words(name), words(asked)) {
+			return name, "### " + section, true
 		}
 	}
 	return "", "", false

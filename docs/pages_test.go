@@ -1,11 +1,11 @@
 package docs
 
 import (
-	"io/fs"
+	"strings"
 	"testing"
 )
 
-// Every signal of the seed's section 4, up to its stable part, the words of its section 5 and a log line as it is pasted lead to
+// Every signal of the guide's section 4, up to its stable part, the words of its section 5 and a log line as it is pasted lead to
 // their failure, or to several of which it is one.
 func TestSignalsLeadToTheirFailure(t *testing.T) {
 	for failure, texts := range map[string][]string{
@@ -85,7 +85,7 @@ func TestSignalsLeadToTheirCause(t *testing.T) {
 	}
 }
 
-// Every row of the seed's section 5 is a section of its own, whole or in part.
+// A symptom is found by its heading, whole or in part.
 func TestSymptoms(t *testing.T) {
 	for _, s := range []string{"ContainerCreating", "CrashLoopBackOff", "ImagePullBackOff", "Node NotReady", "NotReady", "OOMKilled", "DiskPressure", "PLEG unhealthy", "pleg"} {
 		if _, text, ok := Symptom(s); !ok || text == "" {
@@ -97,10 +97,13 @@ func TestSymptoms(t *testing.T) {
 	}
 }
 
-func TestFieldPages(t *testing.T) {
-	for _, name := range []string{"symptoms", "playbook", "checklist"} {
-		if _, err := fs.ReadFile(Field, "field/"+name+".md"); err != nil {
-			t.Error(err)
+func TestChapters(t *testing.T) {
+	for _, name := range []string{"symptoms", "Playbook", "checklist"} {
+		if text, ok := Chapter(name); !ok || !strings.Contains(text, "```") {
+			t.Errorf("%s: %q", name, text)
 		}
+	}
+	if _, ok := Chapter(""); ok {
+		t.Error("a chapter without a name")
 	}
 }

@@ -294,8 +294,8 @@ func TestAll(t *testing.T) {
 					}
 				}
 			}
-			if len(s.Spec.Seed) == 0 {
-				t.Error("no section of the seed named")
+			if len(s.Spec.Guide) == 0 {
+				t.Error("no section of the guide named")
 			}
 			for _, m := range s.Spec.Manifest {
 				if m.Log != nil && len(m.Log.Contains) < 8 {

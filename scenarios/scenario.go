@@ -37,7 +37,7 @@ const Decoy = "decoy"
 type Spec struct {
 	Title    string   `json:"title"`
 	Profile  string   `json:"profile" jsonschema:"enum=core,enum=extended,enum=decoy"`
-	Seed     []string `json:"seed,omitempty"` // sections of the seed document, such as "4.9", "11.1"
+	Guide    []string `json:"guide,omitempty"` // sections of docs/guide.md, such as "4.9", "11.1"
 	Fidelity Fidelity `json:"fidelity"`
 	// Claims is what the scenario needs for itself besides one worker: "host" when it touches the shared kernel (real swap).
 	Claims []string `json:"claims,omitempty"`
@@ -50,7 +50,7 @@ type Spec struct {
 	Prepare []Action `json:"prepare,omitempty"`
 	// Inject are the mechanisms of the fault, in order. An action may wait for a signal before the next one starts.
 	Inject []Action `json:"inject"`
-	// Manifest are the seed's own signals; all must be seen.
+	// Manifest are the signals that show the fault took hold; all must be seen.
 	Manifest []Matcher `json:"manifest,omitempty"`
 	// Expect are the findings detectors must give, blind; Consequences are further ones that may appear.
 	Expect       []Expected `json:"expect,omitempty"`

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	seedForm = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,2})?$`)
+	nameForm  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	guideForm = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,2})?$`)
 )
 
 var matcherKinds = strings.Join(fieldsOf(reflect.TypeFor[Matcher]()).names, ", ")
@@ -30,9 +30,9 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 		d.errorf("$.spec.title", "title is empty")
 	}
 	d.oneOf("$.spec.profile", s.Spec.Profile, "core", "extended", Decoy)
-	for i, sec := range s.Spec.Seed {
-		if !seedForm.MatchString(sec) {
-			d.errorf(fmt.Sprintf("$.spec.seed[%d]", i), "%q is no section of the seed: write it like 4.9 or 11.1", sec)
+	for i, sec := range s.Spec.Guide {
+		if !guideForm.MatchString(sec) {
+			d.errorf(fmt.Sprintf("$.spec.guide[%d]", i), "%q is not a section of docs/guide.md: write it like 4.9 or 11.1", sec)
 		}
 	}
 	d.oneOf("$.spec.fidelity.level", s.Spec.Fidelity.Level, "real", "contained")

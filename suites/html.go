@@ -204,7 +204,7 @@ func story(r *Result) []milestone {
 		return "+" + humanSeconds(s)
 	}
 	return []milestone{
-		{"signal shown", at(r.Clocks.Signal), "the seed's own log lines, events, conditions"},
+		{"signal shown", at(r.Clocks.Signal), "the log lines, events and conditions expected"},
 		{"named blind", at(r.Clocks.Finding), "all expected causes, by observation alone"},
 		{"remedied", at(r.Clocks.Remedied), "by the finding's own remedy"},
 		{"cleared", at(r.Clocks.Cleared), "silence, Ready, fresh pod"},

@@ -154,7 +154,7 @@ func (m *Matrix) WriteText(w io.Writer) error {
 	return err
 }
 
-// WriteMatrixPage writes docs/confusion-matrix.md from one report: the matrix, the controls, and every scenario's fidelity.
+// WriteMatrixPage writes docs/results/confusion-matrix.md from one report: the matrix, the controls, and every scenario's fidelity.
 func WriteMatrixPage(w io.Writer, rep *Report) error {
 	m := NewMatrix(rep)
 	if m == nil {

@@ -83,7 +83,7 @@ type Result struct {
 	Scenario string   `json:"scenario"`
 	Title    string   `json:"title"`
 	Profile  string   `json:"profile,omitempty"`
-	Seed     []string `json:"seed,omitempty"`
+	Guide    []string `json:"guide,omitempty"`
 	Run      string   `json:"run"`            // id of the run: its namespace is sickbay-<run>
 	Node     string   `json:"node,omitempty"` // the victim
 	Control  Control  `json:"control,omitempty"`
@@ -121,7 +121,7 @@ type Fidelity struct {
 
 // Clocks are the durations worth comparing between runs, in seconds since the injection began; 0 means it did not happen.
 type Clocks struct {
-	Signal   float64 `json:"signalSeconds,omitempty"`   // the last of the seed's signals
+	Signal   float64 `json:"signalSeconds,omitempty"`   // when the last expected signal appeared
 	Finding  float64 `json:"findingSeconds,omitempty"`  // the first look at which all expected findings were named
 	Remedied float64 `json:"remediedSeconds,omitempty"` // the last remedy had been applied
 	Cleared  float64 `json:"clearedSeconds,omitempty"`

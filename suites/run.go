@@ -74,7 +74,7 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 		watch: diagnose.NewWatcher(s.lab.Target(), diagnose.Options{Since: 30 * time.Second}),
 	}
 	r.res = &Result{
-		Scenario: sc.Metadata.Name, Title: sc.Spec.Title, Profile: sc.Spec.Profile, Seed: sc.Spec.Seed, Run: id, Node: victim,
+		Scenario: sc.Metadata.Name, Title: sc.Spec.Title, Profile: sc.Spec.Profile, Guide: sc.Spec.Guide, Run: id, Node: victim,
 		Fidelity:     Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
 		Steps:        []Step{},
 		Expected:     names(sc.Spec.Expect),

@@ -17,7 +17,7 @@ func sample() *Report {
 		return Step{Name: n, Verdict: v, Started: at(from), Ended: at(to), Bound: time.Minute, Seen: seen}
 	}
 	pleg := Result{
-		Scenario: "pleg-disk", Title: "PLEG is not healthy and DiskPressure: the runtime's disk is full and stalled", Profile: "core", Seed: []string{"4.4", "4.10", "11.3"},
+		Scenario: "pleg-disk", Title: "PLEG is not healthy and DiskPressure: the runtime's disk is full and stalled", Profile: "core", Guide: []string{"4.4", "4.10", "11.3"},
 		Run: "pleg-disk-k3f9a", Node: "sickbay-worker2", Verdict: Passed, Started: t0, Ended: at(268),
 		Fidelity: Fidelity{Level: "real", Differs: "The runtime's filesystem is a small loop device made for the run; on a real node it is a partition or the root disk."},
 		Expected: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"},

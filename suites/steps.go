@@ -438,7 +438,7 @@ func (r *run) inject(ctx context.Context, st step) error {
 	return nil
 }
 
-// manifest waits for the seed's own signals. Meanwhile the detectors are asked as well, only to learn when they first knew: what
+// manifest waits for the fault's own signals. Meanwhile the detectors are asked as well, only to learn when they first knew: what
 // they say decides nothing here, but under noop, when it must be nothing.
 func (r *run) manifest(ctx context.Context, st step) error {
 	sig := newSignals(r.victim, r.ns, r.before, r.sc.Spec.Manifest)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// WriteTimingsPage writes docs/timings.md: every scenario's median over all reports in which it passed, step by step, and how much
+// WriteTimingsPage writes docs/results/timings.md: every scenario's median over all reports in which it passed, step by step, and how much
 // of it is the kubelet's own time.
 func WriteTimingsPage(w io.Writer, reps []*Report) error {
 	runs := map[string][]Result{}

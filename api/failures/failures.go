@@ -1,7 +1,7 @@
 // Package failures is the project's public vocabulary: the fifteen failures, their causes, and the compound scenarios.
 //
 // Scenarios, findings, reports, labs and docs use these names and nothing else. The package knows no other package.
-// Numbers follow section 4 of the seed document ("kubelet, Container Runtime error diagnosis guide").
+// Numbers follow section 4 of docs/guide.md.
 package failures
 
 import "strings"
@@ -22,7 +22,7 @@ type Cause struct {
 	Title string
 }
 
-// Compound is a scenario of several faults at once, from section 11 of the seed.
+// Compound is a scenario of several faults at once, from section 11 of docs/guide.md.
 type Compound struct {
 	Name    string
 	Section string
@@ -120,7 +120,7 @@ var compounds = []Compound{
 	{"pleg-disk", "11.3", "PLEG is not healthy and DiskPressure: the runtime's disk is full and stalled"},
 }
 
-// All returns the fifteen failures in the seed's order.
+// All returns the fifteen failures in the order of the guide.
 func All() []Failure { return append([]Failure(nil), all...) }
 
 // Compounds returns the compound scenarios.

@@ -640,9 +640,9 @@ func TestExplainKnowsAll(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"PLEG is not healthy":        "pleg: PLEG is not healthy\n", // several words, unquoted
-		"ImagePullBackOff":           "First: the end of the message decides",
+		"ImagePullBackOff":           "First: read the end of the message",
 		"pleg":                       "pleg: PLEG is not healthy\n", // not the symptom of that name
-		"playbook":                   "Playbook: from the outside in",
+		"playbook":                   "From the outside in.",
 		"no space left on device":    "sickbay explain sandbox-create",
 		"이미지 풀 실패":                   "image-pull: image pull fails\n",
 		"failed to create shim task": "The same is seen with cgroup-driver.",

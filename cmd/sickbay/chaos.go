@@ -46,7 +46,7 @@ and the host's equal, and nothing of the run left.
 Results are kept in a file; cells that have passed are not run again.`,
 		Example: `  sickbay chaos                                                      # all of it takes hours
   sickbay chaos --scenario conflist-missing --point mid-inject --mode wait   # one cell
-  sickbay chaos --table docs/kill-matrix.md --parallel 0                     # only the table, from the results`,
+  sickbay chaos --table docs/results/kill-matrix.md --parallel 0                     # only the table, from the results`,
 		Args: noArgs,
 	}
 	a.groundFlags(cmd, &f.ground)

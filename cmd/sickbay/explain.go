@@ -91,8 +91,8 @@ func explainWord(arg string) (*explanation, error) {
 		return e, nil
 	}
 	e = &explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Title: arg, Causes: []string{}}
-	if page, err := fs.ReadFile(docs.Field, "field/"+strings.ToLower(arg)+".md"); err == nil {
-		e.Text = string(page)
+	if text, ok := docs.Chapter(arg); ok {
+		e.Text = text
 		return e, nil
 	}
 	if name, text, ok := docs.Symptom(arg); ok {

@@ -22,7 +22,7 @@ type listingEntry struct {
 	Name     string              `json:"name"`
 	Title    string              `json:"title"`
 	Profile  string              `json:"profile"`
-	Seed     []string            `json:"seed"`
+	Guide    []string            `json:"guide"`
 	Expect   []string            `json:"expect"`
 	Fidelity scenarios.Fidelity  `json:"fidelity"`
 	Claims   []string            `json:"claims,omitempty"`
@@ -48,15 +48,15 @@ func (a *app) list() *cobra.Command {
 		l := listing{APIVersion: v1alpha1.APIVersion, Kind: "ScenarioList", Items: []listingEntry{}}
 		for _, s := range all {
 			l.Items = append(l.Items, listingEntry{
-				Name: s.Metadata.Name, Title: s.Spec.Title, Profile: s.Spec.Profile, Seed: s.Spec.Seed,
+				Name: s.Metadata.Name, Title: s.Spec.Title, Profile: s.Spec.Profile, Guide: s.Spec.Guide,
 				Expect: expected(s.Spec.Expect), Fidelity: s.Spec.Fidelity, Claims: s.Spec.Claims, Timeouts: &s.Spec.Timeouts,
 			})
 		}
 		return print(a, *form, l, func(w io.Writer) {
 			table(w, func(row func(...string)) {
-				row("NAME", "PROFILE", "SEED", "MUST BE FOUND", "FIDELITY", "TITLE")
+				row("NAME", "PROFILE", "GUIDE", "MUST BE FOUND", "FIDELITY", "TITLE")
 				for _, e := range l.Items {
-					row(e.Name, e.Profile, strings.Join(e.Seed, ","), strings.Join(e.Expect, " "), e.Fidelity.Level, e.Title)
+					row(e.Name, e.Profile, strings.Join(e.Guide, ","), strings.Join(e.Expect, " "), e.Fidelity.Level, e.Title)
 				}
 			})
 			fmt.Fprintf(w, "\n`sickbay run NAME` runs one, `sickbay explain FAILURE` tells about what must be found.\n")

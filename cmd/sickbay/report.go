@@ -20,9 +20,9 @@ func (a *app) report() *cobra.Command {
 		Example: `  sickbay report /tmp/report
   sickbay report /tmp/report -o json | jq '.results[].clocks'
   sickbay report /tmp/report --html   # write report.html again, with this version's page
-  sickbay report /tmp/report --matrix > docs/confusion-matrix.md
-  sickbay report reports/timings/* --timings > docs/timings.md
-  sickbay report reports/today reports/vm/* --sides > docs/cgroup-v1-v2.md`,
+  sickbay report /tmp/report --matrix > docs/results/confusion-matrix.md
+  sickbay report reports/timings/* --timings > docs/results/timings.md
+  sickbay report reports/today reports/vm/* --sides > docs/results/cgroup-v1-v2.md`,
 		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
 	}
 	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")

@@ -21,7 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors/swap"
 )
 
-// Detectors returns one detector per failure, in the seed's order.
+// Detectors returns one detector per failure, in the order of the guide.
 func Detectors() []detectors.Detector {
 	return []detectors.Detector{
 		imagepull.Detector{}, sandboxcreate.Detector{}, cgroupdriver.Detector{}, pleg.Detector{}, csimount.Detector{},

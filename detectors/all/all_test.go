@@ -179,7 +179,7 @@ func TestEveryCauseHasACase(t *testing.T) {
 	}
 }
 
-// The list of detectors, the folders and the vocabulary are the same, in the seed's order.
+// The list of detectors, the folders and the vocabulary are the same, in the order of the guide.
 func TestFolders(t *testing.T) {
 	entries, err := os.ReadDir("..")
 	if err != nil {

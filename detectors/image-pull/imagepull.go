@@ -328,7 +328,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		connect += ":443"
 	}
 	steps := []v1alpha1.Step{detectors.ShellStep(o.Node,
-		"look at the chain the registry shows (seed 8.4) and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
+		"look at the chain the registry shows and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
 		trustChain(connect, u.Hostname(), ca))}
 	// A file that is named and not there is an error of every pull.
 	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); !named || len(want) != len(had) {

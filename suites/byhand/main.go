@@ -45,7 +45,7 @@ func run(ctx context.Context) int {
 		keep    = flag.Bool("keep", false, "leave the cluster for the next call")
 		list    = flag.Bool("list", false, "list the entries")
 		results = flag.String("results", "reports/byhand.json", "file that keeps the last result of every entry")
-		page    = flag.String("page", "docs/byhand.md", "page to write")
+		page    = flag.String("page", "docs/results/byhand.md", "page to write")
 	)
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "byhand [flags] [ENTRY…]: a name or a pattern such as 'kubelet-*'; all entries when none is named")

@@ -37,7 +37,7 @@ func merge(file string, fresh Result, entries []Entry) ([]Result, error) {
 	return all, os.WriteFile(file, append(raw, '\n'), 0o644)
 }
 
-// table is docs/byhand.md.
+// table is docs/results/byhand.md.
 func table(results []Result, cluster string, entries int) string {
 	var ill, odd []Result
 	failed, cleared, allowed, refusals, unlisted := 0, 0, 0, 0, 0
@@ -67,7 +67,7 @@ func table(results []Result, cluster string, entries int) string {
 
 A kind cluster made as anybody makes one (kind's own configuration of a control plane and two workers, stock timings, nothing of
 sickbay on it) and broken by `+"`docker exec`"+` and kubectl. `+"`make byhand`"+` does it again; each line is one file of
-[suites/byhand/entries](../suites/byhand/entries), and a new file is a new line. The page shows every entry's last run.
+[suites/byhand/entries](../../suites/byhand/entries), and a new file is a new line. The page shows every entry's last run.
 
 %d of %d cases were run, %d failed (a case that exceeds its time limit by one second fails). %d break a node; %d of those that passed are not described in the
 failure guide. %d were fixed by `+"`sickbay diagnose --fix --yes`"+`, %d only with `+"`--allow destructive`"+`, %d were left to a person with the reason. %d are oddities.
