@@ -3,63 +3,103 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.18.2
+
+# A misspelled variable would be ignored in silence: `make conformance profile=all` would run the core profile.
+VARIABLES := NAME PROFILE CONTROLS REPORT ARGS SOAK DISASTER RUNS N RECORDED E2E VERSION
+unknown := $(filter-out $(VARIABLES) GO% CGO% SICKBAY_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
+$(if $(unknown),$(error there is no variable $(unknown); there are $(VARIABLES)))
+
+# One shell word, whatever is in it.
+quote = '$(subst ','\'',$(1))'
+report = $(if $(REPORT),--report $(call quote,$(REPORT)))
+
+# Prerequisites that stop before anything is built: need-NAME, need-REPORT.
+example-NAME := NAME=pleg-disk (bin/sickbay list shows all scenarios)
+example-REPORT := REPORT=reports/today (make conformance REPORT=... writes one)
+.PHONY: need-NAME need-REPORT
+need-NAME need-REPORT: need-%:
+	@test -n $(call quote,$($*)) || { echo "$* is missing: make $(firstword $(MAKECMDGOALS)) $(example-$*)" >&2; exit 2; }
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
 	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './docs/failures/*.md' -o -path './suites/page/*' -o -path '*/vm/guest/*' \) -type f -print)
-BINARIES := bin/sickbay bin/sickbay-agent-linux-amd64 bin/sickbay-agent-linux-arm64
+AGENTS := sickbay-agent-linux-amd64 sickbay-agent-linux-arm64
+BINARIES := bin/sickbay $(AGENTS:%=bin/%)
+
+# A tag, else the commit. bin/version changes when it does, so that the binaries are linked again.
+VERSION = $(shell git describe --tags --dirty 2>/dev/null || echo devel-$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown))
+LDFLAGS = -s -w -X github.com/sickbay-dev/sickbay/internal/version.stamped=$(VERSION)
 
 PROFILE ?= core
 CONTROLS ?= core
 REPORT ?=
 ARGS ?=
+MODULES := $(sort . $(patsubst %/go.mod,%,$(wildcard images/*/go.mod)))
 
 .PHONY: help
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s:\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use it
 
 .PHONY: build
-build: $(BINARIES) ## bin/sickbay and the agent for both architectures
+build: $(BINARIES) ## bin/sickbay, with the agents for amd64 and arm64 inside
+
+.PHONY: FORCE
+bin/version: FORCE
+	@mkdir -p bin && echo $(call quote,$(VERSION)) | cmp -s - $@ || echo $(call quote,$(VERSION)) > $@
 
 # Without cgo it runs in any Linux: in a container of one file (the engine's probe) and in the virtual machine.
-bin/sickbay: $(SOURCES)
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay
+bin/sickbay: $(SOURCES) bin/version $(AGENTS:%=internal/agent/embedded/%.zst)
+	CGO_ENABLED=0 go build -trimpath -tags embedagent -ldflags $(call quote,$(LDFLAGS)) -o $@ ./cmd/sickbay
 
-bin/sickbay-agent-linux-%: $(SOURCES)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -trimpath -ldflags '-s -w' -o $@ ./cmd/sickbay-agent
+bin/sickbay-agent-linux-%: $(SOURCES) bin/version
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -trimpath -ldflags $(call quote,$(LDFLAGS)) -o $@ ./cmd/sickbay-agent
+
+internal/agent/embedded/%.zst: bin/%
+	@mkdir -p $(@D)
+	env -u GOOS -u GOARCH go run ./internal/agent/pack < $< > $@.new && mv $@.new $@
+
+.PHONY: agents
+agents: $(AGENTS:%=internal/agent/embedded/%.zst)
 
 .PHONY: setup
 setup: build ## engine, node image and cluster, ready to fall ill
 	bin/sickbay cluster up $(ARGS)
 
 .PHONY: scenario
-scenario: build ## one scenario through all seven steps: make scenario NAME=pleg-disk
-	@test -n "$(NAME)" || { echo "which one? make scenario NAME=pleg-disk (bin/sickbay list shows them all)" >&2; exit 2; }
-	bin/sickbay run $(NAME) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+scenario: need-NAME build ## one scenario through all seven steps: make scenario NAME=pleg-disk
+	bin/sickbay run $(call quote,$(NAME)) $(report) $(ARGS)
+
+.PHONY: lab
+lab: need-NAME build ## practise on call: make lab NAME=conflist-missing
+	bin/sickbay lab $(call quote,$(NAME)) $(ARGS)
+
+##@ Run the suite
 
 .PHONY: conformance
 conformance: build ## all scenarios of a profile, and the controls of the core ones: make conformance PROFILE=all REPORT=reports/today
-	bin/sickbay suite --profile $(PROFILE) --controls=$(CONTROLS) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+	bin/sickbay suite --profile $(call quote,$(PROFILE)) --controls=$(call quote,$(CONTROLS)) $(report) $(ARGS)
 
 .PHONY: vm-scenario
-vm-scenario: build ## one scenario in a virtual machine: make vm-scenario NAME=apparmor-denied
-	@test -n "$(NAME)" || { echo "which one? make vm-scenario NAME=apparmor-denied (bin/sickbay list shows them all)" >&2; exit 2; }
-	bin/sickbay vm run $(NAME) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+vm-scenario: need-NAME build ## one scenario in a virtual machine: make vm-scenario NAME=apparmor-denied
+	bin/sickbay vm run $(call quote,$(NAME)) $(report) $(ARGS)
 
 .PHONY: vm-conformance
 vm-conformance: build ## all scenarios of a profile in a virtual machine: make vm-conformance PROFILE=all REPORT=reports/vm
-	bin/sickbay vm run --profile $(PROFILE) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+	bin/sickbay vm run --profile $(call quote,$(PROFILE)) $(report) $(ARGS)
 
 SOAK ?= 10m
 .PHONY: soak
 soak: build ## a healthy cluster, watched for ten minutes: no detector may speak
 	bin/sickbay cluster up
-	bin/sickbay diagnose --watch --for $(SOAK) $(ARGS)
+	bin/sickbay diagnose --watch --for $(call quote,$(SOAK)) $(ARGS)
 
 .PHONY: decoys
 decoys: build ## oddities that are no illness, made on a real node: no detector may speak
-	bin/sickbay run suites/decoys/*/ $(if $(REPORT),--report $(REPORT)) $(ARGS)
+	bin/sickbay run suites/decoys/*/ $(report) $(ARGS)
 
 .PHONY: byhand
 byhand: build ## break a stranger's cluster by hand and ask what it has: make byhand ARGS="'kubelet-*' odd-cordoned"
@@ -73,37 +113,32 @@ chaos-self: build ## kill sickbay at every point of every core scenario: make ch
 DISASTER ?= TestDisasters|TestAgentKilled|TestTwoHarnesses|TestWalkOnANode
 .PHONY: disasters
 disasters: build ## nodes paused, restarted and killed mid-fault, an agent killed mid-injection, two harnesses for one node, a walk of 200 steps
-	SICKBAY_E2E=1 go test ./suites -count=1 -v -run '$(DISASTER)' -timeout 60m
+	SICKBAY_E2E=1 go test ./suites -count=1 -v -run $(call quote,$(DISASTER)) -timeout 60m
 
 RUNS ?= 50
 .PHONY: soak-runs
 soak-runs: build ## the three quickest core scenarios, RUNS times in a row: nothing may drift
-	SICKBAY_E2E=1 SICKBAY_RUNS=$(RUNS) go test ./suites -count=1 -v -run TestRunsInARow -timeout 180m
+	SICKBAY_E2E=1 SICKBAY_RUNS=$(call quote,$(RUNS)) go test ./suites -count=1 -v -run TestRunsInARow -timeout 180m
 
 .PHONY: matrix
-matrix: build ## docs/results/confusion-matrix.md from a report: make matrix REPORT=reports/today
-	@test -n "$(REPORT)" || { echo "which report? make matrix REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
-	bin/sickbay report $(REPORT) --matrix > docs/results/confusion-matrix.md.new && mv docs/results/confusion-matrix.md.new docs/results/confusion-matrix.md
+matrix: need-REPORT build ## docs/results/confusion-matrix.md from a report: make matrix REPORT=reports/today
+	bin/sickbay report $(call quote,$(REPORT)) --matrix > docs/results/confusion-matrix.md.new && mv docs/results/confusion-matrix.md.new docs/results/confusion-matrix.md
 
 N ?= 5
 .PHONY: timings
 timings: build ## docs/results/timings.md: every scenario's median time over N runs of a profile
-	for i in $$(seq $(N)); do bin/sickbay suite --profile $(PROFILE) --report reports/timings/$$i $(ARGS) || true; done
+	for i in $$(seq $(N)); do bin/sickbay suite --profile $(call quote,$(PROFILE)) --report reports/timings/$$i $(ARGS) || true; done
 	bin/sickbay report reports/timings/* --timings > docs/results/timings.md.new && mv docs/results/timings.md.new docs/results/timings.md
 
 RECORDED ?= recorded
 .PHONY: record
-record: build ## recorded bundles for the detectors' tests from a report: make record REPORT=reports/today; RECORDED=recorded-v2 for one of cgroup v2
-	@test -n "$(REPORT)" || { echo "which report? make record REPORT=reports/today (make conformance REPORT=… writes one)" >&2; exit 2; }
-	bin/sickbay report $(REPORT) --record detectors/all/testdata/$(RECORDED)
+record: need-REPORT build ## recorded bundles for the detectors' tests from a report: make record REPORT=reports/today; RECORDED=recorded-v2 for one of cgroup v2
+	bin/sickbay report $(call quote,$(REPORT)) --record detectors/all/testdata/$(call quote,$(RECORDED))
 
-.PHONY: lab
-lab: build ## practise on call: make lab NAME=conflist-missing
-	@test -n "$(NAME)" || { echo "which one? make lab NAME=conflist-missing (bin/sickbay list shows them all)" >&2; exit 2; }
-	bin/sickbay lab $(NAME) $(ARGS)
+##@ Develop it
 
 .PHONY: test
-test: lint vet-darwin test-unit test-e2e ## everything: lint, units with -race, recorded bundles, the scenarios for real
+test: verify lint vet-darwin build test-unit test-e2e ## everything: verify, lint, units with -race, recorded bundles, the scenarios for real
 
 .PHONY: test-unit
 test-unit: ## unit tests and recorded bundles, with -race; needs no engine
@@ -114,17 +149,34 @@ test-unit: ## unit tests and recorded bundles, with -race; needs no engine
 E2E ?= ^TestScenario(Controls)?$$/^(pleg-disk|conflist-missing|swap-on)$$
 .PHONY: test-e2e
 test-e2e: build ## the scenarios on a real cluster
-	SICKBAY_E2E=1 go test ./suites -count=1 -v -run '$(E2E)' -timeout 60m
+	SICKBAY_E2E=1 go test ./suites -count=1 -v -run $(call quote,$(E2E)) -timeout 60m
 
 .PHONY: bench
 bench: ## the benchmarks
 	go test -run '^$$' -bench . -benchtime 3x ./...
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck
-	@bad=$$(find . -name '*.go' -not -path './.git/*' -print0 | xargs -0 gofmt -l); test -z "$$bad" || { echo "gofmt -w $$bad" >&2; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
+lint: ## golangci-lint, and shellcheck over every script inside sickbay
+	go run $(GOLANGCI) run ./...
+	@command -v shellcheck >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -qq -y shellcheck >/dev/null; } || \
+		echo "shellcheck is not installed: the scripts inside sickbay are not checked" >&2
+	go test ./suites/scripts
+
+.PHONY: fix
+fix: generate ## format, tidy and generate: everything that verify checks
+	gofmt -w $$(git ls-files '*.go')
+	for m in $(MODULES); do (cd $$m && go mod tidy); done
+
+# Generated pages are compared by tests of their packages as well; here are the files that only a tool writes.
+.PHONY: verify
+verify: ## nothing to format, tidy or generate
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "make fix: $$bad" >&2; exit 1; }
+	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || { echo "make fix: $$m/go.mod" >&2; exit 1; }; done
+	@before=$$(git diff docs | sha256sum); $(MAKE) -s generate; test "$$before" = "$$(git diff docs | sha256sum)" || { git diff --stat docs; echo "make generate changed docs: commit it" >&2; exit 1; }
+
+.PHONY: release-check
+release-check: ## the release configuration is valid
+	go run $(GORELEASER) check
 
 .PHONY: vet-darwin
 vet-darwin: ## the same code must build on a Mac, whose engine has a Linux machine behind it
@@ -136,4 +188,4 @@ generate: ## docs/scenario.schema.json from the types
 
 .PHONY: clean
 clean: ## remove the binaries; `bin/sickbay cluster down` and `engine down` remove the rest
-	rm -rf bin
+	rm -rf bin dist internal/agent/embedded

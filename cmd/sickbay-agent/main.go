@@ -27,10 +27,8 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/op"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/vdso"
+	"github.com/sickbay-dev/sickbay/internal/version"
 )
-
-// version is set by the build.
-var version = "dev"
 
 func init() {
 	if len(os.Args) > 1 && os.Args[1] == injectors.ShiftVerb {
@@ -222,7 +220,7 @@ func takeFingerprint(ctx context.Context, args []string) ([]byte, error) {
 }
 
 func tellVersion(context.Context, []string) ([]byte, error) {
-	return json.Marshal(protocol.Version{Version: version, Go: runtime.Version(), Arch: runtime.GOARCH})
+	return json.Marshal(protocol.Version{Version: version.String(), Go: runtime.Version(), Arch: runtime.GOARCH})
 }
 
 // injector is this node's.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/version"
 )
 
 func (a *app) bundle() *cobra.Command {
@@ -42,7 +43,7 @@ searched once more before it is kept.`,
 		if err != nil {
 			return err
 		}
-		err = diagnose.WriteBundle(args[0], diagnose.BundleInfo{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: buildVersion().Version, Note: note}, watch.Histories())
+		err = diagnose.WriteBundle(args[0], diagnose.BundleInfo{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
 		if err != nil {
 			return err
 		}

@@ -1,12 +1,19 @@
 package agent
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // BinaryEnv names an agent binary to use instead of looking for one.
@@ -14,8 +21,8 @@ const BinaryEnv = "SICKBAY_AGENT"
 
 const module = "module github.com/sickbay-dev/sickbay\n"
 
-// Binary finds the agent for a node's architecture (GOARCH): $SICKBAY_AGENT, beside this program, in the source tree's bin/,
-// else built from the source tree into the cache.
+// Binary finds the agent for a node's architecture (GOARCH): $SICKBAY_AGENT, embedded in this program, beside it, else built from the
+// source tree.
 func Binary(ctx context.Context, arch string) (string, error) {
 	if p := os.Getenv(BinaryEnv); p != "" {
 		if _, err := os.Stat(p); err != nil {
@@ -24,6 +31,9 @@ func Binary(ctx context.Context, arch string) (string, error) {
 		return p, nil
 	}
 	name := "sickbay-agent-linux-" + arch
+	if packed, err := embedded.ReadFile("embedded/" + name + ".zst"); err == nil {
+		return unpack(packed, name)
+	}
 	if exe, err := os.Executable(); err == nil {
 		if p := filepath.Join(filepath.Dir(exe), name); isFile(p) {
 			return p, nil
@@ -31,7 +41,7 @@ func Binary(ctx context.Context, arch string) (string, error) {
 	}
 	root, ok := sourceRoot()
 	if !ok {
-		return "", fmt.Errorf("no agent for linux/%s: %s is not beside the sickbay program, and this is not its source tree; run `make build` there, or name one with %s", arch, name, BinaryEnv)
+		return "", fmt.Errorf("no agent for linux/%s: this sickbay was built without it, %s is not beside it, and this is not its source tree; run `make build` there, or name one with %s", arch, name, BinaryEnv)
 	}
 	out := filepath.Join(root, "bin", name)
 	if os.Getenv("SICKBAY_E2E") != "" && isFile(out) {
@@ -48,6 +58,43 @@ func Binary(ctx context.Context, arch string) (string, error) {
 		return "", fmt.Errorf("build the agent for linux/%s in %s: %w\n%s", arch, root, err, strings.TrimSpace(string(b)))
 	}
 	return out, nil
+}
+
+// unpack writes an embedded agent to the user's cache, once for each content. Only a complete file gets its name, so that two
+// processes may do it at the same time.
+func unpack(packed []byte, name string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "/var/cache" // without HOME: a service of systemd, as root
+	}
+	sum := sha256.Sum256(packed)
+	dir := filepath.Join(cache, "sickbay", "agents", hex.EncodeToString(sum[:])[:12])
+	path := filepath.Join(dir, name)
+	if isFile(path) {
+		return path, nil
+	}
+	r, err := zstd.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return "", fmt.Errorf("unpack %s: %w", name, err)
+	}
+	defer r.Close()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("unpack %s: %w", name, err)
+	}
+	f, err := os.CreateTemp(dir, name+".*")
+	if err != nil {
+		return "", fmt.Errorf("unpack %s: %w", name, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = io.Copy(f, r)
+	err = cmp.Or(err, f.Chmod(0o755), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("unpack %s: %w", name, err)
+	}
+	return path, nil
 }
 
 func isFile(p string) bool {

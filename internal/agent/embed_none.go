@@ -1,0 +1,7 @@
+//go:build !embedagent
+
+package agent
+
+import "embed"
+
+var embedded embed.FS
