@@ -158,10 +158,10 @@ func (r *run) setAside() bool {
 
 // dropProof deletes a control's proof pod, which may never have come to run: it must not be what a detector speaks about.
 func (r *run) dropProof(ctx context.Context) {
-	err := within1(ctx, r.t.Call, func(ctx context.Context) error {
-		return r.s.lab.Kube().CoreV1().Pods(r.ns).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
-			metav1.ListOptions{LabelSelector: "sickbay.dev/role=proof"})
-	})
+	call, cancel := context.WithTimeout(ctx, r.t.Call)
+	defer cancel()
+	err := r.s.lab.Kube().CoreV1().Pods(r.ns).DeleteCollection(call, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
+		metav1.ListOptions{LabelSelector: "sickbay.dev/role=proof"})
 	if err != nil {
 		r.rec.note(r.victim, "the control's proof pod could not be deleted: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -134,7 +135,7 @@ func (h *healer) heal(ctx context.Context, patience time.Duration) error {
 	wake(false)
 	if patience > 0 {
 		// That it ends without the journal's being empty is no error: the rest is done from here.
-		_ = poll(ctx, time.Second, patience, func(ctx context.Context) (bool, error) {
+		_ = retry.Until(ctx, time.Second, patience, func(ctx context.Context) (bool, error) {
 			left, err := h.faults(ctx)
 			return err == nil && len(left) == 0, err
 		})
@@ -171,7 +172,7 @@ func (h *healer) faults(ctx context.Context) ([]fault, error) {
 	var out []fault
 	var errs []error
 	for _, n := range h.places() {
-		list, err := within2(ctx, DefaultTimings().Call, func(ctx context.Context) ([]injectors.Status, error) {
+		list, err := retry.Within(ctx, DefaultTimings().Call, func(ctx context.Context) ([]injectors.Status, error) {
 			a, err := h.Agent(ctx, n)
 			if err != nil {
 				return nil, err

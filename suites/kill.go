@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // Point is where in a run its process may be killed, to prove that nothing is left behind all the same.
@@ -58,7 +59,7 @@ func (r *run) strike(p Point) {
 // strikeWhile kills this process as soon as the node's journal has the injection, while the call that makes it is under way.
 func (r *run) strikeWhile(ctx context.Context, agent Agent, id string) {
 	for ctx.Err() == nil {
-		list, err := within2(ctx, r.t.Call, agent.Status)
+		list, err := retry.Within(ctx, r.t.Call, agent.Status)
 		if err == nil && slices.ContainsFunc(list, func(s injectors.Status) bool { return s.ID == id && s.State != injectors.Planned }) {
 			r.strike(MidInject)
 		}

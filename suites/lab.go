@@ -35,6 +35,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -471,7 +472,7 @@ func (c *created) DeleteCluster(ctx context.Context) error {
 		if !o.global {
 			continue
 		}
-		err := poll(ctx, 200*time.Millisecond, timeoutscale.Bound(time.Minute), func(ctx context.Context) (bool, error) {
+		err := retry.Until(ctx, 200*time.Millisecond, timeoutscale.Bound(time.Minute), func(ctx context.Context) (bool, error) {
 			_, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
 			return apierrors.IsNotFound(err), err
 		})
@@ -499,7 +500,7 @@ func (l *clusterLab) resources(ctx context.Context) (*resources, error) {
 		return nil, err
 	}
 	var groups []*restmapper.APIGroupResources
-	err = accepted(ctx, l.t.Poll, l.t.Call, func(context.Context) (err error) {
+	err = retry.Accepted(ctx, l.t.Poll, l.t.Call, func(context.Context) (err error) {
 		groups, err = restmapper.GetAPIGroupResources(d)
 		return err
 	})
@@ -590,7 +591,7 @@ func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byt
 		// Noted before the call: one that fails may have been carried out.
 		done.list = append(done.list, createdObject{o, r, global})
 		ours := true
-		err = accepted(ctx, l.t.Poll, l.t.Call, func(ctx context.Context) (err error) {
+		err = retry.Accepted(ctx, l.t.Poll, l.t.Call, func(ctx context.Context) (err error) {
 			ours, err = put(ctx, done.list[len(done.list)-1])
 			return err
 		})

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -29,7 +30,7 @@ func RunNamespace(run string) string { return apiserver.RunNamespacePrefix + run
 // patience are deleted without it; forced hears of them.
 func namespaceGone(ctx context.Context, kube kubernetes.Interface, name string, patience, bound time.Duration, forced func(pod string)) error {
 	started := time.Now()
-	err := poll(ctx, consumersPoll, bound, func(ctx context.Context) (bool, error) {
+	err := retry.Until(ctx, consumersPoll, bound, func(ctx context.Context) (bool, error) {
 		_, err := kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return true, nil
@@ -89,7 +90,7 @@ func endConsumers(ctx context.Context, kube kubernetes.Interface, ns string) err
 	if err != nil {
 		return err
 	}
-	return poll(ctx, consumersPoll, timeoutscale.Bound(consumersGrace), func(ctx context.Context) (bool, error) {
+	return retry.Until(ctx, consumersPoll, timeoutscale.Bound(consumersGrace), func(ctx context.Context) (bool, error) {
 		pods, err := kube.CoreV1().Pods(ns).List(ctx, all)
 		if err != nil {
 			return false, err

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -44,7 +45,7 @@ func (r *run) residue(ctx context.Context, st step, cleared bool) error {
 		r.rec.note(r.victim, "preloaded images could not be put back: %v", err)
 	}
 	var changes []string
-	err = poll(ctx, 2*r.t.Poll, r.t.Settle, func(ctx context.Context) (bool, error) {
+	err = retry.Until(ctx, 2*r.t.Poll, r.t.Settle, func(ctx context.Context) (bool, error) {
 		var err error
 		changes, err = r.mark.Changes(ctx)
 		if err == nil && len(changes) > 0 {
@@ -168,8 +169,8 @@ func (r *run) waitNodeReady(ctx context.Context) error {
 // waitWell waits until a node is Ready, without pressure, cordon or taint.
 func waitWell(ctx context.Context, kube kubernetes.Interface, node string, t Timings, detail func(format string, args ...any)) error {
 	why := "it was not seen"
-	err := poll(ctx, t.Poll/2, timeoutscale.Bound(2*time.Minute), func(ctx context.Context) (bool, error) {
-		n, err := within2(ctx, t.Call, func(ctx context.Context) (*corev1.Node, error) {
+	err := retry.Until(ctx, t.Poll/2, timeoutscale.Bound(2*time.Minute), func(ctx context.Context) (bool, error) {
+		n, err := retry.Within(ctx, t.Call, func(ctx context.Context) (*corev1.Node, error) {
 			return kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 		})
 		if err != nil {
@@ -188,10 +189,4 @@ func waitWell(ctx context.Context, kube kubernetes.Interface, node string, t Tim
 		return fmt.Errorf("wait for node %s: %w", node, err)
 	}
 	return nil
-}
-
-func within1(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return f(ctx)
 }

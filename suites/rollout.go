@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -39,7 +40,7 @@ func Bind(node string) func(*corev1.PodSpec) {
 // rollout is place for an action of the harness itself.
 func (r *run) rollout(ctx context.Context, st step, w *scenarios.Rollout, n int) error {
 	began := time.Now()
-	objects, err := within2(ctx, r.t.Call, func(ctx context.Context) (Objects, error) {
+	objects, err := retry.Within(ctx, r.t.Call, func(ctx context.Context) (Objects, error) {
 		return RollOut(ctx, r.s.lab, r.sc, w, r.values())
 	})
 	if n == middle(len(r.sc.Spec.Inject)) {

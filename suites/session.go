@@ -17,6 +17,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -73,7 +74,7 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	defer cancel()
 	task := progress.From(ctx).Start("compare the host's fingerprint", t.Settle)
 	var changes []string
-	err := poll(ctx, t.Poll, t.Settle, func(ctx context.Context) (bool, error) {
+	err := retry.Until(ctx, t.Poll, t.Settle, func(ctx context.Context) (bool, error) {
 		all, err := w.mark.Changes(ctx)
 		if err == nil {
 			changes = w.withoutOthers(all)
@@ -145,7 +146,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 	}
 	s.several = len(list) > 1
 	rep := &Report{APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []Result{}}
-	about, err := within2(ctx, s.t.Call, s.lab.About)
+	about, err := retry.Within(ctx, s.t.Call, s.lab.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)
 	}
@@ -250,7 +251,7 @@ const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
 func (s *session) workers(ctx context.Context) ([]worker, error) {
 	var list *corev1.NodeList
 	// An API server that starts anew, as on a slow machine, is waited for.
-	err := poll(ctx, s.t.Poll, s.t.Call, func(ctx context.Context) (ok bool, err error) {
+	err := retry.Until(ctx, s.t.Poll, s.t.Call, func(ctx context.Context) (ok bool, err error) {
 		list, err = s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		return err == nil, err
 	})
@@ -439,7 +440,7 @@ func (s *session) bystanders(began time.Time) []string {
 // of dead processes have left something, by their records. Where the API does not
 // answer there are none: a finding on them is then reported, and wrongly, rather than one missed.
 func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
-	list, err := within2(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
+	list, err := retry.Within(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
 		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelRun})
 	})
 	out := map[string]bool{}
@@ -524,44 +525,4 @@ func NewRunID(scenario string) string {
 		scenario = strings.TrimRight(scenario[:38], "-")
 	}
 	return scenario + "-" + strings.ToLower(rand.Text()[:5])
-}
-
-func within2[A any](ctx context.Context, limit time.Duration, f func(context.Context) (A, error)) (A, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return f(ctx)
-}
-
-// errBound says that a condition did not come within its bound.
-var errBound = errors.New("not within its bound")
-
-// poll asks f until it says yes. An error of f is kept as the last word and asked again until the bound: while a node is
-// ill, single calls may fail. At the bound the result wraps errBound and f's last error, if any.
-func poll(ctx context.Context, every, bound time.Duration, f func(context.Context) (bool, error)) error {
-	inner, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	tick := time.NewTimer(0)
-	defer tick.Stop()
-	var last error
-	for {
-		select {
-		case <-inner.Done():
-			if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				return err
-			}
-			if last != nil {
-				return fmt.Errorf("%w of %s: %w", errBound, bound, last)
-			}
-			return fmt.Errorf("%w of %s", errBound, bound)
-		case <-tick.C:
-		}
-		yes, err := f(inner)
-		if yes {
-			return nil
-		}
-		if inner.Err() == nil {
-			last = err
-		}
-		tick.Reset(every)
-	}
 }

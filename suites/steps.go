@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -34,7 +35,7 @@ func (r *run) baseline(ctx context.Context, st step) error {
 	if err != nil {
 		return err
 	}
-	left, err := within2(ctx, r.t.Call, agent.Status)
+	left, err := retry.Within(ctx, r.t.Call, agent.Status)
 	if err != nil {
 		return fmt.Errorf("ask node %s for what is injected on it: %w", r.victim, err)
 	}
@@ -98,7 +99,7 @@ func (r *run) baseline(ctx context.Context, st step) error {
 // noLeftNamespace refuses a victim on which another run's namespace is left: what that run rolled out through the API ails its
 // pods still, and no node's journal tells of it. The victim is claimed, so nobody is at work on it.
 func (r *run) noLeftNamespace(ctx context.Context) error {
-	list, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
+	list, err := retry.Within(ctx, r.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
 		return r.s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelNode + "=" + r.victim})
 	})
 	if err != nil {
@@ -227,7 +228,7 @@ func (r *run) makeNamespace(ctx context.Context) error {
 		Name:   r.ns,
 		Labels: map[string]string{labelRun: r.id, labelScenario: r.sc.Metadata.Name, labelNode: r.victim},
 	}}
-	err := accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
+	err := retry.Accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
 		_, err := r.s.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
 		return err
 	})
@@ -235,7 +236,7 @@ func (r *run) makeNamespace(ctx context.Context) error {
 		return fmt.Errorf("create namespace %s: %w", r.ns, err)
 	}
 	// Pods want the default service account, which the controller makes a moment later.
-	err = poll(ctx, r.t.Poll/4, r.t.Call, func(ctx context.Context) (bool, error) {
+	err = retry.Until(ctx, r.t.Poll/4, r.t.Call, func(ctx context.Context) (bool, error) {
 		_, err := r.s.lab.Kube().CoreV1().ServiceAccounts(r.ns).Get(ctx, "default", metav1.GetOptions{})
 		return err == nil, err
 	})
@@ -838,7 +839,7 @@ func (r *run) clear(ctx context.Context, st step) error {
 		}
 
 		if r.sc.Spec.Workload != "" {
-			lame, err := within2(ctx, r.t.Call, func(ctx context.Context) (string, error) { return r.workloadReady(ctx, true) })
+			lame, err := retry.Within(ctx, r.t.Call, func(ctx context.Context) (string, error) { return r.workloadReady(ctx, true) })
 			if err != nil {
 				lame = err.Error()
 			}
@@ -939,7 +940,7 @@ func (r *run) startProof(ctx context.Context) (string, error) {
 			}},
 		},
 	}
-	err := accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
+	err := retry.Accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
 		_, err := r.s.lab.Kube().CoreV1().Pods(r.ns).Create(ctx, pod, metav1.CreateOptions{})
 		return err
 	})
@@ -951,7 +952,7 @@ func (r *run) startProof(ctx context.Context) (string, error) {
 
 // podReady tells whether a pod is Ready, and in words why not.
 func (r *run) podReady(ctx context.Context, name string) (string, bool) {
-	p, err := within2(ctx, r.t.Call, func(ctx context.Context) (*corev1.Pod, error) {
+	p, err := retry.Within(ctx, r.t.Call, func(ctx context.Context) (*corev1.Pod, error) {
 		return r.s.lab.Kube().CoreV1().Pods(r.ns).Get(ctx, name, metav1.GetOptions{})
 	})
 	if err != nil {
