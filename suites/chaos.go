@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 )
 
@@ -52,10 +53,10 @@ type StrikeResult struct {
 	Strike
 	// Verdict is passed when the node healed in time, failed when it did not, unknown when the process did not end at the point as it
 	// should, and unsupported when this host cannot host the fault.
-	Verdict Verdict `json:"verdict"`
-	Reason  string  `json:"reason,omitempty"`
-	Node    string  `json:"node"`
-	Run     string  `json:"run"`
+	Verdict v1alpha1.Verdict `json:"verdict"`
+	Reason  string           `json:"reason,omitempty"`
+	Node    string           `json:"node"`
+	Run     string           `json:"run"`
 	// Healed is how many seconds after the end of the lease, or after recover was called, the node was Ready and equal.
 	Healed float64 `json:"healed"`
 	// Silent is how many seconds after that the detectors had nothing to say of the node.
@@ -83,7 +84,7 @@ type Chaos struct {
 // when the node could not be brought back even by `sickbay recover` afterwards.
 func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res StrikeResult, clean bool) {
 	began := time.Now()
-	res = StrikeResult{Strike: cell, Node: node, Run: NewRunID(cell.Scenario), Verdict: Unknown, At: began.UTC().Truncate(time.Second)}
+	res = StrikeResult{Strike: cell, Node: node, Run: NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
 	defer func() { res.Took = time.Since(began).Seconds() }()
 	w, err := OpenWard(ctx, c.Lab)
 	if err != nil {
@@ -102,7 +103,7 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 	if want := map[Mode]int{Wait: killed, Recover: killed, Interrupt: interrupted}[cell.Mode]; code != want {
 		res.Reason = fmt.Sprintf("the run ended before %s: %v: %s", cell.Point, err, out)
 		if strings.Contains(out, "is unsupported here") {
-			res.Verdict = Unsupported
+			res.Verdict = v1alpha1.VerdictUnsupported
 		}
 		return res, c.putRight(ctx, mark, &res)
 	}
@@ -120,20 +121,20 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 		out, _, err := c.harness(ctx, healBound, "recover", "--cluster", c.Lab.Cluster(), "--run", res.Run, "--quiet")
 		res.Recovered = time.Since(died).Seconds()
 		if err != nil {
-			res.Verdict, res.Reason = Failed, fmt.Sprintf("sickbay recover: %s: %s", err, out)
+			res.Verdict, res.Reason = v1alpha1.VerdictFailed, fmt.Sprintf("sickbay recover: %s: %s", err, out)
 			return res, c.putRight(ctx, mark, &res)
 		}
 		from = died
 	}
 	at, err := c.healed(ctx, mark, &res, from)
 	if err != nil {
-		res.Verdict, res.Reason = Failed, err.Error()
+		res.Verdict, res.Reason = v1alpha1.VerdictFailed, err.Error()
 		return res, c.putRight(ctx, mark, &res)
 	}
 	res.Healed = max(0, at.Sub(from).Seconds())
 	said, err := c.silent(ctx, node)
 	if err != nil {
-		res.Verdict, res.Reason = Failed, err.Error()
+		res.Verdict, res.Reason = v1alpha1.VerdictFailed, err.Error()
 		return res, c.putRight(ctx, mark, &res)
 	}
 	res.Silent = said.Seconds()
@@ -142,9 +143,9 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 	case err != nil:
 		res.Reason = err.Error()
 	case len(changes) > 0:
-		res.Verdict, res.Reason = Failed, "left on the host: "+strings.Join(changes, "; ")
+		res.Verdict, res.Reason = v1alpha1.VerdictFailed, "left on the host: "+strings.Join(changes, "; ")
 	default:
-		res.Verdict = Passed
+		res.Verdict = v1alpha1.VerdictPassed
 	}
 	return res, true
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
@@ -91,8 +92,8 @@ func TestDisasters(t *testing.T) {
 		for _, sc := range []string{"conflist-missing", "nodefs-full"} {
 			t.Run(name+"/"+sc, func(t *testing.T) {
 				c := &suites.Chaos{Lab: lab, Lease: 20 * time.Second, Harness: sickbay, Then: then}
-				res, clean := c.Strike(t.Context(), n, suites.Strike{Scenario: sc, Point: suites.Point(suites.Detect), Mode: suites.Wait})
-				if res.Verdict != suites.Passed {
+				res, clean := c.Strike(t.Context(), n, suites.Strike{Scenario: sc, Point: suites.Point(v1alpha1.StepDetect), Mode: suites.Wait})
+				if res.Verdict != v1alpha1.VerdictPassed {
 					t.Errorf("%s, clean %t: %s", res.Verdict, clean, res.Reason)
 				}
 				t.Logf("healed %.0fs after the end of the lease", res.Healed)
@@ -342,7 +343,7 @@ func TestRunsInARow(t *testing.T) {
 		took        time.Duration
 		heap, rss   uint64
 		agent       uint64
-		verdict     suites.Verdict
+		verdict     v1alpha1.Verdict
 		differences int
 	}
 	var lines []line
@@ -381,7 +382,7 @@ func TestRunsInARow(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		l.heap, l.rss = m.HeapAlloc, status("self", "RssAnon")
 		lines = append(lines, l)
-		if l.verdict != suites.Passed || l.differences > 0 {
+		if l.verdict != v1alpha1.VerdictPassed || l.differences > 0 {
 			t.Errorf("run %d, %s: %s: %s; %s", i+1, l.scenario, l.verdict, rep.Results[0].Reason, strings.Join(changes, "; "))
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,42 +21,6 @@ import (
 //
 // Each is the same step as in a run of its own, with the same bound. Where the blind restart cured the fault, or made another
 // illness of it, the own remedy has nothing left to prove itself on, and the scenario is run once more without controls.
-
-// ControlRun is a control made on the way: a step that had to fail.
-type ControlRun struct {
-	Control Control  `json:"control"`
-	At      StepName `json:"at"`
-	// Held tells that it failed as it must.
-	Held    bool      `json:"held"`
-	Verdict Verdict   `json:"verdict"` // of the step: failed when held
-	Started time.Time `json:"started"`
-	Ended   time.Time `json:"ended"`
-	Reason  string    `json:"reason,omitempty"` // why the step failed; why the control did not hold
-	Seen    []string  `json:"seen,omitempty"`
-}
-
-// ControlCount is one control over a whole report.
-type ControlCount struct {
-	Control Control  `json:"control"`
-	Made    int      `json:"made"`
-	Held    int      `json:"held"`
-	NotHeld []string `json:"notHeld,omitempty"` // scenarios
-}
-
-func (c ControlCount) String() string {
-	s := fmt.Sprintf("%s: red in %d of %d, as it must be", c.Control, c.Held, c.Made)
-	if len(c.NotHeld) > 0 {
-		s += "; not in " + strings.Join(c.NotHeld, ", ")
-	}
-	if c.Control == BlindRestart {
-		s += fmt.Sprintf(" (it may cure %d core failures)", BlindCures)
-	}
-	return s
-}
-
-// BlindCures is how many of the core failures a blind restart of containerd and kubelet may cure. Where the illness is in those
-// processes themselves (a stopped one, say), it is the cure; more than three of fifteen are faults too weak for the field.
-const BlindCures = 3
 
 // controlsAfter makes the controls that have their place after a step. It returns false when the remaining steps cannot be done
 // with this injection; r.spoilt says why.

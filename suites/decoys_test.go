@@ -32,10 +32,10 @@ func TestDecoy(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		judge func(v1alpha1.History) []v1alpha1.Finding
-		want  Verdict
+		want  v1alpha1.Verdict
 	}{
-		{"silence", func(v1alpha1.History) []v1alpha1.Finding { return nil }, Passed},
-		{"a detector is taken in", judge, Failed},
+		{"silence", func(v1alpha1.History) []v1alpha1.Finding { return nil }, v1alpha1.VerdictPassed},
+		{"a detector is taken in", judge, v1alpha1.VerdictFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, "w1")
@@ -43,7 +43,7 @@ func TestDecoy(t *testing.T) {
 			if r.Verdict != c.want || rep.Verdict != c.want || len(r.Steps) != 7 || len(r.Controls) > 0 {
 				t.Errorf("%s at %s: %s; %d steps, %d controls", r.Verdict, r.FailedAt, r.Reason, len(r.Steps), len(r.Controls))
 			}
-			if (r.FailedAt == Detect && strings.Contains(r.Reason, "this is no illness")) != (c.want == Failed) {
+			if (r.FailedAt == v1alpha1.StepDetect && strings.Contains(r.Reason, "this is no illness")) != (c.want == v1alpha1.VerdictFailed) {
 				t.Errorf("%s: %s", r.FailedAt, r.Reason)
 			}
 			wellAgain(t, w)

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/features"
 	"sigs.k8s.io/e2e-framework/pkg/types"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
@@ -123,12 +124,12 @@ func TestScenario(t *testing.T) {
 	for _, sc := range wanted(t) {
 		t.Run(sc.Metadata.Name, func(t *testing.T) {
 			t.Parallel()
-			testenv.Test(t, feature(t, sc, suites.Options{}, func(ctx context.Context, g Gomega, step suites.StepName, r suites.Result) {
-				if r.Verdict == suites.Unsupported {
+			testenv.Test(t, feature(t, sc, suites.Options{}, func(ctx context.Context, g Gomega, step v1alpha1.StepName, r v1alpha1.ScenarioResult) {
+				if r.Verdict == v1alpha1.VerdictUnsupported {
 					return // said so in the set-up
 				}
 				st := stepOf(r, step)
-				g.Expect(st.Verdict).To(Equal(suites.Passed), "%s: %s\nseen: %s", step, st.Reason, strings.Join(st.Seen, "\n      "))
+				g.Expect(st.Verdict).To(Equal(v1alpha1.VerdictPassed), "%s: %s\nseen: %s", step, st.Reason, strings.Join(st.Seen, "\n      "))
 			}))
 		})
 	}
@@ -148,23 +149,23 @@ func TestScenarioControls(t *testing.T) {
 		}
 		for name, c := range map[string]struct {
 			opts suites.Options
-			at   suites.StepName
+			at   v1alpha1.StepName
 		}{
-			"noop":      {suites.Options{Noop: true}, suites.Manifest},
-			"no-remedy": {suites.Options{NoRemedy: true}, suites.Clear},
+			"noop":      {suites.Options{Noop: true}, v1alpha1.StepManifest},
+			"no-remedy": {suites.Options{NoRemedy: true}, v1alpha1.StepClear},
 		} {
 			t.Run(sc.Metadata.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				testenv.Test(t, feature(t, sc, c.opts, func(ctx context.Context, g Gomega, step suites.StepName, r suites.Result) {
-					if r.Verdict == suites.Unsupported {
+				testenv.Test(t, feature(t, sc, c.opts, func(ctx context.Context, g Gomega, step v1alpha1.StepName, r v1alpha1.ScenarioResult) {
+					if r.Verdict == v1alpha1.VerdictUnsupported {
 						return
 					}
 					switch step {
 					case c.at:
 						g.Expect(r.FailedAt).To(Equal(c.at), r.Reason)
 						g.Expect(r.ControlHeld).To(BeTrue(), r.Reason)
-					case suites.Baseline, suites.Residue:
-						g.Expect(stepOf(r, step).Verdict).To(Equal(suites.Passed), stepOf(r, step).Reason)
+					case v1alpha1.StepBaseline, v1alpha1.StepResidue:
+						g.Expect(stepOf(r, step).Verdict).To(Equal(v1alpha1.VerdictPassed), stepOf(r, step).Reason)
 					}
 				}))
 			})
@@ -176,7 +177,7 @@ func TestScenarioControls(t *testing.T) {
 type resultKey struct{}
 
 // feature is a scenario as e2e-framework sees it: the set-up runs it, one assessment per step judges it.
-func feature(t *testing.T, sc *scenarios.Scenario, o suites.Options, judge func(context.Context, Gomega, suites.StepName, suites.Result)) types.Feature {
+func feature(t *testing.T, sc *scenarios.Scenario, o suites.Options, judge func(context.Context, Gomega, v1alpha1.StepName, v1alpha1.ScenarioResult)) types.Feature {
 	f := features.New(sc.Spec.Title).WithLabel("profile", sc.Spec.Profile).WithLabel("scenario", sc.Metadata.Name)
 	o.RunID = suites.NewRunID(sc.Metadata.Name)
 	if dir := os.Getenv("SICKBAY_E2E_REPORT"); dir != "" {
@@ -196,16 +197,16 @@ func feature(t *testing.T, sc *scenarios.Scenario, o suites.Options, judge func(
 			t.Fatalf("scenario %s: %v", sc.Metadata.Name, err)
 		}
 		r := rep.Results[0]
-		if r.Verdict == suites.Unsupported {
+		if r.Verdict == v1alpha1.VerdictUnsupported {
 			t.Skipf("unsupported here: %s", r.Reason)
 		}
 		t.Logf("%s on %s: %s; signal %.1fs, finding %.1fs, remedied %.1fs, cleared %.1fs after the injection; fidelity %s %s",
 			r.Scenario, r.Node, r.Verdict, r.Clocks.Signal, r.Clocks.Finding, r.Clocks.Remedied, r.Clocks.Cleared, r.Fidelity.Level, r.Fidelity.Differs)
 		return context.WithValue(ctx, resultKey{}, r)
 	})
-	for _, step := range suites.Steps() {
+	for _, step := range v1alpha1.Steps() {
 		f.Assess(string(step), func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			r, ok := ctx.Value(resultKey{}).(suites.Result)
+			r, ok := ctx.Value(resultKey{}).(v1alpha1.ScenarioResult)
 			if !ok {
 				t.Fatal("the run left no result")
 			}
@@ -266,11 +267,11 @@ func wanted(t *testing.T) []*scenarios.Scenario {
 	return out
 }
 
-func stepOf(r suites.Result, name suites.StepName) suites.Step {
+func stepOf(r v1alpha1.ScenarioResult, name v1alpha1.StepName) v1alpha1.StepResult {
 	for _, s := range r.Steps {
 		if s.Name == name {
 			return s
 		}
 	}
-	return suites.Step{}
+	return v1alpha1.StepResult{}
 }

@@ -10,13 +10,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 //go:embed page/report.html.tmpl page/report.css page/report.js
 var pageFiles embed.FS
 
 // WriteHTML writes the report as one page that needs nothing else: no script, style, font or picture from anywhere.
-func WriteHTML(w io.Writer, rep *Report) error {
+func WriteHTML(w io.Writer, rep *v1alpha1.Report) error {
 	css, err := pageFiles.ReadFile("page/report.css")
 	if err != nil {
 		return err
@@ -64,26 +66,26 @@ func humanSeconds(s float64) string {
 type page struct {
 	CSS     template.CSS
 	JS      template.JS
-	R       *Report
+	R       *v1alpha1.Report
 	Took    time.Duration
 	Counts  []count
 	Title   string
 	Runs    []runView
 	Many    bool
-	Matrix  *Matrix
+	Matrix  *v1alpha1.Matrix
 	Opinion string
 	// Where the charts' grid ends and its labels stand; the same for all.
 	ChartBottom, ChartLabel float64
 }
 
 type count struct {
-	Verdict Verdict
+	Verdict v1alpha1.Verdict
 	N       int
 }
 
 // runView is one result with its picture.
 type runView struct {
-	Result
+	v1alpha1.ScenarioResult
 	ID      string
 	Open    bool
 	Took    time.Duration
@@ -94,7 +96,7 @@ type runView struct {
 }
 
 type stepView struct {
-	Step
+	v1alpha1.StepResult
 	N    int
 	Took time.Duration
 	Says string
@@ -105,19 +107,19 @@ type milestone struct {
 	Label, Value, Note string
 }
 
-var stepProof = map[StepName]string{
-	Baseline:  "all well before we start",
-	Inject:    "undo journalled first, then the fault",
-	Manifest:  "the fault's own signal is there",
-	Detect:    "detectors, asked blind, name it",
-	Remediate: "the finding's own remedy is applied",
-	Clear:     "silence, Ready, a fresh pod runs",
-	Residue:   "nothing left behind",
+var stepProof = map[v1alpha1.StepName]string{
+	v1alpha1.StepBaseline:  "all well before we start",
+	v1alpha1.StepInject:    "undo journalled first, then the fault",
+	v1alpha1.StepManifest:  "the fault's own signal is there",
+	v1alpha1.StepDetect:    "detectors, asked blind, name it",
+	v1alpha1.StepRemediate: "the finding's own remedy is applied",
+	v1alpha1.StepClear:     "silence, Ready, a fresh pod runs",
+	v1alpha1.StepResidue:   "nothing left behind",
 }
 
-func newPage(rep *Report) *page {
+func newPage(rep *v1alpha1.Report) *page {
 	p := &page{R: rep, Took: rep.Ended.Sub(rep.Started), Many: len(rep.Results) > 1}
-	for _, v := range []Verdict{Passed, Failed, Unsupported, Unknown} {
+	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictFailed, v1alpha1.VerdictUnsupported, v1alpha1.VerdictUnknown} {
 		n := 0
 		for _, r := range rep.Results {
 			if r.Verdict == v {
@@ -134,11 +136,11 @@ func newPage(rep *Report) *page {
 	}
 	for i := range rep.Results {
 		r := rep.Results[i]
-		v := runView{Result: r, ID: fmt.Sprintf("run-%d", i+1), Open: len(rep.Results) == 1, Took: r.Ended.Sub(r.Started)}
-		for _, name := range Steps() {
-			sv := stepView{Step: Step{Name: name, Verdict: Skipped}, Says: stepProof[name]}
-			if i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == name }); i >= 0 {
-				sv.Step = r.Steps[i]
+		v := runView{ScenarioResult: r, ID: fmt.Sprintf("run-%d", i+1), Open: len(rep.Results) == 1, Took: r.Ended.Sub(r.Started)}
+		for _, name := range v1alpha1.Steps() {
+			sv := stepView{StepResult: v1alpha1.StepResult{Name: name, Verdict: v1alpha1.VerdictSkipped}, Says: stepProof[name]}
+			if i := slices.IndexFunc(r.Steps, func(s v1alpha1.StepResult) bool { return s.Name == name }); i >= 0 {
+				sv.StepResult = r.Steps[i]
 				sv.Took = sv.Ended.Sub(sv.Started)
 			}
 			sv.N = len(v.StepSet) + 1
@@ -159,22 +161,22 @@ func newPage(rep *Report) *page {
 }
 
 // opinion is the report in one sentence.
-func opinion(rep *Report) string {
+func opinion(rep *v1alpha1.Report) string {
 	n := len(rep.Results)
 	if n == 1 {
 		r := rep.Results[0]
 		switch {
-		case r.Control != NoControl && r.ControlHeld:
+		case r.Control != v1alpha1.ControlNone && r.ControlHeld:
 			return fmt.Sprintf("Control %s held: the run failed at %s, as it must.", r.Control, r.FailedAt)
-		case r.Control != NoControl:
+		case r.Control != v1alpha1.ControlNone:
 			return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
-		case r.Verdict == Passed && len(brokenControls(rep, Failed))+len(brokenControls(rep, Unknown)) > 0:
+		case r.Verdict == v1alpha1.VerdictPassed && len(brokenControls(rep, v1alpha1.VerdictFailed))+len(brokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
 			return "The scenario went all the way round, but a control did not hold."
-		case r.Verdict == Passed && len(rep.HostChanges) > 0:
+		case r.Verdict == v1alpha1.VerdictPassed && len(rep.HostChanges) > 0:
 			return "The scenario went all the way round, but the host is not as it was."
-		case r.Verdict == Passed:
+		case r.Verdict == v1alpha1.VerdictPassed:
 			return "Injected, shown, found blind, cleared by its own remedy, and nothing left behind."
-		case r.Verdict == Unsupported:
+		case r.Verdict == v1alpha1.VerdictUnsupported:
 			return "This host cannot carry the fault: " + r.Reason
 		default:
 			return fmt.Sprintf("Stopped at %s: %s", r.FailedAt, r.Reason)
@@ -182,12 +184,12 @@ func opinion(rep *Report) string {
 	}
 	passed := 0
 	for _, r := range rep.Results {
-		if r.Verdict == Passed {
+		if r.Verdict == v1alpha1.VerdictPassed {
 			passed++
 		}
 	}
 	text := fmt.Sprintf("%d of %d scenarios went all the way round.", passed, n)
-	if broken := append(brokenControls(rep, Failed), brokenControls(rep, Unknown)...); len(broken) > 0 {
+	if broken := append(brokenControls(rep, v1alpha1.VerdictFailed), brokenControls(rep, v1alpha1.VerdictUnknown)...); len(broken) > 0 {
 		text += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
 	}
 	if len(rep.HostChanges) > 0 {
@@ -196,7 +198,7 @@ func opinion(rep *Report) string {
 	return text
 }
 
-func story(r *Result) []milestone {
+func story(r *v1alpha1.ScenarioResult) []milestone {
 	at := func(s float64) string {
 		if s <= 0 {
 			return "–"
@@ -213,15 +215,15 @@ func story(r *Result) []milestone {
 
 // logJSON is the timeline for the page's script. It is put into the page by html/template inside a JSON script element, which
 // escapes every "<": a log line with "</script>" in it ends nothing.
-func logJSON(r *Result) string {
+func logJSON(r *v1alpha1.ScenarioResult) string {
 	type line struct {
-		T     float64   `json:"t"`
-		At    string    `json:"at"`
-		Kind  EntryKind `json:"kind"`
-		Level string    `json:"level,omitempty"`
-		Node  string    `json:"node,omitempty"`
-		Src   string    `json:"src,omitempty"`
-		Text  string    `json:"text"`
+		T     float64            `json:"t"`
+		At    string             `json:"at"`
+		Kind  v1alpha1.EntryKind `json:"kind"`
+		Level string             `json:"level,omitempty"`
+		Node  string             `json:"node,omitempty"`
+		Src   string             `json:"src,omitempty"`
+		Text  string             `json:"text"`
 	}
 	lines := make([]line, 0, len(r.Timeline))
 	for _, e := range r.Timeline {
@@ -256,7 +258,7 @@ type bar struct {
 	X, W    float64
 	Label   string // the step's name, its number where that does not fit, or nothing
 	Indent  float64
-	Verdict Verdict
+	Verdict v1alpha1.Verdict
 	Tip     string
 }
 
@@ -267,7 +269,7 @@ type lane struct {
 
 type mark struct {
 	X, Y  float64
-	Kind  EntryKind
+	Kind  v1alpha1.EntryKind
 	Level string
 	Tip   string
 	Row   int // index in the timeline
@@ -283,18 +285,18 @@ const (
 // lanes of the chart, in the order a fault tells its story.
 var chartLanes = []struct {
 	label string
-	kinds []EntryKind
+	kinds []v1alpha1.EntryKind
 }{
-	{"fault", []EntryKind{EntryInject}},
-	{"journal", []EntryKind{EntryLog}},
-	{"events", []EntryKind{EntryEvent}},
-	{"conditions", []EntryKind{EntryCondition}},
-	{"signals", []EntryKind{EntrySignal}},
-	{"findings", []EntryKind{EntryFinding}},
-	{"remedy", []EntryKind{EntryRemedy}},
+	{"fault", []v1alpha1.EntryKind{v1alpha1.EntryInject}},
+	{"journal", []v1alpha1.EntryKind{v1alpha1.EntryLog}},
+	{"events", []v1alpha1.EntryKind{v1alpha1.EntryEvent}},
+	{"conditions", []v1alpha1.EntryKind{v1alpha1.EntryCondition}},
+	{"signals", []v1alpha1.EntryKind{v1alpha1.EntrySignal}},
+	{"findings", []v1alpha1.EntryKind{v1alpha1.EntryFinding}},
+	{"remedy", []v1alpha1.EntryKind{v1alpha1.EntryRemedy}},
 }
 
-func newChart(r *Result) chart {
+func newChart(r *v1alpha1.ScenarioResult) chart {
 	total := r.Ended.Sub(r.Started).Seconds()
 	if total <= 0 {
 		total = 1
@@ -324,7 +326,7 @@ func newChart(r *Result) chart {
 		b := bar{X: from, W: max(2, to-from-1), Label: string(s.Name), Indent: 6, Verdict: s.Verdict, Tip: tip}
 		// 5.9 units a letter at the chart's font size, measured.
 		if b.W < 5.9*float64(len(b.Label))+8 {
-			b.Label, b.Indent = fmt.Sprint(slices.Index(Steps(), s.Name)+1), max(1, b.W/2-3)
+			b.Label, b.Indent = fmt.Sprint(slices.Index(v1alpha1.Steps(), s.Name)+1), max(1, b.W/2-3)
 			if b.W < 8 {
 				b.Label = ""
 			}

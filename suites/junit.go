@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // The part of the JUnit format that GitLab, Jenkins, GitHub actions and Prow all read. Names of cases are unique within a
@@ -57,7 +59,7 @@ type junitMessage struct {
 
 // WriteJUnit writes one test case per scenario, its steps in system-out. Unsupported is skipped with the reason, unknown is an
 // error; a host that was left unclean is a failed case of its own.
-func WriteJUnit(w io.Writer, rep *Report) error {
+func WriteJUnit(w io.Writer, rep *v1alpha1.Report) error {
 	suite := junitSuite{
 		Name: "sickbay", Timestamp: rep.Started.UTC().Format("2006-01-02T15:04:05"), Hostname: rep.Cluster,
 		Time: seconds(rep.Ended.Sub(rep.Started)),
@@ -68,7 +70,7 @@ func WriteJUnit(w io.Writer, rep *Report) error {
 	used := map[string]int{}
 	for _, r := range rep.Results {
 		name := r.Scenario
-		if r.Control != NoControl {
+		if r.Control != v1alpha1.ControlNone {
 			name += " (" + string(r.Control) + ")"
 		}
 		used[name]++
@@ -82,11 +84,11 @@ func WriteJUnit(w io.Writer, rep *Report) error {
 		c := junitCase{Name: name, Classname: "sickbay." + profile, Time: seconds(r.Ended.Sub(r.Started)), SystemOut: stepsText(&r)}
 		msg := &junitMessage{Message: fmt.Sprintf("%s: %s", r.FailedAt, r.Reason), Type: string(r.FailedAt), Text: r.Reason}
 		switch r.Verdict {
-		case Passed:
-		case Unsupported:
+		case v1alpha1.VerdictPassed:
+		case v1alpha1.VerdictUnsupported:
 			suite.Skipped++
 			c.Skipped = &junitMessage{Message: "unsupported here: " + r.Reason}
-		case Unknown:
+		case v1alpha1.VerdictUnknown:
 			suite.Errors++
 			c.Error = msg
 		default:
@@ -98,18 +100,18 @@ func WriteJUnit(w io.Writer, rep *Report) error {
 			suite.control(name, x)
 		}
 	}
-	if cured := blindlyCured(rep); len(cured) > BlindCures {
+	if cured := blindlyCured(rep); len(cured) > v1alpha1.BlindCures {
 		suite.Failures++
 		suite.Cases = append(suite.Cases, junitCase{
-			Name: fmt.Sprintf("a blind restart cures at most %d core failures", BlindCures), Classname: "sickbay.controls", Time: "0.000",
-			Failure: &junitMessage{Message: fmt.Sprintf("it cures %d", len(cured)), Type: string(BlindRestart), Text: strings.Join(cured, "\n")},
+			Name: fmt.Sprintf("a blind restart cures at most %d core failures", v1alpha1.BlindCures), Classname: "sickbay.controls", Time: "0.000",
+			Failure: &junitMessage{Message: fmt.Sprintf("it cures %d", len(cured)), Type: string(v1alpha1.ControlBlindRestart), Text: strings.Join(cured, "\n")},
 		})
 	}
 	if len(rep.HostChanges) > 0 {
 		suite.Failures++
 		suite.Cases = append(suite.Cases, junitCase{
 			Name: "nothing left on the host", Classname: "sickbay.residue", Time: "0.000",
-			Failure: &junitMessage{Message: fmt.Sprintf("%d difference(s)", len(rep.HostChanges)), Type: string(Residue), Text: strings.Join(rep.HostChanges, "\n")},
+			Failure: &junitMessage{Message: fmt.Sprintf("%d difference(s)", len(rep.HostChanges)), Type: string(v1alpha1.StepResidue), Text: strings.Join(rep.HostChanges, "\n")},
 		})
 	}
 	suite.Tests = len(suite.Cases)
@@ -131,16 +133,16 @@ func WriteJUnit(w io.Writer, rep *Report) error {
 
 // control is a control made on the way: it passes when its step failed. That a blind restart cures one fault is no failure by
 // itself, and no proof either.
-func (s *junitSuite) control(name string, x ControlRun) {
+func (s *junitSuite) control(name string, x v1alpha1.ControlRun) {
 	c := junitCase{Name: name + " (" + string(x.Control) + ")", Classname: "sickbay.controls", Time: seconds(x.Ended.Sub(x.Started)), SystemOut: strings.Join(x.Seen, "\n")}
 	msg := &junitMessage{Message: fmt.Sprintf("control did not hold at %s: %s", x.At, x.Reason), Type: string(x.Control), Text: x.Reason}
 	switch {
 	case x.Held:
 		c.SystemOut = x.Reason
-	case x.Verdict == Unknown:
+	case x.Verdict == v1alpha1.VerdictUnknown:
 		s.Errors++
 		c.Error = msg
-	case x.Control == BlindRestart:
+	case x.Control == v1alpha1.ControlBlindRestart:
 		s.Skipped++
 		c.Skipped = msg
 	default:
@@ -153,7 +155,7 @@ func (s *junitSuite) control(name string, x ControlRun) {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", max(0, d.Seconds())) }
 
 // stepsText is a run's steps as plain lines.
-func stepsText(r *Result) string {
+func stepsText(r *v1alpha1.ScenarioResult) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s on node %s, run %s, fidelity %s", r.Scenario, r.Node, r.Run, r.Fidelity.Level)
 	if r.Fidelity.Differs != "" {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 )
@@ -24,12 +25,12 @@ const (
 // Points lists them in the order in which a run gets there.
 func Points() []Point {
 	var out []Point
-	for _, s := range Steps() {
+	for _, s := range v1alpha1.Steps() {
 		out = append(out, Point(s))
 		switch s {
-		case Inject:
+		case v1alpha1.StepInject:
 			out = append(out, MidInject)
-		case Remediate:
+		case v1alpha1.StepRemediate:
 			out = append(out, MidRemediate)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 const killMatrixHead = `# The kill matrix
@@ -40,7 +42,7 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 		if m == Interrupt && !slices.ContainsFunc(slices.Collect(maps.Keys(results)), func(c Strike) bool { return c.Mode == m }) {
 			continue // it is no part of the promise that is measured here
 		}
-		count := map[Verdict]int{}
+		count := map[v1alpha1.Verdict]int{}
 		fmt.Fprintf(w, "\n## %s\n\n", m)
 		if m == Interrupt {
 			fmt.Fprint(w, interruptHead)
@@ -63,11 +65,11 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 		}
 		cells := len(scenarios) * len(Points())
 		fmt.Fprintf(w, "\nOf %d cells %d passed, %d failed, %d ended before their point, %d are unsupported on this host, %d were not run.\n",
-			cells, count[Passed], count[Failed], count[Unknown], count[Unsupported], cells-count[Passed]-count[Failed]-count[Unknown]-count[Unsupported])
+			cells, count[v1alpha1.VerdictPassed], count[v1alpha1.VerdictFailed], count[v1alpha1.VerdictUnknown], count[v1alpha1.VerdictUnsupported], cells-count[v1alpha1.VerdictPassed]-count[v1alpha1.VerdictFailed]-count[v1alpha1.VerdictUnknown]-count[v1alpha1.VerdictUnsupported])
 	}
 	var wrong []StrikeResult
 	for _, r := range results {
-		if r.Verdict != Passed && r.Verdict != Unsupported {
+		if r.Verdict != v1alpha1.VerdictPassed && r.Verdict != v1alpha1.VerdictUnsupported {
 			wrong = append(wrong, r)
 		}
 	}
@@ -83,16 +85,16 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 
 func field(r StrikeResult) string {
 	switch r.Verdict {
-	case Passed:
+	case v1alpha1.VerdictPassed:
 		if r.Silent >= 1 {
 			return fmt.Sprintf("%.0f+%.0f", r.Healed, r.Silent)
 		}
 		return fmt.Sprintf("%.0f", r.Healed)
-	case Failed:
+	case v1alpha1.VerdictFailed:
 		return "✗"
-	case Unknown:
+	case v1alpha1.VerdictUnknown:
 		return "?"
-	case Unsupported:
+	case v1alpha1.VerdictUnsupported:
 		return "–"
 	}
 	return "·"

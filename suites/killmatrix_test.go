@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // TestACellAsksTheDetectors: a node that is as before has to be well for them, too, in time.
@@ -39,11 +41,11 @@ func TestACellAsksTheDetectors(t *testing.T) {
 func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
 	results := map[Strike]StrikeResult{}
 	for _, r := range []StrikeResult{
-		{Strike: Strike{"a", Point(Baseline), Wait}, Verdict: Passed, Healed: 3.4},
-		{Strike: Strike{"a", MidInject, Wait}, Verdict: Failed, Reason: "left on the host: a swap file"},
-		{Strike: Strike{"a", Point(Clear), Recover}, Verdict: Unknown, Reason: "the run ended before clear"},
-		{Strike: Strike{"b", Point(Baseline), Wait}, Verdict: Unsupported},
-		{Strike: Strike{"b", Point(Inject), Recover}, Verdict: Passed, Healed: 12.2, Silent: 7},
+		{Strike: Strike{"a", Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictPassed, Healed: 3.4},
+		{Strike: Strike{"a", MidInject, Wait}, Verdict: v1alpha1.VerdictFailed, Reason: "left on the host: a swap file"},
+		{Strike: Strike{"a", Point(v1alpha1.StepClear), Recover}, Verdict: v1alpha1.VerdictUnknown, Reason: "the run ended before clear"},
+		{Strike: Strike{"b", Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictUnsupported},
+		{Strike: Strike{"b", Point(v1alpha1.StepInject), Recover}, Verdict: v1alpha1.VerdictPassed, Healed: 12.2, Silent: 7},
 	} {
 		results[r.Strike] = r
 	}

@@ -195,7 +195,7 @@ func (l *clusterLab) Records() []cluster.Record {
 }
 
 // Remedy carries a plan out with nothing but what an operator of this cluster has: its nodes, its API, its image's own files.
-func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, done func(AppliedStep)) error {
+func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error {
 	target := remedy.Target{
 		Nodes: func(name string) (node.Node, bool) {
 			if !l.c.Has(name) {
@@ -209,7 +209,7 @@ func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, d
 		if s.Ended.IsZero() {
 			return
 		}
-		a := AppliedStep{Step: s.Step, Started: s.Started, Ended: s.Ended, Output: short(s.Output, 400)}
+		a := v1alpha1.AppliedStep{Step: s.Step, Started: s.Started, Ended: s.Ended, Output: short(s.Output, 400)}
 		if s.Err != nil {
 			a.Error = s.Err.Error()
 		}

@@ -26,7 +26,7 @@ type signals struct {
 	start           time.Time // node clock
 	eventsBefore    map[types.UID]int32
 	matchers        []scenarios.Matcher
-	found           []Signal
+	found           []v1alpha1.Signal
 }
 
 func newSignals(node, namespace string, before *v1alpha1.Observation, matchers []scenarios.Matcher) *signals {
@@ -35,14 +35,14 @@ func newSignals(node, namespace string, before *v1alpha1.Observation, matchers [
 		eventsBefore: eventCounts(before.API),
 	}
 	for _, m := range matchers {
-		s.found = append(s.found, Signal{Want: describe(m)})
+		s.found = append(s.found, v1alpha1.Signal{Want: describe(m)})
 	}
 	return s
 }
 
 // feed takes one more look and returns the signals that it showed for the first time.
-func (s *signals) feed(o *v1alpha1.Observation) []Signal {
-	var fresh []Signal
+func (s *signals) feed(o *v1alpha1.Observation) []v1alpha1.Signal {
+	var fresh []v1alpha1.Signal
 	for i, m := range s.matchers {
 		if !s.found[i].At.IsZero() {
 			continue

@@ -7,46 +7,15 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
-)
-
-// Matrix is the confusion matrix of one report: scenarios against findings. Off the diagonal may stand only what a scenario
-// declares as a consequence.
-type Matrix struct {
-	Columns []string    `json:"columns"` // failure/cause, in the vocabulary's order
-	Rows    []MatrixRow `json:"rows"`
-	// Clean tells that nothing was missed and nothing found that is not declared.
-	Clean bool `json:"clean"`
-}
-
-// MatrixRow is one scenario; Cells has one for every column.
-type MatrixRow struct {
-	Scenario string `json:"scenario"`
-	Cells    []Cell `json:"cells"`
-}
-
-// Cell is how often a scenario's run gave a finding, on any node, and what that means.
-type Cell struct {
-	N    int      `json:"n"`
-	Kind CellKind `json:"kind,omitempty"`
-}
-
-// CellKind is what a cell means; empty for what was neither expected nor found.
-type CellKind string
-
-// Kinds of cells.
-const (
-	CellExpected    CellKind = "expected"
-	CellConsequence CellKind = "consequence" // declared by the scenario
-	CellWrong       CellKind = "wrong"       // neither, or on another node
-	CellMissed      CellKind = "missed"      // expected, and not found
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // NewMatrix is nil when there is nothing to confuse: no result with findings. A control is no row, nor is a scenario that this
 // host cannot carry or of which nothing could be told.
-func NewMatrix(rep *Report) *Matrix {
-	m := &Matrix{Clean: true}
-	rows := slices.DeleteFunc(slices.Clone(rep.Results), func(r Result) bool {
-		return r.Control != NoControl || r.Verdict == Unknown || r.Verdict == Unsupported
+func NewMatrix(rep *v1alpha1.Report) *v1alpha1.Matrix {
+	m := &v1alpha1.Matrix{Clean: true}
+	rows := slices.DeleteFunc(slices.Clone(rep.Results), func(r v1alpha1.ScenarioResult) bool {
+		return r.Control != v1alpha1.ControlNone || r.Verdict == v1alpha1.VerdictUnknown || r.Verdict == v1alpha1.VerdictUnsupported
 	})
 	found := 0
 	for _, r := range rows {
@@ -62,17 +31,17 @@ func NewMatrix(rep *Report) *Matrix {
 	slices.SortFunc(m.Columns, byVocabulary)
 	m.Columns = slices.Compact(m.Columns)
 	// Rows in the order of what they expect, so that the diagonal shows; scenarios of several faults stand below it.
-	slices.SortStableFunc(rows, func(a, b Result) int {
-		if single := func(r Result) bool { return len(r.Expected) < 2 }; single(a) != single(b) {
+	slices.SortStableFunc(rows, func(a, b v1alpha1.ScenarioResult) int {
+		if single := func(r v1alpha1.ScenarioResult) bool { return len(r.Expected) < 2 }; single(a) != single(b) {
 			return map[bool]int{true: -1, false: 1}[single(a)]
 		}
 		return byVocabulary(strings.Join(a.Expected, " "), strings.Join(b.Expected, " "))
 	})
 	for _, r := range rows {
-		row := MatrixRow{Scenario: r.Scenario}
+		row := v1alpha1.MatrixRow{Scenario: r.Scenario}
 		for _, c := range m.Columns {
 			x := cell(r, c)
-			m.Clean = m.Clean && x.Kind != CellWrong && x.Kind != CellMissed
+			m.Clean = m.Clean && x.Kind != v1alpha1.CellWrong && x.Kind != v1alpha1.CellMissed
 			row.Cells = append(row.Cells, x)
 		}
 		m.Rows = append(m.Rows, row)
@@ -80,7 +49,7 @@ func NewMatrix(rep *Report) *Matrix {
 	return m
 }
 
-func cell(r Result, column string) (c Cell) {
+func cell(r v1alpha1.ScenarioResult, column string) (c v1alpha1.MatrixCell) {
 	elsewhere := false
 	for _, f := range r.Findings {
 		if findingName(f) == column {
@@ -90,16 +59,16 @@ func cell(r Result, column string) (c Cell) {
 	}
 	switch expected := slices.Contains(r.Expected, column); {
 	case c.N == 0 && expected:
-		c.Kind = CellMissed
+		c.Kind = v1alpha1.CellMissed
 	case c.N == 0:
 	case elsewhere:
-		c.Kind = CellWrong
+		c.Kind = v1alpha1.CellWrong
 	case expected:
-		c.Kind = CellExpected
+		c.Kind = v1alpha1.CellExpected
 	case slices.Contains(r.Consequences, column):
-		c.Kind = CellConsequence
+		c.Kind = v1alpha1.CellConsequence
 	default:
-		c.Kind = CellWrong
+		c.Kind = v1alpha1.CellWrong
 	}
 	return c
 }
@@ -126,9 +95,9 @@ func place(name string) int {
 	return n
 }
 
-// WriteText writes the matrix as a block of plain text: a row for a scenario, a numbered column for a finding.
-func (m *Matrix) WriteText(w io.Writer) error {
-	sign := map[CellKind]string{"": "·", CellExpected: "■", CellConsequence: "c", CellWrong: "✗", CellMissed: "–"}
+// WriteMatrix writes a matrix as a block of plain text: a row for a scenario, a numbered column for a finding.
+func WriteMatrix(w io.Writer, m *v1alpha1.Matrix) error {
+	sign := map[v1alpha1.CellKind]string{"": "·", v1alpha1.CellExpected: "■", v1alpha1.CellConsequence: "c", v1alpha1.CellWrong: "✗", v1alpha1.CellMissed: "–"}
 	wide := 0
 	for _, r := range m.Rows {
 		wide = max(wide, len(r.Scenario))
@@ -149,13 +118,13 @@ func (m *Matrix) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "%2d %s\n", i+1, c)
 	}
 	fmt.Fprintf(&b, "\n%s expected and found   %s declared consequence   %s found, not expected   %s expected, missed\n",
-		sign[CellExpected], sign[CellConsequence], sign[CellWrong], sign[CellMissed])
+		sign[v1alpha1.CellExpected], sign[v1alpha1.CellConsequence], sign[v1alpha1.CellWrong], sign[v1alpha1.CellMissed])
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 // WriteMatrixPage writes docs/results/confusion-matrix.md from one report: the matrix, the controls, and every scenario's fidelity.
-func WriteMatrixPage(w io.Writer, rep *Report) error {
+func WriteMatrixPage(w io.Writer, rep *v1alpha1.Report) error {
 	m := NewMatrix(rep)
 	if m == nil {
 		return usagef("this report has no findings: there is nothing to confuse")
@@ -166,7 +135,7 @@ func WriteMatrixPage(w io.Writer, rep *Report) error {
 		"consequence. Made by `sickbay report DIR --matrix` from the report of `make conformance`; do not edit.\n\n")
 	fmt.Fprintf(&b, "%s · Kubernetes %s · %s · %s\n\n", rep.Started.UTC().Format("2006-01-02 15:04 UTC"), rep.Kubernetes, rep.Host, opinion(rep))
 	b.WriteString("```\n")
-	if err := m.WriteText(&b); err != nil {
+	if err := WriteMatrix(&b, m); err != nil {
 		return err
 	}
 	b.WriteString("```\n\n")
@@ -182,31 +151,31 @@ func WriteMatrixPage(w io.Writer, rep *Report) error {
 
 	b.WriteString("## Scenarios\n\n| scenario | verdict | noop | no-remedy | blind restart | fidelity |\n|---|---|---|---|---|---|\n")
 	for _, r := range rep.Results {
-		if r.Control != NoControl {
+		if r.Control != v1alpha1.ControlNone {
 			continue
 		}
-		said := func(c Control) string {
-			i := slices.IndexFunc(r.Controls, func(x ControlRun) bool { return x.Control == c })
+		said := func(c v1alpha1.Control) string {
+			i := slices.IndexFunc(r.Controls, func(x v1alpha1.ControlRun) bool { return x.Control == c })
 			switch {
 			case i < 0:
 				return "–"
 			case r.Controls[i].Held:
 				return "red"
-			case r.Controls[i].Verdict == Passed:
+			case r.Controls[i].Verdict == v1alpha1.VerdictPassed:
 				return "**green**"
 			default:
 				return "**" + string(r.Controls[i].Verdict) + "**"
 			}
 		}
 		verdict := string(r.Verdict)
-		if r.Verdict != Passed {
+		if r.Verdict != v1alpha1.VerdictPassed {
 			verdict = "**" + verdict + "**: " + inCell(r.Reason)
 		}
 		fidelity := r.Fidelity.Level
 		if r.Fidelity.Differs != "" {
 			fidelity += ": " + inCell(r.Fidelity.Differs)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Scenario, verdict, said(NoopControl), said(NoRemedy), said(BlindRestart), fidelity)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Scenario, verdict, said(v1alpha1.ControlNoop), said(v1alpha1.ControlNoRemedy), said(v1alpha1.ControlBlindRestart), fidelity)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

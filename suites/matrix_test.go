@@ -16,17 +16,17 @@ func TestMatrix(t *testing.T) {
 		}
 		return out
 	}
-	rep := &Report{Verdict: Failed, Results: []Result{
-		{Scenario: "both", Node: "w", Verdict: Passed, Expected: []string{"cni/conflist-missing", "swap/swap-on"}, Findings: at("w", "cni/conflist-missing", "swap/swap-on")},
-		{Scenario: "swap-on", Node: "w", Verdict: Failed, Expected: []string{"swap/swap-on"}, Findings: at("w", "node-notready/kubelet-stopped")},
-		{Scenario: "conflist-missing", Node: "w", Verdict: Passed, Expected: []string{"cni/conflist-missing"}, Consequences: []string{"pleg/runtime-hung"},
+	rep := &v1alpha1.Report{Verdict: v1alpha1.VerdictFailed, Results: []v1alpha1.ScenarioResult{
+		{Scenario: "both", Node: "w", Verdict: v1alpha1.VerdictPassed, Expected: []string{"cni/conflist-missing", "swap/swap-on"}, Findings: at("w", "cni/conflist-missing", "swap/swap-on")},
+		{Scenario: "swap-on", Node: "w", Verdict: v1alpha1.VerdictFailed, Expected: []string{"swap/swap-on"}, Findings: at("w", "node-notready/kubelet-stopped")},
+		{Scenario: "conflist-missing", Node: "w", Verdict: v1alpha1.VerdictPassed, Expected: []string{"cni/conflist-missing"}, Consequences: []string{"pleg/runtime-hung"},
 			Findings: at("w", "cni/conflist-missing", "pleg/runtime-hung")},
-		{Scenario: "conflist-missing", Control: NoopControl, Expected: []string{"cni/conflist-missing"}, Findings: at("w", "pleg/runtime-hung")},
-		{Scenario: "apparmor-denied", Verdict: Unsupported, Reason: "no | AppArmor", Expected: []string{"security-denial/apparmor-denied"}},
+		{Scenario: "conflist-missing", Control: v1alpha1.ControlNoop, Expected: []string{"cni/conflist-missing"}, Findings: at("w", "pleg/runtime-hung")},
+		{Scenario: "apparmor-denied", Verdict: v1alpha1.VerdictUnsupported, Reason: "no | AppArmor", Expected: []string{"security-denial/apparmor-denied"}},
 	}}
 	m := NewMatrix(rep)
 	var b bytes.Buffer
-	if err := m.WriteText(&b); err != nil {
+	if err := WriteMatrix(&b, m); err != nil {
 		t.Fatal(err)
 	}
 	const want = `                  1  2  3  4
@@ -54,7 +54,7 @@ both              ·  ·  ■  ■
 	if NewMatrix(rep).Clean {
 		t.Error("the right finding on the wrong node is clean")
 	}
-	if NewMatrix(&Report{Results: []Result{{Expected: []string{"a/b"}, Verdict: Failed}}}) != nil {
+	if NewMatrix(&v1alpha1.Report{Results: []v1alpha1.ScenarioResult{{Expected: []string{"a/b"}, Verdict: v1alpha1.VerdictFailed}}}) != nil {
 		t.Error("there is a matrix of nothing")
 	}
 }

@@ -19,7 +19,7 @@ type recorder struct {
 	scenario string
 
 	mu         sync.Mutex
-	entries    []Entry
+	entries    []v1alpha1.TimelineEntry
 	logKinds   map[string]int
 	logs       int
 	events     map[types.UID]int32
@@ -37,7 +37,7 @@ func newRecorder(scenario string) *recorder {
 	return &recorder{scenario: scenario, logKinds: map[string]int{}, events: map[types.UID]int32{}, conditions: map[string]string{}, known: map[string]bool{}}
 }
 
-func (r *recorder) add(e Entry) {
+func (r *recorder) add(e v1alpha1.TimelineEntry) {
 	e.Scenario = r.scenario
 	if e.At.IsZero() {
 		e.At = stamp()
@@ -49,14 +49,14 @@ func (r *recorder) add(e Entry) {
 }
 
 func (r *recorder) note(node, format string, args ...any) {
-	r.add(Entry{Kind: EntryNote, Node: node, Text: fmt.Sprintf(format, args...)})
+	r.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryNote, Node: node, Text: fmt.Sprintf(format, args...)})
 }
 
 // timeline is everything recorded, by time.
-func (r *recorder) timeline() []Entry {
+func (r *recorder) timeline() []v1alpha1.TimelineEntry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := append([]Entry(nil), r.entries...)
+	out := append([]v1alpha1.TimelineEntry(nil), r.entries...)
 	sort.SliceStable(out, func(i, j int) bool { return out[i].At.Before(out[j].At) })
 	return out
 }
@@ -93,7 +93,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 		}
 		r.mu.Unlock()
 		if keep {
-			r.add(Entry{At: l.At, Kind: EntryLog, Node: o.Node, Source: "journal/" + l.Source, Level: l.Level, Text: l.Text})
+			r.add(v1alpha1.TimelineEntry{At: l.At, Kind: v1alpha1.EntryLog, Node: o.Node, Source: "journal/" + l.Source, Level: l.Level, Text: l.Text})
 		}
 	}
 	if o.API == nil {
@@ -119,7 +119,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 		if n > 1 {
 			text += fmt.Sprintf(" (%d times)", n)
 		}
-		r.add(Entry{At: eventTime(e), Kind: EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
+		r.add(v1alpha1.TimelineEntry{At: eventTime(e), Kind: v1alpha1.EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
 	}
 	if o.API.Node == nil {
 		return
@@ -137,7 +137,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
 			level = "error"
 		}
-		r.add(Entry{At: o.At, Kind: EntryCondition, Node: o.Node, Source: "api.node", Level: level,
+		r.add(v1alpha1.TimelineEntry{At: o.At, Kind: v1alpha1.EntryCondition, Node: o.Node, Source: "api.node", Level: level,
 			Text: fmt.Sprintf("%s: %s → %s (%s: %s)", c.Type, had, c.Status, c.Reason, c.Message)})
 	}
 }

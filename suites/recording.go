@@ -42,7 +42,7 @@ func Record(dir, into string) ([]string, error) {
 	var names []string
 	var errs []error
 	for _, r := range rep.Results {
-		if r.Verdict != Passed || r.Control != NoControl || slices.Contains(names, r.Scenario) {
+		if r.Verdict != v1alpha1.VerdictPassed || r.Control != v1alpha1.ControlNone || slices.Contains(names, r.Scenario) {
 			continue
 		}
 		from := filepath.Join(dir, "bundle", r.Scenario)
@@ -64,7 +64,7 @@ func Record(dir, into string) ([]string, error) {
 // oldEvents are not kept: on a cluster that many runs shared they are half of a look, and no detector looks back that far.
 const oldEvents = 30 * time.Minute
 
-func record(r Result, from, into string) error {
+func record(r v1alpha1.ScenarioResult, from, into string) error {
 	ill, err := victimOnly(from, r.Node)
 	if err != nil {
 		return err

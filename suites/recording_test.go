@@ -12,7 +12,7 @@ import (
 )
 
 // A report of a real run, made of what is recorded of one: its bundle is the recording itself.
-func reportOf(t *testing.T, scenario string, change func(*Result)) string {
+func reportOf(t *testing.T, scenario string, change func(*v1alpha1.ScenarioResult)) string {
 	t.Helper()
 	dir := t.TempDir()
 	from := filepath.Join("..", "detectors", "all", "testdata", "recorded", scenario)
@@ -23,11 +23,11 @@ func reportOf(t *testing.T, scenario string, change func(*Result)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Result{Scenario: scenario, Node: info.Nodes[0].Name, Verdict: Passed, Expected: []string{"sandbox-create/shim-missing"}}
+	r := v1alpha1.ScenarioResult{Scenario: scenario, Node: info.Nodes[0].Name, Verdict: v1alpha1.VerdictPassed, Expected: []string{"sandbox-create/shim-missing"}}
 	if change != nil {
 		change(&r)
 	}
-	rep := &Report{APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Verdict: r.Verdict, Results: []Result{r}}
+	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Verdict: r.Verdict, Results: []v1alpha1.ScenarioResult{r}}
 	if err := WriteReports(dir, rep); err != nil {
 		t.Fatal(err)
 	}
@@ -56,11 +56,11 @@ func TestRecord(t *testing.T) {
 }
 
 func TestRecordRefuses(t *testing.T) {
-	for reason, change := range map[string]func(*Result){
-		"nothing in":                         func(r *Result) { r.Verdict = Failed },
-		"nothing in ":                        func(r *Result) { r.Control = NoopControl },
-		"which the scenario does not expect": func(r *Result) { r.Expected = []string{"swap/swap-on"} },
-		"has no node elsewhere":              func(r *Result) { r.Node = "elsewhere" },
+	for reason, change := range map[string]func(*v1alpha1.ScenarioResult){
+		"nothing in":                         func(r *v1alpha1.ScenarioResult) { r.Verdict = v1alpha1.VerdictFailed },
+		"nothing in ":                        func(r *v1alpha1.ScenarioResult) { r.Control = v1alpha1.ControlNoop },
+		"which the scenario does not expect": func(r *v1alpha1.ScenarioResult) { r.Expected = []string{"swap/swap-on"} },
+		"has no node elsewhere":              func(r *v1alpha1.ScenarioResult) { r.Node = "elsewhere" },
 	} {
 		into := t.TempDir()
 		_, err := Record(reportOf(t, "shim-missing", change), into)

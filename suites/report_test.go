@@ -12,9 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/joshdk/go-junit"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
-func sortTimeline(list []Entry) {
+func sortTimeline(list []v1alpha1.TimelineEntry) {
 	sort.SliceStable(list, func(i, j int) bool { return list[i].At.Before(list[j].At) })
 }
 
@@ -53,7 +55,7 @@ func TestJUnitThroughAReaderOthersUse(t *testing.T) {
 		}
 	}
 	out := names["pleg-disk"].SystemOut
-	for _, step := range Steps() {
+	for _, step := range v1alpha1.Steps() {
 		if !strings.Contains(out, string(step)) {
 			t.Errorf("system-out lacks the step %s:\n%s", step, out)
 		}
@@ -68,7 +70,7 @@ func TestJUnitThroughAReaderOthersUse(t *testing.T) {
 
 func TestJUnitSurvivesWhatLogsHold(t *testing.T) {
 	rep := sample()
-	rep.Results[0].Verdict, rep.Results[0].Reason = Failed, hostile
+	rep.Results[0].Verdict, rep.Results[0].Reason = v1alpha1.VerdictFailed, hostile
 	rep.Results[0].Steps[0].Seen = []string{hostile}
 	var b bytes.Buffer
 	if err := WriteJUnit(&b, rep); err != nil {
@@ -110,7 +112,7 @@ func TestReportRoundTrip(t *testing.T) {
 	}
 	n := 0
 	for line := range strings.Lines(string(raw)) {
-		var e Entry
+		var e v1alpha1.TimelineEntry
 		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Text == "" {
 			t.Fatalf("line %d: %v", n+1, err)
 		}
@@ -154,7 +156,7 @@ func TestReadReportErrors(t *testing.T) {
 }
 
 func TestHTMLIsSelfContainedAndInert(t *testing.T) {
-	for name, rep := range map[string]*Report{"one": sample(), "many": many()} {
+	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many()} {
 		t.Run(name, func(t *testing.T) {
 			rep.Results[0].Reason = hostile
 			rep.Results[0].Steps[0].Seen = []string{hostile}
@@ -189,7 +191,7 @@ func TestPageForLookingAt(t *testing.T) {
 	if dir == "" {
 		t.Skip("SICKBAY_PAGES is not set")
 	}
-	for name, rep := range map[string]*Report{"one": sample(), "many": many()} {
+	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many()} {
 		if err := WriteReports(filepath.Join(dir, name), rep); err != nil {
 			t.Fatal(err)
 		}

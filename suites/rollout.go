@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -58,6 +59,6 @@ func (r *run) rollout(ctx context.Context, st step, w *scenarios.Rollout, n int)
 	}
 	text := fmt.Sprintf("applied %s (%s) in %s", w.Manifest, strings.Join(names, ", "), time.Since(began).Round(time.Millisecond))
 	st.saw("%s", text)
-	r.rec.add(Entry{Kind: EntryInject, Node: r.victim, Source: scenarios.MechanismWorkload, Text: text})
+	r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryInject, Node: r.victim, Source: scenarios.MechanismWorkload, Text: text})
 	return nil
 }

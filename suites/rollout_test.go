@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -56,14 +57,14 @@ func TestARolloutIsAFault(t *testing.T) {
 	}
 	w := newWorld(t, "w1")
 	r, _, err := one(t, w, rollingOut(t), options())
-	if err != nil || r.Verdict != Passed || !rolledOut(w) {
+	if err != nil || r.Verdict != v1alpha1.VerdictPassed || !rolledOut(w) {
 		t.Errorf("%s at %s: %s (%v), calls %v", r.Verdict, r.FailedAt, r.Reason, err, w.calls)
 	}
 	wellAgain(t, w)
 
 	w = newWorld(t, "w1")
 	r, _, _ = one(t, w, rollingOut(t), options(func(o *Options) { o.Noop = true }))
-	if r.FailedAt != Manifest || rolledOut(w) {
+	if r.FailedAt != v1alpha1.StepManifest || rolledOut(w) {
 		t.Errorf("noop: failed at %q, calls %v", r.FailedAt, w.calls)
 	}
 	wellAgain(t, w)
@@ -78,7 +79,7 @@ func TestANamespaceLeftOnTheVictimIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _, _ := one(t, w, scenario(), options())
-	if r.FailedAt != Baseline || !strings.Contains(r.Reason, "recover --cluster fake --run old") {
+	if r.FailedAt != v1alpha1.StepBaseline || !strings.Contains(r.Reason, "recover --cluster fake --run old") {
 		t.Errorf("failed at %q: %s", r.FailedAt, r.Reason)
 	}
 }

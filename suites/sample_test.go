@@ -10,27 +10,27 @@ import (
 const hostile = `E1124 09:15:01 "</script><script>document.title='taken'</script>" <img src=x onerror=alert(1)> ]]>` + "\x1b[31m\x00"
 
 // sample is a report with everything in it that a report can have, for the writers' tests and for looking at the page.
-func sample() *Report {
+func sample() *v1alpha1.Report {
 	t0 := time.Date(2026, 11, 24, 9, 12, 0, 0, time.UTC)
 	at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
-	step := func(n StepName, v Verdict, from, to float64, seen ...string) Step {
-		return Step{Name: n, Verdict: v, Started: at(from), Ended: at(to), Bound: time.Minute, Seen: seen}
+	step := func(n v1alpha1.StepName, v v1alpha1.Verdict, from, to float64, seen ...string) v1alpha1.StepResult {
+		return v1alpha1.StepResult{Name: n, Verdict: v, Started: at(from), Ended: at(to), Bound: time.Minute, Seen: seen}
 	}
-	pleg := Result{
+	pleg := v1alpha1.ScenarioResult{
 		Scenario: "pleg-disk", Title: "PLEG is not healthy and DiskPressure: the runtime's disk is full and stalled", Profile: "core", Guide: []string{"4.4", "4.10", "11.3"},
-		Run: "pleg-disk-k3f9a", Node: "sickbay-worker2", Verdict: Passed, Started: t0, Ended: at(268),
-		Fidelity: Fidelity{Level: "real", Differs: "The runtime's filesystem is a small loop device made for the run; on a real node it is a partition or the root disk."},
+		Run: "pleg-disk-k3f9a", Node: "sickbay-worker2", Verdict: v1alpha1.VerdictPassed, Started: t0, Ended: at(268),
+		Fidelity: v1alpha1.Fidelity{Level: "real", Differs: "The runtime's filesystem is a small loop device made for the run; on a real node it is a partition or the root disk."},
 		Expected: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"},
-		Steps: []Step{
-			step(Baseline, Passed, 0, 14.2, "node sickbay-worker2 is Ready, nothing is injected on it and no detector speaks", "fingerprint of the node taken", "prepared dedicated-filesystem on sickbay-worker2 in 2.1s: /var/lib/containerd is ext4 on /dev/loop4, 512 MiB", "the workload runs on sickbay-worker2", "no detector speaks on any node"),
-			step(Inject, Passed, 14.2, 21.8, "injected fill-disk on sickbay-worker2 in 612ms: 3.9 MiB of 488 MiB left", "injected freeze-filesystem on sickbay-worker2 in 38ms: /dev/loop4 is frozen", "injected process on sickbay-worker2 in 22ms: app was killed"),
-			step(Manifest, Passed, 21.8, 212.4, `condition DiskPressure=True "kubelet has disk pressure": node sickbay-worker2: DiskPressure=True KubeletHasDiskPressure: kubelet has disk pressure`, `log of kubelet "PLEG is not healthy": E1124 09:15:27.884 skipping pod synchronization: PLEG is not healthy: pleg was last seen active 3m1.2s ago`),
-			step(Detect, Passed, 212.4, 216.1, "pleg/runtime-io-stall on sickbay-worker2 (certain): the runtime's filesystem blocks writes", "disk-pressure/imagefs-full on sickbay-worker2 (certain): /var/lib/containerd has 0.8% left", "4 other node(s) silent"),
-			step(Remediate, Passed, 216.1, 224.9, "fsfreeze -u /var/lib/containerd", "rm /var/lib/containerd/fill"),
-			step(Clear, Passed, 224.9, 251.3, "a fresh pod runs on sickbay-worker2: pod proof Running, Ready", "no detector spoke for 15s, node Ready, restart counts still"),
-			step(Residue, Passed, 251.3, 268, "recover undid: dedicated-filesystem on sickbay-worker2: unmounted /dev/loop4", "the node's fingerprint equals the baseline"),
+		Steps: []v1alpha1.StepResult{
+			step(v1alpha1.StepBaseline, v1alpha1.VerdictPassed, 0, 14.2, "node sickbay-worker2 is Ready, nothing is injected on it and no detector speaks", "fingerprint of the node taken", "prepared dedicated-filesystem on sickbay-worker2 in 2.1s: /var/lib/containerd is ext4 on /dev/loop4, 512 MiB", "the workload runs on sickbay-worker2", "no detector speaks on any node"),
+			step(v1alpha1.StepInject, v1alpha1.VerdictPassed, 14.2, 21.8, "injected fill-disk on sickbay-worker2 in 612ms: 3.9 MiB of 488 MiB left", "injected freeze-filesystem on sickbay-worker2 in 38ms: /dev/loop4 is frozen", "injected process on sickbay-worker2 in 22ms: app was killed"),
+			step(v1alpha1.StepManifest, v1alpha1.VerdictPassed, 21.8, 212.4, `condition DiskPressure=True "kubelet has disk pressure": node sickbay-worker2: DiskPressure=True KubeletHasDiskPressure: kubelet has disk pressure`, `log of kubelet "PLEG is not healthy": E1124 09:15:27.884 skipping pod synchronization: PLEG is not healthy: pleg was last seen active 3m1.2s ago`),
+			step(v1alpha1.StepDetect, v1alpha1.VerdictPassed, 212.4, 216.1, "pleg/runtime-io-stall on sickbay-worker2 (certain): the runtime's filesystem blocks writes", "disk-pressure/imagefs-full on sickbay-worker2 (certain): /var/lib/containerd has 0.8% left", "4 other node(s) silent"),
+			step(v1alpha1.StepRemediate, v1alpha1.VerdictPassed, 216.1, 224.9, "fsfreeze -u /var/lib/containerd", "rm /var/lib/containerd/fill"),
+			step(v1alpha1.StepClear, v1alpha1.VerdictPassed, 224.9, 251.3, "a fresh pod runs on sickbay-worker2: pod proof Running, Ready", "no detector spoke for 15s, node Ready, restart counts still"),
+			step(v1alpha1.StepResidue, v1alpha1.VerdictPassed, 251.3, 268, "recover undid: dedicated-filesystem on sickbay-worker2: unmounted /dev/loop4", "the node's fingerprint equals the baseline"),
 		},
-		Signals: []Signal{
+		Signals: []v1alpha1.Signal{
 			{Want: "condition DiskPressure=True", At: at(19.6), Text: "node sickbay-worker2: DiskPressure=True KubeletHasDiskPressure: kubelet has disk pressure"},
 			{Want: `log of kubelet "PLEG is not healthy"`, At: at(208), Text: "skipping pod synchronization: PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"},
 			{Want: `condition Ready=False "PLEG is not healthy"`, At: at(212), Text: "node sickbay-worker2: Ready=False KubeletNotReady: PLEG is not healthy"},
@@ -45,29 +45,29 @@ func sample() *Report {
 				Consequences: []string{"evicted pods", "taint node.kubernetes.io/disk-pressure"},
 				Remedy:       &v1alpha1.Remedy{Name: "free-space", Steps: []v1alpha1.Step{{Run: "rm /var/lib/containerd/fill", Why: "no process has it open and no image or snapshot owns it", On: "sickbay-worker2", Disruptive: true}}}},
 		},
-		Remedies: []AppliedStep{
+		Remedies: []v1alpha1.AppliedStep{
 			{Finding: "pleg/runtime-io-stall", Remedy: "thaw-filesystem", Step: v1alpha1.Step{Run: "fsfreeze -u /var/lib/containerd"}, Started: at(216.4), Ended: at(216.5)},
 			{Finding: "disk-pressure/imagefs-full", Remedy: "free-space", Step: v1alpha1.Step{Run: "rm /var/lib/containerd/fill"}, Started: at(219.2), Ended: at(219.4)},
 		},
-		Clocks: Clocks{Signal: 197.9, Finding: 184.2, Remedied: 205.2, Cleared: 237.1},
+		Clocks: v1alpha1.RunClocks{Signal: 197.9, Finding: 184.2, Remedied: 205.2, Cleared: 237.1},
 	}
-	pleg.Timeline = []Entry{
-		{At: at(0), Kind: EntryStep, Text: "baseline"}, {At: at(14.2), Kind: EntryStep, Text: "inject"},
-		{At: at(15), Kind: EntryInject, Source: "fill-disk", Text: "injected fill-disk on sickbay-worker2"},
-		{At: at(21), Kind: EntryInject, Source: "freeze-filesystem", Text: "injected freeze-filesystem on sickbay-worker2"},
-		{At: at(19.2), Kind: EntryCondition, Source: "api.node", Level: "error", Text: "DiskPressure: False → True (KubeletHasDiskPressure: kubelet has disk pressure)"},
-		{At: at(19.6), Kind: EntrySignal, Text: "condition DiskPressure=True"},
-		{At: at(20.1), Kind: EntryEvent, Source: "api.events", Level: "warning", Text: "node/sickbay-worker2: EvictionThresholdMet: Attempting to reclaim ephemeral-storage"},
-		{At: at(21.8), Kind: EntryStep, Text: "manifest"},
-		{At: at(60), Kind: EntryLog, Source: "journal/kubelet", Level: "error", Text: hostile},
-		{At: at(208), Kind: EntrySignal, Text: `log of kubelet "PLEG is not healthy"`},
-		{At: at(212), Kind: EntryCondition, Source: "api.node", Level: "error", Text: "Ready: True → False (KubeletNotReady: PLEG is not healthy)"},
-		{At: at(212.4), Kind: EntryStep, Text: "detect"}, {At: at(198), Kind: EntryFinding, Text: "first named: pleg/runtime-io-stall on sickbay-worker2"},
-		{At: at(214), Kind: EntryFinding, Text: "pleg/runtime-io-stall: the runtime's filesystem blocks writes"},
-		{At: at(216.1), Kind: EntryStep, Text: "remediate"}, {At: at(216.4), Kind: EntryRemedy, Text: "fsfreeze -u /var/lib/containerd"}, {At: at(219.2), Kind: EntryRemedy, Text: "rm /var/lib/containerd/fill"},
-		{At: at(221), Kind: EntryCondition, Source: "api.node", Level: "info", Text: "Ready: False → True (KubeletReady)"},
-		{At: at(224.9), Kind: EntryStep, Text: "clear"}, {At: at(232), Kind: EntryCondition, Source: "api.node", Level: "info", Text: "DiskPressure: True → False"},
-		{At: at(251.3), Kind: EntryStep, Text: "residue"},
+	pleg.Timeline = []v1alpha1.TimelineEntry{
+		{At: at(0), Kind: v1alpha1.EntryStep, Text: "baseline"}, {At: at(14.2), Kind: v1alpha1.EntryStep, Text: "inject"},
+		{At: at(15), Kind: v1alpha1.EntryInject, Source: "fill-disk", Text: "injected fill-disk on sickbay-worker2"},
+		{At: at(21), Kind: v1alpha1.EntryInject, Source: "freeze-filesystem", Text: "injected freeze-filesystem on sickbay-worker2"},
+		{At: at(19.2), Kind: v1alpha1.EntryCondition, Source: "api.node", Level: "error", Text: "DiskPressure: False → True (KubeletHasDiskPressure: kubelet has disk pressure)"},
+		{At: at(19.6), Kind: v1alpha1.EntrySignal, Text: "condition DiskPressure=True"},
+		{At: at(20.1), Kind: v1alpha1.EntryEvent, Source: "api.events", Level: "warning", Text: "node/sickbay-worker2: EvictionThresholdMet: Attempting to reclaim ephemeral-storage"},
+		{At: at(21.8), Kind: v1alpha1.EntryStep, Text: "manifest"},
+		{At: at(60), Kind: v1alpha1.EntryLog, Source: "journal/kubelet", Level: "error", Text: hostile},
+		{At: at(208), Kind: v1alpha1.EntrySignal, Text: `log of kubelet "PLEG is not healthy"`},
+		{At: at(212), Kind: v1alpha1.EntryCondition, Source: "api.node", Level: "error", Text: "Ready: True → False (KubeletNotReady: PLEG is not healthy)"},
+		{At: at(212.4), Kind: v1alpha1.EntryStep, Text: "detect"}, {At: at(198), Kind: v1alpha1.EntryFinding, Text: "first named: pleg/runtime-io-stall on sickbay-worker2"},
+		{At: at(214), Kind: v1alpha1.EntryFinding, Text: "pleg/runtime-io-stall: the runtime's filesystem blocks writes"},
+		{At: at(216.1), Kind: v1alpha1.EntryStep, Text: "remediate"}, {At: at(216.4), Kind: v1alpha1.EntryRemedy, Text: "fsfreeze -u /var/lib/containerd"}, {At: at(219.2), Kind: v1alpha1.EntryRemedy, Text: "rm /var/lib/containerd/fill"},
+		{At: at(221), Kind: v1alpha1.EntryCondition, Source: "api.node", Level: "info", Text: "Ready: False → True (KubeletReady)"},
+		{At: at(224.9), Kind: v1alpha1.EntryStep, Text: "clear"}, {At: at(232), Kind: v1alpha1.EntryCondition, Source: "api.node", Level: "info", Text: "DiskPressure: True → False"},
+		{At: at(251.3), Kind: v1alpha1.EntryStep, Text: "residue"},
 	}
 	for i := range 60 {
 		s := 62 + float64(i)*2.5
@@ -75,22 +75,22 @@ func sample() *Report {
 		if i%3 == 0 {
 			level, src = "warning", "journal/containerd"
 		}
-		pleg.Timeline = append(pleg.Timeline, Entry{At: at(s), Kind: EntryLog, Source: src, Level: level, Text: "rpc error: code = DeadlineExceeded desc = context deadline exceeded while listing containers"})
+		pleg.Timeline = append(pleg.Timeline, v1alpha1.TimelineEntry{At: at(s), Kind: v1alpha1.EntryLog, Source: src, Level: level, Text: "rpc error: code = DeadlineExceeded desc = context deadline exceeded while listing containers"})
 		if i%7 == 0 {
-			pleg.Timeline = append(pleg.Timeline, Entry{At: at(s + 1), Kind: EntryEvent, Source: "api.events", Level: "warning", Text: "pod/app-7d9: FailedKillPod: error killing pod: context deadline exceeded"})
+			pleg.Timeline = append(pleg.Timeline, v1alpha1.TimelineEntry{At: at(s + 1), Kind: v1alpha1.EntryEvent, Source: "api.events", Level: "warning", Text: "pod/app-7d9: FailedKillPod: error killing pod: context deadline exceeded"})
 		}
 	}
 	sortTimeline(pleg.Timeline)
-	return &Report{
-		APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Cluster: "sickbay", Version: "v0.1.0", Kubernetes: "v1.37.2",
-		Host: "Debian GNU/Linux 12, kernel 6.1.0, cgroup v1", Started: t0, Ended: at(268), Verdict: Passed, Results: []Result{pleg},
+	return &v1alpha1.Report{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: "sickbay", Version: "v0.1.0", Kubernetes: "v1.37.2",
+		Host: "Debian GNU/Linux 12, kernel 6.1.0, cgroup v1", Started: t0, Ended: at(268), Verdict: v1alpha1.VerdictPassed, Results: []v1alpha1.ScenarioResult{pleg},
 	}
 }
 
-func many() *Report {
+func many() *v1alpha1.Report {
 	r := sample()
 	pleg := r.Results[0]
-	add := func(name string, v Verdict, at StepName, reason, expected, found string, change ...func(*Result)) {
+	add := func(name string, v v1alpha1.Verdict, at v1alpha1.StepName, reason, expected, found string, change ...func(*v1alpha1.ScenarioResult)) {
 		x := pleg
 		x.Scenario, x.Title, x.Run, x.Verdict, x.FailedAt, x.Reason = name, "A scenario called "+name, name+"-1", v, at, reason
 		x.Expected, x.Findings, x.Timeline = []string{expected}, nil, pleg.Timeline[:8]
@@ -98,12 +98,12 @@ func many() *Report {
 			f, c, _ := splitName(found)
 			x.Findings = []v1alpha1.Finding{{Failure: f, Cause: c, Node: x.Node, Certainty: v1alpha1.Likely, Summary: found}}
 		}
-		x.Steps = append([]Step(nil), pleg.Steps...)
+		x.Steps = append([]v1alpha1.StepResult(nil), pleg.Steps...)
 		for i := range x.Steps {
 			if x.Steps[i].Name == at {
 				x.Steps[i].Verdict, x.Steps[i].Reason = v, reason
 				for j := i + 1; j < 6; j++ {
-					x.Steps[j] = Step{Name: x.Steps[j].Name, Verdict: Skipped}
+					x.Steps[j] = v1alpha1.StepResult{Name: x.Steps[j].Name, Verdict: v1alpha1.VerdictSkipped}
 				}
 				break
 			}
@@ -113,14 +113,14 @@ func many() *Report {
 		}
 		r.Results = append(r.Results, x)
 	}
-	add("conflist-missing", Passed, "", "", "cni/conflist-missing", "cni/conflist-missing")
-	add("swap-on", Failed, Detect, "detectors, asked blind, said node-notready/kubelet-stopped on sickbay-worker: missed: swap/swap-on on sickbay-worker2", "swap/swap-on", "node-notready/kubelet-stopped", func(x *Result) {
-		x.Fidelity = Fidelity{Level: "contained", Differs: "This host has swap of its own."}
+	add("conflist-missing", v1alpha1.VerdictPassed, "", "", "cni/conflist-missing", "cni/conflist-missing")
+	add("swap-on", v1alpha1.VerdictFailed, v1alpha1.StepDetect, "detectors, asked blind, said node-notready/kubelet-stopped on sickbay-worker: missed: swap/swap-on on sickbay-worker2", "swap/swap-on", "node-notready/kubelet-stopped", func(x *v1alpha1.ScenarioResult) {
+		x.Fidelity = v1alpha1.Fidelity{Level: "contained", Differs: "This host has swap of its own."}
 	})
-	add("apparmor-denied", Unsupported, Inject, "apparmor is unsupported here: the kernel has no AppArmor", "security-denial/apparmor-denied", "")
-	add("clock-skew", Unknown, Baseline, "reach the agent on node sickbay-worker: container is paused", "clock-cert/clock-skew", "")
-	add("conflist-missing", Failed, Manifest, "nothing was injected, and the signal did not come within 1m0s, as it must not", "cni/conflist-missing", "", func(x *Result) {
-		x.Control, x.ControlHeld = NoopControl, true
+	add("apparmor-denied", v1alpha1.VerdictUnsupported, v1alpha1.StepInject, "apparmor is unsupported here: the kernel has no AppArmor", "security-denial/apparmor-denied", "")
+	add("clock-skew", v1alpha1.VerdictUnknown, v1alpha1.StepBaseline, "reach the agent on node sickbay-worker: container is paused", "clock-cert/clock-skew", "")
+	add("conflist-missing", v1alpha1.VerdictFailed, v1alpha1.StepManifest, "nothing was injected, and the signal did not come within 1m0s, as it must not", "cni/conflist-missing", "", func(x *v1alpha1.ScenarioResult) {
+		x.Control, x.ControlHeld = v1alpha1.ControlNoop, true
 	})
 	r.Verdict = overall(r)
 	r.HostChanges = []string{"host: + loops /dev/loop9 (/var/lib/x)"}

@@ -6,12 +6,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // WriteSidesPage writes what the detectors of one report had to go by beside what those of another had, for each scenario that passed
 // in both: the lines that only one of them has, names and numbers apart. Both are meant to come from different kinds of hosts; more on
 // the right are of the same kind as the first there, of scenarios that were run one by one.
-func WriteSidesPage(w io.Writer, left, right *Report, more ...*Report) error {
+func WriteSidesPage(w io.Writer, left, right *v1alpha1.Report, more ...*v1alpha1.Report) error {
 	all := *right
 	all.Results = slices.Clone(right.Results)
 	for _, m := range more {
@@ -34,10 +36,10 @@ there first is chance. Made by `+"`sickbay report DIR DIR --sides`"+`; do not ed
 	var same []string
 	both := false
 	for _, a := range left.Results {
-		i := slices.IndexFunc(right.Results, func(b Result) bool {
-			return b.Scenario == a.Scenario && b.Control == NoControl && b.Verdict == Passed
+		i := slices.IndexFunc(right.Results, func(b v1alpha1.ScenarioResult) bool {
+			return b.Scenario == a.Scenario && b.Control == v1alpha1.ControlNone && b.Verdict == v1alpha1.VerdictPassed
 		})
-		if i < 0 || a.Control != NoControl || a.Verdict != Passed {
+		if i < 0 || a.Control != v1alpha1.ControlNone || a.Verdict != v1alpha1.VerdictPassed {
 			continue
 		}
 		both = true
@@ -70,7 +72,7 @@ there first is chance. Made by `+"`sickbay report DIR DIR --sides`"+`; do not ed
 	return err
 }
 
-func sideName(rep *Report) string {
+func sideName(rep *v1alpha1.Report) string {
 	if rep.HostKind.CgroupVersion == 0 {
 		return "unknown host"
 	}
@@ -112,7 +114,7 @@ func around(text string, word int) string {
 }
 
 // grounds are the signals of a run and the evidence of what it expected, less what follows from something else.
-func grounds(r Result) []ground {
+func grounds(r v1alpha1.ScenarioResult) []ground {
 	var out []ground
 	add := func(source, text string) {
 		text = source + ": " + strings.Join(strings.Fields(strings.ReplaceAll(text, r.Run, "RUN")), " ")

@@ -9,15 +9,15 @@ import (
 )
 
 func TestSidesShowWhatDiffers(t *testing.T) {
-	side := func(version int, run, node string, evidence ...string) *Report {
-		r := Result{Scenario: "memory-limit", Run: run, Node: node, Verdict: Passed, Expected: []string{"oom-throttle/memory-limit"}}
+	side := func(version int, run, node string, evidence ...string) *v1alpha1.Report {
+		r := v1alpha1.ScenarioResult{Scenario: "memory-limit", Run: run, Node: node, Verdict: v1alpha1.VerdictPassed, Expected: []string{"oom-throttle/memory-limit"}}
 		for _, e := range evidence {
 			source, text, _ := strings.Cut(e, "|")
 			r.Findings = append(r.Findings, v1alpha1.Finding{Failure: "oom-throttle", Cause: "memory-limit", Evidence: []v1alpha1.Evidence{{Source: source, Text: text}}},
 				v1alpha1.Finding{Failure: "pleg", Cause: "pleg-disk", Evidence: []v1alpha1.Evidence{{Source: source, Text: "of something else, v" + node}}})
 		}
-		quiet := Result{Scenario: "swap-on", Run: "swap-on-" + run[len(run)-5:], Node: node, Verdict: Passed, Expected: []string{"swap/swap-on"}, Signals: []Signal{{Text: node + " has 64 MiB of swap"}}}
-		return &Report{HostKind: HostKind{CgroupVersion: version}, Results: []Result{r, quiet, {Scenario: "pleg-disk", Verdict: Failed}}}
+		quiet := v1alpha1.ScenarioResult{Scenario: "swap-on", Run: "swap-on-" + run[len(run)-5:], Node: node, Verdict: v1alpha1.VerdictPassed, Expected: []string{"swap/swap-on"}, Signals: []v1alpha1.Signal{{Text: node + " has 64 MiB of swap"}}}
+		return &v1alpha1.Report{HostKind: v1alpha1.HostKind{CgroupVersion: version}, Results: []v1alpha1.ScenarioResult{r, quiet, {Scenario: "pleg-disk", Verdict: v1alpha1.VerdictFailed}}}
 	}
 	left := side(1, "memory-limit-aaaaa", "sickbay-worker4", "api.events|pod shop-78ff657b7d-x8s7j of memory-limit-aaaaa: killed 3 times in 12.5s", "cgroups|/kubelet/pod1: failcnt | 7")
 	right := side(2, "memory-limit-bbbbb", "sickbay-worker", "api.events|pod shop-5df7c4d9b6-ab2de of memory-limit-bbbbb: killed 14 times in 2s", "cgroups|memory.events oom_group_kill 4")
@@ -60,15 +60,15 @@ func TestSidesShowWhatDiffers(t *testing.T) {
 		t.Errorf("names are a difference:\n%s", page)
 	}
 	b.Reset()
-	right.Results, left.Results[2].Verdict = right.Results[:1], Passed
-	another := &Report{HostKind: right.HostKind, Results: []Result{{Scenario: "pleg-disk", Verdict: Passed, Signals: []Signal{{Text: "stalled"}}}}}
+	right.Results, left.Results[2].Verdict = right.Results[:1], v1alpha1.VerdictPassed
+	another := &v1alpha1.Report{HostKind: right.HostKind, Results: []v1alpha1.ScenarioResult{{Scenario: "pleg-disk", Verdict: v1alpha1.VerdictPassed, Signals: []v1alpha1.Signal{{Text: "stalled"}}}}}
 	if err := WriteSidesPage(&b, left, right, another); err != nil || !strings.Contains(b.String(), "## memory-limit") || !strings.Contains(b.String(), "## pleg-disk") {
 		t.Errorf("two reports on the right: %v\n%s", err, b.String())
 	}
 	if WriteSidesPage(&b, left, right, left) == nil {
 		t.Error("both kinds of hosts on one side")
 	}
-	if WriteSidesPage(&b, left, &Report{}) == nil {
+	if WriteSidesPage(&b, left, &v1alpha1.Report{}) == nil {
 		t.Error("nothing was put side by side")
 	}
 }

@@ -6,16 +6,18 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // WriteTimingsPage writes docs/results/timings.md: every scenario's median over all reports in which it passed, step by step, and how much
 // of it is the kubelet's own time.
-func WriteTimingsPage(w io.Writer, reps []*Report) error {
-	runs := map[string][]Result{}
+func WriteTimingsPage(w io.Writer, reps []*v1alpha1.Report) error {
+	runs := map[string][]v1alpha1.ScenarioResult{}
 	var order []string
 	for _, rep := range reps {
 		for _, r := range rep.Results {
-			if r.Verdict != Passed || r.Control != NoControl || r.Profile == "decoy" {
+			if r.Verdict != v1alpha1.VerdictPassed || r.Control != v1alpha1.ControlNone || r.Profile == "decoy" {
 				continue
 			}
 			if runs[r.Scenario] == nil {
@@ -43,33 +45,37 @@ Medians in seconds, over the runs that passed. Made by `+"`sickbay report DIR…
 
 `, reps[len(reps)-1].Started.UTC().Format("2006-01-02"), reps[len(reps)-1].Kubernetes, reps[len(reps)-1].Host, quiet)
 	b.WriteString("| scenario | runs |")
-	for _, s := range Steps() {
+	for _, s := range v1alpha1.Steps() {
 		fmt.Fprintf(&b, " %s |", s)
 	}
-	b.WriteString(" total | kubelet | proof | ours |\n|---|---|" + strings.Repeat("---|", len(Steps())+4) + "\n")
+	b.WriteString(" total | kubelet | proof | ours |\n|---|---|" + strings.Repeat("---|", len(v1alpha1.Steps())+4) + "\n")
 	for _, name := range order {
 		list := runs[name]
 		fmt.Fprintf(&b, "| %s | %d |", name, len(list))
-		for _, s := range Steps() {
-			fmt.Fprintf(&b, " %.1f |", median(list, func(r Result) float64 { return stepSeconds(r, s) }))
+		for _, s := range v1alpha1.Steps() {
+			fmt.Fprintf(&b, " %.1f |", median(list, func(r v1alpha1.ScenarioResult) float64 { return stepSeconds(r, s) }))
 		}
-		total := func(r Result) (t float64) {
-			for _, s := range Steps() {
+		total := func(r v1alpha1.ScenarioResult) (t float64) {
+			for _, s := range v1alpha1.Steps() {
 				t += stepSeconds(r, s)
 			}
 			return t
 		}
-		proof := func(r Result) float64 { return min(quiet.Seconds(), stepSeconds(r, Clear)) }
-		kubelet := func(r Result) float64 { return stepSeconds(r, Manifest) + stepSeconds(r, Clear) - proof(r) }
+		proof := func(r v1alpha1.ScenarioResult) float64 {
+			return min(quiet.Seconds(), stepSeconds(r, v1alpha1.StepClear))
+		}
+		kubelet := func(r v1alpha1.ScenarioResult) float64 {
+			return stepSeconds(r, v1alpha1.StepManifest) + stepSeconds(r, v1alpha1.StepClear) - proof(r)
+		}
 		fmt.Fprintf(&b, " %.1f | %.1f | %.1f | %.1f |\n", median(list, total), median(list, kubelet), median(list, proof),
-			median(list, func(r Result) float64 { return total(r) - kubelet(r) - proof(r) }))
+			median(list, func(r v1alpha1.ScenarioResult) float64 { return total(r) - kubelet(r) - proof(r) }))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 // stepSeconds is how long a step took. Controls made on the way are no steps: they do not count.
-func stepSeconds(r Result, name StepName) float64 {
+func stepSeconds(r v1alpha1.ScenarioResult, name v1alpha1.StepName) float64 {
 	for _, s := range r.Steps {
 		if s.Name == name && !s.Started.IsZero() {
 			return max(0, s.Ended.Sub(s.Started).Round(time.Millisecond).Seconds())
@@ -78,7 +84,7 @@ func stepSeconds(r Result, name StepName) float64 {
 	return 0
 }
 
-func median(list []Result, of func(Result) float64) float64 {
+func median(list []v1alpha1.ScenarioResult, of func(v1alpha1.ScenarioResult) float64) float64 {
 	v := make([]float64, len(list))
 	for i, r := range list {
 		v[i] = of(r)

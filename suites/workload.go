@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -60,7 +61,7 @@ func (r *run) workload(ctx context.Context, st step) error {
 		return fmt.Errorf("create the workload of scenario %s: %w", r.sc.Metadata.Name, err)
 	}
 	var why string
-	err = retry.Until(ctx, r.t.Poll, r.t.bound(r.sc, Baseline), func(ctx context.Context) (bool, error) {
+	err = retry.Until(ctx, r.t.Poll, r.t.bound(r.sc, v1alpha1.StepBaseline), func(ctx context.Context) (bool, error) {
 		var err error
 		why, err = r.workloadReady(ctx, false)
 		if err != nil {

@@ -20,7 +20,7 @@ const (
 )
 
 // WriteReports writes all reports into dir, which is made if need be.
-func WriteReports(dir string, rep *Report) error {
+func WriteReports(dir string, rep *v1alpha1.Report) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the report directory: %w", err)
 	}
@@ -62,7 +62,7 @@ func RenderHTML(dir string) (path string, err error) {
 }
 
 // ReadReport reads the report.json of a report directory, or the file itself.
-func ReadReport(dir string) (*Report, error) {
+func ReadReport(dir string) (*v1alpha1.Report, error) {
 	path := dir
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 		path = filepath.Join(dir, FileJSON)
@@ -74,12 +74,12 @@ func ReadReport(dir string) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
-	var rep Report
+	var rep v1alpha1.Report
 	if err := json.Unmarshal(raw, &rep); err != nil {
 		return nil, &UsageError{Text: fmt.Sprintf("%s is no report: %s", path, err)}
 	}
-	if rep.Kind != ReportKind || rep.APIVersion != v1alpha1.APIVersion {
-		return nil, &UsageError{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, v1alpha1.APIVersion, ReportKind)}
+	if rep.Kind != v1alpha1.KindReport || rep.APIVersion != v1alpha1.APIVersion {
+		return nil, &UsageError{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, v1alpha1.APIVersion, v1alpha1.KindReport)}
 	}
 	return &rep, nil
 }

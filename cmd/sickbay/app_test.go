@@ -39,7 +39,7 @@ type fakeWorld struct {
 	cluster  func(name string) (*cluster.Cluster, error)
 	all      []*cluster.Cluster
 	upErr    error
-	report   func(ctx context.Context, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error)
+	report   func(ctx context.Context, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error)
 	inv      engine.Inventory
 	ups      []cluster.UpOptions
 }
@@ -115,7 +115,7 @@ func (w *fakeWorld) injecting(context.Context, node.Node) (injecting, error) {
 }
 func (w *fakeWorld) inventory(context.Context, *engine.Engine) engine.Inventory { return w.inv }
 func (w *fakeWorld) remedyTarget(*sight) remedy.Target                          { return remedy.Target{} }
-func (w *fakeWorld) runAll(ctx context.Context, _ suites.Lab, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error) {
+func (w *fakeWorld) runAll(ctx context.Context, _ suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 	return w.report(ctx, list, o)
 }
 func (w *fakeWorld) clusterNames(context.Context) ([]string, error) {
@@ -358,7 +358,7 @@ func TestTrouble(t *testing.T) {
 		},
 		{
 			"two runs on one node",
-			fakeWorld{engine: ok, cluster: absent, image: image, report: func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
+			fakeWorld{engine: ok, cluster: absent, image: image, report: func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
 				return nil, &cluster.ClaimedError{Node: "sickbay-worker", Holder: cluster.Holder{PID: 7, Command: "sickbay run swap-on"}}
 			}},
 			"run pleg-disk", exitTrouble, []string{"sickbay-worker is held by process 7 (sickbay run swap-on)"},
@@ -391,26 +391,26 @@ func ready(t *testing.T) *fakeWorld {
 }
 
 func TestRunExitCodes(t *testing.T) {
-	result := func(v suites.Verdict) *suites.Report {
-		return &suites.Report{Verdict: v, Results: []suites.Result{{
+	result := func(v v1alpha1.Verdict) *v1alpha1.Report {
+		return &v1alpha1.Report{Verdict: v, Results: []v1alpha1.ScenarioResult{{
 			Scenario: "pleg-disk", Node: "sickbay-worker", Verdict: v,
-			Steps: []suites.Step{{Name: suites.Baseline, Verdict: suites.Passed, Seen: []string{"well"}}, {Name: suites.Inject, Verdict: v, Reason: "because\nof two things"}},
+			Steps: []v1alpha1.StepResult{{Name: v1alpha1.StepBaseline, Verdict: v1alpha1.VerdictPassed, Seen: []string{"well"}}, {Name: v1alpha1.StepInject, Verdict: v, Reason: "because\nof two things"}},
 		}}}
 	}
 	for _, c := range []struct {
-		verdict suites.Verdict
+		verdict v1alpha1.Verdict
 		err     error
 		code    int
 	}{
-		{suites.Passed, nil, exitYes},
-		{suites.Failed, nil, exitNo},
-		{suites.Unknown, nil, exitTrouble},
-		{suites.Unsupported, nil, exitTrouble},
-		{suites.Unknown, errors.New("the node went away"), exitTrouble},
-		{suites.Unknown, suites.ErrInterrupted, exitInterrupted},
+		{v1alpha1.VerdictPassed, nil, exitYes},
+		{v1alpha1.VerdictFailed, nil, exitNo},
+		{v1alpha1.VerdictUnknown, nil, exitTrouble},
+		{v1alpha1.VerdictUnsupported, nil, exitTrouble},
+		{v1alpha1.VerdictUnknown, errors.New("the node went away"), exitTrouble},
+		{v1alpha1.VerdictUnknown, suites.ErrInterrupted, exitInterrupted},
 	} {
 		w := ready(t)
-		w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
+		w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
 			return result(c.verdict), c.err
 		}
 		code, stdout, stderr := call(t, w, "", "run", "pleg-disk")
@@ -426,11 +426,11 @@ func TestRunExitCodes(t *testing.T) {
 func TestRunPassesItsFlagsOn(t *testing.T) {
 	w := ready(t)
 	dir := t.TempDir()
-	w.report = func(_ context.Context, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error) {
+	w.report = func(_ context.Context, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 		if len(list) != 2 || list[0].Metadata.Name != "swap-on" || !o.NoRemedy || o.Noop || !o.Keep || o.ReportDir != dir {
 			t.Errorf("%d scenarios, options %+v", len(list), o)
 		}
-		return &suites.Report{Verdict: suites.Failed, Results: []suites.Result{{Verdict: suites.Failed}}}, nil
+		return &v1alpha1.Report{Verdict: v1alpha1.VerdictFailed, Results: []v1alpha1.ScenarioResult{{Verdict: v1alpha1.VerdictFailed}}}, nil
 	}
 	if code, _, _ := call(t, w, "", "run", "swap-on", "pleg-disk", "--no-remedy", "--keep", "--report", dir); code != exitNo {
 		t.Errorf("exit code %d", code)
@@ -461,12 +461,12 @@ func TestWhatMakesClusters(t *testing.T) {
 
 func TestRunReportAsJSON(t *testing.T) {
 	w := ready(t)
-	w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*suites.Report, error) {
-		return &suites.Report{Kind: suites.ReportKind, Verdict: suites.Passed, Results: []suites.Result{{Verdict: suites.Passed}}}, nil
+	w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
+		return &v1alpha1.Report{Kind: v1alpha1.KindReport, Verdict: v1alpha1.VerdictPassed, Results: []v1alpha1.ScenarioResult{{Verdict: v1alpha1.VerdictPassed}}}, nil
 	}
 	_, stdout, _ := call(t, w, "", "run", "pleg-disk", "-o", "json")
-	var rep suites.Report
-	if err := json.Unmarshal([]byte(stdout), &rep); err != nil || rep.Verdict != suites.Passed {
+	var rep v1alpha1.Report
+	if err := json.Unmarshal([]byte(stdout), &rep); err != nil || rep.Verdict != v1alpha1.VerdictPassed {
 		t.Errorf("%v in:\n%s", err, stdout)
 	}
 }
@@ -474,7 +474,7 @@ func TestRunReportAsJSON(t *testing.T) {
 func TestInterruptIs130(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := ready(t)
-	w.report = func(ctx context.Context, _ []*scenarios.Scenario, _ suites.Options) (*suites.Report, error) {
+	w.report = func(ctx context.Context, _ []*scenarios.Scenario, _ suites.Options) (*v1alpha1.Report, error) {
 		cancel()
 		return nil, errors.Join(suites.ErrInterrupted, ctx.Err())
 	}

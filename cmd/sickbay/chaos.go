@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -205,12 +206,12 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike
 					return
 				}
 				var end error
-				if res.Verdict != suites.Passed {
+				if res.Verdict != v1alpha1.VerdictPassed {
 					end = errors.New(res.Reason)
 				}
 				task.End(end)
 				mu.Lock()
-				if res.Verdict != suites.Passed && res.Verdict != suites.Unsupported {
+				if res.Verdict != v1alpha1.VerdictPassed && res.Verdict != v1alpha1.VerdictUnsupported {
 					failed++
 				}
 				fmt.Fprintf(a.out, "%s %s: healed after %.0fs%s\n", a.mark(res.Verdict), cell, res.Healed, oneLine(" "+res.Reason, 400))
@@ -275,7 +276,7 @@ func openBook(file string) (*book, error) {
 	return b, s.Err()
 }
 
-func (b *book) passed(c suites.Strike) bool { return b.results[c].Verdict == suites.Passed }
+func (b *book) passed(c suites.Strike) bool { return b.results[c].Verdict == v1alpha1.VerdictPassed }
 
 func (b *book) add(r suites.StrikeResult) error {
 	b.results[r.Strike] = r

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -37,7 +38,7 @@ func TestTheBookKeepsTheLastResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	cell := suites.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: suites.Wait}
-	for _, v := range []suites.Verdict{suites.Failed, suites.Passed} {
+	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictFailed, v1alpha1.VerdictPassed} {
 		if err := b.add(suites.StrikeResult{Strike: cell, Verdict: v}); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
@@ -242,7 +243,7 @@ func (l *lesson) solve(ctx context.Context, w io.Writer) error {
 			continue
 		}
 		task := progress.From(ctx).Start("cure "+f.Node+": "+f.Remedy.Name, 0)
-		err := l.lab.Remedy(ctx, f.Node, f.Remedy, func(s suites.AppliedStep) { task.Detail("%s", s.Step.Run) })
+		err := l.lab.Remedy(ctx, f.Node, f.Remedy, func(s v1alpha1.AppliedStep) { task.Detail("%s", s.Step.Run) })
 		task.End(err)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -35,7 +36,7 @@ func (a *app) report() *cobra.Command {
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		if timings || sides {
-			var reps []*suites.Report
+			var reps []*v1alpha1.Report
 			for _, dir := range args {
 				rep, err := suites.ReadReport(dir)
 				if err != nil {

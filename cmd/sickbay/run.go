@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
@@ -273,7 +274,7 @@ func reportDir(dir string) error {
 }
 
 // showReport writes a report for people: what came of it, then why.
-func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
+func (a *app) showReport(w io.Writer, rep *v1alpha1.Report, dir string) {
 	for _, r := range rep.Results {
 		a.showResult(w, r)
 	}
@@ -281,19 +282,19 @@ func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
 		fmt.Fprintf(w, "  %s changed on this machine: %s\n", a.paint(red, "✗"), c)
 	}
 	if len(rep.Results) > 1 {
-		counts := map[suites.Verdict]int{}
+		counts := map[v1alpha1.Verdict]int{}
 		for _, r := range rep.Results {
 			counts[r.Verdict]++
 		}
 		var s []string
-		for _, v := range []suites.Verdict{suites.Passed, suites.Failed, suites.Unsupported, suites.Unknown} {
+		for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictFailed, v1alpha1.VerdictUnsupported, v1alpha1.VerdictUnknown} {
 			if counts[v] > 0 {
 				s = append(s, fmt.Sprintf("%d %s", counts[v], v))
 			}
 		}
 		if m := suites.NewMatrix(rep); m != nil {
 			fmt.Fprintln(w)
-			_ = m.WriteText(w)
+			_ = suites.WriteMatrix(w, m)
 			fmt.Fprintln(w)
 		}
 		for _, c := range rep.Controls {
@@ -309,13 +310,13 @@ func (a *app) showReport(w io.Writer, rep *suites.Report, dir string) {
 	}
 }
 
-func (a *app) showResult(w io.Writer, r suites.Result) {
+func (a *app) showResult(w io.Writer, r v1alpha1.ScenarioResult) {
 	on := ""
 	if r.Node != "" {
 		on = " on " + r.Node
 	}
 	control := ""
-	if r.Control != suites.NoControl {
+	if r.Control != v1alpha1.ControlNone {
 		control = fmt.Sprintf(" (control: %s)", r.Control)
 	}
 	fmt.Fprintf(w, "%s%s%s: %s in %s\n", a.paint(bold, r.Scenario), on, control, a.verdict(r.Verdict), progress.Elapsed(r.Ended.Sub(r.Started)))
@@ -335,9 +336,9 @@ func (a *app) showResult(w io.Writer, r suites.Result) {
 		}
 	}
 	for _, c := range r.Controls {
-		mark := a.mark(suites.Passed)
+		mark := a.mark(v1alpha1.VerdictPassed)
 		if !c.Held {
-			mark = a.mark(suites.Failed)
+			mark = a.mark(v1alpha1.VerdictFailed)
 		}
 		reason, _, _ := strings.Cut(c.Reason, "\n")
 		fmt.Fprintf(w, "  %s control %s, %s at %s: %s\n", mark, c.Control, c.Verdict, c.At, oneLine(reason, 200))
@@ -351,7 +352,7 @@ func (a *app) showResult(w io.Writer, r suites.Result) {
 	for _, s := range r.Residue {
 		fmt.Fprintf(w, "  left   %s\n", s)
 	}
-	if r.Control != suites.NoControl {
+	if r.Control != v1alpha1.ControlNone {
 		if r.ControlHeld {
 			fmt.Fprintf(w, "  The control held: the run failed at %s, as it must.\n", r.FailedAt)
 		} else {
@@ -370,24 +371,24 @@ func (a *app) showResult(w io.Writer, r suites.Result) {
 	}
 }
 
-func (a *app) verdict(v suites.Verdict) string {
+func (a *app) verdict(v v1alpha1.Verdict) string {
 	switch v {
-	case suites.Passed:
+	case v1alpha1.VerdictPassed:
 		return a.paint(green, string(v))
-	case suites.Failed:
+	case v1alpha1.VerdictFailed:
 		return a.paint(red, string(v))
 	default:
 		return a.paint(amber, string(v))
 	}
 }
 
-func (a *app) mark(v suites.Verdict) string {
+func (a *app) mark(v v1alpha1.Verdict) string {
 	switch v {
-	case suites.Passed:
+	case v1alpha1.VerdictPassed:
 		return a.paint(green, "✓")
-	case suites.Failed:
+	case v1alpha1.VerdictFailed:
 		return a.paint(red, "✗")
-	case suites.Skipped:
+	case v1alpha1.VerdictSkipped:
 		return a.paint(faint, "·")
 	default:
 		return a.paint(amber, "?")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
@@ -43,7 +44,7 @@ type world interface {
 	inventory(ctx context.Context, e *engine.Engine) engine.Inventory
 	// remedyTarget is how a finding's remedy reaches what was looked at.
 	remedyTarget(s *sight) remedy.Target
-	runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error)
+	runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error)
 	clusterNames(ctx context.Context) ([]string, error)
 	nodeNames(ctx context.Context, cluster string) ([]string, error)
 }
@@ -101,7 +102,7 @@ func (realWorld) down(ctx context.Context, e *engine.Engine, name string) error 
 	return cluster.Down(ctx, e, cluster.DownOptions{Name: name})
 }
 
-func (realWorld) runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*suites.Report, error) {
+func (realWorld) runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 	return suites.RunAll(ctx, lab, list, o)
 }
 
