@@ -26,14 +26,14 @@ type app struct {
 	in       io.Reader
 	out, err *os.File
 	quiet    bool
-	world    world
+	deps     deps
 
 	lines sync.Once // starts the reader of in
 	line  chan string
 }
 
 func newApp(in io.Reader, out, err *os.File) *app {
-	return &app{in: in, out: out, err: err, world: realWorld{}}
+	return &app{in: in, out: out, err: err, deps: realDeps{}}
 }
 
 // execute runs one command line and returns its exit code.
@@ -89,14 +89,14 @@ or set up; 130 interrupted, after recovery.`,
 	root.AddGroup(
 		&cobra.Group{ID: "faults", Title: "Make a node ill, and prove that it was found and cured:"},
 		&cobra.Group{ID: "cure", Title: "Find out what a node has:"},
-		&cobra.Group{ID: "ground", Title: "What it all runs on:"},
+		&cobra.Group{ID: "environment", Title: "Environment:"},
 	)
-	root.SetHelpCommandGroupID("ground")
-	root.SetCompletionCommandGroupID("ground")
+	root.SetHelpCommandGroupID("environment")
+	root.SetCompletionCommandGroupID("environment")
 	for group, verbs := range map[string][]*cobra.Command{
-		"faults": {a.list(), a.run(), a.suite(), a.inject(), a.recover(), a.status(), a.lab(), a.report()},
-		"cure":   {a.diagnose(), a.explain(), a.bundle(), a.npd()},
-		"ground": {a.cluster(), a.engine(), a.image(), a.doctor(), a.vm(), a.chaos(), a.version(), a.completion(), a.watchdog()},
+		"faults":      {a.list(), a.run(), a.suite(), a.inject(), a.recover(), a.status(), a.lab(), a.report()},
+		"cure":        {a.diagnose(), a.explain(), a.bundle(), a.npd()},
+		"environment": {a.cluster(), a.engine(), a.image(), a.doctor(), a.vm(), a.chaos(), a.version(), a.completion(), a.watchdog()},
 	} {
 		for _, v := range verbs {
 			v.GroupID = group

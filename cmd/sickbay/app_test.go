@@ -30,8 +30,8 @@ import (
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
-// fakeWorld is a machine on which nothing may happen but what a test allows: every call that is not set fails the test.
-type fakeWorld struct {
+// fakeDeps is a machine on which nothing may happen but what a test allows: every call that is not set fails the test.
+type fakeDeps struct {
 	t        *testing.T
 	decision *engine.Decision
 	engine   func() (*engine.Engine, error)
@@ -46,12 +46,12 @@ type fakeWorld struct {
 
 var theEngine = &engine.Engine{Provider: "docker", Version: "29.0", CLI: "/nonexistent/docker"}
 
-func (w *fakeWorld) refuse(what string) {
+func (w *fakeDeps) refuse(what string) {
 	w.t.Helper()
 	w.t.Errorf("%s was reached", what)
 }
 
-func (w *fakeWorld) decideEngine(context.Context) (engine.Decision, error) {
+func (w *fakeDeps) decideEngine(context.Context) (engine.Decision, error) {
 	if w.decision == nil {
 		w.refuse("decideEngine")
 		return engine.Decision{}, errors.New("no")
@@ -59,11 +59,11 @@ func (w *fakeWorld) decideEngine(context.Context) (engine.Decision, error) {
 	return *w.decision, nil
 }
 
-func (w *fakeWorld) ensureEngine(ctx context.Context) (*engine.Engine, error) {
+func (w *fakeDeps) ensureEngine(ctx context.Context) (*engine.Engine, error) {
 	return w.presentEngine(ctx)
 }
 
-func (w *fakeWorld) presentEngine(context.Context) (*engine.Engine, error) {
+func (w *fakeDeps) presentEngine(context.Context) (*engine.Engine, error) {
 	if w.engine == nil {
 		w.refuse("the engine")
 		return nil, errors.New("no")
@@ -71,7 +71,7 @@ func (w *fakeWorld) presentEngine(context.Context) (*engine.Engine, error) {
 	return w.engine()
 }
 
-func (w *fakeWorld) resolveImage(_ context.Context, _ *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {
+func (w *fakeDeps) resolveImage(_ context.Context, _ *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {
 	if w.image == nil {
 		w.refuse("the image")
 		return nodeimage.Resolved{}, errors.New("no")
@@ -79,7 +79,7 @@ func (w *fakeWorld) resolveImage(_ context.Context, _ *engine.Engine, req nodeim
 	return w.image(req)
 }
 
-func (w *fakeWorld) up(_ context.Context, _ *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error) {
+func (w *fakeDeps) up(_ context.Context, _ *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error) {
 	w.ups = append(w.ups, o)
 	if w.upErr != nil {
 		return nil, w.upErr
@@ -87,7 +87,7 @@ func (w *fakeWorld) up(_ context.Context, _ *engine.Engine, o cluster.UpOptions)
 	return &cluster.Cluster{Name: o.Name, Ours: true, Image: o.Image}, nil
 }
 
-func (w *fakeWorld) find(_ context.Context, _ *engine.Engine, name string) (*cluster.Cluster, error) {
+func (w *fakeDeps) find(_ context.Context, _ *engine.Engine, name string) (*cluster.Cluster, error) {
 	if w.cluster == nil {
 		w.refuse("the cluster")
 		return nil, errors.New("no")
@@ -95,48 +95,48 @@ func (w *fakeWorld) find(_ context.Context, _ *engine.Engine, name string) (*clu
 	return w.cluster(name)
 }
 
-func (w *fakeWorld) clusters(context.Context, *engine.Engine) ([]*cluster.Cluster, error) {
+func (w *fakeDeps) clusters(context.Context, *engine.Engine) ([]*cluster.Cluster, error) {
 	return w.all, nil
 }
-func (w *fakeWorld) down(context.Context, *engine.Engine, string) error {
+func (w *fakeDeps) down(context.Context, *engine.Engine, string) error {
 	w.refuse("down")
 	return nil
 }
-func (w *fakeWorld) lab(context.Context, *cluster.Cluster) (suites.Lab, error) {
+func (w *fakeDeps) lab(context.Context, *cluster.Cluster) (suites.Lab, error) {
 	if w.report == nil {
 		w.refuse("the lab")
 	}
 	return nil, nil
 }
-func (w *fakeWorld) agent(node.Node) diagnose.Agent { w.refuse("an agent"); return nil }
-func (w *fakeWorld) injecting(context.Context, node.Node) (injecting, error) {
+func (w *fakeDeps) agent(node.Node) diagnose.Agent { w.refuse("an agent"); return nil }
+func (w *fakeDeps) injecting(context.Context, node.Node) (injecting, error) {
 	w.refuse("the injecting side of an agent")
 	return nil, errors.New("no")
 }
-func (w *fakeWorld) inventory(context.Context, *engine.Engine) engine.Inventory { return w.inv }
-func (w *fakeWorld) remedyTarget(*sight) remedy.Target                          { return remedy.Target{} }
-func (w *fakeWorld) runAll(ctx context.Context, _ suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
+func (w *fakeDeps) inventory(context.Context, *engine.Engine) engine.Inventory { return w.inv }
+func (w *fakeDeps) remedyTarget(*target) remedy.Target                         { return remedy.Target{} }
+func (w *fakeDeps) runAll(ctx context.Context, _ suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 	return w.report(ctx, list, o)
 }
-func (w *fakeWorld) clusterNames(context.Context) ([]string, error) {
+func (w *fakeDeps) clusterNames(context.Context) ([]string, error) {
 	return []string{"sickbay", "dev"}, nil
 }
-func (w *fakeWorld) nodeNames(_ context.Context, c string) ([]string, error) {
+func (w *fakeDeps) nodeNames(_ context.Context, c string) ([]string, error) {
 	return []string{c + "-worker"}, nil
 }
 
 // call runs a command line and returns the exit code and both outputs.
-func call(t *testing.T, w world, in string, args ...string) (code int, stdout, stderr string) {
+func call(t *testing.T, w deps, in string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	return callContext(t, t.Context(), w, in, args...)
 }
 
-func callContext(t *testing.T, ctx context.Context, w world, in string, args ...string) (code int, stdout, stderr string) {
+func callContext(t *testing.T, ctx context.Context, w deps, in string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	t.Setenv("SICKBAY_CACHE", t.TempDir()) // what runs of this machine's have left is no matter of a test's
 	out, errs := file(t), file(t)
 	a := newApp(strings.NewReader(in), out, errs)
-	a.world = w
+	a.deps = w
 	code = a.execute(ctx, args)
 	return code, content(t, out), content(t, errs)
 }
@@ -252,7 +252,7 @@ func TestBadRequests(t *testing.T) {
 		{"vm prune --limit much", []string{`--limit "much"`}},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			code, stdout, stderr := call(t, &fakeWorld{t: t}, "", strings.Fields(c.args)...)
+			code, stdout, stderr := call(t, &fakeDeps{t: t}, "", strings.Fields(c.args)...)
 			if code != exitUsage {
 				t.Errorf("exit code %d, want %d", code, exitUsage)
 			}
@@ -274,99 +274,99 @@ func TestTrouble(t *testing.T) {
 	absent := func(name string) (*cluster.Cluster, error) { return nil, &cluster.NotFoundError{Name: name} }
 	image := func(nodeimage.Request) (nodeimage.Resolved, error) { return nodeimage.Resolved{Ref: "node:1"}, nil }
 	for _, c := range []struct {
-		name  string
-		world fakeWorld
-		args  string
-		code  int
-		want  []string
+		name string
+		deps fakeDeps
+		args string
+		code int
+		want []string
 	}{
 		{
 			"no engine and none to be had",
-			fakeWorld{engine: func() (*engine.Engine, error) {
+			fakeDeps{engine: func() (*engine.Engine, error) {
 				return nil, &engine.ImpossibleError{Decision: engine.Decision{Plan: engine.Impossible, Reason: "docker cannot run privileged containers", Remedy: "Run this as root."}}
 			}},
 			"run pleg-disk", exitTrouble, []string{"docker cannot run privileged containers", "Run this as root."},
 		},
 		{
 			"engine not running",
-			fakeWorld{engine: func() (*engine.Engine, error) {
+			fakeDeps{engine: func() (*engine.Engine, error) {
 				return nil, hint(errors.New("no container engine runs: none is there"), "`sickbay engine up` starts one.")
 			}},
 			"diagnose", exitTrouble, []string{"no container engine runs", "sickbay engine up"},
 		},
 		{
 			"no space for the image",
-			fakeWorld{engine: ok, cluster: absent, image: func(nodeimage.Request) (nodeimage.Resolved, error) {
+			fakeDeps{engine: ok, cluster: absent, image: func(nodeimage.Request) (nodeimage.Resolved, error) {
 				return nodeimage.Resolved{}, errors.New("building the node image needs 6 GiB in /c, and 1 GiB is free: set SICKBAY_CACHE to another folder")
 			}},
 			"run pleg-disk", exitTrouble, []string{"needs 6 GiB", "SICKBAY_CACHE"},
 		},
 		{
 			"the cluster's name is somebody else's",
-			fakeWorld{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
+			fakeDeps{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
 			"run pleg-disk --cluster dev", exitUsage, []string{"cluster dev was not made by sickbay", "--cluster"},
 		},
 		{
 			"nor is it made ill by inject",
-			fakeWorld{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
+			fakeDeps{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
 			"inject swap-on --cluster dev", exitUsage, []string{"not made by sickbay"},
 		},
 		{
 			"nor recovered",
-			fakeWorld{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
+			fakeDeps{engine: ok, cluster: func(name string) (*cluster.Cluster, error) { return &cluster.Cluster{Name: name}, nil }},
 			"recover --cluster dev", exitUsage, []string{"not made by sickbay"},
 		},
 		{
 			"a port or name is taken",
-			fakeWorld{engine: ok, cluster: absent, image: image, upErr: &cluster.TakenError{What: "port 6443 is taken by nginx", Way: "leave the choice to the engine"}},
+			fakeDeps{engine: ok, cluster: absent, image: image, upErr: &cluster.TakenError{What: "port 6443 is taken by nginx", Way: "leave the choice to the engine"}},
 			"cluster up", exitUsage, []string{"port 6443 is taken"},
 		},
 		{
 			"status of a cluster that is not there",
-			fakeWorld{engine: ok, cluster: absent},
+			fakeDeps{engine: ok, cluster: absent},
 			"status --cluster nope", exitUsage, []string{"nope"},
 		},
 		{
 			"a mistyped cluster makes none",
-			fakeWorld{engine: ok, cluster: absent, image: image, all: []*cluster.Cluster{{Name: "nightly", Ours: true}, {Name: "theirs"}}},
+			fakeDeps{engine: ok, cluster: absent, image: image, all: []*cluster.Cluster{{Name: "nightly", Ours: true}, {Name: "theirs"}}},
 			"run pleg-disk --cluster nigthly", exitUsage, []string{`there is no cluster "nigthly"; did you mean nightly?`, "There is nightly.", "`sickbay cluster up --cluster nigthly` makes it"},
 		},
 		{
 			"nor does inject",
-			fakeWorld{engine: ok, cluster: absent, image: image},
+			fakeDeps{engine: ok, cluster: absent, image: image},
 			"inject swap-on --cluster nope --topology small", exitUsage, []string{`there is no cluster "nope"`, "sickbay cluster up --cluster nope"},
 		},
 		{
 			"nor lab",
-			fakeWorld{engine: ok, cluster: absent, image: image},
+			fakeDeps{engine: ok, cluster: absent, image: image},
 			"lab swap-on --cluster nope", exitUsage, []string{`there is no cluster "nope"`},
 		},
 		{
 			"no such worker",
-			fakeWorld{engine: ok, cluster: absent, image: image},
+			fakeDeps{engine: ok, cluster: absent, image: image},
 			"run pleg-disk --node w9", exitUsage, []string{`has no worker "w9"`},
 		},
 		{
 			"several clusters and none named",
-			fakeWorld{engine: ok, all: []*cluster.Cluster{{Name: "a"}, {Name: "b"}}},
+			fakeDeps{engine: ok, all: []*cluster.Cluster{{Name: "a"}, {Name: "b"}}},
 			"diagnose", exitUsage, []string{"several clusters: a, b", "--cluster"},
 		},
 		{
 			"no cluster at all",
-			fakeWorld{engine: ok},
+			fakeDeps{engine: ok},
 			"diagnose", exitUsage, []string{"there is no kind cluster", "--local"},
 		},
 		{
 			"two runs on one node",
-			fakeWorld{engine: ok, cluster: absent, image: image, report: func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
+			fakeDeps{engine: ok, cluster: absent, image: image, report: func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
 				return nil, &cluster.ClaimedError{Node: "sickbay-worker", Holder: cluster.Holder{PID: 7, Command: "sickbay run swap-on"}}
 			}},
 			"run pleg-disk", exitTrouble, []string{"sickbay-worker is held by process 7 (sickbay run swap-on)"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.world.t = t
-			code, _, stderr := call(t, &c.world, "", strings.Fields(c.args)...)
+			c.deps.t = t
+			code, _, stderr := call(t, &c.deps, "", strings.Fields(c.args)...)
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
@@ -379,8 +379,8 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-func ready(t *testing.T) *fakeWorld {
-	return &fakeWorld{
+func ready(t *testing.T) *fakeDeps {
+	return &fakeDeps{
 		t:      t,
 		engine: func() (*engine.Engine, error) { return theEngine, nil },
 		cluster: func(name string) (*cluster.Cluster, error) {
@@ -483,19 +483,19 @@ func TestInterruptIs130(t *testing.T) {
 	}
 }
 
-// npdWorld is a node whose kubelet stands still.
-type npdWorld struct {
-	fakeWorld
+// npdDeps is a node whose kubelet stands still.
+type npdDeps struct {
+	fakeDeps
 	o *v1alpha1.Observation
 }
 
-func (w *npdWorld) agent(node.Node) diagnose.Agent {
+func (w *npdDeps) agent(node.Node) diagnose.Agent {
 	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*v1alpha1.Observation, error) { return w.o, nil })
 }
 
 // npd writes what NPD reads and checks as NPD calls: a line, and 0, 1 or 2.
 func TestNPD(t *testing.T) {
-	code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "npd")
+	code, stdout, stderr := call(t, &fakeDeps{t: t}, "", "npd")
 	var c npd.Config
 	if err := json.Unmarshal([]byte(stdout), &c); err != nil || code != exitYes || stderr != "" || len(c.Rules) != len(failures.All()) {
 		t.Fatalf("exit code %d, %d rules, %v\n%s", code, len(c.Rules), err, stderr)
@@ -514,7 +514,7 @@ func TestNPD(t *testing.T) {
 		u := o.Units["kubelet"]
 		u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0
 		o.Units["kubelet"] = u
-		code, stdout, stderr := call(t, &npdWorld{fakeWorld{t: t}, o}, "", "npd", "check", failure, "--state", t.TempDir())
+		code, stdout, stderr := call(t, &npdDeps{fakeDeps{t: t}, o}, "", "npd", "check", failure, "--state", t.TempDir())
 		if code != want.code || !strings.HasPrefix(stdout, want.line) || strings.Count(stdout, "\n") != 1 {
 			t.Errorf("%s: exit code %d, %q\n%s", failure, code, stdout, stderr)
 		}
@@ -535,7 +535,7 @@ func bundleWith(t *testing.T, ill bool) string {
 }
 
 func TestDiagnoseBundle(t *testing.T) {
-	code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "-o", "json")
+	code, stdout, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "-o", "json")
 	var d diagnose.Diagnosis
 	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != exitYes || d.Kind != diagnose.Kind || d.Cluster != "c1" || !d.Healthy {
 		t.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
@@ -543,7 +543,7 @@ func TestDiagnoseBundle(t *testing.T) {
 	if d.Findings == nil || d.Unknown == nil {
 		t.Error("empty lists must be [], not null: readers index them")
 	}
-	if code, _, _ := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "--node", "n2"); code != exitUsage {
+	if code, _, _ := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "--node", "n2"); code != exitUsage {
 		t.Errorf("a node that is not in the bundle: exit code %d", code)
 	}
 }
@@ -559,7 +559,7 @@ func TestDiagnoseDamagedBundle(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, damage.file), []byte(damage.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", dir, "-o", "json")
+		code, stdout, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", dir, "-o", "json")
 		if code != exitTrouble || stdout != "" || !strings.Contains(stderr, damage.want) {
 			t.Errorf("%s: exit code %d\n%s%s", name, code, stdout, stderr)
 		}
@@ -607,7 +607,7 @@ func TestDoctor(t *testing.T) {
 		{"no engine possible", impossible, nil, nil, exitNo, "Install one."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &fakeWorld{
+			w := &fakeDeps{
 				t: t, decision: &c.decision, all: c.clusters, inv: engine.Inventory{Items: c.items},
 				image: func(req nodeimage.Request) (nodeimage.Resolved, error) {
 					if !req.NoPull || !req.NoBuild {
@@ -627,7 +627,7 @@ func TestDoctor(t *testing.T) {
 func TestExplainKnowsAll(t *testing.T) {
 	for _, f := range failures.All() {
 		for _, c := range f.Causes {
-			code, stdout, _ := call(t, &fakeWorld{t: t}, "", "explain", f.Name+"/"+c.Name)
+			code, stdout, _ := call(t, &fakeDeps{t: t}, "", "explain", f.Name+"/"+c.Name)
 			if code != exitYes || !strings.Contains(stdout, "\n"+c.Name+"\n") {
 				t.Errorf("%s/%s: exit code %d\n%s", f.Name, c.Name, code, stdout)
 			}
@@ -647,23 +647,23 @@ func TestExplainKnowsAll(t *testing.T) {
 		"이미지 풀 실패":                   "image-pull: image pull fails\n",
 		"failed to create shim task": "The same is seen with cgroup-driver.",
 	} {
-		code, stdout, stderr := call(t, &fakeWorld{t: t}, "", append([]string{"explain"}, strings.Fields(args)...)...)
+		code, stdout, stderr := call(t, &fakeDeps{t: t}, "", append([]string{"explain"}, strings.Fields(args)...)...)
 		if code != exitYes || !strings.Contains(stdout, want) {
 			t.Errorf("%q: exit code %d, no %q in:\n%s%s", args, code, want, stdout, stderr)
 		}
 	}
-	if code, stdout, _ := call(t, &fakeWorld{t: t}, "", "explain", "runtime-hung"); code != exitYes || !strings.Contains(stdout, "pleg") {
+	if code, stdout, _ := call(t, &fakeDeps{t: t}, "", "explain", "runtime-hung"); code != exitYes || !strings.Contains(stdout, "pleg") {
 		t.Errorf("a cause alone: exit code %d\n%s", code, stdout)
 	}
 }
 
 func TestListAsData(t *testing.T) {
-	_, stdout, _ := call(t, &fakeWorld{t: t}, "", "list", "-o", "json")
+	_, stdout, _ := call(t, &fakeDeps{t: t}, "", "list", "-o", "json")
 	var l listing
 	if err := json.Unmarshal([]byte(stdout), &l); err != nil || len(l.Items) != len(scenarios.Names()) {
 		t.Errorf("%v: %d items\n%s", err, len(l.Items), stdout)
 	}
-	if _, stdout, _ := call(t, &fakeWorld{t: t}, "", "list", "-o", "yaml"); !strings.HasPrefix(stdout, "apiVersion: "+v1alpha1.APIVersion) {
+	if _, stdout, _ := call(t, &fakeDeps{t: t}, "", "list", "-o", "yaml"); !strings.HasPrefix(stdout, "apiVersion: "+v1alpha1.APIVersion) {
 		t.Errorf("YAML:\n%s", stdout)
 	}
 }
@@ -680,13 +680,13 @@ func TestCompletion(t *testing.T) {
 		"completion ":                "fish",
 	} {
 		words := append([]string{cobra.ShellCompRequestCmd}, strings.Split(args, " ")...)
-		_, stdout, _ := call(t, &fakeWorld{t: t}, "", words...)
+		_, stdout, _ := call(t, &fakeDeps{t: t}, "", words...)
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q completes to\n%s, not %s", args, stdout, want)
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if code, stdout, _ := call(t, &fakeWorld{t: t}, "", "completion", shell); code != exitYes || len(stdout) < 1000 {
+		if code, stdout, _ := call(t, &fakeDeps{t: t}, "", "completion", shell); code != exitYes || len(stdout) < 1000 {
 			t.Errorf("%s: exit code %d, %d bytes", shell, code, len(stdout))
 		}
 	}
@@ -712,7 +712,7 @@ func TestEveryVerbHasHelp(t *testing.T) {
 		}
 	}
 	walk(newApp(nil, os.Stdout, os.Stderr).root())
-	code, stdout, _ := call(t, &fakeWorld{t: t}, "", "--help")
+	code, stdout, _ := call(t, &fakeDeps{t: t}, "", "--help")
 	if code != exitYes || !strings.Contains(stdout, "diagnose") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) bundle() *cobra.Command {
-	var w where
+	var w targetFlags
 	var note string
 	var looks int
 	cmd := &cobra.Command{
@@ -25,14 +25,14 @@ searched once more before it is kept.`,
   sickbay diagnose --bundle /tmp/bundle`,
 		Args: args(cobra.ExactArgs(1), "the folder to write into"),
 	}
-	a.whereFlags(cmd, &w)
+	a.addTargetFlags(cmd, &w)
 	cmd.Flags().StringVar(&note, "note", "", "a sentence to go with it")
 	cmd.Flags().IntVar(&looks, "looks", 2, "how many observations of each node, a few seconds apart: two show what moves")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if looks < 1 || looks > 100 {
 			return usagef("--looks %d: it must be 1 to 100", looks)
 		}
-		t, err := a.where(cmd.Context(), w)
+		t, err := a.target(cmd.Context(), w)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ import (
 
 // chaosFlags are the flags of chaos.
 type chaosFlags struct {
-	ground
+	clusterOptions
 	scenarios, points, modes []string
 	parallel                 int
 	lease                    time.Duration
@@ -50,7 +50,7 @@ Results are kept in a file; cells that have passed are not run again.`,
   sickbay chaos --table docs/results/kill-matrix.md --parallel 0                     # only the table, from the results`,
 		Args: noArgs,
 	}
-	a.groundFlags(cmd, &f.ground)
+	a.clusterFlags(cmd, &f.clusterOptions)
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.scenarios, "scenario", nil, "only these, in this order (default: the core scenarios)")
 	fl.StringSliceVar(&f.points, "point", nil, "only these: "+joined(suites.Points()))
@@ -166,11 +166,11 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike
 	if len(cells) == 0 {
 		return 0, nil
 	}
-	c, err := a.ready(ctx, f.ground)
+	c, err := a.ready(ctx, f.clusterOptions)
 	if err != nil {
 		return 0, err
 	}
-	lab, err := a.world.lab(ctx, c)
+	lab, err := a.deps.lab(ctx, c)
 	if err != nil {
 		return 0, err
 	}

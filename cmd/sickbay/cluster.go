@@ -35,7 +35,7 @@ func (a *app) cluster() *cobra.Command {
 }
 
 func (a *app) clusterUp() *cobra.Command {
-	g := ground{make: true}
+	g := clusterOptions{make: true}
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the cluster, or say that it is there",
@@ -46,7 +46,7 @@ wanted shape is used as it is; one that is not sickbay's is never touched.`,
   sickbay cluster up --kubernetes 1.36`,
 		Args: noArgs,
 	}
-	a.groundFlags(cmd, &g)
+	a.clusterFlags(cmd, &g)
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := g.check(); err != nil {
@@ -77,14 +77,14 @@ func (a *app) clusterDown() *cobra.Command {
 	cmd.MarkFlagsMutuallyExclusive("all", "cluster")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		e, err := a.world.presentEngine(ctx)
+		e, err := a.deps.presentEngine(ctx)
 		if err != nil {
 			return err
 		}
 		names := []string{name}
 		if all {
 			names = nil
-			list, err := a.world.clusters(ctx, e)
+			list, err := a.deps.clusters(ctx, e)
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (a *app) clusterDown() *cobra.Command {
 		}
 		var errs []error
 		for _, n := range names {
-			errs = append(errs, a.world.down(ctx, e, n))
+			errs = append(errs, a.deps.down(ctx, e, n))
 		}
 		return errors.Join(errs...)
 	}
@@ -124,11 +124,11 @@ func (a *app) clusterStatus() *cobra.Command {
 			info := describeCluster(ctx, c)
 			return print(a, *form, info, func(w io.Writer) { a.showCluster(w, info) })
 		}
-		e, err := a.world.presentEngine(ctx)
+		e, err := a.deps.presentEngine(ctx)
 		if err != nil {
 			return err
 		}
-		list, err := a.world.clusters(ctx, e)
+		list, err := a.deps.clusters(ctx, e)
 		if err != nil {
 			return err
 		}

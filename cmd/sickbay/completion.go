@@ -81,7 +81,7 @@ func completeFailures(_ *cobra.Command, args []string, _ string) ([]string, cobr
 func (a *app) completeClusters(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionBound)
 	defer cancel()
-	names, err := a.world.clusterNames(ctx)
+	names, err := a.deps.clusterNames(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -92,7 +92,7 @@ func (a *app) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]string,
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionBound)
 	defer cancel()
 	name, _ := cmd.Flags().GetString("cluster")
-	nodes, err := a.world.nodeNames(ctx, name)
+	nodes, err := a.deps.nodeNames(ctx, name)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

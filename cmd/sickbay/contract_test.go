@@ -94,7 +94,7 @@ func TestJSONContract(t *testing.T) {
 	}
 	all := map[string]bool{}
 	for _, name := range []string{"conflist-missing", "pleg-disk", "registry-auth", "probe-too-aggressive", "threshold-misconfigured"} {
-		code, stdout, stderr := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", recorded+name, "-o", "json")
+		code, stdout, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", recorded+name, "-o", "json")
 		var got any
 		if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitNo || stderr != "" {
 			t.Fatalf("%s: exit code %d, %v\n%s", name, code, err, stderr)
@@ -103,7 +103,7 @@ func TestJSONContract(t *testing.T) {
 			t.Errorf("%s: %s", name, m)
 		}
 		paths("", got, all)
-		_, stdout, _ = call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", recorded+name, "-o", "yaml")
+		_, stdout, _ = call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", recorded+name, "-o", "yaml")
 		var same any
 		if err := yaml.Unmarshal([]byte(stdout), &same); err != nil {
 			t.Fatal(err)
@@ -156,7 +156,7 @@ func TestReadmeTranscript(t *testing.T) {
 	local := time.Local
 	time.Local = time.UTC
 	defer func() { time.Local = local }()
-	_, stdout, _ := call(t, &fakeWorld{t: t}, "", "diagnose", "--bundle", recorded+name)
+	_, stdout, _ := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", recorded+name)
 	if diff := cmp.Diff(shown, stdout); diff != "" {
 		t.Errorf("README.md is not what is printed: %s", diff)
 	}
@@ -178,13 +178,13 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-// watchWorld is a node that falls ill at its second look and is well again at its third.
-type watchWorld struct {
-	fakeWorld
+// watchDeps is a node that falls ill at its second look and is well again at its third.
+type watchDeps struct {
+	fakeDeps
 	looks atomic.Int32
 }
 
-func (w *watchWorld) agent(node.Node) diagnose.Agent {
+func (w *watchDeps) agent(node.Node) diagnose.Agent {
 	return diagnose.AgentFunc(func(context.Context, diagnose.Ask) (*v1alpha1.Observation, error) {
 		o := detectorstest.Healthy()
 		o.API, o.At = nil, time.Now()
@@ -200,7 +200,7 @@ func (w *watchWorld) agent(node.Node) diagnose.Agent {
 // A program that watches reads a document a line; what it ends with is the worst it was told.
 func TestWatchIsAStream(t *testing.T) {
 	for _, form := range []string{"json", "yaml"} {
-		code, stdout, stderr := call(t, &watchWorld{fakeWorld: fakeWorld{t: t}}, "", "-q", "diagnose", "--local", "--watch", "--every", "1s", "--for", "3500ms", "-o", form)
+		code, stdout, stderr := call(t, &watchDeps{fakeDeps: fakeDeps{t: t}}, "", "-q", "diagnose", "--local", "--watch", "--every", "1s", "--for", "3500ms", "-o", form)
 		if code != exitNo || stderr != "" {
 			t.Errorf("%s: exit code %d\n%s", form, code, stderr)
 		}

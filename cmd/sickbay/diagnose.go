@@ -23,7 +23,7 @@ import (
 )
 
 type diagnoseFlags struct {
-	where
+	targetFlags
 	fix, yes, dryRun bool
 	watch            bool
 	every, during    time.Duration
@@ -48,7 +48,7 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
   sickbay diagnose --bundle ./bundle        # offline`,
 		Args: noArgs,
 	}
-	a.whereFlags(cmd, &f.where)
+	a.addTargetFlags(cmd, &f.targetFlags)
 	fl := cmd.Flags()
 	fl.StringVar(&f.bundle, "bundle", "", "judge a recorded bundle instead")
 	fl.BoolVar(&f.fix, "fix", false, "apply the remedies, then look again")
@@ -78,7 +78,7 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 			return a.diagnoseBundle(f, *form)
 		}
 		ctx := cmd.Context()
-		s, err := a.where(ctx, f.where)
+		s, err := a.target(ctx, f.targetFlags)
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (a *app) diagnoseBundle(f diagnoseFlags, form format) error {
 }
 
 // look observes and judges.
-func (a *app) look(ctx context.Context, s *sight, f diagnoseFlags) (diagnose.Diagnosis, error) {
+func (a *app) look(ctx context.Context, s *target, f diagnoseFlags) (diagnose.Diagnosis, error) {
 	task := progress.From(ctx).Start(fmt.Sprintf("look at %s", nodesWord(len(s.Nodes))), 0)
 	if f.looks == 1 {
 		d, err := diagnose.Once(ctx, s.Target, s.options, nil)
@@ -171,7 +171,7 @@ func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis, whole bool) {
 
 // watch tells a diagnosis whenever it changes, until Ctrl-C or the end of --for. In the latter case the answer is the worst of
 // all that was told.
-func (a *app) watch(ctx context.Context, s *sight, f diagnoseFlags, form format) error {
+func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format) error {
 	watch := diagnose.NewWatcher(s.Target, s.options)
 	before := "-"
 	var worst error
@@ -243,7 +243,7 @@ func gist(d diagnose.Diagnosis) string {
 // the five minutes of its stock transition period.
 const fixBound = 6 * time.Minute
 
-func (a *app) fix(ctx context.Context, s *sight, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
+func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
 	a.showDiagnosis(a.err, d, true)
 	var plans []v1alpha1.Finding
 	for _, x := range d.Findings {
@@ -285,10 +285,10 @@ func (a *app) fix(ctx context.Context, s *sight, f diagnoseFlags, d diagnose.Dia
 	return a.tell(after, form)
 }
 
-func (a *app) applyRemedy(ctx context.Context, s *sight, x v1alpha1.Finding) error {
+func (a *app) applyRemedy(ctx context.Context, s *target, x v1alpha1.Finding) error {
 	sink := progress.From(ctx)
 	var task progress.Task
-	_, err := remedy.Apply(ctx, a.world.remedyTarget(s), *x.Remedy, remedy.Options{OnStep: func(r remedy.StepResult) {
+	_, err := remedy.Apply(ctx, a.deps.remedyTarget(s), *x.Remedy, remedy.Options{OnStep: func(r remedy.StepResult) {
 		if r.Ended.IsZero() {
 			task = sink.Start(fmt.Sprintf("%s/%s: %s", x.Failure, x.Cause, r.Step.Run), 0)
 			return
@@ -305,7 +305,7 @@ func (a *app) applyRemedy(ctx context.Context, s *sight, x v1alpha1.Finding) err
 }
 
 // waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
-func (a *app) waitCleared(ctx context.Context, s *sight, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
+func (a *app) waitCleared(ctx context.Context, s *target, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(fixBound))
 	defer cancel()
 	task := progress.From(ctx).Start("look whether it is cleared", timeoutscale.Bound(fixBound))

@@ -75,7 +75,7 @@ Exit code 0 when nothing is left behind and the machine will do, 1 otherwise.`,
 
 func (a *app) examine(ctx context.Context) (*examination, error) {
 	x := &examination{APIVersion: v1alpha1.APIVersion, Kind: "Examination", Host: lookAtHost(), Kept: []string{}, Leftover: []string{}}
-	d, err := a.world.decideEngine(ctx)
+	d, err := a.deps.decideEngine(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 	x.Image = a.imagePlan(ctx, d)
 	names := map[string]bool{}
 	if d.Plan == engine.UseExisting {
-		all, err := a.world.clusters(ctx, d.Engine)
+		all, err := a.deps.clusters(ctx, d.Engine)
 		if err != nil {
 			x.Unknown = append(x.Unknown, "clusters: "+err.Error())
 		}
@@ -96,7 +96,7 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 	}
 	x.records()
 	x.guest()
-	x.sort(a.world.inventory(ctx, d.Engine), d.Engine, names)
+	x.sort(a.deps.inventory(ctx, d.Engine), d.Engine, names)
 	x.Notes = x.Host.notes()
 	return x, nil
 }
@@ -104,7 +104,7 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 // imagePlan says which image would be used, without getting it.
 func (a *app) imagePlan(ctx context.Context, d engine.Decision) string {
 	if d.Plan == engine.UseExisting {
-		if r, err := a.world.resolveImage(ctx, d.Engine, nodeimage.Request{NoPull: true, NoBuild: true}); err == nil {
+		if r, err := a.deps.resolveImage(ctx, d.Engine, nodeimage.Request{NoPull: true, NoBuild: true}); err == nil {
 			return fmt.Sprintf("would use %s, which the engine holds", r.Ref)
 		}
 	}

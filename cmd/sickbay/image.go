@@ -43,7 +43,7 @@ it: nothing is built twice, and an interrupted build goes on where it stopped.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		if export == "" {
-			e, err := a.world.ensureEngine(ctx)
+			e, err := a.deps.ensureEngine(ctx)
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func (a *app) imageList() *cobra.Command {
 	}
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		e, err := a.world.presentEngine(cmd.Context())
+		e, err := a.deps.presentEngine(cmd.Context())
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ type injected struct {
 }
 
 func (a *app) inject() *cobra.Command {
-	var g ground
+	var g clusterOptions
 	var node string
 	var lease time.Duration
 	cmd := &cobra.Command{
@@ -44,7 +44,7 @@ or at once with sickbay recover.`,
 		Args:              args(cobra.ExactArgs(1), "the name of one scenario"),
 		ValidArgsFunction: completeOneScenario,
 	}
-	a.groundFlags(cmd, &g)
+	a.clusterFlags(cmd, &g)
 	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
 	cmd.Flags().DurationVar(&lease, "for", 30*time.Minute, "the node heals itself after this")
 	form := output(cmd)
@@ -69,7 +69,7 @@ or at once with sickbay recover.`,
 				return err
 			}
 		}
-		lab, err := a.world.lab(ctx, c)
+		lab, err := a.deps.lab(ctx, c)
 		if err != nil {
 			return err
 		}

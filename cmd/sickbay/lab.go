@@ -27,7 +27,7 @@ const labHelp = `  hint     the next hint; there are a few, and the last one nam
 `
 
 func (a *app) lab() *cobra.Command {
-	var g ground
+	var g clusterOptions
 	var node string
 	cmd := &cobra.Command{
 		Use:   "lab SCENARIO",
@@ -41,7 +41,7 @@ tools; hints come when you ask. What you type here:
 		Args:              args(cobra.ExactArgs(1), "the name of one scenario"),
 		ValidArgsFunction: completeOneScenario,
 	}
-	a.groundFlags(cmd, &g)
+	a.clusterFlags(cmd, &g)
 	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		list, err := findScenarios(args)
@@ -61,7 +61,7 @@ tools; hints come when you ask. What you type here:
 				return err
 			}
 		}
-		lab, err := a.world.lab(ctx, c)
+		lab, err := a.deps.lab(ctx, c)
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,8 @@
 // sickbay makes nodes of a real kind cluster fall ill in known ways, and proves that detectors find each illness and that
 // their remedies clear it.
 //
-// One file per verb. A verb parses, asks the packages, prints; what it needs of the outside world it asks of world.go, so
-// that tests can put another world in its place.
+// One file per verb. A verb parses, asks the packages, prints; what it needs from the machine comes from deps.go, so
+// that tests can replace it.
 package main
 
 import (

@@ -56,7 +56,7 @@ Put sickbay and its agent (sickbay-agent-linux-ARCH, beside it) on the nodes, th
 }
 
 func (a *app) npdCheck() *cobra.Command {
-	w := where{local: true}
+	w := targetFlags{local: true}
 	var o npd.CheckOptions
 	cmd := &cobra.Command{
 		Use:   "check FAILURE",
@@ -85,7 +85,7 @@ since one look alone does not show what moves.`,
 		if err := knownFailure(o.Failure); err != nil {
 			return err
 		}
-		s, err := a.where(cmd.Context(), w)
+		s, err := a.target(cmd.Context(), w)
 		if err != nil {
 			return err
 		}

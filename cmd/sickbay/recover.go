@@ -323,7 +323,7 @@ func (a *app) onNodes(ctx context.Context, c *cluster.Cluster, only []string, bo
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(bound))
 			defer cancel()
-			in, err := a.world.injecting(ctx, c.Node(n.Node))
+			in, err := a.deps.injecting(ctx, c.Node(n.Node))
 			if err == nil {
 				var got []injectors.Status
 				if got, err = f(ctx, in); got != nil {

@@ -26,7 +26,7 @@ import (
 
 // runFlags are the flags of run and suite.
 type runFlags struct {
-	ground
+	clusterOptions
 	noop, noRemedy, keep bool
 	controls             string
 	report               string
@@ -47,7 +47,7 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fl.BoolVar(&f.keep, "keep", false, "leave a run that failed as it is, for looking at (the node heals itself after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
 	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "how long a node waits for this process, should it die, before it heals itself")
-	a.groundFlags(cmd, &f.ground)
+	a.clusterFlags(cmd, &f.clusterOptions)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
 	_ = cmd.MarkFlagDirname("report")
 }
@@ -58,8 +58,8 @@ const leastLease = 15 * time.Second
 // controlled are the values of --controls.
 var controlled = []string{"all", "core"}
 
-// groundFlags are the flags that say what to run on.
-func (a *app) groundFlags(cmd *cobra.Command, g *ground) {
+// clusterFlags are the flags that say what to run on.
+func (a *app) clusterFlags(cmd *cobra.Command, g *clusterOptions) {
 	a.clusterFlag(cmd, &g.cluster)
 	fl := cmd.Flags()
 	fl.StringVar(&g.image, "image", "", "node image; default: a local one, else kind's own, else one built here")
@@ -71,7 +71,7 @@ func (a *app) groundFlags(cmd *cobra.Command, g *ground) {
 	_ = cmd.RegisterFlagCompletionFunc("timings", cobra.FixedCompletions(kindconfigs.Profiles(), cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (g ground) check() error {
+func (g clusterOptions) check() error {
 	if g.topology != "" && !slices.Contains(kindconfigs.Topologies(), g.topology) {
 		return usagef("--topology %q: it must be one of %s", g.topology, strings.Join(kindconfigs.Topologies(), ", "))
 	}
@@ -199,7 +199,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err := reportDir(f.report); err != nil {
 		return err
 	}
-	c, err := a.ready(ctx, f.ground)
+	c, err := a.ready(ctx, f.clusterOptions)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 			return err
 		}
 	}
-	lab, err := a.world.lab(ctx, c)
+	lab, err := a.deps.lab(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if lease == suites.DefaultTimings().Lease {
 		lease = 0 // the default, which a slow machine stretches
 	}
-	rep, runErr := a.world.runAll(ctx, lab, list, suites.Options{
+	rep, runErr := a.deps.runAll(ctx, lab, list, suites.Options{
 		Noop: f.noop, NoRemedy: f.noRemedy, Controls: suites.Controlled(f.controls), Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
 		Version: version.String(), RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Lease: lease},
 	})

@@ -35,7 +35,7 @@ func TestDiagnoseSpeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	w := realWorld{}
+	w := realDeps{}
 	e, err := w.presentEngine(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -168,14 +168,14 @@ func guestPrograms(ctx context.Context) ([]vm.Program, error) {
 // guestImage finds the node image: in this machine's engine or pulled into it where there is one, else built from the parts in the
 // cache. No engine is started for it.
 func (a *app) guestImage(ctx context.Context, image, kubernetes string) (vm.Image, error) {
-	d, err := a.world.decideEngine(ctx)
+	d, err := a.deps.decideEngine(ctx)
 	if err != nil {
 		return vm.Image{}, err
 	}
 	held := errors.New("no container engine runs that could hold it")
 	if d.Plan == engine.UseExisting {
 		var r nodeimage.Resolved
-		if r, held = a.world.resolveImage(ctx, d.Engine, nodeimage.Request{Image: image, Version: kubernetes, NoBuild: true}); held == nil {
+		if r, held = a.deps.resolveImage(ctx, d.Engine, nodeimage.Request{Image: image, Version: kubernetes, NoBuild: true}); held == nil {
 			return savedImage(d.Engine, r), nil
 		}
 	}

@@ -64,7 +64,7 @@ func TestVMCallFiles(t *testing.T) {
 }
 
 func TestVMStatusWithoutGuest(t *testing.T) {
-	code, stdout, _ := call(t, &fakeWorld{t: t}, "", "vm", "status", "-o", "json")
+	code, stdout, _ := call(t, &fakeDeps{t: t}, "", "vm", "status", "-o", "json")
 	if code != exitNo {
 		t.Errorf("exit code %d, want %d", code, exitNo)
 	}
@@ -78,16 +78,16 @@ func TestVMStatusWithoutGuest(t *testing.T) {
 	if cache, ok := got["cache"].(map[string]any); !ok || cache["parts"] == nil {
 		t.Errorf("no list of disks: %s", stdout)
 	}
-	code, stdout, _ = call(t, &fakeWorld{t: t}, "", "vm", "status")
+	code, stdout, _ = call(t, &fakeDeps{t: t}, "", "vm", "status")
 	if code != exitNo || !strings.Contains(stdout, "no guest is up; `sickbay vm up` boots one") {
 		t.Errorf("%d: %s", code, stdout)
 	}
 	for _, line := range []string{"vm down", "vm prune", "vm prune --all"} {
-		if code, _, stderr := call(t, &fakeWorld{t: t}, "", strings.Fields(line)...); code != exitYes {
+		if code, _, stderr := call(t, &fakeDeps{t: t}, "", strings.Fields(line)...); code != exitYes {
 			t.Errorf("%s where there is nothing: %d, %s", line, code, stderr)
 		}
 	}
-	if code, _, stderr := call(t, &fakeWorld{t: t}, "", "vm", "shell"); code != exitTrouble || !strings.Contains(stderr, "`sickbay vm up` boots one") {
+	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "vm", "shell"); code != exitTrouble || !strings.Contains(stderr, "`sickbay vm up` boots one") {
 		t.Errorf("a shell without a guest: %d, %s", code, stderr)
 	}
 }
@@ -113,7 +113,7 @@ func TestDoctorTellsOfGuest(t *testing.T) {
 }
 
 func TestDoctorHost(t *testing.T) {
-	code, stdout, _ := call(t, &fakeWorld{t: t}, "", "doctor", "--host", "-o", "json")
+	code, stdout, _ := call(t, &fakeDeps{t: t}, "", "doctor", "--host", "-o", "json")
 	var got hostExamination
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != exitYes || got.Kind != "Host" || got.Host.CPUs == 0 {
 		t.Errorf("%d, %v: %s", code, err, stdout)
@@ -148,14 +148,14 @@ func TestSavedImage(t *testing.T) {
 
 // TestGuestImageNamed: an image that was named is used or refused, never replaced.
 func TestGuestImageNamed(t *testing.T) {
-	none := &fakeWorld{t: t, decision: &engine.Decision{Plan: engine.StartPrivate, Reason: "none is there"}}
+	none := &fakeDeps{t: t, decision: &engine.Decision{Plan: engine.StartPrivate, Reason: "none is there"}}
 	a := newApp(nil, os.Stdout, os.Stderr)
-	a.world = none
+	a.deps = none
 	if _, err := a.guestImage(t.Context(), "mine:1", ""); err == nil || !strings.Contains(err.Error(), "mine:1") || !strings.Contains(err.Error(), "Without --image") {
 		t.Errorf("%v", err)
 	}
 	var asked nodeimage.Request
-	a.world = &fakeWorld{t: t, decision: &engine.Decision{Plan: engine.UseExisting, Engine: theEngine}, image: func(r nodeimage.Request) (nodeimage.Resolved, error) {
+	a.deps = &fakeDeps{t: t, decision: &engine.Decision{Plan: engine.UseExisting, Engine: theEngine}, image: func(r nodeimage.Request) (nodeimage.Resolved, error) {
 		asked = r
 		return nodeimage.Resolved{Ref: r.Image, ID: "sha256:1"}, nil
 	}}

@@ -86,11 +86,11 @@ func (a *app) tend(ctx context.Context, r cluster.Record) {
 
 // healRecord undoes a run on whatever cluster it was.
 func (a *app) healRecord(ctx context.Context, r cluster.Record, patience time.Duration) ([]string, error) {
-	e, err := a.world.presentEngine(ctx)
+	e, err := a.deps.presentEngine(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.world.find(ctx, e, r.Cluster)
+	c, err := a.deps.find(ctx, e, r.Cluster)
 	if errors.As(err, new(*cluster.NotFoundError)) {
 		hold, err := r.Take()
 		if err != nil {

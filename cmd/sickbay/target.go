@@ -22,8 +22,8 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-// where says what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
-type where struct {
+// targetFlags say what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
+type targetFlags struct {
 	cluster string
 	context string
 	nodes   []string
@@ -37,7 +37,7 @@ type where struct {
 	timeout    time.Duration // of one node; zero takes the transport's default
 }
 
-func (a *app) whereFlags(cmd *cobra.Command, w *where) {
+func (a *app) addTargetFlags(cmd *cobra.Command, w *targetFlags) {
 	fl := cmd.Flags()
 	fl.StringVar(&w.cluster, "cluster", "", "name of a kind cluster, whoever made it (default: sickbay, or the only one there is)")
 	fl.StringVar(&w.context, "context", "", "the same by its kubeconfig context, kind-NAME")
@@ -53,7 +53,7 @@ func (a *app) whereFlags(cmd *cobra.Command, w *where) {
 	cmd.MarkFlagsMutuallyExclusive("cluster", "context", "local", "ssh")
 }
 
-func (w where) check() error {
+func (w targetFlags) check() error {
 	if w.since <= 0 || w.since > 7*24*time.Hour {
 		return usagef("--since %s: it must be above zero and at most a week", w.since)
 	}
@@ -78,8 +78,8 @@ func (w where) check() error {
 	return nil
 }
 
-// sight is what to look at, and how to act on it.
-type sight struct {
+// target is what to look at, and how to act on it.
+type target struct {
 	diagnose.Target
 	ours    bool
 	cluster *cluster.Cluster // nil for local and ssh
@@ -92,12 +92,12 @@ type sight struct {
 // sshTimeout leaves room for the agent's copy, 24 MB, and for three handshakes over a slow line.
 const sshTimeout = 30 * time.Second
 
-// where finds what to look at. A bundle is not looked at but read; the caller does that.
-func (a *app) where(ctx context.Context, w where) (*sight, error) {
+// target finds what to look at. A bundle is not looked at but read; the caller does that.
+func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
-	s := &sight{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
+	s := &target{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
 	if w.kubeconfig != "" {
 		var err error
 		if s.rest, s.kube, err = cluster.Kubeconfig(w.kubeconfig); err != nil {
@@ -144,7 +144,7 @@ func (a *app) where(ctx context.Context, w where) (*sight, error) {
 	}
 	for name, n := range s.nodes {
 		if len(w.nodes) == 0 || slices.Contains(w.nodes, name) {
-			s.Nodes = append(s.Nodes, diagnose.Node{Name: name, Agent: a.world.agent(n)})
+			s.Nodes = append(s.Nodes, diagnose.Node{Name: name, Agent: a.deps.agent(n)})
 		}
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
@@ -176,8 +176,8 @@ func sshName(s string) (name, dest string) {
 }
 
 // whichCluster takes the named cluster, else sickbay's own, else the only one there is.
-func (a *app) whichCluster(ctx context.Context, w where) (*cluster.Cluster, error) {
-	e, err := a.world.presentEngine(ctx)
+func (a *app) whichCluster(ctx context.Context, w targetFlags) (*cluster.Cluster, error) {
+	e, err := a.deps.presentEngine(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +186,9 @@ func (a *app) whichCluster(ctx context.Context, w where) (*cluster.Cluster, erro
 		name = strings.TrimPrefix(w.context, "kind-")
 	}
 	if name != "" {
-		return a.world.find(ctx, e, name)
+		return a.deps.find(ctx, e, name)
 	}
-	all, err := a.world.clusters(ctx, e)
+	all, err := a.deps.clusters(ctx, e)
 	if err != nil {
 		return nil, err
 	}

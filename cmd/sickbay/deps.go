@@ -20,9 +20,9 @@ import (
 
 const defaultCluster = cluster.DefaultName
 
-// world is what verbs need of the machine: the engine, the image, clusters, and what runs on them. Tests bring their own,
+// deps is what verbs need of the machine: the engine, the image, clusters, and what runs on them. Tests bring their own,
 // in which nothing is installed and nothing falls ill.
-type world interface {
+type deps interface {
 	// decideEngine says which engine would be used; it changes nothing.
 	decideEngine(ctx context.Context) (engine.Decision, error)
 	// ensureEngine returns an engine, installing and starting one where that is needed and possible.
@@ -43,20 +43,20 @@ type world interface {
 	// inventory lists what of ours is on this machine.
 	inventory(ctx context.Context, e *engine.Engine) engine.Inventory
 	// remedyTarget is how a finding's remedy reaches what was looked at.
-	remedyTarget(s *sight) remedy.Target
+	remedyTarget(s *target) remedy.Target
 	runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error)
 	clusterNames(ctx context.Context) ([]string, error)
 	nodeNames(ctx context.Context, cluster string) ([]string, error)
 }
 
-// realWorld is this machine.
-type realWorld struct{}
+// realDeps is this machine.
+type realDeps struct{}
 
-func (realWorld) decideEngine(ctx context.Context) (engine.Decision, error) {
+func (realDeps) decideEngine(ctx context.Context) (engine.Decision, error) {
 	return engine.Find(ctx, engine.Options{})
 }
 
-func (realWorld) ensureEngine(ctx context.Context) (*engine.Engine, error) {
+func (realDeps) ensureEngine(ctx context.Context) (*engine.Engine, error) {
 	e, err := engine.Ensure(ctx, engine.Options{})
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (realWorld) ensureEngine(ctx context.Context) (*engine.Engine, error) {
 	return e, e.Setenv() // kind and testcontainers-go read the environment
 }
 
-func (w realWorld) presentEngine(ctx context.Context) (*engine.Engine, error) {
+func (w realDeps) presentEngine(ctx context.Context) (*engine.Engine, error) {
 	// Asking our own engine takes 20 ms; Find proves every other one with a probe container, 0.7 s, which a look at a sick
 	// node should not wait for.
 	if os.Getenv("DOCKER_HOST") == "" && os.Getenv("KIND_EXPERIMENTAL_PROVIDER") == "" {
@@ -82,31 +82,31 @@ func (w realWorld) presentEngine(ctx context.Context) (*engine.Engine, error) {
 	return d.Engine, d.Engine.Setenv()
 }
 
-func (realWorld) resolveImage(ctx context.Context, e *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {
+func (realDeps) resolveImage(ctx context.Context, e *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {
 	return nodeimage.Resolve(ctx, e, req)
 }
 
-func (realWorld) up(ctx context.Context, e *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error) {
+func (realDeps) up(ctx context.Context, e *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error) {
 	return cluster.Up(ctx, e, o)
 }
 
-func (realWorld) find(ctx context.Context, e *engine.Engine, name string) (*cluster.Cluster, error) {
+func (realDeps) find(ctx context.Context, e *engine.Engine, name string) (*cluster.Cluster, error) {
 	return cluster.Find(ctx, e, name)
 }
 
-func (realWorld) clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Cluster, error) {
+func (realDeps) clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Cluster, error) {
 	return cluster.List(ctx, e)
 }
 
-func (realWorld) down(ctx context.Context, e *engine.Engine, name string) error {
+func (realDeps) down(ctx context.Context, e *engine.Engine, name string) error {
 	return cluster.Down(ctx, e, cluster.DownOptions{Name: name})
 }
 
-func (realWorld) runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
+func (realDeps) runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 	return suites.RunAll(ctx, lab, list, o)
 }
 
-func (w realWorld) clusterNames(ctx context.Context) ([]string, error) {
+func (w realDeps) clusterNames(ctx context.Context) ([]string, error) {
 	e, err := w.presentEngine(ctx)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (w realWorld) clusterNames(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func (w realWorld) nodeNames(ctx context.Context, name string) ([]string, error) {
+func (w realDeps) nodeNames(ctx context.Context, name string) ([]string, error) {
 	e, err := w.presentEngine(ctx)
 	if err != nil {
 		return nil, err
@@ -138,8 +138,8 @@ func (w realWorld) nodeNames(ctx context.Context, name string) ([]string, error)
 	return names, nil
 }
 
-// ground says on which cluster a verb wants to work, and what it may be made of.
-type ground struct {
+// clusterOptions say on which cluster a verb wants to work, and what it may be made of.
+type clusterOptions struct {
 	cluster    string
 	image      string
 	kubernetes string
@@ -152,12 +152,12 @@ type ground struct {
 
 // ready returns a cluster that may be made ill: the one that is there, or the default one made now, with engine and image as
 // needed. A missing cluster of another name is most likely a mistyped one, and is only made where g.make says so.
-func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
-	e, err := a.world.ensureEngine(ctx)
+func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, error) {
+	e, err := a.deps.ensureEngine(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.world.find(ctx, e, g.cluster)
+	c, err := a.deps.find(ctx, e, g.cluster)
 	switch {
 	case err == nil && !c.Ours:
 		return nil, foreign(c)
@@ -175,19 +175,19 @@ func (a *app) ready(ctx context.Context, g ground) (*cluster.Cluster, error) {
 	}
 	image := nodeimage.Resolved{Ref: g.image}
 	if c == nil || g.image != c.Image {
-		if image, err = a.world.resolveImage(ctx, e, nodeimage.Request{Image: g.image, Version: g.kubernetes}); err != nil {
+		if image, err = a.deps.resolveImage(ctx, e, nodeimage.Request{Image: g.image, Version: g.kubernetes}); err != nil {
 			return nil, err
 		}
 	}
 	online := g.online || c != nil && c.Online
-	return a.world.up(ctx, e, cluster.UpOptions{
+	return a.deps.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
 	})
 }
 
 // missing is the error of a cluster that was named and is not there, with the names that may have been meant.
 func (a *app) missing(ctx context.Context, e *engine.Engine, name string) error {
-	all, err := a.world.clusters(ctx, e)
+	all, err := a.deps.clusters(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -206,11 +206,11 @@ func (a *app) missing(ctx context.Context, e *engine.Engine, name string) error 
 
 // existing returns a cluster that is there, whoever made it.
 func (a *app) existing(ctx context.Context, name string) (*cluster.Cluster, error) {
-	e, err := a.world.presentEngine(ctx)
+	e, err := a.deps.presentEngine(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.world.find(ctx, e, name)
+	return a.deps.find(ctx, e, name)
 }
 
 // ours returns a cluster that is there and that sickbay made.
@@ -229,6 +229,6 @@ func foreign(c *cluster.Cluster) error {
 	}
 }
 
-func (realWorld) inventory(ctx context.Context, e *engine.Engine) engine.Inventory {
+func (realDeps) inventory(ctx context.Context, e *engine.Engine) engine.Inventory {
 	return engine.TakeInventory(ctx, e, engine.Options{})
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
-func (realWorld) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
+func (realDeps) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
 	if err := startWatchdog(); err != nil {
 		return nil, err
 	}
 	return suites.NewLab(ctx, c)
 }
 
-func (realWorld) injecting(ctx context.Context, n node.Node) (injecting, error) {
+func (realDeps) injecting(ctx context.Context, n node.Node) (injecting, error) {
 	return agent.Install(ctx, n)
 }
 
-func (realWorld) agent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} }
+func (realDeps) agent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} }
 
-func (realWorld) remedyTarget(s *sight) remedy.Target {
+func (realDeps) remedyTarget(s *target) remedy.Target {
 	t := remedy.Target{Nodes: func(name string) (node.Node, bool) { n, ok := s.nodes[name]; return n, ok }}
 	t.Kube, t.REST = s.kube, s.rest
 	if s.cluster != nil {
