@@ -36,6 +36,7 @@ PROFILE ?= core
 CONTROLS ?= core
 REPORT ?=
 ARGS ?=
+SCRIPTS = $(shell git grep -lE '^\#!.*[^a-z]([bd]a)?sh( |$$)' -- ':!*.go' ':!*.md')
 MODULES := $(sort . $(patsubst %/go.mod,%,$(wildcard images/*/go.mod)))
 
 .PHONY: help
@@ -160,7 +161,8 @@ lint: ## golangci-lint, and shellcheck over every script inside sickbay
 	go run $(GOLANGCI) run ./...
 	@command -v shellcheck >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -qq -y shellcheck >/dev/null; } || \
 		echo "shellcheck is not installed: the scripts inside sickbay are not checked" >&2
-	go test ./suites/scripts
+	! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
+	go test ./internal/detectorstest ./detectors/all -run 'Scripts$$'
 
 .PHONY: fix
 fix: generate ## format, tidy and generate: everything that verify checks

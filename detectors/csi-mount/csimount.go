@@ -305,11 +305,17 @@ xfs_repair "$d"`
 	}
 	return "d=" + q + `
 ` + unused + `
-for backup in "" "-b 32768 -B 4096" "-b 98304 -B 4096" "-b 8193 -B 1024" "-b 24577 -B 1024" "-b 16384 -B 2048"; do
+check() {
   code=0
-  e2fsck -f -y $backup "$d" || code=$?
+  e2fsck -f -y "$@" "$d" || code=$?
   if [ $code -lt 4 ]; then exit 0; fi
-done
+}
+check
+check -b 32768 -B 4096
+check -b 98304 -B 4096
+check -b 8193 -B 1024
+check -b 24577 -B 1024
+check -b 16384 -B 2048
 echo "no superblock of $d is usable: restore the volume from a backup" >&2
 exit 1`
 }

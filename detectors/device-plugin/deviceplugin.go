@@ -269,7 +269,7 @@ func awaitRegistration(o *v1alpha1.Observation, resource string) *v1alpha1.Step 
 			continue
 		}
 		step := detectors.ShellStep(o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", fmt.Sprintf(`s=%s
-for i in $(seq 60); do
+for _ in $(seq 60); do
   if [ -S "$s" ] && journalctl -u kubelet -o cat --since "@$(stat -c %%Y "$s")" | grep -qF %s; then exit 0; fi
   sleep 1
 done

@@ -124,7 +124,7 @@ t=$(mktemp -d)
 trap 'rm -rf "$t"' EXIT
 split() { awk -v d="$t/$1" '/-BEGIN CERTIFICATE-/{f = d sprintf("%%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'; }
 openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | split shown-
-last=$(ls "$t"/shown-*.pem | tail -n1)
+for last in "$t"/shown-*.pem; do :; done
 openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
 if [ -s "$ca" ]; then split had- < "$ca"; fi
 for c in "$t"/had-*.pem; do

@@ -366,9 +366,9 @@ func liftQuota(o *v1alpha1.Observation) []v1alpha1.Step {
 	}
 	return append(steps, detectors.ShellStep(o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
 		`pid=$(systemctl show -p MainPID --value containerd)
-cg=$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' /proc/$pid/cgroup)
+cg=$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' "/proc/$pid/cgroup")
 for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
-cg=$(awk -F: '$1=="0"{print $3}' /proc/$pid/cgroup)
+cg=$(awk -F: '$1=="0"{print $3}' "/proc/$pid/cgroup")
 f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`))
 }
 

@@ -440,7 +440,7 @@ func end(pid int, started uint64) string {
 	return fmt.Sprintf(`same() { [ "$(sed 's/.*) //' /proc/%[1]d/stat 2>/dev/null | awk '$1 != "Z" {print $20}')" = %[2]d ]; }
 same || exit 0
 kill %[1]d
-for i in 1 2 3 4 5; do sleep 1; same || exit 0; done
+for _ in 1 2 3 4 5; do sleep 1; same || exit 0; done
 kill -KILL %[1]d`, pid, started)
 }
 

@@ -1,10 +1,15 @@
 package detectorstest
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -57,4 +62,39 @@ func Edit(t *testing.T, text, systemctl string, script func(file string) string)
 		t.Errorf("left behind: %v", left)
 	}
 	return got, refused
+}
+
+// notWrong is what remedies do on purpose: words of a command's output that have no blanks (SC2013), a && b || continue (SC2015), a
+// loop over a list that is one file long this time (SC2043).
+const notWrong = "SC2013,SC2015,SC2043"
+
+// Shellcheck fails for every script, by name, in which shellcheck sees something; it is skipped where there is no shellcheck.
+func Shellcheck(t *testing.T, scripts map[string]string) {
+	t.Helper()
+	if _, err := exec.LookPath("shellcheck"); err != nil {
+		t.Skip("shellcheck is not installed: the scripts are not checked")
+	}
+	dir, names, files := t.TempDir(), slices.Sorted(maps.Keys(scripts)), []string{}
+	for i, name := range names {
+		file := filepath.Join(dir, strconv.Itoa(i))
+		if err := os.WriteFile(file, []byte("#!/bin/sh -e\n"+scripts[name]+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	out, err := exec.CommandContext(t.Context(), "shellcheck", append([]string{"--format=json", "--exclude=" + notWrong}, files...)...).Output()
+	var found []struct {
+		File    string
+		Line    int
+		Code    int
+		Message string
+	}
+	if jerr := json.Unmarshal(out, &found); jerr != nil {
+		t.Fatalf("%v, %v: %s", err, jerr, out)
+	}
+	for _, f := range found {
+		i, _ := strconv.Atoi(filepath.Base(f.File))
+		line := strings.Split(scripts[names[i]], "\n")[max(0, f.Line-2)]
+		t.Errorf("%s, line %d: SC%d %s\n\t%s", names[i], f.Line-1, f.Code, f.Message, line)
+	}
 }

@@ -250,5 +250,5 @@ func LastEnd(c ContainerOf) *corev1.ContainerStateTerminated {
 
 // EndSandbox is the command that ends a pod's sandbox: the kubelet makes it again, and its containers. It may have ended meanwhile.
 func EndSandbox(id string) string {
-	return fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q ^%[1]s.*RUNNING # it may have ended meanwhile", detectors.Quote(id))
+	return fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q %[2]s # it may have ended meanwhile", detectors.Quote(id), detectors.Quote("^"+id+".*RUNNING"))
 }

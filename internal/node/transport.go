@@ -35,8 +35,10 @@ const (
 const announce = `read -r s </proc/$$/stat; echo "sickbay-pid $s" >&2; exec "$@"`
 
 // endGroup ends the announced process's group ($1 pid, $2 process group, $3 start time), unless the pid is another process by now.
-const endGroup = `read -r s 2>/dev/null </proc/$1/stat || exit 0
-s=${s##*) }; g=$2; t=$3; p=$1; set -- $s
+const endGroup = `read -r s 2>/dev/null <"/proc/$1/stat" || exit 0
+s=${s##*) }; g=$2; t=$3; p=$1
+# shellcheck disable=SC2086 # its fields
+set -- $s
 [ "${20}" = "$t" ] || exit 0
 # No "--" before the group: dash takes it for a process.
 kill -9 "-$g" 2>/dev/null || kill -9 "$p"`
