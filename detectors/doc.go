@@ -4,9 +4,9 @@
 // scenario, no transport. A test holds that. Data flows one way: observe → judge → remedy.
 //
 //	detectors/<failure>/   one detector: Judge, and the remedy of each cause
-//	detectors/facts/       what detectors ask of an observation, always about now
+//	internal/facts/        what detectors ask of an observation, always about now
 //	detectors/all/         the list, all.Judge, the table of cases and the recorded bundles
 //
-// Judge runs the detectors, Reduce folds consequences into the finding that covers them (Finding.Covers), and the order of
-// the result is the order in which remedies have to be applied. A new failure is one new folder and one line in all.
+// Judge runs the detectors, Reduce folds consequences into the finding that explains them, and the order of the result is the order
+// in which remedies have to be applied: both by the graph of internal/causal. A new failure is one new folder and one line in all.
 package detectors

@@ -8,10 +8,20 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/causal"
 )
 
-func finding(failure, cause string, certainty v1alpha1.Certainty, covers ...v1alpha1.Pattern) v1alpha1.Finding {
-	return v1alpha1.Finding{Failure: failure, Cause: cause, Node: "n", Certainty: certainty, Summary: "s of " + cause, Covers: covers}
+func finding(failure, cause string, certainty v1alpha1.Certainty) v1alpha1.Finding {
+	return v1alpha1.Finding{Failure: failure, Cause: cause, Node: "n", Certainty: certainty, Summary: "s of " + cause}
+}
+
+func graph(t *testing.T, edges ...causal.Edge) *causal.Graph {
+	t.Helper()
+	g, err := causal.New(causal.Names(), edges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 func names(found []v1alpha1.Finding) string {
@@ -23,57 +33,62 @@ func names(found []v1alpha1.Finding) string {
 }
 
 func TestReduceFoldsConsequences(t *testing.T) {
-	got := detectors.Reduce([]v1alpha1.Finding{
+	g := graph(t, causal.Edge{From: "node-notready/kubelet-stopped", To: "image-pull/registry-tls", Scope: causal.Node},
+		causal.Edge{From: "swap/swap-on", To: "node-notready/kubelet-stopped", Scope: causal.Node})
+	got := detectors.Reduce(g, []v1alpha1.Finding{
 		finding("image-pull", "registry-tls", v1alpha1.Certain),
-		finding("node-notready", "kubelet-stopped", v1alpha1.Certain, v1alpha1.Pattern{Failure: "image-pull"}),
-		finding("swap", "swap-on", v1alpha1.Certain, v1alpha1.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
+		finding("node-notready", "kubelet-stopped", v1alpha1.Certain),
+		finding("swap", "swap-on", v1alpha1.Certain),
 	})
 	if names(got) != "swap/swap-on" {
 		t.Fatalf("got %s", names(got))
 	}
 	// The chain ends at the top, with both consequences in words.
 	want := []string{"node-notready/kubelet-stopped: s of kubelet-stopped", "image-pull/registry-tls: s of registry-tls"}
-	for _, w := range want {
-		if !slices.Contains(got[0].Consequences, w) {
-			t.Errorf("explains %q, want %q", got[0].Consequences, w)
-		}
+	if !slices.Equal(got[0].Consequences, want) {
+		t.Errorf("explains %q, want %q", got[0].Consequences, want)
 	}
 }
 
 func TestReduceKeeps(t *testing.T) {
+	g := graph(t, causal.Edge{From: "swap/swap-on", To: "node-notready/kubelet-stopped", Scope: causal.Node},
+		causal.Edge{From: "pleg/runtime-io-stall", To: "cni/conflist-missing", Scope: causal.Order},
+		causal.Edge{From: "clock-cert/client-cert-expired", To: "cni/conflist-missing", Scope: causal.Order})
 	for name, c := range map[string]struct {
 		in   []v1alpha1.Finding
 		want string
 	}{
-		"a certain finding beside a likely one that would cover it": {[]v1alpha1.Finding{
-			finding("swap", "swap-on", v1alpha1.Likely, v1alpha1.Pattern{Failure: "node-notready"}), finding("node-notready", "kubelet-stopped", v1alpha1.Certain),
+		"a certain finding beside a likely one that would explain it": {[]v1alpha1.Finding{
+			finding("swap", "swap-on", v1alpha1.Likely), finding("node-notready", "kubelet-stopped", v1alpha1.Certain),
 		}, "swap/swap-on node-notready/kubelet-stopped"},
-		"one of two that cover each other": {[]v1alpha1.Finding{
-			finding("swap", "swap-on", v1alpha1.Certain, v1alpha1.Pattern{Failure: "cni"}), finding("cni", "conflist-missing", v1alpha1.Certain, v1alpha1.Pattern{Failure: "swap"}),
-		}, "swap/swap-on"},
 		"the certain of two about the same": {[]v1alpha1.Finding{
 			finding("cni", "ipam-exhausted", v1alpha1.Likely), finding("cni", "conflist-missing", v1alpha1.Certain),
 		}, "cni/conflist-missing"},
 		"one of two alike": {[]v1alpha1.Finding{finding("cni", "conflist-missing", v1alpha1.Certain), finding("cni", "conflist-missing", v1alpha1.Likely)}, "cni/conflist-missing"},
-		"unfreezing before making room before the rest": {[]v1alpha1.Finding{
-			finding("cni", "conflist-missing", v1alpha1.Certain), finding("disk-pressure", "imagefs-full", v1alpha1.Certain), finding("clock-cert", "client-cert-expired", v1alpha1.Certain), finding("pleg", "runtime-io-stall", v1alpha1.Certain),
-		}, "pleg/runtime-io-stall disk-pressure/imagefs-full clock-cert/client-cert-expired cni/conflist-missing"},
+		"what goes first before what waits for it, the rest as the vocabulary has it": {[]v1alpha1.Finding{
+			finding("swap", "swap-on", v1alpha1.Certain), finding("cni", "conflist-missing", v1alpha1.Certain), finding("clock-cert", "client-cert-expired", v1alpha1.Certain), finding("pleg", "runtime-io-stall", v1alpha1.Certain),
+		}, "pleg/runtime-io-stall clock-cert/client-cert-expired cni/conflist-missing swap/swap-on"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := names(detectors.Reduce(c.in)); got != c.want {
+			if got := names(detectors.Reduce(g, c.in)); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
 	}
 }
 
-func TestReduceCoversOnlyItsObject(t *testing.T) {
+func TestReduceFoldsOnlyTheSameObject(t *testing.T) {
+	g := graph(t, causal.Edge{From: "oom-throttle/memory-limit", To: "probe-kill/probe-too-aggressive", Scope: causal.Object})
 	a, b := &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "d", Name: "a"}, &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "d", Name: "b"}
-	oom, probeA, probeB := finding("oom-throttle", "memory-limit", v1alpha1.Certain, v1alpha1.Pattern{Failure: "probe-kill", Object: a}), finding("probe-kill", "probe-too-aggressive", v1alpha1.Certain), finding("probe-kill", "probe-too-aggressive", v1alpha1.Certain)
+	oom, probeA, probeB := finding("oom-throttle", "memory-limit", v1alpha1.Certain), finding("probe-kill", "probe-too-aggressive", v1alpha1.Certain), finding("probe-kill", "probe-too-aggressive", v1alpha1.Certain)
 	oom.Object, probeA.Object, probeB.Object = a, a, b
-	got := detectors.Reduce([]v1alpha1.Finding{oom, probeA, probeB})
-	if len(got) != 2 || got[0].Object != b {
+	got := detectors.Reduce(g, []v1alpha1.Finding{oom, probeA, probeB})
+	if names(got) != "oom-throttle/memory-limit probe-kill/probe-too-aggressive" || got[1].Object != b {
 		t.Errorf("got %+v", got)
+	}
+	oom.Affects = []v1alpha1.ObjectRef{*b}
+	if got := names(detectors.Reduce(g, []v1alpha1.Finding{oom, probeA, probeB})); got != "oom-throttle/memory-limit" {
+		t.Errorf("one that affects both pods: got %s", got)
 	}
 }
 

@@ -28,8 +28,8 @@ type Finding struct {
 	// ManualAction says why there is no remedy, or what the remedy leaves to a person: whose decision or knowledge is needed.
 	ManualAction string `json:"manualAction,omitempty"`
 
-	// Covers names findings of other detectors on the same node that are consequences of this one: Reduce folds them into Consequences.
-	Covers []Pattern `json:"-"`
+	// Affects are objects beside Object that this finding harms: what is found about them may be its consequence.
+	Affects []ObjectRef `json:"-"`
 }
 
 // ObjectRef names an API object.
@@ -44,13 +44,6 @@ type Evidence struct {
 	Source string    `json:"source"` // as observation sources: journal/kubelet, runtime.status, filesystems, api.events …
 	At     time.Time `json:"at,omitzero"`
 	Text   string    `json:"text"`
-}
-
-// Pattern matches findings; an empty Cause matches every cause, a nil Object every object.
-type Pattern struct {
-	Failure string
-	Cause   string
-	Object  *ObjectRef
 }
 
 // Remedy is a plan that clears a finding, smallest step first.

@@ -56,7 +56,7 @@ func wrongMachineClock(o *v1alpha1.Observation) {
 	o.Clocks.RTCOffsetKnown, o.Clocks.RTCOffsetSeconds, o.Clocks.Synchronized = true, 900, false
 	o.API.SameKernel = true
 	o.Certs[1].NotAfter = ago(2 * time.Minute)
-	detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+	detectorstest.KubeletLoops(o, noBootstrap)
 }
 
 const plegMessage = "PLEG is not healthy: pleg was last seen active 3m14.2s ago; threshold is 3m0s"
@@ -200,6 +200,68 @@ func sandbox(o *v1alpha1.Observation, name string) *v1alpha1.Sandbox {
 	return nil
 }
 
+func nodefsFull(o *v1alpha1.Observation) {
+	detectorstest.Thresholds(o, "nodefs.available", "10%")
+	full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
+	detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+}
+
+func kubeletStopped(o *v1alpha1.Observation) {
+	detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+	silentKubelet(o, "Stopped kubelet.service")
+}
+
+func anotherCA(o *v1alpha1.Observation) {
+	o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ServerCAMatches, o.Kubelet.Kubeconfig.CASHA256 = "tls-untrusted", false, "bb22"
+	silentKubelet(o, `"Unable to register node with API server" err="tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
+}
+
+func signedByNobody(o *v1alpha1.Observation) {
+	o.Registries = []v1alpha1.RegistryHost{registryHost("tls-untrusted")}
+	pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
+}
+
+func runtimeStopped(o *v1alpha1.Observation) {
+	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	o.Processes = o.Processes[1:]
+	detectorstest.RuntimeSilent(o)
+	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
+}
+
+func runtimeThrottled(o *v1alpha1.Observation) {
+	o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 600, NrThrottled: 580, ThrottledUsec: 55_000_000}
+	o.Runtime.CallMS["ListContainers"] = 4200
+	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
+}
+
+func pluginGone(o *v1alpha1.Observation) {
+	devices(o, "2", "0")
+	lampSocket(o, "refused")
+	detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="EOF" resource="example.com/lamp"`, time.Minute)
+}
+
+// impatient is the pod shop, whose liveness probe allows it one second.
+func impatient(o *v1alpha1.Observation, options ...detectorstest.PodOption) {
+	probeKills(o, `Get "http://10.244.1.9:8080/healthz": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`,
+		append([]detectorstest.PodOption{liveness(8080, "/healthz"), detectorstest.Deployment("shop")}, options...)...)
+}
+
+// throttled has the last container stand still for its CPU limit.
+func throttled(o *v1alpha1.Observation) {
+	o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 50, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 85_000_000}
+}
+
+var byExec = liveness(0, "", func(p *corev1.Probe) {
+	p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/grpc_health_probe"}}}
+})
+
+const (
+	noBootstrap  = "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory"
+	swapRefused  = "failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"
+	notInTheList = `MountVolume.MountDevice failed for volume "pv-1" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name csi.sickbay.dev not found in the list of registered CSI drivers`
+)
+
 var sick = []testCase{
 	// 4 pleg
 	{name: "containerd stopped by SIGSTOP", want: []string{"pleg/runtime-hung"}, remedy: `kill -CONT`, ill: func(o *v1alpha1.Observation) {
@@ -213,12 +275,7 @@ var sick = []testCase{
 		detectorstest.RuntimeSilent(o)
 	}},
 	{name: "containerd deadlocked, seen twice", want: []string{"pleg/runtime-hung"}, remedy: "systemctl restart containerd.service", likely: true, baseline: true, ill: detectorstest.RuntimeSilent},
-	{name: "containerd stopped by its unit", want: []string{"pleg/runtime-hung"}, remedy: "systemctl start containerd.service", ill: func(o *v1alpha1.Observation) {
-		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
-		o.Processes = o.Processes[1:]
-		detectorstest.RuntimeSilent(o)
-		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
-	}},
+	{name: "containerd stopped by its unit", want: []string{"pleg/runtime-hung"}, remedy: "systemctl start containerd.service", ill: runtimeStopped},
 	{name: "containerd's configuration cut off, at its first start with it", want: []string{"pleg/runtime-hung"}, remedy: ":/etc/containerd/config.toml", ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
 		detectorstest.RuntimeSilent(o)
@@ -238,11 +295,7 @@ var sick = []testCase{
 		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Wchan: "jbd2_log_wait_commit"}}
 		detectorstest.Unknown(o, "ListContainers gave no answer within 1.5 s", v1alpha1.SourceContainers)
 	}},
-	{name: "runtime throttled", want: []string{"pleg/runtime-overloaded"}, remedy: "cfs_quota_us", ill: func(o *v1alpha1.Observation) {
-		o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 600, NrThrottled: 580, ThrottledUsec: 55_000_000}
-		o.Runtime.CallMS["ListContainers"] = 4200
-		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
-	}},
+	{name: "runtime throttled", want: []string{"pleg/runtime-overloaded"}, remedy: "cfs_quota_us", ill: runtimeThrottled},
 	{name: "runtime throttled, between two late calls", want: []string{"pleg/runtime-overloaded"}, remedy: "cfs_quota_us", ill: func(o *v1alpha1.Observation) {
 		o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 90, NrThrottled: 82, ThrottledUsec: 8_000_000}
 		o.Runtime.CallMS["ListContainers"] = 600
@@ -256,11 +309,7 @@ var sick = []testCase{
 	{name: "pleg-disk", want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, remedy: "fsfreeze", ill: plegDisk},
 	{name: "pleg-disk with a baseline", want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, remedy: "fsfreeze", baseline: true, ill: plegDisk},
 	// 10 disk-pressure
-	{name: "nodefs full", want: []string{"disk-pressure/nodefs-full"}, remedy: "rm -f -- /var/lib/kubelet/fill", ill: func(o *v1alpha1.Observation) {
-		detectorstest.Thresholds(o, "nodefs.available", "10%")
-		full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
-		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
-	}},
+	{name: "nodefs full", want: []string{"disk-pressure/nodefs-full"}, remedy: "rm -f -- /var/lib/kubelet/fill", ill: nodefsFull},
 	{name: "nodefs full, thresholds off", want: []string{"disk-pressure/nodefs-full"}, remedy: "rm -f -- /var/lib/kubelet/fill", ill: func(o *v1alpha1.Observation) {
 		full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
 		o.Filesystems[0].BytesFree = 0
@@ -357,29 +406,29 @@ var sick = []testCase{
 	{name: "swap on", want: []string{"swap/swap-on"}, remedy: "swapoff /var/lib/sickbay-swapfile", ill: func(o *v1alpha1.Observation) {
 		o.Swaps = []v1alpha1.Swap{{Path: "/var/lib/sickbay-swapfile", Type: "file", SizeBytes: 16 << 20, InFstab: true}}
 		o.Kubelet.File.FailSwapOn = ptr(true)
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+		detectorstest.KubeletLoops(o, swapRefused)
 	}},
 	{name: "swap shown to the kubelet by a mount", want: []string{"swap/swap-on"}, remedy: "umount /proc/swaps", ill: func(o *v1alpha1.Observation) {
 		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/proc/swaps", Root: "/var/lib/x/swaps"})
 		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 16 << 20}}
 		o.Kubelet.File.FailSwapOn = ptr(true)
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+		detectorstest.KubeletLoops(o, swapRefused)
 	}},
 	{name: "swap shown to the kubelet by its unit", want: []string{"swap/swap-on"}, remedy: "90-swap.conf", ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
 			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/10-kubeadm.conf", "/etc/systemd/system/kubelet.service.d/90-swap.conf"}
 		})
 		o.Kubelet.File.FailSwapOn = ptr(true)
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+		detectorstest.KubeletLoops(o, swapRefused)
 	}},
 	// 6 node-notready
 	{name: "kubeconfig gone", want: []string{"node-notready/kubeconfig-broken"}, remedy: "set-cluster default-cluster", ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 	}},
 	{name: "kubeconfig damaged", want: []string{"node-notready/kubeconfig-broken"}, remedy: "apiServerEndpoint", ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3: could not find expected ':'"}
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 	}},
 	{name: "kubeconfig names another server", want: []string{"node-notready/kubeconfig-broken"}, remedy: "set-cluster", ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Server, o.Kubelet.Kubeconfig.Reach = "https://172.18.0.99:6443", "timeout"
@@ -399,15 +448,8 @@ var sick = []testCase{
 		o.Kubelet.Kubeconfig.Reach = "timeout"
 		silentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
 	}},
-	{name: "another CA in the kubeconfig", want: []string{"node-notready/apiserver-untrusted"}, remedy: "--certificate-authority=", ill: func(o *v1alpha1.Observation) {
-		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ServerCAMatches, o.Kubelet.Kubeconfig.CASHA256 = "tls-untrusted", false, "bb22"
-		silentKubelet(o, `"Unable to register node with API server" err="tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
-	}},
-	{name: "kubelet stopped", want: []string{"node-notready/kubelet-stopped"}, remedy: "systemctl start kubelet.service", ill: func(o *v1alpha1.Observation) {
-		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
-		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
-		silentKubelet(o, "Stopped kubelet.service")
-	}},
+	{name: "another CA in the kubeconfig", want: []string{"node-notready/apiserver-untrusted"}, remedy: "--certificate-authority=", ill: anotherCA},
+	{name: "kubelet stopped", want: []string{"node-notready/kubelet-stopped"}, remedy: "systemctl start kubelet.service", ill: kubeletStopped},
 	{name: "kubelet masked", want: []string{"node-notready/kubelet-stopped"}, remedy: "systemctl unmask kubelet.service", ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState, u.ActiveState, u.SubState = "masked", "inactive", "dead" })
 		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
@@ -580,7 +622,7 @@ var sick = []testCase{
 		o.API.Lease = &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: detectorstest.Now.AddDate(10, 0, 0)}}}
 	}},
 	{name: "kubelet's clock ahead, and it exits for its certificate", want: []string{"clock-cert/clock-skew"}, remedy: "systemctl restart kubelet.service", ill: func(o *v1alpha1.Observation) {
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 		o.Clocks.ProcessOffsetSeconds["kubelet"] = 10 * 365 * 86400
 	}},
 	{name: "the node's clock behind", want: []string{"clock-cert/clock-skew"}, remedy: "timedatectl", ill: func(o *v1alpha1.Observation) {
@@ -597,20 +639,17 @@ var sick = []testCase{
 	}},
 	{name: "client certificate expired", want: []string{"clock-cert/client-cert-expired"}, remedy: "kubectl certificate approve", ill: func(o *v1alpha1.Observation) {
 		o.Certs[1].NotAfter = ago(time.Hour)
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 	}},
 	{name: "client certificate expired, a valid one beside it", want: []string{"clock-cert/client-cert-expired"}, remedy: "ln -sfn /var/lib/kubelet/pki/kubelet-client-2026-11-01.pem", ill: func(o *v1alpha1.Observation) {
 		good := o.Certs[1]
 		good.Path = "/var/lib/kubelet/pki/kubelet-client-2026-11-01.pem"
 		o.Certs[1].NotAfter = ago(time.Hour)
 		o.Certs = append(o.Certs, good)
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 	}},
 	// 1 image-pull
-	{name: "registry signed by nobody", want: []string{"image-pull/registry-tls"}, remedy: "openssl s_client", ill: func(o *v1alpha1.Observation) {
-		o.Registries = []v1alpha1.RegistryHost{registryHost("tls-untrusted")}
-		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
-	}},
+	{name: "registry signed by nobody", want: []string{"image-pull/registry-tls"}, remedy: "openssl s_client", ill: signedByNobody},
 	{name: "registry's certificate expired", want: []string{"image-pull/registry-tls"}, remedy: "-", ill: func(o *v1alpha1.Observation) {
 		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T10:00:00Z is after 2026-01-01T00:00:00Z`)
 	}},
@@ -668,7 +707,7 @@ var sick = []testCase{
 	}},
 	// 7 probe-kill
 	{name: "probe's timeout too short", want: []string{"probe-kill/probe-too-aggressive"}, remedy: "startupProbe", ill: func(o *v1alpha1.Observation) {
-		probeKills(o, `Get "http://10.244.1.9:8080/healthz": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`, liveness(8080, "/healthz"), detectorstest.Deployment("shop"))
+		impatient(o)
 	}},
 	{name: "probe does not wait for the start", want: []string{"probe-kill/probe-too-aggressive"}, remedy: "kubectl apply", ill: func(o *v1alpha1.Observation) {
 		probeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: connect: connection refused`, liveness(8080, "/healthz"))
@@ -689,7 +728,7 @@ var sick = []testCase{
 	}},
 	{name: "CPU limit", want: []string{"oom-throttle/cpu-throttled"}, remedy: `"cpu":"500m"`, ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
-		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 50, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 85_000_000}
+		throttled(o)
 	}},
 	{name: "CPU limit, and the pod's cgroup runs out first", want: []string{"oom-throttle/cpu-throttled"}, remedy: `"cpu":"200m"`, ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("20m", "")))
@@ -737,11 +776,7 @@ var sick = []testCase{
 		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { read } for pid=7 comm="cat" path="/catalogue/list" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:admin_home_t:s0 tclass=file`, 22*time.Second)
 	}},
 	// 14 device-plugin
-	{name: "device plugin gone", want: []string{"device-plugin/plugin-down"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: func(o *v1alpha1.Observation) {
-		devices(o, "2", "0")
-		lampSocket(o, "refused")
-		detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="EOF" resource="example.com/lamp"`, time.Minute)
-	}},
+	{name: "device plugin gone", want: []string{"device-plugin/plugin-down"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: pluginGone},
 	{name: "devices unhealthy", want: []string{"device-plugin/device-unhealthy"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: func(o *v1alpha1.Observation) {
 		devices(o, "2", "0")
 		lampSocket(o, "ok")
@@ -828,7 +863,7 @@ var sick = []testCase{
 		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount /var/lib/sickbay-csi/vol-1.img: wrong fs type, bad option, bad superblock on /dev/loop4`)
 	}},
 	{name: "CSI driver not registered", want: []string{"csi-mount/driver-not-registered"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *v1alpha1.Observation) {
-		csiWaits(o, false, `MountVolume.MountDevice failed for volume "pv-1" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name csi.sickbay.dev not found in the list of registered CSI drivers`)
+		csiWaits(o, false, notInTheList)
 	}},
 	{name: "CSI driver does not answer", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *v1alpha1.Observation) {
 		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
@@ -844,22 +879,105 @@ var sick = []testCase{
 		o.API.Pods[len(o.API.Pods)-1].CreationTimestamp = detectorstest.MetaAgo(45 * time.Second)
 	}},
 	// Two at once on one node.
-	{name: "two faults: conflist gone and client certificate expired", want: []string{"clock-cert/client-cert-expired", "cni/conflist-missing"}, remedy: "certificate", ill: func(o *v1alpha1.Observation) {
+	{name: "two faults, conflist gone and client certificate expired", want: []string{"clock-cert/client-cert-expired", "cni/conflist-missing"}, remedy: "certificate", ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = nil
 		o.Certs[1].NotAfter = ago(time.Hour)
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 		o.Runtime.Conditions[1] = v1alpha1.Condition{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: cni plugin not initialized"}
 		o.Runtime.LastCNILoad = noConfig
 	}},
-	{name: "two faults: swap on and kubeconfig gone", want: []string{"node-notready/kubeconfig-broken", "swap/swap-on"}, remedy: "set-cluster", ill: func(o *v1alpha1.Observation) {
+	{name: "two faults, swap on and kubeconfig gone", want: []string{"node-notready/kubeconfig-broken", "swap/swap-on"}, remedy: "set-cluster", ill: func(o *v1alpha1.Observation) {
 		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 16 << 20}}
 		o.Kubelet.File.FailSwapOn = ptr(true)
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory")
+		detectorstest.KubeletLoops(o, noBootstrap)
 	}},
-	{name: "two faults: shim gone and nodefs full", want: []string{"disk-pressure/nodefs-full", "sandbox-create/shim-missing"}, remedy: "rm -f", ill: func(o *v1alpha1.Observation) {
+	{name: "two faults, shim gone and nodefs full", want: []string{"disk-pressure/nodefs-full", "sandbox-create/shim-missing"}, remedy: "rm -f", ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "nodefs.available", "10%")
 		full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
 		o.Runtime.Handlers[0].ShimPath = ""
+	}}, {name: "two faults, conflist gone and swap on", want: []string{"swap/swap-on", "cni/conflist-missing"}, remedy: "swapoff", ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = nil
+		cniDown(o, noConfig)
+		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 16 << 20}}
+		o.Kubelet.File.FailSwapOn = ptr(true)
+		detectorstest.KubeletLoops(o, swapRefused)
+	}},
+	{name: "two faults, conflist gone and kubelet stopped", want: []string{"node-notready/kubelet-stopped", "cni/conflist-missing"}, remedy: "systemctl start kubelet.service", ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = nil
+		cniDown(o, noConfig)
+		kubeletStopped(o)
+	}},
+	{name: "two faults, client certificate expired and nodefs full", want: []string{"disk-pressure/nodefs-full", "clock-cert/client-cert-expired"}, remedy: "rm -f", ill: func(o *v1alpha1.Observation) {
+		nodefsFull(o)
+		o.Certs[1].NotAfter = ago(time.Hour)
+		detectorstest.KubeletLoops(o, noBootstrap)
+	}},
+	{name: "two faults, the node's clock behind and another CA in the kubeconfig", want: []string{"clock-cert/clock-skew", "node-notready/apiserver-untrusted"}, remedy: "timedatectl", ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+		anotherCA(o)
+	}},
+	{name: "the node's clock behind, and a registry's certificate is not valid yet", want: []string{"clock-cert/clock-skew"}, remedy: "timedatectl", ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T08:00:00Z is before 2026-11-24T09:00:00Z`)
+	}},
+	{name: "the node's clock behind, and a registry signed by nobody", want: []string{"clock-cert/clock-skew", "image-pull/registry-tls"}, remedy: "timedatectl", ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+		signedByNobody(o)
+	}},
+	{name: "containerd and the kubelet stopped by their units", want: []string{"pleg/runtime-hung", "node-notready/kubelet-stopped"}, remedy: "systemctl start containerd.service", ill: func(o *v1alpha1.Observation) {
+		runtimeStopped(o)
+		kubeletStopped(o)
+	}},
+	{name: "runtime throttled, and probes by exec come late", want: []string{"pleg/runtime-overloaded"}, remedy: "cfs_quota_us", ill: func(o *v1alpha1.Observation) {
+		runtimeThrottled(o)
+		probeKills(o, `command "/bin/grpc_health_probe" timed out`, byExec)
+	}},
+	{name: "runtime throttled, and a probe by HTTP is impatient", want: []string{"pleg/runtime-overloaded", "probe-kill/probe-too-aggressive"}, remedy: "cfs_quota_us", ill: func(o *v1alpha1.Observation) {
+		runtimeThrottled(o)
+		impatient(o)
+	}},
+	{name: "runtime's filesystem frozen and full, thresholds off", want: []string{"pleg/runtime-io-stall", "sandbox-create/disk-full"}, remedy: "fsfreeze", ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		full(f, "/var/lib/containerd/fill")
+		f.BytesFree = 0
+		frozen(o, f)
+		sandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
+	}},
+	{name: "one disk for kubelet and runtime, full", want: []string{"disk-pressure/nodefs-full"}, remedy: "/var/lib/kubelet/fill", ill: func(o *v1alpha1.Observation) {
+		for i := range o.Filesystems {
+			o.Filesystems[i].BytesFree = 0
+		}
+		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/fill", Bytes: 290 << 30, Files: 1}}
+		sandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
+	}},
+	{name: "nodefs full, and the device plugin was evicted", want: []string{"disk-pressure/nodefs-full"}, remedy: "rm -f -- /var/lib/kubelet/fill", ill: func(o *v1alpha1.Observation) {
+		nodefsFull(o)
+		pluginGone(o)
+	}},
+	{name: "nodefs full, and the CSI driver was evicted", want: []string{"disk-pressure/nodefs-full"}, remedy: "rm -f -- /var/lib/kubelet/fill", ill: func(o *v1alpha1.Observation) {
+		nodefsFull(o)
+		csiWaits(o, false, notInTheList)
+	}},
+	{name: "memory limit, and the probe notices first", want: []string{"oom-throttle/memory-limit"}, remedy: "128Mi", ill: func(o *v1alpha1.Observation) {
+		impatient(o, limits("", "32Mi"))
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/docker/x/kubelet.slice/cri-containerd-old-shop.scope,task=shop,pid=9,uid=0", 20*time.Second)
+	}},
+	{name: "memory limit, and another pod's impatient probe", want: []string{"oom-throttle/memory-limit", "probe-kill/probe-too-aggressive"}, remedy: "--subresource resize", ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second)))
+		impatient(o)
+	}},
+	{name: "CPU limit, and the probe notices", want: []string{"oom-throttle/cpu-throttled"}, remedy: `"cpu":"500m"`, ill: func(o *v1alpha1.Observation) {
+		impatient(o, limits("50m", ""))
+		throttled(o)
+	}},
+	{name: "CPU limit, and another pod's impatient probe", want: []string{"oom-throttle/cpu-throttled", "probe-kill/probe-too-aggressive"}, remedy: `"cpu":"500m"`, ill: func(o *v1alpha1.Observation) {
+		impatient(o)
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
+		throttled(o)
+	}},
+	{name: "network namespace gone, and another pod's impatient probe", want: []string{"sandbox-changed/sandbox-network-lost", "probe-kill/probe-too-aggressive"}, remedy: "tasks kill", ill: func(o *v1alpha1.Observation) {
+		sandbox(o, "app").NetNSGone = true
+		impatient(o)
 	}},
 }

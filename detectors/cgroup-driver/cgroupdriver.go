@@ -59,7 +59,6 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 		Summary: "the kubelet refuses to run on cgroup v1: failCgroupV1 is true, and this host has v1",
 		Evidence: []v1alpha1.Evidence{facts.FromLine(line), facts.Seen(o, "host", "cgroup version 1"),
 			facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
-		Covers: []v1alpha1.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}},
 		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
 			detectors.ShellStep(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", facts.SetKubeletConfig("failCgroupV1", "false")),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
@@ -156,8 +155,7 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	script, hasScript := scripted(o)
-	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain,
-		Covers: []v1alpha1.Pattern{{Failure: "sandbox-create", Cause: "cgroup-unwritable"}, {Failure: "sandbox-changed", Cause: "sandbox-killed"}, {Failure: "sandbox-changed", Cause: "runtime-restart-kills-pods"}}}
+	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain}
 	switch {
 	case defaultWrong && kubelet == "cgroupfs":
 		f.Cause = "driver-mismatch"

@@ -44,16 +44,9 @@ func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	return []v1alpha1.Finding{*f}
 }
 
-// mayBeTime is what a wrong clock can look like.
-var mayBeTime = []v1alpha1.Pattern{
-	{Failure: "clock-cert", Cause: "client-cert-expired"}, {Failure: "image-pull", Cause: "registry-tls"},
-	{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"},
-	{Failure: "node-notready", Cause: "apiserver-untrusted"}, {Failure: "node-notready", Cause: "not-registered"},
-}
-
 func skew(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	f := &v1alpha1.Finding{Cause: "clock-skew", Certainty: v1alpha1.Certain, Covers: mayBeTime}
+	f := &v1alpha1.Finding{Cause: "clock-skew", Certainty: v1alpha1.Certain}
 	var steps []v1alpha1.Step
 	var whose []string
 	if o.Clocks.APIOffsetKnown && math.Abs(o.Clocks.APIOffsetSeconds) > skewed {
@@ -175,7 +168,7 @@ func againstHardware(h v1alpha1.History) *v1alpha1.Finding {
 		return nil
 	}
 	return &v1alpha1.Finding{
-		Cause: "clock-skew", Certainty: v1alpha1.Certain, Covers: mayBeTime,
+		Cause: "clock-skew", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the node's clock is %s its hardware clock, and only by the node's is the kubelet's certificate not valid", apart(off)),
 		Evidence: []v1alpha1.Evidence{
 			facts.Seen(o, "clocks", fmt.Sprintf("node %s, hardware clock %s, nothing synchronizes them", o.At.UTC().Format(time.RFC3339), rtc.UTC().Format(time.RFC3339))),
@@ -225,9 +218,6 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 		Summary: fmt.Sprintf("the kubelet's client certificate ended %s: the API server does not know the kubelet any more", dead.NotAfter.UTC().Format(time.RFC3339)),
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "certificates", fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
 			dead.NotBefore.UTC().Format(time.RFC3339), dead.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))},
-		Covers: []v1alpha1.Pattern{
-			{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "kubeconfig-broken"}, {Failure: "node-notready", Cause: "not-registered"},
-		},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", "certificate has expired or is not yet valid", "unable to load bootstrap kubeconfig", "Unauthorized"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))

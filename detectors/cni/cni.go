@@ -42,8 +42,6 @@ func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	for i := range out {
 		out[i].Failure, out[i].Node = "cni", o.Node
 		out[i].Consequences = facts.Consequences(o)
-		out[i].Covers = append(out[i].Covers, v1alpha1.Pattern{Failure: "sandbox-changed", Cause: "sandbox-network-lost"},
-			v1alpha1.Pattern{Failure: "sandbox-create", Cause: "cgroup-unwritable"})
 	}
 	return out
 }

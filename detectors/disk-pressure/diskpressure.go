@@ -77,11 +77,6 @@ func judge(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) 
 		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain,
 		Evidence:     []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
 		Consequences: facts.Consequences(o),
-		// What cannot be written for want of space is this, whatever the error says of itself.
-		Covers: []v1alpha1.Pattern{
-			{Failure: "sandbox-create", Cause: "disk-full"}, {Failure: "sandbox-create", Cause: "inodes-exhausted"},
-			{Failure: "image-pull"}, {Failure: "device-plugin", Cause: "plugin-down"}, {Failure: "csi-mount", Cause: "driver-not-registered"},
-		},
 	}
 	whose := map[string]string{"nodefs": "kubelet's", "imagefs": "runtime's"}[role]
 	what := "has no room left"

@@ -139,7 +139,6 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		Cause: "memory-limit", Certainty: v1alpha1.Certain, Evidence: ev,
 		Summary:      fmt.Sprintf("%s reaches its memory limit of %s again and again, and is killed", c.Where(), limit.String()),
 		Consequences: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
-		Covers:       []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}, {Failure: "security-denial", Object: facts.PodRef(c.Pod)}},
 	}
 	if total := o.Host.MemoryBytes; total > 0 && more.Value() > total/2 {
 		f.ManualAction = fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
@@ -241,7 +240,6 @@ func cpu(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		Cause: "cpu-throttled", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), limit.String()),
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
-		Covers:   []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}},
 	}
 	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy") {
 		f.Evidence = append(f.Evidence, facts.FromEvent(&e))

@@ -33,16 +33,6 @@ func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 	return nil
 }
 
-// A runtime that does not answer makes all of these say something, and none of them is a cause then. CNI and cgroup findings
-// rest on what the runtime answers, so they cannot arise from its silence.
-var consequences = []v1alpha1.Pattern{
-	{Failure: "sandbox-create", Cause: "cgroup-unwritable"},
-	{Failure: "sandbox-changed"},
-	{Failure: "probe-kill"},
-	{Failure: "device-plugin", Cause: "plugin-down"},
-	{Failure: "csi-mount", Cause: "driver-unresponsive"},
-}
-
 const (
 	runtimeUnit = "containerd"
 	slowCall    = 2000 // ms; a healthy CRI call takes under 50
@@ -73,8 +63,8 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 		return &v1alpha1.Finding{
 			Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 			Summary:  "containerd " + how + ": it answers no call, so the kubelet can neither list nor change containers",
-			Evidence: support(h, ev), Covers: consequences,
-			Remedy: facts.Place(o).NewRemedy("wake-runtime", append(facts.Wake(o, runtimeUnit), ready(o)...)...),
+			Evidence: support(h, ev),
+			Remedy:   facts.Place(o).NewRemedy("wake-runtime", append(facts.Wake(o, runtimeUnit), ready(o)...)...),
 		}
 	}
 	stopped := u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked"
@@ -86,12 +76,9 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 		return nil
 	}
 	f := &v1alpha1.Finding{
-		Cause: "runtime-hung", Certainty: v1alpha1.Certain, Covers: consequences,
+		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 		Summary:  "containerd does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
-	}
-	if k := facts.KubeletState(h); k.Said && facts.Has(k.Exit.Text, "runtime API for endpoint", "validate service connection") {
-		f.Covers = append(slices.Clone(f.Covers), v1alpha1.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"})
 	}
 	if l, ok := facts.LastOf(h, runtimeUnit, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
@@ -195,7 +182,6 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	f := &v1alpha1.Finding{
 		Cause: "runtime-io-stall", Certainty: certainty, Evidence: support(h, ev),
-		Covers: append([]v1alpha1.Pattern{{Failure: "sandbox-create", Cause: "snapshotter-unwritable"}}, consequences...),
 	}
 	name := fs.Path
 	if !ok {
@@ -307,7 +293,7 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	ev := []v1alpha1.Evidence{}
-	f := &v1alpha1.Finding{Cause: "runtime-overloaded", Certainty: v1alpha1.Certain, Covers: consequences}
+	f := &v1alpha1.Finding{Cause: "runtime-overloaded", Certainty: v1alpha1.Certain}
 	switch {
 	case q.QuotaMilli > 0 && periods >= 5 && throttled*2 >= periods:
 		f.Summary = fmt.Sprintf("containerd may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", milli(q.QuotaMilli), throttled*100/periods)
@@ -394,7 +380,6 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 		Summary: "containerd runs, and nobody can connect to it: its socket is gone",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why),
 			facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
-		Covers: append(slices.Clone(consequences), v1alpha1.Pattern{Failure: "node-notready", Cause: "kubelet-stopped"}),
 		Remedy: facts.Place(o).NewRemedy("serve-again", append([]v1alpha1.Step{
 			detectors.Restart(o.Node, "containerd.service", "a new runtime process makes its socket again; containers belong to their shims and go on"),
 		}, ready(o)...)...),
@@ -429,7 +414,7 @@ func silent(h v1alpha1.History) *v1alpha1.Finding {
 		ev = append(ev, down)
 	}
 	return &v1alpha1.Finding{
-		Cause: "runtime-hung", Certainty: v1alpha1.Likely, Evidence: ev, Covers: consequences,
+		Cause: "runtime-hung", Certainty: v1alpha1.Likely, Evidence: ev,
 		Summary:   "containerd's process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
 		ToConfirm: "where its goroutines wait: `kill -USR1 $(systemctl show -p MainPID --value containerd)` writes them to its journal",
 		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]v1alpha1.Step{

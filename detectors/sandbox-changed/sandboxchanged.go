@@ -146,7 +146,6 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 		Cause: "runtime-restart-kills-pods", Certainty: v1alpha1.Certain,
 		Summary:  "every restart of containerd takes the node's pods with it: its unit has KillMode=" + u.KillMode,
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
-		Covers:   []v1alpha1.Pattern{{Failure: "sandbox-changed"}},
 	}
 	died := changed(h)
 	after := 0
@@ -221,9 +220,9 @@ func withoutNetwork(s v1alpha1.Sandbox) string {
 func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	lost := cut(o)
-	var covers []v1alpha1.Pattern
+	var affected []v1alpha1.ObjectRef
 	for _, s := range lost {
-		covers = append(covers, v1alpha1.Pattern{Failure: "probe-kill", Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: s.Namespace, Name: s.Name}})
+		affected = append(affected, v1alpha1.ObjectRef{Kind: "Pod", Namespace: s.Namespace, Name: s.Name})
 	}
 	var before []v1alpha1.Evidence
 	for i := range h[:len(h)-1] {
@@ -236,14 +235,14 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 	died := changed(h)
 	for _, a := range died {
 		// A probe that gets no answer over a network that is gone says nothing about the application or itself.
-		covers = append(covers, v1alpha1.Pattern{Failure: "probe-kill", Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name}})
+		affected = append(affected, v1alpha1.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name})
 	}
 	// The kubelet says it from verbosity 2 on.
 	line, said := facts.LastOf(h, "kubelet", time.Minute, "Sandbox for pod has no IP address")
 	if len(lost) == 0 && !((said || len(before) > 0) && recurring(died)) {
 		return nil
 	}
-	f := &v1alpha1.Finding{Cause: "sandbox-network-lost", Certainty: v1alpha1.Certain, Covers: covers}
+	f := &v1alpha1.Finding{Cause: "sandbox-network-lost", Certainty: v1alpha1.Certain, Affects: affected}
 	var steps []v1alpha1.Step
 	for _, s := range lost {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSandboxes, withoutNetwork(s)))

@@ -128,7 +128,6 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 	var out []v1alpha1.Finding
 	for _, f := range []*v1alpha1.Finding{shim, oci} {
 		if f != nil {
-			f.Covers = []v1alpha1.Pattern{{Failure: "sandbox-changed", Cause: "sandbox-network-lost"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}
 			out = append(out, *f)
 		}
 	}
@@ -198,14 +197,11 @@ func restore(o *v1alpha1.Observation, p, what string) []v1alpha1.Step {
 	return []v1alpha1.Step{back}
 }
 
-// space: the runtime's filesystem has nothing left, and no eviction threshold watches it (else it is disk pressure).
+// space: the runtime's filesystem has nothing left.
 func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	f, ok := facts.Filesystem(o, "imagefs")
 	if !ok {
 		return nil
-	}
-	if node, ok := facts.Filesystem(o, "nodefs"); ok && facts.SameFilesystem(node, f) && len(failing) == 0 {
-		return nil // nobody makes sandboxes there now; the kubelet's filesystem is judged as such
 	}
 	var out []v1alpha1.Finding
 	for _, inodes := range []bool{false, true} {
@@ -220,7 +216,6 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 			Cause: cause, Certainty: v1alpha1.Certain,
 			Summary:  fmt.Sprintf("the runtime's filesystem %s has no %s left: a sandbox cannot be written", f.Path, what),
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
-			Covers:   []v1alpha1.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "snapshotter-unwritable"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}},
 		}
 		with(&fd, failing, "no space left on device", "disk quota exceeded")
 		for _, u := range facts.Alien(o, f, inodes) {
@@ -274,8 +269,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 			steps = append(steps, detectors.NodeStep(o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount))
 		}
 	}
-	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev,
-		Covers: []v1alpha1.Pattern{{Failure: "image-pull"}, {Failure: "sandbox-create", Cause: "cgroup-unwritable"}}}
+	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev}
 	if len(steps) == 0 {
 		// Nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely one.
 		for _, c := range failing {

@@ -194,8 +194,7 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 
 func denied(o *v1alpha1.Observation, c facts.ContainerOf, name string) *v1alpha1.Finding {
 	return &v1alpha1.Finding{Cause: "seccomp-denied", Certainty: v1alpha1.Certain,
-		Summary: fmt.Sprintf("the seccomp profile %s denies %s a system call it needs", name, c.Where()),
-		Covers:  []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+		Summary: fmt.Sprintf("the seccomp profile %s denies %s a system call it needs", name, c.Where())}
 }
 
 func waitMessage(c facts.ContainerOf) string {
@@ -298,8 +297,7 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		return nil
 	}
 	f := &v1alpha1.Finding{Cause: "apparmor-denied", Certainty: v1alpha1.Certain,
-		Summary: fmt.Sprintf("the AppArmor profile %s denies %s an access it needs", name, c.Where()),
-		Covers:  []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+		Summary: fmt.Sprintf("the AppArmor profile %s denies %s an access it needs", name, c.Where())}
 	if unable {
 		f.Summary = fmt.Sprintf("the AppArmor profile %s of %s cannot be applied on this node", name, c.Where())
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", waitMessage(c)+c.Pod.Status.Message))
@@ -379,8 +377,7 @@ func selinux(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 			continue
 		}
 		f := &v1alpha1.Finding{Cause: "selinux-denied", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{facts.FromLine(l)},
-			Summary: fmt.Sprintf("the SELinux policy denies %s an access it needs", c.Where()),
-			Covers:  []v1alpha1.Pattern{{Failure: "probe-kill", Object: facts.PodRef(c.Pod)}}}
+			Summary: fmt.Sprintf("the SELinux policy denies %s an access it needs", c.Where())}
 		if own == "" {
 			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the denial is this container's: `ausearch -m avc -ts recent` and the container's label"
 		}

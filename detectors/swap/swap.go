@@ -48,9 +48,7 @@ func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 		Summary:      "the kubelet refuses to start: swap is on and failSwapOn is true",
 		Consequences: facts.Consequences(o),
 	}
-	if said {
-		f.Covers = []v1alpha1.Pattern{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "node-notready", Cause: "not-registered"}}
-	} else {
+	if !said {
 		f.Certainty = v1alpha1.Likely
 		f.Summary = "swap is on and failSwapOn is true: the kubelet would not start"
 		f.ToConfirm = "start the kubelet and read its last line"

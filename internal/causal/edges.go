@@ -1,0 +1,62 @@
+package causal
+
+// edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way, or never did
+// in any recording, is not here.
+var edges = []Edge{
+	// The kubelet ends itself, and says why.
+	{From: "swap/swap-on", To: "node-notready/kubelet-stopped", Scope: Node,
+		Why: "the kubelet ends itself when it finds swap on", Needs: "recorded/swap-on"},
+	{From: "cgroup-driver/cgroup-v1-refused", To: "node-notready/kubelet-stopped", Scope: Node,
+		Why: "the kubelet ends itself on cgroup v1", Needs: "recorded/cgroup-v1-refused"},
+	{From: "clock-cert/client-cert-expired", To: "node-notready/kubelet-stopped", Scope: Node,
+		Why: "without a valid certificate the kubelet ends itself", Needs: "clock-cert: client certificate expired"},
+	{From: "clock-cert/clock-skew", To: "node-notready/kubelet-stopped", Scope: Node,
+		Why: "by a wrong clock the kubelet's certificate is not valid, and it ends itself", Needs: "recorded/clock-skew-ahead"},
+	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: []string{"runtime API for endpoint", "validate service connection"},
+		Why: "a kubelet that starts and finds no runtime ends itself", Needs: "pleg: containerd's socket deleted, and a kubelet that starts",
+		Limit: "pleg: containerd and the kubelet stopped by their units"},
+
+	// No room.
+	{From: "disk-pressure/imagefs-full", To: "sandbox-create/disk-full", Scope: Node,
+		Why: "a sandbox cannot be written", Needs: "disk-pressure: imagefs full"},
+	{From: "disk-pressure/nodefs-full", To: "sandbox-create/disk-full", Scope: Node,
+		Why: "one disk for both: a sandbox cannot be written", Needs: "disk-pressure: one disk for kubelet and runtime, full"},
+	{From: "disk-pressure/inodes-exhausted", To: "sandbox-create/inodes-exhausted", Scope: Node,
+		Why: "a sandbox cannot be written", Needs: "disk-pressure: inodes of imagefs used up under a threshold"},
+	{From: "disk-pressure/nodefs-full", To: "device-plugin/plugin-down", Scope: Node,
+		Why: "the kubelet evicts the plugin's pod and admits no new one", Needs: "disk-pressure: nodefs full, and the device plugin was evicted"},
+	{From: "disk-pressure/nodefs-full", To: "csi-mount/driver-not-registered", Scope: Node,
+		Why: "the kubelet evicts the driver's pod and admits no new one", Needs: "disk-pressure: nodefs full, and the CSI driver was evicted"},
+
+	// A call that comes late, a network that is gone, a process without memory or CPU: the probe is not at fault.
+	{From: "pleg/runtime-overloaded", To: "probe-kill/probe-too-aggressive", Scope: Node, Says: []string{`" timed out`},
+		Why: "a probe by exec is a call of the runtime, and comes late", Needs: "pleg: runtime throttled, and probes by exec come late",
+		Limit: "pleg: runtime throttled, and a probe by HTTP is impatient"},
+	{From: "oom-throttle/memory-limit", To: "probe-kill/probe-too-aggressive", Scope: Object,
+		Why: "an application at its memory limit answers late", Needs: "oom-throttle: memory limit, and the probe notices first",
+		Limit: "oom-throttle: memory limit, and another pod's impatient probe"},
+	{From: "oom-throttle/cpu-throttled", To: "probe-kill/probe-too-aggressive", Scope: Object,
+		Why: "a throttled application answers late", Needs: "oom-throttle: CPU limit, and the probe notices",
+		Limit: "oom-throttle: CPU limit, and another pod's impatient probe"},
+	{From: "sandbox-changed/sandbox-network-lost", To: "probe-kill/probe-too-aggressive", Scope: Object,
+		Why: "no answer comes over a network that is gone", Needs: "recorded/sandbox-network-lost",
+		Limit: "sandbox-changed: network namespace gone, and another pod's impatient probe"},
+
+	{From: "cgroup-driver/driver-mismatch", To: "sandbox-changed/sandbox-killed", Scope: Node,
+		Why: "a sandbox that cannot start is made again and again", Needs: "recorded-v2/driver-mismatch"},
+	{From: "clock-cert/clock-skew", To: "image-pull/registry-tls", Scope: Node, Says: []string{"has expired or is not yet valid"},
+		Why: "by a wrong clock the registry's certificate is not valid", Needs: "clock-cert: the node's clock behind, and a registry's certificate is not valid yet",
+		Limit: "clock-cert: the node's clock behind, and a registry signed by nobody"},
+
+	// What explains nothing, and has to be treated first.
+	{From: "pleg/runtime-io-stall", To: "disk-pressure/imagefs-full", Scope: Order,
+		Why: "nothing can be deleted from a frozen filesystem", Needs: "pleg: pleg-disk"},
+	{From: "disk-pressure/nodefs-full", To: "sandbox-create/shim-missing", Scope: Order,
+		Why: "a binary comes back only where there is room", Needs: "sandbox-create: two faults, shim gone and nodefs full"},
+	{From: "disk-pressure/nodefs-full", To: "clock-cert/client-cert-expired", Scope: Order,
+		Why: "the new certificate is written to the kubelet's disk", Needs: "clock-cert: two faults, client certificate expired and nodefs full"},
+	{From: "clock-cert/clock-skew", To: "node-notready/apiserver-untrusted", Scope: Order,
+		Why: "the right CA is found by what it verifies, and by a wrong clock it verifies nothing", Needs: "clock-cert: two faults, the node's clock behind and another CA in the kubeconfig"},
+	{From: "node-notready/kubelet-stopped", To: "cni/conflist-missing", Scope: Order,
+		Why: "the network's pod is made again by a kubelet that runs", Needs: "cni: two faults, conflist gone and kubelet stopped"},
+}
