@@ -17,12 +17,17 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
-func (n *Node) Mounts() (out []op.Mount, err error) {
+func (n *Node) Mounts(pid int) (out []*op.Mount, err error) {
 	err = n.look(func() error {
+		if pid != 0 {
+			if p := n.procs[pid]; p != nil && p.root != nil {
+				out = append(out, p.root)
+			}
+			return nil
+		}
 		for _, m := range n.mounts {
-			out = append(out, op.Mount{
-				ID: m.id, Parent: m.parent, Target: m.target, Type: m.disk.fstype,
-				MajorMinor: fmt.Sprintf("%d:%d", op.Major(m.disk.dev), op.Minor(m.disk.dev)),
+			out = append(out, &op.Mount{
+				ID: m.id, Parent: m.parent, Mountpoint: m.target, FSType: m.disk.fstype, Major: op.Major(m.disk.dev), Minor: op.Minor(m.disk.dev),
 			})
 		}
 		return nil
@@ -282,7 +287,6 @@ func (n *Node) Signal(pid int, start uint64, sig op.Signal) error {
 // end takes a process away; systemd starts a unit's main process again.
 func (n *Node) end(pid int) {
 	delete(n.procs, pid)
-	delete(n.root.files, fmt.Sprintf("/proc/%d/mountinfo", pid))
 	for num, l := range n.loops {
 		if l.image.disk != nil && l.image.disk.users[pid] {
 			delete(l.image.disk.users, pid)
@@ -355,8 +359,9 @@ func (n *Node) StartPod(namespace, name string) {
 		if d != n.root {
 			d.users[p.PID] = true
 		}
-		n.root.files[fmt.Sprintf("/proc/%d/mountinfo", p.PID)] = n.root.node(0o444, fmt.Appendf(nil,
-			"%d 1 0:99 / / rw - overlay overlay rw,lowerdir=/var/lib/containerd/snapshots/1/fs,upperdir=/var/lib/containerd/snapshots/%d/fs\n", 5000+p.PID, p.PID))
+		p.root = &op.Mount{
+			ID: 5000 + p.PID, Parent: 1, Mountpoint: "/", FSType: "overlay", VFSOptions: fmt.Sprintf("rw,lowerdir=/var/lib/containerd/snapshots/1/fs,upperdir=/var/lib/containerd/snapshots/%d/fs", p.PID),
+		}
 		dir := path.Join(tasks, id)
 		n.root.files[dir] = n.root.node(fs.ModeDir|0o755, nil)
 		n.root.files[dir+"/init.pid"] = n.root.node(0o644, []byte(strconv.Itoa(p.PID)))

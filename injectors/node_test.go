@@ -90,6 +90,7 @@ type proc struct {
 	op.Process
 	clock   time.Duration
 	sandbox string
+	root    *op.Mount // of its container
 }
 
 // Node is a node in memory. It implements op.Sys.

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // ReadOnly mounts a directory or file over itself, read-only: writes fail with EROFS, for root too.
@@ -23,17 +22,11 @@ func (r *ReadOnly) Touches() []string { return []string{r.Path} }
 func (r *ReadOnly) Describe() string { return "mount " + r.Path + " over itself read-only" }
 
 func (r *ReadOnly) count(env Env) (int, error) {
-	mounts, err := env.Sys.Mounts()
+	mounts, err := env.Sys.Mounts(0)
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	for _, m := range mounts {
-		if m.Target == r.Path {
-			n++
-		}
-	}
-	return n, nil
+	return len(slices.DeleteFunc(mounts, func(m *Mount) bool { return m.Mountpoint != r.Path })), nil
 }
 
 func (r *ReadOnly) Save(_ context.Context, env Env) (err error) {
@@ -132,9 +125,7 @@ func (t *Table) Describe() string {
 
 // there tells whether the table exists.
 func (t *Table) there(ctx context.Context, env Env) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
-	defer cancel()
-	out, err := env.Sys.Run(ctx, "nft", "list", "tables")
+	out, err := ask(ctx, env.Sys, "nft", "list", "tables")
 	if err != nil {
 		return false, err
 	}

@@ -60,13 +60,12 @@ func (c *Clock) Do(ctx context.Context, env Env) error {
 	if err := restart(ctx, env.Sys, c.Unit); err != nil {
 		return err
 	}
-	for waited := time.Duration(0); waited < timeoutscale.Bound(clockBound); waited += clockPoll {
-		if by, err := c.offset(ctx, env); err != nil || by == c.By {
-			return err
-		}
-		if err := env.Sys.Wait(ctx, clockPoll); err != nil {
-			return err
-		}
+	moved, err := await(ctx, env.Sys, clockPoll, timeoutscale.Bound(clockBound), func() (bool, error) {
+		by, err := c.offset(ctx, env)
+		return by == c.By, err
+	})
+	if err != nil || moved {
+		return err
 	}
 	return fmt.Errorf("the clock of %s was not moved within %s of its start (see `journalctl -u %s` for the agent's reason)", c.Unit, clockBound, c.Unit)
 }

@@ -78,22 +78,21 @@ func (s *StaleAnswer) settle(ctx context.Context, env Env) error {
 	return env.Persist()
 }
 
-func restart(ctx context.Context, sys Sys, unit string) error {
+func restart(ctx context.Context, sys Units, unit string) error {
 	if err := stopUnit(ctx, sys, unit); err != nil {
 		return err
 	}
 	return startUnit(ctx, sys, unit)
 }
 
-func awaitHealthy(ctx context.Context, sys Sys) error {
+func awaitHealthy(ctx context.Context, sys Units) error {
 	var last error
-	for waited := time.Duration(0); waited < timeoutscale.Bound(healthBound); waited += healthPoll {
-		if last = short(ctx, sys, "curl", "--fail", "--silent", "--show-error", "--max-time", "2", "http://127.0.0.1:10248/healthz"); last == nil {
-			return nil
-		}
-		if err := sys.Wait(ctx, healthPoll); err != nil {
-			return err
-		}
+	ok, err := await(ctx, sys, healthPoll, timeoutscale.Bound(healthBound), func() (bool, error) {
+		last = short(ctx, sys, "curl", "--fail", "--silent", "--show-error", "--max-time", "2", "http://127.0.0.1:10248/healthz")
+		return last == nil, nil
+	})
+	if err != nil || ok {
+		return err
 	}
 	return fmt.Errorf("the kubelet is not healthy %s after its start: %w", healthBound, last)
 }
@@ -150,39 +149,26 @@ func (s *StaleAnswer) Undo(ctx context.Context, env Env) error {
 // Bounce restarts a unit, once; there is nothing to undo.
 type Bounce struct {
 	Unit string `json:"unit"`
-	Was  bool   `json:"was,omitempty"`
+	Was  *bool  `json:"was,omitempty"`
 }
 
 func (b *Bounce) Touches() []string { return []string{b.Unit} }
 
 func (b *Bounce) Describe() string { return "restart " + b.Unit }
 
-func (b *Bounce) Save(ctx context.Context, env Env) error {
-	s, err := Show(ctx, env.Sys, b.Unit)
-	b.Was = s.Up()
+func (b *Bounce) Save(ctx context.Context, env Env) (err error) {
+	b.Was, err = wasUp(ctx, env, b.Unit)
 	return err
 }
 
 func (b *Bounce) Do(ctx context.Context, env Env) error { return restart(ctx, env.Sys, b.Unit) }
 
-// Between the two halves of Do the agent may have died.
+// Pending: between the two halves of Do the agent may have died.
 func (b *Bounce) Pending(ctx context.Context, env Env) (Rest, error) {
-	if !b.Was {
-		return Rest{}, nil
-	}
-	s, err := Show(ctx, env.Sys, b.Unit)
-	if err != nil || s.Up() {
-		return Rest{}, err
-	}
-	return Rest{Todo: "start " + b.Unit}, nil
+	return toStart(ctx, env, b.Unit, b.Was)
 }
 
-func (b *Bounce) Undo(ctx context.Context, env Env) error {
-	if !b.Was {
-		return nil
-	}
-	return startUnit(ctx, env.Sys, b.Unit)
-}
+func (b *Bounce) Undo(ctx context.Context, env Env) error { return startAgain(ctx, env, b.Unit, b.Was) }
 
 // CutSandbox takes the network interface of a pod's sandbox away, as a crashed network agent or a stray script does.
 type CutSandbox struct {
@@ -197,9 +183,7 @@ func (c *CutSandbox) Describe() string {
 }
 
 func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
-	defer cancel()
-	return env.Sys.Run(ctx, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
+	return ask(ctx, env.Sys, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
 }
 
 func (c *CutSandbox) Save(ctx context.Context, env Env) error {

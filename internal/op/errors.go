@@ -1,6 +1,9 @@
 package op
 
-import "errors"
+import (
+	"errors"
+	"io/fs"
+)
 
 // Errors of Sys that operations tell apart.
 var (
@@ -15,3 +18,11 @@ var (
 	// ErrLocked means another agent is at work on this node.
 	ErrLocked = errors.New("another agent is at work on this node")
 )
+
+// unlessGone is the error, unless it says that what was to be changed is not there any more.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -89,14 +89,12 @@ func (f *Freezer) Do(ctx context.Context, env Env) error {
 	if err := env.Sys.Write(f.File, []byte(frozen), 0o644); err != nil {
 		return err
 	}
-	for waited := time.Duration(0); waited < timeoutscale.Bound(freezeBound); waited += freezePoll {
+	is, err := await(ctx, env.Sys, freezePoll, timeoutscale.Bound(freezeBound), func() (bool, error) {
 		s, err := f.state(env)
-		if err != nil || s == frozen {
-			return err
-		}
-		if err := env.Sys.Wait(ctx, freezePoll); err != nil {
-			return err
-		}
+		return s == frozen, err
+	})
+	if err != nil || is {
+		return err
 	}
 	return fmt.Errorf("%s is not frozen after %s", f.Unit, freezeBound)
 }

@@ -55,13 +55,12 @@ func killHolders(env Env, number int) error {
 	if err != nil {
 		return err
 	}
-	device := fmt.Sprintf("%d:%d", LoopMajor, number)
 	for _, p := range all {
-		text, err := env.Sys.Read(fmt.Sprintf("/proc/%d/mountinfo", p.PID))
+		mounts, err := env.Sys.Mounts(p.PID)
 		if err != nil || p.PID == 1 {
 			continue // ended meanwhile, or a zombie
 		}
-		if !slices.ContainsFunc(ParseMountinfo(string(text)), func(m Mount) bool { return m.MajorMinor == device }) {
+		if !slices.ContainsFunc(mounts, func(m *Mount) bool { return m.Major == LoopMajor && m.Minor == number }) {
 			continue
 		}
 		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {

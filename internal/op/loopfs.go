@@ -171,12 +171,12 @@ func (l *LoopFS) mount(ctx context.Context, env Env) error {
 }
 
 func (l *LoopFS) clear(env Env) error {
-	mounts, err := env.Sys.Mounts()
+	mounts, err := env.Sys.Mounts(0)
 	if err != nil {
 		return err
 	}
 	for i := len(mounts) - 1; i >= 0; i-- {
-		if t := mounts[i].Target; len(t) > len(l.Target) && t[:len(l.Target)+1] == l.Target+"/" {
+		if t := mounts[i].Mountpoint; len(t) > len(l.Target) && t[:len(l.Target)+1] == l.Target+"/" {
 			if err := env.Sys.Unmount(t, true); err != nil {
 				return err
 			}
@@ -207,16 +207,16 @@ func (l *LoopFS) attached(env Env) (Loop, bool, error) {
 }
 
 // mounts lists the mounts of our filesystem.
-func (l *LoopFS) mounts(env Env) (all, own []Mount, err error) {
+func (l *LoopFS) mounts(env Env) (all, own []*Mount, err error) {
 	lo, ok, err := l.attached(env)
 	if err != nil || !ok {
 		return nil, nil, err
 	}
-	if all, err = env.Sys.Mounts(); err != nil {
+	if all, err = env.Sys.Mounts(0); err != nil {
 		return nil, nil, err
 	}
 	for _, m := range all {
-		if m.MajorMinor == fmt.Sprintf("%d:%d", LoopMajor, lo.Number) {
+		if m.Major == LoopMajor && m.Minor == lo.Number {
 			own = append(own, m)
 		}
 	}
@@ -232,7 +232,7 @@ func (l *LoopFS) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, err
 	}
 	for _, m := range own {
-		if m.Target == l.Target {
+		if m.Mountpoint == l.Target {
 			return Rest{Todo: "unmount the loop filesystem from " + l.Target}, nil
 		}
 	}
@@ -289,16 +289,16 @@ func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 	for i, m := range own {
 		// Thaw first: on a frozen filesystem everything else, unmounting too, waits for ever.
 		if i == 0 {
-			if err := env.Sys.Thaw(m.Target); err != nil {
+			if err := env.Sys.Thaw(m.Mountpoint); err != nil {
 				return err
 			}
 		}
 		for _, sub := range MountsBelow(all, m.ID) {
-			if err := unmount(ctx, env, sub.Target); err != nil {
+			if err := unmount(ctx, env, sub.Mountpoint); err != nil {
 				return err
 			}
 		}
-		if err := unmount(ctx, env, m.Target); err != nil {
+		if err := unmount(ctx, env, m.Mountpoint); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // programOf finds the one process that has the word in its command line: a pod's process is known by nothing else that lasts.
-func programOf(sys Sys, word string) (Process, error) {
+func programOf(sys Processes, word string) (Process, error) {
 	all, err := sys.Processes()
 	if err != nil {
 		return Process{}, err

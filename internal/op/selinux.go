@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // SELinux gives one file another SELinux context.
@@ -28,9 +26,7 @@ func (s *SELinux) now(ctx context.Context, env Env) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
-	defer cancel()
-	out, err := env.Sys.Run(ctx, "stat", "--format=%C", s.Path)
+	out, err := ask(ctx, env.Sys, "stat", "--format=%C", s.Path)
 	return strings.TrimSpace(string(out)), err
 }
 

@@ -36,7 +36,7 @@ func (h *Halt) Save(ctx context.Context, env Env) (err error) {
 	return err
 }
 
-func mainProcess(ctx context.Context, sys Sys, unit string) (int, uint64, error) {
+func mainProcess(ctx context.Context, sys Units, unit string) (int, uint64, error) {
 	s, err := Show(ctx, sys, unit)
 	if err != nil {
 		return 0, 0, err
@@ -69,13 +69,8 @@ func (h *Halt) Do(ctx context.Context, env Env) error {
 
 // obeyed waits until a signal has had its effect: a process in uninterruptible sleep obeys only when it wakes.
 func obeyed(ctx context.Context, env Env, otherwise string, yes func() (bool, error)) error {
-	for waited := time.Duration(0); waited < timeoutscale.Bound(signalBound); waited += signalPoll {
-		if ok, err := yes(); err != nil || ok {
-			return err
-		}
-		if err := env.Sys.Wait(ctx, signalPoll); err != nil {
-			return err
-		}
+	if ok, err := await(ctx, env.Sys, signalPoll, timeoutscale.Bound(signalBound), yes); err != nil || ok {
+		return err
 	}
 	return fmt.Errorf("%s within %s of the signal", otherwise, timeoutscale.Bound(signalBound))
 }
@@ -99,11 +94,7 @@ func (h *Halt) Undo(_ context.Context, env Env) error {
 		return nil
 	}
 	// Also when it does not look stopped: the signal may be under way. CONT does nothing to a running process.
-	err := env.Sys.Signal(h.PID, h.Start, CONT)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return unlessGone(env.Sys.Signal(h.PID, h.Start, CONT))
 }
 
 // Kill kills the main process of a unit; systemd starts it again, so there is nothing to undo.

@@ -39,10 +39,7 @@ func (s *Socket) Save(_ context.Context, env Env) error {
 }
 
 func (s *Socket) Do(_ context.Context, env Env) error {
-	if err := env.Sys.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return unlessGone(env.Sys.Remove(s.Path))
 }
 
 // A socket that is there again is its owner's new one.

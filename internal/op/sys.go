@@ -6,22 +6,55 @@ import (
 	"time"
 )
 
-// Sys is the node as operations see it. Host is the real one (Linux); the injectors' tests have one in memory, with failures at will.
+// Sys is the node as operations see it, made of the parts that they ask for. Host is the real one (Linux); the injectors' tests
+// have one in memory, with failures at will.
 type Sys interface {
 	Files
-	Kernel
+	Mounts
+	Loops
+	Swaps
+	Processes
+	Units
+	WallClocks
+	Runtime
+	// LookupHost answers with a name's addresses, as the node resolves it.
+	LookupHost(ctx context.Context, name string) ([]string, error)
+}
+
+// Commands runs programs of the node.
+type Commands interface {
 	// Run runs a command and answers with its standard output; a failure's error carries the command and its error output.
 	Run(ctx context.Context, argv ...string) ([]byte, error)
+}
+
+// Timer measures time and lets it pass.
+type Timer interface {
 	// Wait returns after d or with ctx's error, whichever is first; only for polling with a bound.
 	Wait(ctx context.Context, d time.Duration) error
 	// Clock is the kernel's boot id and the time since boot. Wall clocks are no use: faults move them.
 	Clock() (bootID string, sinceBoot time.Duration, err error)
+}
+
+// Units is what it takes to control units and to see their processes.
+type Units interface {
+	Commands
+	Timer
+	// Process answers with fs.ErrNotExist when there is none.
+	Process(pid int) (Process, error)
+}
+
+// WallClocks are the wall clocks of a machine.
+type WallClocks interface {
 	// Wall is the machine's wall clock, and SetWall sets it for every process of the machine.
 	Wall() (time.Time, error)
 	SetWall(time.Time) error
-	// LookupHost answers with a name's addresses, as the node resolves it.
-	LookupHost(ctx context.Context, name string) ([]string, error)
-	// RemoveSandbox stops and removes a pod sandbox through the runtime's CRI socket.
+	// ClockOffset is by how much the wall clock that the process reads was moved; 0 when it is the kernel's own.
+	ClockOffset(pid int) (time.Duration, error)
+}
+
+// Runtime is the container runtime, by its CRI socket.
+type Runtime interface {
+	// RemoveSandbox stops and removes a pod sandbox.
 	RemoveSandbox(ctx context.Context, id string) error
 	// UpdateContainer has the runtime update a container's resources to what they are. An error that is
 	// context.DeadlineExceeded says that it did not answer in time.
@@ -77,17 +110,27 @@ type Stat struct {
 	Immutable bool
 }
 
-// Kernel is the rest of the system-call surface.
-type Kernel interface {
-	Mounts() ([]Mount, error)
+// Mounts are filesystems: where they are mounted, how full they are, and whether they are frozen.
+type Mounts interface {
+	// Mounts lists what a process sees; 0 is this one.
+	Mounts(pid int) ([]*Mount, error)
 	Mount(source, target, fstype string, flags MountFlag, data string) error
 	// Unmount takes the topmost mount at target away; lazy detaches it although it is busy.
 	Unmount(target string, lazy bool) error
 	Statfs(path string) (Statfs, error)
+	// Freeze answers ErrFrozen when the filesystem was frozen already.
+	Freeze(path string) error
+	// Thaw does nothing on a filesystem that is not frozen.
+	Thaw(path string) error
+	// OpenDir opens a directory for filling. Everything is then done through the open directory, never by path.
+	OpenDir(path string) (Dir, error)
 	// Allocate makes a file of that size with all its blocks reserved.
 	Allocate(path string, size int64) error
+}
 
-	// Loops lists the loop devices in use. They belong to the whole host.
+// Loops are the loop devices. They belong to the whole host.
+type Loops interface {
+	// Loops lists those in use.
 	Loops() ([]Loop, error)
 	// FreeLoop names a loop device that is free at this moment, and whether its device node is missing here: /dev of a kind
 	// node is a static copy.
@@ -96,27 +139,21 @@ type Kernel interface {
 	// The kernel frees the device by itself when its last user ends, so release is called only after mounting.
 	AttachLoop(number int, image, tag string) (release func() error, err error)
 	DetachLoop(number int) error
+}
 
-	// OpenDir opens a directory for filling. Everything is then done through the open directory, never by path.
-	OpenDir(path string) (Dir, error)
-
-	// Freeze answers ErrFrozen when the filesystem was frozen already.
-	Freeze(path string) error
-	// Thaw does nothing on a filesystem that is not frozen.
-	Thaw(path string) error
-
-	// Swaps are the paths in /proc/swaps: the whole host's, under names that may mean another file here.
+// Swaps are the swap areas. They belong to the whole host.
+type Swaps interface {
+	// Swaps are the paths in /proc/swaps, as the kernel escapes them; names that may mean another file here.
 	Swaps() ([]string, error)
 	// SwapActive tells whether this very file is swapped to.
 	SwapActive(path string) (bool, error)
 	SwapOn(path string) error
 	SwapOff(path string) error
+}
 
-	// Process answers with fs.ErrNotExist when there is none.
-	Process(pid int) (Process, error)
+// Processes are the processes of the node.
+type Processes interface {
 	Processes() ([]Process, error)
-	// ClockOffset is by how much the wall clock that the process reads was moved; 0 when it is the kernel's own.
-	ClockOffset(pid int) (time.Duration, error)
 	// Signal is only sent when the process still is the one that started then.
 	Signal(pid int, start uint64, sig Signal) error
 }
@@ -129,17 +166,6 @@ const (
 	Bind MountFlag = 1 << iota
 	ReadOnlyFlag
 )
-
-// Mount is one line of mountinfo.
-type Mount struct {
-	ID, Parent int
-	MajorMinor string
-	Root       string
-	Target     string
-	Type       string
-	Source     string
-	Options    string // of the filesystem; overlay's name its directories
-}
 
 // Statfs is a filesystem's room.
 type Statfs struct {

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/sickbay-dev/sickbay/internal/vdso"
@@ -86,12 +87,11 @@ func (host) LookupHost(ctx context.Context, name string) ([]string, error) {
 
 type hostKernel struct{}
 
-func (hostKernel) Mounts() ([]Mount, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, fmt.Errorf("reading the mounts: %w", err)
+func (hostKernel) Mounts(pid int) ([]*Mount, error) {
+	if pid == 0 {
+		return mountinfo.GetMounts(nil)
 	}
-	return ParseMountinfo(string(b)), nil
+	return mountinfo.PidMountInfo(pid)
 }
 
 func (hostKernel) Mount(source, target, fstype string, flags MountFlag, data string) error {
@@ -322,7 +322,7 @@ func (hostKernel) Swaps() ([]string, error) {
 	var out []string
 	for i, line := range strings.Split(string(b), "\n") {
 		if f := strings.Fields(line); i > 0 && len(f) > 0 {
-			out = append(out, unescape(f[0]))
+			out = append(out, f[0])
 		}
 	}
 	return out, nil

@@ -176,12 +176,12 @@ func (t *Tasks) strays(env Env) error {
 // rootedOver tells whether the process runs in a container whose root filesystem is a snapshot below Over. What the runtime knew
 // is retired by now, so this one it does not know.
 func (t *Tasks) rootedOver(env Env, p Process) bool {
-	text, err := env.Sys.Read(fmt.Sprintf("/proc/%d/mountinfo", p.PID))
+	mounts, err := env.Sys.Mounts(p.PID)
 	if err != nil {
 		return false // ended meanwhile, or a zombie
 	}
-	root, ok := MountAt(ParseMountinfo(string(text)), "/")
-	return ok && root.Type == "overlay" && strings.Contains(root.Options, "upperdir="+t.Over+"/")
+	root := MountAt(mounts, "/")
+	return root != nil && root.FSType == "overlay" && strings.Contains(root.VFSOptions, "upperdir="+t.Over+"/")
 }
 
 // lostShim tells whether the process is the shim of a sandbox that has no bundle any more.
@@ -218,7 +218,7 @@ func (t *Tasks) used(env Env) (bool, error) {
 			return false, err
 		}
 		for _, m := range own {
-			if err := env.Sys.Thaw(m.Target); err != nil {
+			if err := env.Sys.Thaw(m.Mountpoint); err != nil {
 				return false, err
 			}
 		}
@@ -254,7 +254,7 @@ func retire(ctx context.Context, env Env, sandbox string, tasks []task) error {
 			kill(p)
 		}
 	}
-	mounts, err := env.Sys.Mounts()
+	mounts, err := env.Sys.Mounts(0)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
@@ -269,7 +269,7 @@ func retire(ctx context.Context, env Env, sandbox string, tasks []task) error {
 		}
 	}
 	for i := len(mounts) - 1; i >= 0; i-- {
-		t := mounts[i].Target
+		t := mounts[i].Mountpoint
 		mine := netns != "" && netns != "." && strings.HasPrefix(t, netnsDir+"/") && path.Base(t) == netns
 		for _, id := range ids {
 			mine = mine || strings.HasPrefix(t, "/run/containerd/") && strings.Contains(t, "/"+id+"/")

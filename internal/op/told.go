@@ -77,8 +77,5 @@ func (t *Told) Undo(_ context.Context, env Env) error {
 	if alive, err := t.alive(env); err != nil || !alive {
 		return err
 	}
-	if err := env.Sys.Remove(t.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return unlessGone(env.Sys.Remove(t.path()))
 }

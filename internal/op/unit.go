@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/systemd"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -39,52 +40,33 @@ func (s UnitState) Up() bool {
 }
 
 // Show asks systemd for a unit's state.
-func Show(ctx context.Context, sys Sys, unit string) (UnitState, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
-	defer cancel()
-	out, err := sys.Run(ctx, "systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState,MainPID,ControlGroup", unit)
+func Show(ctx context.Context, sys Commands, unit string) (UnitState, error) {
+	out, err := ask(ctx, sys, "systemctl", "show", "--property=LoadState,ActiveState,SubState,UnitFileState,MainPID,ControlGroup", unit)
 	if err != nil {
 		return UnitState{}, err
 	}
 	var s UnitState
-	for line := range strings.SplitSeq(string(out), "\n") {
-		k, v, _ := strings.Cut(line, "=")
-		switch k {
-		case "LoadState":
-			s.Load = v
-		case "ActiveState":
-			s.Active = v
-		case "SubState":
-			s.Sub = v
-		case "UnitFileState":
-			s.File = v
-		case "MainPID":
-			s.MainPID = v
-		case "ControlGroup":
-			s.ControlGroup = v
-		}
+	for _, u := range systemd.Units(string(out)) {
+		s = UnitState{Load: u["LoadState"], Active: u["ActiveState"], Sub: u["SubState"], File: u["UnitFileState"], MainPID: u["MainPID"], ControlGroup: u["ControlGroup"]}
 	}
 	return s, nil
 }
 
 // CommandLine is the unit's ExecStart as a unit file takes it, with variables as they stand there.
-func CommandLine(ctx context.Context, sys Sys, unit string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
-	defer cancel()
-	out, err := sys.Run(ctx, "systemctl", "show", "--property=ExecStart", unit)
+func CommandLine(ctx context.Context, sys Commands, unit string) (string, error) {
+	out, err := ask(ctx, sys, "systemctl", "show", "--property=ExecStart", unit)
 	if err != nil {
 		return "", err
 	}
-	_, rest, ok := strings.Cut(string(out), "argv[]=")
-	argv, _, end := strings.Cut(rest, " ; ")
-	if !ok || !end || strings.Contains(rest, "argv[]=") {
+	argv := systemd.Argv(string(out))
+	if argv == "" || strings.Count(string(out), "argv[]=") > 1 {
 		return "", fmt.Errorf("%s: want one ExecStart, systemctl show says %q", unit, strings.TrimSpace(string(out)))
 	}
 	return strings.ReplaceAll(argv, "%", "%%"), nil
 }
 
 // stopUnit stops a unit and does not take a hanging process for an answer.
-func stopUnit(ctx context.Context, sys Sys, unit string) error {
+func stopUnit(ctx context.Context, sys Units, unit string) error {
 	s, err := Show(ctx, sys, unit)
 	if err != nil {
 		return err
@@ -115,23 +97,27 @@ func stopUnit(ctx context.Context, sys Sys, unit string) error {
 	return short(ctx, sys, "systemctl", "reset-failed", unit)
 }
 
-func awaitDown(ctx context.Context, sys Sys, unit string, bound time.Duration) (bool, error) {
-	for waited := time.Duration(0); waited < bound; waited += unitPoll {
+func awaitDown(ctx context.Context, sys Units, unit string, bound time.Duration) (bool, error) {
+	return await(ctx, sys, unitPoll, bound, func() (bool, error) {
 		s, err := Show(ctx, sys, unit)
-		if err != nil {
-			return false, err
+		return s.Active == "inactive" || s.Active == "failed", err
+	})
+}
+
+// await asks until the answer is yes, for about as long as bound.
+func await(ctx context.Context, clock Timer, every, bound time.Duration, yes func() (bool, error)) (bool, error) {
+	for waited := time.Duration(0); waited < bound; waited += every {
+		if ok, err := yes(); err != nil || ok {
+			return ok, err
 		}
-		if s.Active == "inactive" || s.Active == "failed" {
-			return true, nil
-		}
-		if err := sys.Wait(ctx, unitPoll); err != nil {
+		if err := clock.Wait(ctx, every); err != nil {
 			return false, err
 		}
 	}
 	return false, nil
 }
 
-func startUnit(ctx context.Context, sys Sys, unit string) error {
+func startUnit(ctx context.Context, sys Units, unit string) error {
 	s, err := Show(ctx, sys, unit)
 	if err != nil || s.Up() {
 		return err
@@ -147,11 +133,45 @@ func startUnit(ctx context.Context, sys Sys, unit string) error {
 	return err
 }
 
-func short(ctx context.Context, sys Sys, argv ...string) error {
+// ask runs a command that only asks or queues.
+func ask(ctx context.Context, sys Commands, argv ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(runBound))
 	defer cancel()
-	_, err := sys.Run(ctx, argv...)
+	return sys.Run(ctx, argv...)
+}
+
+func short(ctx context.Context, sys Commands, argv ...string) error {
+	_, err := ask(ctx, sys, argv...)
 	return err
+}
+
+// wasUp is what Save remembers of a unit.
+func wasUp(ctx context.Context, env Env, unit string) (*bool, error) {
+	s, err := Show(ctx, env.Sys, unit)
+	if err != nil {
+		return nil, err
+	}
+	up := s.Up()
+	return &up, nil
+}
+
+// toStart is what is left to undo for a unit that ran: to start it.
+func toStart(ctx context.Context, env Env, unit string, was *bool) (Rest, error) {
+	if was == nil || !*was {
+		return Rest{}, nil
+	}
+	s, err := Show(ctx, env.Sys, unit)
+	if err != nil || s.Up() {
+		return Rest{}, err
+	}
+	return Rest{Todo: "start " + unit}, nil
+}
+
+func startAgain(ctx context.Context, env Env, unit string, was *bool) error {
+	if was == nil || !*was {
+		return nil
+	}
+	return startUnit(ctx, env.Sys, unit)
 }
 
 // Pause stops a unit before changes and, when undone, starts it after them if it ran before. Resume is its other half:
@@ -166,40 +186,23 @@ type Pause struct {
 
 func (*Pause) Closing() bool { return false }
 
-// whether the unit ran, as saved here, may be the doing of an older injection.
+// Touches: whether the unit ran, as saved here, may be the doing of an older injection.
 func (p *Pause) Touches() []string { return []string{p.Unit} }
 
 func (p *Pause) Describe() string { return "stop " + p.Unit }
 
-func (p *Pause) Save(ctx context.Context, env Env) error {
-	s, err := Show(ctx, env.Sys, p.Unit)
-	if err != nil {
-		return err
-	}
-	up := s.Up()
-	p.Was = &up
-	return nil
+func (p *Pause) Save(ctx context.Context, env Env) (err error) {
+	p.Was, err = wasUp(ctx, env, p.Unit)
+	return err
 }
 
 func (p *Pause) Do(ctx context.Context, env Env) error { return stopUnit(ctx, env.Sys, p.Unit) }
 
 func (p *Pause) Pending(ctx context.Context, env Env) (Rest, error) {
-	if p.Was == nil || !*p.Was {
-		return Rest{}, nil
-	}
-	s, err := Show(ctx, env.Sys, p.Unit)
-	if err != nil || s.Up() {
-		return Rest{}, err
-	}
-	return Rest{Todo: "start " + p.Unit}, nil
+	return toStart(ctx, env, p.Unit, p.Was)
 }
 
-func (p *Pause) Undo(ctx context.Context, env Env) error {
-	if p.Was == nil || !*p.Was {
-		return nil
-	}
-	return startUnit(ctx, env.Sys, p.Unit)
-}
+func (p *Pause) Undo(ctx context.Context, env Env) error { return startAgain(ctx, env, p.Unit, p.Was) }
 
 // Resume starts a unit after changes, and stops it before they are undone.
 type Resume struct {
@@ -214,14 +217,9 @@ func (*Resume) Closing() bool { return true }
 
 func (r *Resume) Describe() string { return "start " + r.Unit }
 
-func (r *Resume) Save(ctx context.Context, env Env) error {
-	s, err := Show(ctx, env.Sys, r.Unit)
-	if err != nil {
-		return err
-	}
-	up := s.Up()
-	r.Was = &up
-	return nil
+func (r *Resume) Save(ctx context.Context, env Env) (err error) {
+	r.Was, err = wasUp(ctx, env, r.Unit)
+	return err
 }
 
 func (r *Resume) Do(ctx context.Context, env Env) error {
@@ -239,7 +237,7 @@ func (r *Resume) Do(ctx context.Context, env Env) error {
 	return err
 }
 
-// A process that has read what was changed and still runs is part of it, also where a remedy has put every
+// Pending: a process that has read what was changed and still runs is part of it, also where a remedy has put every
 // file right: one that was cut off half-way had not come to the restart (seen live: the kubelet of driver-mismatch).
 func (r *Resume) Pending(ctx context.Context, env Env) (Rest, error) {
 	if runs, err := runsStill(ctx, env.Sys, r.Unit, r.PID, r.Start); err != nil || !runs {
@@ -249,7 +247,7 @@ func (r *Resume) Pending(ctx context.Context, env Env) (Rest, error) {
 }
 
 // runsStill tells whether a unit's main process is still that one.
-func runsStill(ctx context.Context, sys Sys, unit string, pid int, start uint64) (bool, error) {
+func runsStill(ctx context.Context, sys Units, unit string, pid int, start uint64) (bool, error) {
 	if pid == 0 {
 		return false, nil
 	}
@@ -288,14 +286,9 @@ func (u *Unit) Describe() string {
 	return "stop " + u.Unit
 }
 
-func (u *Unit) Save(ctx context.Context, env Env) error {
-	s, err := Show(ctx, env.Sys, u.Unit)
-	if err != nil {
-		return err
-	}
-	up := s.Up()
-	u.Was = &up
-	return nil
+func (u *Unit) Save(ctx context.Context, env Env) (err error) {
+	u.Was, err = wasUp(ctx, env, u.Unit)
+	return err
 }
 
 func (u *Unit) Do(ctx context.Context, env Env) error {
@@ -306,27 +299,27 @@ func (u *Unit) Do(ctx context.Context, env Env) error {
 }
 
 func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
-	if u.Was == nil || *u.Was == u.Start {
+	if !u.Start {
+		return toStart(ctx, env, u.Unit, u.Was)
+	}
+	if u.Was == nil || *u.Was {
 		return Rest{}, nil
 	}
 	s, err := Show(ctx, env.Sys, u.Unit)
-	if err != nil || s.Up() != u.Start {
+	if err != nil || !s.Up() {
 		return Rest{}, err
 	}
-	if u.Start {
-		return Rest{Todo: "stop " + u.Unit}, nil
-	}
-	return Rest{Todo: "start " + u.Unit}, nil
+	return Rest{Todo: "stop " + u.Unit}, nil
 }
 
 func (u *Unit) Undo(ctx context.Context, env Env) error {
-	if u.Was == nil || *u.Was == u.Start {
+	if !u.Start {
+		return startAgain(ctx, env, u.Unit, u.Was)
+	}
+	if u.Was == nil || *u.Was {
 		return nil
 	}
-	if u.Start {
-		return stopUnit(ctx, env.Sys, u.Unit)
-	}
-	return startUnit(ctx, env.Sys, u.Unit)
+	return stopUnit(ctx, env.Sys, u.Unit)
 }
 
 // DropIn is a unit file or a drop-in, with the daemon-reload that makes systemd read it.

@@ -227,12 +227,12 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	mounts, err := env.Sys.Mounts()
+	mounts, err := env.Sys.Mounts(0)
 	if err != nil {
 		return err
 	}
 	for _, p := range left {
-		if slices.ContainsFunc(mounts, func(m Mount) bool { return m.Target == p || strings.HasPrefix(m.Target, p+"/") }) {
+		if slices.ContainsFunc(mounts, func(m *Mount) bool { return m.Mountpoint == p || strings.HasPrefix(m.Mountpoint, p+"/") }) {
 			return fmt.Errorf("%s still holds a mount", p)
 		}
 		if err := env.Sys.RemoveAll(p); err != nil {
@@ -249,13 +249,13 @@ func (v *Volumes) unmount(ctx context.Context, env Env) error {
 		return err
 	}
 	for _, l := range used {
-		mounts, err := env.Sys.Mounts()
+		mounts, err := env.Sys.Mounts(0)
 		if err != nil {
 			return err
 		}
 		for _, m := range slices.Backward(mounts) {
-			if m.MajorMinor == fmt.Sprintf("%d:%d", LoopMajor, l.Number) {
-				if err := unmount(ctx, env, m.Target); err != nil {
+			if m.Major == LoopMajor && m.Minor == l.Number {
+				if err := unmount(ctx, env, m.Mountpoint); err != nil {
 					return err
 				}
 			}

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -191,16 +192,8 @@ func (d *CSIDriver) NodeUnpublishVolume(_ context.Context, r *csi.NodeUnpublishV
 }
 
 func mountedAt(p string) (bool, error) {
-	mounts, err := op.Host().Mounts()
-	if err != nil {
-		return false, err
-	}
-	for _, m := range mounts {
-		if m.Target == strings.TrimRight(p, "/") {
-			return true, nil
-		}
-	}
-	return false, nil
+	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(strings.TrimRight(p, "/")))
+	return len(mounts) > 0, err
 }
 
 // unmountAll takes away what is mounted at p, one over the other.
