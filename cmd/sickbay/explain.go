@@ -165,12 +165,12 @@ func explainOne(arg string) (*explanation, error) {
 		return nil, unknownName("cause of "+f.Name, cause, scenarios.Nearest(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
 	}
 	e.Title = c.Title
-	e.Text = onlyCause(e.Text, e.Causes, cause)
+	e.Text = onlyCause(e.Text, cause)
 	return e, nil
 }
 
 // onlyCause drops the sections of the other causes.
-func onlyCause(page string, causes []string, keep string) string {
+func onlyCause(page, keep string) string {
 	var b strings.Builder
 	skip := false
 	for line := range strings.Lines(page) {
