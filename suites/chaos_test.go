@@ -20,6 +20,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/chaos"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -91,8 +92,8 @@ func TestDisasters(t *testing.T) {
 	} {
 		for _, sc := range []string{"conflist-missing", "nodefs-full"} {
 			t.Run(name+"/"+sc, func(t *testing.T) {
-				c := &suites.Chaos{Lab: lab, Lease: 20 * time.Second, Harness: sickbay, Then: then}
-				res, clean := c.Strike(t.Context(), n, suites.Strike{Scenario: sc, Point: suites.Point(v1alpha1.StepDetect), Mode: suites.Wait})
+				c := &chaos.Runner{Lab: lab, Lease: 20 * time.Second, Harness: sickbay, Then: then}
+				res, clean := c.Strike(t.Context(), n, chaos.Strike{Scenario: sc, Point: suites.Point(v1alpha1.StepDetect), Mode: chaos.Wait})
 				if res.Verdict != v1alpha1.VerdictPassed {
 					t.Errorf("%s, clean %t: %s", res.Verdict, clean, res.Reason)
 				}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -142,60 +141,4 @@ func blindRestart(node string) *v1alpha1.Remedy {
 // nothingShown tells that no detector spoke and no signal was seen.
 func nothingShown(r *Result) bool {
 	return len(r.Findings) == 0 && !slices.ContainsFunc(r.Signals, func(s Signal) bool { return !s.At.IsZero() })
-}
-
-// countControls sums the controls of a report.
-func countControls(rep *Report) []ControlCount {
-	var out []ControlCount
-	for _, c := range []Control{NoopControl, NoRemedy, BlindRestart} {
-		n := ControlCount{Control: c}
-		for _, r := range rep.Results {
-			for _, x := range r.Controls {
-				if x.Control != c {
-					continue
-				}
-				n.Made++
-				if x.Held {
-					n.Held++
-				} else {
-					n.NotHeld = append(n.NotHeld, r.Scenario)
-				}
-			}
-		}
-		if n.Made > 0 {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// blindlyCured are the core failures that a blind restart cured.
-func blindlyCured(rep *Report) []string {
-	var out []string
-	for _, r := range rep.Results {
-		if r.Profile != "core" || len(r.Expected) == 0 {
-			continue
-		}
-		cured := slices.ContainsFunc(r.Controls, func(c ControlRun) bool { return c.Control == BlindRestart && c.Verdict == Passed })
-		if f, _, _ := strings.Cut(r.Expected[0], "/"); cured && !slices.Contains(out, f) {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-// brokenControls are the controls that make a report failed, or unknown: a blind restart only when it cures too many.
-func brokenControls(rep *Report, v Verdict) []string {
-	tooMany := len(blindlyCured(rep)) > BlindCures
-	var out []string
-	for _, r := range rep.Results {
-		for _, c := range r.Controls {
-			lost := c.Verdict == Unknown
-			if c.Held || lost != (v == Unknown) || c.Control == BlindRestart && !lost && !tooMany {
-				continue
-			}
-			out = append(out, fmt.Sprintf("%s: control %s did not hold: %s", r.Scenario, c.Control, c.Reason))
-		}
-	}
-	return out
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -169,10 +170,17 @@ func TestControlsInASuite(t *testing.T) {
 func junitNames(t *testing.T, rep *Report) []string {
 	t.Helper()
 	var buf bytes.Buffer
-	if err := WriteJUnit(&buf, rep); err != nil {
+	if err := report.WriteJUnit(&buf, rep); err != nil {
 		t.Fatal(err)
 	}
-	var doc junitSuites
+	var doc struct {
+		Tests  int `xml:"tests,attr"`
+		Suites []struct {
+			Cases []struct {
+				Name string `xml:"name,attr"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
 	if err := xml.Unmarshal(buf.Bytes(), &doc); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +210,7 @@ func TestBlindRestartMayCureSome(t *testing.T) {
 		}
 		// An extended scenario does not count.
 		r.Results = append(r.Results, Result{Scenario: "x", Profile: "extended", Verdict: Passed, Expected: []string{"f14/d"}, Controls: []ControlRun{{Control: BlindRestart, Verdict: Passed}}})
-		r.Verdict = overall(r)
+		r.Verdict = report.Overall(r)
 		return r
 	}
 	if r := rep(BlindCures); r.Verdict != Passed || len(junitNames(t, r)) != 32 {

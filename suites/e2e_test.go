@@ -23,6 +23,8 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/report"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -102,7 +104,7 @@ func openLab(ctx context.Context) (made *cluster.Cluster, err error) {
 		made = c
 	}
 	ground = c
-	if lab, err = suites.NewLab(ctx, c); err != nil {
+	if lab, err = testbed.New(ctx, c); err != nil {
 		return made, err
 	}
 	ward, err = suites.OpenWard(ctx, lab)
@@ -189,7 +191,7 @@ func feature(t *testing.T, sc *scenarios.Scenario, o suites.Options, judge func(
 		t.Cleanup(func() { recoverAll(t, o.RunID) })
 		rep, err := ward.Run(ctx, sc, o)
 		if rep != nil && o.ReportDir != "" {
-			if err := suites.WriteReports(o.ReportDir, rep); err != nil {
+			if err := report.Write(o.ReportDir, rep); err != nil {
 				t.Error(err)
 			}
 		}

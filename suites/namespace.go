@@ -28,7 +28,7 @@ func RunNamespace(run string) string { return apiserver.RunNamespacePrefix + run
 
 // namespaceGone waits until a namespace that was deleted is gone, for bound at most. Pods that the kubelet does not end within
 // patience are deleted without it; forced hears of them.
-func namespaceGone(ctx context.Context, kube kubernetes.Interface, name string, patience, bound time.Duration, forced func(pod string)) error {
+func NamespaceGone(ctx context.Context, kube kubernetes.Interface, name string, patience, bound time.Duration, forced func(pod string)) error {
 	started := time.Now()
 	err := retry.Until(ctx, consumersPoll, bound, func(ctx context.Context) (bool, error) {
 		_, err := kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
@@ -122,7 +122,7 @@ func DeleteClusterObjects(ctx context.Context, kube kubernetes.Interface, run st
 	if run == "" {
 		return nil
 	}
-	of, o := metav1.ListOptions{LabelSelector: labelRun + "=" + run}, metav1.DeleteOptions{}
+	of, o := metav1.ListOptions{LabelSelector: LabelRun + "=" + run}, metav1.DeleteOptions{}
 	var errs []error
 	for what, drop := range map[string]func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error{
 		"persistent volumes": kube.CoreV1().PersistentVolumes().DeleteCollection,

@@ -3,7 +3,6 @@ package suites
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -242,8 +242,8 @@ func (t Timings) stretched() Timings {
 	return t
 }
 
-// withDefaults fills what is zero.
-func (t Timings) withDefaults() Timings {
+// WithDefaults fills what is zero, stretched for this machine.
+func (t Timings) WithDefaults() Timings {
 	d := DefaultTimings().stretched()
 	steps := map[StepName]time.Duration{}
 	for k, v := range d.Steps {
@@ -292,7 +292,7 @@ func ExitCode(r *Report, err error) int {
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		return 130
-	case errors.As(err, new(*UsageError)):
+	case errors.As(err, new(*usage.Error)):
 		return 2
 	case r == nil || len(r.Results) == 0:
 		return 3
@@ -310,12 +310,9 @@ func ExitCode(r *Report, err error) int {
 	}
 }
 
-// UsageError is a request that is wrong: a victim that is a control plane or does not exist. Exit code 2.
-type UsageError struct{ Text string }
-
-func (e *UsageError) Error() string { return e.Text }
-
-// ExitCode is 2.
-func (*UsageError) ExitCode() int { return 2 }
-
-func usagef(format string, args ...any) error { return &UsageError{Text: fmt.Sprintf(format, args...)} }
+// About describes a cluster for the report.
+type About struct {
+	Kubernetes string // server version
+	Host       string // for people: kernel, runtime and kind of the machine under the nodes
+	Kind       v1alpha1.HostKind
+}

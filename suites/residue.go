@@ -150,7 +150,7 @@ func (r *run) deleteObjects(ctx context.Context) error {
 		return err
 	}
 	patience := timeoutscale.Bound(45 * time.Second) // the default grace of 30s and one sync period
-	errs := []error{namespaceGone(ctx, kube, r.ns, patience, r.t.bound(r.sc, Residue), func(pod string) {
+	errs := []error{NamespaceGone(ctx, kube, r.ns, patience, r.t.bound(r.sc, Residue), func(pod string) {
 		r.rec.note(r.victim, "pod %s did not end by itself and was deleted without the kubelet", pod)
 	})}
 	r.nsMade = errs[0] != nil
@@ -163,11 +163,11 @@ func (r *run) deleteObjects(ctx context.Context) error {
 
 // waitNodeReady waits until the victim is Ready, without pressure, cordon or taint.
 func (r *run) waitNodeReady(ctx context.Context) error {
-	return waitWell(ctx, r.s.lab.Kube(), r.victim, r.t, r.setDetail)
+	return WaitWell(ctx, r.s.lab.Kube(), r.victim, r.t, r.setDetail)
 }
 
 // waitWell waits until a node is Ready, without pressure, cordon or taint.
-func waitWell(ctx context.Context, kube kubernetes.Interface, node string, t Timings, detail func(format string, args ...any)) error {
+func WaitWell(ctx context.Context, kube kubernetes.Interface, node string, t Timings, detail func(format string, args ...any)) error {
 	why := "it was not seen"
 	err := retry.Until(ctx, t.Poll/2, timeoutscale.Bound(2*time.Minute), func(ctx context.Context) (bool, error) {
 		n, err := retry.Within(ctx, t.Call, func(ctx context.Context) (*corev1.Node, error) {
@@ -176,7 +176,7 @@ func waitWell(ctx context.Context, kube kubernetes.Interface, node string, t Tim
 		if err != nil {
 			return false, err
 		}
-		why = notReady(n)
+		why = NotReady(n)
 		if why != "" {
 			detail("waiting for node %s: %s", node, why)
 		}

@@ -74,7 +74,7 @@ func TestARolloutIsAFault(t *testing.T) {
 func TestANamespaceLeftOnTheVictimIsTold(t *testing.T) {
 	w := newWorld(t, "w1")
 	if _, err := w.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: "sickbay-old", Labels: map[string]string{labelRun: "old", labelNode: "w1"},
+		Name: "sickbay-old", Labels: map[string]string{LabelRun: "old", LabelNode: "w1"},
 	}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

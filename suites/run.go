@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -494,16 +495,12 @@ func (r *run) bundle() {
 	}
 }
 
-// bundleLooks is how many looks after the baseline a bundle keeps of a node; log lines of the others are kept in them. A look is
-// 60 to 100 kB, and what is judged by its change between looks needs a few.
-const bundleLooks = 6
-
 func (r *run) writeBundle(dir, what string) {
 	info := diagnose.BundleInfo{
 		Cluster: r.s.lab.Cluster(), RecordedBy: r.s.opts.Version,
 		Note: fmt.Sprintf("scenario %s, run %s, victim %s: %s", r.sc.Metadata.Name, r.id, r.victim, what),
 	}
-	if err := diagnose.WriteBundle(dir, info, diagnose.Compact(r.watch.Histories(), bundleLooks)); err != nil {
+	if err := diagnose.WriteBundle(dir, info, diagnose.Compact(r.watch.Histories(), report.BundleLooks)); err != nil {
 		r.rec.note(r.victim, "the bundle could not be written: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -585,7 +586,7 @@ func TestVerdictOfASuite(t *testing.T) {
 		for _, v := range v {
 			r.Results = append(r.Results, Result{Verdict: v})
 		}
-		r.Verdict = overall(r)
+		r.Verdict = report.Overall(r)
 		return r
 	}
 	for _, c := range []struct {
@@ -647,7 +648,7 @@ func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
 	w := newWorld(t, "w1", "w2")
 	// Another process has begun on w2: its namespace says so, and the node is ill.
 	if _, err := w.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: "sickbay-other", Labels: map[string]string{labelRun: "other", labelNode: "w2"},
+		Name: "sickbay-other", Labels: map[string]string{LabelRun: "other", LabelNode: "w2"},
 	}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -680,17 +681,17 @@ func TestOnlyOurOwnAndNobodysIsLeftByUs(t *testing.T) {
 		"host: ~ loops loop4: " + theirs + " → /tmp/image", // nobody's: somebody has to be told
 		"host: + swaps /x (16)",
 		"host: + loops loop6 (" + shop + ")",
-		"host: + loops loop6 (" + shop + owned(ofNode, "w1") + ")",
-		"host: + loops loop6 (" + shop + owned(ofNode, "w1", "w2") + ")", // may be ours
-		"host: ~ loops loop7: " + shop + owned(ofNode, "w2") + " → " + shop + owned(ofNode, "w1"),
-		"host: + containers registry (image)" + owned(ofRun, "pleg-disk-abcde"),
+		"host: + loops loop6 (" + shop + Owned(OfNode, "w1") + ")",
+		"host: + loops loop6 (" + shop + Owned(OfNode, "w1", "w2") + ")", // may be ours
+		"host: ~ loops loop7: " + shop + Owned(OfNode, "w2") + " → " + shop + Owned(OfNode, "w1"),
+		"host: + containers registry (image)" + Owned(OfRun, "pleg-disk-abcde"),
 		"host: + containers registry (image)",
 	}
 	got := w.withoutOthers(append([]string{
 		"host: + loops loop0 (" + theirs + ")", "host: - loops loop0 (" + also + ")", "host: ~ loops loop5: " + theirs + " → " + also,
-		"host: + loops loop6 (" + shop + owned(ofNode, "w2") + ")", "host: + loops loop6 (" + shop + owned(ofNode, "w2", "other-worker") + ")",
-		"host: ~ loops loop7: " + shop + owned(ofNode, "w2") + " → " + shop + owned(ofNode, "other-worker"),
-		"host: + containers registry (image)" + owned(ofRun, "registry-tls-5ndsb"), "host: - volumes 0a1b (local)" + owned(ofRun, "registry-tls-5ndsb"),
+		"host: + loops loop6 (" + shop + Owned(OfNode, "w2") + ")", "host: + loops loop6 (" + shop + Owned(OfNode, "w2", "other-worker") + ")",
+		"host: ~ loops loop7: " + shop + Owned(OfNode, "w2") + " → " + shop + Owned(OfNode, "other-worker"),
+		"host: + containers registry (image)" + Owned(OfRun, "registry-tls-5ndsb"), "host: - volumes 0a1b (local)" + Owned(OfRun, "registry-tls-5ndsb"),
 	}, keep...))
 	if !slices.Equal(got, keep) {
 		t.Errorf("\n got %q\nwant %q", got, keep)

@@ -17,8 +17,10 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -69,7 +71,7 @@ func newWard(lab Lab, mark Mark) *Ward {
 // Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the ward any more. It
 // also works on a context that has ended: that is when something is most likely left behind.
 func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
-	t = t.withDefaults()
+	t = t.WithDefaults()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Recovery)
 	defer cancel()
 	task := progress.From(ctx).Start("compare the host's fingerprint", t.Settle)
@@ -93,7 +95,7 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 
 // Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
 func (w *Ward) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*Report, error) {
-	s := &session{Ward: w, opts: o, t: o.Timings.withDefaults()}
+	s := &session{Ward: w, opts: o, t: o.Timings.WithDefaults()}
 	return s.all(ctx, []*scenarios.Scenario{sc})
 }
 
@@ -118,7 +120,7 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{Ward: w, opts: o, t: o.Timings.withDefaults()}
+	s := &session{Ward: w, opts: o, t: o.Timings.WithDefaults()}
 	rep, err := s.all(ctx, list)
 	if rep == nil {
 		return nil, err
@@ -130,10 +132,10 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 		rep.HostChanges, cerr = w.Close(ctx, o.Timings)
 		err = errors.Join(err, cerr)
 		rep.Ended = stamp()
-		rep.Verdict = overall(rep)
+		rep.Verdict = report.Overall(rep)
 	}
 	if o.ReportDir != "" {
-		if werr := WriteReports(o.ReportDir, rep); werr != nil {
+		if werr := report.Write(o.ReportDir, rep); werr != nil {
 			err = errors.Join(err, werr)
 		}
 	}
@@ -142,7 +144,7 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 
 func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report, error) {
 	if len(list) == 0 {
-		return nil, usagef("there is no scenario to run")
+		return nil, usage.Errorf("there is no scenario to run")
 	}
 	s.several = len(list) > 1
 	rep := &Report{APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []Result{}}
@@ -197,10 +199,10 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		}
 	}
 	rep.Ended = stamp()
-	rep.Verdict = overall(rep)
-	rep.Controls = countControls(rep)
+	rep.Verdict = report.Overall(rep)
+	rep.Controls = report.CountControls(rep)
 	if s.several {
-		rep.Matrix = NewMatrix(rep)
+		rep.Matrix = report.NewMatrix(rep)
 	}
 	return rep, firstError(ctx, errs)
 }
@@ -216,25 +218,6 @@ func firstError(ctx context.Context, errs []error) error {
 		return ErrInterrupted
 	}
 	return errors.Join(errs...)
-}
-
-// overall: one failed scenario or anything left on the host fails the report; something that could not be told makes it unknown;
-// a suite in which something passed and the rest is unsupported here has passed.
-func overall(rep *Report) Verdict {
-	count := map[Verdict]int{}
-	for _, r := range rep.Results {
-		count[r.Verdict]++
-	}
-	switch {
-	case count[Failed] > 0 || len(rep.HostChanges) > 0 || len(brokenControls(rep, Failed)) > 0:
-		return Failed
-	case count[Unknown] > 0 || len(rep.Results) == 0 || len(brokenControls(rep, Unknown)) > 0:
-		return Unknown
-	case count[Passed] > 0:
-		return Passed
-	default:
-		return Unsupported
-	}
 }
 
 func claimsHost(sc *scenarios.Scenario) bool { return slices.Contains(sc.Spec.Claims, "host") }
@@ -264,18 +247,18 @@ func (s *session) workers(ctx context.Context) ([]worker, error) {
 		if _, cp := n.Labels[controlPlaneLabel]; cp {
 			continue
 		}
-		why := notReady(n)
+		why := NotReady(n)
 		out = append(out, worker{n.Name, why == "", why})
 	}
 	slices.SortFunc(out, func(a, b worker) int { return strings.Compare(a.name, b.name) })
 	if len(out) == 0 {
-		return nil, usagef("cluster %s has no worker: a scenario needs one, since the control plane is never a victim", s.lab.Cluster())
+		return nil, usage.Errorf("cluster %s has no worker: a scenario needs one, since the control plane is never a victim", s.lab.Cluster())
 	}
 	return out, nil
 }
 
 // notReady says why a node does not count as Ready and schedulable, "" when it does.
-func notReady(n *corev1.Node) string {
+func NotReady(n *corev1.Node) string {
 	for _, c := range n.Status.Conditions {
 		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
 			return fmt.Sprintf("%s=%s (%s: %s)", c.Type, c.Status, c.Reason, c.Message)
@@ -306,7 +289,7 @@ func (s *session) checkVictim(workers []worker) error {
 		}
 		known = append(known, w.name)
 	}
-	return usagef("node %s cannot be a victim: the workers of cluster %s are %s (a control plane never is one)",
+	return usage.Errorf("node %s cannot be a victim: the workers of cluster %s are %s (a control plane never is one)",
 		s.opts.Victim, s.lab.Cluster(), strings.Join(known, ", "))
 }
 
@@ -441,7 +424,7 @@ func (s *session) bystanders(began time.Time) []string {
 // answer there are none: a finding on them is then reported, and wrongly, rather than one missed.
 func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 	list, err := retry.Within(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
-		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelRun})
+		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: LabelRun})
 	})
 	out := map[string]bool{}
 	for _, r := range s.lab.Records() {
@@ -453,8 +436,8 @@ func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 		return out
 	}
 	for _, ns := range list.Items {
-		if ns.Labels[labelRun] != run {
-			out[ns.Labels[labelNode]] = true
+		if ns.Labels[LabelRun] != run {
+			out[ns.Labels[LabelNode]] = true
 		}
 	}
 	return out

@@ -23,9 +23,9 @@ import (
 
 // Labels of everything a run makes through the API.
 const (
-	labelRun      = apiserver.RunLabel
-	labelScenario = "sickbay.dev/scenario"
-	labelNode     = "sickbay.dev/node"
+	LabelRun      = apiserver.RunLabel
+	LabelScenario = "sickbay.dev/scenario"
+	LabelNode     = "sickbay.dev/node"
 )
 
 // baseline proves that everything is well before the run starts, makes the node able to host the fault, and takes the
@@ -100,14 +100,14 @@ func (r *run) baseline(ctx context.Context, st step) error {
 // pods still, and no node's journal tells of it. The victim is claimed, so nobody is at work on it.
 func (r *run) noLeftNamespace(ctx context.Context) error {
 	list, err := retry.Within(ctx, r.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
-		return r.s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelNode + "=" + r.victim})
+		return r.s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: LabelNode + "=" + r.victim})
 	})
 	if err != nil {
 		return fmt.Errorf("look for what other runs left on cluster %s: %w", r.s.lab.Cluster(), err)
 	}
 	for _, ns := range list.Items {
 		return failf("node %s is not clean: namespace %s of run %s is left; undo it with: sickbay recover --cluster %s --run %s",
-			r.victim, ns.Name, ns.Labels[labelRun], r.s.lab.Cluster(), ns.Labels[labelRun])
+			r.victim, ns.Name, ns.Labels[LabelRun], r.s.lab.Cluster(), ns.Labels[LabelRun])
 	}
 	return nil
 }
@@ -163,8 +163,8 @@ func (r *run) silence(ctx context.Context, looks int) error {
 				r.watch.Restart()
 			case o.API == nil || o.API.Node == nil:
 				last = failf("the API server has no node %s", r.victim)
-			case notReady(o.API.Node) != "":
-				last = failf("node %s is not well before anything was injected: %s", r.victim, notReady(o.API.Node))
+			case NotReady(o.API.Node) != "":
+				last = failf("node %s is not well before anything was injected: %s", r.victim, NotReady(o.API.Node))
 			case !observed(o):
 				why, _ := o.Unreadable(v1alpha1.SourceUnits)
 				last = fmt.Errorf("node %s cannot be observed: %s", r.victim, why)
@@ -226,7 +226,7 @@ func (r *run) makeNamespace(ctx context.Context) error {
 	r.nsMade = true // before the call: one that fails may have been carried out
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name:   r.ns,
-		Labels: map[string]string{labelRun: r.id, labelScenario: r.sc.Metadata.Name, labelNode: r.victim},
+		Labels: map[string]string{LabelRun: r.id, LabelScenario: r.sc.Metadata.Name, LabelNode: r.victim},
 	}}
 	err := retry.Accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
 		_, err := r.s.lab.Kube().CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
@@ -815,7 +815,7 @@ func (r *run) clear(ctx context.Context, st step) error {
 		case o.API == nil || o.API.Node == nil:
 			ready = "the API server does not show it"
 		default:
-			ready = notReady(o.API.Node)
+			ready = NotReady(o.API.Node)
 		}
 		if ready != "" {
 			why = append(why, "node "+r.victim+" is not well: "+ready)
@@ -926,7 +926,7 @@ func (r *run) startProof(ctx context.Context) (string, error) {
 	no := false
 	zero := int64(0)
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: r.proofName(), Namespace: r.ns, Labels: map[string]string{labelRun: r.id, "sickbay.dev/role": "proof"}},
+		ObjectMeta: metav1.ObjectMeta{Name: r.proofName(), Namespace: r.ns, Labels: map[string]string{LabelRun: r.id, "sickbay.dev/role": "proof"}},
 		Spec: corev1.PodSpec{
 			// Through the scheduler, not by nodeName: a cordon or taint that a remedy forgot must show.
 			NodeSelector:                  map[string]string{corev1.LabelHostname: r.victim},

@@ -32,6 +32,9 @@ type Finding struct {
 	Affects []ObjectRef `json:"-"`
 }
 
+// Name is failure/cause.
+func (f Finding) Name() string { return f.Failure + "/" + f.Cause }
+
 // ObjectRef names an API object.
 type ObjectRef struct {
 	Kind      string `json:"kind"`

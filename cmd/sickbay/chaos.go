@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/chaos"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -54,7 +55,7 @@ Results are kept in a file; cells that have passed are not run again.`,
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.scenarios, "scenario", nil, "only these, in this order (default: the core scenarios)")
 	fl.StringSliceVar(&f.points, "point", nil, "only these: "+joined(suites.Points()))
-	fl.StringSliceVar(&f.modes, "mode", nil, "only this: "+joined(suites.Modes()))
+	fl.StringSliceVar(&f.modes, "mode", nil, "only this: "+joined(chaos.Modes()))
 	fl.IntVar(&f.parallel, "parallel", 2, "how many cells at a time, each on a worker of its own; 0 runs none")
 	fl.DurationVar(&f.lease, "lease", 20*time.Second, "the lease of the runs that are killed")
 	fl.StringVar(&f.results, "results", "reports/chaos.jsonl", "where results are kept")
@@ -62,7 +63,7 @@ Results are kept in a file; cells that have passed are not run again.`,
 	fl.BoolVar(&f.again, "again", false, "run cells that have passed again")
 	_ = cmd.RegisterFlagCompletionFunc("scenario", completeScenarios)
 	_ = cmd.RegisterFlagCompletionFunc("point", cobra.FixedCompletions(strings.Split(joined(suites.Points()), ", "), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(strings.Split(joined(suites.Modes()), ", "), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(strings.Split(joined(chaos.Modes()), ", "), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cells, err := f.cells()
 		if err != nil {
@@ -115,7 +116,7 @@ func chosen[S ~string](flag string, all []S, named []string) ([]S, error) {
 }
 
 // cells are those asked for, one scenario after the other, from the beginning of a run to its end. What runs alone comes last.
-func (f chaosFlags) cells() ([]suites.Strike, error) {
+func (f chaosFlags) cells() ([]chaos.Strike, error) {
 	if f.lease < leastLease {
 		return nil, usagef("--lease %s: it must be %s at least", f.lease, leastLease)
 	}
@@ -123,7 +124,7 @@ func (f chaosFlags) cells() ([]suites.Strike, error) {
 	if err != nil {
 		return nil, err
 	}
-	modes, err := chosen("mode", suites.Modes(), f.modes)
+	modes, err := chosen("mode", chaos.Modes(), f.modes)
 	if err != nil {
 		return nil, err
 	}
@@ -144,11 +145,11 @@ func (f chaosFlags) cells() ([]suites.Strike, error) {
 	slices.SortStableFunc(list, func(a, b *scenarios.Scenario) int {
 		return cmp.Compare(len(a.Spec.Claims), len(b.Spec.Claims))
 	})
-	var out []suites.Strike
+	var out []chaos.Strike
 	for _, s := range list {
 		for _, p := range points {
 			for _, m := range modes {
-				out = append(out, suites.Strike{Scenario: s.Metadata.Name, Point: p, Mode: m})
+				out = append(out, chaos.Strike{Scenario: s.Metadata.Name, Point: p, Mode: m})
 			}
 		}
 	}
@@ -156,12 +157,12 @@ func (f chaosFlags) cells() ([]suites.Strike, error) {
 }
 
 // strikeAll runs the cells that have not passed, side by side, each on a worker of its own, and tells how many did not pass.
-func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike, book *book) (int, error) {
+func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []chaos.Strike, book *book) (int, error) {
 	if err := f.check(); err != nil {
 		return 0, err
 	}
 	if !f.again {
-		cells = slices.DeleteFunc(cells, func(c suites.Strike) bool { return book.passed(c) })
+		cells = slices.DeleteFunc(cells, func(c chaos.Strike) bool { return book.passed(c) })
 	}
 	if len(cells) == 0 {
 		return 0, nil
@@ -178,12 +179,12 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike
 	if err != nil {
 		return 0, err
 	}
-	chaos := &suites.Chaos{Lab: lab, Lease: f.lease, Harness: func(ctx context.Context, args ...string) *exec.Cmd {
+	killer := &chaos.Runner{Lab: lab, Lease: f.lease, Harness: func(ctx context.Context, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, self, args...)
 		cmd.Env = environ
 		return cmd
 	}}
-	queue := make(chan suites.Strike)
+	queue := make(chan chaos.Strike)
 	var host sync.RWMutex // a scenario that claims the host's kernel has it to itself
 	var mu sync.Mutex
 	failed := 0
@@ -199,7 +200,7 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []suites.Strike
 					host.RLock()
 				}
 				task := progress.From(ctx).Start(fmt.Sprintf("%s on %s", cell, node), 0)
-				res, clean := chaos.Strike(ctx, node, cell)
+				res, clean := killer.Strike(ctx, node, cell)
 				release()
 				if ctx.Err() != nil {
 					task.End(ctx.Err())
@@ -251,11 +252,11 @@ func claimsHost(name string) bool {
 // book is the file of results, one a line; the last one of a cell counts.
 type book struct {
 	file    string
-	results map[suites.Strike]suites.StrikeResult
+	results map[chaos.Strike]chaos.Result
 }
 
 func openBook(file string) (*book, error) {
-	b := &book{file: file, results: map[suites.Strike]suites.StrikeResult{}}
+	b := &book{file: file, results: map[chaos.Strike]chaos.Result{}}
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -267,7 +268,7 @@ func openBook(file string) (*book, error) {
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
-		var r suites.StrikeResult
+		var r chaos.Result
 		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
@@ -276,9 +277,9 @@ func openBook(file string) (*book, error) {
 	return b, s.Err()
 }
 
-func (b *book) passed(c suites.Strike) bool { return b.results[c].Verdict == v1alpha1.VerdictPassed }
+func (b *book) passed(c chaos.Strike) bool { return b.results[c].Verdict == v1alpha1.VerdictPassed }
 
-func (b *book) add(r suites.StrikeResult) error {
+func (b *book) add(r chaos.Result) error {
 	b.results[r.Strike] = r
 	if err := os.MkdirAll(filepath.Dir(b.file), 0o755); err != nil {
 		return err
@@ -291,7 +292,7 @@ func (b *book) add(r suites.StrikeResult) error {
 }
 
 // writeTable writes the kill matrix as a page. Cells that were not run are shown as such.
-func writeTable(file string, results map[suites.Strike]suites.StrikeResult) error {
+func writeTable(file string, results map[chaos.Strike]chaos.Result) error {
 	core, err := ofProfile("core")
 	if err != nil {
 		return err
@@ -304,7 +305,7 @@ func writeTable(file string, results map[suites.Strike]suites.StrikeResult) erro
 	if err != nil {
 		return err
 	}
-	suites.WriteKillMatrix(f, names, results)
+	chaos.WriteMatrix(f, names, results)
 	if err := f.Close(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/chaos"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -22,7 +23,7 @@ func TestCellsOfTheKillMatrix(t *testing.T) {
 	}
 	f.scenarios, f.points, f.modes = []string{"swap-on"}, []string{"mid-inject"}, []string{"wait"}
 	one, err := f.cells()
-	if want := (suites.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: suites.Wait}); err != nil || len(one) != 1 || one[0] != want {
+	if want := (chaos.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: chaos.Wait}); err != nil || len(one) != 1 || one[0] != want {
 		t.Errorf("%v, %v; want only %s", one, err, want)
 	}
 	f.points = []string{"middle"}
@@ -37,9 +38,9 @@ func TestTheBookKeepsTheLastResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cell := suites.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: suites.Wait}
+	cell := chaos.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: chaos.Wait}
 	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictFailed, v1alpha1.VerdictPassed} {
-		if err := b.add(suites.StrikeResult{Strike: cell, Verdict: v}); err != nil {
+		if err := b.add(chaos.Result{Strike: cell, Verdict: v}); err != nil {
 			t.Fatal(err)
 		}
 	}

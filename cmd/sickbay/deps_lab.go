@@ -11,6 +11,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -18,7 +19,7 @@ func (realDeps) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error)
 	if err := startWatchdog(); err != nil {
 		return nil, err
 	}
-	return suites.NewLab(ctx, c)
+	return testbed.New(ctx, c)
 }
 
 func (realDeps) injecting(ctx context.Context, n node.Node) (injecting, error) {

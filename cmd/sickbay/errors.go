@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/internal/usage"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -84,12 +85,12 @@ func exitCode(ctx context.Context, err error) int {
 // isUsage tells errors that another request would not have met.
 func isUsage(err error) bool {
 	var (
-		usage    *usageError
+		own      *usageError
 		unknown  *scenarios.NotFoundError
 		document *scenarios.Error
-		suite    *suites.UsageError
+		wrong    *usage.Error
 	)
-	return errors.As(err, &usage) || errors.As(err, &unknown) || errors.As(err, &document) || errors.As(err, &suite)
+	return errors.As(err, &own) || errors.As(err, &unknown) || errors.As(err, &document) || errors.As(err, &wrong)
 }
 
 // message is how an error is told: what failed, and below it the way out. A scenario file's problems stand alone, as a

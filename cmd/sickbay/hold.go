@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -369,7 +370,7 @@ func (i *illness) recover(ctx context.Context) error {
 	if i.hold == nil {
 		return nil // nothing was begun
 	}
-	_, err := suites.Undo(ctx, i.cluster, suites.Left{Record: cluster.Record{Run: i.run, Node: i.node}})
+	_, err := testbed.Undo(ctx, i.cluster, testbed.Left{Record: cluster.Record{Run: i.run, Node: i.node}})
 	for _, o := range slices.Backward(i.made) {
 		err = errors.Join(err, o.DeleteCluster(ctx))
 	}

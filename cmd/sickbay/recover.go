@@ -17,8 +17,8 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
-	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // nodeStatus is what one node's journal says.
@@ -51,7 +51,7 @@ type runStatus struct {
 	Undone    []string  `json:"undone,omitempty"` // by recover
 }
 
-func runStatuses(list []suites.Left) []runStatus {
+func runStatuses(list []testbed.Left) []runStatus {
 	out := []runStatus{}
 	for _, l := range list {
 		s := runStatus{Run: l.Run, Scenario: l.Scenario, Node: l.Node, Process: l.PID, Alive: l.Alive, Namespace: l.Namespace, Services: l.Services}
@@ -109,7 +109,7 @@ func (a *app) status() *cobra.Command {
 		rep := a.onNodes(ctx, c, nil, callBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Status(ctx, true) })
 		rep.Kind = "InjectionStatus"
 		a.news(ctx)
-		left, lerr := suites.LeftBy(ctx, c)
+		left, lerr := testbed.LeftBy(ctx, c)
 		rep.Runs = runStatuses(left)
 		ill := len(left) > 0
 		for i := range rep.Nodes {
@@ -267,15 +267,15 @@ func wake(ctx context.Context, c *cluster.Cluster, only []string) ([]string, err
 // undo undoes what runs have made outside the nodes' journals, side by side. A run that still lives loses its own: recover says in
 // its help that it undoes runs.
 func undo(ctx context.Context, c *cluster.Cluster, run, node string) ([]runStatus, error) {
-	left, err := suites.LeftBy(ctx, c)
-	left = slices.DeleteFunc(left, func(l suites.Left) bool {
+	left, err := testbed.LeftBy(ctx, c)
+	left = slices.DeleteFunc(left, func(l testbed.Left) bool {
 		return run != "" && l.Run != run || node != "" && l.Node != node // other nodes' runs go on
 	})
 	out := runStatuses(left)
 	errs := make([]error, len(left))
 	var wg sync.WaitGroup
 	for i, l := range left {
-		wg.Go(func() { out[i].Undone, errs[i] = suites.Undo(ctx, c, l) })
+		wg.Go(func() { out[i].Undone, errs[i] = testbed.Undo(ctx, c, l) })
 	}
 	wg.Wait()
 	return out, errors.Join(append(errs, err)...)

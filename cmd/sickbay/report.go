@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -38,19 +39,19 @@ func (a *app) report() *cobra.Command {
 		if timings || sides {
 			var reps []*v1alpha1.Report
 			for _, dir := range args {
-				rep, err := suites.ReadReport(dir)
+				rep, err := report.Read(dir)
 				if err != nil {
 					return err
 				}
 				reps = append(reps, rep)
 			}
 			if timings {
-				return suites.WriteTimingsPage(a.out, reps)
+				return report.WriteTimingsPage(a.out, reps, suites.DefaultTimings().Quiet)
 			}
 			if len(reps) < 2 {
 				return usagef("--sides takes two reports, or one and several of another kind of host; this is %d", len(reps))
 			}
-			return suites.WriteSidesPage(a.out, reps[0], reps[1], reps[2:]...)
+			return report.WriteSidesPage(a.out, reps[0], reps[1], reps[2:]...)
 		}
 		if len(args) > 1 {
 			return usagef("one report at a time; these are %d (only --timings and --sides take several)", len(args))
@@ -59,7 +60,7 @@ func (a *app) report() *cobra.Command {
 			return &usageError{text: fmt.Sprintf("no report in %s: %s", args[0], err), hint: "`sickbay run NAME --report DIR` writes one."}
 		}
 		if html {
-			path, err := suites.RenderHTML(args[0])
+			path, err := report.RenderHTML(args[0])
 			if err != nil {
 				return err
 			}
@@ -67,18 +68,18 @@ func (a *app) report() *cobra.Command {
 			return nil
 		}
 		if record != "" {
-			names, err := suites.Record(args[0], record)
+			names, err := report.Record(args[0], record)
 			for _, n := range names {
 				fmt.Fprintln(a.out, filepath.Join(record, n))
 			}
 			return err
 		}
-		rep, err := suites.ReadReport(args[0])
+		rep, err := report.Read(args[0])
 		if err != nil {
 			return err
 		}
 		if matrix {
-			return suites.WriteMatrixPage(a.out, rep)
+			return report.WriteMatrixPage(a.out, rep)
 		}
 		return print(a, *form, rep, func(w io.Writer) { a.showReport(w, rep, args[0]) })
 	}

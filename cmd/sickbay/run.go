@@ -18,6 +18,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -292,9 +293,9 @@ func (a *app) showReport(w io.Writer, rep *v1alpha1.Report, dir string) {
 				s = append(s, fmt.Sprintf("%d %s", counts[v], v))
 			}
 		}
-		if m := suites.NewMatrix(rep); m != nil {
+		if m := report.NewMatrix(rep); m != nil {
 			fmt.Fprintln(w)
-			_ = suites.WriteMatrix(w, m)
+			_ = report.WriteMatrix(w, m)
 			fmt.Fprintln(w)
 		}
 		for _, c := range rep.Controls {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
-	"github.com/sickbay-dev/sickbay/suites"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
 )
 
 const (
@@ -66,7 +66,7 @@ func (a *app) tend(ctx context.Context, r cluster.Record) {
 			return
 		case <-time.After(time.Until(r.Due())):
 		}
-		did, err := a.healRecord(ctx, r, suites.Grace)
+		did, err := a.healRecord(ctx, r, testbed.Grace)
 		switch {
 		case err == nil:
 			if len(did) == 0 {
@@ -101,7 +101,7 @@ func (a *app) healRecord(ctx context.Context, r cluster.Record, patience time.Du
 	if err != nil {
 		return nil, err
 	}
-	return suites.Heal(ctx, c, r, patience)
+	return testbed.Heal(ctx, c, r, patience)
 }
 
 func gone(r cluster.Record) string {
@@ -153,7 +153,7 @@ func startWatchdog() error {
 // now. What it cannot undo keeps its node out of use and nobody else's.
 func (a *app) sweep(ctx context.Context, c *cluster.Cluster) {
 	a.news(ctx)
-	did, err := suites.SweepDue(ctx, c, func(r cluster.Record) {
+	did, err := testbed.SweepDue(ctx, c, func(r cluster.Record) {
 		progress.From(ctx).Note("undoing: %s", gone(r))
 	})
 	for _, d := range did {

@@ -73,3 +73,15 @@ func Within[A any](ctx context.Context, bound time.Duration, f func(context.Cont
 	defer cancel()
 	return f(ctx)
 }
+
+// Sleep waits, or returns ctx's error.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

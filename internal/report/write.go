@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"bufio"
@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 // Files of a report directory. bundle/ beside them holds the observations.
@@ -20,7 +21,7 @@ const (
 )
 
 // WriteReports writes all reports into dir, which is made if need be.
-func WriteReports(dir string, rep *v1alpha1.Report) error {
+func Write(dir string, rep *v1alpha1.Report) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the report directory: %w", err)
 	}
@@ -53,7 +54,7 @@ func WriteReports(dir string, rep *v1alpha1.Report) error {
 
 // RenderHTML writes report.html again from the report.json beside it, as `sickbay report DIR` does.
 func RenderHTML(dir string) (path string, err error) {
-	rep, err := ReadReport(dir)
+	rep, err := Read(dir)
 	if err != nil {
 		return "", err
 	}
@@ -62,24 +63,24 @@ func RenderHTML(dir string) (path string, err error) {
 }
 
 // ReadReport reads the report.json of a report directory, or the file itself.
-func ReadReport(dir string) (*v1alpha1.Report, error) {
+func Read(dir string) (*v1alpha1.Report, error) {
 	path := dir
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 		path = filepath.Join(dir, FileJSON)
 	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, &UsageError{Text: fmt.Sprintf("there is no report in %s (no %s): make one with `sickbay run NAME --report %s`", dir, FileJSON, dir)}
+		return nil, &usage.Error{Text: fmt.Sprintf("there is no report in %s (no %s): make one with `sickbay run NAME --report %s`", dir, FileJSON, dir)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
 	var rep v1alpha1.Report
 	if err := json.Unmarshal(raw, &rep); err != nil {
-		return nil, &UsageError{Text: fmt.Sprintf("%s is no report: %s", path, err)}
+		return nil, &usage.Error{Text: fmt.Sprintf("%s is no report: %s", path, err)}
 	}
 	if rep.Kind != v1alpha1.KindReport || rep.APIVersion != v1alpha1.APIVersion {
-		return nil, &UsageError{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, v1alpha1.APIVersion, v1alpha1.KindReport)}
+		return nil, &usage.Error{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, v1alpha1.APIVersion, v1alpha1.KindReport)}
 	}
 	return &rep, nil
 }

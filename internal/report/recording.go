@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 // A recording is what a passed run saw of its victim, kept as small as it still replays, for detectors' tests:
@@ -35,7 +37,7 @@ type Want struct {
 
 // Record keeps the recordings of a report's passed scenarios below into, each replacing an earlier one, and returns their names.
 func Record(dir, into string) ([]string, error) {
-	rep, err := ReadReport(dir)
+	rep, err := Read(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +58,14 @@ func Record(dir, into string) ([]string, error) {
 		names = append(names, r.Scenario)
 	}
 	if len(names) == 0 && len(errs) == 0 {
-		return nil, usagef("nothing in %s passed: there is nothing to record", dir)
+		return nil, usage.Errorf("nothing in %s passed: there is nothing to record", dir)
 	}
 	return names, errors.Join(errs...)
 }
+
+// BundleLooks is how many looks after the baseline a bundle keeps of a node; log lines of the others are kept in them. A look is
+// 60 to 100 kB, and what is judged by its change between looks needs a few.
+const BundleLooks = 6
 
 // oldEvents are not kept: on a cluster that many runs shared they are half of a look, and no detector looks back that far.
 const oldEvents = 30 * time.Minute
@@ -87,7 +93,7 @@ func record(r v1alpha1.ScenarioResult, from, into string) error {
 	}
 	// As few looks as still say the same.
 	looks := 1
-	for ; looks < bundleLooks && !slices.Equal(replay(diagnose.Compact(ill, looks)), want.Findings); looks++ {
+	for ; looks < BundleLooks && !slices.Equal(replay(diagnose.Compact(ill, looks)), want.Findings); looks++ {
 	}
 	if err := os.RemoveAll(into); err != nil {
 		return fmt.Errorf("replace the earlier recording: %w", err)
@@ -110,7 +116,7 @@ func record(r v1alpha1.ScenarioResult, from, into string) error {
 func replay(h map[string]v1alpha1.History) []string {
 	var out []string
 	for _, f := range diagnose.Judge(h, nil).Findings {
-		if n := findingName(f); !slices.Contains(out, n) {
+		if n := f.Name(); !slices.Contains(out, n) {
 			out = append(out, n)
 		}
 	}
@@ -151,7 +157,7 @@ func victimOnly(dir, node string) (map[string]v1alpha1.History, error) {
 	}
 	for i := range h {
 		if api := h[i].API; api != nil {
-			api.Events = slices.DeleteFunc(api.Events, func(e corev1.Event) bool { return h[0].At.Sub(eventTime(&e)) > oldEvents })
+			api.Events = slices.DeleteFunc(api.Events, func(e corev1.Event) bool { return h[0].At.Sub(facts.EventTime(&e)) > oldEvents })
 		}
 	}
 	return map[string]v1alpha1.History{node: h}, nil

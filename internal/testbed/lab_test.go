@@ -1,4 +1,4 @@
-package suites
+package testbed
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 func TestContainersOfOthersAreNotOurs(t *testing.T) {
@@ -26,10 +27,6 @@ func TestContainersOfOthersAreNotOurs(t *testing.T) {
 		"adoring_dubinsky": ofNode, "vol5": ofNode, "mysql": other, "vol4": other}
 	if !maps.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
-	}
-	w := &Ward{runs: []string{"run-2"}, touched: map[string]bool{"sickbay-worker": true}}
-	if left := w.withoutOthers([]string{"- containers adoring_dubinsky (node)" + ofNode.owner, "- containers registry (node)" + ofRun.owner, "- containers sickbay-worker (node)"}); len(left) != 1 {
-		t.Errorf("%q is held against a run on another node", left)
 	}
 }
 
@@ -98,7 +95,7 @@ func TestSwapOfWhoeverHoldsTheHostIsNotOurs(t *testing.T) {
 	elsewhere := func() bool { return held }
 	mark := func() hostMark {
 		t.Helper()
-		m, err := (&clusterLab{t: DefaultTimings()}).newMarks(t.Context(), take)
+		m, err := (&clusterLab{t: suites.DefaultTimings()}).newMarks(t.Context(), take)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +147,7 @@ func TestWorkloadDocuments(t *testing.T) {
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%d objects, %v", len(got), err)
 	}
-	bind := func(s *corev1.PodSpec) { Bind("w1")(s) }
+	bind := func(s *corev1.PodSpec) { suites.Bind("w1")(s) }
 	for i := range got {
 		if err := adjustPods(&got[i], bind); err != nil {
 			t.Fatal(err)

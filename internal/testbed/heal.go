@@ -1,4 +1,4 @@
-package suites
+package testbed
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 const (
@@ -53,14 +54,14 @@ func LeftBy(ctx context.Context, c *cluster.Cluster) ([]Left, error) {
 	for _, r := range records {
 		*of(r.Run, r.Node, r.Scenario) = Left{Record: r, Recorded: true}
 	}
-	call, cancel := context.WithTimeout(ctx, DefaultTimings().Call)
+	call, cancel := context.WithTimeout(ctx, suites.DefaultTimings().Call)
 	defer cancel()
-	list, err := c.Kube().CoreV1().Namespaces().List(call, metav1.ListOptions{LabelSelector: labelRun})
+	list, err := c.Kube().CoreV1().Namespaces().List(call, metav1.ListOptions{LabelSelector: suites.LabelRun})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("list the namespaces of runs on cluster %s: %w", c.Name, err))
 	} else {
 		for _, ns := range list.Items {
-			of(ns.Labels[labelRun], ns.Labels[labelNode], ns.Labels[labelScenario]).Namespace = ns.Name
+			of(ns.Labels[suites.LabelRun], ns.Labels[suites.LabelNode], ns.Labels[suites.LabelScenario]).Namespace = ns.Name
 		}
 	}
 	services, err := c.Services(ctx)
@@ -150,7 +151,7 @@ func (h *healer) heal(ctx context.Context, patience time.Duration) error {
 	if err := h.RestoreImages(ctx, h.rec.Node); err != nil {
 		return err
 	}
-	return waitWell(ctx, h.Kube(), h.rec.Node, DefaultTimings(), func(string, ...any) {})
+	return suites.WaitWell(ctx, h.Kube(), h.rec.Node, suites.DefaultTimings(), func(string, ...any) {})
 }
 
 // places are the nodes a run may have injected into: its victim, and all where it had the machine for itself.
@@ -172,7 +173,7 @@ func (h *healer) faults(ctx context.Context) ([]fault, error) {
 	var out []fault
 	var errs []error
 	for _, n := range h.places() {
-		list, err := retry.Within(ctx, DefaultTimings().Call, func(ctx context.Context) ([]injectors.Status, error) {
+		list, err := retry.Within(ctx, suites.DefaultTimings().Call, func(ctx context.Context) ([]injectors.Status, error) {
 			a, err := h.Agent(ctx, n)
 			if err != nil {
 				return nil, err
@@ -234,17 +235,17 @@ func (h *healer) clean(ctx context.Context) error {
 	if h.rec.Remedied && h.c.Has(h.rec.Node) {
 		errs = append(errs, h.uncordon(ctx))
 	}
-	ns := RunNamespace(h.run)
+	ns := suites.RunNamespace(h.run)
 	there, err := h.Kube().CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})
 	if err == nil && there.Name == ns {
 		h.say("namespace %s deleted", ns)
 	}
-	if err := DeleteNamespace(ctx, h.Kube(), ns); err != nil {
+	if err := suites.DeleteNamespace(ctx, h.Kube(), ns); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	errs = append(errs,
-		DeleteClusterObjects(ctx, h.Kube(), h.run),
-		namespaceGone(ctx, h.Kube(), ns, timeoutscale.Bound(healPatience), timeoutscale.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
+		suites.DeleteClusterObjects(ctx, h.Kube(), h.run),
+		suites.NamespaceGone(ctx, h.Kube(), ns, timeoutscale.Bound(healPatience), timeoutscale.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
 		h.RemoveServices(ctx, h.run),
 		h.c.RemoveServices(ctx, "", h.rec.Node), // what a remedy had opened to read a file of the node's image
 	)

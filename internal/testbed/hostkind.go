@@ -1,4 +1,4 @@
-package suites
+package testbed
 
 import (
 	"os"
@@ -6,13 +6,6 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
-
-// About describes a cluster for the report.
-type About struct {
-	Kubernetes string // server version
-	Host       string // for people: kernel, runtime and kind of the machine under the nodes
-	Kind       v1alpha1.HostKind
-}
 
 const (
 	lsmFile  = "/sys/kernel/security/lsm"

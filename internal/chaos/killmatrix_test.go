@@ -1,13 +1,33 @@
-package suites
+package chaos
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/suites"
 )
+
+// oneNode is a cluster of one node that is ill until it was looked at healsAfter times, or for ever.
+type oneNode struct {
+	suites.Lab
+	looks, healsAfter int
+}
+
+func (l *oneNode) Target() diagnose.Target {
+	look := func(context.Context, diagnose.Ask) (*v1alpha1.Observation, error) {
+		o := &v1alpha1.Observation{At: time.Now(), TookMS: 3}
+		if l.looks++; l.healsAfter == 0 || l.looks < l.healsAfter {
+			o.Runtime.LastCNILoad = "no network config found"
+		}
+		return o, nil
+	}
+	return diagnose.Target{Cluster: "fake", Nodes: []diagnose.Node{{Name: "w1", Agent: diagnose.AgentFunc(look)}}}
+}
 
 // TestACellAsksTheDetectors: a node that is as before has to be well for them, too, in time.
 func TestACellAsksTheDetectors(t *testing.T) {
@@ -23,9 +43,12 @@ func TestACellAsksTheDetectors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, "w1")
-				w.sick["w1"], w.healsAfter = "cni/conflist-missing", tc.healsAfter
-				c := &Chaos{Lab: fakeLab{w}, Judge: judge}
+				c := &Runner{Lab: &oneNode{healsAfter: tc.healsAfter}, Judge: func(h v1alpha1.History) []v1alpha1.Finding {
+					if h.Last().Runtime.LastCNILoad == "" {
+						return nil
+					}
+					return []v1alpha1.Finding{{Failure: "cni", Cause: "conflist-missing", Node: h.Last().Node}}
+				}}
 				took, err := c.silent(t.Context(), "w1")
 				if tc.want == "" && (err != nil || took < tc.least || took > tc.least+5*time.Second) {
 					t.Errorf("took %s, want about %s: %v", took, tc.least, err)
@@ -39,18 +62,18 @@ func TestACellAsksTheDetectors(t *testing.T) {
 }
 
 func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
-	results := map[Strike]StrikeResult{}
-	for _, r := range []StrikeResult{
-		{Strike: Strike{"a", Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictPassed, Healed: 3.4},
-		{Strike: Strike{"a", MidInject, Wait}, Verdict: v1alpha1.VerdictFailed, Reason: "left on the host: a swap file"},
-		{Strike: Strike{"a", Point(v1alpha1.StepClear), Recover}, Verdict: v1alpha1.VerdictUnknown, Reason: "the run ended before clear"},
-		{Strike: Strike{"b", Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictUnsupported},
-		{Strike: Strike{"b", Point(v1alpha1.StepInject), Recover}, Verdict: v1alpha1.VerdictPassed, Healed: 12.2, Silent: 7},
+	results := map[Strike]Result{}
+	for _, r := range []Result{
+		{Strike: Strike{"a", suites.Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictPassed, Healed: 3.4},
+		{Strike: Strike{"a", suites.MidInject, Wait}, Verdict: v1alpha1.VerdictFailed, Reason: "left on the host: a swap file"},
+		{Strike: Strike{"a", suites.Point(v1alpha1.StepClear), Recover}, Verdict: v1alpha1.VerdictUnknown, Reason: "the run ended before clear"},
+		{Strike: Strike{"b", suites.Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictUnsupported},
+		{Strike: Strike{"b", suites.Point(v1alpha1.StepInject), Recover}, Verdict: v1alpha1.VerdictPassed, Healed: 12.2, Silent: 7},
 	} {
 		results[r.Strike] = r
 	}
 	var b strings.Builder
-	WriteKillMatrix(&b, []string{"a", "b"}, results)
+	WriteMatrix(&b, []string{"a", "b"}, results)
 	if strings.Contains(b.String(), "## interrupt") {
 		t.Error("a table of Ctrl-C, which nobody tried")
 	}

@@ -1,4 +1,4 @@
-package suites
+package chaos
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 const killMatrixHead = `# The kill matrix
@@ -36,7 +38,7 @@ the same was seen to be true.
 `
 
 // WriteKillMatrix writes the results as a page, a table for each mode.
-func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeResult) {
+func WriteMatrix(w io.Writer, scenarios []string, results map[Strike]Result) {
 	fmt.Fprint(w, killMatrixHead)
 	for _, m := range Modes() {
 		if m == Interrupt && !slices.ContainsFunc(slices.Collect(maps.Keys(results)), func(c Strike) bool { return c.Mode == m }) {
@@ -48,13 +50,13 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 			fmt.Fprint(w, interruptHead)
 		}
 		fmt.Fprint(w, "| scenario |")
-		for _, p := range Points() {
+		for _, p := range suites.Points() {
 			fmt.Fprintf(w, " %s |", p)
 		}
-		fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---|", len(Points())))
+		fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---|", len(suites.Points())))
 		for _, s := range scenarios {
 			fmt.Fprintf(w, "| %s |", s)
-			for _, p := range Points() {
+			for _, p := range suites.Points() {
 				r, ok := results[Strike{s, p, m}]
 				if ok {
 					count[r.Verdict]++
@@ -63,11 +65,11 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 			}
 			fmt.Fprintln(w)
 		}
-		cells := len(scenarios) * len(Points())
+		cells := len(scenarios) * len(suites.Points())
 		fmt.Fprintf(w, "\nOf %d cells %d passed, %d failed, %d ended before their point, %d are unsupported on this host, %d were not run.\n",
 			cells, count[v1alpha1.VerdictPassed], count[v1alpha1.VerdictFailed], count[v1alpha1.VerdictUnknown], count[v1alpha1.VerdictUnsupported], cells-count[v1alpha1.VerdictPassed]-count[v1alpha1.VerdictFailed]-count[v1alpha1.VerdictUnknown]-count[v1alpha1.VerdictUnsupported])
 	}
-	var wrong []StrikeResult
+	var wrong []Result
 	for _, r := range results {
 		if r.Verdict != v1alpha1.VerdictPassed && r.Verdict != v1alpha1.VerdictUnsupported {
 			wrong = append(wrong, r)
@@ -76,14 +78,14 @@ func WriteKillMatrix(w io.Writer, scenarios []string, results map[Strike]StrikeR
 	if len(wrong) == 0 {
 		return
 	}
-	slices.SortFunc(wrong, func(a, b StrikeResult) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(wrong, func(a, b Result) int { return strings.Compare(a.String(), b.String()) })
 	fmt.Fprint(w, "\n## What went wrong\n\n")
 	for _, r := range wrong {
-		fmt.Fprintf(w, "- `%s` (%s): %s\n", r.Strike, r.Verdict, short(r.Reason, 400))
+		fmt.Fprintf(w, "- `%s` (%s): %s\n", r.Strike, r.Verdict, text.Short(r.Reason, 400))
 	}
 }
 
-func field(r StrikeResult) string {
+func field(r Result) string {
 	switch r.Verdict {
 	case v1alpha1.VerdictPassed:
 		if r.Silent >= 1 {

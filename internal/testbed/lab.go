@@ -1,4 +1,4 @@
-package suites
+package testbed
 
 import (
 	"bytes"
@@ -36,13 +36,16 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
 	"github.com/sickbay-dev/sickbay/internal/retry"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/internal/usage"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // nodeAgent is everything an agent on a node does: looking, for diagnose, and injecting, for the runner.
 type nodeAgent interface {
 	diagnose.Agent
-	Agent
+	suites.Agent
 	Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error)
 }
 
@@ -51,7 +54,7 @@ type clusterLab struct {
 	c       *cluster.Cluster
 	image   string
 	install func(context.Context, node.Node) (nodeAgent, error)
-	t       Timings // of calls of the API
+	t       suites.Timings // of calls of the API
 
 	mu     sync.Mutex
 	agents map[string]*lazyAgent
@@ -70,9 +73,9 @@ type resources struct {
 }
 
 // NewLab makes a cluster a Lab. A cluster that sickbay did not make is refused: nothing is ever injected into it.
-func NewLab(ctx context.Context, c *cluster.Cluster) (Lab, error) {
+func New(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
 	if !c.Ours {
-		return nil, usagef("cluster %s was not made by sickbay: nothing is injected into it; choose another name with --cluster", c.Name)
+		return nil, usage.Errorf("cluster %s was not made by sickbay: nothing is injected into it; choose another name with --cluster", c.Name)
 	}
 	image, err := c.WorkloadImage(ctx)
 	if err != nil {
@@ -83,7 +86,7 @@ func NewLab(ctx context.Context, c *cluster.Cluster) (Lab, error) {
 
 func newClusterLab(c *cluster.Cluster, image string) *clusterLab {
 	return &clusterLab{
-		c: c, image: image, install: installAgent, t: DefaultTimings().stretched(), config: c.RESTConfig,
+		c: c, image: image, install: installAgent, t: suites.Timings{}.WithDefaults(), config: c.RESTConfig,
 		agents: map[string]*lazyAgent{}, images: map[string][]string{},
 	}
 }
@@ -98,16 +101,16 @@ func (l *clusterLab) Claim(ctx context.Context, name string) (func(), error) {
 	return l.c.Claim(ctx, name)
 }
 
-func (l *clusterLab) About(ctx context.Context) (About, error) {
+func (l *clusterLab) About(ctx context.Context) (suites.About, error) {
 	list, err := l.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return About{}, err
+		return suites.About{}, err
 	}
 	if len(list.Items) == 0 {
-		return About{}, errors.New("it has no nodes")
+		return suites.About{}, errors.New("it has no nodes")
 	}
 	info := list.Items[0].Status.NodeInfo
-	a := About{Kubernetes: info.KubeletVersion, Host: fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)}
+	a := suites.About{Kubernetes: info.KubeletVersion, Host: fmt.Sprintf("kernel %s, %s", info.KernelVersion, info.ContainerRuntimeVersion)}
 	// The API does not tell what of the host decides much.
 	look, cancel := context.WithTimeout(ctx, timeoutscale.Bound(5*time.Second))
 	defer cancel()
@@ -167,7 +170,7 @@ func (l *clusterLab) Target() diagnose.Target {
 	return t
 }
 
-func (l *clusterLab) Agent(ctx context.Context, name string) (Agent, error) {
+func (l *clusterLab) Agent(ctx context.Context, name string) (suites.Agent, error) {
 	if !l.c.Has(name) {
 		return nil, fmt.Errorf("cluster %s has no node %s", l.c.Name, name)
 	}
@@ -175,7 +178,7 @@ func (l *clusterLab) Agent(ctx context.Context, name string) (Agent, error) {
 }
 
 // Begin implements Lab. The images are those of the node's fingerprint, if there is one.
-func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (Hold, error) {
+func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (suites.Hold, error) {
 	l.mu.Lock()
 	r.Images = l.images[r.Node]
 	l.mu.Unlock()
@@ -209,7 +212,7 @@ func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, d
 		if s.Ended.IsZero() {
 			return
 		}
-		a := v1alpha1.AppliedStep{Step: s.Step, Started: s.Started, Ended: s.Ended, Output: short(s.Output, 400)}
+		a := v1alpha1.AppliedStep{Step: s.Step, Started: s.Started, Ended: s.Ended, Output: text.Short(s.Output, 400)}
 		if s.Err != nil {
 			a.Error = s.Err.Error()
 		}
@@ -287,8 +290,8 @@ func (m hostMark) Changes(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, error) {
-	if name == HostNode {
+func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (suites.Mark, error) {
+	if name == suites.HostNode {
 		host, err := l.newMarks(ctx, l.host)
 		if err != nil {
 			return nil, err
@@ -328,7 +331,7 @@ func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (Mark, er
 	)
 }
 
-type bothMarks [2]Mark
+type bothMarks [2]suites.Mark
 
 func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
 	first, err := b[0].Changes(ctx)
@@ -512,7 +515,7 @@ func (l *clusterLab) resources(ctx context.Context) (*resources, error) {
 }
 
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
-func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
+func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (suites.Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		_, err = o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 		if err != nil {
@@ -526,12 +529,12 @@ func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []
 const rolloutManager = "rollout"
 
 // Rollout applies the objects of a manifest over what is there.
-func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
+func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (suites.Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		what := o.obj.GetKind() + " " + o.obj.GetName()
 		if o.global {
 			had, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
-			if err == nil && had.GetLabels()[labelRun] != o.obj.GetLabels()[labelRun] {
+			if err == nil && had.GetLabels()[suites.LabelRun] != o.obj.GetLabels()[suites.LabelRun] {
 				return false, fmt.Errorf("apply %s: it is there already and not of this run", what)
 			}
 		}
@@ -551,7 +554,7 @@ func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []b
 }
 
 // write puts each object of a manifest into the run's namespace, labelled. It returns what it has made also when it fails.
-func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (Objects, error) {
+func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (suites.Objects, error) {
 	done := &created{lab: l}
 	objects, err := decodeObjects(manifest)
 	if err != nil {
@@ -583,7 +586,7 @@ func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byt
 		if labels == nil {
 			labels = map[string]string{}
 		}
-		labels[labelRun] = strings.TrimPrefix(namespace, apiserver.RunNamespacePrefix)
+		labels[suites.LabelRun] = strings.TrimPrefix(namespace, apiserver.RunNamespacePrefix)
 		o.SetLabels(labels)
 		if err := adjustPods(&o, adjust); err != nil {
 			return done, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)

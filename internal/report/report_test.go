@@ -1,8 +1,9 @@
-package suites
+package report
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"github.com/joshdk/go-junit"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 func sortTimeline(list []v1alpha1.TimelineEntry) {
@@ -88,10 +90,10 @@ func TestJUnitSurvivesWhatLogsHold(t *testing.T) {
 func TestReportRoundTrip(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	want := many()
-	if err := WriteReports(dir, want); err != nil {
+	if err := Write(dir, want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadReport(dir)
+	got, err := Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,9 +141,9 @@ func TestReadReportErrors(t *testing.T) {
 	dir := t.TempDir()
 	check := func(part string) {
 		t.Helper()
-		_, err := ReadReport(dir)
-		if err == nil || !strings.Contains(err.Error(), part) || ExitCode(nil, err) != 2 {
-			t.Errorf("error %v (exit %d), want %q and exit 2", err, ExitCode(nil, err), part)
+		_, err := Read(dir)
+		if err == nil || !strings.Contains(err.Error(), part) || !errors.As(err, new(*usage.Error)) {
+			t.Errorf("error %v, want a usage error with %q", err, part)
 		}
 	}
 	check("sickbay run NAME --report")
@@ -192,7 +194,7 @@ func TestPageForLookingAt(t *testing.T) {
 		t.Skip("SICKBAY_PAGES is not set")
 	}
 	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many()} {
-		if err := WriteReports(filepath.Join(dir, name), rep); err != nil {
+		if err := Write(filepath.Join(dir, name), rep); err != nil {
 			t.Fatal(err)
 		}
 	}

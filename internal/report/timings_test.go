@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"bytes"
@@ -26,13 +26,13 @@ func TestTimingsAreMedians(t *testing.T) {
 		return &v1alpha1.Report{Started: t0, Kubernetes: "v1.37.2", Results: []v1alpha1.ScenarioResult{r}}
 	}
 	var b bytes.Buffer
-	if err := WriteTimingsPage(&b, []*v1alpha1.Report{run(10, 20, v1alpha1.VerdictPassed), run(30, 25, v1alpha1.VerdictPassed), run(11, 40, v1alpha1.VerdictPassed), run(500, 500, v1alpha1.VerdictFailed)}); err != nil {
+	if err := WriteTimingsPage(&b, []*v1alpha1.Report{run(10, 20, v1alpha1.VerdictPassed), run(30, 25, v1alpha1.VerdictPassed), run(11, 40, v1alpha1.VerdictPassed), run(500, 500, v1alpha1.VerdictFailed)}, 15*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if want := "| swap-on | 3 | 1.0 | 1.0 | 11.0 | 1.0 | 1.0 | 25.0 | 1.0 | 56.0 | 36.0 | 15.0 | 5.0 |"; !strings.Contains(b.String(), want) {
 		t.Errorf("want %s in\n%s", want, b.String())
 	}
-	if WriteTimingsPage(&b, []*v1alpha1.Report{run(1, 1, v1alpha1.VerdictFailed)}) == nil {
+	if WriteTimingsPage(&b, []*v1alpha1.Report{run(1, 1, v1alpha1.VerdictFailed)}, 15*time.Second) == nil {
 		t.Error("there are timings of nothing")
 	}
 }

@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"embed"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 //go:embed page/report.html.tmpl page/report.css page/report.js
@@ -34,7 +35,7 @@ func WriteHTML(w io.Writer, rep *v1alpha1.Report) error {
 		"dur":   humanDuration,
 		"secs":  humanSeconds,
 		"join":  strings.Join,
-		"name":  findingName,
+		"name":  v1alpha1.Finding.Name,
 	}).ParseFS(pageFiles, "page/report.html.tmpl")
 	if err != nil {
 		return err
@@ -170,7 +171,7 @@ func opinion(rep *v1alpha1.Report) string {
 			return fmt.Sprintf("Control %s held: the run failed at %s, as it must.", r.Control, r.FailedAt)
 		case r.Control != v1alpha1.ControlNone:
 			return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
-		case r.Verdict == v1alpha1.VerdictPassed && len(brokenControls(rep, v1alpha1.VerdictFailed))+len(brokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
+		case r.Verdict == v1alpha1.VerdictPassed && len(BrokenControls(rep, v1alpha1.VerdictFailed))+len(BrokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
 			return "The scenario went all the way round, but a control did not hold."
 		case r.Verdict == v1alpha1.VerdictPassed && len(rep.HostChanges) > 0:
 			return "The scenario went all the way round, but the host is not as it was."
@@ -189,7 +190,7 @@ func opinion(rep *v1alpha1.Report) string {
 		}
 	}
 	text := fmt.Sprintf("%d of %d scenarios went all the way round.", passed, n)
-	if broken := append(brokenControls(rep, v1alpha1.VerdictFailed), brokenControls(rep, v1alpha1.VerdictUnknown)...); len(broken) > 0 {
+	if broken := append(BrokenControls(rep, v1alpha1.VerdictFailed), BrokenControls(rep, v1alpha1.VerdictUnknown)...); len(broken) > 0 {
 		text += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
 	}
 	if len(rep.HostChanges) > 0 {
@@ -338,7 +339,7 @@ func newChart(r *v1alpha1.ScenarioResult) chart {
 		c.Lanes = append(c.Lanes, lane{Y: y, Label: l.label})
 		for row, e := range r.Timeline {
 			if slices.Contains(l.kinds, e.Kind) {
-				c.Marks = append(c.Marks, mark{X: x(e.At), Y: y, Kind: e.Kind, Level: e.Level, Row: row, Tip: e.At.UTC().Format("15:04:05") + " " + short(e.Text, 220)})
+				c.Marks = append(c.Marks, mark{X: x(e.At), Y: y, Kind: e.Kind, Level: e.Level, Row: row, Tip: e.At.UTC().Format("15:04:05") + " " + text.Short(e.Text, 220)})
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 // NewMatrix is nil when there is nothing to confuse: no result with findings. A control is no row, nor is a scenario that this
@@ -21,7 +22,7 @@ func NewMatrix(rep *v1alpha1.Report) *v1alpha1.Matrix {
 	for _, r := range rows {
 		m.Columns = append(m.Columns, r.Expected...)
 		for _, f := range r.Findings {
-			m.Columns = append(m.Columns, findingName(f))
+			m.Columns = append(m.Columns, f.Name())
 			found++
 		}
 	}
@@ -52,7 +53,7 @@ func NewMatrix(rep *v1alpha1.Report) *v1alpha1.Matrix {
 func cell(r v1alpha1.ScenarioResult, column string) (c v1alpha1.MatrixCell) {
 	elsewhere := false
 	for _, f := range r.Findings {
-		if findingName(f) == column {
+		if f.Name() == column {
 			c.N++
 			elsewhere = elsewhere || f.Node != r.Node
 		}
@@ -125,7 +126,7 @@ func WriteMatrix(w io.Writer, m *v1alpha1.Matrix) error {
 func WriteMatrixPage(w io.Writer, rep *v1alpha1.Report) error {
 	m := NewMatrix(rep)
 	if m == nil {
-		return usagef("this report has no findings: there is nothing to confuse")
+		return usage.Errorf("this report has no findings: there is nothing to confuse")
 	}
 	var b strings.Builder
 	b.WriteString("# Confusion matrix\n\n" +
@@ -138,7 +139,7 @@ func WriteMatrixPage(w io.Writer, rep *v1alpha1.Report) error {
 	}
 	b.WriteString("```\n\n")
 
-	if counts := countControls(rep); len(counts) > 0 {
+	if counts := CountControls(rep); len(counts) > 0 {
 		b.WriteString("## Controls\n\nEvery scenario's controls were made in the same run, with the same injection: nothing injected (must be red at\n" +
 			"manifest), the remedy withheld and a blind restart of containerd and kubelet (both must be red at clear).\n\n")
 		for _, c := range counts {

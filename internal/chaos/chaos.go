@@ -1,4 +1,4 @@
-package suites
+package chaos
 
 import (
 	"bytes"
@@ -13,6 +13,9 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/retry"
+	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // Mode is what happens after a run's process was killed.
@@ -36,20 +39,23 @@ const healedWithin = time.Minute
 // ill for a while waits its back-off out.
 const silentWithin = 2 * time.Minute
 
+// recoverBound bounds undoing one run from outside.
+const recoverBound = 4 * time.Minute
+
 // reachBound bounds how long a run may take until its process is killed: the bounds of its steps together are half of it.
 const reachBound = 12 * time.Minute
 
 // Strike is one field of the kill matrix.
 type Strike struct {
-	Scenario string `json:"scenario"`
-	Point    Point  `json:"point"`
-	Mode     Mode   `json:"mode"`
+	Scenario string       `json:"scenario"`
+	Point    suites.Point `json:"point"`
+	Mode     Mode         `json:"mode"`
 }
 
 func (c Strike) String() string { return fmt.Sprintf("%s/%s/%s", c.Scenario, c.Point, c.Mode) }
 
 // StrikeResult is what became of it.
-type StrikeResult struct {
+type Result struct {
 	Strike
 	// Verdict is passed when the node healed in time, failed when it did not, unknown when the process did not end at the point as it
 	// should, and unsupported when this host cannot host the fault.
@@ -68,8 +74,8 @@ type StrikeResult struct {
 }
 
 // Chaos kills harnesses.
-type Chaos struct {
-	Lab   Lab
+type Runner struct {
+	Lab   suites.Lab
 	Lease time.Duration
 	// Harness gives a process of sickbay's with these arguments.
 	Harness func(ctx context.Context, args ...string) *exec.Cmd
@@ -82,17 +88,17 @@ type Chaos struct {
 // Strike makes one cell of the kill matrix on a node: it starts a run in a process of its own that is killed at the cell's point, and
 // then sees whether the node is Ready, its fingerprint and the host's equal, and nothing of the run left, in time. clean is false
 // when the node could not be brought back even by `sickbay recover` afterwards.
-func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res StrikeResult, clean bool) {
+func (c *Runner) Strike(ctx context.Context, node string, cell Strike) (res Result, clean bool) {
 	began := time.Now()
-	res = StrikeResult{Strike: cell, Node: node, Run: NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
+	res = Result{Strike: cell, Node: node, Run: suites.NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
 	defer func() { res.Took = time.Since(began).Seconds() }()
-	w, err := OpenWard(ctx, c.Lab)
+	w, err := suites.OpenWard(ctx, c.Lab)
 	if err != nil {
 		res.Reason = err.Error()
 		return res, true
 	}
-	w.runs, w.touched[node] = []string{res.Run}, true
-	mark, err := c.Lab.Mark(ctx, node, RunNamespace(res.Run))
+	w.Adopt(node, res.Run)
+	mark, err := c.Lab.Mark(ctx, node, suites.RunNamespace(res.Run))
 	if err != nil {
 		res.Reason = fmt.Sprintf("take a fingerprint of node %s: %s", node, err)
 		return res, true
@@ -118,7 +124,7 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 	case Interrupt:
 		from = died
 	case Recover:
-		out, _, err := c.harness(ctx, healBound, "recover", "--cluster", c.Lab.Cluster(), "--run", res.Run, "--quiet")
+		out, _, err := c.harness(ctx, recoverBound, "recover", "--cluster", c.Lab.Cluster(), "--run", res.Run, "--quiet")
 		res.Recovered = time.Since(died).Seconds()
 		if err != nil {
 			res.Verdict, res.Reason = v1alpha1.VerdictFailed, fmt.Sprintf("sickbay recover: %s: %s", err, out)
@@ -138,7 +144,7 @@ func (c *Chaos) Strike(ctx context.Context, node string, cell Strike) (res Strik
 		return res, c.putRight(ctx, mark, &res)
 	}
 	res.Silent = said.Seconds()
-	changes, err := w.Close(ctx, Timings{})
+	changes, err := w.Close(ctx, suites.Timings{})
 	switch {
 	case err != nil:
 		res.Reason = err.Error()
@@ -157,7 +163,7 @@ const (
 )
 
 // harness runs a process of sickbay's and tells the end of what it said, and its exit code.
-func (c *Chaos) harness(ctx context.Context, bound time.Duration, args ...string) (said string, code int, err error) {
+func (c *Runner) harness(ctx context.Context, bound time.Duration, args ...string) (said string, code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cmd := c.Harness(ctx, args...)
@@ -171,16 +177,16 @@ func (c *Chaos) harness(ctx context.Context, bound time.Duration, args ...string
 	if ctx.Err() != nil {
 		code, err = 0, fmt.Errorf("it did not end within %s: %w", bound, err)
 	}
-	return short(out.String(), 1200), code, err
+	return text.Short(out.String(), 1200), code, err
 }
 
 // healed waits until nothing of the run is left and answers when that was. In mode wait the time counts from the end of the lease
 // that the node's own journal knows: an injection that goes on after its harness has died moves it.
-func (c *Chaos) healed(ctx context.Context, mark Mark, res *StrikeResult, from time.Time) (time.Time, error) {
+func (c *Runner) healed(ctx context.Context, mark suites.Mark, res *Result, from time.Time) (time.Time, error) {
 	end := from.Add(healedWithin)
 	if res.Mode != Wait {
 		end = time.Now().Add(healedWithin)
-	} else if err := sleep(ctx, time.Until(from.Add(-c.Lease/2))); err != nil {
+	} else if err := retry.Sleep(ctx, time.Until(from.Add(-c.Lease/2))); err != nil {
 		return time.Time{}, err
 	}
 	for {
@@ -198,14 +204,14 @@ func (c *Chaos) healed(ctx context.Context, mark Mark, res *StrikeResult, from t
 		if at.After(end) {
 			return at, fmt.Errorf("%s after the end of the lease, or after recover: %s", healedWithin, strings.Join(left, "; "))
 		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		if err := retry.Sleep(ctx, 2*time.Second); err != nil {
 			return at, err
 		}
 	}
 }
 
 // silent asks as anybody would who runs `sickbay diagnose`, until the node is said to be well, and tells how long that took.
-func (c *Chaos) silent(ctx context.Context, node string) (time.Duration, error) {
+func (c *Runner) silent(ctx context.Context, node string) (time.Duration, error) {
 	began := time.Now()
 	for {
 		d, err := diagnose.Once(ctx, c.Lab.Target().Only(node), diagnose.Options{}, c.Judge)
@@ -216,20 +222,23 @@ func (c *Chaos) silent(ctx context.Context, node string) (time.Duration, error) 
 		case err != nil:
 			return 0, err
 		default:
-			what := summaries(d.Findings)
+			var what []string
+			for _, f := range d.Findings {
+				what = append(what, f.Name()+" on "+f.Node+": "+f.Summary)
+			}
 			for _, u := range d.Unknown {
 				what = append(what, u.What+": "+u.Why)
 			}
 			return 0, fmt.Errorf("%s after node %s was as before, sickbay diagnose does not say that it is well: %s", silentWithin, node, strings.Join(what, "; "))
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := retry.Sleep(ctx, time.Second); err != nil {
 			return 0, err
 		}
 	}
 }
 
 // left tells what of a run is left, the cheapest question first, and when the lease ends that the node knows.
-func (c *Chaos) left(ctx context.Context, mark Mark, res *StrikeResult) (left []string, lease time.Time, err error) {
+func (c *Runner) left(ctx context.Context, mark suites.Mark, res *Result) (left []string, lease time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	agent, err := c.Lab.Agent(ctx, res.Node)
@@ -251,8 +260,8 @@ func (c *Chaos) left(ctx context.Context, mark Mark, res *StrikeResult) (left []
 			left = append(left, "the run's record on the host")
 		}
 	}
-	if _, err := c.Lab.Kube().CoreV1().Namespaces().Get(ctx, RunNamespace(res.Run), metav1.GetOptions{}); err == nil {
-		left = append(left, "namespace "+RunNamespace(res.Run))
+	if _, err := c.Lab.Kube().CoreV1().Namespaces().Get(ctx, suites.RunNamespace(res.Run), metav1.GetOptions{}); err == nil {
+		left = append(left, "namespace "+suites.RunNamespace(res.Run))
 	} else if !apierrors.IsNotFound(err) {
 		return left, lease, err
 	}
@@ -260,7 +269,7 @@ func (c *Chaos) left(ctx context.Context, mark Mark, res *StrikeResult) (left []
 	if err != nil {
 		return left, lease, err
 	}
-	if why := notReady(n); why != "" {
+	if why := suites.NotReady(n); why != "" {
 		left = append(left, "node "+res.Node+" is not well: "+why)
 	}
 	if len(left) > 0 {
@@ -271,8 +280,8 @@ func (c *Chaos) left(ctx context.Context, mark Mark, res *StrikeResult) (left []
 }
 
 // putRight cleans up after a cell that went wrong, so that the next one finds the node as this one did.
-func (c *Chaos) putRight(ctx context.Context, mark Mark, res *StrikeResult) bool {
-	said, _, err := c.harness(ctx, healBound, "recover", "--cluster", c.Lab.Cluster(), "--node", res.Node, "--quiet")
+func (c *Runner) putRight(ctx context.Context, mark suites.Mark, res *Result) bool {
+	said, _, err := c.harness(ctx, recoverBound, "recover", "--cluster", c.Lab.Cluster(), "--node", res.Node, "--quiet")
 	if err != nil {
 		res.Reason += fmt.Sprintf("; and afterwards sickbay recover: %s: %s", err, said)
 		return false

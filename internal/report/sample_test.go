@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"time"
@@ -122,7 +122,7 @@ func many() *v1alpha1.Report {
 	add("conflist-missing", v1alpha1.VerdictFailed, v1alpha1.StepManifest, "nothing was injected, and the signal did not come within 1m0s, as it must not", "cni/conflist-missing", "", func(x *v1alpha1.ScenarioResult) {
 		x.Control, x.ControlHeld = v1alpha1.ControlNoop, true
 	})
-	r.Verdict = overall(r)
+	r.Verdict = Overall(r)
 	r.HostChanges = []string{"host: + loops /dev/loop9 (/var/lib/x)"}
 	return r
 }

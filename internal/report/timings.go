@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"fmt"
@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 // WriteTimingsPage writes docs/results/timings.md: every scenario's median over all reports in which it passed, step by step, and how much
-// of it is the kubelet's own time.
-func WriteTimingsPage(w io.Writer, reps []*v1alpha1.Report) error {
+// of it is the kubelet's own time. quiet is how long a run listens for silence before a node counts as cleared.
+func WriteTimingsPage(w io.Writer, reps []*v1alpha1.Report, quiet time.Duration) error {
 	runs := map[string][]v1alpha1.ScenarioResult{}
 	var order []string
 	for _, rep := range reps {
@@ -27,12 +28,11 @@ func WriteTimingsPage(w io.Writer, reps []*v1alpha1.Report) error {
 		}
 	}
 	if len(order) == 0 {
-		return usagef("no scenario passed in any of these reports: there is nothing to time")
+		return usage.Errorf("no scenario passed in any of these reports: there is nothing to time")
 	}
 	slices.SortStableFunc(order, func(a, b string) int {
 		return byVocabulary(strings.Join(runs[a][0].Expected, " "), strings.Join(runs[b][0].Expected, " "))
 	})
-	quiet := DefaultTimings().Quiet
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Where the time goes
 

@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 // WriteSidesPage writes what the detectors of one report had to go by beside what those of another had, for each scenario that passed
@@ -18,7 +20,7 @@ func WriteSidesPage(w io.Writer, left, right *v1alpha1.Report, more ...*v1alpha1
 	all.Results = slices.Clone(right.Results)
 	for _, m := range more {
 		if m.HostKind.String() != right.HostKind.String() {
-			return usagef("the reports on the right are of two kinds of hosts: %s, and %s", right.HostKind, m.HostKind)
+			return usage.Errorf("the reports on the right are of two kinds of hosts: %s, and %s", right.HostKind, m.HostKind)
 		}
 		all.Results = append(all.Results, m.Results...)
 	}
@@ -63,7 +65,7 @@ there first is chance. Made by `+"`sickbay report DIR DIR --sides`"+`; do not ed
 		}
 	}
 	if !both {
-		return usagef("no scenario passed in both reports: there is nothing to put side by side")
+		return usage.Errorf("no scenario passed in both reports: there is nothing to put side by side")
 	}
 	if len(same) > 0 {
 		fmt.Fprintf(&b, "\n## The same on both\n\n%s.\n", strings.Join(same, ", "))
@@ -104,13 +106,13 @@ func firstDifference(a, b string) int {
 	return i
 }
 
-// around is as much of a text as a cell has room for, from a few words before one of them on.
-func around(text string, word int) string {
-	words := strings.Fields(text)
-	if len(text) <= shown || word < 8 || word >= len(words) {
-		return short(text, shown)
+// around is as much of a line as a cell has room for, from a few words before one of them on.
+func around(line string, word int) string {
+	words := strings.Fields(line)
+	if len(line) <= shown || word < 8 || word >= len(words) {
+		return text.Short(line, shown)
 	}
-	return words[0] + " … " + short(strings.Join(words[word-4:], " "), shown)
+	return words[0] + " … " + text.Short(strings.Join(words[word-4:], " "), shown)
 }
 
 // grounds are the signals of a run and the evidence of what it expected, less what follows from something else.

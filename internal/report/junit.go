@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"encoding/xml"

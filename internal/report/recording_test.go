@@ -1,4 +1,4 @@
-package suites
+package report
 
 import (
 	"os"
@@ -28,7 +28,7 @@ func reportOf(t *testing.T, scenario string, change func(*v1alpha1.ScenarioResul
 		change(&r)
 	}
 	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Verdict: r.Verdict, Results: []v1alpha1.ScenarioResult{r}}
-	if err := WriteReports(dir, rep); err != nil {
+	if err := Write(dir, rep); err != nil {
 		t.Fatal(err)
 	}
 	return dir
