@@ -204,25 +204,31 @@ func TestBadRequests(t *testing.T) {
 		{"inject pleg-disk --for 1s", []string{"--for 1s", "one minute to 24 hours"}},
 		{"inject", []string{"takes the name of one scenario"}},
 		{"lab nothing-like-it", []string{`there is no scenario "nothing-like-it"`}},
-		{"explain plegg", []string{`there is no failure "plegg"; did you mean pleg?`}},
-		{"explain pleg/runtime-hangs", []string{`there is no cause of pleg "runtime-hangs"; did you mean runtime-hung?`}},
-		{"diagnose --yes", []string{"--yes and --dry-run are for --fix"}},
+		{"explain plegg", []string{`no failure "plegg"; did you mean pleg?`}},
+		{"explain pleg/runtime-hangs", []string{`no cause of pleg "runtime-hangs"; did you mean runtime-hung?`}},
+		{"diagnose --yes", []string{"--yes and --dry-run need --fix"}},
 		{"diagnose --since 0s", []string{"--since 0s"}},
-		{"diagnose --context prod", []string{"context prod is no kind cluster's", "--ssh"}},
+		{"diagnose --context prod", []string{"context prod is not a kind cluster", "--ssh"}},
 		{"diagnose --cluster a --local", []string{"cluster", "local"}},
 		{"diagnose --bundle /no/such/bundle", []string{"/no/such/bundle", "sickbay bundle"}},
 		{"diagnose --local --node a --node b", []string{"--local is one node"}},
-		{"diagnose --kubeconfig x", []string{"--kubeconfig is for --local and --ssh"}},
+		{"diagnose --kubeconfig x", []string{"--kubeconfig needs --local or --ssh"}},
 		{"diagnose --local --kubeconfig /no/such/file", []string{"read the kubeconfig /no/such/file", "no such file"}},
 		{"diagnose --ssh a@b --node c", []string{`no node "c"`, "It has b."}},
 		{"npd chekc", []string{`there is no "chekc"`, "did you mean check?"}},
 		{"npd --every 1s", []string{"--every 1s", "five seconds"}},
-		{"npd --failure plegg", []string{`there is no failure "plegg"; did you mean pleg?`}},
+		{"npd --failure plegg", []string{`no failure "plegg"; did you mean pleg?`}},
 		{"npd check", []string{"takes the name of one failure"}},
 		{"npd check plegg", []string{"did you mean pleg?"}},
-		{"diagnose --sudo", []string{"--sudo is for --ssh"}},
+		{"diagnose --sudo", []string{"--sudo needs --ssh"}},
+		{"diagnose --ssh=", []string{"--ssh is empty"}},
+		{"diagnose --ssh a@b --node=", []string{"--node is empty"}},
+		{"diagnose --timeout -1s", []string{"between 1s and 10m"}},
+		{"diagnose --bundle x --cluster dev", []string{"bundle", "cluster"}},
+		{"diagnose --bundle x --local", []string{"bundle", "local"}},
+		{"diagnose --bundle x --looks 5", []string{"bundle", "looks"}},
 		{"diagnose --watch --every 1ms", []string{"--every 1ms"}},
-		{"diagnose --for 10m", []string{"--for 10m0s", "--watch"}},
+		{"diagnose --for 10m", []string{"--for needs --watch"}},
 		{"bundle", []string{"takes the folder to write into"}},
 		{"bundle d --looks 0", []string{"--looks 0"}},
 		{"cluster", []string{"needs one of", "up", "down", "status"}},
@@ -329,17 +335,17 @@ func TestTrouble(t *testing.T) {
 		{
 			"a mistyped cluster makes none",
 			fakeDeps{engine: ok, cluster: absent, image: image, all: []*cluster.Cluster{{Name: "nightly", Ours: true}, {Name: "theirs"}}},
-			"run pleg-disk --cluster nigthly", exitUsage, []string{`there is no cluster "nigthly"; did you mean nightly?`, "There is nightly.", "`sickbay cluster up --cluster nigthly` makes it"},
+			"run pleg-disk --cluster nigthly", exitUsage, []string{`no cluster "nigthly"; did you mean nightly?`, "There is nightly.", "`sickbay cluster up --cluster nigthly` makes it"},
 		},
 		{
 			"nor does inject",
 			fakeDeps{engine: ok, cluster: absent, image: image},
-			"inject swap-on --cluster nope --topology small", exitUsage, []string{`there is no cluster "nope"`, "sickbay cluster up --cluster nope"},
+			"inject swap-on --cluster nope --topology small", exitUsage, []string{`no cluster "nope"`, "sickbay cluster up --cluster nope"},
 		},
 		{
 			"nor lab",
 			fakeDeps{engine: ok, cluster: absent, image: image},
-			"lab swap-on --cluster nope", exitUsage, []string{`there is no cluster "nope"`},
+			"lab swap-on --cluster nope", exitUsage, []string{`no cluster "nope"`},
 		},
 		{
 			"no such worker",
@@ -349,12 +355,12 @@ func TestTrouble(t *testing.T) {
 		{
 			"several clusters and none named",
 			fakeDeps{engine: ok, all: []*cluster.Cluster{{Name: "a"}, {Name: "b"}}},
-			"diagnose", exitUsage, []string{"several clusters: a, b", "--cluster"},
+			"diagnose", exitUsage, []string{"several clusters exist: a, b", "--cluster"},
 		},
 		{
 			"no cluster at all",
 			fakeDeps{engine: ok},
-			"diagnose", exitUsage, []string{"there is no kind cluster", "--local"},
+			"diagnose", exitUsage, []string{"no kind cluster on", "--local"},
 		},
 		{
 			"two runs on one node",
@@ -549,6 +555,58 @@ func TestDiagnoseBundle(t *testing.T) {
 }
 
 // A bundle that cannot be read is told as such: could not look, never a panic and never a diagnosis.
+// What to do comes before what the reader has already seen, and a diagnosis leads straight to the pages of its findings.
+func TestExplainActsFirst(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"cni"}, []string{"cni: pod network", "\nFirst\n", "\nWhat you see\n", "\nCauses\n", "\nconflist-missing\n"}},
+		{[]string{"cni/conflist-missing"}, []string{"cni: pod network", "\nconflist-missing\n", "\nFix: ", "\nFirst\n", "\nWhat you see\n"}},
+		{[]string{"--bundle", recorded + "conflist-missing"}, []string{"cni/conflist-missing", "there is no CNI configuration", "\nFix: ", "\nFirst\n"}},
+	} {
+		_, stdout, stderr := call(t, &fakeDeps{t: t}, "", append([]string{"explain"}, c.args...)...)
+		rest := stdout
+		for _, want := range c.want {
+			_, after, ok := strings.Cut(rest, want)
+			if !ok {
+				t.Fatalf("%v: no %q, or out of order, in\n%s%s", c.args, want, stdout, stderr)
+			}
+			rest = after
+		}
+	}
+	if code, _, _ := call(t, &fakeDeps{t: t}, "", "explain", "cni", "--bundle", "x"); code != exitUsage {
+		t.Errorf("a name and a bundle: %d", code)
+	}
+}
+
+// With --quiet the exit code is the answer; a node may be named without a flag; each node that was not reached is a failed look.
+func TestDiagnoseQuietly(t *testing.T) {
+	bundle := recorded + "conflist-missing"
+	if code, stdout, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "-q", "--bundle", bundle); code != exitNo || stdout+stderr != "" {
+		t.Errorf("%d %q %q", code, stdout, stderr)
+	}
+	if code, stdout, _ := call(t, &fakeDeps{t: t}, "", "diagnose", "-q", "-o", "json", "--bundle", bundle); code != exitNo || !strings.HasPrefix(stdout, "{") {
+		t.Errorf("%d %q", code, stdout)
+	}
+	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "n9", "--bundle", bundle); code != exitUsage || !strings.Contains(stderr, `no node "n9"`) {
+		t.Errorf("%d %q", code, stderr)
+	}
+	if err := unread(diagnose.Diagnosis{Nodes: []string{"a", "b"}, Unknown: []diagnose.Unknown{{Node: "a", What: "node"}, {Node: "b", What: "kmsg"}}}); err == nil || err.Error() != "1 of 2 nodes could not be read" {
+		t.Error(err)
+	}
+}
+
+// What --fix would do is printed once, in full.
+func TestDryRunPrintsOnce(t *testing.T) {
+	w := &watchDeps{fakeDeps: fakeDeps{t: t}}
+	w.looks.Store(1)
+	code, stdout, stderr := call(t, w, "", "diagnose", "--local", "--fix", "--dry-run")
+	if code != exitNo || strings.Count(stdout+stderr, "node-notready/kubelet-stopped") != 2 || !strings.Contains(stderr, "Nothing was changed: --dry-run.") {
+		t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+}
+
 func TestDiagnoseDamagedBundle(t *testing.T) {
 	for name, damage := range map[string]struct{ file, content, want string }{
 		"later format": {"bundle.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Bundle\nformat: 2\n", "format 2"},
@@ -640,15 +698,12 @@ func TestExplainKnowsAll(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"PLEG is not healthy":        "pleg: PLEG is not healthy\n", // several words, unquoted
-		"kubelet-stopped":            "Explained by:\n  swap/swap-on  ",
-		"swap":                       "Explains:\n  node-notready/kubelet-stopped  the kubelet ends itself",
-		"client-cert-expired":        "Treat after:\n  disk-pressure/nodefs-full  ",
 		"ImagePullBackOff":           "First: read the end of the message",
 		"pleg":                       "pleg: PLEG is not healthy\n", // not the symptom of that name
 		"playbook":                   "From the outside in.",
 		"no space left on device":    "sickbay explain sandbox-create",
 		"이미지 풀 실패":                   "image-pull: image pull fails\n",
-		"failed to create shim task": "The same is seen with cgroup-driver.",
+		"failed to create shim task": "Other failures with the same signal: cgroup-driver.",
 	} {
 		code, stdout, stderr := call(t, &fakeDeps{t: t}, "", append([]string{"explain"}, strings.Fields(args)...)...)
 		if code != exitYes || !strings.Contains(stdout, want) {

@@ -155,7 +155,8 @@ func TestReadmeTranscript(t *testing.T) {
 	shown, _, _ := strings.Cut(block, "```")
 	local := time.Local
 	time.Local = time.UTC
-	defer func() { time.Local = local }()
+	now = func() time.Time { return time.Date(2026, 11, 29, 9, 0, 0, 0, time.UTC) }
+	defer func() { time.Local, now = local, time.Now }()
 	_, stdout, _ := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", recorded+name)
 	if diff := cmp.Diff(shown, stdout); diff != "" {
 		t.Errorf("README.md is not what is printed: %s", diff)

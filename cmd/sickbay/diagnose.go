@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ type diagnoseFlags struct {
 	targetFlags
 	fix, yes, dryRun bool
 	watch            bool
+	whole, unknown   bool
 	every, during    time.Duration
 	looks            int
 }
@@ -33,49 +35,61 @@ type diagnoseFlags struct {
 func (a *app) diagnose() *cobra.Command {
 	var f diagnoseFlags
 	cmd := &cobra.Command{
-		Use:   "diagnose",
-		Short: "Find out what a cluster or node has, why, and what to do",
-		Long: `Look at every node of a kind cluster, whoever made it, and say what is wrong, from which cause, on what evidence, what that
-explains, and which steps cure it. Or look at this machine (--local), at others over ssh, or at a recorded bundle.
-It needs no Kubernetes API: what a node shows by itself is judged as well.
+		Use:   "diagnose [NODE...]",
+		Short: "Report what is wrong with a cluster or node, the cause and the fix",
+		Long: `Read every node of a kind cluster, or only the named ones, and report each problem with its cause, the evidence, the
+consequences and the steps that fix it. It also reads this machine (--local), other machines (--ssh) or a recording (--bundle).
+All namespaces are included. The Kubernetes API is used if it answers; nodes are read without it too.
 
-Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be seen.`,
+Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -q nothing else is printed in text form.`,
 		Example: `  sickbay diagnose --cluster dev
-  sickbay diagnose --context kind-dev --node dev-worker -o json
-  sickbay diagnose --fix                    # shows the plan, asks, applies it, looks again
-  sickbay diagnose --watch --for 10m        # a healthy cluster has to stay silent
+  sickbay diagnose dev-worker --context kind-dev -o json
+  sickbay diagnose --whole                  # each step in full, to be pasted
+  sickbay diagnose --fix                    # show the plan, ask, apply it, look again
+  sickbay diagnose --watch --for 10m        # a healthy cluster must stay silent
   sickbay diagnose --ssh root@10.0.0.7
   sickbay diagnose --bundle ./bundle        # offline`,
-		Args: noArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: a.completeNodes,
 	}
 	a.addTargetFlags(cmd, &f.targetFlags)
 	fl := cmd.Flags()
-	fl.StringVar(&f.bundle, "bundle", "", "judge a recorded bundle instead")
+	fl.StringVar(&f.bundle, "bundle", "", "diagnose this recorded bundle instead")
 	fl.BoolVar(&f.fix, "fix", false, "apply the remedies, then look again")
-	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; needed for a cluster that sickbay did not make")
+	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; required for a cluster that sickbay did not make")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
-	fl.BoolVar(&f.watch, "watch", false, "look again and again, and tell what changes; with -o json one document a line")
-	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: the pause between two looks")
-	fl.DurationVar(&f.during, "for", 0, "with --watch: end after this time; exit code 1 when there was a finding at any moment of it")
-	fl.IntVar(&f.looks, "looks", 1, "look this often before judging: two show what moves, such as throttling")
+	fl.BoolVar(&f.watch, "watch", false, "look repeatedly and print what changes; with -o json one document per line")
+	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: pause between two looks")
+	fl.DurationVar(&f.during, "for", 0, "with --watch: end after this time; exit code 1 if there was a finding at any moment")
+	fl.IntVar(&f.looks, "looks", 1, "number of looks before judging: two show what changes, such as throttling")
+	fl.BoolVar(&f.whole, "whole", false, "print multi-line steps in full, so that they can be pasted")
+	fl.BoolVar(&f.unknown, "unknown", false, "list everything that could not be read, with the reason")
 	_ = cmd.MarkFlagDirname("bundle")
-	cmd.MarkFlagsMutuallyExclusive("bundle", "fix")
-	cmd.MarkFlagsMutuallyExclusive("bundle", "watch")
+	for _, live := range []string{"fix", "watch", "looks", "cluster", "context", "local", "ssh"} {
+		cmd.MarkFlagsMutuallyExclusive("bundle", live)
+	}
 	cmd.MarkFlagsMutuallyExclusive("watch", "fix")
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
 	form := output(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, nodes []string) error {
+		f.nodes = append(f.nodes, nodes...)
 		switch {
 		case (f.yes || f.dryRun) && !f.fix:
-			return usagef("--yes and --dry-run are for --fix")
+			return usagef("--yes and --dry-run need --fix")
 		case f.every < time.Second:
-			return usagef("--every %s: it must be a second at least", f.every)
-		case f.during != 0 && (!f.watch || f.during < 0):
-			return usagef("--for %s: it is how long --watch watches", f.during)
+			return usagef("--every %s: the minimum is 1s", f.every)
+		case f.during != 0 && !f.watch:
+			return usagef("--for needs --watch")
+		case f.during < 0:
+			return usagef("--for %s: it must be above zero", f.during)
 		case f.looks < 1 || f.looks > 100:
-			return usagef("--looks %d: it must be 1 to 100", f.looks)
+			return usagef("--looks %d: it must be between 1 and 100", f.looks)
 		case f.bundle != "":
-			return a.diagnoseBundle(f, *form)
+			d, err := judgeBundle(f)
+			if err != nil {
+				return err
+			}
+			return a.tell(d, f, *form)
 		}
 		ctx := cmd.Context()
 		s, err := a.target(ctx, f.targetFlags)
@@ -90,32 +104,40 @@ Exit code 0 when healthy, 1 when there is a finding, 3 when a node could not be 
 			return err
 		}
 		if !f.fix || len(d.Findings) == 0 {
-			return a.tell(d, *form)
+			return a.tell(d, f, *form)
 		}
 		return a.fix(ctx, s, f, d, *form)
 	}
 	return cmd
 }
 
-func (a *app) diagnoseBundle(f diagnoseFlags, form format) error {
+// diagnosis judges a bundle, or what is there now.
+func (a *app) diagnosis(ctx context.Context, f diagnoseFlags) (diagnose.Diagnosis, error) {
+	if f.bundle != "" {
+		return judgeBundle(f)
+	}
+	t, err := a.target(ctx, f.targetFlags)
+	if err != nil {
+		return diagnose.Diagnosis{}, err
+	}
+	return a.look(ctx, t, f)
+}
+
+func judgeBundle(f diagnoseFlags) (d diagnose.Diagnosis, err error) {
 	if _, err := os.Stat(f.bundle); err != nil {
-		return &usageError{text: fmt.Sprintf("--bundle: %s", err), hint: "`sickbay bundle DIR` records one."}
+		return d, &usageError{text: fmt.Sprintf("--bundle: %s", err), hint: "`sickbay bundle DIR` records one."}
 	}
 	b, err := diagnose.OpenBundle(f.bundle)
 	if err != nil {
-		return err
+		return d, err
 	}
 	defer b.Close()
 	for _, n := range f.nodes {
 		if !slices.Contains(b.Nodes(), n) {
-			return &usageError{text: fmt.Sprintf("the bundle has no node %q", n), hint: "It has " + strings.Join(b.Nodes(), ", ") + "."}
+			return d, &usageError{text: fmt.Sprintf("the bundle has no node %q", n), hint: "It has " + strings.Join(b.Nodes(), ", ") + "."}
 		}
 	}
-	d, err := diagnose.JudgeBundle(b, nil, f.nodes...)
-	if err != nil {
-		return err
-	}
-	return a.tell(d, form)
+	return diagnose.JudgeBundle(b, nil, f.nodes...)
 }
 
 // look observes and judges.
@@ -123,16 +145,31 @@ func (a *app) look(ctx context.Context, s *target, f diagnoseFlags) (diagnose.Di
 	task := progress.From(ctx).Start(fmt.Sprintf("look at %s", nodesWord(len(s.Nodes))), 0)
 	if f.looks == 1 {
 		d, err := diagnose.Once(ctx, s.Target, s.options, nil)
-		task.End(err)
+		task.End(cmp.Or(err, unread(d)))
 		return d, err
 	}
 	watch := diagnose.NewWatcher(s.Target, s.options)
-	err := lookOften(ctx, watch, f.looks, task)
-	task.End(err)
-	if err != nil {
+	if err := lookOften(ctx, watch, f.looks, task); err != nil {
+		task.End(err)
 		return diagnose.Diagnosis{}, err
 	}
-	return watch.Diagnose(nil), nil
+	d := watch.Diagnose(nil)
+	task.End(unread(d))
+	return d, nil
+}
+
+// unread is the error of a look that did not reach every node; the diagnosis says why.
+func unread(d diagnose.Diagnosis) error {
+	n := 0
+	for _, u := range d.Unknown {
+		if u.What == "node" {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %s could not be read", n, nodesWord(len(d.Nodes)))
 }
 
 func nodesWord(n int) string {
@@ -143,8 +180,8 @@ func nodesWord(n int) string {
 }
 
 // tell prints a diagnosis and turns it into an exit code.
-func (a *app) tell(d diagnose.Diagnosis, form format) error {
-	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, false) }); err != nil {
+func (a *app) tell(d diagnose.Diagnosis, f diagnoseFlags, form format) error {
+	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, f) }); err != nil {
 		return err
 	}
 	return verdictOf(d)
@@ -160,14 +197,20 @@ func verdictOf(d diagnose.Diagnosis) error {
 	return nil
 }
 
-// showDiagnosis writes what a person reads top-down; whole, where he has to approve of it.
-func (a *app) showDiagnosis(f *os.File, d diagnose.Diagnosis, whole bool) {
-	width, _, err := term.GetSize(int(f.Fd()))
+// showDiagnosis writes a diagnosis for a person. With --quiet the exit code is the answer.
+func (a *app) showDiagnosis(to *os.File, d diagnose.Diagnosis, f diagnoseFlags) {
+	if a.quiet && to == a.out {
+		return
+	}
+	width, _, err := term.GetSize(int(to.Fd()))
 	if err != nil {
 		width = 0
 	}
-	_ = diagnose.WriteText(f, d, diagnose.TextOptions{Color: progress.Color(f), Width: width, Whole: whole})
+	_ = diagnose.WriteText(to, d, diagnose.TextOptions{Color: progress.Color(to), Width: width, Whole: f.whole, Unknown: f.unknown, Now: now()})
 }
+
+// now is replaced by tests that show a recording's age.
+var now = time.Now
 
 // watch tells a diagnosis whenever it changes, until Ctrl-C or the end of --for. In the latter case the answer is the worst of
 // all that was told.
@@ -191,18 +234,18 @@ func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format
 		d.Cluster = s.Cluster
 		if now := gist(d); now != before {
 			before = now
-			if err := a.tellNext(d, form); err != nil {
+			if err := a.tellNext(d, f, form); err != nil {
 				return err
 			}
 		}
-		if now := verdictOf(d); worst == nil || errors.Is(now, no) {
+		if now := verdictOf(d); worst == nil || now == no {
 			worst = now
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-end:
-			if worst == nil && form == text {
+			if worst == nil && form == text && !a.quiet {
 				fmt.Fprintf(a.out, "Silent for %s: %d looks at %s.\n", f.during, looks, nodesWord(len(d.Nodes)))
 			}
 			return worst
@@ -212,7 +255,7 @@ func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format
 }
 
 // tellNext prints one diagnosis of a stream: JSON one document a line, YAML documents apart.
-func (a *app) tellNext(d diagnose.Diagnosis, form format) error {
+func (a *app) tellNext(d diagnose.Diagnosis, f diagnoseFlags, form format) error {
 	switch form {
 	case jsonForm:
 		e := json.NewEncoder(a.out)
@@ -221,9 +264,11 @@ func (a *app) tellNext(d diagnose.Diagnosis, form format) error {
 	case yamlForm:
 		fmt.Fprintln(a.out, "---")
 	case text:
-		fmt.Fprintln(a.out, a.paint(faint, time.Now().Format("15:04:05")))
+		if !a.quiet {
+			fmt.Fprintln(a.out, a.paint(faint, time.Now().Format("15:04:05")))
+		}
 	}
-	return print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, false) })
+	return print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, f) })
 }
 
 // gist is what makes two diagnoses the same to a reader.
@@ -244,45 +289,49 @@ func gist(d diagnose.Diagnosis) string {
 const fixBound = 6 * time.Minute
 
 func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
-	a.showDiagnosis(a.err, d, true)
+	plan := f
+	plan.whole = true // what is to be approved is shown in full
 	var plans []v1alpha1.Finding
 	for _, x := range d.Findings {
 		if x.Remedy != nil && len(x.Remedy.Steps) > 0 {
 			plans = append(plans, x)
 		}
 	}
-	if len(plans) == 0 {
-		fmt.Fprintln(a.err, "\nNone of this is cured by a plan.")
-		return a.tell(d, form)
+	why := ""
+	switch {
+	case len(plans) == 0:
+		why = "no finding has a remedy"
+	case f.dryRun:
+		why = "--dry-run"
+	case !s.ours && !f.yes:
+		why = "sickbay did not make this: pass --yes to apply the remedies"
 	}
-	if f.dryRun || !s.ours && !f.yes {
-		why := "--dry-run"
-		if !f.dryRun {
-			why = "this was not made by sickbay: say --yes to have it done"
-		}
-		fmt.Fprintf(a.err, "\nNothing was done (%s).\n", why)
-		return a.tell(d, form)
+	if why != "" {
+		err := a.tell(d, plan, form)
+		fmt.Fprintf(a.err, "\nNothing was changed: %s.\n", why)
+		return err
 	}
+	a.showDiagnosis(a.err, d, plan)
 	if !f.yes {
 		yes, err := a.ask(ctx, fmt.Sprintf("\nApply %d remedies? [y/N] ", len(plans)))
 		if err != nil {
 			return err
 		}
 		if !yes {
-			fmt.Fprintln(a.err, "Nothing was done.")
+			fmt.Fprintln(a.err, "Nothing was changed.")
 			return no
 		}
 	}
 	for _, x := range plans {
 		if err := a.applyRemedy(ctx, s, x); err != nil {
-			return hint(err, "What was done so far stays. `sickbay diagnose` shows what is left.")
+			return hint(err, "Steps that succeeded are kept. `sickbay diagnose` shows what is left.")
 		}
 	}
-	after, err := a.waitCleared(ctx, s)
+	after, err := a.waitCleared(ctx, s, f)
 	if err != nil {
 		return err
 	}
-	return a.tell(after, form)
+	return a.tell(after, f, form)
 }
 
 func (a *app) applyRemedy(ctx context.Context, s *target, x v1alpha1.Finding) error {
@@ -305,10 +354,10 @@ func (a *app) applyRemedy(ctx context.Context, s *target, x v1alpha1.Finding) er
 }
 
 // waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
-func (a *app) waitCleared(ctx context.Context, s *target) (_ diagnose.Diagnosis, err error) {
+func (a *app) waitCleared(ctx context.Context, s *target, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(fixBound))
 	defer cancel()
-	task := progress.From(ctx).Start("look whether it is cleared", timeoutscale.Bound(fixBound))
+	task := progress.From(ctx).Start("wait until it is cleared", timeoutscale.Bound(fixBound))
 	defer func() { task.End(err) }()
 	o := s.options
 	o.Since = 5 * time.Second
@@ -350,7 +399,7 @@ func (a *app) ask(ctx context.Context, question string) (bool, error) {
 	fmt.Fprint(a.err, question)
 	line, err := a.readLine(ctx)
 	if errors.Is(err, io.EOF) {
-		return false, &usageError{text: "there is nobody to ask", hint: "Say --yes to go on without asking."}
+		return false, &usageError{text: "standard input has ended", hint: "Pass --yes to apply without confirmation."}
 	}
 	if err != nil {
 		return false, err

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,7 +13,6 @@ import (
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/docs"
-	"github.com/sickbay-dev/sickbay/internal/causal"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -25,75 +26,39 @@ type explanation struct {
 	Causes     []string `json:"causes"`
 	Scenarios  []string `json:"scenarios,omitempty"`
 	Text       string   `json:"text"` // Markdown
-	// Explains, ExplainedBy, Before and After are its edges in the causal graph.
-	Explains    []related `json:"explains,omitempty"`
-	ExplainedBy []related `json:"explainedBy,omitempty"`
-	Before      []related `json:"treatBefore,omitempty"`
-	After       []related `json:"treatAfter,omitempty"`
 	// Also are other failures that what was asked for leads to.
 	Also []string `json:"also,omitempty"`
 }
 
-// related is the other end of an edge.
-type related struct {
-	Cause string `json:"cause"` // failure/cause
-	Why   string `json:"why"`
-}
-
-// relate fills in the edges of the failure, or of its cause alone.
-func (e *explanation) relate() {
-	from, to := causal.Default().Of(e.Failure, e.Cause)
-	for _, edge := range from {
-		list := &e.Explains
-		if edge.Scope == causal.Order {
-			list = &e.Before
-		}
-		*list = append(*list, related{Cause: edge.To, Why: edge.Why})
-	}
-	for _, edge := range to {
-		list := &e.ExplainedBy
-		if edge.Scope == causal.Order {
-			list = &e.After
-		}
-		*list = append(*list, related{Cause: edge.From, Why: edge.Why})
-	}
-}
-
-func (e *explanation) showRelated(w io.Writer) {
-	for _, part := range []struct {
-		title string
-		edges []related
-	}{{"Explains", e.Explains}, {"Explained by", e.ExplainedBy}, {"Treat before", e.Before}, {"Treat after", e.After}} {
-		if len(part.edges) == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "\n%s:\n", part.title)
-		table(w, func(row func(...string)) {
-			for _, r := range part.edges {
-				row("  "+r.Cause, r.Why)
-			}
-		})
-	}
-}
-
 func (a *app) explain() *cobra.Command {
+	var f diagnoseFlags
 	cmd := &cobra.Command{
 		Use:   "explain [FAILURE[/CAUSE] | WHAT YOU SEE]",
-		Short: "Tell about a failure: its signals, where to look, its causes and what clears each",
-		Long: `Tell about a failure or one of its causes, by name or by what you see: a symptom as kubectl shows it, a line of a log, a word (in
-Korean as well). Or show the pages symptoms, playbook (looking by hand, from the outside in) and checklist (settings that have to
-agree).`,
+		Short: "Explain a failure: what to do first, how to recognise it, its causes and fixes",
+		Long: `Explain a failure or one of its causes, by name or by what you see: a symptom as kubectl shows it, a log line, or a word (English
+or Korean). Or print a chapter of the guide: symptoms, playbook (checks by hand, from the outside in) or checklist (settings that
+must agree). With --node, --cluster, --local, --ssh or --bundle, diagnose first and explain each finding.`,
 		Example: `  sickbay explain                        # all failures and causes
-  sickbay explain ImagePullBackOff       # from what you see to what it may be
+  sickbay explain ImagePullBackOff       # from a symptom to its failures
   sickbay explain "PLEG is not healthy: pleg was last seen active 3m12s ago"
   sickbay explain playbook
-  sickbay explain pleg/runtime-io-stall`,
+  sickbay explain pleg/runtime-io-stall
+  sickbay explain --node dev-worker      # whatever that node has`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeFailures,
 	}
+	f.looks = 1
+	a.addTargetFlags(cmd, &f.targetFlags)
+	cmd.Flags().StringVar(&f.bundle, "bundle", "", "explain what this recorded bundle shows")
 	form := output(cmd)
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if len(args) == 0 {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		live := slices.ContainsFunc([]string{"cluster", "context", "node", "local", "ssh", "bundle"}, cmd.Flags().Changed)
+		switch {
+		case live && len(args) > 0:
+			return usagef("name a failure, or say what to look at, not both")
+		case live:
+			return a.explainFindings(cmd.Context(), f, *form)
+		case len(args) == 0:
 			return a.explainAll(*form)
 		}
 		e, err := explainWord(strings.Join(args, " "))
@@ -102,16 +67,46 @@ agree).`,
 		}
 		return print(a, *form, e, func(w io.Writer) {
 			a.showMarkdown(w, e.Text)
-			e.showRelated(w)
 			if len(e.Scenarios) > 0 {
 				fmt.Fprintf(w, "\nSee it happen: sickbay lab %s\n", e.Scenarios[0])
 			}
 			if len(e.Also) > 0 && e.Failure != "" {
-				fmt.Fprintf(w, "\nThe same is seen with %s.\n", strings.Join(e.Also, ", "))
+				fmt.Fprintf(w, "\nOther failures with the same signal: %s.\n", strings.Join(e.Also, ", "))
 			}
 		})
 	}
 	return cmd
+}
+
+// explainFindings diagnoses and explains each cause that was found.
+func (a *app) explainFindings(ctx context.Context, f diagnoseFlags, form format) error {
+	d, err := a.diagnosis(ctx, f)
+	if err != nil {
+		return err
+	}
+	all := []*explanation{}
+	for _, x := range d.Findings {
+		e, err := explainOne(x.Failure + "/" + x.Cause)
+		if err != nil {
+			return err
+		}
+		all = append(all, e)
+	}
+	err = print(a, form, all, func(w io.Writer) {
+		for i, e := range all {
+			x := d.Findings[i]
+			fmt.Fprintf(w, "%s  %s\n%s\n\n", a.paint(bold, x.Node), a.paint(red, x.Failure+"/"+x.Cause), x.Summary)
+			a.showMarkdown(w, e.Text)
+			fmt.Fprintln(w)
+		}
+		if len(all) == 0 {
+			fmt.Fprintln(w, "No finding to explain.")
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return verdictOf(d)
 }
 
 func (a *app) explainAll(form format) error {
@@ -166,7 +161,7 @@ func explainWord(arg string) (*explanation, error) {
 	}
 	// Which of them it is, the words alone do not tell.
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Seen with several failures: %s\n\nWhat tells them apart stands on their pages:\n\n```console\n", arg)
+	fmt.Fprintf(&b, "# Several failures show this: %s\n\nTheir pages say how to tell them apart:\n\n```console\n", arg)
 	for i, h := range hits {
 		title, _ := failures.Lookup(h.Failure)
 		what := title.Title
@@ -195,7 +190,7 @@ func explainOne(arg string) (*explanation, error) {
 				known = append(known, f.Name+"/"+c.Name)
 			}
 		}
-		return nil, unknownName("failure", name, scenarios.Nearest(arg, known, 3), "`sickbay explain` lists them all.")
+		return nil, unknownName("failure", name, scenarios.Nearest(arg, known, 3), "`sickbay explain` lists all.")
 	}
 	e := &explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Failure: f.Name, Cause: cause, Title: f.Title, Scenarios: scenariosOf(name, cause)}
 	for _, c := range f.Causes {
@@ -205,9 +200,8 @@ func explainOne(arg string) (*explanation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the page of failure %s: %w", f.Name, err)
 	}
-	e.Text = string(page)
+	e.Text = actFirst(string(page), "## First")
 	if cause == "" {
-		e.relate()
 		return e, nil
 	}
 	c, ok := f.Cause(cause)
@@ -215,9 +209,23 @@ func explainOne(arg string) (*explanation, error) {
 		return nil, unknownName("cause of "+f.Name, cause, scenarios.Nearest(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
 	}
 	e.Title = c.Title
-	e.Text = onlyCause(e.Text, cause)
-	e.relate()
+	e.Text = actFirst(onlyCause(e.Text, cause), "### "+cause)
 	return e, nil
+}
+
+// actFirst moves a section below the title: a reader who came from a finding knows the symptoms and wants to act.
+func actFirst(page, heading string) string {
+	before, section, found := strings.Cut(page, "\n"+heading+"\n")
+	title, before, _ := strings.Cut(before, "\n")
+	if !found {
+		return page
+	}
+	after := ""
+	if i := strings.Index(section, "\n##"); i >= 0 {
+		section, after = section[:i], section[i+1:]
+	}
+	before = strings.TrimSuffix(strings.TrimSpace(before), "\n\n## Causes") // of which the one was moved
+	return title + "\n\n" + heading + "\n" + strings.TrimRight(section, "\n") + "\n\n" + before + "\n\n" + after
 }
 
 // onlyCause drops the sections of the other causes.
@@ -238,7 +246,7 @@ func onlyCause(page, keep string) string {
 }
 
 func unknownName(what, name string, near []string, hint string) error {
-	e := &usageError{text: fmt.Sprintf("there is no %s %q", what, name), hint: hint}
+	e := &usageError{text: fmt.Sprintf("no %s %q", what, name), hint: hint}
 	if len(near) > 0 {
 		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -237,7 +237,7 @@ func (l *lesson) solve(ctx context.Context, w io.Writer) error {
 	}
 	hints := l.scenario.Spec.Lab.Hints
 	fmt.Fprintf(w, "\n%s\n%s\n\n", l.app.paint(bold, l.scenario.Spec.Title), hints[len(hints)-1])
-	l.app.showDiagnosis(l.app.out, d, false)
+	l.app.showDiagnosis(l.app.out, d, diagnoseFlags{})
 	for _, f := range d.Findings {
 		if f.Remedy == nil {
 			continue

@@ -39,15 +39,15 @@ type targetFlags struct {
 
 func (a *app) addTargetFlags(cmd *cobra.Command, w *targetFlags) {
 	fl := cmd.Flags()
-	fl.StringVar(&w.cluster, "cluster", "", "name of a kind cluster, whoever made it (default: sickbay, or the only one there is)")
-	fl.StringVar(&w.context, "context", "", "the same by its kubeconfig context, kind-NAME")
-	fl.StringSliceVar(&w.nodes, "node", nil, "only these nodes; with --local, this node's Kubernetes name")
-	fl.BoolVar(&w.local, "local", false, "this machine, which is a node itself; what it does not show without root is named")
-	fl.StringSliceVar(&w.ssh, "ssh", nil, "a node over ssh: user@host, a host of your ssh configuration, or NODE=user@host")
-	fl.BoolVar(&w.sudo, "sudo", false, "with --ssh: become root by sudo there")
-	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "with --local or --ssh: ask the API server as well, by this file")
-	fl.DurationVar(&w.timeout, "timeout", 0, "how long one node may take (default 4s; over ssh 30s, as the agent is copied first)")
-	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back the logs are read")
+	fl.StringVar(&w.cluster, "cluster", "", "name of any kind cluster (default: sickbay, or the only one that exists)")
+	fl.StringVar(&w.context, "context", "", "the cluster of this kubeconfig context, kind-NAME")
+	fl.StringSliceVar(&w.nodes, "node", nil, "only these nodes; with --local, this machine's node name")
+	fl.BoolVar(&w.local, "local", false, "this machine, which is a node; without root it is read in part")
+	fl.StringSliceVar(&w.ssh, "ssh", nil, "a node over ssh: user@host, a host from your ssh configuration, or NODE=user@host")
+	fl.BoolVar(&w.sudo, "sudo", false, "with --ssh: use sudo there")
+	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "with --local or --ssh: also read the API server with this file")
+	fl.DurationVar(&w.timeout, "timeout", 0, "time limit for one node (default 4s; over ssh 30s, because the agent is copied first)")
+	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back to read logs")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", a.completeClusters)
 	_ = cmd.RegisterFlagCompletionFunc("node", a.completeNodes)
 	cmd.MarkFlagsMutuallyExclusive("cluster", "context", "local", "ssh")
@@ -55,23 +55,30 @@ func (a *app) addTargetFlags(cmd *cobra.Command, w *targetFlags) {
 
 func (w targetFlags) check() error {
 	if w.since <= 0 || w.since > 7*24*time.Hour {
-		return usagef("--since %s: it must be above zero and at most a week", w.since)
+		return usagef("--since %s: it must be above zero and at most 168h", w.since)
 	}
-	if w.timeout < 0 || w.timeout > 10*time.Minute {
-		return usagef("--timeout %s: it must be at most ten minutes", w.timeout)
+	if w.timeout != 0 && w.timeout < time.Second || w.timeout > 10*time.Minute {
+		return usagef("--timeout %s: it must be between 1s and 10m", w.timeout)
+	}
+	// An empty value is most likely an unset variable; it must not select another machine.
+	if w.ssh != nil && len(w.ssh) == 0 {
+		return usagef("--ssh is empty")
+	}
+	if w.nodes != nil && len(w.nodes) == 0 {
+		return usagef("--node is empty")
 	}
 	if w.sudo && len(w.ssh) == 0 {
-		return usagef("--sudo is for --ssh")
+		return usagef("--sudo needs --ssh")
 	}
 	if w.kubeconfig != "" && !w.local && len(w.ssh) == 0 {
-		return usagef("--kubeconfig is for --local and --ssh")
+		return usagef("--kubeconfig needs --local or --ssh")
 	}
 	if w.local && len(w.nodes) > 1 {
-		return usagef("--local is one node, and --node names %d", len(w.nodes))
+		return usagef("--local is one node, but %d are named", len(w.nodes))
 	}
 	if w.context != "" && !strings.HasPrefix(w.context, "kind-") {
 		return &usageError{
-			text: fmt.Sprintf("context %s is no kind cluster's: kind names its contexts kind-NAME", w.context),
+			text: fmt.Sprintf("context %s is not a kind cluster: its contexts are named kind-NAME", w.context),
 			hint: "For other clusters: `sickbay diagnose --ssh user@node`, or `--local` on the node itself.",
 		}
 	}
@@ -154,7 +161,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 // localName is the Kubernetes name of this machine: the one given, else its host name, as the kubelet has it.
 func localName(given []string) (string, error) {
 	if runtime.GOOS != "linux" {
-		return "", usagef("--local: this machine runs %s and is no node", runtime.GOOS)
+		return "", usagef("--local: this machine runs %s and cannot be a node", runtime.GOOS)
 	}
 	if len(given) == 1 {
 		return given[0], nil
@@ -205,9 +212,9 @@ func onlyCluster(e *engine.Engine, all []*cluster.Cluster) (*cluster.Cluster, er
 	}
 	if len(names) == 0 {
 		return nil, &usageError{
-			text: fmt.Sprintf("there is no kind cluster on %s", e),
-			hint: "`sickbay cluster up` makes one; --local looks at this machine, --ssh at another, --bundle at a recording.",
+			text: fmt.Sprintf("no kind cluster on %s", e),
+			hint: "`sickbay cluster up` creates one; --local reads this machine, --ssh another one, --bundle a recording.",
 		}
 	}
-	return nil, &usageError{text: "there are several clusters: " + strings.Join(names, ", "), hint: "Choose one with --cluster."}
+	return nil, &usageError{text: "several clusters exist: " + strings.Join(names, ", "), hint: "Choose one with --cluster."}
 }

@@ -82,20 +82,23 @@ func (r root) text(p string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// names lists a directory by name, at most max entries.
-func (r root) names(p string, max int) (names []string, err error) {
+// names lists a directory by name, at most max entries; more tells that there were others.
+func (r root) names(p string, max int) (names []string, more bool, err error) {
 	fd, err := openQuiet(r.path(p))
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: p, Err: err}
+		return nil, false, &fs.PathError{Op: "open", Path: p, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), p)
 	defer func() { _ = f.Close() }()
-	names, err = f.Readdirnames(max)
+	names, err = f.Readdirnames(max + 1)
 	if err != nil && len(names) == 0 && !isEOF(err) {
-		return nil, err
+		return nil, false, err
+	}
+	if len(names) > max {
+		names, more = names[:max], true
 	}
 	sort.Strings(names)
-	return names, nil
+	return names, more, nil
 }
 
 func (r root) lstat(p string) (fs.FileInfo, error) {

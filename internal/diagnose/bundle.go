@@ -211,6 +211,9 @@ func (b *Bundle) header() error {
 	if err := yaml.UnmarshalStrict(raw, &b.Info); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
+	if len(b.Info.Nodes) == 0 {
+		return fmt.Errorf("%s names no node", path)
+	}
 	seen := map[string]bool{}
 	for _, n := range b.Info.Nodes {
 		if n.Name == "" || seen[n.Name] {

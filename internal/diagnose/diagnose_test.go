@@ -391,13 +391,13 @@ func TestTextReadsTopDown(t *testing.T) {
 		}},
 	}}, Unknown: []Unknown{{Node: "lab-worker2", What: "node", Why: "no answer within 4s"}, {Node: "lab-worker", What: "kmsg", Why: "not permitted"}}}
 	var b strings.Builder
-	if err := WriteText(&b, d, TextOptions{Width: 90}); err != nil {
+	if err := WriteText(&b, d, TextOptions{Width: 90, Now: at}); err != nil {
 		t.Fatal(err)
 	}
 	out := b.String()
-	order := []string{"ILL  1 of 2 node(s) of cluster lab: 1 finding", "lab-worker  cni/conflist-missing  certain", "cause", "There is no CNI",
-		"decided by", "09:12:00 cni: /etc/cni", "runtime.status", "journal/kubelet", "and 1 more with -o json", "explains", "remedy", "restore-conflist",
-		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "not seen", "lab-worker kmsg; -o json says why"}
+	order := []string{"ILL  1 of 2 nodes of cluster lab: 1 finding\n", "lab-worker  cni/conflist-missing  certain", "cause", "There is no CNI",
+		"evidence", "09:12:00 cni: /etc/cni", "runtime.status", "journal/kubelet", "and 1 more with -o json", "consequences", "remedy", "restore-conflist",
+		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "not seen", "lab-worker kmsg; --unknown shows why"}
 	at0 := 0
 	for _, want := range order {
 		i := strings.Index(out[at0:], want)
@@ -415,7 +415,7 @@ func TestTextReadsTopDown(t *testing.T) {
 		}
 	}
 	d.Findings[0].Remedy.Steps[0].Run = "sh -ec 'one\ntwo\nthree'"
-	for whole, want := range map[bool]string{false: "sh -ec 'one … (2 more lines with -o json)\n", true: "sh -ec 'one\n                two\n                three'\n"} {
+	for whole, want := range map[bool]string{false: "sh -ec 'one … (2 more lines with --whole)\n", true: "\nsh -ec 'one\ntwo\nthree'\n"} {
 		b.Reset()
 		if err := WriteText(&b, d, TextOptions{Whole: whole}); err != nil || !strings.Contains(b.String(), want) {
 			t.Errorf("whole %t: no %q in\n%s", whole, want, b.String())
@@ -438,10 +438,73 @@ func TestByHand(t *testing.T) {
 		{v1alpha1.Finding{Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: "w1"}, "kubectl get --raw /api/v1/nodes/w1/proxy/configz | jq .kubeletconfig.evictionHard"},
 		{v1alpha1.Finding{Failure: "probe-kill", Cause: "probe-wrong-endpoint", Node: "w1", Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1"}}, "kubectl describe pod web-1 -n shop"},
 		{v1alpha1.Finding{Failure: "probe-kill", Cause: "probe-wrong-endpoint", Node: "w1"}, "kubectl describe pod POD"},
+		{v1alpha1.Finding{Failure: "image-pull", Cause: "registry-tls", Evidence: []v1alpha1.Evidence{{Text: `Head "https://held…own authority`}, {Text: "https://heldout-worker:5055 shows CN=h09"}}}, "echo | openssl s_client -connect heldout-worker:5055 -servername heldout-worker -showcerts 2>/dev/null | openssl x509 -noout -issuer -subject -dates"},
+		{v1alpha1.Finding{Failure: "image-pull", Cause: "registry-unreachable", Evidence: []v1alpha1.Evidence{{Text: `Failed to pull image "reg.example/shop/app:1.1": dial tcp`}}}, "curl -v https://reg.example/v2/"},
 		{v1alpha1.Finding{Failure: "gremlins", Cause: "many"}, ""},
 	} {
 		if got := byHand(c.f); got != c.want {
 			t.Errorf("%s/%s: %q, want %q", c.f.Failure, c.f.Cause, got, c.want)
+		}
+	}
+}
+
+// What decides stands at the end of an error. A pipe gets it whole; a terminal loses the middle.
+func TestEvidenceKeepsItsEnd(t *testing.T) {
+	line := "Failed to pull image: " + strings.Repeat("x", 200) + ": x509: certificate signed by unknown authority"
+	d := Diagnosis{Nodes: []string{"a"}, Findings: []v1alpha1.Finding{{Node: "a", Evidence: []v1alpha1.Evidence{{Source: "api.events", Text: line}}}}}
+	for width, want := range map[int]string{0: line, 80: "signed by unknown authority"} {
+		var b strings.Builder
+		if err := WriteText(&b, d, TextOptions{Width: width}); err != nil || !strings.Contains(b.String(), want) || strings.Contains(b.String(), line) != (width == 0) {
+			t.Errorf("width %d: no %q in\n%s", width, want, b.String())
+		}
+	}
+}
+
+// A recording says of when it is, and times of another day have their date. A live look does not need either.
+func TestTextOfARecording(t *testing.T) {
+	at := time.Date(2026, 11, 24, 9, 12, 0, 0, time.Local)
+	d := Diagnosis{
+		Nodes: []string{"a"}, At: at, Recording: &Recording{At: at, Note: "since the upgrade"},
+		Pods: []NodePods{{Node: "a", Total: 9, NotReady: []string{"n/1", "n/2", "n/3", "n/4"}}},
+		Findings: []v1alpha1.Finding{
+			{Node: "a", Failure: "cni", Cause: "conflist-missing", Evidence: []v1alpha1.Evidence{{At: at.Add(-time.Minute), Source: "cni", Text: "gone"}}},
+			{Node: "a", Failure: "swap", Cause: "swap-on"},
+		},
+	}
+	var b strings.Builder
+	if err := WriteText(&b, d, TextOptions{Now: at.Add(73 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"recorded " + at.Format(withDate) + " (3 days ago), note: since the upgrade\n", "since         2026-11-24 09:11:00 ", " or earlier", "evidence      2026-11-24 09:11:00 ",
+		"4 of 9 on this node not ready: n/1, n/2, n/3 and 1 more", "1. a  cni/", "2. a  swap/", "in the order in which to treat them", "on a: crictl info",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+// Pasted into a shell whose current context is production, a step must still reach the cluster that was looked at.
+func TestStepsNameTheContext(t *testing.T) {
+	judge := func(h v1alpha1.History) []v1alpha1.Finding {
+		return []v1alpha1.Finding{{Node: h.Last().Node, Remedy: &v1alpha1.Remedy{Steps: []v1alpha1.Step{
+			{Run: "kubectl delete pod x"}, {Run: "kubectl get x", On: "a"}, {Run: "cat f | kubectl apply -f -"},
+		}}}}
+	}
+	agent := AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) { return &v1alpha1.Observation{}, nil })
+	for cluster, want := range map[string][]string{
+		"dev": {"kubectl --context kind-dev delete pod x", "kubectl get x", "cat f | kubectl --context kind-dev apply -f -"},
+		"":    {"kubectl delete pod x", "kubectl get x", "cat f | kubectl apply -f -"},
+	} {
+		d, err := Once(t.Context(), Target{Cluster: cluster, Nodes: []Node{{Name: "a", Agent: agent}}}, Options{}, judge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, st := range d.Findings[0].Remedy.Steps {
+			if st.Run != want[i] {
+				t.Errorf("cluster %q: %q, want %q", cluster, st.Run, want[i])
+			}
 		}
 	}
 }

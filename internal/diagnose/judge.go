@@ -3,12 +3,14 @@ package diagnose
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
@@ -32,7 +34,8 @@ func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) (Diagnosis, error)
 		nodes = b.Nodes()
 	}
 	d, err := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
-	d.Cluster = b.Info.Cluster
+	d.setCluster(b.Info.Cluster)
+	d.Recording = &Recording{At: b.Info.RecordedAt, By: b.Info.RecordedBy, Note: b.Info.Note}
 	return d, err
 }
 
@@ -42,6 +45,7 @@ type verdictOn struct {
 	unknown  []Unknown
 	blind    bool
 	at       time.Time
+	pods     *NodePods
 }
 
 // judgeAll judges the nodes side by side and lets each history go as soon as it is judged. By node, and within a node as the
@@ -81,7 +85,61 @@ func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (
 	}
 	v.findings, v.at = judge(h), h.Last().At
 	v.unknown, v.blind = unread(h.Last())
+	if len(v.findings) > 0 {
+		v.pods = notReady(node, h.Last())
+	}
 	return nil
+}
+
+// notReady counts the node's pods, nil when the API server did not list them.
+func notReady(node string, o *v1alpha1.Observation) *NodePods {
+	if o.API == nil || len(o.API.Pods) == 0 {
+		return nil
+	}
+	n := &NodePods{Node: node, NotReady: []string{}}
+	for i := range o.API.Pods {
+		p := &o.API.Pods[i]
+		if p.Status.Phase == corev1.PodSucceeded {
+			continue
+		}
+		n.Total++
+		if !slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		}) {
+			n.NotReady = append(n.NotReady, p.Namespace+"/"+p.Name)
+		}
+	}
+	return n
+}
+
+// setCluster names the cluster, and in each kubectl command its context: pasted into another shell, a command must not reach the
+// cluster that is current there.
+func (d *Diagnosis) setCluster(name string) {
+	d.Cluster = name
+	if name == "" {
+		return
+	}
+	for i := range d.Findings {
+		r := d.Findings[i].Remedy
+		if r == nil {
+			continue
+		}
+		with := *r
+		with.Steps = slices.Clone(r.Steps)
+		for j, st := range with.Steps {
+			if st.On == "" {
+				with.Steps[j].Run = withContext(st.Run, name)
+			}
+		}
+		d.Findings[i].Remedy = &with
+	}
+}
+
+var kubectl = regexp.MustCompile(`\bkubectl (--context \S+ )?`)
+
+// withContext gives each kubectl of a command line the context that kind made for the cluster.
+func withContext(command, cluster string) string {
+	return kubectl.ReplaceAllLiteralString(command, "kubectl --context kind-"+cluster+" ")
 }
 
 func assemble(nodes []string, results []verdictOn) Diagnosis {
@@ -97,6 +155,9 @@ func assemble(nodes []string, results []verdictOn) Diagnosis {
 			d.Findings = append(d.Findings, f)
 		}
 		d.Unknown = append(d.Unknown, r.unknown...)
+		if r.pods != nil {
+			d.Pods = append(d.Pods, *r.pods)
+		}
 		if r.at.After(d.At) {
 			d.At = r.at
 		}
@@ -118,7 +179,7 @@ func unread(o *v1alpha1.Observation) (list []Unknown, blind bool) {
 		if reasons[u.Why] >= len(nodeSources) {
 			if !told[u.Why] {
 				told[u.Why] = true
-				list = append(list, Unknown{Node: o.Node, What: "node", Why: "the agent on it did not answer: " + u.Why})
+				list = append(list, Unknown{Node: o.Node, What: "node", Why: u.Why})
 				blind = true
 			}
 			continue

@@ -48,7 +48,7 @@ func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (Diagnosis,
 		panic(err) // as Judge does
 	}
 	d := assemble(nodes, results)
-	d.Cluster = t.Cluster
+	d.setCluster(t.Cluster)
 	return d, nil
 }
 
@@ -163,9 +163,14 @@ func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
 		r.err = errors.New("the agent answered nothing")
 	}
 	if r.err != nil {
+		why := r.err.Error()
+		var brief interface{ Brief() string }
+		if errors.As(r.err, &brief) { // what was attempted on the way there does not help a reader
+			why = brief.Brief()
+		}
 		obs = v1alpha1.Observation{At: r.end.UTC()}
 		for _, s := range nodeSources {
-			obs.Unknown = append(obs.Unknown, v1alpha1.Unknown{What: s, Why: r.err.Error()})
+			obs.Unknown = append(obs.Unknown, v1alpha1.Unknown{What: s, Why: why})
 		}
 	} else {
 		obs = *r.obs

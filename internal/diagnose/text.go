@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -16,13 +17,16 @@ import (
 // TextOptions say how a diagnosis is written for a person.
 type TextOptions struct {
 	Color bool
-	Width int // columns; 0 is 100
+	// Width is the terminal's, in columns. 0 is no terminal: prose is wrapped at 100 columns, evidence is never cut.
+	Width int
 	// Evidence is how many evidence lines a finding shows; 0 is 3.
 	Evidence int
-	// Whole shows commands of several lines to their end: what is to be approved.
+	// Whole prints each step to its end and at the left margin, so that it can be pasted.
 	Whole bool
-	// Unknown lists every source that could not be read; otherwise they are counted.
+	// Unknown lists every source that could not be read, with the reason; otherwise they are only named.
 	Unknown bool
+	// Now decides which times need a date; zero is time.Now.
+	Now time.Time
 }
 
 // style wraps text in terminal attributes, or does not.
@@ -41,50 +45,93 @@ func (s style) red(t string) string    { return s.paint("1;31", t) }
 func (s style) green(t string) string  { return s.paint("1;32", t) }
 func (s style) yellow(t string) string { return s.paint("33", t) }
 
-// WriteText writes a diagnosis as a person reads it, top down: the verdict, and for each finding its cause, the evidence that
-// decides it, what it explains, and the remedy with its commands.
+// WriteText writes a diagnosis from the top down: the verdict, then for each finding the cause, the evidence, its consequences and
+// the remedy with its commands.
 func WriteText(w io.Writer, d Diagnosis, o TextOptions) error {
-	if o.Width <= 0 {
-		o.Width = 100
-	}
 	if o.Evidence <= 0 {
 		o.Evidence = 3
 	}
-	var b strings.Builder
-	s := style(o.Color)
-	b.WriteString(verdict(d, s) + "\n")
-	for _, f := range d.Findings {
-		b.WriteString("\n")
-		writeFinding(&b, f, s, o)
+	if o.Now.IsZero() {
+		o.Now = time.Now()
 	}
-	writeUnknown(&b, d, s, o)
-	_, err := io.WriteString(w, b.String())
+	t := text{d: d, o: o, style: style(o.Color), width: o.Width}
+	if t.width <= 0 {
+		t.width = 100
+	}
+	t.verdict()
+	for i := range d.Findings {
+		t.WriteString("\n")
+		t.finding(i)
+	}
+	t.unknown()
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
-func verdict(d Diagnosis, s style) string {
-	where := ""
-	if d.Cluster != "" {
-		where = " of cluster " + d.Cluster
+// text is a diagnosis being written.
+type text struct {
+	strings.Builder
+	style
+	d     Diagnosis
+	o     TextOptions
+	width int
+}
+
+func (t *text) verdict() {
+	of := ""
+	if t.d.Cluster != "" {
+		of = " of cluster " + t.d.Cluster
 	}
 	ill := map[string]bool{}
-	for _, f := range d.Findings {
+	for _, f := range t.d.Findings {
 		ill[f.Node] = true
 	}
 	blind := 0
-	for _, u := range d.Unknown {
+	for _, u := range t.d.Unknown {
 		if u.What == "node" {
 			blind++
 		}
 	}
-	switch {
+	switch nodes := count(len(t.d.Nodes), "node"); {
 	case len(ill) > 0:
-		return s.red("ILL") + fmt.Sprintf("  %d of %d node(s)%s: %s", len(ill), len(d.Nodes), where, count(len(d.Findings), "finding"))
+		fmt.Fprintf(t, "%s  %d of %s%s: %s", t.red("ILL"), len(ill), nodes, of, count(len(t.d.Findings), "finding"))
+		if len(t.d.Findings) > 1 {
+			t.WriteString(", in the order in which to treat them")
+		}
 	case blind > 0:
-		return s.yellow("UNKNOWN") + fmt.Sprintf("  no finding%s, but %d of %d node(s) could not be looked at, or only in part", where, blind, len(d.Nodes))
+		fmt.Fprintf(t, "%s  no finding%s, but %d of %s could not be read, or only in part", t.yellow("UNKNOWN"), of, blind, nodes)
 	default:
-		return s.green("HEALTHY") + fmt.Sprintf("  %d node(s)%s, no finding", len(d.Nodes), where)
+		fmt.Fprintf(t, "%s  %s%s, no finding", t.green("HEALTHY"), nodes, of)
 	}
+	t.WriteString("\n")
+	if r := t.d.Recording; r != nil {
+		line := "recorded " + r.At.Local().Format(withDate) + " (" + ago(t.o.Now.Sub(r.At)) + ")"
+		if r.Note != "" {
+			line += ", note: " + r.Note
+		}
+		t.WriteString(line + "\n")
+	}
+}
+
+const withDate = "2006-01-02 15:04:05 MST"
+
+// when is a time of day, with date and zone unless it is of today.
+func (t *text) when(at time.Time) string {
+	at = at.Local()
+	if at.Format(time.DateOnly) == t.o.Now.Local().Format(time.DateOnly) {
+		return at.Format(time.TimeOnly)
+	}
+	return at.Format(withDate)
+}
+
+func ago(d time.Duration) string {
+	switch {
+	case d < 2*time.Hour:
+		return count(int(d.Minutes()), "minute") + " ago"
+	case d < 48*time.Hour:
+		return count(int(d.Hours()), "hour") + " ago"
+	}
+	return count(int(d.Hours()/24), "day") + " ago"
 }
 
 func count(n int, what string) string {
@@ -95,117 +142,179 @@ func count(n int, what string) string {
 }
 
 // label is the width of the left column.
-const label = 11
+const label = 14
 
-func writeFinding(b *strings.Builder, f v1alpha1.Finding, s style, o TextOptions) {
-	head := s.bold(f.Node) + "  " + s.red(f.Failure+"/"+f.Cause)
-	if f.Certainty == v1alpha1.Certain {
-		head += "  " + s.dim("certain")
-	} else {
-		head += "  " + s.yellow("likely")
-	}
-	b.WriteString(head + "\n")
-	row := func(name, text string) {
-		for i, line := range wrap(text, o.Width-label-2) {
-			if i > 0 {
-				name = ""
-			}
-			fmt.Fprintf(b, "  %s%s\n", s.dim(fmt.Sprintf("%-*s", label, name)), line)
+func (t *text) row(name, value string) {
+	for i, line := range wrap(value, t.width-label-2) {
+		if i > 0 {
+			name = ""
 		}
+		t.line(name, line)
 	}
-	row("cause", f.Summary)
+}
+
+func (t *text) line(name, value string) {
+	fmt.Fprintf(t, "  %s%s\n", t.dim(fmt.Sprintf("%-*s", label, name)), value)
+}
+
+func (t *text) finding(i int) {
+	f := t.d.Findings[i]
+	if len(t.d.Findings) > 1 {
+		fmt.Fprintf(t, "%d. ", i+1)
+	}
+	certainty := t.dim("certain")
+	if f.Certainty != v1alpha1.Certain {
+		certainty = t.yellow("likely")
+	}
+	t.WriteString(t.bold(f.Node) + "  " + t.red(f.Failure+"/"+f.Cause) + "  " + certainty + "\n")
+	t.row("cause", f.Summary)
 	if f.Object != nil {
 		name := f.Object.Name
 		if f.Object.Namespace != "" {
 			name = f.Object.Namespace + "/" + name
 		}
-		row("object", strings.ToLower(f.Object.Kind)+" "+name)
+		t.row("object", strings.ToLower(f.Object.Kind)+" "+name)
 	}
+	// The oldest evidence is the least that is known: logs are read back ten minutes.
+	var since time.Time
+	for _, e := range f.Evidence {
+		if !e.At.IsZero() && (since.IsZero() || e.At.Before(since)) {
+			since = e.At
+		}
+	}
+	if !since.IsZero() && t.d.At.Sub(since) >= 5*time.Second {
+		t.row("since", t.when(since)+" or earlier")
+	}
+	t.pods(f.Node)
 	for i, e := range f.Evidence {
-		if i == o.Evidence {
+		if i == t.o.Evidence {
+			t.line("", t.dim(fmt.Sprintf("and %d more with -o json", len(f.Evidence)-i)))
 			break
 		}
 		name := ""
 		if i == 0 {
-			name = "decided by"
+			name = "evidence"
 		}
-		when := ""
+		prefix := e.Source + ": "
 		if !e.At.IsZero() {
-			when = e.At.Local().Format("15:04:05") + " "
+			prefix = t.when(e.At) + " " + prefix
 		}
-		// One line each: an evidence line is to be compared with the log it came from, not to be read as prose.
-		prefix := when + e.Source + ": "
-		text := strings.Join(strings.Fields(e.Text), " ")
-		fmt.Fprintf(b, "  %s%s%s\n", s.dim(fmt.Sprintf("%-*s", label, name)), s.dim(prefix), cut(text, max(40, o.Width-label-2-len([]rune(prefix)))))
-	}
-	if more := len(f.Evidence) - o.Evidence; more > 0 {
-		row("", s.dim(fmt.Sprintf("and %d more with -o json", more)))
+		// One line each, to be compared with the log it came from.
+		line := strings.Join(strings.Fields(e.Text), " ")
+		if t.o.Width > 0 {
+			line = cutMiddle(line, max(40, t.width-label-2-len([]rune(prefix))))
+		}
+		t.line(name, t.dim(prefix)+line)
 	}
 	if f.ToConfirm != "" {
-		row("to settle", f.ToConfirm)
+		t.row("to confirm", f.ToConfirm)
 	}
 	for i, e := range f.Consequences {
 		name := ""
 		if i == 0 {
-			name = "explains"
+			name = "consequences"
 		}
-		row(name, e)
+		t.row(name, e)
 	}
-	writeRemedy(b, f.Remedy, f.ManualAction, s, o, row)
+	t.remedy(f)
 	if look := byHand(f); look != "" {
-		row("by hand", s.dim(look))
+		if strings.Contains(look, "kubectl ") && !strings.Contains(look, "--kubeconfig") && t.d.Cluster != "" {
+			look = withContext(look, t.d.Cluster)
+		} else if !strings.HasPrefix(look, "kubectl ") {
+			look = "on " + f.Node + ": " + look
+		}
+		t.row("check", t.dim(look))
 	}
 	if _, ok := failures.Lookup(f.Failure); ok {
-		row("more", s.dim("sickbay explain "+f.Failure+"/"+f.Cause))
+		t.row("more", t.dim("sickbay explain "+f.Failure+"/"+f.Cause))
 	}
 }
 
-var nodeOrPod = regexp.MustCompile(`\b(NODE|POD)\b`)
+// podsShown is how many names the row of pods has; the rest are counted.
+const podsShown = 3
 
-// byHand is how to see the same without sickbay, with the finding's own node and pod in the command.
+func (t *text) pods(node string) {
+	for _, p := range t.d.Pods {
+		if p.Node != node || len(p.NotReady) == 0 {
+			continue
+		}
+		names := strings.Join(p.NotReady[:min(podsShown, len(p.NotReady))], ", ")
+		if more := len(p.NotReady) - podsShown; more > 0 {
+			names += fmt.Sprintf(" and %d more", more)
+		}
+		t.row("pods", fmt.Sprintf("%d of %d on this node not ready: %s", len(p.NotReady), p.Total, names))
+	}
+}
+
+var (
+	placeholder = regexp.MustCompile(`\b(NODE|POD|REGISTRY(:443)?|APISERVER:6443)\b`)
+	hostInURL   = regexp.MustCompile(`https?://([\w.-]+(?::\d+)?)(?:[/\s",]|$)`) // not a name that was shortened
+	hostInImage = regexp.MustCompile(`image "?([^/\s"]+[.:][^/\s"]*)/`)
+)
+
+// byHand is how to see the same without sickbay, with the finding's own node, pod, registry and API server in the command.
 func byHand(f v1alpha1.Finding) string {
-	return nodeOrPod.ReplaceAllStringFunc(docs.Look(f.Failure, f.Cause), func(word string) string {
+	host := hostOf(f)
+	return placeholder.ReplaceAllStringFunc(docs.Look(f.Failure, f.Cause), func(word string) string {
 		switch {
 		case word == "NODE":
 			return f.Node
-		case f.Object != nil && f.Object.Kind == "Pod":
+		case word == "POD" && f.Object != nil && f.Object.Kind == "Pod":
 			return f.Object.Name + " -n " + f.Object.Namespace
+		case word == "POD" || host == "":
+			return word
+		case word == "REGISTRY":
+			name, _, _ := strings.Cut(host, ":")
+			return name
+		case !strings.Contains(host, ":"):
+			return host + word[strings.Index(word, ":"):]
 		}
-		return word
+		return host
 	})
 }
 
-func writeRemedy(b *strings.Builder, r *v1alpha1.Remedy, untouched string, s style, o TextOptions, row func(string, string)) {
-	if r == nil || len(r.Steps) == 0 {
-		if untouched == "" {
-			untouched = "nothing that is safe to apply without knowing more"
+// hostOf is the host that a finding's evidence names: a registry's or the API server's.
+func hostOf(f v1alpha1.Finding) string {
+	for _, pattern := range []*regexp.Regexp{hostInURL, hostInImage} {
+		for _, e := range f.Evidence {
+			if m := pattern.FindStringSubmatch(e.Text); m != nil {
+				return m[1]
+			}
 		}
-		row("no remedy", untouched)
+	}
+	return ""
+}
+
+func (t *text) remedy(f v1alpha1.Finding) {
+	r := f.Remedy
+	if r == nil || len(r.Steps) == 0 {
+		if f.ManualAction == "" {
+			f.ManualAction = "no step is safe without knowing more"
+		}
+		t.row("no remedy", f.ManualAction)
 		return
 	}
-	defer func() {
-		if untouched != "" {
-			row("for you", untouched)
-		}
-	}()
-	row("remedy", r.Name)
+	t.row("remedy", r.Name)
 	for i, st := range r.Steps {
-		on := ""
+		on, note := "", ""
 		if st.On != "" {
-			on = s.dim("on " + st.On + ": ")
+			on = t.dim("on " + st.On + ": ")
 		}
-		note := ""
 		if st.Disruptive {
-			note = "  " + s.yellow("disrupts running pods")
+			note = "  " + t.yellow("disrupts running pods")
 		}
-		command := oneLine(st.Run)
-		if o.Whole {
-			command = strings.ReplaceAll(strings.TrimSpace(st.Run), "\n", fmt.Sprintf("\n  %-*s   ", label, ""))
+		number := fmt.Sprintf("%-*s%d. ", label, "", i+1)
+		if t.o.Whole {
+			fmt.Fprintf(t, "  %s%s%s\n%s\n", number, on, strings.TrimSpace(note), t.bold(strings.TrimSpace(st.Run)))
+		} else {
+			fmt.Fprintf(t, "  %s%s%s%s\n", number, on, t.bold(oneLine(st.Run)), note)
 		}
-		fmt.Fprintf(b, "  %-*s%d. %s%s%s\n", label, "", i+1, on, s.bold(command), note)
-		for _, line := range wrap(st.Why, o.Width-label-5) {
-			fmt.Fprintf(b, "  %-*s   %s\n", label, "", s.dim(line))
+		for _, line := range wrap(st.Why, t.width-label-5) {
+			fmt.Fprintf(t, "  %-*s   %s\n", label, "", t.dim(line))
 		}
+	}
+	if f.ManualAction != "" {
+		t.row("left to you", f.ManualAction)
 	}
 }
 
@@ -213,47 +322,49 @@ func writeRemedy(b *strings.Builder, r *v1alpha1.Remedy, untouched string, s sty
 func oneLine(s string) string {
 	first, rest, more := strings.Cut(strings.TrimSpace(s), "\n")
 	if more {
-		return fmt.Sprintf("%s … (%d more lines with -o json)", first, strings.Count(rest, "\n")+1)
+		return fmt.Sprintf("%s … (%d more lines with --whole)", first, strings.Count(rest, "\n")+1)
 	}
 	return first
 }
 
-func writeUnknown(b *strings.Builder, d Diagnosis, s style, o TextOptions) {
-	if len(d.Unknown) == 0 {
+func (t *text) unknown() {
+	if len(t.d.Unknown) == 0 {
 		return
 	}
-	b.WriteString("\n")
-	row := func(text string) {
-		for i, line := range wrap(text, o.Width-10) {
+	t.WriteString("\n")
+	row := func(value string) {
+		for i, line := range wrap(value, t.width-10) {
 			if i == 0 {
-				fmt.Fprintf(b, "%s  %s\n", s.yellow("not seen"), line)
+				fmt.Fprintf(t, "%s  %s\n", t.yellow("not seen"), line)
 			} else {
-				fmt.Fprintf(b, "%10s%s\n", "", line)
+				fmt.Fprintf(t, "%10s%s\n", "", line)
 			}
 		}
 	}
 	sources := map[string][]string{}
-	for _, u := range d.Unknown {
-		// Of a node that nobody could look at, and of the API server, the reason is told; of single sources only when asked.
+	for _, u := range t.d.Unknown {
 		switch {
 		case u.What == "node":
 			row(u.Node + ": " + oneLine(u.Why))
-		case u.What == "api" || o.Unknown:
+		case u.What == "api" || t.o.Unknown:
 			row(strings.TrimSpace(u.Node+" "+u.What) + ": " + oneLine(u.Why))
 		case !slices.Contains(sources[u.Node], u.What):
 			sources[u.Node] = append(sources[u.Node], u.What)
 		}
 	}
 	for _, node := range slices.Sorted(maps.Keys(sources)) {
-		row(node + " " + strings.Join(sources[node], ", ") + "; -o json says why")
+		row(node + " " + strings.Join(sources[node], ", ") + "; --unknown shows why")
 	}
 }
 
-func cut(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
+// cutMiddle shortens a line to n columns. Errors have their cause at the end, so most of what is kept is from there.
+func cutMiddle(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
 	}
-	return s
+	head := n / 3
+	return string(r[:head]) + "…" + string(r[len(r)-(n-head-1):])
 }
 
 // wrap breaks text into lines of at most n columns at spaces. Terminal attributes count as columns: only short texts have them.

@@ -134,6 +134,24 @@ type Diagnosis struct {
 	Nodes    []string           `json:"nodes"`
 	Findings []v1alpha1.Finding `json:"findings"`
 	Unknown  []Unknown          `json:"unknown"`
+	// Pods says for each node with a finding how many of its pods are not ready.
+	Pods []NodePods `json:"pods,omitempty"`
+	// Recording is set when a bundle was judged: the answer is about that moment, not about now.
+	Recording *Recording `json:"recording,omitempty"`
+}
+
+// NodePods counts the pods of a node that have not ended, and names those that are not ready.
+type NodePods struct {
+	Node     string   `json:"node"`
+	Total    int      `json:"total"`
+	NotReady []string `json:"notReady"` // namespace/name
+}
+
+// Recording says when and by what a bundle was recorded.
+type Recording struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by,omitempty"` // version of sickbay
+	Note string    `json:"note,omitempty"`
 }
 
 // JudgeFunc gives the findings of one node's history. Detectors' own is the default everywhere; tests bring theirs.

@@ -174,7 +174,7 @@ func (w *Watcher) Diagnose(judge JudgeFunc, nodes ...string) Diagnosis {
 		h = some
 	}
 	d := Judge(h, judge)
-	d.Cluster = w.target.Cluster
+	d.setCluster(w.target.Cluster)
 	return d
 }
 

@@ -64,6 +64,18 @@ func (e *UnreachedError) Error() string {
 
 func (e *UnreachedError) Unwrap() error { return e.Err }
 
+// Brief is the error for a person who knows which node it is about: the client's own words first, then the way out.
+func (e *UnreachedError) Brief() string {
+	s := e.Reason
+	if e.Err != nil {
+		s = e.Err.Error()
+	}
+	if e.Way != "" {
+		s += "; " + e.Way
+	}
+	return s
+}
+
 // transport runs commands through a client process such as `docker exec` or ssh.
 type transport struct {
 	name  string
