@@ -7,13 +7,13 @@
 //	   └──────────┴─────────┴─ any failure or Ctrl-C ──────┴──→ recover, on a fresh context, bounded
 //
 // The package may know scenarios, injections (as data to hand to an agent), observations, the detectors' findings and
-// how to apply a remedy; it reaches all of them through the Lab interface, which lab.go implements over a real cluster.
+// how to apply a remedy; it reaches all of them through the Lab interface, which package internal/testbed implements over a real cluster.
 // Manifest matchers (package file match.go) read observations and know nothing of detectors; detectors are asked blind,
 // through package diagnose, which is never told the scenario or the injection.
 //
 // # Use
 //
-//	lab, err := suites.NewLab(ctx, cluster)          // a real cluster of ours as a Lab
+//	lab, err := testbed.New(ctx, cluster)            // a real cluster of ours as a Lab
 //	report, err := suites.Run(ctx, lab, scenario, suites.Options{ReportDir: dir})
 //	report, err := suites.RunAll(ctx, lab, list, o)  // side by side, a worker each
 //	os.Exit(suites.ExitCode(report, err))
@@ -21,9 +21,6 @@
 //	ward, err := suites.OpenWard(ctx, lab)           // for runs begun one by one, side by side
 //	report, err := ward.Run(ctx, scenario, o)
 //	changes, err := ward.Close(ctx, suites.Timings{})
-//
-//	report, err := suites.ReadReport(dir)     // report.json of an earlier run
-//	path, err := suites.RenderHTML(dir)      // report.html from it, as `sickbay report DIR` does
 //
 // Run and RunAll return a report whenever a run began, also together with an error. errors.Is(err, ErrInterrupted) tells
 // a run that was interrupted and has recovered. ctx must end on the first Ctrl-C and not on the second; WithInterrupt

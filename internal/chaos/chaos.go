@@ -1,3 +1,4 @@
+// Package chaos kills a run's process at each point of a run and measures that nothing is left behind: the kill matrix.
 package chaos
 
 import (

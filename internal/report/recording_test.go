@@ -15,7 +15,7 @@ import (
 func reportOf(t *testing.T, scenario string, change func(*v1alpha1.ScenarioResult)) string {
 	t.Helper()
 	dir := t.TempDir()
-	from := filepath.Join("..", "detectors", "all", "testdata", "recorded", scenario)
+	from := filepath.Join("..", "..", "detectors", "all", "testdata", "recorded", scenario)
 	if err := os.CopyFS(filepath.Join(dir, "bundle"), os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}

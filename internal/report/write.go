@@ -1,3 +1,5 @@
+// Package report writes and reads the report of a run: JSON, JUnit, one HTML page, the timeline, the pages of docs/results made from
+// reports, and recordings for the detectors' tests. It knows api/v1alpha1 and how to replay a bundle, and nothing of the runner.
 package report
 
 import (

@@ -1,3 +1,5 @@
+// Package testbed is a real cluster as the runner needs one (suites.Lab), and undoes from outside what runs of dead processes have left
+// on it.
 package testbed
 
 import (
