@@ -185,8 +185,8 @@ vet-darwin: ## the same code must build on a Mac, whose engine has a Linux machi
 	GOOS=darwin go vet ./...
 
 .PHONY: generate
-generate: ## docs/scenario.schema.json from the types
-	go generate ./scenarios
+generate: ## the schema from the types, docs/causes.md from the causal graph
+	go generate ./scenarios ./internal/causal
 
 .PHONY: clean
 clean: ## remove the binaries; `bin/sickbay cluster down` and `engine down` remove the rest

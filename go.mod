@@ -3,6 +3,7 @@ module github.com/sickbay-dev/sickbay
 go 1.26.8
 
 require (
+	al.essio.dev/pkg/shellescape v1.5.1
 	charm.land/lipgloss/v2 v2.0.6
 	github.com/container-storage-interface/spec v1.12.0
 	github.com/goccy/go-yaml v1.19.2
@@ -43,7 +44,6 @@ require (
 )
 
 require (
-	al.essio.dev/pkg/shellescape v1.5.1 // indirect
 	dario.cat/mergo v1.0.2 // indirect
 	github.com/Azure/go-ansiterm v0.0.0-20261006220739-8c912ac31dd4 // indirect
 	github.com/BurntSushi/toml v1.4.0 // indirect

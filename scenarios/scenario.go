@@ -52,11 +52,10 @@ type Spec struct {
 	Inject []Action `json:"inject"`
 	// Manifest are the signals that show the fault took hold; all must be seen.
 	Manifest []Matcher `json:"manifest,omitempty"`
-	// Expect are the findings detectors must give, blind; Consequences are further ones that may appear.
-	Expect       []Expected `json:"expect,omitempty"`
-	Consequences []Expected `json:"consequences,omitempty"`
-	Timeouts     Timeouts   `json:"timeouts,omitempty"`
-	Lab          Lab        `json:"lab,omitzero"`
+	// Expect are the findings detectors must give, blind, and the only ones: what a cause brings about is folded into its finding.
+	Expect   []Expected `json:"expect,omitempty"`
+	Timeouts Timeouts   `json:"timeouts,omitempty"`
+	Lab      Lab        `json:"lab,omitzero"`
 }
 
 // Fidelity says how literal the fault is.

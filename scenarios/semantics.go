@@ -55,7 +55,7 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	d.actions("$.spec.inject", s.Spec.Inject, s, dir)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
 	if s.Spec.Profile == Decoy {
-		if len(s.Spec.Expect)+len(s.Spec.Consequences) > 0 {
+		if len(s.Spec.Expect) > 0 {
 			d.errorf("$.spec.expect", "a decoy expects no finding")
 		}
 		return
@@ -67,7 +67,6 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
 	}
 	d.expected("$.spec.expect", s.Spec.Expect)
-	d.expected("$.spec.consequences", s.Spec.Consequences)
 	if strings.TrimSpace(s.Spec.Lab.Story) == "" {
 		d.errorf("$.spec.lab.story", "story is empty: say what the people on call see")
 	}

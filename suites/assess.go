@@ -12,7 +12,7 @@ import (
 // assessment compares findings with what a scenario expects.
 type assessment struct {
 	missing []string // expected and not found
-	wrong   []string // found and neither expected nor a declared consequence, each named for what is wrong about it
+	wrong   []string // found and not expected, each named for what is wrong about it
 }
 
 func (a assessment) ok() bool { return len(a.missing) == 0 && len(a.wrong) == 0 }

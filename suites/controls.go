@@ -93,7 +93,7 @@ func (r *run) blind(ctx context.Context, st step) error {
 		return err
 	}
 	first, later := split(r.sc.Spec.Expect)
-	findings, changed := r.name(ctx, step{&Step{}}, first, slices.Concat(r.sc.Spec.Consequences, later))
+	findings, changed := r.name(ctx, step{&Step{}}, first, later)
 	if changed != nil {
 		r.spoilt = "a blind restart made another illness of it"
 		st.saw("%s: %v", r.spoilt, changed)

@@ -76,11 +76,10 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	}
 	r.res = &Result{
 		Scenario: sc.Metadata.Name, Title: sc.Spec.Title, Profile: sc.Spec.Profile, Guide: sc.Spec.Guide, Run: id, Node: victim,
-		Fidelity:     Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
-		Steps:        []Step{},
-		Expected:     names(sc.Spec.Expect),
-		Consequences: names(sc.Spec.Consequences),
-		Started:      stamp(),
+		Fidelity: Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
+		Steps:    []Step{},
+		Expected: names(sc.Spec.Expect),
+		Started:  stamp(),
 	}
 	switch {
 	case s.opts.Noop:

@@ -188,10 +188,6 @@ func TestEveryFailingPath(t *testing.T) {
 			at: Detect, verdict: Failed, reason: "wrong cause: cni/conflist-invalid instead of cni/conflist-missing on w1", exit: 1},
 		{name: "extra finding", world: func(w *world) { w.show["cni-config"] = "cni/conflist-missing+swap/swap-on" },
 			at: Detect, verdict: Failed, reason: "extra finding: swap/swap-on on w1", exit: 1},
-		{name: "a declared consequence is fine", world: func(w *world) { w.show["cni-config"] = "cni/conflist-missing+swap/swap-on" },
-			sc: func(s *scenarios.Scenario) {
-				s.Spec.Consequences = []scenarios.Expected{{Failure: "swap", Cause: "swap-on"}}
-			}, verdict: Passed},
 		{name: "only another failure", world: func(w *world) { w.show["cni-config"] = "swap/swap-on" },
 			at: Detect, verdict: Failed, reason: "missed: cni/conflist-missing on w1", exit: 1},
 		{name: "a bystander falls ill", world: func(w *world) {

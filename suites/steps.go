@@ -445,7 +445,6 @@ func (r *run) manifest(ctx context.Context, st step) error {
 	sig := newSignals(r.victim, r.ns, r.before, r.sc.Spec.Manifest)
 	// What the inject step has read already counts: it is later than the baseline's last look.
 	first, later := split(r.sc.Spec.Expect)
-	allowed := append(slices.Clone(r.sc.Spec.Consequences), later...)
 	var spoke []v1alpha1.Finding
 	done := false
 	feed := func(o *v1alpha1.Observation) bool {
@@ -471,7 +470,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 			if r.control == NoopControl && len(d.Findings) > 0 {
 				spoke = d.Findings
 			}
-			if r.res.Clocks.Finding == 0 && len(d.Findings) > 0 && assess(d.Findings, r.victim, first, allowed).ok() {
+			if r.res.Clocks.Finding == 0 && len(d.Findings) > 0 && assess(d.Findings, r.victim, first, later).ok() {
 				r.res.Clocks.Finding = r.since()
 				r.rec.add(Entry{Kind: EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(d.Findings), ", ")})
 			}
@@ -528,7 +527,7 @@ func (r *run) sinceBefore() []v1alpha1.Observation {
 // other nodes are silent; several looks in a row have to agree.
 func (r *run) detect(ctx context.Context, st step) error {
 	first, later := split(r.sc.Spec.Expect)
-	findings, err := r.name(ctx, st, first, append(slices.Clone(r.sc.Spec.Consequences), later...))
+	findings, err := r.name(ctx, st, first, later)
 	r.res.Findings, r.named = findings, findings
 	if dir := r.bundleDir(); dir != "" {
 		r.writeBundle(dir, "baseline to finding")
@@ -653,7 +652,7 @@ func (r *run) remediate(ctx context.Context, st step) error {
 			return nil
 		}
 		r.watch.Restart()
-		allowed := slices.Concat(done, later, r.sc.Spec.Consequences)
+		allowed := slices.Concat(done, later)
 		next, err := r.nextIllness(ctx, st, later, allowed)
 		if err != nil {
 			return err

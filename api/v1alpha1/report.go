@@ -101,14 +101,13 @@ type ScenarioResult struct {
 	Ended   time.Time    `json:"ended"`
 	Steps   []StepResult `json:"steps"`
 
-	Expected     []string        `json:"expected"`               // failure/cause
-	Consequences []string        `json:"consequences,omitempty"` // that may also be found
-	Signals      []Signal        `json:"signals,omitempty"`
-	Findings     []Finding       `json:"findings,omitempty"` // as given at detect, later rounds appended
-	Remedies     []AppliedStep   `json:"remedies,omitempty"`
-	Residue      []string        `json:"residue,omitempty"` // what was left behind on the node, readable
-	Clocks       RunClocks       `json:"clocks"`
-	Timeline     []TimelineEntry `json:"timeline,omitempty"`
+	Expected []string        `json:"expected"` // failure/cause
+	Signals  []Signal        `json:"signals,omitempty"`
+	Findings []Finding       `json:"findings,omitempty"` // as given at detect, later rounds appended
+	Remedies []AppliedStep   `json:"remedies,omitempty"`
+	Residue  []string        `json:"residue,omitempty"` // what was left behind on the node, readable
+	Clocks   RunClocks       `json:"clocks"`
+	Timeline []TimelineEntry `json:"timeline,omitempty"`
 	// Recover is the command that undoes by hand, set when something may still be injected (Keep, or recovery failed).
 	Recover string `json:"recover,omitempty"`
 }
@@ -245,10 +244,9 @@ type CellKind string
 
 // Kinds of cells.
 const (
-	CellExpected    CellKind = "expected"
-	CellConsequence CellKind = "consequence" // declared by the scenario
-	CellWrong       CellKind = "wrong"       // neither, or on another node
-	CellMissed      CellKind = "missed"      // expected, and not found
+	CellExpected CellKind = "expected"
+	CellWrong    CellKind = "wrong"  // neither, or on another node
+	CellMissed   CellKind = "missed" // expected, and not found
 )
 
 // HostKind is the kind of machine under the nodes. The zero value means that it could not be asked.

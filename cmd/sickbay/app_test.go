@@ -698,6 +698,9 @@ func TestExplainKnowsAll(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"PLEG is not healthy":        "pleg: PLEG is not healthy\n", // several words, unquoted
+		"kubelet-stopped":            "Explained by:\n  swap/swap-on  ",
+		"swap":                       "Explains:\n  node-notready/kubelet-stopped  the kubelet ends itself",
+		"client-cert-expired":        "Treat after:\n  disk-pressure/nodefs-full  ",
 		"ImagePullBackOff":           "First: read the end of the message",
 		"pleg":                       "pleg: PLEG is not healthy\n", // not the symptom of that name
 		"playbook":                   "From the outside in.",

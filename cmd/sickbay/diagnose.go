@@ -238,7 +238,7 @@ func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format
 				return err
 			}
 		}
-		if now := verdictOf(d); worst == nil || now == no {
+		if now := verdictOf(d); worst == nil || errors.Is(now, no) {
 			worst = now
 		}
 		select {
@@ -327,7 +327,7 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d diagnose.Di
 			return hint(err, "Steps that succeeded are kept. `sickbay diagnose` shows what is left.")
 		}
 	}
-	after, err := a.waitCleared(ctx, s, f)
+	after, err := a.waitCleared(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -354,7 +354,7 @@ func (a *app) applyRemedy(ctx context.Context, s *target, x v1alpha1.Finding) er
 }
 
 // waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
-func (a *app) waitCleared(ctx context.Context, s *target, f diagnoseFlags) (_ diagnose.Diagnosis, err error) {
+func (a *app) waitCleared(ctx context.Context, s *target) (_ diagnose.Diagnosis, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(fixBound))
 	defer cancel()
 	task := progress.From(ctx).Start("wait until it is cleared", timeoutscale.Bound(fixBound))

@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/docs"
+	"github.com/sickbay-dev/sickbay/internal/causal"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -26,8 +27,55 @@ type explanation struct {
 	Causes     []string `json:"causes"`
 	Scenarios  []string `json:"scenarios,omitempty"`
 	Text       string   `json:"text"` // Markdown
+	// Explains, ExplainedBy, Before and After are its edges in the causal graph.
+	Explains    []related `json:"explains,omitempty"`
+	ExplainedBy []related `json:"explainedBy,omitempty"`
+	Before      []related `json:"treatBefore,omitempty"`
+	After       []related `json:"treatAfter,omitempty"`
 	// Also are other failures that what was asked for leads to.
 	Also []string `json:"also,omitempty"`
+}
+
+// related is the other end of an edge.
+type related struct {
+	Cause string `json:"cause"` // failure/cause
+	Why   string `json:"why"`
+}
+
+// relate fills in the edges of the failure, or of its cause alone.
+func (e *explanation) relate() {
+	from, to := causal.Default().Of(e.Failure, e.Cause)
+	for _, edge := range from {
+		list := &e.Explains
+		if edge.Scope == causal.Order {
+			list = &e.Before
+		}
+		*list = append(*list, related{Cause: edge.To, Why: edge.Why})
+	}
+	for _, edge := range to {
+		list := &e.ExplainedBy
+		if edge.Scope == causal.Order {
+			list = &e.After
+		}
+		*list = append(*list, related{Cause: edge.From, Why: edge.Why})
+	}
+}
+
+func (e *explanation) showRelated(w io.Writer) {
+	for _, part := range []struct {
+		title string
+		edges []related
+	}{{"Explains", e.Explains}, {"Explained by", e.ExplainedBy}, {"Treat before", e.Before}, {"Treat after", e.After}} {
+		if len(part.edges) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s:\n", part.title)
+		table(w, func(row func(...string)) {
+			for _, r := range part.edges {
+				row("  "+r.Cause, r.Why)
+			}
+		})
+	}
 }
 
 func (a *app) explain() *cobra.Command {
@@ -67,6 +115,7 @@ must agree). With --node, --cluster, --local, --ssh or --bundle, diagnose first 
 		}
 		return print(a, *form, e, func(w io.Writer) {
 			a.showMarkdown(w, e.Text)
+			e.showRelated(w)
 			if len(e.Scenarios) > 0 {
 				fmt.Fprintf(w, "\nSee it happen: sickbay lab %s\n", e.Scenarios[0])
 			}
@@ -202,6 +251,7 @@ func explainOne(arg string) (*explanation, error) {
 	}
 	e.Text = actFirst(string(page), "## First")
 	if cause == "" {
+		e.relate()
 		return e, nil
 	}
 	c, ok := f.Cause(cause)
@@ -209,6 +259,7 @@ func explainOne(arg string) (*explanation, error) {
 		return nil, unknownName("cause of "+f.Name, cause, scenarios.Nearest(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
 	}
 	e.Title = c.Title
+	e.relate()
 	e.Text = actFirst(onlyCause(e.Text, cause), "### "+cause)
 	return e, nil
 }

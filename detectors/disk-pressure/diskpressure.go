@@ -61,7 +61,7 @@ func judge(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) 
 		if known && !pressed {
 			return nil // the kubelet does not see it so, or not yet
 		}
-		return []v1alpha1.Finding{misconfigured(h, f, t, role, inodes)}
+		return []v1alpha1.Finding{misconfigured(h, f, t, inodes)}
 	case crossed:
 	case gone && !set && role == "nodefs":
 		// Thresholds off, as in kind: nothing will say DiskPressure, and the kubelet's filesystem is full all the same.
@@ -103,7 +103,7 @@ func judge(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) 
 	return []v1alpha1.Finding{finding}
 }
 
-func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold, role string, inodes bool) v1alpha1.Finding {
+func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold, inodes bool) v1alpha1.Finding {
 	o := h.Last()
 	right := facts.DefaultThresholds[t.Signal] // where no better value is known
 	if base, ok := h.Baseline(); ok {

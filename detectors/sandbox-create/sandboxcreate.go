@@ -39,14 +39,13 @@ func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 }
 
 // with adds the newest failure that says one of the texts.
-func with(f *v1alpha1.Finding, failing []facts.CreateFailure, texts ...string) bool {
+func with(f *v1alpha1.Finding, failing []facts.CreateFailure, texts ...string) {
 	for _, c := range failing {
 		if facts.Has(c.Message, texts...) {
 			f.Evidence = append(f.Evidence, c.Evidence)
-			return true
+			return
 		}
 	}
-	return false
 }
 
 var shimTexts = []string{"runtime \"io.containerd.runc.v2\" binary not installed", "binary not installed", "containerd-shim", "shim task", "failed to start shim"}

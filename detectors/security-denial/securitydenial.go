@@ -159,14 +159,14 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if t == nil {
 		// It may not even start: the profile denies what runc itself needs.
 		if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "operation not permitted", "seccomp", "bad system call") {
-			f := denied(o, c, name)
+			f := denied(c, name)
 			f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
 			f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
 			return f
 		}
 		return nil
 	}
-	f := denied(o, c, name)
+	f := denied(c, name)
 	end := facts.Seen(o, "api.pods", fmt.Sprintf("%s ended with exit code %d (%s) %s; %d restarts", c.Where(), t.ExitCode, t.Reason, facts.Short(t.Message), c.Status.RestartCount))
 	audit, logged := auditLine(h, c)
 	switch {
@@ -192,7 +192,7 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	return f
 }
 
-func denied(o *v1alpha1.Observation, c facts.ContainerOf, name string) *v1alpha1.Finding {
+func denied(c facts.ContainerOf, name string) *v1alpha1.Finding {
 	return &v1alpha1.Finding{Cause: "seccomp-denied", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the seccomp profile %s denies %s a system call it needs", name, c.Where())}
 }

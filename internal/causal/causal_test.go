@@ -1,9 +1,26 @@
 package causal
 
 import (
+	"flag"
+	"os"
 	"strings"
 	"testing"
 )
+
+var update = flag.Bool("update", false, "write docs/causes.md")
+
+func TestPageIsUpToDate(t *testing.T) {
+	const file = "../../docs/causes.md"
+	want := Default().Page()
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("%s is not what the table says (%v); write it with: go generate ./internal/causal", file, err)
+	}
+}
 
 func TestTable(t *testing.T) {
 	for i, e := range edges {

@@ -1,5 +1,7 @@
 package causal
 
+//go:generate go test -run TestPageIsUpToDate . -update
+
 // edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way, or never did
 // in any recording, is not here.
 var edges = []Edge{

@@ -108,7 +108,7 @@ func (l *look) namesFromLogs(s *source) map[string]v1alpha1.Container {
 	if s.at(l, "listing", dir) != nil {
 		return nil
 	}
-	files, _, err := l.root.names(dir, 5000)
+	files, err := l.root.names(dir, 5000)
 	if err != nil {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (l *look) kubepods(s *source) {
 				continue
 			}
 			dirs := []string{top}
-			if names, _, err := l.root.names(top, 4000); err == nil {
+			if names, err := l.root.names(top, 4000); err == nil {
 				for _, n := range names {
 					if strings.Contains(n, "burstable") && !strings.Contains(n, "pod") || strings.HasSuffix(n, "-burstable.slice") || n == "besteffort" || strings.HasSuffix(n, "-besteffort.slice") {
 						dirs = append(dirs, path.Join(top, n))

@@ -186,7 +186,7 @@ func (l *look) entries(ctx context.Context, s *source, dir string, left *int) []
 	if unix.Stat(l.root.path(dir), &st) != nil {
 		return nil
 	}
-	names, _, err := l.root.names(dir, 2000)
+	names, err := l.root.names(dir, 2000)
 	if err != nil {
 		return nil
 	}
@@ -218,7 +218,7 @@ func (l *look) sum(ctx context.Context, p string, dev uint64, u *v1alpha1.PathUs
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return false
 	}
-	names, _, err := l.root.names(p, walkEntries)
+	names, err := l.root.names(p, walkEntries)
 	if err != nil {
 		return true
 	}

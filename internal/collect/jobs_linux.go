@@ -29,7 +29,7 @@ func (l *look) cronJobs() []v1alpha1.Job {
 	var out []v1alpha1.Job
 	for _, place := range crontabs {
 		files := []string{place}
-		if names, _, err := l.root.names(place, 100); err == nil {
+		if names, err := l.root.names(place, 100); err == nil {
 			files = nil
 			for _, n := range names {
 				files = append(files, path.Join(place, n))

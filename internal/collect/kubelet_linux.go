@@ -182,7 +182,7 @@ func (l *look) security(_ context.Context, s *source) error {
 	}
 	var walk func(dir string, depth int)
 	walk = func(dir string, depth int) {
-		names, _, err := l.root.names(dir, 500)
+		names, err := l.root.names(dir, 500)
 		if err != nil {
 			return
 		}

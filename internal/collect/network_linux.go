@@ -218,7 +218,7 @@ func (l *look) cni(ctx context.Context, s *source) error {
 	if err := s.at(l, "listing", set.cniConf); err != nil {
 		return err
 	}
-	names, _, err := l.root.names(set.cniConf, 200)
+	names, err := l.root.names(set.cniConf, 200)
 	if err != nil {
 		out.ConfDirError = why(err)
 	}
@@ -284,7 +284,7 @@ func (l *look) cni(ctx context.Context, s *source) error {
 		if err := s.at(l, "listing", dir); err != nil {
 			return err
 		}
-		bins, _, err := l.root.names(dir, 200)
+		bins, err := l.root.names(dir, 200)
 		if err != nil {
 			continue
 		}
@@ -318,7 +318,7 @@ func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *c
 	if s.at(l, "listing", st.Dir) != nil {
 		return st
 	}
-	names, _, err := l.root.names(st.Dir, 70000)
+	names, err := l.root.names(st.Dir, 70000)
 	if err != nil {
 		return st
 	}
@@ -407,7 +407,7 @@ func (l *look) files(ctx context.Context, s *source) error {
 	}
 	for _, dir := range set.cniBin {
 		paths[dir] = true
-		names, _, err := l.root.names(dir, 100)
+		names, err := l.root.names(dir, 100)
 		if err != nil {
 			continue
 		}

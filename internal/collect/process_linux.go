@@ -54,7 +54,7 @@ func parseStat(s string) (p procInfo, ok bool) {
 }
 
 func (r root) procs() ([]procInfo, error) {
-	names, _, err := r.names("/proc", 1<<16)
+	names, err := r.names("/proc", 1<<16)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (l *look) process(p procInfo, cg cgroupOf, h hierarchies) v1alpha1.Process 
 	}
 	out.CPUQuota, out.CgroupPath, _ = h.cpu(r, cg)
 	if p.name != "containerd-shim" && serviceNames[p.name] {
-		if fds, _, err := r.names(procPath(p.pid, "fd"), 1<<16); err == nil {
+		if fds, err := r.names(procPath(p.pid, "fd"), 1<<16); err == nil {
 			out.OpenFiles = len(fds)
 		}
 		out.MaxFiles = openFileLimit(r.text(procPath(p.pid, "limits")))
@@ -169,7 +169,7 @@ func openFileLimit(limits string) int {
 func (l *look) blocked(p procInfo) []v1alpha1.Thread {
 	r := l.root
 	task := procPath(p.pid, "task")
-	tids, _, err := r.names(task, 1<<14)
+	tids, err := r.names(task, 1<<14)
 	if err != nil {
 		return nil
 	}

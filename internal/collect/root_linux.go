@@ -82,23 +82,20 @@ func (r root) text(p string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// names lists a directory by name, at most max entries; more tells that there were others.
-func (r root) names(p string, max int) (names []string, more bool, err error) {
+// names lists a directory by name, at most max entries.
+func (r root) names(p string, max int) (names []string, err error) {
 	fd, err := openQuiet(r.path(p))
 	if err != nil {
-		return nil, false, &fs.PathError{Op: "open", Path: p, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: p, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), p)
 	defer func() { _ = f.Close() }()
-	names, err = f.Readdirnames(max + 1)
+	names, err = f.Readdirnames(max)
 	if err != nil && len(names) == 0 && !isEOF(err) {
-		return nil, false, err
-	}
-	if len(names) > max {
-		names, more = names[:max], true
+		return nil, err
 	}
 	sort.Strings(names)
-	return names, more, nil
+	return names, nil
 }
 
 func (r root) lstat(p string) (fs.FileInfo, error) {

@@ -325,12 +325,12 @@ func shimName(kind string) string {
 	return "containerd-shim-" + parts[len(parts)-2] + "-" + parts[len(parts)-1]
 }
 
-// find looks a binary up as containerd does: in PATH, then beside containerd itself. Only what can be run counts.
-func (l *look) find(s *source, name string, extra ...string) (string, error) {
+// find looks a binary up as containerd does: in PATH. Only what can be run counts.
+func (l *look) find(s *source, name string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	dirs := append(append([]string{}, searchPath...), extra...)
+	dirs := searchPath
 	if path.IsAbs(name) {
 		dirs, name = []string{path.Dir(name)}, path.Base(name)
 	}

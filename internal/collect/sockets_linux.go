@@ -27,7 +27,7 @@ func (l *look) pluginSockets(ctx context.Context, s *source) error {
 		if err := s.at(l, "listing", dir); err != nil {
 			return err
 		}
-		names, _, err := l.root.names(dir, 200)
+		names, err := l.root.names(dir, 200)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -52,7 +52,7 @@ func (l *look) pluginSockets(ctx context.Context, s *source) error {
 			}
 		}),
 		list(kubeletDir+"/plugins", func(p, n string) {
-			names, _, err := l.root.names(p, 50)
+			names, err := l.root.names(p, 50)
 			if err != nil {
 				return
 			}

@@ -41,7 +41,7 @@ func (l *look) stuckLooks() []stuckMount {
 			continue
 		}
 		task := procPath(p.pid, "task")
-		tids, _, err := l.root.names(task, 256)
+		tids, err := l.root.names(task, 256)
 		if err != nil {
 			continue
 		}

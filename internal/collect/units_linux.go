@@ -104,7 +104,7 @@ func (l *look) localUnits(s *source) ([]string, error) {
 		if err := s.at(l, "listing", dir); err != nil {
 			return nil, err
 		}
-		names, _, err := l.root.names(dir, 500)
+		names, err := l.root.names(dir, 500)
 		if err != nil {
 			continue // a node without this directory has nothing there
 		}

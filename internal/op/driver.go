@@ -182,8 +182,9 @@ func (c *CutSandbox) Describe() string {
 	return fmt.Sprintf("take the network of pod %s/%s away", c.Namespace, c.Pod)
 }
 
-func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) ([]byte, error) {
-	return ask(ctx, env.Sys, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
+func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) error {
+	_, err := ask(ctx, env.Sys, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
+	return err
 }
 
 func (c *CutSandbox) Save(ctx context.Context, env Env) error {
@@ -191,14 +192,14 @@ func (c *CutSandbox) Save(ctx context.Context, env Env) error {
 	if err := c.KillTask.Save(ctx, env); err != nil {
 		return err
 	}
-	if _, err := c.inside(ctx, env, "ip", "link", "show", "eth0"); err != nil {
+	if err := c.inside(ctx, env, "ip", "link", "show", "eth0"); err != nil {
 		return fmt.Errorf("sandbox %s has no eth0 (is the pod on the host's network?): %w", c.ID, err)
 	}
 	return nil
 }
 
 func (c *CutSandbox) Do(ctx context.Context, env Env) error {
-	_, err := c.inside(ctx, env, "ip", "link", "delete", "eth0")
+	err := c.inside(ctx, env, "ip", "link", "delete", "eth0")
 	return err
 }
 
@@ -214,10 +215,10 @@ func (c *CutSandbox) cut(ctx context.Context, env Env) (bool, error) {
 	if err != nil || p.Start != c.Start {
 		return false, err
 	}
-	if _, err := c.inside(ctx, env, "ip", "link", "show", "lo"); err != nil {
+	if err := c.inside(ctx, env, "ip", "link", "show", "lo"); err != nil {
 		return false, err
 	}
-	_, err = c.inside(ctx, env, "ip", "link", "show", "eth0")
+	err = c.inside(ctx, env, "ip", "link", "show", "eth0")
 	return err != nil, nil
 }
 

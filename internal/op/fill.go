@@ -85,7 +85,7 @@ func (f *Fill) Do(ctx context.Context, env Env) error {
 // may refuses a filesystem that is neither sickbay's own nor, where that is meant, a guest's disk.
 func (f *Fill) may(env Env, dir Dir) error {
 	if !f.Machine {
-		_, err := ours(env, f.Path, dir)
+		err := ours(env, f.Path, dir)
 		return err
 	}
 	in, err := InGuest(env.Sys)

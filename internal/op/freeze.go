@@ -24,7 +24,7 @@ func (f *Freeze) Save(_ context.Context, env Env) error {
 		return err
 	}
 	defer dir.Close()
-	if _, err := ours(env, f.Path, dir); err != nil {
+	if err := ours(env, f.Path, dir); err != nil {
 		return err
 	}
 	f.Dev = dir.Dev()
@@ -37,7 +37,7 @@ func (f *Freeze) Do(_ context.Context, env Env) error {
 		return err
 	}
 	defer dir.Close()
-	if _, err := ours(env, f.Path, dir); err != nil {
+	if err := ours(env, f.Path, dir); err != nil {
 		return err
 	}
 	if dir.Dev() != f.Dev {
@@ -61,7 +61,7 @@ func (f *Freeze) here(env Env) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, refused := ours(env, f.Path, dir)
+	refused := ours(env, f.Path, dir)
 	return dir.Dev() == f.Dev && refused == nil, dir.Close()
 }
 

@@ -21,21 +21,21 @@ func (e *RefusedError) Error() string {
 // ext4 superblock: at 1024, UUID at 0x68 within it.
 const ext4UUID = 1024 + 0x68
 
-// ours answers which filesystem of sickbay's own the open directory is on, or refuses. It trusts no earlier step: a
+// ours refuses an open directory that is not on a filesystem of sickbay's own. It trusts no earlier step: a
 // preparation that failed half-way once left a path on the host's own disk, and the fill took the host to zero bytes.
 // Everything is therefore measured here, on the open directory, at the moment of the fault.
-func ours(env Env, p string, dir Dir) (*LoopFS, error) {
+func ours(env Env, p string, dir Dir) error {
 	refuse := func(format string, args ...any) error {
 		return &RefusedError{Path: p, Reason: fmt.Sprintf(format, args...)}
 	}
 	dev := dir.Dev()
 	major, minor := Major(dev), Minor(dev)
 	if major != LoopMajor {
-		return nil, refuse("its device %d:%d is not a loop device", major, minor)
+		return refuse("its device %d:%d is not a loop device", major, minor)
 	}
 	loops, err := env.Sys.Loops()
 	if err != nil {
-		return nil, refuse("the loop devices cannot be read: %v", err)
+		return refuse("the loop devices cannot be read: %v", err)
 	}
 	var loop *Loop
 	for i := range loops {
@@ -44,11 +44,11 @@ func ours(env Env, p string, dir Dir) (*LoopFS, error) {
 		}
 	}
 	if loop == nil {
-		return nil, refuse("loop%d is not in use by anything that can be seen", minor)
+		return refuse("loop%d is not in use by anything that can be seen", minor)
 	}
 	made, err := env.Made()
 	if err != nil {
-		return nil, refuse("the journal cannot be read: %v", err)
+		return refuse("the journal cannot be read: %v", err)
 	}
 	var own *LoopFS
 	for _, m := range made {
@@ -62,29 +62,29 @@ func ours(env Env, p string, dir Dir) (*LoopFS, error) {
 		own = m
 		switch {
 		case loop.Bytes > m.Bytes || st.Size > m.Bytes:
-			return nil, refuse("loop%d is larger (%d bytes) than what sickbay made (%d bytes)", minor, loop.Bytes, m.Bytes)
+			return refuse("loop%d is larger (%d bytes) than what sickbay made (%d bytes)", minor, loop.Bytes, m.Bytes)
 		case st.Dev == dev:
-			return nil, refuse("its image lies on itself")
+			return refuse("its image lies on itself")
 		}
 		if sparse := st.Size - st.Blocks; sparse > 0 {
 			host, err := env.Sys.Statfs(path.Dir(m.Image))
 			if err != nil {
-				return nil, refuse("the disk of its image cannot be measured: %v", err)
+				return refuse("the disk of its image cannot be measured: %v", err)
 			}
 			if host.Free < sparse+HostReserve {
-				return nil, refuse("its image has %d bytes not yet allocated, and the disk below has only %d free", sparse, host.Free)
+				return refuse("its image has %d bytes not yet allocated, and the disk below has only %d free", sparse, host.Free)
 			}
 		}
 	}
 	if own == nil {
-		return nil, refuse("loop%d (%q) is not in the journal", minor, loop.Tag)
+		return refuse("loop%d (%q) is not in the journal", minor, loop.Tag)
 	}
 	id, err := env.Sys.ReadAt(own.Image, ext4UUID, 16)
 	if err != nil {
-		return nil, refuse("the superblock in %s cannot be read: %v", own.Image, err)
+		return refuse("the superblock in %s cannot be read: %v", own.Image, err)
 	}
 	if got, want := hex.EncodeToString(id), strings.ReplaceAll(own.UUID, "-", ""); got != want {
-		return nil, refuse("the filesystem's UUID is %s, sickbay made %s", got, want)
+		return refuse("the filesystem's UUID is %s, sickbay made %s", got, want)
 	}
 	for _, host := range []string{"/", "/var", "/var/lib", "/etc", "/run", path.Dir(own.Image)} {
 		st, err := env.Sys.Stat(host)
@@ -92,17 +92,17 @@ func ours(env Env, p string, dir Dir) (*LoopFS, error) {
 			err = errors.New("it is the same filesystem as " + host)
 		}
 		if err != nil {
-			return nil, refuse("%v", err)
+			return refuse("%v", err)
 		}
 	}
 	room, err := dir.Statfs()
 	if err != nil {
-		return nil, refuse("%v", err)
+		return refuse("%v", err)
 	}
 	if room.Bytes > own.Bytes {
-		return nil, refuse("it has %d bytes, sickbay made %d", room.Bytes, own.Bytes)
+		return refuse("it has %d bytes, sickbay made %d", room.Bytes, own.Bytes)
 	}
-	return own, nil
+	return nil
 }
 
 // Major is the major number in a device number as stat gives it.

@@ -141,7 +141,7 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 			}
 			clean = rctx.Err() == nil
 		}
-		if err := retire(ctx, env, id, tasks); err != nil {
+		if err := retire(env, id, tasks); err != nil {
 			return err
 		}
 	}
@@ -230,7 +230,7 @@ func (t *Tasks) used(env Env) (bool, error) {
 }
 
 // retire removes a sandbox without the runtime's help: containers, shim, mounts, network namespace, address.
-func retire(ctx context.Context, env Env, sandbox string, tasks []task) error {
+func retire(env Env, sandbox string, tasks []task) error {
 	procs, err := env.Sys.Processes()
 	if err != nil {
 		return err

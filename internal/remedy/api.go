@@ -110,7 +110,7 @@ func (a *applier) drain(ctx context.Context, name string, out *output) error {
 func (a *applier) waitReady(ctx context.Context, name string, out *output) error {
 	ctx, cancel := bound(ctx, a.o.Bounds.WaitReady)
 	defer cancel()
-	last := "it was never read"
+	var last string
 	for {
 		n, err := a.Kube.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		switch {

@@ -66,8 +66,6 @@ func cell(r v1alpha1.ScenarioResult, column string) (c v1alpha1.MatrixCell) {
 		c.Kind = v1alpha1.CellWrong
 	case expected:
 		c.Kind = v1alpha1.CellExpected
-	case slices.Contains(r.Consequences, column):
-		c.Kind = v1alpha1.CellConsequence
 	default:
 		c.Kind = v1alpha1.CellWrong
 	}
@@ -98,7 +96,7 @@ func place(name string) int {
 
 // WriteMatrix writes a matrix as a block of plain text: a row for a scenario, a numbered column for a finding.
 func WriteMatrix(w io.Writer, m *v1alpha1.Matrix) error {
-	sign := map[v1alpha1.CellKind]string{"": "·", v1alpha1.CellExpected: "■", v1alpha1.CellConsequence: "c", v1alpha1.CellWrong: "✗", v1alpha1.CellMissed: "–"}
+	sign := map[v1alpha1.CellKind]string{"": "·", v1alpha1.CellExpected: "■", v1alpha1.CellWrong: "✗", v1alpha1.CellMissed: "–"}
 	wide := 0
 	for _, r := range m.Rows {
 		wide = max(wide, len(r.Scenario))
@@ -118,8 +116,8 @@ func WriteMatrix(w io.Writer, m *v1alpha1.Matrix) error {
 	for i, c := range m.Columns {
 		fmt.Fprintf(&b, "%2d %s\n", i+1, c)
 	}
-	fmt.Fprintf(&b, "\n%s expected and found   %s declared consequence   %s found, not expected   %s expected, missed\n",
-		sign[v1alpha1.CellExpected], sign[v1alpha1.CellConsequence], sign[v1alpha1.CellWrong], sign[v1alpha1.CellMissed])
+	fmt.Fprintf(&b, "\n%s expected and found   %s found, not expected   %s expected, missed\n",
+		sign[v1alpha1.CellExpected], sign[v1alpha1.CellWrong], sign[v1alpha1.CellMissed])
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -132,8 +130,8 @@ func WriteMatrixPage(w io.Writer, rep *v1alpha1.Report) error {
 	}
 	var b strings.Builder
 	b.WriteString("# Confusion matrix\n\n" +
-		"Rows are scenarios, columns are findings, all from one run; off the diagonal stands only what a scenario declares as a\n" +
-		"consequence. Made by `sickbay report DIR --matrix` from the report of `make conformance`; do not edit.\n\n")
+		"Rows are scenarios, columns are findings, all from one run. Made by `sickbay report DIR --matrix`\n" +
+		"from the report of `make conformance`; do not edit.\n\n")
 	fmt.Fprintf(&b, "%s · Kubernetes %s · %s · %s\n\n", rep.Started.UTC().Format("2006-01-02 15:04 UTC"), rep.Kubernetes, rep.Host, opinion(rep))
 	b.WriteString("```\n")
 	if err := WriteMatrix(&b, m); err != nil {

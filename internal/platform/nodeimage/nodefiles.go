@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,12 +43,9 @@ func (p *plan) makeRuntimeLayer(_ context.Context, dir string) error {
 		return err
 	}
 	for _, f := range []struct {
-		of     *part
-		to     string
-		except []string
-	}{
-		{p.containerd, "usr/local/bin", nil}, {p.runc, "usr/local/sbin", nil}, {p.cni, "opt/cni/bin", nil},
-	} {
+		of *part
+		to string
+	}{{p.containerd, "usr/local/bin"}, {p.runc, "usr/local/sbin"}, {p.cni, "opt/cni/bin"}} {
 		if err := l.tree(f.to, filepath.Join(p.cache.path(f.of), "bin"), func(string) int64 { return 0o755 }); err != nil {
 			return err
 		}
@@ -108,12 +106,7 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 	if files["kind/sickbay/packages.txt"], err = os.ReadFile(filepath.Join(p.cache.path(p.rootfs), packagesFile)); err != nil {
 		return fmt.Errorf("reading the package versions: %w", err)
 	}
-	names := make([]string, 0, len(files))
-	for n := range files {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(files)) {
 		if err := l.write(n, executable(n), files[n]); err != nil {
 			return err
 		}

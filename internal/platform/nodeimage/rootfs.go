@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"al.essio.dev/pkg/shellescape"
 )
 
 // suite is Debian 12: its systemd still runs on cgroup v1 hosts, which later ones refuse.
@@ -47,7 +50,7 @@ func (p *plan) makeRootfs(ctx context.Context, dir string) error {
 	}
 	// CA certificates are compiled from /usr/share/ca-certificates, which stays.
 	args = append(args, "--include="+strings.Join(packages, ","),
-		"--customize-hook=chroot \"$1\" dpkg-query -W -f '${Package} ${Version} ${Architecture}\\n' > "+shellQuote(filepath.Join(dir, packagesFile)))
+		"--customize-hook=chroot \"$1\" dpkg-query -W -f '${Package} ${Version} ${Architecture}\\n' > "+shellescape.Quote(filepath.Join(dir, packagesFile)))
 	for _, hook := range []string{
 		`cd "$1" && find lib/systemd/system/sysinit.target.wants/ -name systemd-tmpfiles-setup.service -delete`,
 		`cd "$1" && rm -f lib/systemd/system/multi-user.target.wants/* etc/systemd/system/*.wants/* lib/systemd/system/local-fs.target.wants/*`,
@@ -77,8 +80,6 @@ func (p *plan) makeRootfs(ctx context.Context, dir string) error {
 	}
 	return describeLayer(dir)
 }
-
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // debianSources answers the machine's own sources of this suite, since only those may be reachable from it (a mirror, a
 // snapshot); empty where it has none, as on Ubuntu.
@@ -122,15 +123,10 @@ func debianSources(etcApt string) (string, error) {
 
 // ofSuite answers whether the stanza is Debian's main archive of the suite; other vendors' suites are named otherwise.
 func ofSuite(suites, components string) bool {
-	named := false
-	for _, s := range strings.Fields(suites) {
-		named = named || s == suite || s == suite+"-updates" || s == suite+"-security" || s == suite+"/updates"
+	named := func(s string) bool {
+		return s == suite || s == suite+"-updates" || s == suite+"-security" || s == suite+"/updates"
 	}
-	main := false
-	for _, c := range strings.Fields(components) {
-		main = main || c == "main"
-	}
-	return named && main
+	return slices.ContainsFunc(strings.Fields(suites), named) && slices.Contains(strings.Fields(components), "main")
 }
 
 func field(stanza, name string) string {

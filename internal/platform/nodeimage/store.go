@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 const (
@@ -32,8 +34,48 @@ func (p *plan) makeStore(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("preparing a content store: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	root, socket := filepath.Join(work, "root"), filepath.Join(work, "containerd.sock")
-	bin := filepath.Join(p.cache.path(p.containerd), "bin")
+	s, err := startStore(ctx, filepath.Join(p.cache.path(p.containerd), "bin"), work)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	all, err := p.readComponents()
+	if err != nil {
+		return err
+	}
+	if err := s.load(ctx, p.cache.path(p.components), all); err != nil {
+		return fmt.Errorf("importing the component images: %w", err)
+	}
+	s.stop() // the metadata file is complete only now
+
+	l, err := newLayer(dir)
+	if err != nil {
+		return err
+	}
+	if err := l.mkdir("var/lib/containerd", 0o711); err != nil {
+		return err
+	}
+	for _, keep := range []string{"io.containerd.content.v1.content/blobs", "io.containerd.metadata.v1.bolt"} {
+		err := l.tree("var/lib/containerd/"+keep, filepath.Join(s.root, filepath.FromSlash(keep)), func(string) int64 { return 0o644 })
+		if err != nil {
+			return err
+		}
+	}
+	return l.close()
+}
+
+// contentStore is a containerd that has a content store and nothing else.
+type contentStore struct {
+	bin, root, socket string
+	log               bytes.Buffer
+	ended             chan struct{}
+	err               error // how it ended
+	stop              func()
+}
+
+// startStore starts it with everything below a folder, and waits until it answers.
+func startStore(ctx context.Context, bin, work string) (*contentStore, error) {
+	s := &contentStore{bin: bin, root: filepath.Join(work, "root"), socket: filepath.Join(work, "containerd.sock"), ended: make(chan struct{})}
 	config := filepath.Join(work, "config.toml")
 	// Everything but content and metadata is off: it must not touch this machine's network, cgroups or other stores.
 	text := fmt.Sprintf(`version = 3
@@ -45,107 +87,75 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 address = %q
 [ttrpc]
 address = %q
-`, root, filepath.Join(work, "state"), socket, socket+".ttrpc")
+`, s.root, filepath.Join(work, "state"), s.socket, s.socket+".ttrpc")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("preparing a content store: %w", err)
+		return nil, fmt.Errorf("preparing a content store: %w", err)
 	}
-
-	var log bytes.Buffer
-	daemon := exec.CommandContext(ctx, filepath.Join(bin, "containerd"), "--config", config)
-	daemon.Stdout, daemon.Stderr = &log, &log
+	running, cancel := context.WithCancel(ctx)
+	daemon := exec.CommandContext(running, filepath.Join(bin, "containerd"), "--config", config)
+	daemon.Stdout, daemon.Stderr = &s.log, &s.log
 	daemon.Cancel = func() error { return daemon.Process.Signal(syscall.SIGTERM) }
 	daemon.WaitDelay = storeStop
 	if err := daemon.Start(); err != nil {
-		return fmt.Errorf("%s: %w", daemon, err)
+		cancel()
+		return nil, fmt.Errorf("%s: %w", daemon, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- daemon.Wait() }()
-	running := true
-	stop := func() {
-		if running {
-			running = false
-			_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-			select {
-			case <-ended:
-			case <-time.After(storeStop):
-				_ = daemon.Process.Kill()
-				<-ended
-			}
-		}
-	}
-	defer stop()
+	go func() { s.err = daemon.Wait(); close(s.ended) }()
+	s.stop = func() { cancel(); <-s.ended }
 
-	ctr := func(ctx context.Context, args ...string) *exec.Cmd {
-		return exec.CommandContext(ctx, filepath.Join(bin, "ctr"), append([]string{"--address", socket, "--namespace", "k8s.io"}, args...)...)
-	}
-	ready, cancel := context.WithTimeout(ctx, storeReady)
-	defer cancel()
-	tick := time.NewTicker(storePoll)
-	defer tick.Stop()
-	for {
-		if _, err = output(ctr(ready, "--connect-timeout", "1s", "images", "list", "-q")); err == nil {
-			break
-		}
+	var silent error
+	err := wait.PollUntilContextTimeout(running, storePoll, storeReady, true, func(ctx context.Context) (bool, error) {
 		select {
-		case werr := <-ended:
-			running = false
-			return fmt.Errorf("%s ended at once: %w: %s", daemon, werr, tail(log.String()))
-		case <-ready.Done():
-			return fmt.Errorf("%s did not answer within %s: %w: %s", daemon, storeReady, err, tail(log.String()))
-		case <-tick.C:
+		case <-s.ended:
+			return false, fmt.Errorf("it ended at once: %w", s.err)
+		default:
+			_, silent = output(s.ctr(ctx, "--connect-timeout", "1s", "images", "list", "-q"))
+			return silent == nil, nil
 		}
-	}
-
-	components := p.cache.path(p.components)
-	// Pinned, as kind does it: the kubelet must not collect what no registry could give back.
-	load := ctr(ctx, "images", "import", "--local", "--no-unpack", "--all-platforms", "--label", "io.cri-containerd.pinned=pinned", "-")
-	in, err := load.StdinPipe()
+	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", load, err)
+		s.stop()
+		return nil, fmt.Errorf("%s: %w: %w: %s", daemon, err, silent, tail(s.log.String()))
 	}
+	return s, nil
+}
+
+func (s *contentStore) ctr(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, filepath.Join(s.bin, "ctr"), append([]string{"--address", s.socket, "--namespace", "k8s.io"}, args...)...)
+}
+
+// load imports a layout, and checks that all its images are there. They are pinned, as kind does it: the kubelet must not collect
+// what no registry could give back.
+func (s *contentStore) load(ctx context.Context, layout string, all []component) error {
+	cmd := s.ctr(ctx, "images", "import", "--local", "--no-unpack", "--all-platforms", "--label", "io.cri-containerd.pinned=pinned", "-")
+	in, out := io.Pipe()
+	cmd.Stdin = in
 	piped := make(chan error, 1)
-	go func() { piped <- errors.Join(tarFolder(in, components), in.Close()) }()
-	_, lerr := output(load)
-	if lerr != nil {
-		in.Close() // whatever is still being written has no reader
+	go func() {
+		err := tarFolder(out, layout)
+		out.CloseWithError(err)
+		piped <- err
+	}()
+	_, err := output(cmd)
+	in.Close() // whatever is still being written has no reader
+	if perr := <-piped; err == nil {
+		err = perr
 	}
-	if perr := <-piped; lerr == nil {
-		lerr = perr
-	}
-	if lerr != nil {
-		return fmt.Errorf("importing the component images: %w", lerr)
-	}
-	listed, err := output(ctr(ctx, "images", "list", "-q"))
 	if err != nil {
 		return err
 	}
-	all, err := p.readComponents()
+	listed, err := output(s.ctr(ctx, "images", "list", "-q"))
 	if err != nil {
 		return err
 	}
 	for _, c := range all {
 		for _, n := range c.Names {
 			if !slices.Contains(strings.Fields(listed), n) {
-				return fmt.Errorf("importing the component images: %s is not in the store, only %s", n, strings.Join(strings.Fields(listed), " "))
+				return fmt.Errorf("%s is not in the store, only %s", n, strings.Join(strings.Fields(listed), " "))
 			}
 		}
 	}
-	stop() // the metadata file is complete only now
-
-	l, err := newLayer(dir)
-	if err != nil {
-		return err
-	}
-	if err := l.mkdir("var/lib/containerd", 0o711); err != nil {
-		return err
-	}
-	for _, keep := range []string{"io.containerd.content.v1.content/blobs", "io.containerd.metadata.v1.bolt"} {
-		err := l.tree("var/lib/containerd/"+keep, filepath.Join(root, filepath.FromSlash(keep)), func(string) int64 { return 0o644 })
-		if err != nil {
-			return err
-		}
-	}
-	return l.close()
+	return nil
 }
 
 // tarFolder streams a folder as tar.

@@ -203,7 +203,7 @@ func openTar(name string) (*tarIndex, error) {
 	r := tar.NewReader(f)
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return x, nil
 		}
 		if err != nil {

@@ -83,8 +83,11 @@ func makeBase(ctx context.Context, dir string) (err error) {
 	}
 	for glob, name := range map[string]string{"vmlinuz-*": kernel, "initrd.img-*": initrd} {
 		found, err := filepath.Glob(filepath.Join(root, "boot", glob))
-		if err != nil || len(found) != 1 {
-			return fmt.Errorf("looking for the guest's kernel: %d files are /boot/%s, want one (%v)", len(found), glob, err)
+		if err != nil {
+			return err // the pattern is wrong
+		}
+		if len(found) != 1 {
+			return fmt.Errorf("looking for the guest's kernel: %d files are /boot/%s, want one", len(found), glob)
 		}
 		if err := os.Rename(found[0], filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("taking the guest's kernel: %w", err)

@@ -200,7 +200,7 @@ func unpack(r io.Reader, dir string) error {
 	t := tar.NewReader(r)
 	for {
 		h, err := t.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			// tar pads its output; who writes must not find the pipe closed.
 			_, err = io.Copy(io.Discard, r)
 			return err
