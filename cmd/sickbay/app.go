@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -71,6 +73,7 @@ or set up; 130 interrupted, after recovery.`,
 		Example: `  sickbay run pleg-disk          # engine, node image and cluster as needed, then the whole loop
   sickbay lab conflist-missing   # practise on call: symptoms first, hints on demand
   sickbay diagnose --cluster dev # what is wrong with my kind cluster?`,
+		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          a.noVerb,
@@ -83,9 +86,10 @@ or set up; 130 interrupted, after recovery.`,
 		},
 	}
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error, only results and errors")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetFlagErrorFunc(flagError)
+	root.SetVersionTemplate("sickbay {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help", Run: func(*cobra.Command, []string) {}})
+	root.SetHelpCommand(a.help())
 	root.AddGroup(
 		&cobra.Group{ID: "faults", Title: "Make a node ill, and prove that it was found and cured:"},
 		&cobra.Group{ID: "cure", Title: "Find out what a node has:"},
@@ -145,10 +149,28 @@ func (a *app) group(use, short, long, example string, verbs ...*cobra.Command) *
 }
 
 // flagError words pflag's errors and finds the flag that was meant.
-func flagError(err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	var missing *pflag.NotExistError
-	if errors.As(err, &missing) {
-		return usagef("unknown flag --%s", missing.GetSpecifiedName())
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &missing) && missing.GetSpecifiedShortnames() != "":
+		return usagef("unknown flag -%s", missing.GetSpecifiedName())
+	case errors.As(err, &missing):
+		var flags []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				flags = append(flags, f.Name)
+			}
+		})
+		text := "unknown flag --" + missing.GetSpecifiedName()
+		if near := scenarios.Nearest(missing.GetSpecifiedName(), flags, 2); len(near) > 0 {
+			text += "; did you mean --" + strings.Join(near, " or --") + "?"
+		}
+		return usagef("%s", text)
+	case errors.As(err, &invalid) && invalid.GetFlag().Value.Type() == "duration":
+		if _, err := strconv.ParseFloat(invalid.GetValue(), 64); err == nil {
+			return usagef("--%[1]s %[2]s needs a unit: --%[1]s %[2]ss", invalid.GetFlag().Name, invalid.GetValue())
+		}
 	}
 	return usagef("%s", err)
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -174,6 +175,7 @@ func TestBadRequests(t *testing.T) {
 	notYAML := write(t, "scenario.yaml", "kind: [")
 	field := write(t, "scenario.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Scenario\nmetadata: {name: x}\nspek: {}\n")
 	plainFile := write(t, "file", "")
+	emptyDir, report := t.TempDir(), write(t, "report.json", "{}")
 	for _, c := range []struct {
 		args string
 		want []string
@@ -181,6 +183,18 @@ func TestBadRequests(t *testing.T) {
 		{"rnu pleg-disk", []string{`there is no "rnu" in ` + "`sickbay`", "did you mean run?"}},
 		{"frobnicate", []string{`there is no "frobnicate"`, "It has ", "diagnose"}},
 		{"--frobnicate", []string{"unknown flag --frobnicate", "--help"}},
+		{"help rnu", []string{`there is no "rnu" in ` + "`sickbay`", "did you mean run?"}},
+		{"help image bild", []string{`there is no "bild" in ` + "`sickbay image`", "did you mean build?"}},
+		{"run pleg-disk --nop", []string{"unknown flag --nop; did you mean --noop or --node?"}},
+		{"run pleg-disk -x", []string{"unknown flag -x\n"}},
+		{"run pleg/runtime-io-stall", []string{"pleg/runtime-io-stall is a finding", "runtime-io-stall", "pleg-disk"}},
+		{"run swap-on --controls core", []string{"--controls takes its value with =: --controls=core"}},
+		{"run swap-on --lease 60", []string{"--lease 60 needs a unit: --lease 60s"}},
+		{"inject swap-on --for 90", []string{"--for 90 needs a unit: --for 90s"}},
+		{"diagnose --bundle " + emptyDir, []string{"is not a bundle", "`sickbay bundle DIR` records one"}},
+		{"diagnose --bundle " + plainFile, []string{plainFile, "`sickbay bundle DIR` records one"}},
+		{"diagnose --bundle " + filepath.Dir(report), []string{"It is a report; its observations are in " + filepath.Dir(report) + "/bundle"}},
+		{"diagnose --timeout -1s", []string{"--timeout -1s: it must be between 1s and 10m"}},
 		{"run", []string{"takes the names of one or more scenarios", "--help"}},
 		{"run pleg-dsik", []string{`there is no scenario "pleg-dsik"; did you mean pleg-disk?`}},
 		{"run zzzzzzzzzzzz", []string{"there is no scenario", "sickbay list"}},
@@ -779,6 +793,39 @@ func TestEveryVerbHasHelp(t *testing.T) {
 	}
 }
 
+// Both spellings of help and of the version that people try.
+func TestHelpAndVersion(t *testing.T) {
+	for _, c := range []struct{ args, same, want string }{
+		{"help", "--help", "Exit codes"},
+		{"help run", "run --help", "sickbay run SCENARIO..."},
+		{"help image build", "image build --help", "sickbay image build"},
+		{"--version", "-v", "sickbay " + version.String() + "\n"},
+	} {
+		code, stdout, stderr := call(t, &fakeDeps{t: t}, "", strings.Fields(c.args)...)
+		_, same, _ := call(t, &fakeDeps{t: t}, "", strings.Fields(c.same)...)
+		if code != exitYes || stdout != same || !strings.Contains(stdout, c.want) {
+			t.Errorf("%s: exit code %d\n%s%s\n%s is\n%s", c.args, code, stdout, stderr, c.same, same)
+		}
+	}
+}
+
+func TestUsableEngine(t *testing.T) {
+	for _, c := range []struct {
+		d    engine.Decision
+		code int
+		want string
+	}{
+		{engine.Decision{Plan: engine.Impossible, Reason: "DOCKER_HOST is wrong", Remedy: "unset it"}, exitTrouble, "unset it"},
+		{engine.Decision{Plan: engine.Impossible, Reason: "no provider", Remedy: "unset it", BadRequest: true}, exitUsage, "unset it"},
+		{engine.Decision{Plan: engine.StartPrivate, Reason: "none"}, exitTrouble, "sickbay engine up"},
+	} {
+		_, err := usable(c.d)
+		if code := exitCode(t.Context(), err); code != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: exit code %d, %v", c.d, code, err)
+		}
+	}
+}
+
 // TestVerbsHaveAFileEach: one file per verb, so that a verb is found by its name.
 func TestVerbsHaveAFileEach(t *testing.T) {
 	files, err := fs.Glob(os.DirFS("."), "*.go")
@@ -792,8 +839,6 @@ func TestVerbsHaveAFileEach(t *testing.T) {
 			name = "run"
 		case "status": // status and recover ask the same journals
 			name = "recover"
-		case "no-help":
-			continue
 		}
 		if !slices.Contains(files, name+".go") {
 			t.Errorf("%s has no %s.go", c.Name(), name)

@@ -76,10 +76,19 @@ func (w realDeps) presentEngine(ctx context.Context) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Plan != engine.UseExisting {
+	return usable(d)
+}
+
+// usable is the engine that was decided for, or why there is none and what to do.
+func usable(d engine.Decision) (*engine.Engine, error) {
+	switch d.Plan {
+	case engine.UseExisting:
+		return d.Engine, d.Engine.Setenv()
+	case engine.Impossible:
+		return nil, &engine.ImpossibleError{Decision: d}
+	default:
 		return nil, hint(fmt.Errorf("no container engine runs: %s", d.Reason), "`sickbay engine up` starts one, `sickbay doctor` says what was looked at.")
 	}
-	return d.Engine, d.Engine.Setenv()
 }
 
 func (realDeps) resolveImage(ctx context.Context, e *engine.Engine, req nodeimage.Request) (nodeimage.Resolved, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -129,7 +130,14 @@ func judgeBundle(f diagnoseFlags) (d diagnose.Diagnosis, err error) {
 	}
 	b, err := diagnose.OpenBundle(f.bundle)
 	if err != nil {
-		return d, err
+		if isFile(filepath.Join(f.bundle, "bundle.yaml")) {
+			return d, err
+		}
+		wrong := &usageError{text: err.Error(), hint: "`sickbay bundle DIR` records one."}
+		if isFile(filepath.Join(f.bundle, "report.json")) {
+			wrong.hint = "It is a report; its observations are in " + filepath.Join(f.bundle, "bundle") + "."
+		}
+		return d, wrong
 	}
 	defer b.Close()
 	for _, n := range f.nodes {
@@ -432,4 +440,9 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 		}
 		return l, nil
 	}
+}
+
+func isFile(p string) bool {
+	st, err := os.Stat(p)
+	return err == nil && st.Mode().IsRegular()
 }

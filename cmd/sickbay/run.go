@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 
@@ -114,6 +115,10 @@ Exit code 0 when every scenario passed, 1 when one failed, 3 when one could not 
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		list, err := findScenarios(names)
+		var unknown *scenarios.NotFoundError
+		if errors.As(err, &unknown) && cmd.Flags().Changed("controls") && slices.Contains(controlled, unknown.Name) {
+			return usagef("--controls takes its value with =: --controls=%s", unknown.Name)
+		}
 		if err != nil {
 			return err
 		}
@@ -172,6 +177,9 @@ func findScenarios(names []string) ([]*scenarios.Scenario, error) {
 		s, err := scenarios.Find(n)
 		if err != nil {
 			if errors.Is(err, os.ErrNotExist) {
+				if failure, cause := failures.Split(n); failures.Known(failure, cause) {
+					return nil, usagef("%s is a finding; scenarios that must find it: %s", n, strings.Join(scenariosOf(failure, cause), ", "))
+				}
 				return nil, usagef("%s", err)
 			}
 			return nil, err

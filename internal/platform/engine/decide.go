@@ -25,6 +25,8 @@ type Decision struct {
 	Packages []string    `json:"packages,omitempty"` // what will be installed, with InstallAndStart
 	Remedy   string      `json:"remedy,omitempty"`   // what to do, with Impossible
 	Seen     []Candidate `json:"seen,omitempty"`     // every engine looked at, in order
+	// BadRequest: the environment asks for what does not exist; nothing was looked at.
+	BadRequest bool `json:"-"`
 }
 
 // Candidate is one engine that was looked at.
@@ -67,7 +69,14 @@ func (d Decision) String() string {
 type ImpossibleError struct{ Decision Decision }
 
 func (e *ImpossibleError) Error() string {
-	return "no container engine to use: " + e.Decision.Reason + "\n" + e.Decision.Remedy
+	return "no container engine to use: " + e.Decision.Reason + "\n  " + e.Decision.Remedy
+}
+
+func (e *ImpossibleError) ExitCode() int {
+	if e.Decision.BadRequest {
+		return 2
+	}
+	return 3
 }
 
 // OS is what is needed to know about an operating system, from os-release.
@@ -105,6 +114,7 @@ func decide(ctx context.Context, h Host, opts Options) Decision {
 		switch provider {
 		case "", Docker, Podman:
 		default:
+			d.BadRequest = true
 			return d.impossible(
 				fmt.Sprintf("KIND_EXPERIMENTAL_PROVIDER is %q, and only docker and podman are known here", provider),
 				"Unset KIND_EXPERIMENTAL_PROVIDER, or set it to docker or podman.")

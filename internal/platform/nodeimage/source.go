@@ -123,8 +123,20 @@ func pinnedVersion(source, want string) (string, error) {
 			return v, nil
 		}
 	}
-	return "", fmt.Errorf("version %s of Kubernetes is not pinned in %s: there are %s (images/kubernetes/versions/pin adds one)", want, source, strings.Join(all, ", "))
+	return "", &NotPinnedError{Want: want, Source: source, Pinned: all}
 }
+
+// NotPinnedError is a Kubernetes version that is not among the sources.
+type NotPinnedError struct {
+	Want, Source string
+	Pinned       []string
+}
+
+func (e *NotPinnedError) Error() string {
+	return fmt.Sprintf("version %s of Kubernetes is not pinned in %s: there are %s (images/kubernetes/versions/pin adds one)", e.Want, e.Source, strings.Join(e.Pinned, ", "))
+}
+
+func (*NotPinnedError) ExitCode() int { return 2 }
 
 // modfileOf names the file that pins a version, relative to images/kubernetes; empty when go.mod itself does.
 func modfileOf(source, want string) (string, error) {

@@ -2,6 +2,7 @@ package nodeimage
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,8 +57,9 @@ func TestPinnedVersion(t *testing.T) {
 			}
 		}
 	}
-	if _, err := pinnedVersion(source, "1.35"); err == nil || !strings.Contains(err.Error(), "v1.36.3") {
-		t.Errorf("not pinned: %v, want an error that lists what is", err)
+	var request *NotPinnedError
+	if _, err := pinnedVersion(source, "1.35"); !errors.As(err, &request) || request.ExitCode() != 2 || !strings.Contains(err.Error(), "v1.36.3") {
+		t.Errorf("not pinned: %v, want a wrong request that lists what is", err)
 	}
 }
 
