@@ -24,7 +24,7 @@ need-NAME need-REPORT: need-%:
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
-	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './docs/failures/*.md' -o -path './internal/report/page/*' -o -path '*/vm/guest/*' \) -type f -print)
+	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './detectors/*/page.md' -o -path './internal/report/page/*' -o -path '*/vm/guest/*' \) -type f -print)
 AGENTS := sickbay-agent-linux-amd64 sickbay-agent-linux-arm64
 BINARIES := bin/sickbay $(AGENTS:%=bin/%)
 

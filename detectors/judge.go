@@ -28,8 +28,8 @@ func Find(h v1alpha1.History, detectors []Detector) []v1alpha1.Finding {
 			if f.Node == "" {
 				f.Node = h.Last().Node
 			}
-			if !failures.Known(f.Failure, f.Cause) || f.Failure != d.Failure() {
-				panic(fmt.Sprintf("detector %s names %s/%s, which is not its vocabulary", d.Failure(), f.Failure, f.Cause))
+			if !failures.Known(f.Failure, f.Cause) || f.Failure != d.Failure {
+				panic(fmt.Sprintf("detector %s names %s/%s, which is not its vocabulary", d.Failure, f.Failure, f.Cause))
 			}
 			found = append(found, f)
 		}

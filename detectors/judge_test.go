@@ -92,20 +92,16 @@ func TestReduceFoldsOnlyTheSameObject(t *testing.T) {
 	}
 }
 
-type liar struct{}
-
-func (liar) Failure() string { return "cni" }
-func (liar) Judge(v1alpha1.History) []v1alpha1.Finding {
-	return []v1alpha1.Finding{{Failure: "cni", Cause: "gremlins"}}
-}
-
 func TestVocabularyIsEnforced(t *testing.T) {
+	liar := detectors.Detector{Failure: "cni", Judge: func(v1alpha1.History) []v1alpha1.Finding {
+		return []v1alpha1.Finding{{Failure: "cni", Cause: "gremlins"}}
+	}}
 	defer func() {
 		if recover() == nil {
 			t.Error("a finding outside the vocabulary passed")
 		}
 	}()
-	detectors.Judge(v1alpha1.History{{}}, []detectors.Detector{liar{}})
+	detectors.Judge(v1alpha1.History{{}}, []detectors.Detector{liar})
 }
 
 func verbs(r *v1alpha1.Remedy) string {

@@ -1,15 +1,10 @@
-// Package docs embeds the documentation that the command line shows as well: one page a failure, and the guide. A finding's
+// Package docs embeds the guide, and reads it and the failures' pages (detectors/<failure>/page.md) for the command line: a finding's
 // text shows a page's first command, and Search leads from what somebody sees to the page.
 //
-// It knows nothing of the rest of the project; a test holds that every failure and cause has its page and section.
+// It knows no other package; a test holds that every failure and cause has its page and section.
 package docs
 
-import "embed"
-
-// Failures are the pages of docs/failures, one <failure>.md each.
-//
-//go:embed failures/*.md
-var Failures embed.FS
+import _ "embed"
 
 //go:embed guide.md
 var guide string

@@ -2,20 +2,21 @@ package docs
 
 import (
 	"cmp"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/detectors"
 )
 
 // Look is the first command of a cause's section "Look", or of its failure's: how to see the same without sickbay.
 func Look(failure, cause string) string {
-	page, err := fs.ReadFile(Failures, "failures/"+failure+".md")
+	text, err := detectors.Page(failure)
 	if err != nil {
 		return ""
 	}
-	text := string(page)
 	if _, section, ok := strings.Cut(text, "\n### "+cause+"\n"); ok {
 		section, _, _ = strings.Cut(section, "\n##")
 		if look := firstCommand(section); look != "" {
@@ -78,16 +79,15 @@ type failurePage struct{ name, words string }
 
 // index reads the pages once: all signals of "What you see", of each cause's "Tells" and of "Also called", and all words.
 var index = sync.OnceValues(func() (signals []signal, pages []failurePage) {
-	names, _ := fs.Glob(Failures, "failures/*.md")
-	for _, name := range names {
-		b, err := fs.ReadFile(Failures, name)
+	for _, f := range failures.All() {
+		failure := f.Name
+		page, err := detectors.Page(failure)
 		if err != nil {
 			continue
 		}
-		failure := strings.TrimSuffix(strings.TrimPrefix(name, "failures/"), ".md")
-		pages = append(pages, failurePage{failure, words(string(b))})
+		pages = append(pages, failurePage{failure, words(page)})
 		section, cause := "", ""
-		for line := range strings.Lines(string(b)) {
+		for line := range strings.Lines(page) {
 			line = strings.TrimSpace(line)
 			if h, ok := strings.CutPrefix(line, "### "); ok {
 				cause = h

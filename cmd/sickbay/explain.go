@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/docs"
 	"github.com/sickbay-dev/sickbay/internal/causal"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -245,11 +245,11 @@ func explainOne(arg string) (*explanation, error) {
 	for _, c := range f.Causes {
 		e.Causes = append(e.Causes, c.Name)
 	}
-	page, err := fs.ReadFile(docs.Failures, "failures/"+f.Name+".md")
+	page, err := detectors.Page(f.Name)
 	if err != nil {
 		return nil, fmt.Errorf("read the page of failure %s: %w", f.Name, err)
 	}
-	e.Text = actFirst(string(page), "## First")
+	e.Text = actFirst(page, "## First")
 	if cause == "" {
 		e.relate()
 		return e, nil

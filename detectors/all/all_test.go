@@ -192,7 +192,7 @@ func TestFolders(t *testing.T) {
 		}
 	}
 	for _, d := range all.Detectors() {
-		listed = append(listed, d.Failure())
+		listed = append(listed, d.Failure)
 	}
 	for _, f := range failures.All() {
 		wanted = append(wanted, f.Name)

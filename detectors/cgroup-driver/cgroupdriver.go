@@ -18,14 +18,12 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure cgroup-driver.
-type Detector struct{}
+func init() {
+	detectors.Register(detectors.Detector{Failure: "cgroup-driver", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCgroups}, Judge: judge})
+}
 
-// Failure is cgroup-driver.
-func (Detector) Failure() string { return "cgroup-driver" }
-
-// Judge compares the running values, then looks where containers really are.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge compares the running values, then looks where containers really are.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var f *v1alpha1.Finding
 	if f = refused(h); f == nil {

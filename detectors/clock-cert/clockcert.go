@@ -17,18 +17,16 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure clock-cert.
-type Detector struct{}
-
-// Failure is clock-cert.
-func (Detector) Failure() string { return "clock-cert" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "clock-cert", Needs: []string{v1alpha1.SourceCerts}, Judge: judge})
+}
 
 // skewed: half a minute is more than any log pipe delays and than the Date header's whole seconds; TLS and leases begin to
 // suffer from minutes.
 const skewed = 30.0
 
-// Judge measures clocks, then certificates.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge measures clocks, then certificates.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	f := skew(h)
 	if f == nil {

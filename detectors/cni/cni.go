@@ -16,14 +16,12 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure cni.
-type Detector struct{}
+func init() {
+	detectors.Register(detectors.Detector{Failure: "cni", Needs: []string{v1alpha1.SourceStatus, v1alpha1.SourceCNI, v1alpha1.SourceNetwork}, Judge: judge})
+}
 
-// Failure is cni.
-func (Detector) Failure() string { return "cni" }
-
-// Judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	if f := config(h); f != nil {

@@ -18,11 +18,9 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure csi-mount.
-type Detector struct{}
-
-// Failure is csi-mount.
-func (Detector) Failure() string { return "csi-mount" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "csi-mount", Needs: []string{v1alpha1.SourceAPI}, Judge: judge})
+}
 
 // fresh: a CSI call may take two minutes, and the retry backs off to 2m2s.
 const fresh = 5 * time.Minute
@@ -38,12 +36,12 @@ type volume struct {
 	at      v1alpha1.Evidence
 }
 
-// Judge explains each waiting volume, one finding per volume and cause.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge explains each waiting volume, one finding per volume and cause.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	for _, v := range waiting(h) {
-		f := judge(h, v)
+		f := judgeVolume(h, v)
 		if f == nil {
 			continue
 		}
@@ -155,7 +153,7 @@ func registered(o *v1alpha1.Observation, driver string) bool {
 	return false
 }
 
-func judge(h v1alpha1.History, v volume) *v1alpha1.Finding {
+func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 	o := h.Last()
 	listed := registered(o, v.driver)
 	var socket *v1alpha1.PluginSocket

@@ -19,17 +19,15 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure device-plugin.
-type Detector struct{}
-
-// Failure is device-plugin.
-func (Detector) Failure() string { return "device-plugin" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "device-plugin", Needs: []string{v1alpha1.SourceAPI}, Judge: judge})
+}
 
 // remembered: the kubelet keeps a resource with a dead plugin for five minutes, as capacity without allocatable.
 const remembered = 15 * time.Minute
 
-// Judge looks at each extended resource of the node.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks at each extended resource of the node.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	if o.API == nil || o.API.Node == nil {

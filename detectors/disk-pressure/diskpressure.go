@@ -15,31 +15,29 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure disk-pressure.
-type Detector struct{}
+func init() {
+	detectors.Register(detectors.Detector{Failure: "disk-pressure", Needs: []string{v1alpha1.SourceFilesystems}, Judge: judge})
+}
 
-// Failure is disk-pressure.
-func (Detector) Failure() string { return "disk-pressure" }
-
-// Judge compares each filesystem with its thresholds.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge compares each filesystem with its thresholds.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	nodefs, haveNode := facts.Filesystem(o, "nodefs")
 	imagefs, haveImage := facts.Filesystem(o, "imagefs")
 	var out []v1alpha1.Finding
 	if haveNode {
-		out = append(out, judge(h, nodefs, "nodefs", false)...)
-		out = append(out, judge(h, nodefs, "nodefs", true)...)
+		out = append(out, judgeFilesystem(h, nodefs, "nodefs", false)...)
+		out = append(out, judgeFilesystem(h, nodefs, "nodefs", true)...)
 	}
 	if haveImage && (!haveNode || !facts.SameFilesystem(nodefs, imagefs)) {
-		out = append(out, judge(h, imagefs, "imagefs", false)...)
-		out = append(out, judge(h, imagefs, "imagefs", true)...)
+		out = append(out, judgeFilesystem(h, imagefs, "imagefs", false)...)
+		out = append(out, judgeFilesystem(h, imagefs, "imagefs", true)...)
 	}
 	return out
 }
 
 // judge one filesystem by bytes or inodes.
-func judge(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) []v1alpha1.Finding {
+func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) []v1alpha1.Finding {
 	o := h.Last()
 	signal, total, free, gone := role+".available", f.Bytes, f.BytesFree, facts.Full(f)
 	if inodes {

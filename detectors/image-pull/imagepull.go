@@ -20,11 +20,9 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure image-pull.
-type Detector struct{}
-
-// Failure is image-pull.
-func (Detector) Failure() string { return "image-pull" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "image-pull", Needs: []string{v1alpha1.SourceAPI}, Judge: judge})
+}
 
 // pull is an image that cannot be pulled now, and the pods that wait for it.
 type pull struct {
@@ -36,12 +34,12 @@ type pull struct {
 	invalid  bool
 }
 
-// Judge explains each image that pods of this node wait for.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge explains each image that pods of this node wait for.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	for _, p := range pulls(h) {
-		f := judge(h, p)
+		f := judgePull(h, p)
 		if f == nil {
 			continue
 		}
@@ -147,7 +145,7 @@ var (
 	urlIn     = regexp.MustCompile(`(?:https?)://[^\s"\\/]+`)
 )
 
-func judge(h v1alpha1.History, p pull) *v1alpha1.Finding {
+func judgePull(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
 	hosts := hostConfig(o, p.host)
 	// The host that answered: an error names it in the URL it tried.

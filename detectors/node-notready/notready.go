@@ -18,14 +18,12 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure node-notready.
-type Detector struct{}
+func init() {
+	detectors.Register(detectors.Detector{Failure: "node-notready", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCerts, "kubelet.kubeconfig"}, Judge: judge})
+}
 
-// Failure is node-notready.
-func (Detector) Failure() string { return "node-notready" }
-
-// Judge asks, nearest first: is there a kubelet, can it read its kubeconfig, does it reach and trust the server, is there a Node.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge asks, nearest first: is there a kubelet, can it read its kubeconfig, does it reach and trust the server, is there a Node.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	k := facts.KubeletState(h)
 	if !k.Known {

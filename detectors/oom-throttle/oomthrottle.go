@@ -20,17 +20,15 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure oom-throttle.
-type Detector struct{}
-
-// Failure is oom-throttle.
-func (Detector) Failure() string { return "oom-throttle" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "oom-throttle", Needs: []string{v1alpha1.SourceAPI, v1alpha1.SourceCgroups}, Judge: judge})
+}
 
 // fresh: the longest back-off between two kills is five minutes.
 const fresh = 7 * time.Minute
 
-// Judge looks at each container, one finding per template.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks at each container, one finding per template.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	seen := map[string]bool{}

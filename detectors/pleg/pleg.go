@@ -15,14 +15,12 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure pleg.
-type Detector struct{}
+func init() {
+	detectors.Register(detectors.Detector{Failure: "pleg", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceProcesses, v1alpha1.SourceFilesystems}, Judge: judge})
+}
 
-// Failure is pleg.
-func (Detector) Failure() string { return "pleg" }
-
-// Judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, ioStall, overloaded, unserved, silent} {
 		if f := judge(h); f != nil {
 			f.Failure, f.Node = "pleg", h.Last().Node

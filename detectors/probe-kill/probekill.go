@@ -15,20 +15,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure probe-kill.
-type Detector struct{}
-
-// Failure is probe-kill.
-func (Detector) Failure() string { return "probe-kill" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "probe-kill", Needs: []string{v1alpha1.SourceAPI}, Judge: judge})
+}
 
 // fresh: the longest crash-loop back-off is five minutes, a probe window seldom more than one.
 const fresh = 7 * time.Minute
 
-// Judge looks at each container with a liveness or startup probe that was killed more than once.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks at each container with a liveness or startup probe that was killed more than once.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	seen := map[string]bool{}
@@ -38,7 +37,7 @@ func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
 			if seen[key] {
 				continue
 			}
-			if f := judge(h, c); f != nil {
+			if f := judgeContainer(h, c); f != nil {
 				seen[key] = true
 				f.Failure, f.Node, f.Object = "probe-kill", o.Node, facts.PodRef(p)
 				out = append(out, *f)
@@ -73,7 +72,7 @@ func killings(o *v1alpha1.Observation, c facts.ContainerOf) (kill, fail *corev1.
 	return kill, fail, probe
 }
 
-func judge(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
+func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	kill, fail, kind := killings(o, c)
 	if kill == nil || c.Status.RestartCount < 1 || facts.EventCount(kill) < 2 && c.Status.RestartCount < 2 && !facts.CrashLooping(c) {

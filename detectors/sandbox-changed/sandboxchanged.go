@@ -19,11 +19,9 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure sandbox-changed.
-type Detector struct{}
-
-// Failure is sandbox-changed.
-func (Detector) Failure() string { return "sandbox-changed" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "sandbox-changed", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceSandboxes}, Judge: judge})
+}
 
 // fresh: sandboxes that something kills are killed again within this time; a restart of the node is over by then.
 const fresh = 3 * time.Minute
@@ -34,8 +32,8 @@ const least = 45 * time.Second
 // settled: sandboxes that a restart of the runtime took with it have been made again within this time.
 const settled = 30 * time.Second
 
-// Judge looks at the runtime's unit first: a runtime that takes its pods along kills sandboxes, too.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks at the runtime's unit first: a runtime that takes its pods along kills sandboxes, too.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{runtimeRestart, networkLost, killed} {
 		if f := judge(h); f != nil {

@@ -17,14 +17,12 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure sandbox-create.
-type Detector struct{}
+func init() {
+	detectors.Register(detectors.Detector{Failure: "sandbox-create", Needs: []string{v1alpha1.SourceJournal, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems, v1alpha1.SourceCgroups, "files"}, Judge: judge})
+}
 
-// Failure is sandbox-create.
-func (Detector) Failure() string { return "sandbox-create" }
-
-// Judge asks for each thing that making a sandbox needs.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge asks for each thing that making a sandbox needs.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding

@@ -19,17 +19,15 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure security-denial.
-type Detector struct{}
-
-// Failure is security-denial.
-func (Detector) Failure() string { return "security-denial" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "security-denial", Needs: []string{v1alpha1.SourceAPI}, Judge: judge})
+}
 
 // fresh: a container in back-off speaks again within five minutes.
 const fresh = 7 * time.Minute
 
-// Judge looks at each container that does not run.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge looks at each container that does not run.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	var out []v1alpha1.Finding
 	seen := map[string]bool{}

@@ -12,16 +12,14 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// Detector judges failure swap.
-type Detector struct{}
-
-// Failure is swap.
-func (Detector) Failure() string { return "swap" }
+func init() {
+	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, "swaps"}, Judge: judge})
+}
 
 const refusal = "running with swap on is not supported"
 
-// Judge needs swap on now, and a kubelet that does not run and would refuse it.
-func (Detector) Judge(h v1alpha1.History) []v1alpha1.Finding {
+// judge needs swap on now, and a kubelet that does not run and would refuse it.
+func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	k := facts.KubeletState(h)
 	if !k.Known || k.Running || k.Halted {

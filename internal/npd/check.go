@@ -17,6 +17,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors/all"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 )
 
@@ -145,7 +146,7 @@ func answer(f failures.Failure, d diagnose.Diagnosis, last *v1alpha1.Observation
 		}
 	}
 	for _, u := range last.Unknown {
-		if list, ok := needs[f.Name]; !ok || slices.Contains(list, u.What) {
+		if slices.Contains(needs(f.Name), u.What) {
 			return Answer{Status: Unknown, Message: cut(u.What + " could not be read: " + u.Why)}
 		}
 	}
@@ -235,22 +236,12 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// needs are the sources without which the silence of a failure's detector means nothing; of a failure that is not listed, all.
-// A test measures them on recordings: it takes each source away and sees who falls silent.
-var needs = map[string][]string{
-	"image-pull":      {v1alpha1.SourceAPI},
-	"sandbox-create":  {v1alpha1.SourceJournal, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems, v1alpha1.SourceCgroups, "files"},
-	"cgroup-driver":   {v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCgroups},
-	"pleg":            {v1alpha1.SourceUnits, v1alpha1.SourceProcesses, v1alpha1.SourceFilesystems},
-	"csi-mount":       {v1alpha1.SourceAPI},
-	"node-notready":   {v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCerts, "kubelet.kubeconfig"},
-	"probe-kill":      {v1alpha1.SourceAPI},
-	"oom-throttle":    {v1alpha1.SourceAPI, v1alpha1.SourceCgroups},
-	"cni":             {v1alpha1.SourceStatus, v1alpha1.SourceCNI, v1alpha1.SourceNetwork},
-	"disk-pressure":   {v1alpha1.SourceFilesystems},
-	"security-denial": {v1alpha1.SourceAPI},
-	"clock-cert":      {v1alpha1.SourceCerts},
-	"swap":            {v1alpha1.SourceUnits, "swaps"},
-	"device-plugin":   {v1alpha1.SourceAPI},
-	"sandbox-changed": {v1alpha1.SourceUnits, v1alpha1.SourceSandboxes},
+// needs are the sources without which the silence of a failure's detector means nothing.
+func needs(failure string) []string {
+	for _, d := range all.Detectors() {
+		if d.Failure == failure {
+			return d.Needs
+		}
+	}
+	return nil
 }

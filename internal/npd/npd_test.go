@@ -229,7 +229,7 @@ func TestRounds(t *testing.T) {
 	}
 	for f, a := range all() {
 		want := OK
-		if slices.Contains(needs[f], v1alpha1.SourceAPI) {
+		if slices.Contains(needs(f), v1alpha1.SourceAPI) {
 			want = Unknown
 		}
 		if a.Status != want {
@@ -417,7 +417,7 @@ func TestNeeds(t *testing.T) {
 		}
 	}
 	for _, f := range failures.All() {
-		if api := slices.Contains(needs[f.Name], v1alpha1.SourceAPI); recorded[f.Name] && api == alone[f.Name] {
+		if api := slices.Contains(needs(f.Name), v1alpha1.SourceAPI); recorded[f.Name] && api == alone[f.Name] {
 			t.Errorf("%s: needs the API server: %v; found without it: %v", f.Name, api, alone[f.Name])
 		}
 	}
