@@ -2,7 +2,8 @@
 //
 // It knows nothing of how a thing is read, what it means, or what was injected: the agent and the API reader fill it,
 // detectors judge it, bundles store it. Every number carries its unit in its name or comment. A field that could not be
-// read stays at its zero value and has an entry in Unknown; zero without such an entry means "looked, and it is zero".
+// read stays at its zero value and has an entry in Unknown; zero without such an entry means "looked, and it is zero", where
+// Sources lists the source: see [Observation.Unreadable].
 package v1alpha1
 
 import (
@@ -24,6 +25,8 @@ type Observation struct {
 	Node       string    `json:"node"`
 	At         time.Time `json:"at"`     // node wall clock when the look began
 	TookMS     int64     `json:"tookMs"` // wall time of the node side, milliseconds
+	// Sources are the sources that were looked at; see Looked.
+	Sources []string `json:"sources,omitempty"`
 
 	Host        Host             `json:"host"`
 	Units       map[string]Unit  `json:"units,omitempty"` // keyed by unit name without .service: kubelet, containerd
@@ -62,27 +65,6 @@ type Unknown struct {
 	Why  string `json:"why"`
 }
 
-// Source names an unreadable part of an observation: sources use these names in Unknown.What.
-const (
-	SourceUnits       = "units"
-	SourceJournal     = "journal"
-	SourceKubelet     = "kubelet.configz"
-	SourceKubeletAPI  = "kubelet.healthz"
-	SourceStatus      = "runtime.status"
-	SourceSandboxes   = "runtime.sandboxes"
-	SourceContainers  = "runtime.containers"
-	SourceImages      = "runtime.images"
-	SourceFilesystems = "filesystems"
-	SourceProcesses   = "processes"
-	SourceCgroups     = "cgroups"
-	SourceCerts       = "certificates"
-	SourceCNI         = "cni"
-	SourceRegistries  = "registries"
-	SourceKmsg        = "kmsg"
-	SourceNetwork     = "network"
-	SourceAPI         = "api"
-)
-
 // History is what was seen of one node over time, oldest first. With a harness the first is the baseline; `diagnose`
 // may have a single one.
 type History []Observation
@@ -96,16 +78,6 @@ func (h History) Baseline() (*Observation, bool) {
 		return nil, false
 	}
 	return &h[0], true
-}
-
-// Unreadable tells why a source could not be read in this observation.
-func (o *Observation) Unreadable(source string) (why string, yes bool) {
-	for _, u := range o.Unknown {
-		if u.What == source {
-			return u.Why, true
-		}
-	}
-	return "", false
 }
 
 // Host is the machine and kernel under the node.

@@ -142,7 +142,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	listening := slices.ContainsFunc(o.Sockets, func(s v1alpha1.PluginSocket) bool {
 		return s.Kind == "device-plugin" && s.Answers == "ok" && (socket == nil || s.Path == socket.Path)
 	})
-	_, unread := o.Unreadable("pluginSockets")
+	_, unread := o.Unreadable(v1alpha1.SourceSockets)
 	short := capacity - allocatable
 	// A kubelet that was started without hearing of the plugin counts none of its devices, and nobody may remember that there
 	// were some: but a pod wants one, and the plugin that gives them is here.

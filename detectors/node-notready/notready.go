@@ -19,7 +19,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "node-notready", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCerts, "kubelet.kubeconfig"}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "node-notready", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCerts, v1alpha1.SourceKubeconfig}, Judge: judge})
 }
 
 // judge asks, nearest first: is there a kubelet, can it read its kubeconfig, does it reach and trust the server, is there a Node.
@@ -55,7 +55,7 @@ func kubeletConf(o *v1alpha1.Observation) string {
 func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
-	if _, unread := o.Unreadable("kubelet.kubeconfig"); unread {
+	if _, unread := o.Unreadable(v1alpha1.SourceKubeconfig); unread {
 		return nil
 	}
 	if c.Path == "" && !c.Exists && c.Error == "" {

@@ -18,7 +18,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "sandbox-create", Needs: []string{v1alpha1.SourceJournal, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems, v1alpha1.SourceCgroups, "files"}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "sandbox-create", Needs: []string{v1alpha1.SourceJournal, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems, v1alpha1.SourceCgroups, v1alpha1.SourceFiles}, Judge: judge})
 }
 
 // judge asks for each thing that making a sandbox needs.
@@ -83,7 +83,7 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 	if _, unread := o.Unreadable(v1alpha1.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
 		return nil
 	}
-	if _, unread := o.Unreadable("files"); unread {
+	if _, unread := o.Unreadable(v1alpha1.SourceFiles); unread {
 		return nil // where the binaries are was not looked at: an empty path says nothing
 	}
 	var shim, oci *v1alpha1.Finding

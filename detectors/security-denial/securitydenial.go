@@ -97,7 +97,7 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if !ok || c.Status.State.Running != nil {
 		return nil
 	}
-	_, unread := o.Unreadable("security")
+	_, unread := o.Unreadable(v1alpha1.SourceSecurity)
 	there := slices.ContainsFunc(o.Security.SeccompProfiles, func(p string) bool {
 		return strings.TrimPrefix(p, "/var/lib/kubelet/seccomp/") == strings.TrimPrefix(name, "/")
 	})

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, "swaps"}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceSwaps}, Judge: judge})
 }
 
 const refusal = "running with swap on is not supported"
@@ -117,7 +117,7 @@ func failSwapOn(o *v1alpha1.Observation) (value, known bool) {
 }
 
 func swapsUnread(o *v1alpha1.Observation) bool {
-	_, unread := o.Unreadable("swaps")
+	_, unread := o.Unreadable(v1alpha1.SourceSwaps)
 	return unread
 }
 

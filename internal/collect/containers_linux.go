@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"path"
 	"sort"
 	"strings"
@@ -9,33 +10,36 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // containers reads the cgroup and confinement of every running container. The process is found by its cgroup, not by asking
 // the runtime: one look at /proc costs less than a ContainerStatus per container and works when the runtime hangs.
 func (l *look) containers(ctx context.Context, s *source) error {
-	d := "waiting for the list of processes"
-	s.doing.Store(&d)
-	if !l.procs.wait(ctx) {
-		return ctx.Err()
+	l.mu.Lock()
+	pids := l.containerPIDs
+	l.mu.Unlock()
+	if pids == nil {
+		return errors.New("the list of processes is not there")
 	}
 	l.kubepods(s)
 	// The runtime's list gives names. A runtime that hangs must not take the numbers along.
-	named, cancel := context.WithDeadline(ctx, l.start.Add(timeoutscale.Bound(settingsWait)))
-	listed := l.containersListed.wait(named)
-	cancel()
-	l.mu.Lock()
-	pids, names, sandboxes := l.containerPIDs, l.containerIDs, l.sandboxIDs
-	l.mu.Unlock()
-	if !listed || names == nil {
+	boxes, listed := l.listed()
+	sandboxes, names := map[string]bool{}, map[string]v1alpha1.Container{}
+	for _, b := range boxes {
+		sandboxes[b.ID] = true
+	}
+	for _, c := range listed {
+		names[c.ID] = c
+	}
+	told := boxes != nil && listed != nil
+	if listed == nil {
 		names = l.namesFromLogs(s)
 	}
 	h := l.table.hierarchies()
 	var out []v1alpha1.ContainerUsage
 	for id, list := range pids {
 		c, known := names[id]
-		if sandboxes[id] || !known && listed && names != nil && l.criAnswered() {
+		if sandboxes[id] || !known && told {
 			continue // a pause process, or a container of another namespace of the runtime
 		}
 		p, ok := mainProcess(list)
@@ -55,12 +59,6 @@ func (l *look) containers(ctx context.Context, s *source) error {
 	})
 	l.put(func(o *v1alpha1.Observation) { o.Containers = out })
 	return nil
-}
-
-func (l *look) criAnswered() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.criErr == nil
 }
 
 func (l *look) usage(id string, c v1alpha1.Container, p procInfo, h hierarchies) v1alpha1.ContainerUsage {

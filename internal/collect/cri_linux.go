@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,7 +18,6 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/redact"
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 const (
@@ -28,166 +27,132 @@ const (
 	maxMessage = 16 << 20
 )
 
-// startCRI asks the runtime everything at once over one connection. Each call is a source of its own: with a frozen disk
-// Status answers while ListContainers does not, and that difference is what a detector lives on.
-func (l *look) startCRI(ctx context.Context, wg *sync.WaitGroup) {
-	var once sync.Once
-	var conn *grpc.ClientConn
-	var connErr error
-	var endpoint string
-	dial := func() (*grpc.ClientConn, error) {
-		once.Do(func() {
-			endpoint = l.endpoint(ctx)
-			l.put(func(o *v1alpha1.Observation) { o.Runtime.Endpoint = endpoint })
-			conn, connErr = dialCRI(l.root, endpoint)
-			if connErr == nil {
-				context.AfterFunc(ctx, func() { _ = conn.Close() })
+// call is a source that is one call to the runtime.
+func (l *look) call(rpc string, fn func(context.Context, *grpc.ClientConn) error) func(context.Context, *source) error {
+	return func(ctx context.Context, s *source) error {
+		conn, err := l.dial()
+		if err != nil {
+			return err
+		}
+		endpoint := l.endpoint()
+		d := rpc + " over " + endpoint
+		s.doing.Store(&d)
+		began := time.Now()
+		err = fn(ctx, conn)
+		took := time.Since(began)
+		l.put(func(o *v1alpha1.Observation) {
+			if o.Runtime.CallMS == nil {
+				o.Runtime.CallMS = map[string]int64{}
 			}
+			o.Runtime.CallMS[rpc] = took.Milliseconds()
 		})
-		return conn, connErr
+		return criError(rpc, endpoint, took, err)
 	}
-	call := func(what, rpc string, fn func(context.Context, *grpc.ClientConn) error) {
-		l.startSource(ctx, wg, what, func(ctx context.Context, s *source) error {
-			d := rpc
-			s.doing.Store(&d)
-			c, err := dial()
-			if err != nil {
-				return err
-			}
-			d2 := rpc + " over " + endpoint
-			s.doing.Store(&d2)
-			began := time.Now()
-			err = fn(ctx, c)
-			took := time.Since(began)
-			l.put(func(o *v1alpha1.Observation) {
-				if o.Runtime.CallMS == nil {
-					o.Runtime.CallMS = map[string]int64{}
-				}
-				o.Runtime.CallMS[rpc] = took.Milliseconds()
-			})
-			return criError(rpc, endpoint, took, err)
-		})
-	}
+}
 
-	call(SourceVersion, "Version", func(ctx context.Context, c *grpc.ClientConn) error {
-		v, err := cri.NewRuntimeServiceClient(c).Version(ctx, &cri.VersionRequest{})
-		if err != nil {
-			return err
-		}
-		l.put(func(o *v1alpha1.Observation) { o.Runtime.Name, o.Runtime.Version = v.RuntimeName, v.RuntimeVersion })
-		return nil
-	})
-	call(v1alpha1.SourceStatus, "Status", func(ctx context.Context, c *grpc.ClientConn) error {
-		r, err := cri.NewRuntimeServiceClient(c).Status(ctx, &cri.StatusRequest{Verbose: true})
-		if err != nil {
-			l.settleFromFile(ctx)
-			return err
-		}
-		return l.takeStatus(r)
-	})
-	call(SourceRuntimeConf, "RuntimeConfig", func(ctx context.Context, c *grpc.ClientConn) error {
-		r, err := cri.NewRuntimeServiceClient(c).RuntimeConfig(ctx, &cri.RuntimeConfigRequest{})
-		if status.Code(err) == codes.Unimplemented {
-			return nil // an older runtime; the empty cgroup driver says so
-		}
-		if err != nil {
-			return err
-		}
-		if r.Linux != nil {
-			driver := map[cri.CgroupDriver]string{cri.CgroupDriver_SYSTEMD: "systemd", cri.CgroupDriver_CGROUPFS: "cgroupfs"}[r.Linux.CgroupDriver]
-			l.put(func(o *v1alpha1.Observation) { o.Runtime.CgroupDriver = driver })
-		}
-		return nil
-	})
-	call(v1alpha1.SourceSandboxes, "ListPodSandbox", func(ctx context.Context, c *grpc.ClientConn) error {
-		defer l.sandboxes.set()
-		r, err := cri.NewRuntimeServiceClient(c).ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
-		l.mu.Lock()
-		l.criErr = err
-		l.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		out, ids := sandboxesOf(r.Items)
-		l.mu.Lock()
-		l.sandboxIDs = ids
-		l.mu.Unlock()
-		l.waitAll(ctx, l.procs)
-		l.netns(out)
-		l.put(func(o *v1alpha1.Observation) { o.Runtime.Sandboxes = out })
-		return nil
-	})
-	call(v1alpha1.SourceContainers, "ListContainers", func(ctx context.Context, c *grpc.ClientConn) error {
-		defer l.containersListed.set()
-		r, err := cri.NewRuntimeServiceClient(c).ListContainers(ctx, &cri.ListContainersRequest{})
-		if err != nil {
-			return err
-		}
-		out := containersOf(r.Containers)
-		ids := make(map[string]v1alpha1.Container, len(out))
-		for _, c := range out {
-			ids[c.ID] = c
-		}
-		l.mu.Lock()
-		l.containerIDs = ids
-		l.mu.Unlock()
-		l.put(func(o *v1alpha1.Observation) { o.Runtime.Containers = out })
-		return nil
-	})
-	call(SourceRuntimeClock, "ContainerStats", func(ctx context.Context, c *grpc.ClientConn) error {
-		l.runtimeClock(ctx, cri.NewRuntimeServiceClient(c))
-		return nil
-	})
-	call(v1alpha1.SourceImages, "ListImages", func(ctx context.Context, c *grpc.ClientConn) error {
-		r, err := cri.NewImageServiceClient(c).ListImages(ctx, &cri.ListImagesRequest{})
-		if err != nil {
-			return err
-		}
-		out := make([]v1alpha1.Image, 0, len(r.Images))
-		for _, i := range r.Images {
-			out = append(out, v1alpha1.Image{ID: i.Id, Tags: i.RepoTags, SizeBytes: i.Size, Pinned: i.Pinned})
-		}
-		l.put(func(o *v1alpha1.Observation) { o.Runtime.Images = out })
-		return nil
-	})
+func (l *look) criVersion(ctx context.Context, c *grpc.ClientConn) error {
+	v, err := cri.NewRuntimeServiceClient(c).Version(ctx, &cri.VersionRequest{})
+	if err != nil {
+		return err
+	}
+	l.put(func(o *v1alpha1.Observation) { o.Runtime.Name, o.Runtime.Version = v.RuntimeName, v.RuntimeVersion })
+	return nil
+}
+
+func (l *look) criStatus(ctx context.Context, c *grpc.ClientConn) error {
+	r, err := cri.NewRuntimeServiceClient(c).Status(ctx, &cri.StatusRequest{Verbose: true})
+	if err != nil {
+		return err
+	}
+	return l.takeStatus(r)
+}
+
+func (l *look) criConfig(ctx context.Context, c *grpc.ClientConn) error {
+	r, err := cri.NewRuntimeServiceClient(c).RuntimeConfig(ctx, &cri.RuntimeConfigRequest{})
+	if status.Code(err) == codes.Unimplemented {
+		return nil // an older runtime; the empty cgroup driver says so
+	}
+	if err != nil {
+		return err
+	}
+	if r.Linux != nil {
+		driver := map[cri.CgroupDriver]string{cri.CgroupDriver_SYSTEMD: "systemd", cri.CgroupDriver_CGROUPFS: "cgroupfs"}[r.Linux.CgroupDriver]
+		l.put(func(o *v1alpha1.Observation) { o.Runtime.CgroupDriver = driver })
+	}
+	return nil
+}
+
+func (l *look) criSandboxes(ctx context.Context, c *grpc.ClientConn) error {
+	r, err := cri.NewRuntimeServiceClient(c).ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+	if err != nil {
+		return err
+	}
+	out := sandboxesOf(r.Items)
+	l.put(func(o *v1alpha1.Observation) { o.Runtime.Sandboxes = out })
+	return nil
+}
+
+func (l *look) criContainers(ctx context.Context, c *grpc.ClientConn) error {
+	r, err := cri.NewRuntimeServiceClient(c).ListContainers(ctx, &cri.ListContainersRequest{})
+	if err != nil {
+		return err
+	}
+	out := containersOf(r.Containers)
+	l.put(func(o *v1alpha1.Observation) { o.Runtime.Containers = out })
+	return nil
+}
+
+func (l *look) criImages(ctx context.Context, c *grpc.ClientConn) error {
+	r, err := cri.NewImageServiceClient(c).ListImages(ctx, &cri.ListImagesRequest{})
+	if err != nil {
+		return err
+	}
+	out := make([]v1alpha1.Image, 0, len(r.Images))
+	for _, i := range r.Images {
+		out = append(out, v1alpha1.Image{ID: i.Id, Tags: i.RepoTags, SizeBytes: i.Size, Pinned: i.Pinned})
+	}
+	l.put(func(o *v1alpha1.Observation) { o.Runtime.Images = out })
+	return nil
+}
+
+// listed are the sandboxes and containers that the runtime told by now; nil is what it did not tell.
+func (l *look) listed() (sandboxes []v1alpha1.Sandbox, containers []v1alpha1.Container) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.obs.Runtime.Sandboxes, l.obs.Runtime.Containers
 }
 
 // runtimeClock asks for the statistics of one container: the runtime stamps them with its own clock. Without a running
 // container its clock stays unknown, and that is no failure to look.
-func (l *look) runtimeClock(ctx context.Context, runtime cri.RuntimeServiceClient) {
+func (l *look) runtimeClock(ctx context.Context, conn *grpc.ClientConn) error {
 	// Half of what others may take: then it ends before it could be called late.
 	ctx, cancel := context.WithTimeout(ctx, l.opts.PerSource/2)
 	defer cancel()
-	l.waitAll(ctx, l.containersListed)
-	l.mu.Lock()
+	_, containers := l.listed()
 	id := ""
-	for _, c := range l.containerIDs {
+	for _, c := range containers {
 		if c.State == "running" && (id == "" || c.ID < id) {
 			id = c.ID
 		}
 	}
-	l.mu.Unlock()
 	if id == "" {
-		return
+		return nil
 	}
-	r, err := runtime.ContainerStats(ctx, &cri.ContainerStatsRequest{ContainerId: id})
+	r, err := cri.NewRuntimeServiceClient(conn).ContainerStats(ctx, &cri.ContainerStatsRequest{ContainerId: id})
 	stamp := r.GetStats().GetCpu().GetTimestamp()
 	if err != nil || stamp == 0 {
-		return
+		return nil
 	}
 	ahead := time.Until(time.Unix(0, stamp)).Seconds()
 	l.put(func(o *v1alpha1.Observation) { setOffset(o, "containerd", ahead, true) })
+	return nil
 }
 
 // endpoint is the CRI socket by the order in which the kubelet decides: flag, configuration, default.
-func (l *look) endpoint(ctx context.Context) string {
+func (l *look) endpoint() string {
 	if l.opts.Endpoint != "" {
 		return l.opts.Endpoint
 	}
-	// The kubelet's file is read by then, or its disk does not answer.
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(200*time.Millisecond))
-	defer cancel()
-	l.waitAll(ctx, l.kubeletRead)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e := l.obs.Kubelet.Config.RuntimeEndpoint; e != "" {
@@ -196,12 +161,11 @@ func (l *look) endpoint(ctx context.Context) string {
 	return DefaultEndpoint
 }
 
-func (l *look) waitAll(ctx context.Context, signals ...*signal) {
-	for _, s := range signals {
-		if !s.wait(ctx) {
-			return
-		}
-	}
+// dialRuntime makes the connection that all calls share.
+func (l *look) dialRuntime() (*grpc.ClientConn, error) {
+	endpoint := l.endpoint()
+	l.put(func(o *v1alpha1.Observation) { o.Runtime.Endpoint = endpoint })
+	return dialCRI(l.root, endpoint)
 }
 
 func dialCRI(r root, endpoint string) (*grpc.ClientConn, error) {
@@ -240,15 +204,6 @@ func criError(rpc, endpoint string, took time.Duration, err error) error {
 	return fmt.Errorf("CRI %s over %s: %s", rpc, endpoint, redact.Text(status.Convert(err).Message()))
 }
 
-// settleFromFile lets the sources that wait for the running configuration go on with the one on disk.
-func (l *look) settleFromFile(ctx context.Context) {
-	l.waitAll(ctx, l.fileRead)
-	l.mu.Lock()
-	s := l.runtime
-	l.mu.Unlock()
-	l.setSettings(s)
-}
-
 func (l *look) takeStatus(r *cri.StatusResponse) error {
 	var conds []v1alpha1.Condition
 	for _, c := range r.GetStatus().GetConditions() {
@@ -262,14 +217,12 @@ func (l *look) takeStatus(r *cri.StatusResponse) error {
 			set.handlers = append(set.handlers, v1alpha1.RuntimeHandler{Name: h.Name})
 		}
 	}
-	l.mu.Lock()
-	file := l.runtime // the file, when it was read by now: containerd 2 does not tell these over CRI
-	l.mu.Unlock()
+	file := l.settings() // containerd 2 does not tell these over CRI
 	if set.sandboxImage == "" {
 		set.sandboxImage = file.sandboxImage
 	}
 	set.configPath = file.configPath
-	l.setSettings(set)
+	l.setSettings(set, true)
 	l.put(func(o *v1alpha1.Observation) {
 		rt := &o.Runtime
 		rt.Conditions = conds
@@ -304,18 +257,16 @@ func hasHandler(list []v1alpha1.RuntimeHandler, name string) bool {
 	return false
 }
 
-func sandboxesOf(items []*cri.PodSandbox) ([]v1alpha1.Sandbox, map[string]bool) {
+func sandboxesOf(items []*cri.PodSandbox) []v1alpha1.Sandbox {
 	out := make([]v1alpha1.Sandbox, 0, len(items))
-	ids := make(map[string]bool, len(items))
 	for _, s := range items {
-		ids[s.Id] = true
 		out = append(out, v1alpha1.Sandbox{
 			ID: s.Id, Name: s.GetMetadata().GetName(), Namespace: s.GetMetadata().GetNamespace(), PodUID: s.GetMetadata().GetUid(),
 			Attempt: s.GetMetadata().GetAttempt(), Ready: s.State == cri.PodSandboxState_SANDBOX_READY,
 			CreatedAt: time.Unix(0, s.CreatedAt).UTC(), Handler: s.RuntimeHandler, Labels: s.Labels,
 		})
 	}
-	return out, ids
+	return out
 }
 
 var containerStates = map[cri.ContainerState]string{
@@ -337,7 +288,7 @@ func containersOf(items []*cri.Container) []v1alpha1.Container {
 
 // netns joins each sandbox with its pause process and its network namespace: the process tells the namespace's number, the
 // mount table the file that keeps it. Nothing is asked of the runtime.
-func (l *look) netns(sandboxes []v1alpha1.Sandbox) {
+func (l *look) netns(_ context.Context, s *source) error {
 	files := map[string]string{}
 	for _, m := range l.table {
 		if m.fstype == "nsfs" && strings.HasPrefix(m.root, "net:") {
@@ -347,9 +298,11 @@ func (l *look) netns(sandboxes []v1alpha1.Sandbox) {
 		}
 	}
 	own, _ := l.root.readlink("/proc/self/ns/net")
+	listed, _ := l.listed()
 	l.mu.Lock()
 	pids := l.containerPIDs
 	l.mu.Unlock()
+	sandboxes := slices.Clone(listed)
 	for i := range sandboxes {
 		sb := &sandboxes[i]
 		p, ok := mainProcess(pids[sb.ID])
@@ -357,6 +310,8 @@ func (l *look) netns(sandboxes []v1alpha1.Sandbox) {
 			continue
 		}
 		sb.PID = p.pid
+		d := "reading " + procPath(p.pid, "net")
+		s.doing.Store(&d)
 		ns, err := l.root.readlink(procPath(p.pid, "ns/net"))
 		if err != nil || own == "" || ns == own {
 			continue // gone meanwhile, or the node's own network
@@ -365,6 +320,8 @@ func (l *look) netns(sandboxes []v1alpha1.Sandbox) {
 		sb.NetNSGone = sb.NetNS == ""
 		sb.IPGone = !hasAddress(l.root.text(procPath(p.pid, "net/fib_trie")), l.root.text(procPath(p.pid, "net/if_inet6")))
 	}
+	l.put(func(o *v1alpha1.Observation) { o.Runtime.Sandboxes = sandboxes })
+	return nil
 }
 
 // mainProcess is the oldest process of a container.

@@ -154,18 +154,18 @@ func TestLookOnADeadFilesystem(t *testing.T) {
 		t.Errorf("the look took %s", took)
 	}
 	for what, why := range map[string]string{
-		SourceKubeletFile:          "reading /var/lib/kubelet/config.yaml gave no answer within ",
+		v1alpha1.SourceKubeletFile: "reading /var/lib/kubelet/config.yaml gave no answer within ",
 		v1alpha1.SourceFilesystems: "reading /var/lib/kubelet gave no answer within ",
 		v1alpha1.SourceCerts:       "reading /var/lib/kubelet/pki/kubelet-client-current.pem gave no answer within ",
-		SourceSecurity:             "listing /var/lib/kubelet/seccomp gave no answer within ",
-		SourceSockets:              "listing /var/lib/kubelet/device-plugins gave no answer within ",
-		SourceFiles:                "gave no answer within ",
+		v1alpha1.SourceSecurity:    "listing /var/lib/kubelet/seccomp gave no answer within ",
+		v1alpha1.SourceSockets:     "listing /var/lib/kubelet/device-plugins gave no answer within ",
+		v1alpha1.SourceFiles:       "gave no answer within ",
 	} {
 		if got := whyUnknown(o, what); !strings.Contains(got, why) {
 			t.Errorf("%s is unknown because %q, want %q", what, got, why)
 		}
 	}
-	for _, what := range []string{SourceSwaps, SourceProcesses, v1alpha1.SourceCNI, SourceRuntimeFile} {
+	for _, what := range []string{v1alpha1.SourceSwaps, v1alpha1.SourceProcesses, v1alpha1.SourceCNI, v1alpha1.SourceRuntimeFile} {
 		if got := whyUnknown(o, what); got != "" {
 			t.Errorf("%s does not lie there and is unknown all the same: %s", what, got)
 		}
@@ -187,7 +187,7 @@ func TestLookOnADeadFilesystem(t *testing.T) {
 	}
 	var again v1alpha1.Observation
 	must(t, json.Unmarshal(b, &again))
-	if whyUnknown(&again, SourceKubeletFile) == "" || len(again.CNI.Configs) != 1 {
+	if whyUnknown(&again, v1alpha1.SourceKubeletFile) == "" || len(again.CNI.Configs) != 1 {
 		t.Errorf("%+v", again.Unknown)
 	}
 }
@@ -255,7 +255,7 @@ func TestLookAtAFrozenFilesystem(t *testing.T) {
 		l := newLook(o, "/", noCommands)
 		set := defaultSettings()
 		set.root = disk
-		l.setSettings(set)
+		l.setSettings(set, true)
 		began := time.Now()
 		return l.run(t.Context()), time.Since(began)
 	}

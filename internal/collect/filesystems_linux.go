@@ -43,7 +43,7 @@ const (
 
 // filesystems asks every path side by side: on a dead filesystem statfs itself may never return.
 func (l *look) filesystems(ctx context.Context, _ *source) error {
-	set := l.waitSettings(ctx)
+	set := l.settings()
 	paths := set.rolePaths()
 	found := make([]*v1alpha1.Filesystem, len(paths))
 	index := make([]int, len(paths))

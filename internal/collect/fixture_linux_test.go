@@ -44,14 +44,15 @@ func noCommands(context.Context, func(io.Reader) error, ...string) error { retur
 func at(t testing.TB, r root) *look {
 	t.Helper()
 	l := newLook(protocol.ObserveOptions{Node: "worker"}, r, noCommands)
-	l.setSettings(defaultSettings())
-	l.journal.set()
+	l.setSettings(defaultSettings(), true)
 	return l
 }
 
-// read runs one source and gives what it made of the observation.
-func read(t testing.TB, l *look, f func(context.Context, *source) error) *v1alpha1.Observation {
+// read runs sources and gives what they made of the observation.
+func read(t testing.TB, l *look, sources ...func(context.Context, *source) error) *v1alpha1.Observation {
 	t.Helper()
-	must(t, f(t.Context(), &source{what: "test"}))
+	for _, f := range sources {
+		must(t, f(t.Context(), newSource("test")))
+	}
 	return &l.obs
 }

@@ -65,7 +65,6 @@ func (l *look) setCursor(change func(*cursors)) {
 
 // readJournal reads the units' journal after the cursor, or the last minutes of it.
 func (l *look) readJournal(ctx context.Context, s *source) error {
-	defer l.journal.set()
 	from := parseCursors(l.opts.Cursor)
 	// Whatever happens, the next look must not lose the place.
 	l.setCursor(func(c *cursors) { c.journal = from.journal })

@@ -87,7 +87,6 @@ func askHealthz(ctx context.Context, url string, wait time.Duration) (health, er
 // kubeletConfig reads the kubelet's configuration file and its running command line. The file stands for the running
 // configuration only until the API server's configz replaces it.
 func (l *look) kubeletConfig(_ context.Context, s *source) error {
-	defer l.kubeletRead.set()
 	flags := l.kubeletFlags()
 	file := kubeletConfigFile
 	if f := flagValue(flags, "config"); f != "" {
@@ -142,7 +141,7 @@ func parseKubeletConfig(b []byte) (v1alpha1.KubeletConfig, error) {
 
 // kubeletFlags is the command line of the running kubelet, nil when none runs.
 func (l *look) kubeletFlags() []string {
-	procs, err := l.root.procs()
+	procs, err := l.procs()
 	if err != nil {
 		return nil
 	}

@@ -12,12 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-// settingsWait is how long sources that depend on the runtime's running configuration wait for it before they make do with
-// the file on disk: a healthy containerd answers in under 30 ms, a stopped one never.
+// settingsWait is how long after its beginning a look's sources wait for those whose results they can make do without: a healthy
+// containerd tells its running configuration in under 30 ms, a stopped one never.
 const settingsWait = 400 * time.Millisecond
 
 // look is one look in progress.
@@ -28,53 +31,97 @@ type look struct {
 	start time.Time
 	end   time.Time // when the look is over, whoever has not answered
 
-	avoid []stuckMount // filesystems an earlier look still hangs on
+	table mountTable
+	avoid []stuckMount                     // filesystems an earlier look still hangs on
+	procs func() ([]procInfo, error)       // the list of processes, read once
+	dial  func() (*grpc.ClientConn, error) // the connection to the runtime, made once
 
-	mu   sync.Mutex
-	over bool
-	obs  v1alpha1.Observation
-	late []*source // running
-
-	settings chan struct{} // closed when runtime is known
-	setOnce  sync.Once
-	runtime  settings
-
-	// What one source leaves for another; closed when it is there or never will be.
-	journal, sandboxes, containersListed, procs, kubeletRead, fileRead *signal
-	frozen                                                             frozenSet // written by processes before procs is closed
-	sandboxIDs                                                         map[string]bool
-	containerIDs                                                       map[string]v1alpha1.Container
-	criErr                                                             error
-	containerPIDs                                                      map[string][]procInfo
-	failedPulls                                                        []string
-	table                                                              mountTable
-	handlerPaths                                                       []v1alpha1.RuntimeHandler // by files: where the handlers' binaries are
+	mu      sync.Mutex
+	over    bool
+	obs     v1alpha1.Observation
+	running []*source
+	handed
 }
 
-type signal struct {
-	once sync.Once
-	ch   chan struct{}
+// handed is what one source leaves for others, under look.mu.
+type handed struct {
+	runtime       settings
+	runtimeTold   bool      // runtime is the running configuration
+	frozen        frozenSet // what the processes' threads wait for
+	containerPIDs map[string][]procInfo
+	hostLocals    []hostLocal
+	registryHosts map[string]*v1alpha1.RegistryHost // every directory of certs.d
+	failedPulls   []string
+	handlerPaths  []v1alpha1.RuntimeHandler // by files: where the handlers' binaries are
 }
 
-func newSignal() *signal { return &signal{ch: make(chan struct{})} }
-func (s *signal) set()   { s.once.Do(func() { close(s.ch) }) }
-func (s *signal) wait(ctx context.Context) bool {
-	select {
-	case <-s.ch:
-		return true
-	case <-ctx.Done():
-		return false
+// row is one source of a look: what it is called in Unknown, the sources whose results it uses, and how it is read. It starts when
+// those have ended: with whole, at the latest when their deadlines are over, else settingsWait after the look's beginning.
+type row struct {
+	name  string
+	after []string
+	whole bool
+	read  func(context.Context, *source) error
+}
+
+const whole = true
+
+// sources are all sources of a look.
+func (l *look) sources() []row {
+	need := func(names ...string) []string { return names }
+	endpoint, settings := need(v1alpha1.SourceKubeletFile), need(v1alpha1.SourceStatus)
+	return []row{
+		{v1alpha1.SourceHost, nil, !whole, l.host},
+		{v1alpha1.SourceUnits, nil, !whole, l.units},
+		{v1alpha1.SourceJournal, nil, !whole, l.readJournal},
+		{v1alpha1.SourceKmsg, nil, !whole, l.kmsg},
+		{v1alpha1.SourceProcesses, nil, !whole, l.processes},
+		{v1alpha1.SourceSwaps, nil, !whole, l.swaps},
+		{v1alpha1.SourceMounts, nil, !whole, l.mounts},
+		{v1alpha1.SourceSecurity, nil, !whole, l.security},
+		{v1alpha1.SourceNetwork, nil, !whole, l.network},
+		{v1alpha1.SourceCerts, nil, !whole, l.certificates},
+		{v1alpha1.SourceKubeletAPI, nil, !whole, l.healthz},
+		{v1alpha1.SourceKubeletFile, nil, !whole, l.kubeletConfig},
+		{v1alpha1.SourceKubeconfig, nil, !whole, l.kubeconfigs},
+		{v1alpha1.SourceSockets, nil, !whole, l.pluginSockets},
+
+		// Each call to the runtime is a source of its own: with a frozen disk Status answers while ListContainers does not, and
+		// that difference is what a detector lives on.
+		{v1alpha1.SourceVersion, endpoint, !whole, l.call("Version", l.criVersion)},
+		{v1alpha1.SourceRuntimeConfig, endpoint, !whole, l.call("RuntimeConfig", l.criConfig)},
+		{v1alpha1.SourceSandboxes, endpoint, !whole, l.call("ListPodSandbox", l.criSandboxes)},
+		{v1alpha1.SourceContainers, endpoint, !whole, l.call("ListContainers", l.criContainers)},
+		{v1alpha1.SourceImages, endpoint, !whole, l.call("ListImages", l.criImages)},
+		{v1alpha1.SourceRuntimeFile, endpoint, !whole, l.runtimeFile},
+		{v1alpha1.SourceStatus, need(v1alpha1.SourceRuntimeFile), !whole, l.call("Status", l.criStatus)},
+		{v1alpha1.SourceRuntimeClock, need(v1alpha1.SourceContainers), whole, l.call("ContainerStats", l.runtimeClock)},
+		{v1alpha1.SourceNetNS, need(v1alpha1.SourceSandboxes, v1alpha1.SourceProcesses), whole, l.netns},
+
+		{v1alpha1.SourceCgroups, need(v1alpha1.SourceProcesses, v1alpha1.SourceContainers, v1alpha1.SourceSandboxes), !whole, l.containers},
+		{v1alpha1.SourceFilesystems, settings, !whole, l.filesystems},
+		{v1alpha1.SourceFiles, settings, !whole, l.files},
+		{v1alpha1.SourceCNI, settings, !whole, l.cni},
+		{v1alpha1.SourceIPAM, need(v1alpha1.SourceCNI, v1alpha1.SourceSandboxes), whole, l.ipam},
+		{v1alpha1.SourceRegistries, settings, !whole, l.registries},
+		{v1alpha1.SourceReach, need(v1alpha1.SourceRegistries, v1alpha1.SourceJournal), whole, l.reachRegistries},
 	}
 }
 
 // source is one thing being read.
 type source struct {
 	what  string
-	began time.Time
+	began time.Time // under look.mu, as bound and done; zero while it waits for others
 	bound time.Time
+	done  bool
 	doing atomic.Pointer[string]
-	done  bool // under look.mu
+	ended chan struct{} // closed when it is done, or late
+	once  sync.Once
 }
+
+func newSource(what string) *source { return &source{what: what, ended: make(chan struct{})} }
+
+func (s *source) end() { s.once.Do(func() { close(s.ended) }) }
 
 // at says what the source is about to do, for the case that it never comes back. It refuses a path on a filesystem that an
 // earlier look still hangs on.
@@ -97,12 +144,9 @@ func Look(ctx context.Context, opts protocol.ObserveOptions) *v1alpha1.Observati
 
 func newLook(opts protocol.ObserveOptions, r root, run execFunc) *look {
 	opts = opts.WithDefaults()
-	l := &look{
-		opts: opts, root: r, exec: run, start: time.Now(),
-		settings: make(chan struct{}), runtime: defaultSettings(),
-		journal: newSignal(), sandboxes: newSignal(), containersListed: newSignal(), procs: newSignal(), kubeletRead: newSignal(), fileRead: newSignal(),
-		frozen: frozenSet{},
-	}
+	l := &look{opts: opts, root: r, exec: run, start: time.Now(), procs: sync.OnceValues(r.procs)}
+	l.handed = handed{runtime: defaultSettings(), frozen: frozenSet{}}
+	l.dial = sync.OnceValues(l.dialRuntime)
 	l.end = l.start.Add(opts.Overall)
 	l.obs.APIVersion, l.obs.Kind = v1alpha1.APIVersion, v1alpha1.Kind
 	l.obs.At = l.start
@@ -121,36 +165,18 @@ func (l *look) run(ctx context.Context) *v1alpha1.Observation {
 	l.table = readMounts(l.root)
 	l.avoid = l.stuckLooks()
 
-	var wg sync.WaitGroup
-	for _, s := range []struct {
-		what string
-		fn   func(context.Context, *source) error
-	}{
-		{SourceHost, l.host},
-		{v1alpha1.SourceUnits, l.units},
-		{v1alpha1.SourceJournal, l.readJournal},
-		{v1alpha1.SourceKmsg, l.kmsg},
-		{v1alpha1.SourceKubeletAPI, l.healthz},
-		{SourceKubeletFile, l.kubeletConfig},
-		{SourceRuntimeFile, l.runtimeFile},
-		{SourceProcesses, l.processes},
-		{SourceSwaps, l.swaps},
-		{SourceMounts, l.mounts},
-		{SourceSecurity, l.security},
-		{v1alpha1.SourceNetwork, l.network},
-		{v1alpha1.SourceFilesystems, l.filesystems},
-		{v1alpha1.SourceCerts, l.certificates},
-		{SourceKubeconfig, l.kubeconfigs},
-		{v1alpha1.SourceCNI, l.cni},
-		{v1alpha1.SourceRegistries, l.registries},
-		{SourceFiles, l.files},
-		{v1alpha1.SourceCgroups, l.containers},
-		{SourceSockets, l.pluginSockets},
-	} {
-		l.startSource(ctx, &wg, s.what, s.fn)
+	rows, named := l.sources(), map[string]*source{}
+	for _, r := range rows {
+		named[r.name] = l.register(r.name)
+		l.obs.Sources = append(l.obs.Sources, r.name)
 	}
-	l.startCRI(ctx, &wg)
-
+	var wg sync.WaitGroup
+	for _, r := range rows {
+		wg.Go(func() {
+			l.await(ctx, r, named)
+			l.read(ctx, named[r.name], r.read)
+		})
+	}
 	all := make(chan struct{})
 	go func() { wg.Wait(); close(all) }()
 	// Sources that do not look at their context are waited for until their own bound, not longer.
@@ -167,7 +193,28 @@ wait:
 			}
 		}
 	}
+	if c, err := l.dial(); err == nil {
+		_ = c.Close()
+	}
 	return l.finish()
+}
+
+// await waits for the sources that a row comes after.
+func (l *look) await(ctx context.Context, r row, named map[string]*source) {
+	if !r.whole {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, l.start.Add(timeoutscale.Bound(settingsWait)))
+		defer cancel()
+	}
+	for _, n := range r.after {
+		d := "waiting for " + n
+		named[r.name].doing.Store(&d)
+		select {
+		case <-named[n].ended:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // allLate tells whether every source that still runs is past its bound.
@@ -177,37 +224,45 @@ func (l *look) allLate(now time.Time) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range l.late {
-		if !s.done && now.Before(s.bound) {
+	for _, s := range l.running {
+		if !s.done && (s.bound.IsZero() || now.Before(s.bound)) {
 			return false
 		}
 	}
 	return true
 }
 
-// startSource runs fn in a goroutine of its own until it is done, fails or its bound passes.
-func (l *look) startSource(ctx context.Context, wg *sync.WaitGroup, what string, fn func(context.Context, *source) error) {
-	s := &source{what: what, began: time.Now()}
+// register makes a source that has not begun.
+func (l *look) register(what string) *source {
+	s := newSource(what)
+	l.mu.Lock()
+	l.running = append(l.running, s)
+	l.mu.Unlock()
+	return s
+}
+
+// read reads a source until it is done, fails or its bound passes.
+func (l *look) read(ctx context.Context, s *source, fn func(context.Context, *source) error) {
+	l.mu.Lock()
+	s.began = time.Now()
 	s.bound = s.began.Add(l.opts.PerSource)
 	if s.bound.After(l.end) {
 		s.bound = l.end
 	}
-	l.mu.Lock()
-	l.late = append(l.late, s)
+	s.doing.Store(&s.what)
 	l.mu.Unlock()
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		ctx, cancel := context.WithDeadline(ctx, s.bound)
-		defer cancel()
-		err := fn(ctx, s)
-		l.mu.Lock()
-		s.done = true
-		l.mu.Unlock()
-		if err != nil {
-			l.unknown(what, l.describe(s, err))
-		}
-	}()
+	late := time.AfterFunc(time.Until(s.bound), s.end)
+	defer late.Stop()
+	ctx, cancel := context.WithDeadline(ctx, s.bound)
+	defer cancel()
+	err := fn(ctx, s)
+	if err != nil {
+		l.unknown(s.what, l.describe(s, err))
+	}
+	l.mu.Lock()
+	s.done = true
+	l.mu.Unlock()
+	s.end()
 }
 
 // describe adds the wait to an error that is only a deadline.
@@ -223,6 +278,9 @@ func (s *source) noAnswer(now time.Time) string {
 	if d := s.doing.Load(); d != nil {
 		doing = *d
 	}
+	if s.began.IsZero() {
+		return "not begun: " + doing
+	}
 	return fmt.Sprintf("%s gave no answer within %.1f s", doing, now.Sub(s.began).Seconds())
 }
 
@@ -230,11 +288,14 @@ func (s *source) noAnswer(now time.Time) string {
 func each[T any](ctx context.Context, l *look, what string, items []T, name func(T) string, fn func(context.Context, *source, T) error) {
 	var wg sync.WaitGroup
 	for _, item := range items {
-		l.startSource(ctx, &wg, what, func(ctx context.Context, s *source) error {
-			if err := s.at(l, "reading", name(item)); err != nil {
-				return err
-			}
-			return fn(ctx, s, item)
+		s := l.register(what)
+		wg.Go(func() {
+			l.read(ctx, s, func(ctx context.Context, s *source) error {
+				if err := s.at(l, "reading", name(item)); err != nil {
+					return err
+				}
+				return fn(ctx, s, item)
+			})
 		})
 	}
 	done := make(chan struct{})
@@ -265,7 +326,7 @@ func (l *look) finish() *v1alpha1.Observation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	for _, s := range l.late {
+	for _, s := range l.running {
 		if !s.done {
 			l.obs.Unknown = append(l.obs.Unknown, v1alpha1.Unknown{What: s.what, Why: s.noAnswer(now)})
 		}
@@ -324,7 +385,7 @@ func (l *look) joinHandlers(o *v1alpha1.Observation) {
 
 // binaries finds a handler's shim and OCI runtime; empty for what is nowhere.
 func (l *look) binaries(h v1alpha1.RuntimeHandler) (shim, runtime string) {
-	s := &source{what: SourceFiles}
+	s := newSource(v1alpha1.SourceFiles)
 	shim = h.ShimPath
 	if shim == "" {
 		shim = shimName(h.Type)

@@ -202,6 +202,12 @@ type cniIPAM struct {
 	Ranges [][]cniRange `json:"ranges"`
 }
 
+// hostLocal is a network whose addresses the host-local plugin gives out.
+type hostLocal struct {
+	network string
+	ipam    *cniIPAM
+}
+
 // cniRange is one range of host-local; the oldest form has a single one at the top.
 type cniRange struct {
 	Subnet     string `json:"subnet"`
@@ -212,8 +218,8 @@ type cniRange struct {
 
 // cni reads the configuration directory as the runtime's loader does: *.conf, *.conflist and *.json, in the order of their
 // names, the first that loads is used (containerd go-cni WithDefaultConf).
-func (l *look) cni(ctx context.Context, s *source) error {
-	set := l.waitSettings(ctx)
+func (l *look) cni(_ context.Context, s *source) error {
+	set := l.settings()
 	out := v1alpha1.CNI{ConfDir: set.cniConf, BinDirs: set.cniBin}
 	if err := s.at(l, "listing", set.cniConf); err != nil {
 		return err
@@ -223,7 +229,7 @@ func (l *look) cni(ctx context.Context, s *source) error {
 		out.ConfDirError = why(err)
 	}
 	used := false
-	var ipams []v1alpha1.IPAMState
+	var local []hostLocal
 	for _, n := range names {
 		switch path.Ext(n) {
 		case ".conf", ".conflist", ".json":
@@ -272,14 +278,13 @@ func (l *look) cni(ctx context.Context, s *source) error {
 				}
 			}
 			if p.IPAM.Type == "host-local" && c.Error == "" && !used {
-				ipams = append(ipams, l.hostLocal(ctx, s, f.Name, p.IPAM))
+				local = append(local, hostLocal{f.Name, p.IPAM})
 			}
 		}
 		c.Used = c.Error == "" && !used
 		used = used || c.Used
 		out.Configs = append(out.Configs, c)
 	}
-	out.IPAM = ipams
 	for _, dir := range set.cniBin {
 		if err := s.at(l, "listing", dir); err != nil {
 			return err
@@ -294,12 +299,33 @@ func (l *look) cni(ctx context.Context, s *source) error {
 			}
 		}
 	}
+	l.mu.Lock()
+	l.hostLocals = local
+	l.mu.Unlock()
 	l.put(func(o *v1alpha1.Observation) { o.CNI = out })
 	return nil
 }
 
-// hostLocal counts reservations below the plugin's data directory (plugins/ipam/host-local/backend/disk).
-func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *cniIPAM) v1alpha1.IPAMState {
+// ipam counts what host-local has given out for the network in use.
+func (l *look) ipam(_ context.Context, s *source) error {
+	l.mu.Lock()
+	local := l.hostLocals
+	l.mu.Unlock()
+	var out []v1alpha1.IPAMState
+	for _, p := range local {
+		st, err := l.reservations(s, p)
+		if err != nil {
+			return err
+		}
+		out = append(out, st)
+	}
+	l.put(func(o *v1alpha1.Observation) { o.CNI.IPAM = out })
+	return nil
+}
+
+// reservations counts reservations below the plugin's data directory (plugins/ipam/host-local/backend/disk).
+func (l *look) reservations(s *source, h hostLocal) (v1alpha1.IPAMState, error) {
+	network, ipam := h.network, h.ipam
 	dir := ipam.DataDir
 	if dir == "" {
 		dir = "/var/lib/cni/networks"
@@ -315,17 +341,18 @@ func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *c
 			setIfEmpty(&st.Subnet, r.Subnet)
 		}
 	}
-	if s.at(l, "listing", st.Dir) != nil {
-		return st
+	if err := s.at(l, "listing", st.Dir); err != nil {
+		return st, err
 	}
 	names, err := l.root.names(st.Dir, 70000)
 	if err != nil {
-		return st
+		return st, nil // nothing was given out yet
 	}
-	l.sandboxes.wait(ctx)
-	l.mu.Lock()
-	known := l.sandboxIDs
-	l.mu.Unlock()
+	sandboxes, _ := l.listed()
+	known := map[string]bool{}
+	for _, b := range sandboxes {
+		known[b.ID] = true
+	}
 	orphans := 0
 	for _, n := range names {
 		// Each pod of a dual-stack network has an address of each family: only those that were counted above are compared.
@@ -334,14 +361,14 @@ func (l *look) hostLocal(ctx context.Context, s *source, network string, ipam *c
 		}
 		st.Reserved++
 		id, _, _ := strings.Cut(l.root.text(path.Join(st.Dir, n)), "\n")
-		if known != nil && !known[strings.TrimSpace(id)] {
+		if !known[strings.TrimSpace(id)] {
 			orphans++
 		}
 	}
-	if known != nil {
+	if sandboxes != nil {
 		st.Orphans = orphans
 	}
-	return st
+	return st, nil
 }
 
 // size is how many IPv4 addresses host-local gives out of a range (plugins/ipam/host-local/backend/allocator/range.go,
@@ -378,8 +405,8 @@ func ipv4(a netip.Addr) uint32 {
 }
 
 // files looks at the binaries and files whose state decides a finding.
-func (l *look) files(ctx context.Context, s *source) error {
-	set := l.waitSettings(ctx)
+func (l *look) files(_ context.Context, s *source) error {
+	set := l.settings()
 	paths := map[string]bool{kubeletConf: true, kubeletConfigFile: true, clusterCA: true, clientCert: true, containerdConfig: true}
 	var handlers []v1alpha1.RuntimeHandler
 	for _, h := range set.handlers {

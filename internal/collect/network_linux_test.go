@@ -150,9 +150,9 @@ func TestCNI(t *testing.T) {
 		must(t, os.Chmod(r.path(bin+p), 0o755))
 	}
 	l := at(t, r)
-	l.sandboxIDs = map[string]bool{"aaa": true}
-	l.sandboxes.set()
-	got := read(t, l, l.cni).CNI
+	l.obs.Runtime.Sandboxes = []v1alpha1.Sandbox{{ID: "aaa"}}
+	read(t, l, l.cni)
+	got := read(t, l, l.ipam).CNI
 	by := map[string]v1alpha1.CNIConfig{}
 	var order []string
 	for _, c := range got.Configs {
@@ -217,8 +217,7 @@ func TestHostLocalCapacity(t *testing.T) {
 		var ipam cniIPAM
 		must(t, json.Unmarshal([]byte(c.ipam), &ipam))
 		l := at(t, tree(t, nil))
-		l.sandboxes.set()
-		if got := l.hostLocal(t.Context(), &source{}, "n", &ipam); got.Capacity != c.want || got.Reserved != 0 || got.Orphans != -1 {
+		if got, err := l.reservations(&source{}, hostLocal{"n", &ipam}); err != nil || got.Capacity != c.want || got.Reserved != 0 || got.Orphans != -1 {
 			t.Errorf("%s: %+v, want a capacity of %d", c.ipam, got, c.want)
 		}
 	}
@@ -232,11 +231,10 @@ func TestHostLocalDualStack(t *testing.T) {
 		files[fmt.Sprintf("/var/lib/cni/networks/n/fd00::%d", i)] = "known\neth0"
 	}
 	l := at(t, tree(t, files))
-	l.sandboxIDs = map[string]bool{"known": true}
-	l.sandboxes.set()
+	l.obs.Runtime.Sandboxes = []v1alpha1.Sandbox{{ID: "known"}}
 	var ipam cniIPAM
 	must(t, json.Unmarshal([]byte(`{"ranges":[[{"subnet":"10.0.0.0/28"}],[{"subnet":"fd00::/64"}]]}`), &ipam))
-	if got := l.hostLocal(t.Context(), &source{}, "n", &ipam); got.Capacity != 13 || got.Reserved != 7 || got.Orphans != 0 {
+	if got, err := l.reservations(&source{}, hostLocal{"n", &ipam}); err != nil || got.Capacity != 13 || got.Reserved != 7 || got.Orphans != 0 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -77,12 +77,11 @@ func (r root) procs() ([]procInfo, error) {
 
 // processes reads the processes that matter, and which container each other one belongs to.
 func (l *look) processes(ctx context.Context, s *source) error {
-	defer l.procs.set()
 	if err := s.at(l, "reading", "/proc"); err != nil {
 		return err
 	}
 	r := l.root
-	all, err := r.procs()
+	all, err := l.procs()
 	if err != nil {
 		return err
 	}

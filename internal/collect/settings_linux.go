@@ -11,7 +11,6 @@ import (
 	toml "github.com/pelletier/go-toml/v2"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // settings is where the runtime keeps things, from its running configuration, else its file, else its defaults.
@@ -34,24 +33,18 @@ func defaultSettings() settings {
 	}
 }
 
-// setSettings publishes what is known of the runtime; only the first call counts.
-func (l *look) setSettings(s settings) {
-	l.setOnce.Do(func() {
-		l.mu.Lock()
-		l.runtime = s
-		l.mu.Unlock()
-		close(l.settings)
-	})
+// setSettings takes what is known of the runtime. The running configuration is better than what its files say, whichever is
+// known first.
+func (l *look) setSettings(s settings, running bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if running || !l.runtimeTold {
+		l.runtime, l.runtimeTold = s, running
+	}
 }
 
-// waitSettings gives the running configuration, or after a moment what the file says.
-func (l *look) waitSettings(ctx context.Context) settings {
-	ctx, cancel := context.WithDeadline(ctx, l.start.Add(timeoutscale.Bound(settingsWait)))
-	defer cancel()
-	select {
-	case <-l.settings:
-	case <-ctx.Done():
-	}
+// settings is what is known of the runtime by now.
+func (l *look) settings() settings {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.runtime
@@ -193,7 +186,6 @@ const containerdConfig = "/etc/containerd/config.toml"
 
 // runtimeFile reads containerd's configuration on disk, for comparison and for when containerd does not answer.
 func (l *look) runtimeFile(_ context.Context, s *source) error {
-	defer l.fileRead.set()
 	if err := s.at(l, "reading", containerdConfig); err != nil {
 		return err
 	}
@@ -212,13 +204,7 @@ func (l *look) runtimeFile(_ context.Context, s *source) error {
 	if len(handlers) > 0 {
 		set.handlers = handlers
 	}
-	l.mu.Lock()
-	select {
-	case <-l.settings: // the running configuration is known already
-	default:
-		l.runtime = set
-	}
-	l.mu.Unlock()
+	l.setSettings(set, false)
 	l.put(func(o *v1alpha1.Observation) {
 		o.Runtime.ConfigFile = file
 		setIfEmpty(&o.Runtime.Snapshotter, set.snapshotter)

@@ -28,7 +28,7 @@ func (s stuckMount) holds(p string) bool {
 // stuckLooks finds children of earlier looks that still wait in the kernel, and the mounts they wait for. One look a second
 // over ten minutes of a dead disk would otherwise leave six hundred of them.
 func (l *look) stuckLooks() []stuckMount {
-	all, err := l.root.procs()
+	all, err := l.procs()
 	if err != nil {
 		return nil
 	}

@@ -2,7 +2,6 @@ package collect
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -13,17 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net"
 	"net/url"
-	"path"
-	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
-	toml "github.com/pelletier/go-toml/v2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -337,188 +331,4 @@ func dialResult(err error) string {
 		return "timeout"
 	}
 	return "other"
-}
-
-// hostsTOML is the part of a certs.d hosts.toml that is read; headers, which may carry credentials, are not.
-type hostsTOML struct {
-	Server string              `toml:"server"`
-	CA     any                 `toml:"ca"`
-	Host   map[string]hostTOML `toml:"host"`
-}
-
-type hostTOML struct {
-	CA         any  `toml:"ca"`
-	SkipVerify bool `toml:"skip_verify"`
-}
-
-// caPaths reads the forms ca takes: a string or a list of strings, relative to the hosts.toml.
-func caPaths(v any, dir string) []string {
-	var out []string
-	add := func(p string) {
-		if p != "" && !path.IsAbs(p) {
-			p = path.Join(dir, p)
-		}
-		if p != "" {
-			out = append(out, p)
-		}
-	}
-	switch v := v.(type) {
-	case string:
-		add(v)
-	case []any:
-		for _, e := range v {
-			if p, ok := e.(string); ok {
-				add(p)
-			}
-		}
-	}
-	return out
-}
-
-// registries reads certs.d, and shakes hands with hosts from which a pull has just failed.
-func (l *look) registries(ctx context.Context, s *source) error {
-	set := l.waitSettings(ctx)
-	byHost := map[string]*v1alpha1.RegistryHost{}
-	var order []string
-	for _, dir := range set.configPath {
-		if err := s.at(l, "listing", dir); err != nil {
-			return err
-		}
-		names, err := l.root.names(dir, 200)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		// Where a registry has two directories, the one with its port between underscores counts, and the first config_path.
-		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(len(hostDir.FindString(b)), len(hostDir.FindString(a))) })
-		for _, n := range names {
-			h := l.registryDir(path.Join(dir, n), hostDir.ReplaceAllString(n, "$1:$2"))
-			if h == nil || byHost[h.Host] != nil {
-				continue
-			}
-			byHost[h.Host] = h
-			if h.Path != "" {
-				order = append(order, h.Host)
-			}
-		}
-	}
-	l.journal.wait(ctx)
-	l.mu.Lock()
-	failed := append(append([]string{}, l.opts.Registries...), l.failedPulls...)
-	l.mu.Unlock()
-	for _, host := range failed {
-		h := byHost[host]
-		if h == nil {
-			h = &v1alpha1.RegistryHost{Host: host}
-			if d := byHost["_default"]; d != nil {
-				// It is for every registry that has no directory of its own.
-				c := *d
-				h, c.Host, c.Mirrors = &c, host, slices.Clone(d.Mirrors)
-			}
-			byHost[host] = h
-		}
-		if !slices.Contains(order, host) {
-			order = append(order, host)
-		}
-		l.probeRegistry(ctx, s, h)
-		l.probeOrigin(ctx, s, h)
-	}
-	var out []v1alpha1.RegistryHost
-	for _, n := range order {
-		out = append(out, *byHost[n])
-	}
-	l.put(func(o *v1alpha1.Observation) { o.Registries = out })
-	return nil
-}
-
-// hostDir is the name of a registry's directory where it has its port between underscores.
-var hostDir = regexp.MustCompile(`^(.+)_(\d+)_$`)
-
-// registryDir reads a registry's directory, nil where it is none. Without a hosts.toml its .crt files are the CAs, and _default
-// does not count for this registry.
-func (l *look) registryDir(dir, host string) *v1alpha1.RegistryHost {
-	h := &v1alpha1.RegistryHost{Host: host, Path: path.Join(dir, "hosts.toml")}
-	b, err := l.root.read(h.Path, 1<<20)
-	switch {
-	case errors.Is(err, syscall.ENOTDIR):
-		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		h.Path = ""
-		names, err := l.root.names(dir, 200)
-		if err != nil {
-			return nil
-		}
-		for _, n := range names {
-			if path.Ext(n) == ".crt" {
-				h.CAs = append(h.CAs, path.Join(dir, n))
-			}
-		}
-		return h
-	case err == nil:
-		err = l.hostsFile(b, h)
-	}
-	if err != nil {
-		h.Error = redact.Text((&parseError{h.Path, err}).Error())
-	}
-	return h
-}
-
-func (l *look) hostsFile(text []byte, h *v1alpha1.RegistryHost) error {
-	var f hostsTOML
-	if err := toml.Unmarshal(text, &f); err != nil {
-		return err
-	}
-	dir := path.Dir(h.Path)
-	h.Server = f.Server
-	h.CAs = caPaths(f.CA, dir)
-	// In the file's order, which is the order in which a pull tries them.
-	place := func(u string) int {
-		return max(bytes.Index(text, []byte(`"`+u+`"]`)), bytes.Index(text, []byte(`'`+u+`']`)))
-	}
-	order := slices.SortedFunc(maps.Keys(f.Host), func(a, b string) int {
-		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
-	})
-	for _, u := range order {
-		m := f.Host[u]
-		mirror := v1alpha1.RegistryMirror{URL: u, SkipVerify: m.SkipVerify, CAs: caPaths(m.CA, dir)}
-		h.CAs = append(h.CAs, mirror.CAs...)
-		h.Mirrors = append(h.Mirrors, mirror)
-	}
-	for _, p := range h.CAs {
-		if _, err := l.root.stat(p); err != nil {
-			h.MissingCAs = append(h.MissingCAs, p)
-		}
-	}
-	return nil
-}
-
-// probeRegistry shakes hands with every host a pull would have tried. A CA counts for the host it stands with, besides what the
-// node trusts by itself (containerd core/remotes/docker/config/hosts.go, updateTLSConfigFromHost).
-func (l *look) probeRegistry(ctx context.Context, s *source, h *v1alpha1.RegistryHost) {
-	if len(h.Mirrors) == 0 {
-		h.Mirrors = []v1alpha1.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+h.Host), CAs: h.CAs}}
-	}
-	for i := range h.Mirrors {
-		m := &h.Mirrors[i]
-		u, err := url.Parse(m.URL)
-		if err != nil || u.Host == "" || u.Scheme == "http" || m.Reach != "" {
-			continue
-		}
-		d := "TLS handshake with " + u.Host
-		s.doing.Store(&d)
-		var ca []*x509.Certificate
-		for _, p := range m.CAs {
-			if b, err := l.root.read(p, 1<<20); err == nil {
-				certs, _ := parseCerts(b)
-				ca = append(ca, certs...)
-			}
-		}
-		r := reach(ctx, u.Host, u.Hostname(), ca, true)
-		m.Reach, m.ReachError = r.result, strings.TrimSpace(r.text)
-		if r.leaf != nil {
-			m.Issuer, m.Subject, m.NotBefore, m.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter
-		}
-	}
 }

@@ -380,7 +380,7 @@ func TestRegistries(t *testing.T) {
 	}))
 	l.failedPulls = []string{mirrored, well, strange, elsewhere, bare, odd}
 	by := map[string]v1alpha1.RegistryHost{}
-	for _, r := range read(t, l, l.registries).Registries {
+	for _, r := range read(t, l, l.registries, l.reachRegistries).Registries {
 		by[r.Host] = r
 	}
 	seen := func(host string) (out []string) {
@@ -422,7 +422,7 @@ func TestRegistries(t *testing.T) {
 
 	l = at(t, tree(t, nil))
 	l.failedPulls = []string{strange}
-	if r := read(t, l, l.registries).Registries; len(r) != 1 || r[0].Mirrors[0].Reach != "tls-untrusted" || r[0].Path != "" {
+	if r := read(t, l, l.registries, l.reachRegistries).Registries; len(r) != 1 || r[0].Mirrors[0].Reach != "tls-untrusted" || r[0].Path != "" {
 		t.Errorf("no certs.d: %+v", r)
 	}
 }

@@ -166,7 +166,10 @@ func assemble(nodes []string, results []verdictOn) Diagnosis {
 	return d
 }
 
-// unread lists what one observation could not read. A node whose agent did not answer at all is one line, not sixteen, and
+// allSources is how many sources fail alike where the agent did not answer at all: the oldest bundles know sixteen.
+const allSources = 16
+
+// unread lists what one observation could not read. A node whose agent did not answer at all is one line, and
 // blind. So is one that was looked at without the rights to see it, or where there is nothing of a node to be seen: that nothing
 // is found there says nothing.
 func unread(o *v1alpha1.Observation) (list []Unknown, blind bool) {
@@ -176,7 +179,7 @@ func unread(o *v1alpha1.Observation) (list []Unknown, blind bool) {
 	}
 	told := map[string]bool{}
 	for _, u := range o.Unknown {
-		if reasons[u.Why] >= len(nodeSources) {
+		if reasons[u.Why] >= allSources {
 			if !told[u.Why] {
 				told[u.Why] = true
 				list = append(list, Unknown{Node: o.Node, What: "node", Why: u.Why})

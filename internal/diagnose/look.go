@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,14 +150,6 @@ func bounded[T any](ctx context.Context, limit time.Duration, f func(context.Con
 	}
 }
 
-// nodeSources are all sources that only the agent can read.
-var nodeSources = []string{
-	v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceKubelet, v1alpha1.SourceKubeletAPI,
-	v1alpha1.SourceStatus, v1alpha1.SourceSandboxes, v1alpha1.SourceContainers, v1alpha1.SourceImages,
-	v1alpha1.SourceFilesystems, v1alpha1.SourceProcesses, v1alpha1.SourceCgroups, v1alpha1.SourceCerts,
-	v1alpha1.SourceCNI, v1alpha1.SourceRegistries, v1alpha1.SourceKmsg, v1alpha1.SourceNetwork,
-}
-
 func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
 	var obs v1alpha1.Observation
 	if r.err == nil && r.obs == nil {
@@ -169,7 +162,7 @@ func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
 			why = brief.Brief()
 		}
 		obs = v1alpha1.Observation{At: r.end.UTC()}
-		for _, s := range nodeSources {
+		for _, s := range v1alpha1.NodeSources {
 			obs.Unknown = append(obs.Unknown, v1alpha1.Unknown{What: s, Why: why})
 		}
 	} else {
@@ -185,6 +178,9 @@ func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
 	}
 	if api != nil {
 		obs.API = api
+		if len(obs.Sources) > 0 {
+			obs.Sources = append(slices.Clone(obs.Sources), v1alpha1.SourceAPI, v1alpha1.SourceKubelet)
+		}
 		joinClocks(&obs, r)
 	}
 	return obs

@@ -1,0 +1,242 @@
+package collect
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"maps"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	toml "github.com/pelletier/go-toml/v2"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/redact"
+)
+
+// maxProbed bounds the registries that a look shakes hands with: an old event may name any.
+const maxProbed = 8
+
+// hostsTOML is the part of a certs.d hosts.toml that is read; headers, which may carry credentials, are not.
+type hostsTOML struct {
+	Server string              `toml:"server"`
+	CA     any                 `toml:"ca"`
+	Host   map[string]hostTOML `toml:"host"`
+}
+
+type hostTOML struct {
+	CA         any  `toml:"ca"`
+	SkipVerify bool `toml:"skip_verify"`
+}
+
+// caPaths reads the forms ca takes: a string or a list of strings, relative to the hosts.toml.
+func caPaths(v any, dir string) []string {
+	var out []string
+	add := func(p string) {
+		if p != "" && !path.IsAbs(p) {
+			p = path.Join(dir, p)
+		}
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	switch v := v.(type) {
+	case string:
+		add(v)
+	case []any:
+		for _, e := range v {
+			if p, ok := e.(string); ok {
+				add(p)
+			}
+		}
+	}
+	return out
+}
+
+// registries reads certs.d.
+func (l *look) registries(_ context.Context, s *source) error {
+	hosts := map[string]*v1alpha1.RegistryHost{}
+	var out []v1alpha1.RegistryHost
+	for _, dir := range l.settings().configPath {
+		if err := s.at(l, "listing", dir); err != nil {
+			return err
+		}
+		names, err := l.root.names(dir, 200)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		// Where a registry has two directories, the one with its port between underscores counts, and the first config_path.
+		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(len(hostDir.FindString(b)), len(hostDir.FindString(a))) })
+		for _, n := range names {
+			h := l.registryDir(path.Join(dir, n), hostDir.ReplaceAllString(n, "$1:$2"))
+			if h == nil || hosts[h.Host] != nil {
+				continue
+			}
+			hosts[h.Host] = h
+			if h.Path != "" {
+				out = append(out, *h)
+			}
+		}
+	}
+	l.mu.Lock()
+	l.registryHosts = hosts
+	l.mu.Unlock()
+	l.put(func(o *v1alpha1.Observation) { o.Registries = out })
+	return nil
+}
+
+// reachRegistries shakes hands with the hosts from which a pull has failed, all at once: a name that does not resolve or a host that
+// swallows packets costs one bound, however many there are.
+func (l *look) reachRegistries(ctx context.Context, s *source) error {
+	l.mu.Lock()
+	failed, known := slices.Concat(l.opts.Registries, l.failedPulls), l.registryHosts
+	l.mu.Unlock()
+	var probed []v1alpha1.RegistryHost
+	for _, host := range failed {
+		if len(probed) == maxProbed || slices.ContainsFunc(probed, func(h v1alpha1.RegistryHost) bool { return h.Host == host }) {
+			continue
+		}
+		h := v1alpha1.RegistryHost{}
+		if k := cmp.Or(known[host], known["_default"]); k != nil { // _default is for every registry without a directory of its own
+			h = *k
+		}
+		h.Host, h.Mirrors = host, slices.Clone(h.Mirrors)
+		if len(h.Mirrors) == 0 {
+			h.Mirrors = []v1alpha1.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+host), CAs: h.CAs}}
+		}
+		h.Origin = origin(h)
+		probed = append(probed, h)
+	}
+	d := "TLS handshakes with " + strings.Join(failed, ", ")
+	s.doing.Store(&d)
+	var wg sync.WaitGroup
+	for i := range probed {
+		h := &probed[i]
+		for j := range h.Mirrors {
+			wg.Go(func() { l.probe(ctx, &h.Mirrors[j]) })
+		}
+		if h.Origin != nil {
+			wg.Go(func() { l.probe(ctx, h.Origin) })
+		}
+	}
+	wg.Wait()
+	l.put(func(o *v1alpha1.Observation) {
+		for _, h := range probed {
+			if i := slices.IndexFunc(o.Registries, func(r v1alpha1.RegistryHost) bool { return r.Host == h.Host }); i >= 0 {
+				o.Registries[i] = h
+			} else {
+				o.Registries = append(o.Registries, h)
+			}
+		}
+	})
+	return nil
+}
+
+// origin is the registry itself where hosts.toml sends pulls elsewhere first: whether the way without the mirror is open decides
+// whose fault it is, and what the remedy may do.
+func origin(h v1alpha1.RegistryHost) *v1alpha1.RegistryMirror {
+	host := h.Host
+	if host == "docker.io" {
+		host = "registry-1.docker.io"
+	}
+	if slices.ContainsFunc(h.Mirrors, func(m v1alpha1.RegistryMirror) bool {
+		u, err := url.Parse(m.URL)
+		return err == nil && u.Host == host
+	}) {
+		return nil
+	}
+	return &v1alpha1.RegistryMirror{URL: "https://" + host, CAs: slices.Clone(h.CAs)}
+}
+
+// probe shakes hands with a host that a pull would have tried. A CA counts for the host it stands with, besides what the node trusts
+// by itself (containerd core/remotes/docker/config/hosts.go, updateTLSConfigFromHost).
+func (l *look) probe(ctx context.Context, m *v1alpha1.RegistryMirror) {
+	u, err := url.Parse(m.URL)
+	if err != nil || u.Host == "" || u.Scheme == "http" {
+		return
+	}
+	var ca []*x509.Certificate
+	for _, p := range m.CAs {
+		if b, err := l.root.read(p, 1<<20); err == nil {
+			certs, _ := parseCerts(b)
+			ca = append(ca, certs...)
+		}
+	}
+	r := reach(ctx, u.Host, u.Hostname(), ca, true)
+	m.Reach, m.ReachError = r.result, strings.TrimSpace(r.text)
+	if r.leaf != nil {
+		m.Issuer, m.Subject, m.NotBefore, m.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter
+	}
+}
+
+// hostDir is the name of a registry's directory where it has its port between underscores.
+var hostDir = regexp.MustCompile(`^(.+)_(\d+)_$`)
+
+// registryDir reads a registry's directory, nil where it is none. Without a hosts.toml its .crt files are the CAs, and _default
+// does not count for this registry.
+func (l *look) registryDir(dir, host string) *v1alpha1.RegistryHost {
+	h := &v1alpha1.RegistryHost{Host: host, Path: path.Join(dir, "hosts.toml")}
+	b, err := l.root.read(h.Path, 1<<20)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		h.Path = ""
+		names, err := l.root.names(dir, 200)
+		if err != nil {
+			return nil
+		}
+		for _, n := range names {
+			if path.Ext(n) == ".crt" {
+				h.CAs = append(h.CAs, path.Join(dir, n))
+			}
+		}
+		return h
+	case err == nil:
+		err = l.hostsFile(b, h)
+	}
+	if err != nil {
+		h.Error = redact.Text((&parseError{h.Path, err}).Error())
+	}
+	return h
+}
+
+func (l *look) hostsFile(text []byte, h *v1alpha1.RegistryHost) error {
+	var f hostsTOML
+	if err := toml.Unmarshal(text, &f); err != nil {
+		return err
+	}
+	dir := path.Dir(h.Path)
+	h.Server = f.Server
+	h.CAs = caPaths(f.CA, dir)
+	// In the file's order, which is the order in which a pull tries them.
+	place := func(u string) int {
+		return max(bytes.Index(text, []byte(`"`+u+`"]`)), bytes.Index(text, []byte(`'`+u+`']`)))
+	}
+	order := slices.SortedFunc(maps.Keys(f.Host), func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+	})
+	for _, u := range order {
+		m := f.Host[u]
+		mirror := v1alpha1.RegistryMirror{URL: u, SkipVerify: m.SkipVerify, CAs: caPaths(m.CA, dir)}
+		h.CAs = append(h.CAs, mirror.CAs...)
+		h.Mirrors = append(h.Mirrors, mirror)
+	}
+	for _, p := range h.CAs {
+		if _, err := l.root.stat(p); err != nil {
+			h.MissingCAs = append(h.MissingCAs, p)
+		}
+	}
+	return nil
+}
