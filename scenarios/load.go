@@ -17,6 +17,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // A scenario's own folder, and shared/ with manifests that several use as templates.
@@ -26,6 +28,16 @@ var embedded embed.FS
 
 // FileName is the name of a scenario's document in its folder.
 const FileName = "scenario.yaml"
+
+// Scenario is a scenario document and the folder that it was read from.
+type Scenario struct {
+	v1alpha1.Scenario
+
+	// Dir is the scenario's folder inside the embedded tree or on disk; not part of the document.
+	Dir   string `json:"-" yaml:"-"`
+	files fs.FS
+	file  string // the document's name in files
+}
 
 // NotFoundError is a scenario name that does not exist, with the names that may have been meant.
 type NotFoundError struct {
@@ -196,12 +208,12 @@ func parse(data []byte, file string, dir fs.FS) (*Scenario, error) {
 		d.problem(first(docs[1].Body.GetToken(), true), "one file holds one scenario; this is a second document", "")
 		return nil, d.err()
 	}
-	d.structure("$", docs[0].Body, reflect.TypeFor[Scenario]())
+	d.structure("$", docs[0].Body, reflect.TypeFor[v1alpha1.Scenario]())
 	if len(d.errs) > 0 {
 		return nil, d.err()
 	}
 	var s Scenario
-	if err := yaml.NodeToValue(docs[0].Body, &s, yaml.Strict()); err != nil {
+	if err := yaml.NodeToValue(docs[0].Body, &s.Scenario, yaml.Strict()); err != nil {
 		var ye yaml.Error
 		if errors.As(err, &ye) {
 			d.problem(ye.GetToken(), ye.GetMessage(), "")
@@ -209,7 +221,7 @@ func parse(data []byte, file string, dir fs.FS) (*Scenario, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	for list, actions := range map[string][]Action{"prepare": s.Spec.Prepare, "inject": s.Spec.Inject} {
+	for list, actions := range map[string][]v1alpha1.Action{"prepare": s.Spec.Prepare, "inject": s.Spec.Inject} {
 		for i := range actions {
 			if tk := d.token(fmt.Sprintf("$.spec.%s[%d]", list, i)); tk != nil {
 				actions[i].Line = tk.Position.Line

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // good is a scenario that loads; each bad input is one edit away from it.
@@ -228,8 +229,8 @@ func TestLookup(t *testing.T) {
 
 // TestParams: texts in parameters are filled with the run's values, at any depth, and nothing else is touched.
 func TestParams(t *testing.T) {
-	a := Action{Params: map[string]any{"host": "{{.Registry.Host}}:443", "n": 3, "set": map[string]any{"of": []any{"{{.Node}}", true}}}}
-	got, err := a.RenderedParams(WorkloadValues{Node: "w1", Registry: &RegistryValues{Host: "r.test"}})
+	a := v1alpha1.Action{Params: map[string]any{"host": "{{.Registry.Host}}:443", "n": 3, "set": map[string]any{"of": []any{"{{.Node}}", true}}}}
+	got, err := WorkloadValues{Node: "w1", Registry: &RegistryValues{Host: "r.test"}}.Params(a)
 	if want := `{"host":"r.test:443","n":3,"set":{"of":["w1",true]}}`; err != nil || string(got) != want {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}

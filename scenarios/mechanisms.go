@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 )
 
@@ -29,14 +30,14 @@ var mechanisms Mechanisms = registry{}
 type registry struct{}
 
 func (registry) Names() []string {
-	names := append(injectors.Names(), MechanismWorkload)
+	names := append(injectors.Names(), v1alpha1.MechanismWorkload)
 	slices.Sort(names)
 	return names
 }
 
 func (registry) Params(name string) reflect.Type {
-	if name == MechanismWorkload {
-		return reflect.TypeFor[Rollout]()
+	if name == v1alpha1.MechanismWorkload {
+		return reflect.TypeFor[v1alpha1.Rollout]()
 	}
 	m, ok := injectors.Lookup(name)
 	if !ok {
@@ -46,7 +47,7 @@ func (registry) Params(name string) reflect.Type {
 }
 
 func (registry) Check(name string, params json.RawMessage) error {
-	if name == MechanismWorkload {
+	if name == v1alpha1.MechanismWorkload {
 		return nil // its parameters are checked against the scenario's folder
 	}
 	m, ok := injectors.Lookup(name)
@@ -64,14 +65,14 @@ func (registry) HostWide(name string) bool {
 
 // actions checks the parameters against the mechanism's own struct first, so that mistakes are told where they stand, then has
 // the mechanism judge the values.
-func (d *document) actions(path string, actions []Action, s *Scenario, dir fs.FS) {
+func (d *document) actions(path string, actions []v1alpha1.Action, s *Scenario, dir fs.FS) {
 	for i, a := range actions {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		if a.On != "" {
-			d.oneOf(p+".on", a.On, OnVictim, OnEveryNode)
+			d.oneOf(p+".on", a.On, v1alpha1.OnVictim, v1alpha1.OnEveryNode)
 		}
-		if a.On == OnEveryNode && !slices.Contains(s.Spec.Claims, "host") {
-			d.errorf(p+".on", "on %s reaches nodes that other runs may have: the scenario must say `claims: [host]`", OnEveryNode)
+		if a.On == v1alpha1.OnEveryNode && !slices.Contains(s.Spec.Claims, "host") {
+			d.errorf(p+".on", "on %s reaches nodes that other runs may have: the scenario must say `claims: [host]`", v1alpha1.OnEveryNode)
 		}
 		d.matchers(p+".until", a.Until)
 		t := mechanisms.Params(a.Mechanism)
@@ -89,11 +90,11 @@ func (d *document) actions(path string, actions []Action, s *Scenario, dir fs.FS
 		if len(d.errs) > before {
 			continue
 		}
-		if a.Mechanism == MechanismWorkload {
+		if a.Mechanism == v1alpha1.MechanismWorkload {
 			d.rollout(p, a, s, dir)
 			continue
 		}
-		raw, err := a.RenderedParams(s.sampleValues())
+		raw, err := s.sampleValues().Params(a)
 		if err == nil {
 			err = mechanisms.Check(a.Mechanism, raw)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 //go:generate go test . -run TestSchemaIsUpToDate -update
@@ -22,10 +23,16 @@ func Schema() ([]byte, error) {
 		switch t {
 		case rawType:
 			return jsonschema.TrueSchema
+		case reflect.TypeFor[v1alpha1.Duration]():
+			return &jsonschema.Schema{
+				Type:        "string",
+				Pattern:     `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`,
+				Description: "a duration such as 90s, 5m or 1h30m, above zero and at most one hour",
+			}
 		}
 		return nil
 	}}
-	s := r.Reflect(&Scenario{})
+	s := r.Reflect(&v1alpha1.Scenario{})
 	s.ID = SchemaID
 	s.Title = "sickbay scenario"
 

@@ -17,19 +17,19 @@ var (
 	guideForm = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,2})?$`)
 )
 
-var matcherKinds = strings.Join(fieldsOf(reflect.TypeFor[Matcher]()).names, ", ")
+var matcherKinds = strings.Join(fieldsOf(reflect.TypeFor[v1alpha1.Matcher]()).names, ", ")
 
 // semantics checks what the types cannot say.
 func (d *document) semantics(s *Scenario, dir fs.FS) {
 	d.oneOf("$.apiVersion", s.APIVersion, v1alpha1.APIVersion)
-	d.oneOf("$.kind", s.Kind, Kind)
+	d.oneOf("$.kind", s.Kind, v1alpha1.KindScenario)
 	if !nameForm.MatchString(s.Metadata.Name) {
 		d.errorf("$.metadata.name", "name %q is no DNS label: lower-case letters, digits and dashes, at most 63", s.Metadata.Name)
 	}
 	if s.Spec.Title == "" {
 		d.errorf("$.spec.title", "title is empty")
 	}
-	d.oneOf("$.spec.profile", s.Spec.Profile, "core", "extended", Decoy)
+	d.oneOf("$.spec.profile", s.Spec.Profile, "core", "extended", v1alpha1.ProfileDecoy)
 	for i, sec := range s.Spec.Guide {
 		if !guideForm.MatchString(sec) {
 			d.errorf(fmt.Sprintf("$.spec.guide[%d]", i), "%q is not a section of docs/guide.md: write it like 4.9 or 11.1", sec)
@@ -54,7 +54,7 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	d.actions("$.spec.prepare", s.Spec.Prepare, s, dir)
 	d.actions("$.spec.inject", s.Spec.Inject, s, dir)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
-	if s.Spec.Profile == Decoy {
+	if s.Spec.Profile == v1alpha1.ProfileDecoy {
 		if len(s.Spec.Expect) > 0 {
 			d.errorf("$.spec.expect", "a decoy expects no finding")
 		}
@@ -78,7 +78,7 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 // imageForm is a repository of lower-case words, and a tag.
 var imageForm = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
-func (d *document) registry(r *Registry) {
+func (d *document) registry(r *v1alpha1.Registry) {
 	if r.Certificate != "" {
 		d.oneOf("$.spec.registry.certificate", r.Certificate, "expired", "other-name")
 	}
@@ -103,7 +103,7 @@ func (d *document) oneOf(path, got string, want ...string) {
 	d.near(path, near, "%s %q is unknown: it must be %s", last(path), got, strings.Join(want, " or "))
 }
 
-func (d *document) matchers(path string, ms []Matcher) {
+func (d *document) matchers(path string, ms []v1alpha1.Matcher) {
 	for i, m := range ms {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		var set []string
@@ -173,7 +173,7 @@ func (d *document) filled(path, v string) {
 	}
 }
 
-func (d *document) expected(path string, es []Expected) {
+func (d *document) expected(path string, es []v1alpha1.Expected) {
 	for i, e := range es {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		f, ok := failures.Lookup(e.Failure)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // document is the syntax tree of one file with what was found wrong in it. The tree is checked against the Go types before
@@ -22,7 +24,7 @@ type document struct {
 }
 
 var (
-	durationType = reflect.TypeFor[Duration]()
+	durationType = reflect.TypeFor[v1alpha1.Duration]()
 	rawType      = reflect.TypeFor[json.RawMessage]()
 )
 
@@ -235,3 +237,7 @@ func last(path string) string {
 	}
 	return path[strings.LastIndexByte(path, '.')+1:]
 }
+
+// maxDuration bounds every step: the longest fixed timer of the field is PLEG's three minutes plus a five-minute eviction
+// transition, so an hour is already a mistake in the file.
+const maxDuration = time.Hour

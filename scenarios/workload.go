@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 	"text/template"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // WorkloadValues are what manifests and parameters may use.
@@ -37,8 +39,8 @@ func (s *Scenario) sampleValues() WorkloadValues {
 	return v
 }
 
-// RenderedParams are the action's parameters as the agent wants them, with the run's values filled in.
-func (a Action) RenderedParams(v WorkloadValues) (json.RawMessage, error) {
+// Params are an action's parameters as the agent wants them, with the run's values filled in.
+func (v WorkloadValues) Params(a v1alpha1.Action) (json.RawMessage, error) {
 	if len(a.Params) == 0 {
 		return nil, nil
 	}

@@ -293,7 +293,7 @@ func Checked(ctx context.Context, lab Lab, agent Agent, in injectors.Injection) 
 }
 
 func (r *run) injection(a scenarios.Action, n int, prepared bool) (injectors.Injection, error) {
-	raw, err := a.RenderedParams(r.values())
+	raw, err := r.values().Params(a)
 	if err != nil {
 		return injectors.Injection{}, fmt.Errorf("scenario %s: parameters of %s: %w", r.sc.Metadata.Name, a.Mechanism, err)
 	}

@@ -112,12 +112,6 @@ type ScenarioResult struct {
 	Recover string `json:"recover,omitempty"`
 }
 
-// Fidelity says how literal this run's fault was.
-type Fidelity struct {
-	Level   string `json:"level"` // real, contained
-	Differs string `json:"differs,omitempty"`
-}
-
 // RunClocks are the durations worth comparing between runs, in seconds since the injection began; 0 means it did not happen.
 type RunClocks struct {
 	Signal   float64 `json:"signalSeconds,omitempty"`   // when the last expected signal appeared

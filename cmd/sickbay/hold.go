@@ -257,7 +257,7 @@ func (i *illness) placeOn(ctx context.Context, node string, act scenarios.Action
 	if err != nil {
 		return err
 	}
-	params, err := act.RenderedParams(i.values())
+	params, err := i.values().Params(act)
 	if err != nil {
 		return err
 	}

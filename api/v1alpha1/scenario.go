@@ -1,26 +1,22 @@
-package scenarios
+package v1alpha1
 
 import (
-	"io/fs"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Kind is the kind of a scenario document.
-const Kind = "Scenario"
+// KindScenario is the kind of a scenario document.
+const KindScenario = "Scenario"
 
 // Scenario is one failure to be injected, found, cleared and undone, as scenario.yaml declares it.
 type Scenario struct {
-	APIVersion string   `json:"apiVersion" jsonschema:"enum=sickbay.dev/v1alpha1"`
-	Kind       string   `json:"kind" jsonschema:"enum=Scenario"`
-	Metadata   Metadata `json:"metadata"`
-	Spec       Spec     `json:"spec"`
-
-	// Dir is the scenario's folder inside the embedded tree or on disk; not part of the document.
-	Dir   string `json:"-" yaml:"-"`
-	files fs.FS
-	file  string // the document's name in files
+	APIVersion string       `json:"apiVersion" jsonschema:"enum=sickbay.dev/v1alpha1"`
+	Kind       string       `json:"kind" jsonschema:"enum=Scenario"`
+	Metadata   Metadata     `json:"metadata"`
+	Spec       ScenarioSpec `json:"spec"`
 }
 
 // Metadata names a scenario.
@@ -29,12 +25,12 @@ type Metadata struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
-// Decoy is the profile of an oddity that is no illness: detectors must stay silent. It expects nothing, may prove itself by its
+// ProfileDecoy is the profile of an oddity that is no illness: detectors must stay silent. It expects nothing, may prove itself by its
 // injection alone, and is no lab.
-const Decoy = "decoy"
+const ProfileDecoy = "decoy"
 
-// Spec is what a scenario does and expects.
-type Spec struct {
+// ScenarioSpec is what a scenario does and expects.
+type ScenarioSpec struct {
 	Title    string   `json:"title"`
 	Profile  string   `json:"profile" jsonschema:"enum=core,enum=extended,enum=decoy"`
 	Guide    []string `json:"guide,omitempty"` // sections of docs/guide.md, such as "4.9", "11.1"
@@ -55,7 +51,7 @@ type Spec struct {
 	// Expect are the findings detectors must give, blind, and the only ones: what a cause brings about is folded into its finding.
 	Expect   []Expected `json:"expect,omitempty"`
 	Timeouts Timeouts   `json:"timeouts,omitempty"`
-	Lab      Lab        `json:"lab,omitzero"`
+	Lab      Training   `json:"lab,omitzero"`
 }
 
 // Fidelity says how literal the fault is.
@@ -63,7 +59,7 @@ type Fidelity struct {
 	Level string `json:"level" jsonschema:"enum=real,enum=contained"`
 	// Differs is the one sentence on what differs from a real node; required when contained.
 	Differs string `json:"differs,omitempty"`
-	// Fallback is what the scenario becomes where the host does not allow the real mechanism (swap): the sentence for contained.
+	// Fallback is what the scenario, becomes where the host does not allow the real mechanism (swap): the sentence for contained.
 	Fallback string `json:"fallback,omitempty"`
 }
 
@@ -193,8 +189,8 @@ type Timeouts struct {
 	Residue   Duration `json:"residue,omitempty"`
 }
 
-// Lab is the training text.
-type Lab struct {
+// Training is the training text.
+type Training struct {
 	// Story is what the trainee is told: symptoms only, no cause.
 	Story string `json:"story"`
 	// Hints go from where to look to what it is; the last names the cause.
@@ -203,3 +199,60 @@ type Lab struct {
 
 // Duration is a time.Duration written as in Kubernetes ("90s", "5m").
 type Duration time.Duration
+
+// Std is the duration as package time has it.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the duration as Kubernetes does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads "90s"; a bare number is an error because it does not say its unit.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is no duration: write it like 90s, 5m or 1h30m", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalJSON writes the duration as a string.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// UnmarshalJSON reads the duration from a string.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("%s is no duration: write it as a string like \"90s\"", b)
+	}
+	return d.UnmarshalText([]byte(s))
+}
+
+// MechanismWorkload is the one mechanism that no agent knows: the harness itself changes the run's workload through the API, as
+// a rollout that went wrong does in the field. Its undo is the end of the run's namespace.
+const MechanismWorkload = "workload"
+
+// Rollout are the parameters of workload.
+type Rollout struct {
+	// Manifest is a file in the scenario's folder, a template with the same values as the workload's own. It is applied over
+	// what is there (server-side apply), so a Deployment needs to show only what changes.
+	Manifest string `json:"manifest"`
+}
+
+// Rollout are the action's parameters when it is a workload action, nil when an agent carries it out.
+func (a Action) Rollout() *Rollout {
+	if a.Mechanism != MechanismWorkload {
+		return nil
+	}
+	r := &Rollout{}
+	raw, err := json.Marshal(a.Params)
+	if err == nil {
+		err = json.Unmarshal(raw, r)
+	}
+	if err != nil {
+		return &Rollout{} // the loader has said so
+	}
+	return r
+}
