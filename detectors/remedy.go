@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
@@ -140,12 +142,4 @@ func kubectl(a *v1alpha1.APIAction) string {
 }
 
 // Quote quotes a word for a POSIX shell where it needs it.
-func Quote(w string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r)
-	}
-	if w != "" && strings.IndexFunc(w, func(r rune) bool { return !plain(r) }) < 0 {
-		return w
-	}
-	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-}
+func Quote(w string) string { return shellescape.Quote(w) }

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 var unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
@@ -21,7 +23,7 @@ func (m Mechanism) Decode(params json.RawMessage) (Params, error) {
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(p); err != nil {
 			if f := unknownField.FindStringSubmatch(err.Error()); f != nil {
-				return nil, fmt.Errorf("%s has no parameter %q%s", m.Name, f[1], didYouMean(f[1], fieldNames(reflect.TypeOf(p))))
+				return nil, fmt.Errorf("%s has no parameter %q%s", m.Name, f[1], text.DidYouMean(f[1], fieldNames(reflect.TypeOf(p))))
 			}
 			return nil, fmt.Errorf("parameters of %s: %w", m.Name, err)
 		}
@@ -56,45 +58,6 @@ func fieldNames(t reflect.Type) []string {
 		out = append(out, fieldNames(f.Type)...)
 	}
 	return out
-}
-
-// didYouMean names the nearest of the known names, or all of them when none is near.
-func didYouMean(name string, known []string) string {
-	best, dist := "", len(name)/2+1
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < dist {
-			best, dist = k, d
-		}
-	}
-	switch {
-	case best != "":
-		return fmt.Sprintf("; did you mean %q?", best)
-	case len(known) == 0:
-		return "; it has none"
-	default:
-		return "; it has " + strings.Join(known, ", ")
-	}
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(row[j+1]+1, row[j]+1, cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // Size is a number of bytes as Kubernetes writes them: "300Mi", "1Gi", "4096".

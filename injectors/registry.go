@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/op"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Mechanism is one way to make a node ill.
@@ -154,7 +155,7 @@ func Lookup(name string) (Mechanism, bool) {
 func find(name string) (Mechanism, error) {
 	m, ok := Lookup(name)
 	if !ok {
-		return m, fmt.Errorf("no mechanism %q%s", name, didYouMean(name, Names()))
+		return m, fmt.Errorf("no mechanism %q%s", name, text.DidYouMean(name, Names()))
 	}
 	return m, nil
 }

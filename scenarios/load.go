@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // A scenario's own folder, and shared/ with manifests that several use as templates.
@@ -108,7 +109,7 @@ func Lookup(name string) (*Scenario, error) {
 			return &s, nil
 		}
 	}
-	return nil, &NotFoundError{Name: name, Nearest: Nearest(name, Names(), 3)}
+	return nil, &NotFoundError{Name: name, Nearest: text.Nearest(name, Names(), 3)}
 }
 
 // Load reads a scenario from a file or from a folder that holds a scenario.yaml. What is wrong with its content is an

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Problem is one thing wrong with a scenario file, with the place and the way out.
@@ -96,66 +98,8 @@ func first(tk *token.Token, mapping bool) *token.Token {
 
 // nearest is the candidate with the smallest edit distance to name, or "" when none is near enough to be meant.
 func nearest(name string, candidates []string) string {
-	if n := Nearest(name, candidates, 1); len(n) == 1 {
+	if n := text.Nearest(name, candidates, 1); len(n) == 1 {
 		return n[0]
 	}
 	return ""
-}
-
-// Nearest returns at most n candidates that may have been meant by name, best first: within a third of the name's length
-// (at least two) in edits, or containing it.
-func Nearest(name string, candidates []string, n int) []string {
-	type scored struct {
-		name  string
-		score int
-	}
-	var near []scored
-	limit := max(2, len(name)/3)
-	lower := strings.ToLower(name)
-	for _, c := range candidates {
-		d := distance(lower, strings.ToLower(c))
-		if d > limit && len(name) >= 3 && strings.Contains(strings.ToLower(c), lower) {
-			d = limit
-		}
-		if d <= limit {
-			near = append(near, scored{c, d})
-		}
-	}
-	// Insertion sort keeps the candidates' own order among equals; there are a few dozen at most.
-	for i := 1; i < len(near); i++ {
-		for j := i; j > 0 && near[j].score < near[j-1].score; j-- {
-			near[j], near[j-1] = near[j-1], near[j]
-		}
-	}
-	out := make([]string, 0, n)
-	for _, s := range near {
-		if len(out) == n {
-			break
-		}
-		out = append(out, s.name)
-	}
-	return out
-}
-
-// distance is the edit distance with adjacent transpositions ("optimal string alignment"), the usual slip of fingers.
-func distance(a, b string) int {
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }

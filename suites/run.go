@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -304,19 +304,11 @@ func (r *run) recoverCommand() string {
 
 // detail updates the progress line: what is being waited for, and the last relevant log line.
 func (r *run) detail(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	line := fmt.Sprintf(format, args...)
 	if last := r.rec.lastLine(); last != "" {
-		text += " · " + short(last, 100)
+		line += " · " + text.Short(last, 100)
 	}
-	r.task.Detail("%s", text)
-}
-
-func short(s string, n int) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
-	}
-	return s
+	r.task.Detail("%s", line)
 }
 
 // since is seconds after the injection began.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/retry"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -164,20 +165,20 @@ func podIsReady(p *corev1.Pod) bool {
 
 // describePod is a pod in a few words: phase and whatever reason it gives.
 func describePod(p *corev1.Pod) string {
-	text := fmt.Sprintf("pod %s %s", p.Name, p.Status.Phase)
+	what := fmt.Sprintf("pod %s %s", p.Name, p.Status.Phase)
 	if p.Status.Phase == corev1.PodRunning && podIsReady(p) {
-		return text + ", Ready"
+		return what + ", Ready"
 	}
 	var why []string
 	for _, s := range podStates(p) {
 		if s.reason != "" && !strings.HasPrefix(s.reason, "ContainersNot") && s.reason != "PodCompleted" {
-			why = append(why, strings.TrimSuffix(s.reason+": "+short(s.message, 120), ": "))
+			why = append(why, strings.TrimSuffix(s.reason+": "+text.Short(s.message, 120), ": "))
 		}
 	}
 	if len(why) > 0 {
-		text += " (" + strings.Join(why, "; ") + ")"
+		what += " (" + strings.Join(why, "; ") + ")"
 	}
-	return text
+	return what
 }
 
 // proofProbe asks the pod over its network, every second: a pod without a working network never becomes Ready. Not /healthz:

@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/version"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // app is what all verbs share.
@@ -122,7 +122,7 @@ func (a *app) noVerb(cmd *cobra.Command, args []string) error {
 		}
 	}
 	e := &usageError{text: fmt.Sprintf("there is no %q in `%s`", args[0], cmd.CommandPath())}
-	switch near := scenarios.Nearest(args[0], verbs, 2); {
+	switch near := text.Nearest(args[0], verbs, 2); {
 	case len(near) > 0:
 		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
 	default:
@@ -162,11 +162,11 @@ func flagError(cmd *cobra.Command, err error) error {
 				flags = append(flags, f.Name)
 			}
 		})
-		text := "unknown flag --" + missing.GetSpecifiedName()
-		if near := scenarios.Nearest(missing.GetSpecifiedName(), flags, 2); len(near) > 0 {
-			text += "; did you mean --" + strings.Join(near, " or --") + "?"
+		said := "unknown flag --" + missing.GetSpecifiedName()
+		if near := text.Nearest(missing.GetSpecifiedName(), flags, 2); len(near) > 0 {
+			said += "; did you mean --" + strings.Join(near, " or --") + "?"
 		}
-		return usagef("%s", text)
+		return usagef("%s", said)
 	case errors.As(err, &invalid) && invalid.GetFlag().Value.Type() == "duration":
 		if _, err := strconv.ParseFloat(invalid.GetValue(), 64); err == nil {
 			return usagef("--%[1]s %[2]s needs a unit: --%[1]s %[2]ss", invalid.GetFlag().Name, invalid.GetValue())
@@ -204,7 +204,7 @@ var noArgs = args(cobra.NoArgs, "no arguments")
 type format string
 
 const (
-	text     format = "text"
+	textForm format = "text"
 	jsonForm format = "json"
 	yamlForm format = "yaml"
 )
@@ -214,7 +214,7 @@ func (f *format) Type() string   { return "text|json|yaml" }
 
 func (f *format) Set(s string) error {
 	switch format(s) {
-	case text, jsonForm, yamlForm:
+	case textForm, jsonForm, yamlForm:
 		*f = format(s)
 		return nil
 	}
@@ -223,7 +223,7 @@ func (f *format) Set(s string) error {
 
 // output adds -o to a verb from which data comes out.
 func output(cmd *cobra.Command) *format {
-	f := text
+	f := textForm
 	cmd.Flags().VarP(&f, "output", "o", "how to print")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return &f

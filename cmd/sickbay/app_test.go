@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
@@ -848,7 +849,7 @@ func TestVerbsHaveAFileEach(t *testing.T) {
 
 func TestShellQuote(t *testing.T) {
 	for _, s := range []string{"/a/b", "a b", "it's", "", "$(x)", "a\nb"} {
-		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(s)).Output()
+		out, err := exec.Command("sh", "-c", "printf %s "+shellescape.Quote(s)).Output()
 		if err != nil || string(out) != s {
 			t.Errorf("%q came back as %q, %v", s, out, err)
 		}

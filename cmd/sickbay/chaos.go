@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/chaos"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -215,7 +216,7 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []chaos.Strike,
 				if res.Verdict != v1alpha1.VerdictPassed && res.Verdict != v1alpha1.VerdictUnsupported {
 					failed++
 				}
-				fmt.Fprintf(a.out, "%s %s: healed after %.0fs%s\n", a.mark(res.Verdict), cell, res.Healed, oneLine(" "+res.Reason, 400))
+				fmt.Fprintf(a.out, "%s %s: healed after %.0fs%s\n", a.mark(res.Verdict), cell, res.Healed, text.Short(" "+res.Reason, 400))
 				end = book.add(res)
 				mu.Unlock()
 				if end != nil {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -194,14 +194,6 @@ func (a *app) showCluster(w io.Writer, c clusterInfo) {
 		}
 	})
 	if c.Kubeconfig != "" {
-		fmt.Fprintf(w, "  kubectl --kubeconfig %s get nodes\n", shellQuote(c.Kubeconfig))
+		fmt.Fprintf(w, "  kubectl --kubeconfig %s get nodes\n", shellescape.Quote(c.Kubeconfig))
 	}
-}
-
-// shellQuote makes a word safe to paste.
-func shellQuote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-:@%+=,") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

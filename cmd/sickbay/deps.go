@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/node"
@@ -14,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -206,11 +209,11 @@ func (a *app) missing(ctx context.Context, e *engine.Engine, name string) error 
 			names = append(names, c.Name)
 		}
 	}
-	way := fmt.Sprintf("`sickbay cluster up --cluster %s` makes it; without --cluster the cluster is %s, made as needed.", shellQuote(name), defaultCluster)
+	way := fmt.Sprintf("`sickbay cluster up --cluster %s` makes it; without --cluster the cluster is %s, made as needed.", shellescape.Quote(name), defaultCluster)
 	if len(names) > 0 {
 		way = "There is " + strings.Join(names, ", ") + ". " + way
 	}
-	return unknownName("cluster", name, scenarios.Nearest(name, names, 2), way)
+	return unknownName("cluster", name, text.Nearest(name, names, 2), way)
 }
 
 // existing returns a cluster that is there, whoever made it.

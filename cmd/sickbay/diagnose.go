@@ -253,7 +253,7 @@ func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-end:
-			if worst == nil && form == text && !a.quiet {
+			if worst == nil && form == textForm && !a.quiet {
 				fmt.Fprintf(a.out, "Silent for %s: %d looks at %s.\n", f.during, looks, nodesWord(len(d.Nodes)))
 			}
 			return worst
@@ -271,7 +271,7 @@ func (a *app) tellNext(d diagnose.Diagnosis, f diagnoseFlags, form format) error
 		return e.Encode(d)
 	case yamlForm:
 		fmt.Fprintln(a.out, "---")
-	case text:
+	case textForm:
 		if !a.quiet {
 			fmt.Fprintln(a.out, a.paint(faint, time.Now().Format("15:04:05")))
 		}

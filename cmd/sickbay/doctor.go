@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/platform/vm"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // examination is what `doctor -o json` prints.
@@ -185,7 +186,7 @@ func (x *examination) guest() {
 		x.Leftover = append(x.Leftover, fmt.Sprintf("virtual machine in %s: %s (`sickbay vm down` clears it away)", s.Cache.Dir, s.Problem))
 	}
 	if n := len(s.Cache.Parts); n > 0 {
-		x.Kept = append(x.Kept, fmt.Sprintf("%d %s of the virtual machine, %s, in %s (`sickbay vm prune` removes what is too much)", n, plural("disk", n), vm.Size(s.Cache.Bytes), s.Cache.Dir))
+		x.Kept = append(x.Kept, fmt.Sprintf("%d %s of the virtual machine, %s, in %s (`sickbay vm prune` removes what is too much)", n, plural("disk", n), text.Bytes(s.Cache.Bytes), s.Cache.Dir))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/docs"
 	"github.com/sickbay-dev/sickbay/internal/causal"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -239,7 +240,7 @@ func explainOne(arg string) (*explanation, error) {
 				known = append(known, f.Name+"/"+c.Name)
 			}
 		}
-		return nil, unknownName("failure", name, scenarios.Nearest(arg, known, 3), "`sickbay explain` lists all.")
+		return nil, unknownName("failure", name, text.Nearest(arg, known, 3), "`sickbay explain` lists all.")
 	}
 	e := &explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Failure: f.Name, Cause: cause, Title: f.Title, Scenarios: scenariosOf(name, cause)}
 	for _, c := range f.Causes {
@@ -256,7 +257,7 @@ func explainOne(arg string) (*explanation, error) {
 	}
 	c, ok := f.Cause(cause)
 	if !ok {
-		return nil, unknownName("cause of "+f.Name, cause, scenarios.Nearest(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
+		return nil, unknownName("cause of "+f.Name, cause, text.Nearest(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
 	}
 	e.Title = c.Title
 	e.relate()

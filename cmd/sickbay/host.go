@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/internal/hypervisor"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -67,11 +68,11 @@ func (h hostFacts) lines() [][2]string {
 	}
 	out := [][2]string{
 		{"system", strings.TrimSpace(h.OS + " " + h.Kernel + " " + h.Arch)},
-		{"size", fmt.Sprintf("%d CPUs, %s of memory", h.CPUs, mib(h.MemoryMiB))},
+		{"size", fmt.Sprintf("%d CPUs, %s of memory", h.CPUs, text.Bytes(h.MemoryMiB<<20))},
 		{"root", root},
 	}
 	if h.FreeAt != "" {
-		out = append(out, [2]string{"free disk", fmt.Sprintf("%s at %s", mib(h.FreeMiB), h.FreeAt)})
+		out = append(out, [2]string{"free disk", fmt.Sprintf("%s at %s", text.Bytes(h.FreeMiB<<20), h.FreeAt)})
 	}
 	if h.CgroupVersion > 0 {
 		out = append(out, [2]string{"cgroup", fmt.Sprintf("v%d", h.CgroupVersion)})
@@ -95,18 +96,11 @@ func (h hostFacts) lines() [][2]string {
 	return out
 }
 
-func mib(n int64) string {
-	if n >= 10*1024 {
-		return fmt.Sprintf("%d GiB", n/1024)
-	}
-	return fmt.Sprintf("%d MiB", n)
-}
-
 // notes are the consequences for faults.
 func (h hostFacts) notes() []string {
 	var out []string
 	if h.FreeAt != "" && h.FreeMiB < needMiB {
-		out = append(out, fmt.Sprintf("only %s are free at %s; a cold start needs up to %s", mib(h.FreeMiB), h.FreeAt, mib(needMiB)))
+		out = append(out, fmt.Sprintf("only %s are free at %s; a cold start needs up to %s", text.Bytes(h.FreeMiB<<20), h.FreeAt, text.Bytes(needMiB<<20)))
 	}
 	if len(h.Swaps) > 0 {
 		out = append(out, "this machine swaps: swap-on will be contained instead of real")

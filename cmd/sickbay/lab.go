@@ -8,11 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -148,7 +150,7 @@ func (l *lesson) talk(ctx context.Context) error {
 		case "stop", "quit", "exit", "q":
 			return nil
 		default:
-			near := scenarios.Nearest(word, []string{"hint", "check", "story", "nodes", "solve", "stop"}, 1)
+			near := text.Nearest(word, []string{"hint", "check", "story", "nodes", "solve", "stop"}, 1)
 			if len(near) == 1 {
 				fmt.Fprintf(w, "There is no %q; did you mean %s?\n", word, near[0])
 			} else {
@@ -166,7 +168,7 @@ func (l *lesson) story(w io.Writer) {
 func (l *lesson) ways(w io.Writer) {
 	fmt.Fprintf(w, "\nThe cluster is %s.\n", l.cluster)
 	if l.kubeconfig != "" {
-		fmt.Fprintf(w, "  export KUBECONFIG=%s\n", shellQuote(l.kubeconfig))
+		fmt.Fprintf(w, "  export KUBECONFIG=%s\n", shellescape.Quote(l.kubeconfig))
 	}
 	env := ""
 	for _, kv := range l.env {

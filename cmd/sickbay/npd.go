@@ -10,7 +10,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/internal/npd"
-	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 func (a *app) npd() *cobra.Command {
@@ -115,5 +115,5 @@ func knownFailure(name string) error {
 	for _, f := range failures.All() {
 		known = append(known, f.Name)
 	}
-	return unknownName("failure", name, scenarios.Nearest(name, known, 2), "It is one of "+strings.Join(known, ", ")+".")
+	return unknownName("failure", name, text.Nearest(name, known, 2), "It is one of "+strings.Join(known, ", ")+".")
 }

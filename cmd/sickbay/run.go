@@ -20,6 +20,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -350,13 +351,13 @@ func (a *app) showResult(w io.Writer, r v1alpha1.ScenarioResult) {
 			mark = a.mark(v1alpha1.VerdictFailed)
 		}
 		reason, _, _ := strings.Cut(c.Reason, "\n")
-		fmt.Fprintf(w, "  %s control %s, %s at %s: %s\n", mark, c.Control, c.Verdict, c.At, oneLine(reason, 200))
+		fmt.Fprintf(w, "  %s control %s, %s at %s: %s\n", mark, c.Control, c.Verdict, c.At, text.Short(reason, 200))
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "  found  %s/%s on %s (%s): %s\n", f.Failure, f.Cause, f.Node, f.Certainty, f.Summary)
 	}
 	for _, s := range r.Remedies {
-		fmt.Fprintf(w, "  cured  %s\n", oneLine(s.Step.Run, 160))
+		fmt.Fprintf(w, "  cured  %s\n", text.Short(s.Step.Run, 160))
 	}
 	for _, s := range r.Residue {
 		fmt.Fprintf(w, "  left   %s\n", s)
@@ -402,13 +403,4 @@ func (a *app) mark(v v1alpha1.Verdict) string {
 	default:
 		return a.paint(amber, "?")
 	}
-}
-
-// oneLine joins a text's lines and shortens it.
-func oneLine(s string, most int) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
 }

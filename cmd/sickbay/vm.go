@@ -22,6 +22,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/platform/vm"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -406,8 +407,8 @@ func (a *app) tellGuest(ctx context.Context, form format) error {
 func (a *app) showGuest(w io.Writer, s vm.Status) {
 	switch s.State {
 	case vm.Running:
-		fmt.Fprintf(w, "guest %s since %s, %d CPUs, %s of memory\n", a.paint(green, "up"), s.Since.Local().Format("2006-01-02 15:04"), s.CPUs, mib(int64(s.MemoryMiB)))
-		fmt.Fprintf(w, "  ssh on 127.0.0.1:%d (`sickbay vm shell`), process %d\n  node image %s\n  %s written since it booted\n", s.Port, s.PID, s.Image, vm.Size(s.OverlayBytes))
+		fmt.Fprintf(w, "guest %s since %s, %d CPUs, %s of memory\n", a.paint(green, "up"), s.Since.Local().Format("2006-01-02 15:04"), s.CPUs, text.Bytes(int64(s.MemoryMiB)<<20))
+		fmt.Fprintf(w, "  ssh on 127.0.0.1:%d (`sickbay vm shell`), process %d\n  node image %s\n  %s written since it booted\n", s.Port, s.PID, s.Image, text.Bytes(s.OverlayBytes))
 	case vm.Killed:
 		fmt.Fprintf(w, "guest %s: %s (`sickbay vm down` clears it away)\n", a.paint(red, "killed"), s.Problem)
 	default:
@@ -426,14 +427,14 @@ func (a *app) showGuest(w io.Writer, s vm.Status) {
 			}
 		})
 	}
-	fmt.Fprintf(w, "disks: %s of %s at most, in %s\n", vm.Size(s.Cache.Bytes), vm.Size(s.Cache.Limit), s.Cache.Dir)
+	fmt.Fprintf(w, "disks: %s of %s at most, in %s\n", text.Bytes(s.Cache.Bytes), text.Bytes(s.Cache.Limit), s.Cache.Dir)
 	table(w, func(row func(...string)) {
 		for _, k := range s.Cache.Parts {
 			half := ""
 			if k.Half {
 				half = "being made, or never finished"
 			}
-			row("  "+k.Name, vm.Size(k.Bytes), "used "+k.Used.Local().Format("2006-01-02 15:04"), half)
+			row("  "+k.Name, text.Bytes(k.Bytes), "used "+k.Used.Local().Format("2006-01-02 15:04"), half)
 		}
 	})
 }
@@ -486,7 +487,7 @@ the guest that is up rests on stays. 'sickbay vm up' does the same whenever it r
 			out.Bytes += k.Bytes
 		}
 		return print(a, *form, out, func(w io.Writer) {
-			fmt.Fprintf(w, "removed %d %s, %s; %s stay in %s\n", len(removed), plural("disk", len(removed)), vm.Size(out.Bytes), vm.Size(rest.Cache.Bytes), rest.Cache.Dir)
+			fmt.Fprintf(w, "removed %d %s, %s; %s stay in %s\n", len(removed), plural("disk", len(removed)), text.Bytes(out.Bytes), text.Bytes(rest.Cache.Bytes), rest.Cache.Dir)
 		})
 	}
 	return cmd

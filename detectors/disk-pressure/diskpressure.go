@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 func init() {
@@ -93,7 +94,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 		finding.Evidence = append(finding.Evidence, facts.FromCondition(condition))
 	}
 	for _, u := range facts.Alien(o, f, inodes) {
-		finding.Evidence = append(finding.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, facts.Size(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+		finding.Evidence = append(finding.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 	}
 	steps, untouched := facts.MakeRoom(o, f, inodes)
 	finding.ManualAction = untouched

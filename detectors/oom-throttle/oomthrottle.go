@@ -18,6 +18,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 func init() {
@@ -120,7 +121,7 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		}
 		if rising || len(kmsg) >= 2 {
 			kills = max(kills, 2)
-			ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, facts.Size(u.MemoryPeak), facts.Size(u.MemoryLimit))))
+			ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, text.Bytes(u.MemoryPeak), text.Bytes(u.MemoryLimit))))
 		}
 	}
 	if kills < 2 {

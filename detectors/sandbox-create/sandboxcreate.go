@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 func init() {
@@ -216,7 +217,7 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 		}
 		with(&fd, failing, "no space left on device", "disk quota exceeded")
 		for _, u := range facts.Alien(o, f, inodes) {
-			fd.Evidence = append(fd.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, facts.Size(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+			fd.Evidence = append(fd.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 		}
 		steps, untouched := facts.MakeRoom(o, f, inodes)
 		fd.ManualAction, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)

@@ -10,6 +10,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 func init() {
@@ -53,7 +54,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	}
 	var steps []v1alpha1.Step
 	for _, s := range o.Swaps {
-		text := fmt.Sprintf("%s (%s, %s, %s used)", s.Path, s.Type, facts.Size(s.SizeBytes), facts.Size(s.UsedBytes))
+		text := fmt.Sprintf("%s (%s, %s, %s used)", s.Path, s.Type, text.Bytes(s.SizeBytes), text.Bytes(s.UsedBytes))
 		if s.InFstab {
 			text += ", also in /etc/fstab"
 		}

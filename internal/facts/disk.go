@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Filesystem is that of a role: nodefs, imagefs. Where the runtime has none of its own, imagefs is nodefs.
@@ -129,25 +130,12 @@ func amount(text string, capacity int64) (int64, bool) {
 	return q.Value(), true
 }
 
-// Size writes bytes for a person.
-func Size(b int64) string {
-	switch {
-	case b >= 10<<30:
-		return fmt.Sprintf("%d GiB", b>>30)
-	case b >= 10<<20:
-		return fmt.Sprintf("%d MiB", b>>20)
-	case b >= 10<<10:
-		return fmt.Sprintf("%d KiB", b>>10)
-	}
-	return fmt.Sprintf("%d B", b)
-}
-
 // Usage writes the free bytes or inodes of a filesystem for a person.
 func Usage(f v1alpha1.Filesystem, inodes bool) string {
 	if inodes {
 		return fmt.Sprintf("%s (%s on %s): %d of %d inodes free", f.Path, f.Type, f.Mount, f.InodesFree, f.Inodes)
 	}
-	return fmt.Sprintf("%s (%s on %s): %s of %s free", f.Path, f.Type, f.Mount, Size(f.BytesFree), Size(f.Bytes))
+	return fmt.Sprintf("%s (%s on %s): %s of %s free", f.Path, f.Type, f.Mount, text.Bytes(f.BytesFree), text.Bytes(f.Bytes))
 }
 
 // What belongs directly below the two roots; anything else that is large was put there by somebody.
@@ -189,7 +177,7 @@ func Alien(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) []v1alph
 // MakeRoom are the steps that free a filesystem, the smallest first: what does not belong there, unused images, old logs.
 func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (steps []v1alpha1.Step, untouched string) {
 	for _, u := range Alien(o, f, inodes) {
-		what := fmt.Sprintf("delete %s: %s", u.Path, Size(u.Bytes))
+		what := fmt.Sprintf("delete %s: %s", u.Path, text.Bytes(u.Bytes))
 		if inodes {
 			what = fmt.Sprintf("delete %s: %s", u.Path, Plural(int(u.Files), "inode"))
 		}

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"os/exec"
-	"strings"
+
+	"al.essio.dev/pkg/shellescape"
 )
 
 // SSH is a node reached by the user's own ssh client, configuration and keys. Destination is what ssh takes: user@host or a
@@ -17,7 +18,7 @@ func SSH(name, destination string, sudo bool) Node {
 				argv = append([]string{"sudo", "-n", "--"}, argv...)
 			}
 			// BatchMode: a question for a password would wait for ever behind a progress line.
-			return exec.Command("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "--", destination, quote(argv))
+			return exec.Command("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "--", destination, shellescape.QuoteCommand(argv))
 		},
 		unreached: func(_ context.Context, clientErr error, stderr string) error {
 			if stderr != "" {
@@ -26,13 +27,4 @@ func SSH(name, destination string, sudo bool) Node {
 			return &UnreachedError{Node: name, Reason: "ssh to " + destination + " ran nothing there", Way: "try `ssh " + destination + " true`", Err: clientErr}
 		},
 	}
-}
-
-// quote makes one shell line of the words: ssh hands the remote shell a line, never an argv.
-func quote(argv []string) string {
-	q := make([]string, len(argv))
-	for i, a := range argv {
-		q[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-	}
-	return strings.Join(q, " ")
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/sickbay-dev/sickbay/internal/node/nodetest"
 )
 
@@ -259,7 +261,7 @@ func TestSSHUnreached(t *testing.T) {
 func TestSSHSudo(t *testing.T) {
 	s := nodetest.SSH(t)
 	_, _ = SSH("n1", nodetest.Host, true).Run(t.Context(), Argv("id", "-u"))
-	if lines := s.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "'sudo' '-n' '--' 'sh'") {
+	if lines := s.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "sudo -n -- sh ") {
 		t.Errorf("ran %q", lines)
 	}
 }
@@ -312,7 +314,7 @@ func TestArch(t *testing.T) {
 }
 
 func TestQuote(t *testing.T) {
-	out, err := exec.Command("sh", "-c", quote([]string{"printf", "%s|", "a b", "$HOME `id`", "it's", "\n"})).Output()
+	out, err := exec.Command("sh", "-c", shellescape.QuoteCommand([]string{"printf", "%s|", "a b", "$HOME `id`", "it's", "\n"})).Output()
 	if err != nil || string(out) != "a b|$HOME `id`|it's|\n|" {
 		t.Errorf("%q, %v", out, err)
 	}

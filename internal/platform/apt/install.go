@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -25,7 +26,7 @@ func CanInstall() bool {
 }
 
 // Install updates the package lists and installs packages without what they only recommend. No service is started by it. The
-// task's detail is what apt says. The error is a *CommandError.
+// task's detail is what apt says. The error is a *command.Error.
 func Install(ctx context.Context, task progress.Task, packages ...string) (err error) {
 	allow, err := forbidServices()
 	if err != nil {
@@ -72,34 +73,8 @@ func run(ctx context.Context, task progress.Task, args ...string) error {
 	if err = cmd.Wait(); err == nil { // standard error is complete only now
 		return nil
 	}
-	said := tail(stderr.String(), 5)
-	if said == "" {
-		said = strings.Join(last, "\n")
-	}
-	return &CommandError{Command: strings.Join(cmd.Args, " "), Output: said, Err: err}
+	return command.Failed(cmd, strings.Join(last, "\n"), stderr.String(), err)
 }
-
-// tail returns the last n lines that are not empty.
-func tail(text string, n int) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-// CommandError is an apt-get that failed, with what it said.
-type CommandError struct {
-	Command string
-	Output  string // its last lines
-	Err     error
-}
-
-func (e *CommandError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Command, e.Err, e.Output) }
-
-func (e *CommandError) Unwrap() error { return e.Err }
 
 // policy is asked by every package before it starts a service.
 var policy = "/usr/sbin/policy-rc.d"

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -45,8 +46,8 @@ func TestInstall(t *testing.T) {
 func TestInstallFails(t *testing.T) {
 	fakeApt(t, `case "$*" in *update) echo "E: cannot resolve archive.example" >&2; exit 100;; *) echo "E: no package docker.io" >&2; exit 100;; esac`)
 	err := Install(t.Context(), progress.Discard.Start("", 0), "docker.io")
-	var command *CommandError
-	if !errors.As(err, &command) {
+	var failed *command.Error
+	if !errors.As(err, &failed) {
 		t.Fatalf("%v", err)
 	}
 	for _, want := range []string{"apt-get", "install -y --no-install-recommends docker.io", "no package docker.io", "cannot resolve archive.example"} {

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // HostClaim is the claim of the machine itself, for faults of the shared kernel; it is one for all clusters.
@@ -156,13 +157,7 @@ func locked(file string) bool {
 }
 
 func command() string {
-	args := append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
-	s := strings.Join(args, " ")
-	const most = 120
-	if len(s) > most {
-		s = s[:most] + " …"
-	}
-	return s
+	return text.Cut(strings.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...), " "), 120)
 }
 
 // lockPoll is how often the life-cycle lock of a cluster is tried: another Up takes half a minute.

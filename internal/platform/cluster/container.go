@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -235,7 +236,7 @@ func runWith(ctx context.Context, e *engine.Engine, bound time.Duration, stdin s
 		if said == "" {
 			said = strings.TrimSpace(stdout.String())
 		}
-		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", e.Provider, short(args), ended(err), said)
+		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", e.Provider, text.Cut(strings.Join(args, " "), 200), ended(err), said)
 	}
 	return stdout.Bytes(), nil
 }
@@ -247,13 +248,4 @@ func ended(err error) error {
 		return errors.New(exit.Error())
 	}
 	return err
-}
-
-func short(args []string) string {
-	s := strings.Join(args, " ")
-	const most = 200
-	if len(s) > most {
-		s = s[:most] + " …"
-	}
-	return s
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 )
@@ -444,22 +445,22 @@ func setenv(set map[string]string, unset []string) (restore func(), err error) {
 
 // why adds to kind's error what the failed command printed, and the kubelet's last words.
 func why(ctx context.Context, e *engine.Engine, name string, err error) error {
-	text := fmt.Errorf("make cluster %s: %w", name, err)
+	made := fmt.Errorf("make cluster %s: %w", name, err)
 	if r := kindexec.RunErrorForError(err); r != nil {
-		if out := tail(string(r.Output), 8); out != "" {
-			text = fmt.Errorf("%w: %s", text, out)
+		if out := text.Tail(string(r.Output), 8); out != "" {
+			made = fmt.Errorf("%w: %s", made, out)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(connectBound))
 	defer cancel()
 	out, jerr := node.Container(e, name+"-"+ControlPlane).Run(ctx, node.Argv("journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"))
 	if words := lastWords(string(out)); jerr == nil && words != "" {
-		text = fmt.Errorf("%w\nthe kubelet's last words: %s", text, words)
+		made = fmt.Errorf("%w\nthe kubelet's last words: %s", made, words)
 		if strings.Contains(words, "inotify") {
-			text = fmt.Errorf("%w\nAll nodes of this machine share the kernel's inotify limits: take another cluster down, or raise them with `sysctl -w fs.inotify.max_user_instances=1024`", text)
+			made = fmt.Errorf("%w\nAll nodes of this machine share the kernel's inotify limits: take another cluster down, or raise them with `sysctl -w fs.inotify.max_user_instances=1024`", made)
 		}
 	}
-	return text
+	return made
 }
 
 // lastWords are the kubelet's errors; what systemd says of its restarts tells nothing.
@@ -470,12 +471,7 @@ func lastWords(journal string) string {
 			errs = append(errs, strings.TrimSpace(line))
 		}
 	}
-	return tail(strings.Join(errs, "\n"), 3)
-}
-
-func tail(s string, n int) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	return text.Tail(strings.Join(errs, "\n"), 3)
 }
 
 // finish waits for the nodes, pins the workload image meanwhile, and leaves the marker and the kubeconfig.

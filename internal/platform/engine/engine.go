@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -121,7 +122,7 @@ func (e *Engine) environ() []string {
 
 // output runs the client and returns what it printed; the error carries the command and what it said.
 func (e *Engine) output(ctx context.Context, args ...string) (string, error) {
-	return output(e.Command(ctx, args...))
+	return command.Output(e.Command(ctx, args...))
 }
 
 // Options say where the private engine lives and how long things may take. The zero value is what everybody should use.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
 )
 
@@ -92,7 +93,7 @@ func buildHelper(ctx context.Context, arch string) (string, func(), error) {
 	path := filepath.Join(dir, oci.Name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/sickbay-dev/sickbay/cmd/sickbay-oci")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
-	if _, err := output(cmd); err != nil {
+	if _, err := command.Output(cmd); err != nil {
 		cleanup()
 		return "", nil, err
 	}

@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"github.com/sickbay-dev/sickbay/internal/command"
 )
 
 // hostState is what starting an engine, and clusters on it, change on the host beyond files of their own.
@@ -72,12 +74,12 @@ func readHost(ctx context.Context) (hostState, error) {
 	return s, errors.Join(errs...)
 }
 
-func saveRules(ctx context.Context, command string) (string, error) {
-	path := lookPath(command)
+func saveRules(ctx context.Context, program string) (string, error) {
+	path := lookPath(program)
 	if path == "" {
 		return "", nil // then nobody can have made rules with it
 	}
-	out, err := output(exec.CommandContext(ctx, path))
+	out, err := command.Output(exec.CommandContext(ctx, path))
 	if err != nil {
 		return "", fmt.Errorf("read the host's packet filter: %w", err)
 	}
@@ -242,10 +244,10 @@ func restoreRules(ctx context.Context, command string, family nftables.TableFami
 	return deleteTables(family, emptyTables(was, parseRules(left)))
 }
 
-func applyRules(ctx context.Context, command, input string) error {
-	cmd := exec.CommandContext(ctx, lookPath(command+"-restore"), "--noflush", "--wait", "5")
+func applyRules(ctx context.Context, program, input string) error {
+	cmd := exec.CommandContext(ctx, lookPath(program+"-restore"), "--noflush", "--wait", "5")
 	cmd.Stdin = strings.NewReader(input)
-	if _, err := output(cmd); err != nil {
+	if _, err := command.Output(cmd); err != nil {
 		return fmt.Errorf("%w\nwith this input:\n%s", err, input)
 	}
 	return nil

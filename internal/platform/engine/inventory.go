@@ -163,7 +163,7 @@ func engineInventory(ctx context.Context, opts Options, e *Engine, inv *Inventor
 // row is what the clients print about one thing; docker and podman differ in what is a string and what is not.
 type row struct {
 	Name, Driver, Image, Status string
-	Names                       text
+	Names                       oneOf
 	Labels                      labels
 }
 
@@ -181,13 +181,13 @@ func rows(out string) []row {
 	return list
 }
 
-// text is a string, or a list of which the first counts.
-type text string
+// oneOf is a string, or a list of which the first counts.
+type oneOf string
 
-func (t *text) UnmarshalJSON(data []byte) error {
+func (t *oneOf) UnmarshalJSON(data []byte) error {
 	var list []string
 	if json.Unmarshal(data, &list) == nil && len(list) > 0 {
-		*t = text(list[0])
+		*t = oneOf(list[0])
 		return nil
 	}
 	return json.Unmarshal(data, (*string)(t))

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
@@ -79,13 +81,6 @@ func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
 		inv.add(Cgroup, true, path, "")
 	}
 	for _, p := range ownProcesses(opts) {
-		inv.add(Proc, true, fmt.Sprintf("%s %d", p.Role, p.PID), shorten(p.Command, 120))
+		inv.add(Proc, true, fmt.Sprintf("%s %d", p.Role, p.PID), text.Cut(p.Command, 120))
 	}
-}
-
-func shorten(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n] + "…"
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // TestLive starts real engines. It needs root and installed packages and takes some ten seconds, so that it has to be asked for:
@@ -202,7 +204,7 @@ func TestLive(t *testing.T) {
 		for _, err := e.output(t.Context(), "version"); err != nil; _, err = e.output(t.Context(), "version") {
 			if time.Now().After(deadline) {
 				said, _ := os.ReadFile(log.Name())
-				t.Fatalf("%v\n%s", err, tail(string(said), 10))
+				t.Fatalf("%v\n%s", err, text.Tail(string(said), 10))
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -314,7 +316,7 @@ func sleeper(t *testing.T, e *Engine, name string, args ...string) {
 	}
 	load := e.Command(t.Context(), "import", "-", "sleeper")
 	load.Stdin = strings.NewReader(string(archive))
-	if _, err := output(load); err != nil {
+	if _, err := command.Output(load); err != nil {
 		t.Fatal(err)
 	}
 	run := append([]string{"run", "-d", "--privileged", "--network", "none", "--name", name}, args...)

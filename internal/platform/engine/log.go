@@ -3,6 +3,8 @@ package engine
 import (
 	"io"
 	"os"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // The daemons write their log themselves, so nobody can rotate it between two lines: it is cut when somebody looks after the
@@ -51,5 +53,5 @@ func lastLog(opts Options, offset int64, lines int) string {
 		return ""
 	}
 	data, _ := io.ReadAll(io.LimitReader(f, 1<<16))
-	return tail(string(data), lines)
+	return text.Tail(string(data), lines)
 }

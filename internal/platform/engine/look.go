@@ -17,7 +17,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // system is the real Host.
@@ -116,7 +118,7 @@ func askDocker(ctx context.Context, e *Engine) (string, error) {
 		Server struct{ Version, APIVersion, Arch, Os string }
 	}
 	if err := json.Unmarshal([]byte(out), &version); err != nil || version.Server.Version == "" {
-		return "", fmt.Errorf("docker version does not look like docker's: %s", tail(out, 1))
+		return "", fmt.Errorf("docker version does not look like docker's: %s", text.Tail(out, 1))
 	}
 	if version.Server.Os != "linux" {
 		return "", fmt.Errorf("it runs %s containers, and nodes are Linux", version.Server.Os)
@@ -187,7 +189,7 @@ func (s system) probe(ctx context.Context, e *Engine, arch string) (report oci.R
 	}()
 	load := e.Command(ctx, "import", "--change", `ENTRYPOINT ["/`+oci.Name+`","probe"]`, "--change", "LABEL "+LabelPrefix+"probe=true", "-", name)
 	load.Stdin = bytes.NewReader(archive)
-	if _, err := output(load); err != nil {
+	if _, err := command.Output(load); err != nil {
 		return report, err
 	}
 	out, err := e.output(ctx, "run", "--name", name, "--label", LabelPrefix+"probe=true", "--privileged", "--network", "none", name)
@@ -195,7 +197,7 @@ func (s system) probe(ctx context.Context, e *Engine, arch string) (report oci.R
 		return report, err
 	}
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
-		return report, fmt.Errorf("the probe answered %q: %w", tail(out, 1), err)
+		return report, fmt.Errorf("the probe answered %q: %w", text.Tail(out, 1), err)
 	}
 	return report, nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -158,9 +159,9 @@ func daemon(ctx context.Context, opts Options, ready func(context.Context) error
 	for {
 		select {
 		case err := <-ended:
-			return &CommandError{Command: strings.Join(cmd.Args, " "), Output: lastLog(opts, info.Size(), 8), Err: fmt.Errorf("ended while starting: %w", orExit(err))}
+			return &command.Error{Command: strings.Join(cmd.Args, " "), Output: lastLog(opts, info.Size(), 8), Err: fmt.Errorf("ended while starting: %w", orExit(err))}
 		case <-ctx.Done():
-			return &CommandError{Command: strings.Join(cmd.Args, " "), Output: lastLog(opts, info.Size(), 8), Err: fmt.Errorf("does not answer: %w", context.Cause(ctx))}
+			return &command.Error{Command: strings.Join(cmd.Args, " "), Output: lastLog(opts, info.Size(), 8), Err: fmt.Errorf("does not answer: %w", context.Cause(ctx))}
 		case <-ticker.C:
 			if ready(ctx) == nil {
 				return nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // running is a guest whose QEMU this process has started.
@@ -77,7 +78,7 @@ func startOnce(m machine, dir string, lasting bool) (*running, error) {
 // died is the error of a guest whose QEMU has ended unasked.
 func (r *running) died(err error) error {
 	said, _ := os.ReadFile(filepath.Join(r.dir, qemuLog))
-	text := lastLines(string(said), 4)
+	text := text.Tail(string(said), 4)
 	if console := lastWords(r.dir, 4); console != "" {
 		text += "\nthe guest's last words: " + console
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // politely is how long a program that was told to end may take before it is killed: mmdebstrap and QEMU tidy up first.
@@ -28,18 +30,7 @@ func run(ctx context.Context, name string, args ...string) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", name, context.Cause(ctx))
 		}
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, lastLines(out.String(), 12))
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, text.Tail(out.String(), 12))
 	}
 	return nil
-}
-
-// lastLines are the last n lines that are not empty.
-func lastLines(text string, n int) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

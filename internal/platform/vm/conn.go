@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Conn is an ssh connection to the guest, as root.
@@ -115,7 +117,7 @@ func (c *Conn) Run(ctx context.Context, line string, s Streams) error {
 		if exit.Signal() != "" {
 			code = 128 + code
 		}
-		return &ExitError{Command: line, Code: code, Said: lastLines(said.String(), 5)}
+		return &ExitError{Command: line, Code: code, Said: text.Tail(said.String(), 5)}
 	}
 	if err != nil {
 		return fmt.Errorf("in the guest: %s: %w", line, err)
@@ -130,12 +132,4 @@ func (c *Conn) Output(ctx context.Context, line string) (string, error) {
 	var out bytes.Buffer
 	err := c.Run(ctx, line, Streams{Out: &out})
 	return strings.TrimSpace(out.String()), err
-}
-
-// quote makes one shell word.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-:@%+=,") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // consoleEnd is how much of a guest's console is read for its last words.
@@ -18,7 +20,7 @@ func lastWords(dir string, n int) string {
 	if len(b) > consoleEnd {
 		b = b[len(b)-consoleEnd:]
 	}
-	return lastLines(plain(string(b)), n)
+	return text.Tail(plain(string(b)), n)
 }
 
 // plain takes the escape sequences out that systemd colours its console with.

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -90,7 +92,7 @@ func (g *Guest) Sickbay(ctx context.Context, call Call) (code int, err error) {
 		words = append(words, "--report", path.Join(dir, "report"))
 	}
 	for i := range words {
-		words[i] = quote(words[i])
+		words[i] = shellescape.Quote(words[i])
 	}
 	pidFile := path.Join(dir, "pid")
 	line := fmt.Sprintf("cd %s && echo $$ > %s && exec %s", dir, pidFile, strings.Join(words, " "))
@@ -152,7 +154,7 @@ func (c *Conn) put(ctx context.Context, dir string, files map[string][]byte) err
 	if err := t.Close(); err != nil {
 		return err
 	}
-	if err := c.Run(ctx, "tar --extract --directory "+quote(dir), Streams{In: &archive}); err != nil {
+	if err := c.Run(ctx, "tar --extract --directory "+shellescape.Quote(dir), Streams{In: &archive}); err != nil {
 		return fmt.Errorf("copy files into the guest: %w", err)
 	}
 	return nil
@@ -246,7 +248,7 @@ func (g *Guest) Shell(words []string) (*exec.Cmd, error) {
 	if len(words) > 0 {
 		q := make([]string, len(words))
 		for i, w := range words {
-			q[i] = quote(w)
+			q[i] = shellescape.Quote(w)
 		}
 		args = append(args, "root@127.0.0.1", "PATH="+binDir+":$PATH "+strings.Join(q, " "))
 	} else {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
@@ -84,7 +86,7 @@ func (b *builder) prepare(ctx context.Context, dir string) (err error) {
 	}
 	b.task.Detail("loading %s into the guest's container engine", b.image.Ref)
 	// An image that was pulled by its digest has no name in the archive: the last word of what is said is its id then.
-	ref := quote(b.image.Ref)
+	ref := shellescape.Quote(b.image.Ref)
 	load := "said=$(docker load --quiet < /dev/disk/by-id/virtio-image) && { docker image inspect " + ref + " >/dev/null 2>&1 || docker tag \"${said##* }\" " + ref + "; }"
 	if err := c.Run(bound, load, Streams{}); err != nil {
 		return fmt.Errorf("load the node image: %w", err)

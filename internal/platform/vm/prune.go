@@ -3,7 +3,6 @@ package vm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 
@@ -56,12 +55,4 @@ func prune(o Options, needed func(name string) bool) ([]buildcache.Kept, error) 
 		removed = append(removed, k)
 	}
 	return removed, nil
-}
-
-// Size writes bytes for people.
-func Size(bytes int64) string {
-	if bytes >= buildcache.GiB {
-		return fmt.Sprintf("%.1f GiB", float64(bytes)/buildcache.GiB)
-	}
-	return fmt.Sprintf("%d MiB", bytes>>20)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Need is what a guest is made of beside its packages.
@@ -171,7 +172,7 @@ func (b *builder) shrink(ctx context.Context, inUse ...buildcache.Part) error {
 		return false
 	})
 	for _, k := range removed {
-		progress.From(ctx).Note("removed %s from the cache, %s, to keep it within its limit", k.Name, Size(k.Bytes))
+		progress.From(ctx).Note("removed %s from the cache, %s, to keep it within its limit", k.Name, text.Bytes(k.Bytes))
 	}
 	return err
 }
@@ -179,7 +180,7 @@ func (b *builder) shrink(ctx context.Context, inUse ...buildcache.Part) error {
 // boot boots an overlay of the prepared disk.
 func (b *builder) boot(ctx context.Context, prepared buildcache.Part, programs []Program) (_ *Guest, err error) {
 	dir := b.o.guest()
-	task := progress.From(ctx).Start(fmt.Sprintf("boot the guest (%s, %d CPUs, %s)", b.choice.Accel, b.o.CPUs, Size(int64(b.o.MemoryMiB)<<20)), b.o.Timeouts.Boot)
+	task := progress.From(ctx).Start(fmt.Sprintf("boot the guest (%s, %d CPUs, %s)", b.choice.Accel, b.o.CPUs, text.Bytes(int64(b.o.MemoryMiB)<<20)), b.o.Timeouts.Boot)
 	task.Expect(b.cache.Expected("boot"))
 	defer func() { task.End(err) }()
 	defer b.cache.Measure("boot")(&err)

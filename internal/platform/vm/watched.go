@@ -3,6 +3,8 @@ package vm
 import (
 	"bytes"
 	"sync"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // watched keeps what is written and closes seen once that contains what is wanted.
@@ -36,5 +38,5 @@ func (w *watched) has() bool {
 func (w *watched) last() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return lastLines(plain(string(w.text)), 1)
+	return text.Tail(plain(string(w.text)), 1)
 }
