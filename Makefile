@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-GORELEASER := github.com/goreleaser/goreleaser/v2@v2.18.2
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
 
 # A misspelled variable would be ignored in silence: `make conformance profile=all` would run the core profile.
 VARIABLES := NAME PROFILE CONTROLS REPORT ARGS SOAK DISASTER RUNS N RECORDED E2E VERSION
