@@ -7,11 +7,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 )
 
-type swaps struct{}
-
-func (swaps) Failure() string { return "swap" }
-
-func (swaps) Judge(h v1alpha1.History) []v1alpha1.Finding {
+func swaps(h v1alpha1.History) []v1alpha1.Finding {
 	var found []v1alpha1.Finding
 	for _, s := range h.Last().Swaps {
 		found = append(found, v1alpha1.Finding{Failure: "swap", Cause: "swap-on", Certainty: v1alpha1.Certain, Summary: s.Path + " is in use"})
@@ -22,7 +18,7 @@ func (swaps) Judge(h v1alpha1.History) []v1alpha1.Finding {
 // A detector is a pure function of a node's history. The names of its findings are those of package failures.
 func ExampleFind() {
 	h := v1alpha1.History{{Node: "w1", Swaps: []v1alpha1.Swap{{Path: "/swapfile"}}}}
-	for _, f := range detectors.Find(h, []detectors.Detector{swaps{}}) {
+	for _, f := range detectors.Find(h, []detectors.Detector{{Failure: "swap", Judge: swaps}}) {
 		fmt.Println(f.Name(), f.Node, f.Summary)
 	}
 	// Output: swap/swap-on w1 /swapfile is in use
