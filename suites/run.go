@@ -370,7 +370,7 @@ func (r *run) until(ctx context.Context, f func(*v1alpha1.Observation) (bool, er
 }
 
 // lookAround observes the bystanders and the victim and judges all of them.
-func (r *run) lookAround(ctx context.Context) (diagnose.Diagnosis, error) {
+func (r *run) lookAround(ctx context.Context) (v1alpha1.Diagnosis, error) {
 	// Another process's run may begin or end between two looks: a node it once held stays out.
 	for n := range r.s.othersNodes(ctx, r.id) {
 		r.foreign[n] = true
@@ -379,13 +379,13 @@ func (r *run) lookAround(ctx context.Context) (diagnose.Diagnosis, error) {
 	r.watched = len(nodes)
 	nodes = append(nodes, r.victim)
 	if _, err := r.look(ctx, nodes...); err != nil {
-		return diagnose.Diagnosis{}, err
+		return v1alpha1.Diagnosis{}, err
 	}
 	return r.judge(nodes...), nil
 }
 
 // judge asks the detectors, blind: they get histories and nothing else.
-func (r *run) judge(nodes ...string) diagnose.Diagnosis {
+func (r *run) judge(nodes ...string) v1alpha1.Diagnosis {
 	return r.watch.Diagnose(r.s.opts.Judge, nodes...)
 }
 
@@ -488,7 +488,7 @@ func (r *run) bundle() {
 }
 
 func (r *run) writeBundle(dir, what string) {
-	info := diagnose.BundleInfo{
+	info := v1alpha1.Bundle{
 		Cluster: r.s.lab.Cluster(), RecordedBy: r.s.opts.Version,
 		Note: fmt.Sprintf("scenario %s, run %s, victim %s: %s", r.sc.Metadata.Name, r.id, r.victim, what),
 	}

@@ -15,8 +15,8 @@ import (
 // APIVersion is the version of everything sickbay writes for others to read.
 const APIVersion = "sickbay.dev/v1alpha1"
 
-// Kind is the kind of an Observation document.
-const Kind = "Observation"
+// KindObservation is the kind of an Observation document.
+const KindObservation = "Observation"
 
 // Observation is one look at one node: what its agent saw and what the API server says of it.
 type Observation struct {

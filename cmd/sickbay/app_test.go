@@ -545,11 +545,11 @@ func TestNPD(t *testing.T) {
 func bundleWith(t *testing.T, ill bool) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "bundle")
-	o := v1alpha1.Observation{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.Kind, Node: "n1", At: time.Now(), TookMS: 5}
+	o := v1alpha1.Observation{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindObservation, Node: "n1", At: time.Now(), TookMS: 5}
 	if ill {
 		o.Unknown = append(o.Unknown, v1alpha1.Unknown{What: "node", Why: "it does not answer"})
 	}
-	if err := diagnose.WriteBundle(dir, diagnose.BundleInfo{Cluster: "c1", RecordedAt: time.Now()}, map[string]v1alpha1.History{"n1": {o}}); err != nil {
+	if err := diagnose.WriteBundle(dir, v1alpha1.Bundle{Cluster: "c1", RecordedAt: time.Now()}, map[string]v1alpha1.History{"n1": {o}}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -557,8 +557,8 @@ func bundleWith(t *testing.T, ill bool) string {
 
 func TestDiagnoseBundle(t *testing.T) {
 	code, stdout, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "--bundle", bundleWith(t, false), "-o", "json")
-	var d diagnose.Diagnosis
-	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != exitYes || d.Kind != diagnose.Kind || d.Cluster != "c1" || !d.Healthy {
+	var d v1alpha1.Diagnosis
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != exitYes || d.Kind != v1alpha1.KindDiagnosis || d.Cluster != "c1" || !d.Healthy {
 		t.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
 	}
 	if d.Findings == nil || d.Unknown == nil {
@@ -607,7 +607,7 @@ func TestDiagnoseQuietly(t *testing.T) {
 	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "n9", "--bundle", bundle); code != exitUsage || !strings.Contains(stderr, `no node "n9"`) {
 		t.Errorf("%d %q", code, stderr)
 	}
-	if err := unread(diagnose.Diagnosis{Nodes: []string{"a", "b"}, Unknown: []diagnose.Unknown{{Node: "a", What: "node"}, {Node: "b", What: "kmsg"}}}); err == nil || err.Error() != "1 of 2 nodes could not be read" {
+	if err := unread(v1alpha1.Diagnosis{Nodes: []string{"a", "b"}, Unknown: []v1alpha1.NodeUnknown{{Node: "a", What: "node"}, {Node: "b", What: "kmsg"}}}); err == nil || err.Error() != "1 of 2 nodes could not be read" {
 		t.Error(err)
 	}
 }
@@ -641,12 +641,12 @@ func TestDiagnoseDamagedBundle(t *testing.T) {
 
 func TestVerdictOfADiagnosis(t *testing.T) {
 	for _, c := range []struct {
-		d    diagnose.Diagnosis
+		d    v1alpha1.Diagnosis
 		want error
 	}{
-		{diagnose.Diagnosis{Healthy: true}, nil},
-		{diagnose.Diagnosis{}, answer(exitTrouble)},
-		{diagnose.Diagnosis{Findings: []v1alpha1.Finding{{Failure: "pleg"}}}, no},
+		{v1alpha1.Diagnosis{Healthy: true}, nil},
+		{v1alpha1.Diagnosis{}, answer(exitTrouble)},
+		{v1alpha1.Diagnosis{Findings: []v1alpha1.Finding{{Failure: "pleg"}}}, no},
 	} {
 		if got := verdictOf(c.d); got != c.want {
 			t.Errorf("%+v: got %v, want %v", c.d, got, c.want)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/version"
@@ -43,7 +44,7 @@ searched once more before it is kept.`,
 		if err != nil {
 			return err
 		}
-		err = diagnose.WriteBundle(args[0], diagnose.BundleInfo{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
+		err = diagnose.WriteBundle(args[0], v1alpha1.Bundle{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
 		if err != nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func TestDocumentedDiagnosis(t *testing.T) {
 	_, doc, _ = strings.Cut(doc, "```json\n")
 	doc, _, _ = strings.Cut(doc, "```")
 	var want, got any
-	var d diagnose.Diagnosis
+	var d v1alpha1.Diagnosis
 	if err := yaml.UnmarshalStrict([]byte(doc), &d); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestWatchIsAStream(t *testing.T) {
 		}
 		var healthy []bool
 		for _, doc := range docs {
-			var d diagnose.Diagnosis
+			var d v1alpha1.Diagnosis
 			if err := yaml.UnmarshalStrict([]byte(doc), &d); err != nil {
 				t.Fatalf("%s: %v\n%s", form, err, doc)
 			}

@@ -113,18 +113,18 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 }
 
 // diagnosis judges a bundle, or what is there now.
-func (a *app) diagnosis(ctx context.Context, f diagnoseFlags) (diagnose.Diagnosis, error) {
+func (a *app) diagnosis(ctx context.Context, f diagnoseFlags) (v1alpha1.Diagnosis, error) {
 	if f.bundle != "" {
 		return judgeBundle(f)
 	}
 	t, err := a.target(ctx, f.targetFlags)
 	if err != nil {
-		return diagnose.Diagnosis{}, err
+		return v1alpha1.Diagnosis{}, err
 	}
 	return a.look(ctx, t, f)
 }
 
-func judgeBundle(f diagnoseFlags) (d diagnose.Diagnosis, err error) {
+func judgeBundle(f diagnoseFlags) (d v1alpha1.Diagnosis, err error) {
 	if _, err := os.Stat(f.bundle); err != nil {
 		return d, &usageError{text: fmt.Sprintf("--bundle: %s", err), hint: "`sickbay bundle DIR` records one."}
 	}
@@ -149,7 +149,7 @@ func judgeBundle(f diagnoseFlags) (d diagnose.Diagnosis, err error) {
 }
 
 // look observes and judges.
-func (a *app) look(ctx context.Context, s *target, f diagnoseFlags) (diagnose.Diagnosis, error) {
+func (a *app) look(ctx context.Context, s *target, f diagnoseFlags) (v1alpha1.Diagnosis, error) {
 	task := progress.From(ctx).Start(fmt.Sprintf("look at %s", nodesWord(len(s.Nodes))), 0)
 	if f.looks == 1 {
 		d, err := diagnose.Once(ctx, s.Target, s.options, nil)
@@ -159,7 +159,7 @@ func (a *app) look(ctx context.Context, s *target, f diagnoseFlags) (diagnose.Di
 	watch := diagnose.NewWatcher(s.Target, s.options)
 	if err := lookOften(ctx, watch, f.looks, task); err != nil {
 		task.End(err)
-		return diagnose.Diagnosis{}, err
+		return v1alpha1.Diagnosis{}, err
 	}
 	d := watch.Diagnose(nil)
 	task.End(unread(d))
@@ -167,7 +167,7 @@ func (a *app) look(ctx context.Context, s *target, f diagnoseFlags) (diagnose.Di
 }
 
 // unread is the error of a look that did not reach every node; the diagnosis says why.
-func unread(d diagnose.Diagnosis) error {
+func unread(d v1alpha1.Diagnosis) error {
 	n := 0
 	for _, u := range d.Unknown {
 		if u.What == "node" {
@@ -188,14 +188,14 @@ func nodesWord(n int) string {
 }
 
 // tell prints a diagnosis and turns it into an exit code.
-func (a *app) tell(d diagnose.Diagnosis, f diagnoseFlags, form format) error {
+func (a *app) tell(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error {
 	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, f) }); err != nil {
 		return err
 	}
 	return verdictOf(d)
 }
 
-func verdictOf(d diagnose.Diagnosis) error {
+func verdictOf(d v1alpha1.Diagnosis) error {
 	switch {
 	case len(d.Findings) > 0:
 		return no
@@ -206,7 +206,7 @@ func verdictOf(d diagnose.Diagnosis) error {
 }
 
 // showDiagnosis writes a diagnosis for a person. With --quiet the exit code is the answer.
-func (a *app) showDiagnosis(to *os.File, d diagnose.Diagnosis, f diagnoseFlags) {
+func (a *app) showDiagnosis(to *os.File, d v1alpha1.Diagnosis, f diagnoseFlags) {
 	if a.quiet && to == a.out {
 		return
 	}
@@ -263,7 +263,7 @@ func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format
 }
 
 // tellNext prints one diagnosis of a stream: JSON one document a line, YAML documents apart.
-func (a *app) tellNext(d diagnose.Diagnosis, f diagnoseFlags, form format) error {
+func (a *app) tellNext(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error {
 	switch form {
 	case jsonForm:
 		e := json.NewEncoder(a.out)
@@ -280,7 +280,7 @@ func (a *app) tellNext(d diagnose.Diagnosis, f diagnoseFlags, form format) error
 }
 
 // gist is what makes two diagnoses the same to a reader.
-func gist(d diagnose.Diagnosis) string {
+func gist(d v1alpha1.Diagnosis) string {
 	var b strings.Builder
 	fmt.Fprint(&b, d.Healthy)
 	for _, f := range d.Findings {
@@ -296,7 +296,7 @@ func gist(d diagnose.Diagnosis) string {
 // the five minutes of its stock transition period.
 const fixBound = 6 * time.Minute
 
-func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d diagnose.Diagnosis, form format) error {
+func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Diagnosis, form format) error {
 	plan := f
 	plan.whole = true // what is to be approved is shown in full
 	var plans []v1alpha1.Finding
@@ -362,7 +362,7 @@ func (a *app) applyRemedy(ctx context.Context, s *target, x v1alpha1.Finding) er
 }
 
 // waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
-func (a *app) waitCleared(ctx context.Context, s *target) (_ diagnose.Diagnosis, err error) {
+func (a *app) waitCleared(ctx context.Context, s *target) (_ v1alpha1.Diagnosis, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(fixBound))
 	defer cancel()
 	task := progress.From(ctx).Start("wait until it is cleared", timeoutscale.Bound(fixBound))
@@ -376,7 +376,7 @@ func (a *app) waitCleared(ctx context.Context, s *target) (_ diagnose.Diagnosis,
 			if errors.Is(err, context.DeadlineExceeded) {
 				return watch.Diagnose(nil), nil
 			}
-			return diagnose.Diagnosis{}, err
+			return v1alpha1.Diagnosis{}, err
 		}
 		d := watch.Diagnose(nil)
 		d.Cluster = s.Cluster

@@ -221,13 +221,13 @@ func hintsWord(n int) string {
 }
 
 // diagnose looks twice at every node, blind, reading back only a little: what was cured a minute ago must not count.
-func (l *lesson) diagnose(ctx context.Context) (diagnose.Diagnosis, error) {
+func (l *lesson) diagnose(ctx context.Context) (v1alpha1.Diagnosis, error) {
 	watch := diagnose.NewWatcher(l.lab.Target(), diagnose.Options{Since: 15 * time.Second})
 	task := progress.From(ctx).Start("look at every node", 0)
 	err := lookOften(ctx, watch, 2, task)
 	task.End(err)
 	if err != nil {
-		return diagnose.Diagnosis{}, err
+		return v1alpha1.Diagnosis{}, err
 	}
 	return watch.Diagnose(nil), nil
 }

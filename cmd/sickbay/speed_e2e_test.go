@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 )
@@ -47,7 +47,7 @@ func TestDiagnoseSpeed(t *testing.T) {
 	if !c.Ours {
 		t.Fatalf("cluster %s is not sickbay's: its kubelets are not stopped", c.Name)
 	}
-	diagnosis := func() (d diagnose.Diagnosis, took time.Duration) {
+	diagnosis := func() (d v1alpha1.Diagnosis, took time.Duration) {
 		t.Helper()
 		cmd := exec.CommandContext(ctx, program, "-q", "diagnose", "--cluster", c.Name, "-o", "json")
 		var stdout, stderr bytes.Buffer
@@ -60,7 +60,7 @@ func TestDiagnoseSpeed(t *testing.T) {
 		}
 		return d, took
 	}
-	median := func(what string, bound time.Duration, check func(diagnose.Diagnosis)) {
+	median := func(what string, bound time.Duration, check func(v1alpha1.Diagnosis)) {
 		t.Helper()
 		var all []time.Duration
 		for range 5 {
@@ -76,7 +76,7 @@ func TestDiagnoseSpeed(t *testing.T) {
 	}
 	_, first := diagnosis()
 	t.Logf("the first, which copies the agent: %s", first.Round(time.Millisecond))
-	median("healthy", 2*time.Second, func(d diagnose.Diagnosis) {
+	median("healthy", 2*time.Second, func(d v1alpha1.Diagnosis) {
 		if !d.Healthy || len(d.Nodes) != len(c.Nodes()) {
 			t.Errorf("%d nodes, findings %+v, unknown %+v", len(d.Nodes), d.Findings, d.Unknown)
 		}
@@ -90,13 +90,13 @@ func TestDiagnoseSpeed(t *testing.T) {
 			silent = n
 		}
 	}
-	allButOne := func(d diagnose.Diagnosis) {
+	allButOne := func(d v1alpha1.Diagnosis) {
 		ill := map[string]bool{}
 		for _, f := range d.Findings {
 			ill[f.Node] = f.Failure == "node-notready" || ill[f.Node]
 		}
 		for _, n := range c.Nodes() {
-			blind := slices.ContainsFunc(d.Unknown, func(u diagnose.Unknown) bool { return u.Node == n.Name && u.What == "node" })
+			blind := slices.ContainsFunc(d.Unknown, func(u v1alpha1.NodeUnknown) bool { return u.Node == n.Name && u.What == "node" })
 			if n.Name == silent.Name && !blind || n.Name != silent.Name && !ill[n.Name] {
 				t.Errorf("%s: found %v, blind %v", n.Name, ill[n.Name], blind)
 			}

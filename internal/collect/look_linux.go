@@ -148,7 +148,7 @@ func newLook(opts protocol.ObserveOptions, r root, run execFunc) *look {
 	l.handed = handed{runtime: defaultSettings(), frozen: frozenSet{}}
 	l.dial = sync.OnceValues(l.dialRuntime)
 	l.end = l.start.Add(opts.Overall)
-	l.obs.APIVersion, l.obs.Kind = v1alpha1.APIVersion, v1alpha1.Kind
+	l.obs.APIVersion, l.obs.Kind = v1alpha1.APIVersion, v1alpha1.KindObservation
 	l.obs.At = l.start
 	l.obs.Clocks.NodeUnix = float64(l.start.UnixMicro()) / 1e6
 	l.obs.Node = opts.Node

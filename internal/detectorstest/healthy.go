@@ -45,7 +45,7 @@ func Healthy() *v1alpha1.Observation {
 			MainPID: pid, ActiveSince: Ago(time.Hour), StateSince: Ago(time.Hour), KillMode: "process"}
 	}
 	o := &v1alpha1.Observation{
-		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.Kind, Node: Node, At: Now, TookMS: 140,
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindObservation, Node: Node, At: Now, TookMS: 140,
 		Host: v1alpha1.Host{Hostname: Node, Kernel: "6.18.0", CgroupVersion: 1, InContainer: true, CPUs: 2, MemoryBytes: 24 << 30, LoadAverage1: 0.7, UptimeSeconds: 90000, Arch: "amd64"},
 		Units: map[string]v1alpha1.Unit{
 			"kubelet": unit("kubelet.service", 300), "containerd": unit("containerd.service", 200),

@@ -75,17 +75,17 @@ func BenchmarkBundle(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
 			dir := b.TempDir()
-			if err := WriteCompactBundle(dir, BundleInfo{}, map[string]v1alpha1.History{"n": {{}}}); err != nil {
+			if err := WriteCompactBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": {{}}}); err != nil {
 				b.Fatal(err)
 			}
 			// The files are linked to what was recorded: only the header is of this size.
-			info := BundleInfo{APIVersion: v1alpha1.APIVersion, Kind: BundleKind, Format: BundleFormat}
+			info := v1alpha1.Bundle{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindBundle, Format: v1alpha1.BundleFormat}
 			for i := range n {
 				file := fmt.Sprintf("nodes/n%04d.json%s", i, compressed)
 				if err := os.WriteFile(filepath.Join(dir, file), packed[i%len(packed)], 0o600); err != nil {
 					b.Fatal(err)
 				}
-				info.Nodes = append(info.Nodes, BundleNode{Name: fmt.Sprintf("n%04d", i), File: file})
+				info.Nodes = append(info.Nodes, v1alpha1.BundleNode{Name: fmt.Sprintf("n%04d", i), File: file})
 			}
 			header, err := json.Marshal(info) // JSON is YAML
 			if err != nil {

@@ -20,41 +20,16 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
-// BundleKind is the kind of bundle.yaml; BundleFormat counts incompatible changes of the layout. docs/bundle.md describes it.
-const (
-	BundleKind   = "Bundle"
-	BundleFormat = 1
-)
-
-// BundleInfo is bundle.yaml.
-type BundleInfo struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Format     int          `json:"format"`
-	Cluster    string       `json:"cluster,omitempty"`
-	RecordedAt time.Time    `json:"recordedAt"`
-	RecordedBy string       `json:"recordedBy,omitempty"` // version of sickbay
-	Note       string       `json:"note,omitempty"`
-	Nodes      []BundleNode `json:"nodes"`
-}
-
-// BundleNode is one node's file.
-type BundleNode struct {
-	Name  string `json:"name"`
-	File  string `json:"file"` // relative, with forward slashes
-	Looks int    `json:"looks"`
-}
-
 // WriteBundle writes the histories to dir, which must not hold anything but an earlier bundle. Everything is redacted on the way,
 // whatever the agent and API reader did before, and the result is scanned once more: a secret that is still there is an
 // error and leaves no bundle.
-func WriteBundle(dir string, info BundleInfo, histories map[string]v1alpha1.History) error {
+func WriteBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History) error {
 	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) { return file, raw, nil })
 }
 
 // WriteCompactBundle writes a bundle to keep, such as those that tests replay: a tenth of the size. zstd and not gzip, because
 // looks repeat each other at a distance of 80 kB, beyond gzip's window.
-func WriteCompactBundle(dir string, info BundleInfo, histories map[string]v1alpha1.History) error {
+func WriteCompactBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History) error {
 	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) {
 		var dense bytes.Buffer
 		if err := json.Compact(&dense, raw); err != nil {
@@ -77,11 +52,11 @@ const (
 	maxNodeFile = 64 << 20 // uncompressed
 )
 
-func writeBundle(dir string, info BundleInfo, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) error {
+func writeBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) error {
 	if err := emptyForBundle(dir); err != nil {
 		return err
 	}
-	info.APIVersion, info.Kind, info.Format = v1alpha1.APIVersion, BundleKind, BundleFormat
+	info.APIVersion, info.Kind, info.Format = v1alpha1.APIVersion, v1alpha1.KindBundle, v1alpha1.BundleFormat
 	if info.RecordedAt.IsZero() {
 		info.RecordedAt = time.Now().UTC()
 	}
@@ -103,7 +78,7 @@ func writeBundle(dir string, info BundleInfo, histories map[string]v1alpha1.Hist
 			return fmt.Errorf("write the bundle of node %s: %w", node, err)
 		}
 		files[file] = raw
-		info.Nodes = append(info.Nodes, BundleNode{Name: node, File: file, Looks: len(histories[node])})
+		info.Nodes = append(info.Nodes, v1alpha1.BundleNode{Name: node, File: file, Looks: len(histories[node])})
 	}
 	header, err := yaml.Marshal(info)
 	if err != nil {
@@ -163,7 +138,7 @@ func fileName(node string) string {
 
 // Bundle is an opened bundle: its header was read and found good, its nodes are read one by one.
 type Bundle struct {
-	Info BundleInfo
+	Info v1alpha1.Bundle
 	dir  string
 	root *os.Root // nothing outside is read, whatever names and links say
 }
@@ -204,9 +179,9 @@ func (b *Bundle) header() error {
 	if err := yaml.Unmarshal(raw, &what); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	if what.Kind != BundleKind || what.APIVersion != v1alpha1.APIVersion || what.Format != BundleFormat {
+	if what.Kind != v1alpha1.KindBundle || what.APIVersion != v1alpha1.APIVersion || what.Format != v1alpha1.BundleFormat {
 		return fmt.Errorf("%s: this sickbay reads %s %s format %d, and that is %s %s format %d",
-			path, v1alpha1.APIVersion, BundleKind, BundleFormat, what.APIVersion, what.Kind, what.Format)
+			path, v1alpha1.APIVersion, v1alpha1.KindBundle, v1alpha1.BundleFormat, what.APIVersion, what.Kind, what.Format)
 	}
 	if err := yaml.UnmarshalStrict(raw, &b.Info); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -238,7 +213,7 @@ func (b *Bundle) Nodes() []string {
 
 // History reads one node.
 func (b *Bundle) History(node string) (v1alpha1.History, error) {
-	i := slices.IndexFunc(b.Info.Nodes, func(n BundleNode) bool { return n.Name == node })
+	i := slices.IndexFunc(b.Info.Nodes, func(n v1alpha1.BundleNode) bool { return n.Name == node })
 	if i < 0 {
 		return nil, fmt.Errorf("the bundle %s has no node %s", b.dir, node)
 	}
@@ -293,7 +268,7 @@ func unpack(raw []byte) ([]byte, error) {
 }
 
 // FromBundle reads a whole bundle.
-func FromBundle(dir string) (map[string]v1alpha1.History, *BundleInfo, error) {
+func FromBundle(dir string) (map[string]v1alpha1.History, *v1alpha1.Bundle, error) {
 	b, err := OpenBundle(dir)
 	if err != nil {
 		return nil, nil, err

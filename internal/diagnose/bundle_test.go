@@ -157,12 +157,12 @@ func TestBundleKeepsOthersFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "stranger.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteBundle(dir, BundleInfo{}, nil); err == nil || !strings.Contains(err.Error(), "stranger.txt") {
+	if err := WriteBundle(dir, v1alpha1.Bundle{}, nil); err == nil || !strings.Contains(err.Error(), "stranger.txt") {
 		t.Errorf("a folder with other things in it was taken: %v", err)
 	}
 	dir = filepath.Join(dir, "large")
 	long := v1alpha1.History{{Journal: v1alpha1.Journal{Lines: []v1alpha1.LogLine{{Text: strings.Repeat("long ", maxNodeFile/5)}}}}}
-	if err := WriteBundle(dir, BundleInfo{}, map[string]v1alpha1.History{"a": long}); err == nil || !strings.Contains(err.Error(), "record fewer") {
+	if err := WriteBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"a": long}); err == nil || !strings.Contains(err.Error(), "record fewer") {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(dir); err == nil {

@@ -61,7 +61,7 @@ func TestADeadNodeDelaysNobody(t *testing.T) {
 	if dead.API == nil || dead.API.Node == nil {
 		t.Error("the API's view of the dead node is missing")
 	}
-	if len(good.Unknown) > 0 || good.Node != "n00" || good.Kind != v1alpha1.Kind {
+	if len(good.Unknown) > 0 || good.Node != "n00" || good.Kind != v1alpha1.KindObservation {
 		t.Errorf("healthy node: %+v", good.Unknown)
 	}
 
@@ -293,7 +293,7 @@ func TestBundleHoldsNoSecret(t *testing.T) {
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Env: []corev1.EnvVar{{Name: "X", Value: "hunter22"}}}}},
 	}}}
 	dir := filepath.Join(t.TempDir(), "b")
-	if err := WriteBundle(dir, BundleInfo{Cluster: "c"}, map[string]v1alpha1.History{"a": h}); err != nil {
+	if err := WriteBundle(dir, v1alpha1.Bundle{Cluster: "c"}, map[string]v1alpha1.History{"a": h}); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "nodes", "a.json"))
@@ -338,7 +338,7 @@ func TestBundleRoundTrip(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "b")
 	for range 2 { // the second replaces the first
-		if err := WriteBundle(dir, BundleInfo{Cluster: "lab", RecordedAt: at, Note: "n"}, want); err != nil {
+		if err := WriteBundle(dir, v1alpha1.Bundle{Cluster: "lab", RecordedAt: at, Note: "n"}, want); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -377,7 +377,7 @@ func TestJudgeOrdersAndPropagatesPanics(t *testing.T) {
 
 func TestTextReadsTopDown(t *testing.T) {
 	at := time.Date(2026, 11, 24, 9, 12, 0, 0, time.Local)
-	d := Diagnosis{Cluster: "lab", Nodes: []string{"lab-worker", "lab-worker2"}, Findings: []v1alpha1.Finding{{
+	d := v1alpha1.Diagnosis{Cluster: "lab", Nodes: []string{"lab-worker", "lab-worker2"}, Findings: []v1alpha1.Finding{{
 		Failure: "cni", Cause: "conflist-missing", Node: "lab-worker", Certainty: v1alpha1.Certain,
 		Summary: "There is no CNI configuration in /etc/cni/net.d.",
 		Evidence: []v1alpha1.Evidence{
@@ -389,7 +389,7 @@ func TestTextReadsTopDown(t *testing.T) {
 			{Run: "kubectl -n kube-system delete pod kindnet-x", Why: "the network's own agent writes it again"},
 			{Run: "systemctl restart containerd", On: "lab-worker", Why: "it reads it at start", Disruptive: true},
 		}},
-	}}, Unknown: []Unknown{{Node: "lab-worker2", What: "node", Why: "no answer within 4s"}, {Node: "lab-worker", What: "kmsg", Why: "not permitted"}}}
+	}}, Unknown: []v1alpha1.NodeUnknown{{Node: "lab-worker2", What: "node", Why: "no answer within 4s"}, {Node: "lab-worker", What: "kmsg", Why: "not permitted"}}}
 	var b strings.Builder
 	if err := WriteText(&b, d, TextOptions{Width: 90, Now: at}); err != nil {
 		t.Fatal(err)
@@ -421,7 +421,7 @@ func TestTextReadsTopDown(t *testing.T) {
 			t.Errorf("whole %t: no %q in\n%s", whole, want, b.String())
 		}
 	}
-	for name, d := range map[string]Diagnosis{"HEALTHY": {Nodes: []string{"a"}}, "UNKNOWN": {Nodes: []string{"a"}, Unknown: []Unknown{{Node: "a", What: "node", Why: "x"}}}} {
+	for name, d := range map[string]v1alpha1.Diagnosis{"HEALTHY": {Nodes: []string{"a"}}, "UNKNOWN": {Nodes: []string{"a"}, Unknown: []v1alpha1.NodeUnknown{{Node: "a", What: "node", Why: "x"}}}} {
 		b.Reset()
 		if err := WriteText(&b, d, TextOptions{}); err != nil || !strings.HasPrefix(b.String(), name) {
 			t.Errorf("want %s: %s", name, b.String())
@@ -451,7 +451,7 @@ func TestByHand(t *testing.T) {
 // What decides stands at the end of an error. A pipe gets it whole; a terminal loses the middle.
 func TestEvidenceKeepsItsEnd(t *testing.T) {
 	line := "Failed to pull image: " + strings.Repeat("x", 200) + ": x509: certificate signed by unknown authority"
-	d := Diagnosis{Nodes: []string{"a"}, Findings: []v1alpha1.Finding{{Node: "a", Evidence: []v1alpha1.Evidence{{Source: "api.events", Text: line}}}}}
+	d := v1alpha1.Diagnosis{Nodes: []string{"a"}, Findings: []v1alpha1.Finding{{Node: "a", Evidence: []v1alpha1.Evidence{{Source: "api.events", Text: line}}}}}
 	for width, want := range map[int]string{0: line, 80: "signed by unknown authority"} {
 		var b strings.Builder
 		if err := WriteText(&b, d, TextOptions{Width: width}); err != nil || !strings.Contains(b.String(), want) || strings.Contains(b.String(), line) != (width == 0) {
@@ -463,9 +463,9 @@ func TestEvidenceKeepsItsEnd(t *testing.T) {
 // A recording says of when it is, and times of another day have their date. A live look does not need either.
 func TestTextOfARecording(t *testing.T) {
 	at := time.Date(2026, 11, 24, 9, 12, 0, 0, time.Local)
-	d := Diagnosis{
-		Nodes: []string{"a"}, At: at, Recording: &Recording{At: at, Note: "since the upgrade"},
-		Pods: []NodePods{{Node: "a", Total: 9, NotReady: []string{"n/1", "n/2", "n/3", "n/4"}}},
+	d := v1alpha1.Diagnosis{
+		Nodes: []string{"a"}, At: at, Recording: &v1alpha1.Recording{At: at, Note: "since the upgrade"},
+		Pods: []v1alpha1.NodePods{{Node: "a", Total: 9, NotReady: []string{"n/1", "n/2", "n/3", "n/4"}}},
 		Findings: []v1alpha1.Finding{
 			{Node: "a", Failure: "cni", Cause: "conflist-missing", Evidence: []v1alpha1.Evidence{{At: at.Add(-time.Minute), Source: "cni", Text: "gone"}}},
 			{Node: "a", Failure: "swap", Cause: "swap-on"},

@@ -17,7 +17,7 @@ import (
 
 // Judge has the detectors judge every node's history, side by side, and collects what could not be read. A nil judge
 // takes package detectors. The result depends on the histories alone.
-func Judge(histories map[string]v1alpha1.History, judge JudgeFunc) Diagnosis {
+func Judge(histories map[string]v1alpha1.History, judge JudgeFunc) v1alpha1.Diagnosis {
 	d, err := judgeAll(slices.Sorted(maps.Keys(histories)), func(node string) (v1alpha1.History, error) { return histories[node], nil }, judge)
 	if err != nil {
 		// A detector's defect belongs to whoever asked: in a goroutine of its own it would end the process, and with it
@@ -29,28 +29,28 @@ func Judge(histories map[string]v1alpha1.History, judge JudgeFunc) Diagnosis {
 
 // JudgeBundle judges the named nodes of a bundle, all of them when none is named. It holds as many histories at a time as there
 // are processors: a thousand nodes take no more memory than ten. Whatever a bundle holds, the answer is a diagnosis or an error.
-func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) (Diagnosis, error) {
+func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) (v1alpha1.Diagnosis, error) {
 	if len(nodes) == 0 {
 		nodes = b.Nodes()
 	}
 	d, err := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
-	d.setCluster(b.Info.Cluster)
-	d.Recording = &Recording{At: b.Info.RecordedAt, By: b.Info.RecordedBy, Note: b.Info.Note}
+	setCluster(&d, b.Info.Cluster)
+	d.Recording = &v1alpha1.Recording{At: b.Info.RecordedAt, By: b.Info.RecordedBy, Note: b.Info.Note}
 	return d, err
 }
 
 // verdictOn is what there is to say of one node.
 type verdictOn struct {
 	findings []v1alpha1.Finding
-	unknown  []Unknown
+	unknown  []v1alpha1.NodeUnknown
 	blind    bool
 	at       time.Time
-	pods     *NodePods
+	pods     *v1alpha1.NodePods
 }
 
 // judgeAll judges the nodes side by side and lets each history go as soon as it is judged. By node, and within a node as the
 // detectors gave them: that is the order in which the remedies have to be applied.
-func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error), judge JudgeFunc) (Diagnosis, error) {
+func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error), judge JudgeFunc) (v1alpha1.Diagnosis, error) {
 	results := make([]verdictOn, len(nodes))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -64,7 +64,7 @@ func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return Diagnosis{}, err
+		return v1alpha1.Diagnosis{}, err
 	}
 	return assemble(nodes, results), nil
 }
@@ -77,7 +77,7 @@ func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (
 		}
 	}()
 	if len(h) == 0 {
-		*v = verdictOn{unknown: []Unknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
+		*v = verdictOn{unknown: []v1alpha1.NodeUnknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
 		return nil
 	}
 	if judge == nil {
@@ -92,11 +92,11 @@ func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (
 }
 
 // notReady counts the node's pods, nil when the API server did not list them.
-func notReady(node string, o *v1alpha1.Observation) *NodePods {
+func notReady(node string, o *v1alpha1.Observation) *v1alpha1.NodePods {
 	if o.API == nil || len(o.API.Pods) == 0 {
 		return nil
 	}
-	n := &NodePods{Node: node, NotReady: []string{}}
+	n := &v1alpha1.NodePods{Node: node, NotReady: []string{}}
 	for i := range o.API.Pods {
 		p := &o.API.Pods[i]
 		if p.Status.Phase == corev1.PodSucceeded {
@@ -114,7 +114,7 @@ func notReady(node string, o *v1alpha1.Observation) *NodePods {
 
 // setCluster names the cluster, and in each kubectl command its context: pasted into another shell, a command must not reach the
 // cluster that is current there.
-func (d *Diagnosis) setCluster(name string) {
+func setCluster(d *v1alpha1.Diagnosis, name string) {
 	d.Cluster = name
 	if name == "" {
 		return
@@ -142,10 +142,10 @@ func withContext(command, cluster string) string {
 	return kubectl.ReplaceAllLiteralString(command, "kubectl --context kind-"+cluster+" ")
 }
 
-func assemble(nodes []string, results []verdictOn) Diagnosis {
-	d := Diagnosis{
-		APIVersion: v1alpha1.APIVersion, Kind: Kind, Healthy: true, Nodes: nodes,
-		Findings: []v1alpha1.Finding{}, Unknown: []Unknown{},
+func assemble(nodes []string, results []verdictOn) v1alpha1.Diagnosis {
+	d := v1alpha1.Diagnosis{
+		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindDiagnosis, Healthy: true, Nodes: nodes,
+		Findings: []v1alpha1.Finding{}, Unknown: []v1alpha1.NodeUnknown{},
 	}
 	for _, r := range results {
 		for _, f := range r.findings {
@@ -172,7 +172,7 @@ const allSources = 16
 // unread lists what one observation could not read. A node whose agent did not answer at all is one line, and
 // blind. So is one that was looked at without the rights to see it, or where there is nothing of a node to be seen: that nothing
 // is found there says nothing.
-func unread(o *v1alpha1.Observation) (list []Unknown, blind bool) {
+func unread(o *v1alpha1.Observation) (list []v1alpha1.NodeUnknown, blind bool) {
 	reasons := map[string]int{}
 	for _, u := range o.Unknown {
 		reasons[u.Why]++
@@ -182,15 +182,15 @@ func unread(o *v1alpha1.Observation) (list []Unknown, blind bool) {
 		if reasons[u.Why] >= allSources {
 			if !told[u.Why] {
 				told[u.Why] = true
-				list = append(list, Unknown{Node: o.Node, What: "node", Why: u.Why})
+				list = append(list, v1alpha1.NodeUnknown{Node: o.Node, What: "node", Why: u.Why})
 				blind = true
 			}
 			continue
 		}
-		list = append(list, Unknown{Node: o.Node, What: u.What, Why: u.Why})
+		list = append(list, v1alpha1.NodeUnknown{Node: o.Node, What: u.What, Why: u.Why})
 	}
 	if why := partly(o); why != "" && !blind {
-		list = slices.Insert(list, 0, Unknown{Node: o.Node, What: "node", Why: why})
+		list = slices.Insert(list, 0, v1alpha1.NodeUnknown{Node: o.Node, What: "node", Why: why})
 		blind = true
 	}
 	return list, blind

@@ -34,7 +34,7 @@ func lookAll(ctx context.Context, t Target, o Options, asks map[string]Ask) (map
 
 // Once looks at every node once and judges it at once: an observation is let go as soon as it is judged, so that a thousand nodes
 // take the memory of those that are asked at a time. The error is Look's.
-func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (Diagnosis, error) {
+func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (v1alpha1.Diagnosis, error) {
 	results := make([]verdictOn, len(t.Nodes))
 	nodes := make([]string, len(t.Nodes))
 	errs := make([]error, len(t.Nodes))
@@ -43,13 +43,13 @@ func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (Diagnosis,
 		errs[i] = judgeInto(&results[i], obs.Node, v1alpha1.History{obs}, judge)
 	})
 	if err != nil {
-		return Diagnosis{}, err
+		return v1alpha1.Diagnosis{}, err
 	}
 	if err := errors.Join(errs...); err != nil {
 		panic(err) // as Judge does
 	}
 	d := assemble(nodes, results)
-	d.setCluster(t.Cluster)
+	setCluster(&d, t.Cluster)
 	return d, nil
 }
 
@@ -168,7 +168,7 @@ func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
 	} else {
 		obs = *r.obs
 	}
-	obs.APIVersion, obs.Kind, obs.Node = v1alpha1.APIVersion, v1alpha1.Kind, r.node
+	obs.APIVersion, obs.Kind, obs.Node = v1alpha1.APIVersion, v1alpha1.KindObservation, r.node
 	// A part of the API server's answer is used, and the rest is unknown.
 	if apiErr == nil && api == nil {
 		apiErr = errors.New("the API view has nothing about this node")

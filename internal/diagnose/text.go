@@ -47,7 +47,7 @@ func (s style) yellow(t string) string { return s.paint("33", t) }
 
 // WriteText writes a diagnosis from the top down: the verdict, then for each finding the cause, the evidence, its consequences and
 // the remedy with its commands.
-func WriteText(w io.Writer, d Diagnosis, o TextOptions) error {
+func WriteText(w io.Writer, d v1alpha1.Diagnosis, o TextOptions) error {
 	if o.Evidence <= 0 {
 		o.Evidence = 3
 	}
@@ -72,7 +72,7 @@ func WriteText(w io.Writer, d Diagnosis, o TextOptions) error {
 type text struct {
 	strings.Builder
 	style
-	d     Diagnosis
+	d     v1alpha1.Diagnosis
 	o     TextOptions
 	width int
 }

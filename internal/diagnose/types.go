@@ -8,9 +8,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-// Kind is the kind of a Diagnosis document.
-const Kind = "Diagnosis"
-
 // Ask is how one look at one node is to be made.
 type Ask struct {
 	// Cursor continues journal and kernel log where the previous look ended (Observation.Journal.Cursor); empty reads back by
@@ -113,45 +110,6 @@ func (o Options) withDefaults() Options {
 		o.KeepLines = 2000
 	}
 	return o
-}
-
-// Unknown is something that could not be read, and where.
-type Unknown struct {
-	Node string `json:"node,omitempty"`
-	What string `json:"what"`
-	Why  string `json:"why"`
-}
-
-// Diagnosis is the answer: what is wrong, on which node, from which cause, and what could not be seen.
-type Diagnosis struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Cluster    string    `json:"cluster,omitempty"`
-	At         time.Time `json:"at,omitzero"` // of the newest observation
-	// Healthy means: no finding, and every node was seen by its agent or the API server. A single source that could not be
-	// read does not make it false, but is listed.
-	Healthy  bool               `json:"healthy"`
-	Nodes    []string           `json:"nodes"`
-	Findings []v1alpha1.Finding `json:"findings"`
-	Unknown  []Unknown          `json:"unknown"`
-	// Pods says for each node with a finding how many of its pods are not ready.
-	Pods []NodePods `json:"pods,omitempty"`
-	// Recording is set when a bundle was judged: the answer is about that moment, not about now.
-	Recording *Recording `json:"recording,omitempty"`
-}
-
-// NodePods counts the pods of a node that have not ended, and names those that are not ready.
-type NodePods struct {
-	Node     string   `json:"node"`
-	Total    int      `json:"total"`
-	NotReady []string `json:"notReady"` // namespace/name
-}
-
-// Recording says when and by what a bundle was recorded.
-type Recording struct {
-	At   time.Time `json:"at"`
-	By   string    `json:"by,omitempty"` // version of sickbay
-	Note string    `json:"note,omitempty"`
 }
 
 // JudgeFunc gives the findings of one node's history. Detectors' own is the default everywhere; tests bring theirs.

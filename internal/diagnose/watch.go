@@ -162,7 +162,7 @@ func (w *Watcher) Histories() map[string]v1alpha1.History {
 }
 
 // Diagnose judges the histories of the named nodes, all of them when none is named.
-func (w *Watcher) Diagnose(judge JudgeFunc, nodes ...string) Diagnosis {
+func (w *Watcher) Diagnose(judge JudgeFunc, nodes ...string) v1alpha1.Diagnosis {
 	h := w.Histories()
 	if len(nodes) > 0 {
 		some := make(map[string]v1alpha1.History, len(nodes))
@@ -174,7 +174,7 @@ func (w *Watcher) Diagnose(judge JudgeFunc, nodes ...string) Diagnosis {
 		h = some
 	}
 	d := Judge(h, judge)
-	d.setCluster(w.target.Cluster)
+	setCluster(&d, w.target.Cluster)
 	return d
 }
 

@@ -126,7 +126,7 @@ func look(ctx context.Context, on diagnose.Target, o CheckOptions, before v1alph
 }
 
 // answer takes one failure out of a diagnosis.
-func answer(f failures.Failure, d diagnose.Diagnosis, last *v1alpha1.Observation, told Answer) Answer {
+func answer(f failures.Failure, d v1alpha1.Diagnosis, last *v1alpha1.Observation, told Answer) Answer {
 	var found []v1alpha1.Finding
 	for _, x := range d.Findings {
 		if x.Failure == f.Name {

@@ -296,8 +296,8 @@ func TestHistoryGoesOn(t *testing.T) {
 
 // Numbers that move on do not change a condition's message: NPD would write an event each time.
 func TestMessageStays(t *testing.T) {
-	found := func(summary, cause string) diagnose.Diagnosis {
-		return diagnose.Diagnosis{Findings: []v1alpha1.Finding{{Failure: "pleg", Cause: cause, Certainty: v1alpha1.Certain, Summary: summary}}}
+	found := func(summary, cause string) v1alpha1.Diagnosis {
+		return v1alpha1.Diagnosis{Findings: []v1alpha1.Finding{{Failure: "pleg", Cause: cause, Certainty: v1alpha1.Certain, Summary: summary}}}
 	}
 	f, _ := failures.Lookup("pleg")
 	o := &v1alpha1.Observation{}

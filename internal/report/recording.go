@@ -98,7 +98,7 @@ func record(r v1alpha1.ScenarioResult, from, into string) error {
 	if err := os.RemoveAll(into); err != nil {
 		return fmt.Errorf("replace the earlier recording: %w", err)
 	}
-	info := diagnose.BundleInfo{RecordedAt: r.Started, Note: fmt.Sprintf("scenario %s, baseline to finding", r.Scenario)}
+	info := v1alpha1.Bundle{RecordedAt: r.Started, Note: fmt.Sprintf("scenario %s, baseline to finding", r.Scenario)}
 	if err := diagnose.WriteCompactBundle(into, info, diagnose.Compact(ill, looks)); err != nil {
 		return err
 	}
