@@ -1,7 +1,9 @@
 package detectors_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -117,8 +119,8 @@ func verbs(r *v1alpha1.Remedy) string {
 }
 
 func TestRemedyBrackets(t *testing.T) {
-	gentle := detectors.NodeStep("n", "w", "true")
-	rough := gentle.Disrupts()
+	gentle := detectors.NodeStep(v1alpha1.Safe, "n", "w", "true")
+	rough := detectors.Disrupts(gentle)
 	ready := detectors.WaitReady("n")
 	for name, c := range map[string]struct {
 		place detectors.Place
@@ -127,10 +129,10 @@ func TestRemedyBrackets(t *testing.T) {
 	}{
 		"nothing disrupts":       {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{gentle, ready}, "node wait-ready"},
 		"one disrupts":           {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{gentle, rough, ready}, "node cordon node wait-ready uncordon"},
-		"pods would be lost":     {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{gentle.Loses(), ready}, "cordon drain node wait-ready uncordon"},
-		"cordoned by somebody":   {detectors.Place{Node: "n", API: true, Cordoned: true}, []v1alpha1.Step{gentle.Loses(), ready}, "drain node wait-ready"},
+		"pods would be lost":     {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{detectors.Loses(gentle), ready}, "cordon drain node wait-ready uncordon"},
+		"cordoned by somebody":   {detectors.Place{Node: "n", API: true, Cordoned: true}, []v1alpha1.Step{detectors.Loses(gentle), ready}, "drain node wait-ready"},
 		"no API":                 {detectors.Place{Node: "n"}, []v1alpha1.Step{rough, ready}, "node"},
-		"deleting a pod is mild": {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{detectors.DeletePod("a", "b", "w")}, "delete"},
+		"evicting a pod is mild": {detectors.Place{Node: "n", API: true}, []v1alpha1.Step{detectors.EvictPod("a", "b", "w")}, "evict"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := verbs(c.place.NewRemedy("x", c.steps...)); got != c.want {
@@ -143,10 +145,104 @@ func TestRemedyBrackets(t *testing.T) {
 	}
 }
 
+// The words of a script raise its class and never lower it.
+func TestClasses(t *testing.T) {
+	for script, want := range map[string]v1alpha1.Class{
+		"systemctl restart kubelet.service":         v1alpha1.Safe,
+		"kill -CONT 12":                             v1alpha1.Safe,
+		"mv -T --backup=numbered -- /etc/a /etc/rm": v1alpha1.Destructive, // a word is a word: better asked once too often
+		"echo farm --rm":                            v1alpha1.Safe,
+		"kill 12":                                   v1alpha1.Disruptive,
+		"kill -KILL 12":                             v1alpha1.Disruptive,
+		"pkill -9 pause":                            v1alpha1.Disruptive,
+		"systemctl kill x.service":                  v1alpha1.Disruptive,
+		"rm -f /x":                                  v1alpha1.Destructive,
+		"[ -e x ] || /bin/rm -rf x":                 v1alpha1.Destructive,
+		"umount /mnt":                               v1alpha1.Destructive,
+		"e2fsck -f -y /dev/x":                       v1alpha1.Destructive,
+		"fsck.ext4 /dev/x":                          v1alpha1.Destructive,
+		"mkfs.xfs /dev/x":                           v1alpha1.Destructive,
+		"iptables -t filter -D OUTPUT -j DROP":      v1alpha1.Destructive,
+		"ip6tables-nft -F":                          v1alpha1.Destructive,
+		"nft delete rule inet a b handle 4":         v1alpha1.Destructive,
+		"nft -a flush ruleset":                      v1alpha1.Destructive,
+		"ip route del blackhole 10.0.0.0/8":         v1alpha1.Destructive,
+		"ip -6 route del default":                   v1alpha1.Destructive,
+		"find / -name x -delete":                    v1alpha1.Destructive,
+		"crictl rmi --prune":                        v1alpha1.Destructive,
+		"ctr -n k8s.io images prune --all":          v1alpha1.Destructive,
+		"update-ca-certificates":                    v1alpha1.Destructive,
+		"journalctl --vacuum-size=64M":              v1alpha1.Destructive,
+		"kubectl -n a delete pod b":                 v1alpha1.Destructive,
+	} {
+		step := detectors.ShellStep(v1alpha1.Safe, "n", "w", script)
+		if step.Class != want || (want == v1alpha1.Destructive) != (step.Risk != "") {
+			t.Errorf("%s is %s (%s), want %s", script, step.Class, step.Risk, want)
+		}
+		if high := detectors.ShellStep(v1alpha1.Destructive, "n", "w", script); high.Class != v1alpha1.Destructive {
+			t.Errorf("%s was lowered to %s", script, high.Class)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a step without a class was made")
+		}
+	}()
+	detectors.NodeStep("", "n", "w", "true")
+}
+
+// What a remedy moved or edited comes back by the command that the step prints, and by itself where the script fails.
+func TestUndoPutsFilesBack(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "it's a"), filepath.Join(dir, "b")
+	read := func() string {
+		x, _ := os.ReadFile(a)
+		y, _ := os.ReadFile(b)
+		return string(x) + "|" + string(y)
+	}
+	write := func() {
+		for f, text := range map[string]string{a: "one", b: "two"} {
+			if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		step v1alpha1.Step
+		then string
+		ends bool
+	}{
+		"moved":  {detectors.MoveAside("n", a, "w"), "|two", true},
+		"edited": {detectors.EditFile(v1alpha1.Safe, "n", "w", "echo 1 > "+detectors.Quote(a)+"; echo 2 > "+b, a, b, dir+"/gone"), "1\n|2\n", true},
+		"failed": {detectors.EditFile(v1alpha1.Safe, "n", "w", "echo 1 > "+detectors.Quote(a)+"; false", a, b), "one|two", false},
+	} {
+		for range 2 { // what was moved before is in nobody's way
+			write()
+			err := exec.CommandContext(t.Context(), "sh", "-c", c.step.Run).Run()
+			if (err == nil) != c.ends || read() != c.then {
+				t.Errorf("%s: %v, files %q, want %q", name, err, read(), c.then)
+			}
+		}
+		if !c.ends {
+			continue
+		}
+		if out, err := exec.CommandContext(t.Context(), "sh", "-ec", c.step.Undo).CombinedOutput(); err != nil || read() != "one|two" {
+			t.Errorf("%s: undo: %v %s, files %q", name, err, out, read())
+		}
+	}
+}
+
+func TestDropIn(t *testing.T) {
+	s := detectors.DropIn("n", "containerd.service", "Service", "KillMode=process", "w")
+	if s.Class != v1alpha1.Safe || !strings.Contains(s.Exec[2], "> /etc/systemd/system/containerd.service.d/90-sickbay-killmode.conf") || !strings.HasPrefix(s.Undo, "rm -f /etc/systemd/system/containerd.service.d/90-sickbay-killmode.conf") {
+		t.Errorf("%+v", s)
+	}
+}
+
 // What Run says is what a shell does with it.
 func TestRunIsQuotedForAShell(t *testing.T) {
 	words := []string{"printf", "%s\n", "plain", "two words", "it's", `"$HOME"`, "a;b", "", "*", "café", `back\slash`}
-	step := detectors.NodeStep("n", "w", words...)
+	step := detectors.NodeStep(v1alpha1.Safe, "n", "w", words...)
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", step.Run).Output()
 	if err != nil {
 		t.Fatal(err)

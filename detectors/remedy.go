@@ -2,6 +2,7 @@ package detectors
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,38 +21,117 @@ type Place struct {
 }
 
 // NodeStep runs plain words on the node.
-func NodeStep(node, why string, argv ...string) v1alpha1.Step {
-	return finish(v1alpha1.Step{On: node, Why: why, Exec: argv})
+func NodeStep(class v1alpha1.Class, node, why string, argv ...string) v1alpha1.Step {
+	return finish(v1alpha1.Step{Class: class, On: node, Why: why, Exec: argv})
 }
 
 // ShellStep runs a shell script on the node; it stops at the first command that fails.
-func ShellStep(node, why, script string) v1alpha1.Step {
-	return finish(v1alpha1.Step{On: node, Why: why, Exec: []string{"sh", "-ec", script}})
+func ShellStep(class v1alpha1.Class, node, why, script string) v1alpha1.Step {
+	return NodeStep(class, node, why, "sh", "-ec", script)
+}
+
+// MoveAside moves a file or directory out of the way instead of deleting it; what was moved there before keeps a number. A
+// kubelet reads every file of its static pods' directory, whatever it is called: there it is of no use.
+func MoveAside(node, path, why string) v1alpha1.Step {
+	s := NodeStep(v1alpha1.Safe, node, why, "mv", "-T", "--backup=numbered", "--", path, path+v1alpha1.Aside)
+	s.Undo = "mv -fT -- " + Quote(path+v1alpha1.Aside) + " " + Quote(path)
+	return s
+}
+
+// EditFile runs a script that changes files in place. A copy of each stays beside it, and comes back by itself where the script
+// fails.
+func EditFile(class v1alpha1.Class, node, why, script string, paths ...string) v1alpha1.Step {
+	each := func(there, do string) string {
+		return "for f in " + quoted(paths) + `; do [ ! -e "$f` + there + `" ] || ` + do + "; done"
+	}
+	const copied = `"$f` + v1alpha1.Aside + `"`
+	s := ShellStep(class, node, why, each("", `cp -aL --backup=numbered -- "$f" `+copied)+`
+back() { `+each(v1alpha1.Aside, "cat "+copied+` > "$f"`)+`; }
+trap '[ $? = 0 ] || back' EXIT
+`+script)
+	s.Undo = each(v1alpha1.Aside, "mv -fT -- "+copied+` "$f"`)
+	return s
+}
+
+func quoted(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = Quote(w)
+	}
+	return strings.Join(out, " ")
+}
+
+// DropIn sets one setting of a unit, such as [Service] KillMode=process, by a drop-in of its own: the unit's file belongs to its
+// package. systemd reads it; what takes effect only at the unit's start still needs a Restart.
+func DropIn(node, unit, section, setting, why string) v1alpha1.Step {
+	key, _, _ := strings.Cut(setting, "=")
+	file := "/etc/systemd/system/" + unit + ".d/90-sickbay-" + strings.ToLower(key) + ".conf"
+	s := ShellStep(v1alpha1.Safe, node, why, "mkdir -p "+Quote(file[:strings.LastIndexByte(file, '/')])+
+		"\nprintf '[%s]\\n%s\\n' "+Quote(section)+" "+Quote(setting)+" > "+Quote(file)+"\nsystemctl daemon-reload")
+	s.Undo = "rm -f " + Quote(file) + "; systemctl daemon-reload"
+	return s
 }
 
 // RestoreStep puts a file of the node's image or package back.
 func RestoreStep(node, path, why string) v1alpha1.Step {
-	return finish(v1alpha1.Step{On: node, Why: why, Restore: path})
+	return finish(v1alpha1.Step{Class: v1alpha1.Safe, On: node, Why: why, Restore: path})
 }
 
 // APIStep changes something through the API server.
-func APIStep(why string, a v1alpha1.APIAction) v1alpha1.Step {
-	return finish(v1alpha1.Step{Why: why, API: &a})
+func APIStep(class v1alpha1.Class, why string, a v1alpha1.APIAction) v1alpha1.Step {
+	return finish(v1alpha1.Step{Class: class, Why: why, API: &a})
 }
 
-// DeletePod deletes a pod, for its owner to make it again.
-func DeletePod(namespace, name, why string) v1alpha1.Step {
-	return APIStep(why, v1alpha1.APIAction{Verb: v1alpha1.VerbDelete, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: namespace, Name: name}})
+// EvictPod evicts a pod, for its owner to make it again.
+func EvictPod(namespace, name, why string) v1alpha1.Step {
+	return APIStep(v1alpha1.Disruptive, why, v1alpha1.APIAction{Verb: v1alpha1.VerbEvict, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: namespace, Name: name}})
+}
+
+// RemakePod makes a pod without an owner again, changed by a strategic merge patch; an empty patch makes the same pod again.
+func RemakePod(namespace, name, patch, why string) v1alpha1.Step {
+	s := APIStep(v1alpha1.Disruptive, why, v1alpha1.APIAction{Verb: v1alpha1.VerbRemake, Patch: patch, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: namespace, Name: name}})
+	if patch != "" {
+		s = Destructive(s, "changes the owner's pod "+namespace+"/"+name)
+	}
+	return s
+}
+
+// PatchOwner changes an owner's object by a strategic merge patch.
+func PatchOwner(o v1alpha1.ObjectRef, apiVersion, subresource, patch, why string) v1alpha1.Step {
+	return Destructive(APIStep(v1alpha1.Destructive, why, v1alpha1.APIAction{Verb: v1alpha1.VerbPatch, Object: &o, APIVersion: apiVersion, Subresource: subresource, Patch: patch}),
+		"changes the owner's "+strings.ToLower(o.Kind)+" "+o.Namespace+"/"+o.Name)
+}
+
+// Destructive marks a step as destructive; risk says what is lost, or whose decision is changed.
+func Destructive(s v1alpha1.Step, risk string) v1alpha1.Step {
+	s.Class, s.Risk = v1alpha1.Destructive, risk
+	return s
+}
+
+// Disrupts marks the step as one that disturbs running pods: no new pod shall land on the node meanwhile.
+func Disrupts(s v1alpha1.Step) v1alpha1.Step { return raise(s, v1alpha1.Disruptive) }
+
+// Loses marks the step as one that running pods do not survive: the node is drained before it.
+func Loses(s v1alpha1.Step) v1alpha1.Step {
+	s.LosesPods = true
+	return Disrupts(s)
+}
+
+func raise(s v1alpha1.Step, to v1alpha1.Class) v1alpha1.Step {
+	if s.Class == "" || !s.Class.AtLeast(to) {
+		s.Class = to
+	}
+	return s
 }
 
 // WaitReady waits until the node is Ready.
 func WaitReady(node string) v1alpha1.Step {
-	return APIStep("the kubelet reports the node Ready again", v1alpha1.APIAction{Verb: v1alpha1.VerbWaitReady, Object: nodeRef(node)})
+	return APIStep(v1alpha1.Safe, "the kubelet reports the node Ready again", v1alpha1.APIAction{Verb: v1alpha1.VerbWaitReady, Object: nodeRef(node)})
 }
 
 // Restart restarts a unit and waits for it.
 func Restart(node, unit, why string) v1alpha1.Step {
-	return NodeStep(node, why, "systemctl", "restart", unit)
+	return NodeStep(v1alpha1.Safe, node, why, "systemctl", "restart", unit)
 }
 
 // NewRemedy makes a plan of the steps. Those on the node that disturb running pods are bracketed: cordon before the first
@@ -65,7 +145,7 @@ func (p Place) NewRemedy(name string, steps ...v1alpha1.Step) *v1alpha1.Remedy {
 	}
 	first, loses := -1, false
 	for i, s := range steps {
-		if s.API == nil && s.Disruptive {
+		if s.API == nil && (s.Class == v1alpha1.Disruptive || s.LosesPods) {
 			if first < 0 {
 				first = i
 			}
@@ -77,22 +157,59 @@ func (p Place) NewRemedy(name string, steps ...v1alpha1.Step) *v1alpha1.Remedy {
 	}
 	plan := slices.Clone(steps[:first])
 	if !p.Cordoned {
-		plan = append(plan, APIStep("no new pod lands here while pods are disturbed", v1alpha1.APIAction{Verb: v1alpha1.VerbCordon, Object: nodeRef(p.Node)}))
+		plan = append(plan, APIStep(v1alpha1.Safe, "no new pod lands here while pods are disturbed", v1alpha1.APIAction{Verb: v1alpha1.VerbCordon, Object: nodeRef(p.Node)}))
 	}
 	if loses {
-		plan = append(plan, APIStep("the next step takes running pods down: their owners move them first", v1alpha1.APIAction{Verb: v1alpha1.VerbDrain, Object: nodeRef(p.Node)}))
+		plan = append(plan, APIStep(v1alpha1.Disruptive, "the next step takes running pods down: their owners move them first", v1alpha1.APIAction{Verb: v1alpha1.VerbDrain, Object: nodeRef(p.Node)}))
 	}
 	plan = append(plan, steps[first:]...)
 	if !p.Cordoned {
-		plan = append(plan, APIStep("the node takes pods again", v1alpha1.APIAction{Verb: v1alpha1.VerbUncordon, Object: nodeRef(p.Node)}))
+		plan = append(plan, APIStep(v1alpha1.Safe, "the node takes pods again", v1alpha1.APIAction{Verb: v1alpha1.VerbUncordon, Object: nodeRef(p.Node)}))
 	}
 	return &v1alpha1.Remedy{Name: name, Steps: plan}
 }
 
 func nodeRef(name string) *v1alpha1.ObjectRef { return &v1alpha1.ObjectRef{Kind: "Node", Name: name} }
 
-// finish derives Run, the command an operator would type.
+// destroys and disturbs are what a script's words say of its class, whatever its author declared. They raise a class and never
+// lower one: a safety net, since a word can stand for more than it names.
+var (
+	destroys = words(`(rm|unlink|shred|umount|wipefs|mkfs|mkfs\.\w+|fsck|fsck\.\w+|e2fsck|xfs_repair|btrfsck|blkdiscard|dd|truncate|userdel|update-ca-certificates|update-ca-trust)`,
+		`find\s.*-delete`, `ip6?tables(-\w+)?\s.*(-D|-F|-X|--delete|--flush)`, `nft\s+(\S+\s+)?(delete|destroy|flush)`,
+		`ip\s+(-\S+\s+)*(route|rule|addr|address|link|netns)\s+(del|delete|flush)`, `ipset\s+(del|destroy|flush)`, `trust\s+anchor`,
+		`(ctr|crictl|docker|podman|nerdctl)\s.*(rm|rmi|rmp|prune|remove|delete)`, `journalctl\s.*--vacuum-\w+(=\S+)?`, `hostnamectl\s.*set-hostname`,
+		`kubectl\s.*(delete|patch|edit|replace)`, `btrfs\s+(check|rescue)`, `(lvremove|vgremove|pvremove|dmsetup\s+remove)`)
+	disturbs = words(`(pkill|killall|reboot|shutdown|poweroff)`, `kill\s+(-(9|KILL|TERM|15|INT|HUP|STOP)\s|[^-])\S*`, `systemctl\s+(\S+\s+)*(kill|isolate)`)
+)
+
+// words matches any of the patterns between what ends a word of a shell, a path before the program's name included.
+func words(patterns ...string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)(^|[\s;&|(){}'"/` + "`" + `])(` + strings.Join(patterns, "|") + `)($|[\s;&|(){}'"` + "`" + `])`)
+}
+
+// classOf is what the words of a command say of its class, and the words.
+func classOf(argv []string) (v1alpha1.Class, string) {
+	text := strings.Join(argv, " ")
+	if m := destroys.FindStringSubmatch(text); m != nil {
+		return v1alpha1.Destructive, m[2]
+	}
+	if m := disturbs.FindStringSubmatch(text); m != nil {
+		return v1alpha1.Disruptive, m[2]
+	}
+	return v1alpha1.Safe, ""
+}
+
+// finish raises the class to what the words say, and derives Run, the command an operator would type.
 func finish(s v1alpha1.Step) v1alpha1.Step {
+	if s.Class == "" {
+		panic("detectors: a step without a class: " + s.Why)
+	}
+	if class, word := classOf(s.Exec); !s.Class.AtLeast(class) {
+		s.Class = class
+		if class == v1alpha1.Destructive {
+			s.Risk = "what " + word + " takes away cannot be had back"
+		}
+	}
 	switch {
 	case s.API != nil:
 		s.Run = kubectl(s.API)
@@ -100,11 +217,7 @@ func finish(s v1alpha1.Step) v1alpha1.Step {
 		s.Run = fmt.Sprintf("docker cp \"$(docker create \"$(docker inspect -f '{{.Config.Image}}' %s)\")\":%s - | docker cp - %s:%s",
 			Quote(s.On), Quote(s.Restore), Quote(s.On), Quote(s.Restore[:strings.LastIndex(s.Restore, "/")+1]))
 	default:
-		words := make([]string, len(s.Exec))
-		for i, w := range s.Exec {
-			words[i] = Quote(w)
-		}
-		s.Run = strings.Join(words, " ")
+		s.Run = quoted(s.Exec)
 	}
 	return s
 }
@@ -124,16 +237,21 @@ func kubectl(a *v1alpha1.APIAction) string {
 		return "kubectl drain " + name + " --ignore-daemonsets --delete-emptydir-data --timeout=60s"
 	case v1alpha1.VerbWaitReady:
 		return "kubectl wait --for=condition=Ready node/" + name + " --timeout=120s"
-	case v1alpha1.VerbDelete:
-		return "kubectl delete" + in + " " + kind + " " + name
+	case v1alpha1.VerbEvict:
+		path := "/api/v1/namespaces/" + a.Object.Namespace + "/pods/" + a.Object.Name + "/eviction"
+		return "kubectl create --raw " + path + " -f - <<< " + Quote(fmt.Sprintf(`{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"namespace":%q,"name":%q}}`, a.Object.Namespace, a.Object.Name))
+	case v1alpha1.VerbRemake:
+		change := ""
+		if a.Patch != "" {
+			change = "kubectl patch --local -f - --type=strategic -p " + Quote(a.Patch) + " -o yaml | "
+		}
+		return "kubectl get" + in + " pod " + name + " -o yaml | " + change + "kubectl replace --force -f -"
 	case v1alpha1.VerbPatch:
 		sub := ""
 		if a.Subresource != "" {
 			sub = " --subresource " + a.Subresource
 		}
 		return "kubectl patch" + in + " " + kind + " " + name + sub + " --type=strategic -p " + Quote(a.Patch)
-	case v1alpha1.VerbApply:
-		return "kubectl apply -f - <<'EOF'\n" + strings.TrimRight(a.Manifest, "\n") + "\nEOF"
 	case v1alpha1.VerbRenewClientCert:
 		return "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=system:nodes/CN=system:node:" + name +
 			" …; kubectl create -f csr.yaml; kubectl certificate approve …; kubectl get csr … -o jsonpath={.status.certificate}"

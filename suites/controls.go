@@ -134,7 +134,7 @@ func (r *run) dropProof(ctx context.Context) {
 func blindRestart(node string) *v1alpha1.Remedy {
 	const script = "timeout 45 systemctl restart containerd.service; timeout 45 systemctl restart kubelet.service"
 	return &v1alpha1.Remedy{Name: string(BlindRestart), Steps: []v1alpha1.Step{
-		detectors.NodeStep(node, "whatever it is, a restart may help", "sh", "-c", script),
+		detectors.NodeStep(v1alpha1.Safe, node, "whatever it is, a restart may help", "sh", "-c", script),
 	}}
 }
 

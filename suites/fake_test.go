@@ -198,7 +198,10 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		f := v1alpha1.Finding{Failure: failure, Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain, Summary: s + " it is",
 			Evidence: []v1alpha1.Evidence{{Source: "runtime.status", Text: o.Runtime.LastCNILoad}}}
 		if cause != "no-remedy" {
-			f.Remedy = &v1alpha1.Remedy{Name: "cure-" + cause, Steps: []v1alpha1.Step{{Run: "cure " + s, Why: "it is ill", On: o.Node, Exec: []string{"cure"}}}}
+			f.Remedy = &v1alpha1.Remedy{Name: "cure-" + cause, Steps: []v1alpha1.Step{{Run: "cure " + s, Why: "it is ill", On: o.Node, Exec: []string{"cure"}, Class: v1alpha1.Safe}}}
+			if cause == "destroys" {
+				f.Remedy.Steps[0].Class = v1alpha1.Destructive
+			}
 		}
 		out = append(out, f)
 	}

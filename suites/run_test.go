@@ -201,6 +201,15 @@ func TestEveryFailingPath(t *testing.T) {
 				s.Spec.Expect = []scenarios.Expected{{Failure: "cni", Cause: "no-remedy"}}
 			},
 			at: Remediate, verdict: Failed, reason: "has no remedy", exit: 1},
+		{name: "a destructive remedy that nobody declared", world: func(w *world) { w.show["cni-config"] = "cni/destroys" },
+			sc: func(s *scenarios.Scenario) {
+				s.Spec.Expect = []scenarios.Expected{{Failure: "cni", Cause: "destroys"}}
+			},
+			at: Remediate, verdict: Failed, reason: "does not declare destructiveRemedy: cure cni/destroys", exit: 1},
+		{name: "a destructive remedy that is declared", world: func(w *world) { w.show["cni-config"] = "cni/destroys" },
+			sc: func(s *scenarios.Scenario) {
+				s.Spec.Expect, s.Spec.DestructiveRemedy = []scenarios.Expected{{Failure: "cni", Cause: "destroys"}}, true
+			}, verdict: Passed},
 		{name: "remedy errors", world: func(w *world) { w.remedyErr = errors.New("exit status 1: no such file") },
 			at: Remediate, verdict: Failed, reason: "no such file", exit: 1},
 		{name: "remedy without effect", world: func(w *world) { w.remedyWorks = false },

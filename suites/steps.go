@@ -712,6 +712,9 @@ func (r *run) applyAll(ctx context.Context, st step, findings []v1alpha1.Finding
 			continue
 		}
 		done[key] = true
+		if i := slices.IndexFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return s.Class == v1alpha1.Destructive }); i >= 0 && !r.sc.Spec.DestructiveRemedy {
+			return failf("step %d of remedy %s is destructive (%s), and the scenario does not declare destructiveRemedy: %s", i+1, f.Remedy.Name, f.Remedy.Steps[i].Risk, f.Remedy.Steps[i].Run)
+		}
 		if err := r.apply(ctx, st, findingName(f), f.Remedy); err != nil {
 			return err
 		}

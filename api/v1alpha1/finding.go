@@ -1,6 +1,9 @@
 package v1alpha1
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Certainty says how sure a finding is. Evidence that fits two causes gives Likely, and Finding.ToConfirm says what would settle it.
 type Certainty string
@@ -55,13 +58,46 @@ type Remedy struct {
 	Steps []Step `json:"steps"`
 }
 
-// Step is one typed step of a remedy. Exactly one of Exec, API and Restore is set.
+// Class says what a step can cost. It decides what may be done without asking.
+type Class string
+
+// The classes, from the mildest. A step without a class is refused.
+const (
+	Safe        Class = "safe"        // reversible, and no running pod is disturbed
+	Disruptive  Class = "disruptive"  // running pods are disturbed, nothing is lost
+	Destructive Class = "destructive" // something cannot be had back, or what belongs to an owner is changed
+)
+
+// Classes lists the classes from the mildest.
+func Classes() []Class { return []Class{Safe, Disruptive, Destructive} }
+
+// AtLeast tells that c is as severe as other; an unknown class is the most severe.
+func (c Class) AtLeast(other Class) bool {
+	known := Classes()
+	i := slices.Index(known, c)
+	return i < 0 || i >= slices.Index(known, other)
+}
+
+// Class is the class of the plan's most severe step.
+func (r *Remedy) Class() Class {
+	worst := Safe
+	for _, s := range r.Steps {
+		if s.Class.AtLeast(worst) {
+			worst = s.Class
+		}
+	}
+	return worst
+}
+
+// Step is one typed step of a remedy. Exactly one of Exec, API and Restore is set. Package detectors has the constructors.
 type Step struct {
-	Run        string `json:"run"` // the command an operator would type, derived from Exec or API
-	Why        string `json:"why"`
-	Disruptive bool   `json:"disruptive"`          // running pods are disturbed
-	On         string `json:"on,omitempty"`        // node on which Exec runs; empty for API steps
-	LosesPods  bool   `json:"losesPods,omitempty"` // pods would be lost: drain first
+	Run       string `json:"run"` // the command an operator would type, derived from Exec or API
+	Why       string `json:"why"`
+	Class     Class  `json:"class"`
+	Risk      string `json:"risk,omitempty"`      // of a destructive step: what is lost, or whose decision is changed
+	Undo      string `json:"undo,omitempty"`      // shell command on node On that takes the step back
+	On        string `json:"on,omitempty"`        // node on which Exec runs; empty for API steps
+	LosesPods bool   `json:"losesPods,omitempty"` // pods would be lost: drain first
 
 	Exec []string   `json:"exec,omitempty"` // argv on the node
 	API  *APIAction `json:"api,omitempty"`
@@ -77,28 +113,29 @@ type APIAction struct {
 	// Subresource of Object, such as resize; empty for the object itself.
 	Subresource string `json:"subresource,omitempty"`
 	APIVersion  string `json:"apiVersion,omitempty"` // of Object, "v1" when empty
-	Patch       string `json:"patch,omitempty"`      // strategic merge patch, JSON
-	Manifest    string `json:"manifest,omitempty"`   // YAML, for apply
+	Patch       string `json:"patch,omitempty"`      // strategic merge patch, JSON; of patch and remake
 }
+
+// Aside is what the name of a file ends with that a remedy moved out of the way or keeps a copy of. Neither systemd, CNI, containerd
+// nor the kubelet's drop-in directory reads a file of such a name.
+const Aside = ".sickbay-aside"
 
 // The verbs of APIAction, each with the kubectl command it stands for.
 const (
 	VerbCordon    = "cordon"     // kubectl cordon NODE
 	VerbUncordon  = "uncordon"   // kubectl uncordon NODE
 	VerbDrain     = "drain"      // kubectl drain NODE --ignore-daemonsets --delete-emptydir-data --timeout=60s; bare pods stay
-	VerbDelete    = "delete"     // kubectl delete; waits until the object is gone, at most the object's grace period + 30s
 	VerbPatch     = "patch"      // kubectl patch --type=strategic
-	VerbApply     = "apply"      // kubectl apply -f -
 	VerbWaitReady = "wait-ready" // kubectl wait --for=condition=Ready NODE
+	// VerbEvict evicts a pod that has an owner to make it again; PodDisruptionBudgets hold. It waits until the pod is gone and,
+	// where it was Ready, until its successor is.
+	VerbEvict = "evict"
+	// VerbRemake makes a pod without an owner again, with Patch applied: only when a server-side dry run accepts the new pod
+	// with everything the old one had is the old one evicted.
+	VerbRemake = "remake"
 	// VerbRenewClientCert makes a new kubelet client certificate for a node: a key and request made on the node, a
 	// CertificateSigningRequest of kubernetes.io/kube-apiserver-client-kubelet created and approved with the operator's own
 	// access, certificate and key written to /var/lib/kubelet/pki/kubelet-client-<time>.pem and kubelet-client-current.pem
 	// linked to it. The key never leaves the node.
 	VerbRenewClientCert = "renew-client-cert"
 )
-
-// Disrupts marks the step as disturbing running pods.
-func (s Step) Disrupts() Step { s.Disruptive = true; return s }
-
-// Loses marks the step as one that running pods do not survive: the node is drained before it.
-func (s Step) Loses() Step { s.Disruptive, s.LosesPods = true, true; return s }

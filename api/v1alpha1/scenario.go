@@ -49,9 +49,11 @@ type ScenarioSpec struct {
 	// Manifest are the signals that show the fault took hold; all must be seen.
 	Manifest []Matcher `json:"manifest,omitempty"`
 	// Expect are the findings detectors must give, blind, and the only ones: what a cause brings about is folded into its finding.
-	Expect   []Expected `json:"expect,omitempty"`
-	Timeouts Timeouts   `json:"timeouts,omitempty"`
-	Lab      Training   `json:"lab,omitzero"`
+	Expect []Expected `json:"expect,omitempty"`
+	// DestructiveRemedy: a remedy of the findings has a destructive step. On a node that sickbay did not make nobody takes it unasked.
+	DestructiveRemedy bool     `json:"destructiveRemedy,omitempty"`
+	Timeouts          Timeouts `json:"timeouts,omitempty"`
+	Lab               Training `json:"lab,omitzero"`
 }
 
 // Fidelity says how literal the fault is.

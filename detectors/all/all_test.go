@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +77,26 @@ func TestSick(t *testing.T) {
 	}
 }
 
+// Steps are made by package detectors alone, which classes them.
+func TestStepsHaveAConstructor(t *testing.T) {
+	literal := regexp.MustCompile(`(v1alpha1\.Step\{\s*\w+:|\{(Run|Exec|Restore):)`)
+	for _, root := range []string{"../../detectors", "../../internal", "../../suites", "../../cmd"} {
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") || p == "../../detectors/remedy.go" {
+				return err
+			}
+			raw, err := os.ReadFile(p)
+			if m := literal.Find(raw); m != nil && strings.Contains(string(raw), "v1alpha1.Step{") {
+				t.Errorf("%s makes a step by itself: %s", p, m)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // check is what every finding owes its reader.
 func check(t *testing.T, f v1alpha1.Finding) {
 	t.Helper()
@@ -116,7 +137,10 @@ func check(t *testing.T, f v1alpha1.Finding) {
 				t.Errorf("patch is no JSON: %s", s.API.Patch)
 			}
 		}
-		if s.API == nil && s.Disruptive && !cordoned {
+		if !slices.Contains(v1alpha1.Classes(), s.Class) || (s.Class == v1alpha1.Destructive) != (s.Risk != "") {
+			t.Errorf("step %d of %s/%s: class %q, risk %q: %s", i, f.Failure, f.Cause, s.Class, s.Risk, s.Run)
+		}
+		if s.API == nil && s.Class == v1alpha1.Disruptive && !cordoned {
 			t.Errorf("step %d of %s/%s disturbs pods on a node that is not cordoned: %s", i, f.Failure, f.Cause, s.Run)
 		}
 		if strings.Contains(s.Run, "/var/lib/sickbay/") {

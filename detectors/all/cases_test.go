@@ -359,7 +359,7 @@ var sick = []testCase{
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", v1alpha1.SourceStatus)
 	}},
 	// 9 cni
-	{name: "conflist gone", want: []string{"cni/conflist-missing"}, remedy: "kubectl delete -n kube-system pod kindnet-x7k2p", ill: func(o *v1alpha1.Observation) {
+	{name: "conflist gone", want: []string{"cni/conflist-missing"}, remedy: "/api/v1/namespaces/kube-system/pods/kindnet-x7k2p/eviction", ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = nil
 		cniDown(o, noConfig)
 	}},
@@ -372,15 +372,15 @@ var sick = []testCase{
 		o.API = nil
 		detectorstest.Unknown(o, "no access to the API server was given", v1alpha1.SourceAPI)
 	}},
-	{name: "conflist damaged", want: []string{"cni/conflist-invalid"}, remedy: "rm -f -- /etc/cni/net.d/10-kindnet.conflist", ill: func(o *v1alpha1.Observation) {
+	{name: "conflist damaged", want: []string{"cni/conflist-invalid"}, remedy: "mv -T --backup=numbered -- /etc/cni/net.d/10-kindnet.conflist", ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs[0].Error, o.CNI.Configs[0].Used = "unexpected end of JSON input", false
 		cniDown(o, "cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-kindnet.conflist: error parsing configuration list: unexpected end of JSON input: invalid cni config: failed to load cni config")
 	}},
-	{name: "a broken file sorts first", want: []string{"cni/conflist-invalid"}, remedy: "rm -f -- /etc/cni/net.d/00-x.conflist", ill: func(o *v1alpha1.Observation) {
+	{name: "a broken file sorts first", want: []string{"cni/conflist-invalid"}, remedy: "mv -T --backup=numbered -- /etc/cni/net.d/00-x.conflist", ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = append([]v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/00-x.conflist", Error: "no plugins"}}, o.CNI.Configs...)
 		cniDown(o, "cni config load failed: CNI config list in config file /etc/cni/net.d/00-x.conflist has no networks, skipping: invalid cni config: failed to load cni config")
 	}},
-	{name: "a foreign conflist sorts first and names a plugin that is not there", want: []string{"cni/conflist-invalid"}, remedy: "rm -f -- /etc/cni/net.d/00-old.conflist", ill: func(o *v1alpha1.Observation) {
+	{name: "a foreign conflist sorts first and names a plugin that is not there", want: []string{"cni/conflist-invalid"}, remedy: "mv -T --backup=numbered -- /etc/cni/net.d/00-old.conflist", ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs[0].Used = false
 		o.CNI.Configs = append([]v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/00-old.conflist", Plugins: []string{"weave"}, Used: true}}, o.CNI.Configs...)
 		sandboxFails(o, `failed to setup network for sandbox "x": plugin type="weave" failed (add): failed to find plugin "weave" in path [/opt/cni/bin]`)
@@ -520,7 +520,7 @@ var sick = []testCase{
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.socket: connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.socket: connect: no such file or directory\"", v1alpha1.SourceStatus)
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.socket\": rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.socket: connect: no such file or directory\"`)
 	}},
-	{name: "a line of /etc/hosts misleads", want: []string{"node-notready/apiserver-unreachable"}, remedy: "/etc/hosts > ", ill: func(o *v1alpha1.Observation) {
+	{name: "a line of /etc/hosts misleads", want: []string{"node-notready/apiserver-unreachable"}, remedy: "> /etc/hosts", ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "refused", "dial tcp 172.18.0.5:6443: connect: connection refused"
 		o.Network.Hosts = []string{"172.18.0.4 lab-worker", "172.18.0.5 lab-control-plane"}
 		silentKubelet(o, `"Unable to register node with API server" err="dial tcp 172.18.0.5:6443: connect: connection refused"`)
@@ -540,7 +540,7 @@ var sick = []testCase{
 		detectorstest.Log(o, "kubelet", `"Unable to register node with API server, error getting existing node" err="nodes \"web-07\" is forbidden: User \"system:node:lab-worker\" cannot get resource \"nodes\" in API group \"\" at the cluster scope: node: node 'lab-worker' cannot read 'web-07', only its own Node object" node="web-07"`, 2*time.Second)
 	}},
 	// 2 sandbox-create
-	{name: "a folder in runc's place", want: []string{"sandbox-create/oci-runtime-missing"}, remedy: "mv -T -- /usr/local/sbin/runc /usr/local/sbin/runc.aside", ill: func(o *v1alpha1.Observation) {
+	{name: "a folder in runc's place", want: []string{"sandbox-create/oci-runtime-missing"}, remedy: "mv -T --backup=numbered -- /usr/local/sbin/runc /usr/local/sbin/runc.sickbay-aside", ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Handlers[0].RuntimePath, o.Runtime.Handlers[1].RuntimePath = "", ""
 		o.Files = append(o.Files, v1alpha1.File{Path: "/usr/local/sbin/runc", Exists: true, Mode: "drwxr-xr-x", SizeBytes: 4096})
 	}},
@@ -587,7 +587,7 @@ var sick = []testCase{
 		o.Kubelet.Config.CgroupDriver = "cgroupfs"
 		sandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
 	}},
-	{name: "kubelet and runtime on cgroupfs, and a wrapper that names systemd", want: []string{"cgroup-driver/driver-mismatch"}, remedy: "rm -f -- /usr/local/sbin/runc-wrapper", ill: func(o *v1alpha1.Observation) {
+	{name: "kubelet and runtime on cgroupfs, and a wrapper that names systemd", want: []string{"cgroup-driver/driver-mismatch"}, remedy: "mv -fT -- /usr/local/sbin/runc-wrapper", ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Config.CgroupDriver = "cgroupfs"
 		r := &o.Runtime.Handlers[0]
 		r.SystemdCgroup, r.BinaryName, r.RuntimePath = ptr(false), "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
@@ -668,7 +668,7 @@ var sick = []testCase{
 		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT"}
 		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
-	{name: "a mirror's fault hidden by the origin's 404", want: []string{"image-pull/mirror-misconfigured"}, remedy: "rm -f -- /etc/containerd/certs.d/registry.example.test:5000/hosts.toml", ill: func(o *v1alpha1.Observation) {
+	{name: "a mirror's fault hidden by the origin's 404", want: []string{"image-pull/mirror-misconfigured"}, remedy: "mv -T --backup=numbered -- /etc/containerd/certs.d/registry.example.test:5000/hosts.toml", ill: func(o *v1alpha1.Observation) {
 		h := registryHost("ok")
 		h.Mirrors = []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "tls-untrusted"}}
 		o.Registries = []v1alpha1.RegistryHost{h}
@@ -699,7 +699,7 @@ var sick = []testCase{
 		o.Network.RejectRules = []string{"nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop"}
 		pullFails(o, registry+"/team/web:1", `failed to do request: Head "https://`+registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
-	{name: "hosts.toml cannot be read", want: []string{"image-pull/mirror-misconfigured"}, remedy: "hosts.toml /etc/containerd/certs.d/registry.example.test:5000/hosts.toml.broken", ill: func(o *v1alpha1.Observation) {
+	{name: "hosts.toml cannot be read", want: []string{"image-pull/mirror-misconfigured"}, remedy: "hosts.toml /etc/containerd/certs.d/registry.example.test:5000/hosts.toml.sickbay-aside", ill: func(o *v1alpha1.Observation) {
 		h := registryHost("")
 		h.Error = "toml: line 2: expected '='"
 		o.Registries = []v1alpha1.RegistryHost{h}
@@ -709,7 +709,7 @@ var sick = []testCase{
 	{name: "probe's timeout too short", want: []string{"probe-kill/probe-too-aggressive"}, remedy: "startupProbe", ill: func(o *v1alpha1.Observation) {
 		impatient(o)
 	}},
-	{name: "probe does not wait for the start", want: []string{"probe-kill/probe-too-aggressive"}, remedy: "kubectl apply", ill: func(o *v1alpha1.Observation) {
+	{name: "probe does not wait for the start", want: []string{"probe-kill/probe-too-aggressive"}, remedy: "kubectl replace --force", ill: func(o *v1alpha1.Observation) {
 		probeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: connect: connection refused`, liveness(8080, "/healthz"))
 	}},
 	{name: "probe's path is wrong", want: []string{"probe-kill/probe-wrong-endpoint"}, remedy: "tcpSocket", ill: func(o *v1alpha1.Observation) {
@@ -776,8 +776,8 @@ var sick = []testCase{
 		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { read } for pid=7 comm="cat" path="/catalogue/list" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:admin_home_t:s0 tclass=file`, 22*time.Second)
 	}},
 	// 14 device-plugin
-	{name: "device plugin gone", want: []string{"device-plugin/plugin-down"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: pluginGone},
-	{name: "devices unhealthy", want: []string{"device-plugin/device-unhealthy"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: func(o *v1alpha1.Observation) {
+	{name: "device plugin gone", want: []string{"device-plugin/plugin-down"}, remedy: "/api/v1/namespaces/kube-system/pods/lamp-plugin-4x/eviction", ill: pluginGone},
+	{name: "devices unhealthy", want: []string{"device-plugin/device-unhealthy"}, remedy: "/api/v1/namespaces/kube-system/pods/lamp-plugin-4x/eviction", ill: func(o *v1alpha1.Observation) {
 		devices(o, "2", "0")
 		lampSocket(o, "ok")
 		detectorstest.Log(o, "kubelet", `"Device plugin connected" resourceName="example.com/lamp"`, 5*time.Minute)
@@ -791,7 +791,7 @@ var sick = []testCase{
 		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to rpc error: code = Unknown desc = the lamp is broken, which is unexpected"}
 		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 	}},
-	{name: "device plugin forgotten by a kubelet that was restarted, and nobody remembers it", want: []string{"device-plugin/plugin-down"}, remedy: "kubectl delete -n kube-system pod lamp-plugin-4x", ill: func(o *v1alpha1.Observation) {
+	{name: "device plugin forgotten by a kubelet that was restarted, and nobody remembers it", want: []string{"device-plugin/plugin-down"}, remedy: "/api/v1/namespaces/kube-system/pods/lamp-plugin-4x/eviction", ill: func(o *v1alpha1.Observation) {
 		devices(o, "0", "0")
 		wantsLamp(o)
 	}},
@@ -854,7 +854,7 @@ var sick = []testCase{
 	{name: "network namespace gone", want: []string{"sandbox-changed/sandbox-network-lost"}, remedy: "ctr -n k8s.io tasks kill --signal SIGKILL sb-app", ill: func(o *v1alpha1.Observation) {
 		sandbox(o, "app").NetNSGone = true
 	}},
-	{name: "address gone", want: []string{"sandbox-changed/sandbox-network-lost"}, remedy: "kubectl delete -n default pod api-1", ill: func(o *v1alpha1.Observation) {
+	{name: "address gone", want: []string{"sandbox-changed/sandbox-network-lost"}, remedy: "/api/v1/namespaces/default/pods/api-1/eviction", ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "api-1", detectorstest.Deployment("api")))
 		sandbox(o, "api-1").IPGone = true
 	}},
@@ -862,18 +862,18 @@ var sick = []testCase{
 	{name: "volume's filesystem corrupt", want: []string{"csi-mount/filesystem-corrupt"}, remedy: "e2fsck", ill: func(o *v1alpha1.Observation) {
 		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount /var/lib/sickbay-csi/vol-1.img: wrong fs type, bad option, bad superblock on /dev/loop4`)
 	}},
-	{name: "CSI driver not registered", want: []string{"csi-mount/driver-not-registered"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *v1alpha1.Observation) {
+	{name: "CSI driver not registered", want: []string{"csi-mount/driver-not-registered"}, remedy: "/api/v1/namespaces/kube-system/pods/csi-node-77/eviction", ill: func(o *v1alpha1.Observation) {
 		csiWaits(o, false, notInTheList)
 	}},
-	{name: "CSI driver does not answer", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *v1alpha1.Observation) {
+	{name: "CSI driver does not answer", want: []string{"csi-mount/driver-unresponsive"}, remedy: "/api/v1/namespaces/kube-system/pods/csi-node-77/eviction", ill: func(o *v1alpha1.Observation) {
 		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
 		o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/plugins/csi.sickbay.dev/csi.sock", Kind: "csi", Name: driver, Answers: "timeout"}}
 	}},
-	{name: "CSI driver stopped: the kubelet gave the connection up", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *v1alpha1.Observation) {
+	{name: "CSI driver stopped: the kubelet gave the connection up", want: []string{"csi-mount/driver-unresponsive"}, remedy: "/api/v1/namespaces/kube-system/pods/csi-node-77/eviction", ill: func(o *v1alpha1.Observation) {
 		csiWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Unavailable desc = connection error: desc = "error reading server preface: raw-read unix @->/csi/csi.sock: use of closed network connection"`)
 		csiSocket(o, "timeout")
 	}},
-	{name: "CSI driver stopped, and the kubelet still waits for it", want: []string{"csi-mount/driver-unresponsive"}, remedy: "kubectl delete -n kube-system pod csi-node-77", ill: func(o *v1alpha1.Observation) {
+	{name: "CSI driver stopped, and the kubelet still waits for it", want: []string{"csi-mount/driver-unresponsive"}, remedy: "/api/v1/namespaces/kube-system/pods/csi-node-77/eviction", ill: func(o *v1alpha1.Observation) {
 		csiWaits(o, true, "")
 		csiSocket(o, "timeout")
 		o.API.Pods[len(o.API.Pods)-1].CreationTimestamp = detectorstest.MetaAgo(45 * time.Second)

@@ -112,3 +112,30 @@ func judged(t *testing.T, when string, h v1alpha1.History, want []string) {
 		t.Errorf("%s: found %v, want %v\n%s", when, got, want, describe(found))
 	}
 }
+
+// A scenario declares a destructive remedy exactly where the findings of its recordings have one.
+func TestScenariosDeclareDestructiveRemedies(t *testing.T) {
+	list, err := scenarios.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		dirs, err := filepath.Glob(filepath.Join("testdata", "recorded*", s.Metadata.Name))
+		if err != nil || len(dirs) == 0 {
+			continue
+		}
+		destructive := ""
+		for _, dir := range dirs {
+			for _, f := range all.Judge(recorded(t, dir)) {
+				for _, step := range f.Remedy.Steps {
+					if step.Class == v1alpha1.Destructive {
+						destructive = step.Run
+					}
+				}
+			}
+		}
+		if s.Spec.DestructiveRemedy != (destructive != "") {
+			t.Errorf("%s declares destructiveRemedy: %t, its recordings have %q", s.Metadata.Name, s.Spec.DestructiveRemedy, destructive)
+		}
+	}
+}

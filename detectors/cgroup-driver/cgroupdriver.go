@@ -58,7 +58,7 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 		Evidence: []v1alpha1.Evidence{facts.FromLine(line), facts.Seen(o, "host", "cgroup version 1"),
 			facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
 		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
-			detectors.ShellStep(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", facts.SetKubeletConfig("failCgroupV1", "false")),
+			facts.SetKubeletConfig(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", "failCgroupV1", "false"),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
 			detectors.WaitReady(o.Node)),
 	}
@@ -236,17 +236,17 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		steps = append(steps, detectors.ShellStep(o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(file, n)))
+		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(file, n), file))
 	}
 	if hasScript {
 		steps = append(steps, unwrap(o, file, script)...)
 	}
 	if len(wrong) > 0 || len(names) > 0 || hasScript {
-		steps = append(steps, detectors.Restart(o.Node, "containerd.service", "the runtime first, so that the kubelet is told the right driver; containers belong to their shims and go on"))
+		steps = append(steps, facts.RestartRuntime(o, "the runtime first, so that the kubelet is told the right driver"))
 		restart := detectors.Restart(o.Node, "kubelet.service", "the kubelet asks the runtime for its driver once, at start")
 		if kubelet == "cgroupfs" {
 			restart.Why += "; with another driver it makes all sandboxes of this node again"
-			restart = restart.Disrupts()
+			restart = detectors.Disrupts(restart)
 		}
 		steps = append(steps, restart, detectors.WaitReady(o.Node))
 	}
@@ -259,12 +259,12 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		seen[key] = true
 		p := facts.Pod(o, c.Namespace, c.Pod)
 		if kind, _, _ := owner(p); p != nil && kind != "Pod" && kind != "Node" {
-			steps = append(steps, detectors.DeletePod(c.Namespace, c.Pod, "it runs outside its pod's cgroup: its owner makes it again, in the right one"))
+			steps = append(steps, detectors.EvictPod(c.Namespace, c.Pod, "it runs outside its pod's cgroup: its owner makes it again, in the right one"))
 			continue
 		}
 		for _, s := range o.Runtime.Sandboxes {
 			if s.Namespace == c.Namespace && s.Name == c.Pod && s.Ready {
-				steps = append(steps, detectors.ShellStep(o.Node, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup",
+				steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup",
 					facts.EndSandbox(s.ID)))
 			}
 		}
@@ -307,8 +307,8 @@ func unwrap(o *v1alpha1.Observation, file string, script v1alpha1.File) []v1alph
 	for _, r := range handlersOf(o) {
 		if r.BinaryName != "" {
 			return []v1alpha1.Step{
-				detectors.ShellStep(o.Node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured",
-					dropBinaryName(file, r.BinaryName)),
+				detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured",
+					dropBinaryName(file, r.BinaryName), file, r.BinaryName),
 			}
 		}
 	}
@@ -322,14 +322,14 @@ func or(s, instead string) string {
 	return s
 }
 
-// dropBinaryName takes a script out of the options of all handlers, and away where nothing names it any more. It fails where the
-// file does not name it.
+// dropBinaryName takes a script out of the options of all handlers, and moves it aside where nothing names it any more. It fails
+// where the file does not name it.
 func dropBinaryName(file, script string) string {
 	return fmt.Sprintf(`f=%[1]s
 line='^[[:space:]]*BinaryName[[:space:]]*=[[:space:]]*["'\'']%[2]s["'\''][[:space:]]*(#.*)?$'
 grep -Eq "$line" "$f" || { echo "$f does not name %[2]s as BinaryName: see its imports" >&2; exit 1; }
 sed -i -E "\!$line!d" "$f"
-grep -qF %[3]s "$f" || rm -f -- %[3]s`, detectors.Quote(file), facts.Regexp(script), detectors.Quote(script))
+grep -qF %[3]s "$f" || mv -fT -- %[3]s %[4]s`, detectors.Quote(file), facts.Regexp(script), detectors.Quote(script), detectors.Quote(script+v1alpha1.Aside))
 }
 
 // setSystemdCgroup edits the options of one handler in the runtime's TOML: in place where the key is there, else a line
@@ -337,7 +337,7 @@ grep -qF %[3]s "$f" || rm -f -- %[3]s`, detectors.Quote(file), facts.Regexp(scri
 // (but in one that it imports) or has its options in one line.
 func setSystemdCgroup(file, handler string) string {
 	return fmt.Sprintf(`f=%[1]s
-awk -v h=%[2]s '
+new=$(awk -v h=%[2]s '
 BEGIN { head = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\.options\\]"; own = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\]" }
 function close_table() { if (inside && !set) { print "    SystemdCgroup = true"; set = 1 } }
 /^[ \t]*\[/ { if (inside) close_table(); inside = ($0 ~ head); if (inside) found = 1; mine = ($0 ~ own); if (mine) base = $0 }
@@ -348,9 +348,8 @@ END {
   close_table()
   if (!found && base != "" && !oneline) { sub(/\].*$/, ".options]", base); print base; print "    SystemdCgroup = true"; set = 1 }
   exit !set
-}' "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no table of handler %[2]s to set SystemdCgroup in: see its imports, and set it by hand" >&2; exit 1; }
-cat "$f.new" > "$f"
-rm -f "$f.new"`, detectors.Quote(file), handler)
+}' "$f") || { echo "$f has no table of handler %[2]s to set SystemdCgroup in: see its imports, and set it by hand" >&2; exit 1; }
+printf '%%s\n' "$new" > "$f"`, detectors.Quote(file), handler)
 }
 
 func owner(p *corev1.Pod) (kind, apiVersion, name string) {

@@ -50,7 +50,7 @@ func skew(h v1alpha1.History) *v1alpha1.Finding {
 	if o.Clocks.APIOffsetKnown && math.Abs(o.Clocks.APIOffsetSeconds) > skewed {
 		whose = append(whose, fmt.Sprintf("the node's clock is %s the API server's", apart(o.Clocks.APIOffsetSeconds)))
 		f.Evidence = append(f.Evidence, facts.Seen(o, "clocks", fmt.Sprintf("node %s, API server %s", o.At.UTC().Format(time.RFC3339), facts.APINow(o).UTC().Format(time.RFC3339))))
-		steps = append(steps, detectors.ShellStep(o.Node, "set the node's clock by its time servers, at once",
+		steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "set the node's clock by its time servers, at once",
 			`timedatectl set-ntp true 2>/dev/null || true
 if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat systemd-timesyncd >/dev/null 2>&1; then systemctl restart systemd-timesyncd; else echo "no time service on this node: install one, or set the clock with date -s" >&2; exit 1; fi`))
 	}
@@ -140,7 +140,9 @@ func clockSource(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
 	}
 	for _, u := range o.LocalUnits {
 		if speaks(u.Name) || speaks(u.ExecStart) {
-			steps = append(steps, detectors.NodeStep(o.Node, "this unit, added to the node, moves clocks: "+facts.Short(u.ExecStart), "systemctl", "disable", "--now", u.Name))
+			stop := detectors.NodeStep(v1alpha1.Destructive, o.Node, "this unit, added to the node, moves clocks: "+facts.Short(u.ExecStart), "systemctl", "disable", "--now", u.Name)
+			stop.Undo = "systemctl enable --now " + detectors.Quote(u.Name)
+			steps = append(steps, detectors.Destructive(stop, "stops what somebody runs on this node"))
 		}
 	}
 	return steps
@@ -173,7 +175,7 @@ func againstHardware(h v1alpha1.History) *v1alpha1.Finding {
 			facts.Seen(o, "certificates", fmt.Sprintf("%s: valid %s to %s", c.Path, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))),
 		},
 		Remedy: facts.Place(o).NewRemedy("right-clock",
-			detectors.ShellStep(o.Node, "set the node's clock by its time servers, at once, and where none serve it by the hardware clock",
+			detectors.ShellStep(v1alpha1.Disruptive, o.Node, "set the node's clock by its time servers, at once, and where none serve it by the hardware clock",
 				`if command -v chronyc >/dev/null && chronyc -a makestep; then exit 0; fi
 if systemctl is-active --quiet systemd-timesyncd; then systemctl restart systemd-timesyncd; elif command -v hwclock >/dev/null; then hwclock --hctosys --utc
 else date --utc --set "@$(cat /sys/class/rtc/rtc0/since_epoch)"; fi`),
@@ -226,7 +228,7 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 		if c.Use == "kubelet-client" && c.Error == "" && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore) && path.Base(c.Path) != path.Base(link) && strings.HasSuffix(c.Path, ".pem") {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "certificates", c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))
 			f.Remedy = facts.Place(o).NewRemedy("use-valid-cert", append([]v1alpha1.Step{
-				detectors.NodeStep(o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", c.Path, link)}, restart...)...)
+				detectors.NodeStep(v1alpha1.Safe, o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", c.Path, link)}, restart...)...)
 			return f
 		}
 	}
@@ -235,7 +237,7 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", append([]v1alpha1.Step{
-		detectors.APIStep("the cluster signs the kubelet a new client certificate; the key is made on the node and stays there",
+		detectors.APIStep(v1alpha1.Safe, "the cluster signs the kubelet a new client certificate; the key is made on the node and stays there",
 			v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}})}, restart...)...)
 	return f
 }

@@ -129,7 +129,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 		}
 		steps, untouched := rewrite(o)
 		if o.CNI.ConfDirError != "" && len(steps) > 0 {
-			steps = slices.Insert(steps, 0, detectors.NodeStep(o.Node, "the directory itself is missing", "mkdir", "-p", confDir(o)))
+			steps = slices.Insert(steps, 0, detectors.NodeStep(v1alpha1.Safe, o.Node, "the directory itself is missing", "mkdir", "-p", confDir(o)))
 			steps = slices.Insert(steps, len(steps)-1, detectors.Restart(o.Node, "containerd.service", "the runtime's watch ended with the directory; a new process watches the new one"))
 		}
 		f.ManualAction, f.Remedy = untouched, facts.Place(o).NewRemedy("restore-conflist", steps...)
@@ -147,7 +147,7 @@ func rewrite(o *v1alpha1.Observation) (steps []v1alpha1.Step, untouched string) 
 		return nil, "no DaemonSet pod on this node mounts " + confDir(o) + ": install the network plugin again (kubectl apply of its manifest)"
 	}
 	for _, p := range agents {
-		steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, "the network's agent writes the configuration when it starts; it uses the host network, so it needs none to start"))
+		steps = append(steps, detectors.EvictPod(p.Namespace, p.Name, "the network's agent writes the configuration when it starts; it uses the host network, so it needs none to start"))
 	}
 	return append(steps, detectors.WaitReady(o.Node)), ""
 }
@@ -176,7 +176,7 @@ func invalidConfig(o *v1alpha1.Observation, ev []v1alpha1.Evidence, broken []v1a
 	f.Summary = "the CNI configuration " + strings.Join(names, ", ") + " cannot be loaded"
 	var steps []v1alpha1.Step
 	for _, b := range broken {
-		steps = append(steps, detectors.NodeStep(o.Node, "the runtime refuses the whole directory for the sake of this file", "rm", "-f", "--", b.Path))
+		steps = append(steps, detectors.MoveAside(o.Node, b.Path, "the runtime refuses the whole directory for the sake of this file"))
 	}
 	if slices.ContainsFunc(o.CNI.Configs, func(c v1alpha1.CNIConfig) bool { return c.Error == "" && !slices.Contains(names, c.Path) }) {
 		steps = append(steps, detectors.WaitReady(o.Node)) // the removal itself makes the runtime read the directory again
@@ -258,7 +258,7 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 				Summary:  fmt.Sprintf("%s sorts before %s and hides it, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
 				Evidence: ev,
 				Remedy: facts.Place(o).NewRemedy("remove-shadow",
-					detectors.NodeStep(o.Node, "the file that hides the network's own configuration; the removal makes the runtime read the directory again", "rm", "-f", "--", c.Path)),
+					detectors.MoveAside(o.Node, c.Path, "the file that hides the network's own configuration; the removal makes the runtime read the directory again")),
 			}
 		}
 	}
@@ -271,7 +271,7 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 		file := path.Join(binDir(o), name)
 		i := slices.IndexFunc(o.Files, func(f v1alpha1.File) bool { return f.Path == file })
 		if i >= 0 && o.Files[i].Exists && o.Files[i].SizeBytes > 4096 && !strings.Contains(o.Files[i].Mode, "x") {
-			steps = append(steps, detectors.NodeStep(o.Node, "the plugin is there and not executable", "chmod", "0755", file))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the plugin is there and not executable", "chmod", "0755", file))
 			continue
 		}
 		steps = append(steps, detectors.RestoreStep(o.Node, file, "the plugin's binary comes back from the node's image; the kubelet retries within seconds"))
@@ -320,7 +320,7 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 			return f
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
-		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(o.Node,
+		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(v1alpha1.Safe, o.Node,
 			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
 			releaseAddresses(s.Dir, making)))
 		return f
@@ -336,10 +336,11 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 // making is how many seconds after its address a sandbox that is being made is known to the runtime.
 const making = 15
 
-// releaseAddresses is a script that removes host-local's files for containers that the runtime does not know; where some are younger
+// releaseAddresses is a script that moves host-local's files aside for containers that the runtime does not know; where some are younger
 // than so many seconds, only those that it still does not know that much later.
 func releaseAddresses(dir string, seconds int) string {
 	return fmt.Sprintf(`cd %[1]s
+aside=%[3]s; mkdir -p "$aside"
 orphans() {
   known=$(ctr -n k8s.io containers ls -q) && [ -n "$known" ] || return 1
   for f in *.*.*.* *:*; do
@@ -356,8 +357,8 @@ else
   is=$was
 fi
 printf '%%s\n' "$was" | while read -r f id; do
-  if printf '%%s\n' "$is" | grep -qxF -- "$f $id"; then rm -f -- "$f"; fi
-done`, detectors.Quote(dir), seconds)
+  if printf '%%s\n' "$is" | grep -qxF -- "$f $id"; then mv -f -- "$f" "$aside/"; fi
+done`, detectors.Quote(dir), seconds, detectors.Quote(dir+v1alpha1.Aside))
 }
 
 // rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says.
@@ -372,7 +373,7 @@ func rejected(h v1alpha1.History) *v1alpha1.Finding {
 		Summary: "a network plugin refuses what " + c.Path + " tells it", ToConfirm: "the fields of " + c.Path + " that the message names"}
 	for _, other := range o.CNI.Configs {
 		if c.Path != "" && other.Path > c.Path && other.Error == "" && len(lacks(o, other)) == 0 {
-			out.Remedy = facts.Place(o).NewRemedy("remove-shadow", detectors.NodeStep(o.Node, "the file that hides "+other.Path, "rm", "-f", "--", c.Path))
+			out.Remedy = facts.Place(o).NewRemedy("remove-shadow", detectors.MoveAside(o.Node, c.Path, "the file that hides "+other.Path))
 			return out
 		}
 	}
@@ -381,7 +382,7 @@ func rejected(h v1alpha1.History) *v1alpha1.Finding {
 		out.ManualAction = untouched
 		return out
 	}
-	steps = slices.Insert(steps, 0, detectors.NodeStep(o.Node, "the configuration its plugin refuses; the next step has it written again", "rm", "-f", "--", c.Path))
+	steps = slices.Insert(steps, 0, detectors.MoveAside(o.Node, c.Path, "the configuration its plugin refuses; the next step has it written again"))
 	out.Remedy = facts.Place(o).NewRemedy("replace-conflist", steps...)
 	return out
 }
@@ -400,9 +401,9 @@ func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 	var steps []v1alpha1.Step
 	if o.Network.BridgeNFCallIPTables == "" {
 		text = "br_netfilter is not there: net.bridge.bridge-nf-call-iptables does not exist"
-		steps = append(steps, detectors.NodeStep(o.Node, "the module the setting belongs to", "modprobe", "br_netfilter"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the module the setting belongs to", "modprobe", "br_netfilter"))
 	}
-	steps = append(steps, detectors.NodeStep(o.Node, why, "sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"))
+	steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, "sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"))
 	return &v1alpha1.Finding{
 		Cause: "bridge-netfilter-off", Certainty: v1alpha1.Certain,
 		Summary:      "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",

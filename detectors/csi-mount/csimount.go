@@ -196,7 +196,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 			f.ManualAction = "which device holds the volume was not told: `fsck` it where the driver keeps it, or restore it from a backup"
 			return f
 		}
-		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(o.Node,
+		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(v1alpha1.Safe, o.Node,
 			"the volume is mounted nowhere: repair it, with a backup superblock where the first one is gone; the kubelet retries within two minutes", repair(dev, fstype)))
 		return f
 	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", "connection refused", "connection error", "code = Aborted", "dial unix") ||

@@ -246,13 +246,11 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 		if wait := awaitRegistration(o, resource); wait != nil {
 			steps = append(steps, *wait)
 		}
-		if kind, _, _ := facts.Owner(p); kind != "Pod" {
-			steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, "a pod turned away stays Failed for ever; its owner has made another"))
-		} else if again, reason, ok := facts.ChangePod(p, "the same pod again: one that was turned away stays Failed for ever", nil, func(*corev1.PodSpec) {}); ok {
-			steps = append(steps, again...)
-		} else {
-			f.ManualAction = reason
+		again := facts.RenewPod(p, "a pod that was turned away stays Failed for ever")
+		if len(again) == 0 {
+			f.ManualAction = "the pod is static: change its manifest on the node, and the kubelet makes it again"
 		}
+		steps = append(steps, again...)
 		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", steps...)
 		out = append(out, f)
 	}
@@ -266,7 +264,7 @@ func awaitRegistration(o *v1alpha1.Observation, resource string) *v1alpha1.Step 
 		if s.Kind != "device-plugin" || !serves(s.Name, resource) {
 			continue
 		}
-		step := detectors.ShellStep(o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", fmt.Sprintf(`s=%s
+		step := detectors.ShellStep(v1alpha1.Safe, o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", fmt.Sprintf(`s=%s
 for _ in $(seq 60); do
   if [ -S "$s" ] && journalctl -u kubelet -o cat --since "@$(stat -c %%Y "$s")" | grep -qF %s; then exit 0; fi
   sleep 1

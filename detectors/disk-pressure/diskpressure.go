@@ -128,8 +128,8 @@ func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold,
 	}
 	key := t.Signal
 	fd.Remedy = facts.Place(o).NewRemedy("correct-threshold",
-		detectors.ShellStep(o.Node, fmt.Sprintf("set %s back to %s in the kubelet's configuration", key, right),
-			setThreshold("/var/lib/kubelet/config.yaml", key, right)),
+		detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("set %s back to %s in the kubelet's configuration", key, right),
+			setThreshold("/var/lib/kubelet/config.yaml", key, right), "/var/lib/kubelet/config.yaml"),
 		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
 		detectors.WaitReady(o.Node),
 	)
@@ -140,12 +140,11 @@ func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold,
 // the file has no such threshold.
 func setThreshold(file, key, value string) string {
 	return fmt.Sprintf(`f=%[1]s
-awk -v k=%[2]s -v v=%[3]s '
+new=$(awk -v k=%[2]s -v v=%[3]s '
 BEGIN { key = "[\"\047]?" k "[\"\047]?[ \t]*:" }
 /^[^ \t#]/ { hard = /^["\047]?evictionHard["\047]?[ \t]*:/; if (hard && sub(key "[^,}]*", k ": " v)) done = 1 }
 hard && $0 ~ "^[ \t]+" key { sub(/:.*/, ": " v); done = 1 }
 { print }
-END { exit !done }' "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no %[2]s in evictionHard: it is set elsewhere (--eviction-hard, --config-dir)" >&2; exit 1; }
-cat "$f.new" > "$f"
-rm -f "$f.new"`, detectors.Quote(file), key, value)
+END { exit !done }' "$f") || { echo "$f has no %[2]s in evictionHard: it is set elsewhere (--eviction-hard, --config-dir)" >&2; exit 1; }
+printf '%%s\n' "$new" > "$f"`, detectors.Quote(file), key, value)
 }

@@ -67,7 +67,7 @@ func (e hostsEdit) script(file string) string {
 	}
 	flag := map[bool]int{true: 1}
 	return fmt.Sprintf(`f=%s
-awk -v url=%s -v orserver=%d -v ca=%s -v drop=%s -v dropserver=%d '
+new=$(awk -v url=%s -v orserver=%d -v ca=%s -v drop=%s -v dropserver=%d '
 BEGIN { q = "[\"\047]"; any = "[^\"\047]*"; head = "^[ \t]*\\[[ \t]*host[ \t]*\\.[ \t]*" q; root = 1 }
 function put() { print (url == "" ? "" : "  ") "ca = " ca; done = 1 }
 function header() { return $0 ~ "^[ \t]*\\[+[ \t]*[A-Za-z_]" }
@@ -90,9 +90,8 @@ gone { next }
 (root && url == "" || inside) && ca != "" && $0 ~ "^[ \t]*ca[ \t]*=" { if ($0 ~ "\\[" && $0 !~ "\\]") rest = 1; next }
 root && dropserver && $0 ~ "^[ \t]*server[ \t]*=" { next }
 { print }
-END { if (failed) exit 1; if (ca != "" && !done) { url = ""; put() } }' "$f" "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no table for %s: name the CA there by hand" >&2; exit 1; }
-cat "$f.new" > "$f"
-rm -f "$f.new"`, detectors.Quote(file), detectors.Quote(e.url), flag[e.orServer], detectors.Quote(ca),
+END { if (failed) exit 1; if (ca != "" && !done) { url = ""; put() } }' "$f" "$f") || { echo "$f has no table for %s: name the CA there by hand" >&2; exit 1; }
+printf '%%s\n' "$new" > "$f"`, detectors.Quote(file), detectors.Quote(e.url), flag[e.orServer], detectors.Quote(ca),
 		detectors.Quote(" "+strings.Join(e.drop, " ")+" "), flag[e.dropServer], e.url)
 }
 

@@ -136,14 +136,14 @@ func TestRemoveMirror(t *testing.T) {
 		hosts    v1alpha1.RegistryHost
 		has, not []string
 	}{
-		"the only one":            {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{"rm -f -- " + dir + "/hosts.toml"}, nil},
+		"the only one":            {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{"mv -T --backup=numbered -- " + dir + "/hosts.toml"}, nil},
 		"the only one, with a CA": {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{`server = "https://` + host + `"`, `ca = ["/c"]`}, nil},
 		"one of two":              {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "dropserver=0"}, []string{"rm -f --"}},
 		"one of two, and server":  {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c", "/gone"}, MissingCAs: []string{"/gone"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"dropserver=1", `ca='["/c"]'`}, nil},
 		"the only one of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}},
-			[]string{"rm -f -- " + certsDir + "/_default/hosts.toml"}, []string{host}},
+			[]string{"mv -T --backup=numbered -- " + certsDir + "/_default/hosts.toml"}, []string{host}},
 		"one of two of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "ca='' "}, []string{host}},
-		"unreadable":             {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Error: "line 2"}, []string{"mv -f -- " + dir + "/hosts.toml"}, []string{"rm -f --"}},
+		"unreadable":             {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Error: "line 2"}, []string{"mv -T --backup=numbered -- " + dir + "/hosts.toml"}, []string{"rm -f --"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			step := strings.Join(removeMirror(o, &c.hosts, host, []string{"bad"}).Exec, " ")

@@ -236,20 +236,11 @@ func brokenMirror(r *v1alpha1.RegistryHost) *v1alpha1.RegistryMirror {
 	return nil
 }
 
-// retry deletes the waiting pods that an owner makes again: a new pod has no back-off. Others retry within five minutes.
+// retry has the waiting pods made again: a new pod has no back-off. Others retry within five minutes.
 func retry(p pull) []v1alpha1.Step {
 	var steps []v1alpha1.Step
 	for _, w := range p.waiting {
-		if kind, _, _ := facts.Owner(w.Pod); kind != "Pod" && kind != "Node" && !facts.Static(w.Pod) {
-			steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "its owner makes it again, without the back-off of up to five minutes"))
-			continue
-		}
-		if facts.Static(w.Pod) || facts.StrippedEnv(w.Pod) {
-			continue // it retries by itself when its back-off ends
-		}
-		if again, _, ok := facts.ChangePod(w.Pod, "the same pod again, without the back-off of up to five minutes", nil, func(*corev1.PodSpec) {}); ok {
-			steps = append(steps, again...)
-		}
+		steps = append(steps, facts.RenewPod(w.Pod, "the same pod again, without the back-off of up to five minutes")...)
 	}
 	return steps
 }
@@ -325,30 +316,30 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	if u.Port() == "" {
 		connect += ":443"
 	}
-	steps := []v1alpha1.Step{detectors.ShellStep(o.Node,
+	steps := []v1alpha1.Step{detectors.Destructive(detectors.EditFile(v1alpha1.Destructive, o.Node,
 		"look at the chain the registry shows and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
-		trustChain(connect, u.Hostname(), ca))}
+		trustChain(connect, u.Hostname(), ca), ca), "trusts whoever answers as "+connect+" now")}
 	// A file that is named and not there is an error of every pull.
 	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); !named || len(want) != len(had) {
-		steps = append(steps, detectors.ShellStep(o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed",
-			nameCA(o, hosts, p.host, server, want)))
+		file, script := nameCA(o, hosts, p.host, server, want)
+		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed", script, file))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
 }
 
 // nameCA is a script that has hosts.toml name the CAs for the server that was asked.
-func nameCA(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host, server string, cas []string) string {
-	file := path.Join(ownDir(o, hosts, host), "hosts.toml")
+func nameCA(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host, server string, cas []string) (file, script string) {
+	file = path.Join(ownDir(o, hosts, host), "hosts.toml")
 	if hosts == nil || hosts.Path == "" || hosts.Error != "" {
-		return writeFile(file, fmt.Sprintf("ca = [%s]\n", quotedList(cas)))
+		return file, writeFile(file, fmt.Sprintf("ca = [%s]\n", quotedList(cas)))
 	}
 	edit := hostsEdit{url: mirrorURL(hosts, server), orServer: !isMirror(hosts, server) || server == host || server == urlHost(hosts.Server), cas: cas}
 	if !isDefault(hosts) || shared(hosts, host, server) {
-		return edit.script(hosts.Path)
+		return hosts.Path, edit.script(hosts.Path)
 	}
 	// The registry has nothing of its own: a file that all others share is no place for its CA.
-	return fmt.Sprintf("mkdir -p %[2]s\ncp -an %[1]s/. %[2]s/\n", detectors.Quote(path.Dir(hosts.Path)), detectors.Quote(path.Dir(file))) + edit.script(file)
+	return file, fmt.Sprintf("mkdir -p %[2]s\ncp -an %[1]s/. %[2]s/\n", detectors.Quote(path.Dir(hosts.Path)), detectors.Quote(path.Dir(file))) + edit.script(file)
 }
 
 // shared: the server is a mirror for all registries that have nothing of their own.
@@ -435,8 +426,7 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		return f
 	}
 	steps, reason, ok := facts.ChangePod(pod, fmt.Sprintf("secret %s of the namespace holds a credential for %s: have the pod bring it", fits, p.host),
-		map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits}}},
-		func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: fits}} })
+		map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits}}})
 	if !ok {
 		f.ManualAction = reason
 		return f
@@ -502,10 +492,9 @@ func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		f.ManualAction = "the pod is static: correct the image in its manifest under /etc/kubernetes/manifests"
 		return f
 	}
-	steps := []v1alpha1.Step{detectors.APIStep(why,
-		v1alpha1.APIAction{Verb: v1alpha1.VerbPatch, APIVersion: apiVersion, Patch: patch, Object: &v1alpha1.ObjectRef{Kind: kind, Namespace: w.Pod.Namespace, Name: name}})}
+	steps := []v1alpha1.Step{detectors.PatchOwner(v1alpha1.ObjectRef{Kind: kind, Namespace: w.Pod.Namespace, Name: name}, apiVersion, "", patch, why)}
 	if kind == "StatefulSet" {
-		steps = append(steps, detectors.DeletePod(w.Pod.Namespace, w.Pod.Name, "a StatefulSet waits for its broken pod for ever"))
+		steps = append(steps, detectors.EvictPod(w.Pod.Namespace, w.Pod.Name, "a StatefulSet waits for its broken pod for ever"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("correct-tag", steps...)
 	return f
@@ -547,7 +536,7 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 		if strings.Contains(r, host) || addressIn(p.message, r) || !ipv4.MatchString(r) && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
 			if argv := facts.Unrule(r); argv != nil {
-				steps = append(steps, detectors.NodeStep(o.Node, "this rule keeps the node from the registry", argv...))
+				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this rule keeps the node from the registry", argv...))
 			}
 		}
 	}
@@ -593,7 +582,7 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 func removeMirror(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host string, bad []string) v1alpha1.Step {
 	const reads = "; it reads the file at every pull, no restart is needed"
 	if hosts.Error != "" {
-		return detectors.NodeStep(o.Node, "put the file aside, for its owner to mend: the runtime cannot read it either, and asks the registry itself"+reads, "mv", "-f", "--", hosts.Path, hosts.Path+".broken")
+		return detectors.MoveAside(o.Node, hosts.Path, "put the file aside, for its owner to mend: the runtime cannot read it either, and asks the registry itself"+reads)
 	}
 	isBad := func(u string) bool { return slices.Contains(bad, urlHost(u)) }
 	// The registry may be signed by the same CA as the mirror was to be: without it nobody would trust it any more.
@@ -608,16 +597,16 @@ func removeMirror(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host st
 	switch {
 	case keeps && isDefault(hosts):
 		// Its CAs are those of mirrors; what registries are signed by is not known here.
-		return detectors.ShellStep(o.Node, "the runtime leaves this mirror out, for all registries"+reads, edit.script(hosts.Path))
+		return detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime leaves this mirror out, for all registries"+reads, edit.script(hosts.Path), hosts.Path)
 	case keeps:
 		if edit.dropServer {
 			edit.cas = cas
 		}
-		return detectors.ShellStep(o.Node, "the runtime leaves this mirror out"+reads, edit.script(hosts.Path))
+		return detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime leaves this mirror out"+reads, edit.script(hosts.Path), hosts.Path)
 	case len(cas) > 0 && !isDefault(hosts):
-		return detectors.ShellStep(o.Node, "the runtime asks the registry itself, with the CA that is there"+reads, writeFile(hosts.Path, hostsTOML(host, cas)))
+		return detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime asks the registry itself, with the CA that is there"+reads, writeFile(hosts.Path, hostsTOML(host, cas)), hosts.Path)
 	}
-	return detectors.NodeStep(o.Node, "without it the runtime asks the registry itself"+reads, "rm", "-f", "--", hosts.Path)
+	return detectors.MoveAside(o.Node, hosts.Path, "without it the runtime asks the registry itself"+reads)
 }
 
 // present are those of the CAs that are there.

@@ -95,7 +95,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	f.Evidence = append(f.Evidence, unitEvidence(o, k))
 	if facts.Has(c.Error, "certificate", "client-key", ".pem") && c.Exists && c.Server != "" && c.ClientCert != "" && !haveClientCert(o) {
 		f.Remedy = facts.Place(o).NewRemedy("renew-client-cert",
-			detectors.APIStep("the kubelet's client certificate is gone: the cluster signs it a new one", v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}}),
+			detectors.APIStep(v1alpha1.Safe, "the kubelet's client certificate is gone: the cluster signs it a new one", v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}}),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
 		if o.API == nil {
 			f.Remedy, f.ManualAction = nil, "the client certificate is gone: with access to the cluster, sign a new one or run `kubeadm join` again"
@@ -103,7 +103,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("rewrite-kubeconfig",
-		detectors.ShellStep(o.Node, "write the kubeconfig again from what is on the node: the cluster's CA, the client certificate the kubelet rotates, and the server it joined", writeKubeconfig(h, path)),
+		detectors.EditFile(v1alpha1.Safe, o.Node, "write the kubeconfig again from what is on the node: the cluster's CA, the client certificate the kubelet rotates, and the server it joined", writeKubeconfig(h, path), path),
 		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 	return f
@@ -162,14 +162,12 @@ f=%s
 pem=/var/lib/kubelet/pki/kubelet-client-current.pem
 [ -s "$pem" ] || { echo "$pem is not there: the node has to be joined again (kubeadm join)" >&2; exit 1; }
 umask 077
-new=$f.new
-rm -f "$new"
-k="kubectl config --kubeconfig=$new"
+: > "$f"
+k="kubectl config --kubeconfig=$f"
 $k set-cluster default-cluster --server="$server" --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs=true >/dev/null
 $k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
 $k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
-$k use-context default-context >/dev/null
-mv -f "$new" "$f"`, detectors.Quote(path))
+$k use-context default-context >/dev/null`, detectors.Quote(path))
 }
 
 // reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
@@ -214,19 +212,20 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-cluster-ca",
-		detectors.ShellStep(o.Node, "put the cluster's CA into the kubeconfig: the node's own copy, or the one that its pods were given, whichever verifies the server", fmt.Sprintf(`f=%s
+		detectors.EditFile(v1alpha1.Safe, o.Node, "put the cluster's CA into the kubeconfig: the node's own copy, or the one that its pods were given, whichever verifies the server", fmt.Sprintf(`f=%s
 server=%s
+found=
 for ca in /etc/kubernetes/pki/ca.crt $(find /var/lib/kubelet/pods -path '*kube-api-access*' -name ca.crt 2>/dev/null); do
   code=0
   curl -s -o /dev/null --max-time 5 --cacert "$ca" "$server/livez" || code=$?
   if [ $code -eq 0 ]; then
     cluster=$(kubectl config --kubeconfig="$f" view -o jsonpath='{.clusters[0].name}')
     kubectl config --kubeconfig="$f" set-cluster "$cluster" --certificate-authority="$ca" --embed-certs=true
-    exit 0
+    found=yes
+    break
   fi
 done
-echo "no CA on this node verifies $server" >&2
-exit 1`, detectors.Quote(kubeletConf(o)), detectors.Quote(c.Server))),
+[ -n "$found" ] || { echo "no CA on this node verifies $server" >&2; exit 1; }`, detectors.Quote(kubeletConf(o)), detectors.Quote(c.Server)), kubeletConf(o)),
 		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 	return f
@@ -276,7 +275,7 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	var steps []v1alpha1.Step
 	for _, r := range rules {
 		if argv := facts.Unrule(r); argv != nil {
-			steps = append(steps, detectors.NodeStep(o.Node, "this keeps the node from the API server", argv...))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this keeps the node from the API server", argv...))
 		}
 	}
 	if line, step, ok := misled(o, c); ok {
@@ -317,11 +316,9 @@ func misled(o *v1alpha1.Observation, c v1alpha1.Kubeconfig) (line string, step v
 	if i < 0 {
 		return "", step, false
 	}
-	return o.Network.Hosts[i], detectors.ShellStep(o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", m[1], u.Hostname()),
-		fmt.Sprintf(`t=$(mktemp)
-awk -v a=%s -v n=%s '{ for (i = 2; i <= NF; i++) if ($1 == a && $i == n) next; print }' /etc/hosts > "$t"
-cat "$t" > /etc/hosts
-rm -f "$t"`, detectors.Quote(m[1]), detectors.Quote(u.Hostname()))), true
+	return o.Network.Hosts[i], detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", m[1], u.Hostname()),
+		fmt.Sprintf(`new=$(awk -v a=%s -v n=%s '{ for (i = 2; i <= NF; i++) if ($1 == a && $i == n) next; print }' /etc/hosts)
+printf '%%s\n' "$new" > /etc/hosts`, detectors.Quote(m[1]), detectors.Quote(u.Hostname())), "/etc/hosts"), true
 }
 
 // rulesAgainst are the rules that keep traffic from a server: those that name its address or port, and those for everything.
@@ -376,8 +373,8 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			}
 		}
 		steps = append(steps, detectors.RestoreStep(o.Node, unit, "the unit's file comes back from the node's image"),
-			detectors.NodeStep(o.Node, "systemd reads it", "systemctl", "daemon-reload"),
-			detectors.NodeStep(o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
+			detectors.NodeStep(v1alpha1.Safe, o.Node, "systemd reads it", "systemctl", "daemon-reload"),
+			detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
 	case k.Looping:
 		f.Summary = "the kubelet exits at start, again and again"
 		if k.Said {
@@ -395,7 +392,7 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
 		if u.LoadState == "masked" {
 			f.Summary = "the kubelet does not run: its unit is masked"
-			steps = append(steps, detectors.NodeStep(o.Node, "the unit is masked", "systemctl", "unmask", "kubelet.service"))
+			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the unit is masked", "systemctl", "unmask", "kubelet.service"), "systemctl mask kubelet.service"))
 		}
 		if u.ExecMainStatus == 203 {
 			steps = append(steps, detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"))
@@ -405,18 +402,24 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			steps = append(steps, clusterConfig(o))
 		}
 		if u.ActiveState == "failed" {
-			steps = append(steps, detectors.NodeStep(o.Node, "forget the failed starts", "systemctl", "reset-failed", "kubelet.service"))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", "kubelet.service"))
 		}
 		if k.Said && u.ActiveState == "failed" {
 			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
 		}
 		if u.UnitFileState == "disabled" {
-			steps = append(steps, detectors.NodeStep(o.Node, "it would not come back at boot either", "systemctl", "enable", "kubelet.service"))
+			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", "kubelet.service"), "systemctl disable kubelet.service"))
 		}
-		steps = append(steps, detectors.NodeStep(o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-kubelet", append(steps, detectors.WaitReady(o.Node))...)
 	return f
+}
+
+// changedByHand marks a step that takes back what somebody did to the kubelet's unit, perhaps for maintenance.
+func changedByHand(s v1alpha1.Step, undo string) v1alpha1.Step {
+	s.Undo = undo
+	return detectors.Destructive(s, "somebody masked or disabled the kubelet, perhaps for maintenance")
 }
 
 // repair are the steps against what makes the kubelet exit, where that is plain.
@@ -436,7 +439,7 @@ func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, un
 	}
 	for _, f := range o.Files {
 		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && k.Said && strings.Contains(k.Exit.Text, "operation not permitted") {
-			steps = append(steps, detectors.NodeStep(o.Node, f.Path+" is immutable (lsattr: i), and the kubelet writes there", "chattr", "-i", f.Path))
+			steps = append(steps, facts.Mutable(o.Node, f.Path, "it is immutable (lsattr: i), and the kubelet writes there"))
 		}
 	}
 	if len(steps) > 0 {
@@ -462,8 +465,8 @@ func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
 
 func clusterConfig(o *v1alpha1.Observation) v1alpha1.Step {
 	// kubeadm makes a copy of the old file first, and fails where there is none.
-	return detectors.ShellStep(o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)",
-		"[ -e /var/lib/kubelet/config.yaml ] || : > /var/lib/kubelet/config.yaml\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o))
+	return detectors.EditFile(v1alpha1.Safe, o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)",
+		"[ -e /var/lib/kubelet/config.yaml ] || : > /var/lib/kubelet/config.yaml\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o), "/var/lib/kubelet/config.yaml")
 }
 
 var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
@@ -517,7 +520,7 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	} else if c, source := facts.Config(o); c.RegisterNode != nil && !*c.RegisterNode {
 		f.Summary = "the kubelet runs with registerNode: false, and there is no Node object " + o.Node
 		f.Evidence = append(f.Evidence, facts.Seen(o, source, "registerNode: false"))
-		steps = append(steps, detectors.ShellStep(o.Node, "the kubelet may register its node again", facts.SetKubeletConfig("registerNode", "true")))
+		steps = append(steps, facts.SetKubeletConfig(o.Node, "the kubelet may register its node again", "registerNode", "true"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("register-again", append(steps,
 		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start"), detectors.WaitReady(o.Node))...)
@@ -563,7 +566,8 @@ func misnamed(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "kubelet.flags", "--hostname-override="+name))
 		steps = append(steps, dropFlag(o, "hostname-override", "the kubelet goes by the machine's own name again, for which it has its certificate"))
 	} else {
-		steps = append(steps, detectors.NodeStep(o.Node, "the machine has another name than when it joined", "hostnamectl", "set-hostname", own))
+		steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the machine has another name than when it joined", "hostnamectl", "set-hostname", own),
+			"other software on this machine hears of its new name"))
 	}
 	if said {
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
@@ -581,7 +585,9 @@ func dropFlag(o *v1alpha1.Observation, name, why string) v1alpha1.Step {
 	if f := o.Units["kubelet"].Fragment; f != "" {
 		files = append(files, f)
 	}
-	return detectors.ShellStep(o.Node, why, dropFlagFrom(name, files))
+	s := detectors.EditFile(v1alpha1.Safe, o.Node, why, dropFlagFrom(name, files), files...)
+	s.Undo += "\nsystemctl daemon-reload"
+	return s
 }
 
 func dropFlagFrom(name string, files []string) string {

@@ -164,16 +164,13 @@ func raise(o *v1alpha1.Observation, c facts.ContainerOf, name corev1.ResourceNam
 		if err != nil {
 			return nil, "the change cannot be written as a patch"
 		}
-		return facts.Place(o).NewRemedy("raise-limit", detectors.APIStep(why, v1alpha1.APIAction{
-			Verb: v1alpha1.VerbPatch, Object: facts.PodRef(c.Pod), Subresource: "resize", Patch: string(raw)})), ""
+		return facts.Place(o).NewRemedy("raise-limit", detectors.PatchOwner(*facts.PodRef(c.Pod), "", "resize", string(raw), why)), ""
 	}
 	key := "containers"
 	if c.Init {
 		key = "initContainers"
 	}
-	steps, reason, ok := facts.ChangePod(c.Pod, why, map[string]any{key: []any{patch}}, func(s *corev1.PodSpec) {
-		facts.EachContainer(s, c.Spec.Name, func(ct *corev1.Container) { ct.Resources.Limits[name] = to })
-	})
+	steps, reason, ok := facts.ChangePod(c.Pod, why, map[string]any{key: []any{patch}})
 	if !ok {
 		return nil, reason
 	}

@@ -84,7 +84,7 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 	f.Evidence = support(h, f.Evidence)
 	var steps []v1alpha1.Step
 	if u.LoadState == "masked" {
-		steps = append(steps, detectors.NodeStep(o.Node, "the unit is masked", "systemctl", "unmask", "containerd.service"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the unit is masked", "systemctl", "unmask", "containerd.service"))
 	}
 	if noExec {
 		steps = append(steps, detectors.RestoreStep(o.Node, binary(o), "systemd cannot execute the runtime's binary (status 203)"))
@@ -96,9 +96,9 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	if u.Result != "success" && u.Result != "" {
-		steps = append(steps, detectors.NodeStep(o.Node, "forget the failed starts", "systemctl", "reset-failed", "containerd.service"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", "containerd.service"))
 	}
-	steps = append(steps, detectors.NodeStep(o.Node, "running containers belong to their shims and go on", "systemctl", "start", "containerd.service"))
+	steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "running containers belong to their shims and go on", "systemctl", "start", "containerd.service"))
 	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(steps, ready(o)...)...)
 	return f
 }
@@ -199,7 +199,7 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 		mount = name
 	}
 	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append([]v1alpha1.Step{
-		detectors.NodeStep(o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
+		detectors.NodeStep(v1alpha1.Safe, o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
 	}, ready(o)...)...)
 	return f
 }
@@ -348,7 +348,7 @@ func liftQuota(o *v1alpha1.Observation) []v1alpha1.Step {
 	if len(files) > 0 {
 		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's files, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, files))
 	}
-	return append(steps, detectors.ShellStep(o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
+	return append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
 		`pid=$(systemctl show -p MainPID --value containerd)
 cg=$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' "/proc/$pid/cgroup")
 for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
@@ -379,7 +379,7 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why),
 			facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
 		Remedy: facts.Place(o).NewRemedy("serve-again", append([]v1alpha1.Step{
-			detectors.Restart(o.Node, "containerd.service", "a new runtime process makes its socket again; containers belong to their shims and go on"),
+			facts.RestartRuntime(o, "a new runtime process makes its socket again"),
 		}, ready(o)...)...),
 	}
 }
@@ -416,7 +416,7 @@ func silent(h v1alpha1.History) *v1alpha1.Finding {
 		Summary:   "containerd's process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
 		ToConfirm: "where its goroutines wait: `kill -USR1 $(systemctl show -p MainPID --value containerd)` writes them to its journal",
 		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]v1alpha1.Step{
-			detectors.Restart(o.Node, "containerd.service", "a new runtime process; containers belong to their shims and go on"),
+			facts.RestartRuntime(o, "a new runtime process"),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet connects to the new runtime"),
 		}, ready(o)...)...),
 	}

@@ -105,14 +105,13 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s: %s probe %s; kills %s after start at the earliest; %d restarts", c.Where(), kind, describe(probe), window, c.Status.RestartCount)),
 		facts.FromEvent(kill))
 	f.Consequences = []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)}
-	var change func(*corev1.Container)
 	var patch map[string]any
 	if cause == "probe-too-aggressive" {
 		f.Summary = fmt.Sprintf("the %s probe of %s is too impatient: %s", kind, c.Where(), why)
-		patch, change = relax(c, probe, kind)
+		patch = relax(c, probe, kind)
 	} else {
 		f.Summary = fmt.Sprintf("the %s probe of %s asks where nobody answers: %s", kind, c.Where(), why)
-		patch, change = redirect(c, probe)
+		patch = redirect(c, probe)
 	}
 	if certainty == v1alpha1.Likely {
 		f.ToConfirm = "ask the application by hand while it runs: `kubectl port-forward` and the probe's own request, and how long it takes to answer after its start"
@@ -122,8 +121,7 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		return f
 	}
 	patch["name"] = c.Spec.Name
-	steps, reason, ok := facts.ChangePod(c.Pod, "give the probe what the application needs; its owner should confirm the values", map[string]any{"containers": []any{patch}},
-		func(s *corev1.PodSpec) { facts.EachContainer(s, c.Spec.Name, change) })
+	steps, reason, ok := facts.ChangePod(c.Pod, "give the probe what the application needs; its owner should confirm the values", map[string]any{"containers": []any{patch}})
 	if !ok {
 		f.ManualAction = reason
 		return f
@@ -274,30 +272,22 @@ func livedOnlyWindow(c facts.ContainerOf, p *corev1.Probe) bool {
 }
 
 // relax gives the application a startup probe and time to answer.
-func relax(c facts.ContainerOf, p *corev1.Probe, kind string) (map[string]any, func(*corev1.Container)) {
+func relax(c facts.ContainerOf, p *corev1.Probe, kind string) map[string]any {
 	timeout := min(max(p.TimeoutSeconds*5, 10), 60)
 	period := max(p.PeriodSeconds, 10)
 	threshold := max(p.FailureThreshold, 3)
-	change := func(ct *corev1.Container) {
-		if kind == "liveness" && ct.LivenessProbe != nil {
-			ct.LivenessProbe.TimeoutSeconds, ct.LivenessProbe.PeriodSeconds, ct.LivenessProbe.FailureThreshold = timeout, period, threshold
-		}
-		start := p.DeepCopy()
-		start.InitialDelaySeconds, start.TimeoutSeconds, start.PeriodSeconds, start.FailureThreshold, start.SuccessThreshold = 0, timeout, 5, 60, 1
-		ct.StartupProbe = start
-	}
-	changed := c.Spec.DeepCopy()
-	change(changed)
-	patch := map[string]any{"startupProbe": changed.StartupProbe}
+	start := p.DeepCopy()
+	start.InitialDelaySeconds, start.TimeoutSeconds, start.PeriodSeconds, start.FailureThreshold, start.SuccessThreshold = 0, timeout, 5, 60, 1
+	patch := map[string]any{"startupProbe": start}
 	if kind == "liveness" {
 		patch["livenessProbe"] = map[string]any{"timeoutSeconds": timeout, "periodSeconds": period, "failureThreshold": threshold}
 	}
-	return patch, change
+	return patch
 }
 
 // redirect has the probe ask where the application is known to answer: as its passing readiness probe does, else whether the
 // one port it declares is open. Nothing more can be known from the node.
-func redirect(c facts.ContainerOf, p *corev1.Probe) (map[string]any, func(*corev1.Container)) {
+func redirect(c facts.ContainerOf, p *corev1.Probe) map[string]any {
 	var handler corev1.ProbeHandler
 	port, ok := probePort(c.Spec, p)
 	switch {
@@ -310,14 +300,7 @@ func redirect(c facts.ContainerOf, p *corev1.Probe) (map[string]any, func(*corev
 	case ok && p.HTTPGet != nil && len(c.Spec.Ports) == 0:
 		handler.TCPSocket = &corev1.TCPSocketAction{Port: intstr.FromInt(port)}
 	default:
-		return nil, nil
-	}
-	change := func(ct *corev1.Container) {
-		for _, q := range []*corev1.Probe{ct.LivenessProbe, ct.StartupProbe} {
-			if q != nil {
-				q.ProbeHandler = *handler.DeepCopy()
-			}
-		}
+		return nil
 	}
 	// In a patch, the old handler has to be taken away by name.
 	h := map[string]any{"exec": nil, "httpGet": nil, "tcpSocket": nil, "grpc": nil}
@@ -338,5 +321,5 @@ func redirect(c facts.ContainerOf, p *corev1.Probe) (map[string]any, func(*corev
 	if c.Spec.StartupProbe != nil {
 		patch["startupProbe"] = h
 	}
-	return patch, change
+	return patch
 }

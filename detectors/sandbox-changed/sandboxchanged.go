@@ -166,7 +166,7 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of containerd's drop-ins: its own unit says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
 	}
 	if u.Fragment != "" {
-		steps = append(steps, detectors.ShellStep(o.Node, "and have the unit itself say process, where it says anything else or nothing (then systemd takes control-group)", spareShims(u.Fragment)))
+		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "and have the unit itself say process, where it says anything else or nothing (then systemd takes control-group)", spareShims(u.Fragment), u.Fragment))
 	}
 	if len(steps) == 0 {
 		f.ManualAction = "where KillMode is set was not seen: `systemctl cat containerd`"
@@ -247,11 +247,11 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 		p := facts.Pod(o, s.Namespace, s.Name)
 		if p != nil {
 			if kind, _, _ := facts.Owner(p); kind != "Pod" && kind != "Node" && !facts.Static(p) {
-				steps = append(steps, detectors.DeletePod(s.Namespace, s.Name, "its owner makes it again, with a network"))
+				steps = append(steps, detectors.EvictPod(s.Namespace, s.Name, "its owner makes it again, with a network"))
 				continue
 			}
 		}
-		steps = append(steps, detectors.ShellStep(o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
+		steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
 			facts.EndSandbox(s.ID)))
 	}
 	if len(lost) == 0 && len(before) > 0 {
@@ -368,8 +368,10 @@ func stopUnits(o *v1alpha1.Observation, units []v1alpha1.Unit, why string) []v1a
 		if timer := strings.TrimSuffix(u.Name, ".service") + ".timer"; slices.ContainsFunc(o.LocalUnits, func(t v1alpha1.Unit) bool { return t.Name == timer }) {
 			names = detectors.Quote(timer) + " " + names
 		}
-		steps = append(steps, detectors.ShellStep(o.Node, why+": "+facts.Short(u.ExecStart),
-			fmt.Sprintf("systemctl stop %[1]s\nsystemctl disable %[1]s || true", names)))
+		step := detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, why+": "+facts.Short(u.ExecStart),
+			fmt.Sprintf("systemctl stop %[1]s\nsystemctl disable %[1]s || true", names)), "stops what somebody runs on this node")
+		step.Undo = "systemctl enable --now " + names
+		steps = append(steps, step)
 	}
 	return steps
 }
@@ -388,11 +390,13 @@ func (d deed) culprits(o *v1alpha1.Observation) (steps []v1alpha1.Step, evidence
 		text := j.Command + d.line(j.Script)
 		if j.Crontab != "" {
 			evidence = append(evidence, facts.Seen(o, "units", "cron, "+j.Crontab+": "+text))
-			steps = append(steps, detectors.ShellStep(o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)))
+			steps = append(steps, detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)),
+				"stops what somebody runs on this node"))
 			continue
 		}
 		evidence = append(evidence, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, parent(j), text)))
-		steps = append(steps, detectors.ShellStep(o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), end(j.PID, j.Started)))
+		steps = append(steps, detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), end(j.PID, j.Started)),
+			"stops what somebody runs on this node"))
 	}
 	return steps, evidence
 }
@@ -427,9 +431,8 @@ func silence(crontab, line string) string {
 	return fmt.Sprintf(`f=%[1]s
 line=%[2]s
 if grep -qxF -- "# $line" "$f"; then exit 0; fi
-line="$line" awk '$0 == ENVIRON["line"] { print "# " $0; done = 1; next } { print } END { exit !done }' "$f" > "$f.new" || { rm -f "$f.new"; echo "$f has no such line any more" >&2; exit 1; }
-cat "$f.new" > "$f"
-rm -f "$f.new"`, detectors.Quote(crontab), detectors.Quote(line))
+new=$(line="$line" awk '$0 == ENVIRON["line"] { print "# " $0; done = 1; next } { print } END { exit !done }' "$f") || { echo "$f has no such line any more" >&2; exit 1; }
+printf '%%s\n' "$new" > "$f"`, detectors.Quote(crontab), detectors.Quote(line))
 }
 
 // end is a script that ends a process, politely first, unless its number is another's by now.

@@ -186,11 +186,11 @@ func broken(o *v1alpha1.Observation, p string, failing []facts.CreateFailure, na
 
 func restore(o *v1alpha1.Observation, p, what string) []v1alpha1.Step {
 	if f, ok := file(o, p); ok && f.Exists && f.SizeBytes > 4096 && f.Mode != "" && !strings.Contains(f.Mode, "x") {
-		return []v1alpha1.Step{detectors.NodeStep(o.Node, what+" is there and not executable", "chmod", "0755", p)}
+		return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, what+" is there and not executable", "chmod", "0755", p)}
 	}
 	back := detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds")
 	if f, ok := file(o, p); ok && strings.HasPrefix(f.Mode, "d") {
-		return []v1alpha1.Step{detectors.NodeStep(o.Node, "a folder stands in its place: move it aside", "mv", "-T", "--", p, p+".aside"), back}
+		return []v1alpha1.Step{detectors.MoveAside(o.Node, p, "a folder stands in its place"), back}
 	}
 	return []v1alpha1.Step{back}
 }
@@ -245,7 +245,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 		if f.Immutable {
 			what = f.Path + " is immutable"
 			ev = append(ev, facts.Seen(o, "files", f.Path+" has the immutable attribute (lsattr: i): not even root writes there"))
-			steps = append(steps, detectors.NodeStep(o.Node, "take the attribute away; the kubelet retries within ten seconds", "chattr", "-i", f.Path))
+			steps = append(steps, facts.Mutable(o.Node, f.Path, "take the attribute away; the kubelet retries within ten seconds"))
 		}
 	}
 	for _, m := range o.Mounts {
@@ -255,16 +255,16 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 		what = m.Target + " is mounted read-only"
 		ev = append(ev, facts.Seen(o, "mounts", fmt.Sprintf("%s is a read-only mount of %s %s", m.Target, m.Source, m.Root)))
 		if under, ok := facts.Filesystem(o, "imagefs"); ok && m.Target != root && m.Target != under.Mount {
-			steps = append(steps, detectors.NodeStep(o.Node, "a read-only mount lies over the directory: take it off", "umount", m.Target))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the directory: take it off", "umount", m.Target))
 		} else {
-			steps = append(steps, detectors.NodeStep(o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", m.Target))
+			steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", m.Target), "writes to a damaged filesystem damage it further"))
 		}
 	}
 	if len(steps) == 0 {
 		if f, ok := facts.Filesystem(o, "imagefs"); ok && f.ReadOnly {
 			what = f.Path + " is on a read-only filesystem"
 			ev = append(ev, facts.Seen(o, "filesystems", what+" ("+f.Mount+")"))
-			steps = append(steps, detectors.NodeStep(o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount))
+			steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount), "writes to a damaged filesystem damage it further"))
 		}
 	}
 	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev}
@@ -322,28 +322,28 @@ func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.
 			}
 			switch {
 			case mount == full || strings.Contains(mount, "kubepods"):
-				add(detectors.NodeStep(o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
+				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
 			case mount != "":
-				add(detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount))
+				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount))
 			default:
-				add(detectors.NodeStep(o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", full))
+				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", full))
 			}
 		case c.Immutable:
 			say("immutable")
-			add(detectors.NodeStep(o.Node, "take the attribute away", "chattr", "-i", full))
+			add(facts.Mutable(o.Node, full, "take the attribute away"))
 		case c.Limited && c.Below >= c.MaxBelow:
 			say(fmt.Sprintf("cgroup.max.descendants is %d, and there are %d", c.MaxBelow, c.Below))
-			add(detectors.ShellStep(o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")))
+			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")))
 		case c.EmptyCPUs && len(failing) > 0:
 			say("cpuset.cpus or cpuset.mems is empty: no process can enter (the kernel says \"no space left on device\")")
-			add(detectors.ShellStep(o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
+			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
 for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.Quote(full))))
 		case c.PIDsMax > 0 && c.PIDsInside >= c.PIDsMax:
 			say(fmt.Sprintf("pids.max is %d, and %d processes are inside", c.PIDsMax, c.PIDsInside))
-			add(detectors.ShellStep(o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")))
+			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")))
 		case c.Frozen:
 			say("frozen")
-			add(detectors.ShellStep(o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
+			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
 if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.freeze; fi`, detectors.Quote(full))))
 		}
 	}

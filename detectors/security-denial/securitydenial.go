@@ -67,23 +67,18 @@ func profile(c facts.ContainerOf) (string, bool) {
 // runtimeDefault moves a container from its own profile to the runtime's.
 func runtimeDefault(o *v1alpha1.Observation, c facts.ContainerOf, name string) (*v1alpha1.Remedy, string) {
 	why := "the runtime's default profile instead: it denies less than the one in the way, and still what no application needs; whoever wrote the profile should correct it"
-	def := corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
 	own := c.Spec.SecurityContext != nil && c.Spec.SecurityContext.SeccompProfile != nil
 	// In a patch the profile's name has to go with its type: the API refuses one without the other.
 	value := map[string]any{"seccompProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
 	patch := map[string]any{"securityContext": value}
-	change := func(s *corev1.PodSpec) { s.SecurityContext.SeccompProfile = &def }
 	if own {
 		key := "containers"
 		if c.Init {
 			key = "initContainers"
 		}
 		patch = map[string]any{key: []any{map[string]any{"name": c.Spec.Name, "securityContext": value}}}
-		change = func(s *corev1.PodSpec) {
-			facts.EachContainer(s, c.Spec.Name, func(ct *corev1.Container) { ct.SecurityContext.SeccompProfile = &def })
-		}
 	}
-	steps, reason, ok := facts.ChangePod(c.Pod, why, patch, change)
+	steps, reason, ok := facts.ChangePod(c.Pod, why, patch)
 	if !ok {
 		return nil, reason
 	}
@@ -310,17 +305,12 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		f.ManualAction = "the profile is the runtime's own: have the application do without the access, or give it a profile that allows it"
 		return f
 	}
-	def := corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeRuntimeDefault}
 	value := map[string]any{"appArmorProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
 	patch := map[string]any{"securityContext": value}
-	change := func(s *corev1.PodSpec) { s.SecurityContext.AppArmorProfile = &def }
 	if c.Spec.SecurityContext != nil && c.Spec.SecurityContext.AppArmorProfile != nil {
 		patch = map[string]any{"containers": []any{map[string]any{"name": c.Spec.Name, "securityContext": value}}}
-		change = func(s *corev1.PodSpec) {
-			facts.EachContainer(s, c.Spec.Name, func(ct *corev1.Container) { ct.SecurityContext.AppArmorProfile = &def })
-		}
 	}
-	steps, reason, ok := facts.ChangePod(c.Pod, "the runtime's default profile instead; whoever wrote the profile should correct it", patch, change)
+	steps, reason, ok := facts.ChangePod(c.Pod, "the runtime's default profile instead; whoever wrote the profile should correct it", patch)
 	if !ok {
 		f.ManualAction = reason
 		return f
@@ -384,7 +374,7 @@ func selinux(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 			// Only what belongs to volumes has a label of the policy's that containers may read; nobody relabels the rest of a node.
 			if host := onNode(c, p[1]); host != "" {
 				f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s in the container is %s on the node", p[1], host)))
-				f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.NodeStep(o.Node, "give the volume the label that the policy has for it", "restorecon", "-RF", host))
+				f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "give the volume the label that the policy has for it", "restorecon", "-RF", host), "the labels that the volume has now are not kept"))
 			}
 		}
 		return f

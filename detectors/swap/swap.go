@@ -60,16 +60,20 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		}
 		f.Evidence = append(f.Evidence, facts.Seen(o, "swaps", text))
 		if masked == nil {
-			steps = append(steps, detectors.NodeStep(o.Node, "take this swap out of use; its pages move back to memory", "swapoff", s.Path))
+			off := detectors.NodeStep(v1alpha1.Safe, o.Node, "take this swap out of use; its pages move back to memory", "swapoff", s.Path)
+			if off.Undo = "swapon " + detectors.Quote(s.Path); s.UsedBytes > 0 {
+				off = detectors.Disrupts(off) // memory that is short then is taken from pods
+			}
+			steps = append(steps, off)
 		}
 		if s.InFstab {
-			steps = append(steps, detectors.ShellStep(o.Node, "keep it off at the next boot: take its line out",
-				dropFromFstab("/etc/fstab", s.Path)))
+			steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "keep it off at the next boot: take its line out",
+				dropFromFstab("/etc/fstab", s.Path), "/etc/fstab"))
 		}
 	}
 	if masked != nil {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "mounts", "/proc/swaps is a bind mount of "+masked.Root))
-		steps = append(steps, detectors.NodeStep(o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
 	}
 	if said {
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
@@ -97,9 +101,8 @@ swap=%[2]s
 for spec in $(awk '$1 !~ /^#/ && $3 == "swap" { print $1 }' "$f"); do
   case "$spec" in *=*) dev=$(findfs "$spec" 2>/dev/null || true) ;; *) dev=$spec ;; esac
   [ "$spec" = "$swap" ] || [ -n "$dev" ] && [ "$(readlink -f "$dev")" = "$(readlink -f "$swap")" ] || continue
-  awk -v s="$spec" '!($1 == s && $3 == "swap")' "$f" > "$f.new"
-  cat "$f.new" > "$f"
-  rm -f "$f.new"
+  new=$(awk -v s="$spec" '!($1 == s && $3 == "swap")' "$f")
+  printf '%%s\n' "$new" > "$f"
 done`, detectors.Quote(fstab), detectors.Quote(swap))
 }
 

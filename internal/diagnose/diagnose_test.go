@@ -386,8 +386,8 @@ func TestTextReadsTopDown(t *testing.T) {
 		},
 		Consequences: []string{"node Ready=False"},
 		Remedy: &v1alpha1.Remedy{Name: "restore-conflist", Steps: []v1alpha1.Step{
-			{Run: "kubectl -n kube-system delete pod kindnet-x", Why: "the network's own agent writes it again"},
-			{Run: "systemctl restart containerd", On: "lab-worker", Why: "it reads it at start", Disruptive: true},
+			{Run: "kubectl -n kube-system delete pod kindnet-x", Why: "the network's own agent writes it again", Class: v1alpha1.Destructive, Risk: "the pod"},
+			{Run: "systemctl restart containerd", On: "lab-worker", Why: "it reads it at start", Class: v1alpha1.Disruptive},
 		}},
 	}}, Unknown: []v1alpha1.NodeUnknown{{Node: "lab-worker2", What: "node", Why: "no answer within 4s"}, {Node: "lab-worker", What: "kmsg", Why: "not permitted"}}}
 	var b strings.Builder
@@ -397,7 +397,7 @@ func TestTextReadsTopDown(t *testing.T) {
 	out := b.String()
 	order := []string{"ILL  1 of 2 nodes of cluster lab: 1 finding\n", "lab-worker  cni/conflist-missing  certain", "cause", "There is no CNI",
 		"evidence", "09:12:00 cni: /etc/cni", "runtime.status", "journal/kubelet", "and 1 more with -o json", "consequences", "remedy", "restore-conflist",
-		"1. kubectl", "2. on lab-worker: systemctl restart containerd", "disrupts running pods", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "not seen", "lab-worker kmsg; --unknown shows why"}
+		"1. kubectl", "destructive", "risk: the pod", "2. on lab-worker: systemctl restart containerd", "disruptive", "sickbay explain cni/conflist-missing", "lab-worker2: no answer", "not seen", "lab-worker kmsg; --unknown shows why"}
 	at0 := 0
 	for _, want := range order {
 		i := strings.Index(out[at0:], want)
@@ -415,7 +415,7 @@ func TestTextReadsTopDown(t *testing.T) {
 		}
 	}
 	d.Findings[0].Remedy.Steps[0].Run = "sh -ec 'one\ntwo\nthree'"
-	for whole, want := range map[bool]string{false: "sh -ec 'one … (2 more lines with --whole)\n", true: "\nsh -ec 'one\ntwo\nthree'\n"} {
+	for whole, want := range map[bool]string{false: "sh -ec 'one … (2 more lines with --whole)  destructive\n", true: "\nsh -ec 'one\ntwo\nthree'\n"} {
 		b.Reset()
 		if err := WriteText(&b, d, TextOptions{Whole: whole}); err != nil || !strings.Contains(b.String(), want) {
 			t.Errorf("whole %t: no %q in\n%s", whole, want, b.String())

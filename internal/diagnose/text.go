@@ -300,8 +300,8 @@ func (t *text) remedy(f v1alpha1.Finding) {
 		if st.On != "" {
 			on = t.dim("on " + st.On + ": ")
 		}
-		if st.Disruptive {
-			note = "  " + t.yellow("disrupts running pods")
+		if note = "  " + t.dim(string(st.Class)); st.Class != v1alpha1.Safe {
+			note = "  " + t.yellow(string(st.Class))
 		}
 		number := fmt.Sprintf("%-*s%d. ", label, "", i+1)
 		if t.o.Whole {
@@ -309,8 +309,17 @@ func (t *text) remedy(f v1alpha1.Finding) {
 		} else {
 			fmt.Fprintf(t, "  %s%s%s%s\n", number, on, t.bold(oneLine(st.Run)), note)
 		}
-		for _, line := range wrap(st.Why, t.width-label-5) {
-			fmt.Fprintf(t, "  %-*s   %s\n", label, "", t.dim(line))
+		say := func(text string) {
+			for _, line := range wrap(text, t.width-label-5) {
+				fmt.Fprintf(t, "  %-*s   %s\n", label, "", t.dim(line))
+			}
+		}
+		say(st.Why)
+		if st.Risk != "" {
+			say("risk: " + st.Risk)
+		}
+		if st.Undo != "" && t.o.Whole {
+			fmt.Fprintf(t, "  %-*s   %s\n", label, "", t.dim("undo: "+strings.TrimSpace(st.Undo)))
 		}
 	}
 	if f.ManualAction != "" {

@@ -183,16 +183,16 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		}
 		what += ", and neither the runtime nor the kubelet keeps anything under that name"
 		if u.Dir || u.Files > 1 {
-			steps = append(steps, detectors.NodeStep(o.Node, what, "rm", "-rf", "--one-file-system", "--", u.Path))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, what, "rm", "-rf", "--one-file-system", "--", u.Path))
 		} else {
-			steps = append(steps, detectors.NodeStep(o.Node, what, "rm", "-f", "--", u.Path))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, what, "rm", "-f", "--", u.Path))
 		}
 	}
 	if len(steps) > 0 {
 		return steps, ""
 	}
 	if inodes && f.Path == RuntimeRoot(o) {
-		return []v1alpha1.Step{detectors.NodeStep(o.Node, "delete the plain files directly below the runtime's root: the runtime keeps nothing but directories there",
+		return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the plain files directly below the runtime's root: the runtime keeps nothing but directories there",
 			"find", f.Path, "-xdev", "-maxdepth", "1", "-type", "f", "-delete")}, ""
 	}
 	if inodes && f.Path == "/var/lib/kubelet" {
@@ -200,15 +200,15 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		for _, n := range kubeletOwn {
 			argv = append(argv, "!", "-name", n)
 		}
-		steps = append(steps, detectors.NodeStep(o.Node, "delete the empty files directly below the kubelet's directory that are none of its own", append(argv, "-delete")...))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the empty files directly below the kubelet's directory that are none of its own", append(argv, "-delete")...))
 	}
 	if image, ok := Filesystem(o, "imagefs"); ok && SameFilesystem(image, f) {
-		steps = append(steps, detectors.ShellStep(o.Node, "delete images that no container uses; the kubelet's own image GC does the same under DiskPressure",
+		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "delete images that no container uses; the kubelet's own image GC does the same under DiskPressure",
 			`if command -v crictl >/dev/null; then crictl rmi --prune; else ctr -n k8s.io images prune --all; fi`))
 	}
 	if node, ok := Filesystem(o, "nodefs"); ok && SameFilesystem(node, f) {
-		steps = append(steps, detectors.NodeStep(o.Node, "cut the journal down", "journalctl", "--vacuum-size=64M"),
-			detectors.ShellStep(o.Node, "delete rotated container logs; the ones being written stay", `find /var/log/pods -xdev -type f -name '*.log.*' -delete`))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "cut the journal down", "journalctl", "--vacuum-size=64M"),
+			detectors.ShellStep(v1alpha1.Safe, o.Node, "delete rotated container logs; the ones being written stay", `find /var/log/pods -xdev -type f -name '*.log.*' -delete`))
 	}
 	return steps, "nothing that is plainly foreign fills it: if this does not free enough, decide with `du -xhd2 " + f.Path + "` what may go, or enlarge the filesystem"
 }

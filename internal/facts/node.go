@@ -216,7 +216,7 @@ func Wake(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
 	var steps []v1alpha1.Step
 	p, ok := MainProcess(o, unit)
 	if o.Units[unit].Frozen || ok && p.FrozenCgroup {
-		steps = append(steps, detectors.ShellStep(o.Node, "the unit's cgroup is frozen: thaw it (systemd's own way first, then both cgroup versions' files)",
+		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "the unit's cgroup is frozen: thaw it (systemd's own way first, then both cgroup versions' files)",
 			`systemctl thaw `+unit+`.service 2>/dev/null || true
 cg=$(awk -F: '$2=="freezer"{print $3}' /proc/`+mainPID(o, unit)+`/cgroup)
 if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "/sys/fs/cgroup/freezer$cg/freezer.state" ]; then echo THAWED > "/sys/fs/cgroup/freezer$cg/freezer.state"; fi
@@ -224,7 +224,7 @@ cg=$(awk -F: '$1=="0"{print $3}' /proc/`+mainPID(o, unit)+`/cgroup)
 if [ -n "$cg" ] && [ -e "/sys/fs/cgroup$cg/cgroup.freeze" ]; then echo 0 > "/sys/fs/cgroup$cg/cgroup.freeze"; fi`))
 	}
 	if ok && (p.State == "T" || p.State == "t") {
-		steps = append(steps, detectors.ShellStep(o.Node, "its main process is stopped: continue it, nothing is lost",
+		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "its main process is stopped: continue it, nothing is lost",
 			`kill -CONT "$(systemctl show -p MainPID --value `+unit+`)"`))
 	}
 	return steps

@@ -34,11 +34,7 @@ func RestartPlugin(o *v1alpha1.Observation, dirs []string, names []string, why s
 	var steps []v1alpha1.Step
 	pods := Plugins(o, dirs, names)
 	for _, p := range pods {
-		if kind, _, _ := Owner(p); kind != "Pod" && !Static(p) {
-			steps = append(steps, detectors.DeletePod(p.Namespace, p.Name, why))
-		} else if again, _, ok := ChangePod(p, why, nil, func(*corev1.PodSpec) {}); ok {
-			steps = append(steps, again...)
-		}
+		steps = append(steps, RenewPod(p, why)...)
 	}
 	if len(steps) > 0 {
 		return steps
@@ -53,7 +49,7 @@ func RestartPlugin(o *v1alpha1.Observation, dirs []string, names []string, why s
 		if u.Name == "" || !Has(text, lower(names)...) || slices.ContainsFunc(steps, func(s v1alpha1.Step) bool { return slices.Contains(s.Exec, u.Name) }) {
 			continue
 		}
-		steps = append(steps, detectors.NodeStep(o.Node, why, "systemctl", "restart", u.Name))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, "systemctl", "restart", u.Name))
 	}
 	return steps
 }

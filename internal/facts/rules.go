@@ -8,6 +8,23 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 )
 
+// RestartRuntime restarts the runtime. Where its unit's KillMode has systemd end every process of it, no pod survives that.
+func RestartRuntime(o *v1alpha1.Observation, why string) v1alpha1.Step {
+	s := detectors.Restart(o.Node, "containerd.service", why+"; containers belong to their shims and go on")
+	if m := o.Units["containerd"].KillMode; m == "control-group" || m == "mixed" {
+		s.Why = why + "; its KillMode " + m + " ends all containers with it"
+		return detectors.Loses(s)
+	}
+	return s
+}
+
+// Mutable takes the immutable attribute from a file.
+func Mutable(node, path, why string) v1alpha1.Step {
+	s := detectors.NodeStep(v1alpha1.Safe, node, why, "chattr", "-i", path)
+	s.Undo = "chattr +i " + detectors.Quote(path)
+	return s
+}
+
 // Unrule is the command that takes back a line of Network.RejectRules, nil when its form is not known.
 func Unrule(rule string) []string {
 	words := strings.Fields(rule)
@@ -43,11 +60,14 @@ func DropSetting(node, why, pattern string, dropIns []string) v1alpha1.Step {
 	for i, d := range dropIns {
 		words[i] = detectors.Quote(d)
 	}
-	return detectors.ShellStep(node, why, `for f in `+strings.Join(words, " ")+`; do
+	s := detectors.EditFile(v1alpha1.Safe, node, why, `for f in `+strings.Join(words, " ")+`; do
   [ -f "$f" ] && grep -Eq '`+pattern+`' "$f" || continue
-  sed -i --follow-symlinks -E '\#`+pattern+`#d' "$f"
-  if ! grep -Eq '^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*[^[:space:]]' "$f"; then sed -i --follow-symlinks -E '/^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*$/d' "$f"; fi
-  if ! grep -Evq '^[[:space:]]*(\[.*\])?[[:space:]]*(#.*)?$' "$f"; then rm -f "$f"; rmdir --ignore-fail-on-non-empty "${f%/*}"; fi
+  new=$(sed -E '\#`+pattern+`#d' "$f")
+  if ! printf '%s\n' "$new" | grep -Eq '^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*[^[:space:]]'; then new=$(printf '%s\n' "$new" | sed -E '/^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*$/d'); fi
+  if printf '%s\n' "$new" | grep -Evq '^[[:space:]]*(\[.*\])?[[:space:]]*(#.*)?$'; then printf '%s\n' "$new" > "$f"
+  else mv -fT -- "$f" "$f`+v1alpha1.Aside+`"; fi
 done
-systemctl daemon-reload`)
+systemctl daemon-reload`, dropIns...)
+	s.Undo += "\nsystemctl daemon-reload"
+	return s
 }

@@ -2,11 +2,11 @@ package facts_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
@@ -22,14 +22,17 @@ func TestSetKubeletConfig(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			script := strings.ReplaceAll(facts.SetKubeletConfig("failCgroupV1", "false"), "/var/lib/kubelet/config.yaml", file)
-			if out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
+			step := facts.SetKubeletConfig("n", "w", "failCgroupV1", "false")
+			run := func(script, want string) {
+				if out, err := detectorstest.Script(t, strings.ReplaceAll(script, "/var/lib/kubelet/config.yaml", file), ""); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				if got, _ := os.ReadFile(file); string(got) != want {
+					t.Errorf("got\n%s\nwant\n%s", got, want)
+				}
 			}
-			got, _ := os.ReadFile(file)
-			if string(got) != c.want {
-				t.Errorf("got\n%s\nwant\n%s", got, c.want)
-			}
+			run(step.Exec[2], c.want)
+			run(step.Undo, c.in)
 			if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
@@ -41,28 +44,35 @@ func TestDropSetting(t *testing.T) {
 	dir := t.TempDir()
 	only, mixed, other := filepath.Join(dir, "only", "90-limits.conf"), filepath.Join(dir, "mixed", "x.conf"), filepath.Join(dir, "mixed", "10-kubeadm.conf")
 	wrapped := filepath.Join(dir, "wrapped", "20-start.conf")
-	for file, text := range map[string]string{
+	text := map[string]string{
 		only: "[Service]\nCPUQuota=1%\n", mixed: "# ours\n[Service]\nCPUQuota=5%\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n",
 		wrapped: "[Service]\nExecStart=\nExecStart=/opt/with CPUQuota=2 kubelet\nNice=1\n",
-	} {
+	}
+	for file := range text {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	step := facts.DropSetting("n", "w", `^[[:space:]]*(ExecStart=.*)?CPUQuota[[:space:]]*=`, []string{only, mixed, other, wrapped, filepath.Join(dir, "gone.conf")})
-	script := strings.ReplaceAll(step.Exec[2], "systemctl daemon-reload", "")
-	if out, err := exec.CommandContext(t.Context(), "sh", "-ec", script).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if _, err := os.Stat(filepath.Dir(only)); !os.IsNotExist(err) {
-		t.Errorf("the drop-in that set nothing else, or its folder, is still there: %v", err)
-	}
-	for file, want := range map[string]string{mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n", wrapped: "[Service]\nNice=1\n"} {
-		if got, _ := os.ReadFile(file); string(got) != want {
-			t.Errorf("%s holds %q, want %q", file, got, want)
+	for script, want := range map[string]map[string]string{
+		step.Exec[2]: {only: "", mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n", wrapped: "[Service]\nNice=1\n"},
+		step.Exec[2] + "\n(\n" + step.Undo + "\n)": text,
+	} {
+		for file, before := range text {
+			if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := detectorstest.Script(t, script, ""); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for file, want := range want {
+			if got, _ := os.ReadFile(file); string(got) != want {
+				t.Errorf("%s holds %q, want %q", file, got, want)
+			}
+		}
+		if _, err := os.Stat(only); (err == nil) != (want[only] != "") {
+			t.Errorf("the drop-in that sets nothing else: %v", err)
 		}
 	}
 }

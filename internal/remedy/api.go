@@ -12,13 +12,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
@@ -35,7 +32,7 @@ const poll = 250 * time.Millisecond
 
 func (a *applier) api(ctx context.Context, act *v1alpha1.APIAction, out *output) error {
 	if a.Kube == nil {
-		return errors.New("there is no access to the API")
+		return errNoAPI
 	}
 	switch act.Verb {
 	case v1alpha1.VerbCordon, v1alpha1.VerbUncordon:
@@ -44,12 +41,12 @@ func (a *applier) api(ctx context.Context, act *v1alpha1.APIAction, out *output)
 		return a.drain(ctx, act.Object.Name, out)
 	case v1alpha1.VerbWaitReady:
 		return a.waitReady(ctx, act.Object.Name, out)
-	case v1alpha1.VerbDelete:
-		return a.delete(ctx, act, out)
+	case v1alpha1.VerbEvict:
+		return a.evict(ctx, act.Object, out)
+	case v1alpha1.VerbRemake:
+		return a.remake(ctx, act, out)
 	case v1alpha1.VerbPatch:
 		return a.patch(ctx, act, out)
-	case v1alpha1.VerbApply:
-		return a.apply(ctx, act, out)
 	case v1alpha1.VerbRenewClientCert:
 		return a.renewClientCert(ctx, act.Object.Name, out)
 	}
@@ -141,48 +138,6 @@ func ready(n *corev1.Node) bool {
 	})
 }
 
-// delete waits until that very object is gone: an owner may make another of its name at once.
-func (a *applier) delete(ctx context.Context, act *v1alpha1.APIAction, out *output) error {
-	look, cancel := bound(ctx, a.o.Bounds.Change)
-	defer cancel()
-	res, err := a.resource(act)
-	if err != nil {
-		return err
-	}
-	what := describe(act.Object)
-	was, err := res.Get(look, act.Object.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		out.printf("%s is not there\n", what)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", what, cause(look, err))
-	}
-	uid := was.GetUID()
-	if err := res.Delete(look, act.Object.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return fmt.Errorf("delete %s: %w", what, cause(look, err))
-	}
-	grace, _, _ := unstructured.NestedInt64(was.Object, "spec", "terminationGracePeriodSeconds")
-	ctx, done := bound(ctx, a.o.Bounds.Delete+time.Duration(grace)*time.Second)
-	defer done()
-	for {
-		now, err := res.Get(ctx, act.Object.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) || err == nil && now.GetUID() != uid {
-			out.printf("%s deleted\n", what)
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			held := ""
-			if err == nil && len(now.GetFinalizers()) > 0 {
-				held = "; finalizers: " + strings.Join(now.GetFinalizers(), ", ")
-			}
-			return fmt.Errorf("wait until %s is gone: %w%s", what, context.Cause(ctx), held)
-		case <-time.After(poll):
-		}
-	}
-}
-
 func (a *applier) patch(ctx context.Context, act *v1alpha1.APIAction, out *output) error {
 	ctx, cancel := bound(ctx, a.o.Bounds.Change)
 	defer cancel()
@@ -202,37 +157,11 @@ func (a *applier) patch(ctx context.Context, act *v1alpha1.APIAction, out *outpu
 	return nil
 }
 
-func (a *applier) apply(ctx context.Context, act *v1alpha1.APIAction, out *output) error {
-	ctx, cancel := bound(ctx, a.o.Bounds.Change)
-	defer cancel()
-	d := yaml.NewYAMLOrJSONDecoder(strings.NewReader(act.Manifest), 4096)
-	for {
-		var u unstructured.Unstructured
-		if err := d.Decode(&u.Object); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("decode the manifest: %w", err)
-		}
-		if len(u.Object) == 0 {
-			continue
-		}
-		ref := &v1alpha1.ObjectRef{Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName()}
-		res, err := a.resource(&v1alpha1.APIAction{Object: ref, APIVersion: u.GetAPIVersion()})
-		if err != nil {
-			return err
-		}
-		if _, err := res.Apply(ctx, u.GetName(), &u, metav1.ApplyOptions{FieldManager: manager, Force: true}); err != nil {
-			return fmt.Errorf("apply %s: %w", describe(ref), cause(ctx, err))
-		}
-		out.printf("%s applied\n", describe(ref))
-	}
-}
-
 // resource finds where an object lives.
 func (a *applier) resource(act *v1alpha1.APIAction) (dynamic.ResourceInterface, error) {
 	if a.Dynamic == nil || a.Mapper == nil {
 		if a.REST == nil {
-			return nil, errors.New("there is no access to the API")
+			return nil, errNoAPI
 		}
 		d, err := dynamic.NewForConfig(a.REST)
 		if err != nil {

@@ -49,6 +49,9 @@ type File struct {
 type Options struct {
 	// DryRun changes nothing and answers with the steps, none of them done.
 	DryRun bool
+	// Watch ends, with an error, when the signal plainly stays that the plan addresses, and else with the context. It runs beside
+	// a step that waits, and ends it: what did not help is not waited for.
+	Watch func(context.Context) error
 	// OnStep hears of a step when it begins (Ended is zero) and when it has ended.
 	OnStep func(StepResult)
 	// Bounds of the steps; zero takes the default.
@@ -61,14 +64,15 @@ type Bounds struct {
 	Drain     time.Duration // default 60s, as the command shown says
 	Delete    time.Duration // default 90s, on top of the grace period: a pod ends after its pull, and a server that is silent is given up after 30 s
 	WaitReady time.Duration // default 3m: a restarted kubelet needs its status period and the runtime's first answers
-	Change    time.Duration // default 30s: patch, apply, cordon, uncordon
+	Successor time.Duration // default 2m: schedule, pull and pass the readiness probe
+	Change    time.Duration // default 30s: patch, cordon, uncordon
 	RenewCert time.Duration // default 60s
 }
 
 func (b Bounds) withDefaults() Bounds {
 	for d, v := range map[*time.Duration]time.Duration{
 		&b.Exec: 2 * time.Minute, &b.Drain: time.Minute, &b.Delete: 90 * time.Second,
-		&b.WaitReady: 3 * time.Minute, &b.Change: 30 * time.Second, &b.RenewCert: time.Minute,
+		&b.WaitReady: 3 * time.Minute, &b.Change: 30 * time.Second, &b.Successor: 2 * time.Minute, &b.RenewCert: time.Minute,
 	} {
 		if *d == 0 {
 			*d = timeoutscale.Bound(v)
@@ -93,6 +97,8 @@ type StepResult struct {
 	Err     error         `json:"-"`
 	Error   string        `json:"error,omitempty"`
 	Skipped string        `json:"skipped,omitempty"` // why it was not run
+	Undone  time.Time     `json:"undone,omitzero"`   // when it was taken back
+	UndoErr string        `json:"undoError,omitempty"`
 }
 
 // Done tells whether the step was run and worked.
@@ -157,6 +163,43 @@ func Apply(ctx context.Context, t Target, r v1alpha1.Remedy, o Options) (Result,
 	return res, failed
 }
 
+// Undo takes the steps of a result back that were done and can be taken back, the last one first, and then restarts what the plan
+// had restarted since. It goes on after an error, and also after ctx has ended; what became of it stands in the steps.
+func Undo(ctx context.Context, t Target, res *Result, o Options) {
+	o.Bounds = o.Bounds.withDefaults()
+	a := applier{t, o}
+	ctx = context.WithoutCancel(ctx)
+	run := func(s *StepResult, argv ...string) {
+		var out output
+		if err := a.exec(ctx, s.Step.On, argv, &out); err != nil {
+			s.UndoErr = err.Error()
+			return
+		}
+		s.Undone = time.Now()
+	}
+	first := len(res.Steps)
+	for i, s := range slices.Backward(res.Steps) {
+		if s.Done() && s.Step.Undo != "" {
+			run(&res.Steps[i], "sh", "-ec", s.Step.Undo)
+			first = i
+		}
+	}
+	for i := first + 1; i < len(res.Steps); i++ {
+		if s := &res.Steps[i]; s.Done() && len(s.Step.Exec) == 3 && s.Step.Exec[0] == "systemctl" && s.Step.Exec[1] == "restart" {
+			run(s, s.Step.Exec...)
+		}
+	}
+}
+
+// Forget deletes what remedies moved aside or keep a copy of on a node, and the drop-in directories that are empty then.
+func Forget(ctx context.Context, n node.Node) error {
+	ctx, cancel := bound(ctx, Bounds{}.withDefaults().Change)
+	defer cancel()
+	_, err := n.Run(ctx, node.Sh(`find /etc /run /usr/lib/systemd /usr/local /opt/cni /var/lib/kubelet -xdev -path /var/lib/kubelet/pods -prune -o -name '*`+v1alpha1.Aside+`*' -exec rm -rf {} +
+find /etc/systemd/system /run/systemd/system -xdev -type d -name '*.service.d' -empty -delete`))
+	return err
+}
+
 // check refuses a plan that cannot be carried out before any of it is.
 func check(r v1alpha1.Remedy) error {
 	if len(r.Steps) == 0 {
@@ -170,11 +213,13 @@ func check(r v1alpha1.Remedy) error {
 			}
 		}
 		switch {
+		case !slices.Contains(v1alpha1.Classes(), s.Class):
+			return fmt.Errorf("remedy %s, step %d (%s): it has no class", r.Name, i+1, s.Run)
 		case kinds != 1:
 			return fmt.Errorf("remedy %s, step %d: exactly one of a command, an API action and a file to restore is needed", r.Name, i+1)
 		case s.API == nil && s.On == "":
 			return fmt.Errorf("remedy %s, step %d (%s): it does not say on which node", r.Name, i+1, s.Run)
-		case s.API != nil && s.API.Object == nil && s.API.Verb != v1alpha1.VerbApply:
+		case s.API != nil && s.API.Object == nil:
 			return fmt.Errorf("remedy %s, step %d (%s): %s of nothing", r.Name, i+1, s.Run, s.API.Verb)
 		}
 	}
@@ -191,6 +236,15 @@ func (a *applier) step(ctx context.Context, i int, s v1alpha1.Step) StepResult {
 	a.tell(r)
 	var out output
 	switch {
+	case s.API != nil && s.API.Verb == v1alpha1.VerbWaitReady && a.o.Watch != nil:
+		watched, cancel := context.WithCancelCause(ctx)
+		go func() {
+			if err := a.o.Watch(watched); err != nil {
+				cancel(err)
+			}
+		}()
+		r.Err = a.api(watched, s.API, &out)
+		cancel(nil)
 	case s.API != nil:
 		r.Err = a.api(ctx, s.API, &out)
 	case s.Restore != "":

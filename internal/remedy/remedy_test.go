@@ -12,11 +12,14 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -87,7 +90,7 @@ func plan(steps ...v1alpha1.Step) v1alpha1.Remedy {
 }
 
 func verb(v string) v1alpha1.Step {
-	return detectors.APIStep("because", v1alpha1.APIAction{Verb: v, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: "w"}})
+	return detectors.APIStep(v1alpha1.Safe, "because", v1alpha1.APIAction{Verb: v, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: "w"}})
 }
 
 func unschedulable(t *testing.T, kube *fake.Clientset) bool {
@@ -103,7 +106,7 @@ func TestStepsRunInOrderAndKeepTheirOutput(t *testing.T) {
 	tg, n, kube := target(worker(corev1.ConditionTrue))
 	var cordonedMeanwhile bool
 	var told []string
-	res, err := Apply(t.Context(), tg, plan(verb("cordon"), detectors.NodeStep("w", "because", "one", "two words"), verb("wait-ready"), verb("uncordon")),
+	res, err := Apply(t.Context(), tg, plan(verb("cordon"), detectors.NodeStep(v1alpha1.Safe, "w", "because", "one", "two words"), verb("wait-ready"), verb("uncordon")),
 		Options{OnStep: func(s StepResult) {
 			if s.Ended.IsZero() {
 				told = append(told, s.Step.Run)
@@ -131,7 +134,7 @@ func TestStepsRunInOrderAndKeepTheirOutput(t *testing.T) {
 func TestAFailingStepStopsThePlanButUncordons(t *testing.T) {
 	tg, n, kube := target(worker(corev1.ConditionTrue))
 	n.fail = "break"
-	res, err := Apply(t.Context(), tg, plan(verb("cordon"), detectors.NodeStep("w", "", "break"), detectors.NodeStep("w", "", "later"), verb("uncordon")), Options{})
+	res, err := Apply(t.Context(), tg, plan(verb("cordon"), detectors.NodeStep(v1alpha1.Safe, "w", "", "break"), detectors.NodeStep(v1alpha1.Safe, "w", "", "later"), verb("uncordon")), Options{})
 	var step *StepError
 	var exit *node.ExitError
 	if !errors.As(err, &step) || step.Number != 2 || step.Of != 4 || !errors.As(err, &exit) || exit.Code != 3 {
@@ -153,7 +156,7 @@ func TestAPlanThatNeverCordonedDoesNotUncordon(t *testing.T) {
 	n.Spec.Unschedulable = true
 	tg, f, kube := target(n)
 	f.fail = "break"
-	if _, err := Apply(t.Context(), tg, plan(detectors.NodeStep("w", "", "break"), verb("uncordon")), Options{}); err == nil {
+	if _, err := Apply(t.Context(), tg, plan(detectors.NodeStep(v1alpha1.Safe, "w", "", "break"), verb("uncordon")), Options{}); err == nil {
 		t.Fatal("no error")
 	}
 	if !unschedulable(t, kube) {
@@ -166,7 +169,7 @@ func TestInterruptedPlanUncordons(t *testing.T) {
 	n.hang = true
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stopped := errors.New("ctrl-c")
-	_, err := Apply(ctx, tg, plan(verb("cordon"), detectors.NodeStep("w", "", "slow"), verb("uncordon")), Options{OnStep: func(s StepResult) {
+	_, err := Apply(ctx, tg, plan(verb("cordon"), detectors.NodeStep(v1alpha1.Safe, "w", "", "slow"), verb("uncordon")), Options{OnStep: func(s StepResult) {
 		if s.Index == 1 && s.Ended.IsZero() {
 			cancel(stopped)
 		}
@@ -183,7 +186,7 @@ func TestStepsAreBounded(t *testing.T) {
 	tg, n, _ := target(worker(corev1.ConditionFalse))
 	n.hang = true
 	quick := Bounds{Exec: 20 * time.Millisecond, WaitReady: 20 * time.Millisecond}
-	for _, s := range []v1alpha1.Step{detectors.NodeStep("w", "", "slow"), verb("wait-ready")} {
+	for _, s := range []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, "w", "", "slow"), verb("wait-ready")} {
 		_, err := Apply(t.Context(), tg, plan(s), Options{Bounds: quick})
 		if err == nil || !strings.Contains(err.Error(), "not done within 20ms") {
 			t.Errorf("%s: %v", s.Run, err)
@@ -194,7 +197,7 @@ func TestStepsAreBounded(t *testing.T) {
 func TestDryRunTouchesNothing(t *testing.T) {
 	tg, n, kube := target(worker(corev1.ConditionTrue))
 	kube.ClearActions()
-	res, err := Apply(t.Context(), tg, plan(verb("cordon"), detectors.NodeStep("w", "", "one")), Options{DryRun: true})
+	res, err := Apply(t.Context(), tg, plan(verb("cordon"), detectors.NodeStep(v1alpha1.Safe, "w", "", "one")), Options{DryRun: true})
 	if err != nil || len(n.ran) != 0 || len(kube.Actions()) != 0 || len(res.Steps) != 2 || res.Steps[0].Done() {
 		t.Errorf("%v, ran %q, asked %v", err, n.ran, kube.Actions())
 	}
@@ -202,11 +205,11 @@ func TestDryRunTouchesNothing(t *testing.T) {
 
 func TestImpossiblePlansAreRefusedWhole(t *testing.T) {
 	for name, s := range map[string]v1alpha1.Step{
-		"empty": {}, "two kinds": {On: "w", Exec: []string{"x"}, Restore: "/y"}, "nowhere": {Exec: []string{"x"}},
-		"nothing": {API: &v1alpha1.APIAction{Verb: "delete"}},
+		"empty": {Class: v1alpha1.Safe}, "no class": {On: "w", Exec: []string{"x"}}, "two kinds": {Class: v1alpha1.Safe, On: "w", Exec: []string{"x"}, Restore: "/y"}, "nowhere": {Class: v1alpha1.Safe, Exec: []string{"x"}},
+		"nothing": {Class: v1alpha1.Safe, API: &v1alpha1.APIAction{Verb: "evict"}},
 	} {
 		tg, n, _ := target()
-		if _, err := Apply(t.Context(), tg, plan(detectors.NodeStep("w", "", "first"), s), Options{}); err == nil || len(n.ran) > 0 {
+		if _, err := Apply(t.Context(), tg, plan(detectors.NodeStep(v1alpha1.Safe, "w", "", "first"), s), Options{}); err == nil || len(n.ran) > 0 {
 			t.Errorf("%s: %v, ran %q", name, err, n.ran)
 		}
 	}
@@ -214,7 +217,7 @@ func TestImpossiblePlansAreRefusedWhole(t *testing.T) {
 	if _, err := Apply(t.Context(), tg, plan(verb("explode")), Options{}); err == nil || !strings.Contains(err.Error(), "explode") {
 		t.Errorf("unknown verb: %v", err)
 	}
-	if _, err := Apply(t.Context(), tg, plan(detectors.NodeStep("other", "", "x")), Options{}); err == nil || !strings.Contains(err.Error(), "other") {
+	if _, err := Apply(t.Context(), tg, plan(detectors.NodeStep(v1alpha1.Safe, "other", "", "x")), Options{}); err == nil || !strings.Contains(err.Error(), "other") {
 		t.Errorf("unknown node: %v", err)
 	}
 	if _, err := Apply(t.Context(), Target{}, plan(verb("cordon")), Options{}); err == nil {
@@ -259,23 +262,185 @@ func dynamicTarget(objects ...runtime.Object) (Target, *dynamicfake.FakeDynamicC
 }
 
 func onPod(v string) v1alpha1.Step {
-	return detectors.APIStep("", v1alpha1.APIAction{Verb: v, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "ns", Name: "owned"}, Patch: `{"metadata":{"labels":{"a":"b"}}}`})
+	return detectors.APIStep(v1alpha1.Safe, "", v1alpha1.APIAction{Verb: v, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "ns", Name: "owned"}, Patch: `{"metadata":{"labels":{"a":"b"}}}`})
 }
 
-func TestDeleteWaitsUntilThatObjectIsGone(t *testing.T) {
-	first, _ := dynamicTarget(pod("owned", true))
-	if _, err := Apply(t.Context(), first, plan(onPod("delete")), Options{}); err != nil {
-		t.Fatal(err)
+func onOwned(v string) v1alpha1.Step {
+	s := onPod(v)
+	s.API.Patch = ""
+	return s
+}
+
+// evictions makes the fake evict as the API server does: the pod goes, and its owner makes the given one.
+func evictions(kube *fake.Clientset, successor *corev1.Pod) *[]string {
+	var asked []string
+	kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if a.GetSubresource() != "eviction" {
+			return false, nil, nil
+		}
+		e := a.(clienttesting.CreateAction).GetObject().(*policyv1.Eviction)
+		asked = append(asked, e.Name+" "+string(*e.DeleteOptions.Preconditions.UID))
+		pods := corev1.SchemeGroupVersion.WithResource("pods")
+		if err := kube.Tracker().Delete(pods, e.Namespace, e.Name); err != nil {
+			return true, nil, err
+		}
+		if successor != nil {
+			return true, nil, kube.Tracker().Create(pods, successor, e.Namespace)
+		}
+		return true, nil, nil
+	})
+	return &asked
+}
+
+func readyPod(name, uid string) *corev1.Pod {
+	p := pod(name, true)
+	p.UID = types.UID(uid)
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	return p
+}
+
+func TestEvictWaitsForTheSuccessor(t *testing.T) {
+	quick := Options{Bounds: Bounds{Successor: 50 * time.Millisecond, Change: 50 * time.Millisecond, Delete: 50 * time.Millisecond}}
+	tg, _, kube := target(readyPod("owned", "1"))
+	asked := evictions(kube, readyPod("other", "2"))
+	if res, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick); err != nil || !strings.Contains(res.Steps[0].Output, "successor other is Ready") {
+		t.Errorf("%v: %+v", err, res.Steps)
 	}
-	if res, err := Apply(t.Context(), first, plan(onPod("delete")), Options{}); err != nil || !strings.Contains(res.Steps[0].Output, "not there") {
-		t.Errorf("deleting twice: %v", err)
+	if !slices.Equal(*asked, []string{"owned 1"}) {
+		t.Errorf("asked %q", *asked)
+	}
+	if res, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick); err != nil || !strings.Contains(res.Steps[0].Output, "not there") {
+		t.Errorf("evicting twice: %v", err)
+	}
+	// Two replicas of one owner: the second stays while the first one's successor is not Ready.
+	tg, _, kube = target(readyPod("owned", "1"), readyPod("twin", "9"))
+	asked = evictions(kube, pod("other", true))
+	twin := onOwned("evict")
+	twin.API.Object = &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "ns", Name: "twin"}
+	if _, err := Apply(t.Context(), tg, plan(onOwned("evict"), twin), quick); err == nil || !strings.Contains(err.Error(), "successor") || len(*asked) != 1 {
+		t.Errorf("err = %v, evicted %q", err, *asked)
+	}
+	// A pod that does not serve takes nothing with it.
+	tg, _, kube = target(pod("owned", true))
+	evictions(kube, nil)
+	if _, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEvictionIsRefused(t *testing.T) {
+	quick := Options{Bounds: Bounds{Change: 20 * time.Millisecond, Delete: 20 * time.Millisecond}}
+	tg, _, kube := target(pod("owned", false))
+	if _, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick); err == nil || !strings.Contains(err.Error(), "no owner") {
+		t.Errorf("a bare pod was evicted: %v", err)
+	}
+	tg, _, kube = target(readyPod("owned", "1"))
+	kube.PrependReactor("create", "pods/eviction", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewTooManyRequests("it would violate the pod's disruption budget", 1)
+	})
+	_, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick)
+	if err == nil || !strings.Contains(err.Error(), "disruption budget") {
+		t.Errorf("a budget: %v", err)
 	}
 	// A pod that never goes, as on a node whose kubelet is dead.
-	tg, d := dynamicTarget(pod("owned", true))
-	d.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
-	_, err := Apply(t.Context(), tg, plan(onPod("delete")), Options{Bounds: Bounds{Delete: 50 * time.Millisecond}})
-	if err == nil || !strings.Contains(err.Error(), "gone") {
+	tg, _, kube = target(readyPod("owned", "1"))
+	kube.PrependReactor("create", "pods/eviction", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+	if _, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick); err == nil || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("err = %v, want that it is not gone", err)
+	}
+}
+
+func TestRemake(t *testing.T) {
+	bare := func() *corev1.Pod {
+		p := pod("owned", false)
+		p.Labels = map[string]string{"app": "shop"}
+		p.Spec.Volumes = []corev1.Volume{{Name: "kube-api-access-x", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}}, {Name: "data"}}
+		p.Spec.Containers = []corev1.Container{{Name: "c", Image: "a:1", Env: []corev1.EnvVar{{Name: "SECRET", Value: "s"}},
+			VolumeMounts: []corev1.VolumeMount{{Name: "kube-api-access-x"}, {Name: "data", MountPath: "/d"}}}}
+		return p
+	}
+	remake := onOwned("remake")
+	remake.API.Patch = `{"spec":{"containers":[{"name":"c","image":"a:2"}]}}`
+	for name, c := range map[string]struct {
+		admit func(*corev1.Pod) error
+		says  string
+	}{
+		"all it had": {nil, ""},
+		"admission adds": {func(p *corev1.Pod) error {
+			p.Spec.Containers = append([]corev1.Container{{Name: "sidecar"}}, p.Spec.Containers...)
+			return nil
+		}, ""},
+		"admission refuses": {func(*corev1.Pod) error { return errors.New("policy says no") }, "policy says no"},
+		"something is lost": {func(p *corev1.Pod) error { p.Spec.Containers[0].Env = nil; return nil }, "without spec.containers[0].env[0]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tg, _, kube := target(bare())
+			asked := evictions(kube, nil)
+			kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+				create, ok := a.(clienttesting.CreateActionImpl)
+				if !ok || a.GetSubresource() != "" || len(create.CreateOptions.DryRun) == 0 {
+					return false, nil, nil
+				}
+				p := create.Object.(*corev1.Pod).DeepCopy()
+				if c.admit != nil {
+					if err := c.admit(p); err != nil {
+						return true, nil, err
+					}
+				}
+				return true, p, nil
+			})
+			_, err := Apply(t.Context(), tg, plan(remake), Options{Bounds: Bounds{Change: time.Second}})
+			now, _ := kube.CoreV1().Pods("ns").Get(t.Context(), "owned", metav1.GetOptions{})
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) || len(*asked) > 0 || now == nil || now.UID != "1" {
+					t.Errorf("err = %v, want %q; evicted %q", err, c.says, *asked)
+				}
+				return
+			}
+			if err != nil || len(*asked) != 1 {
+				t.Fatalf("%v, evicted %q", err, *asked)
+			}
+			got := now.Spec.Containers[0]
+			if now.UID == "1" || got.Image != "a:2" || got.Env[0].Value != "s" || len(now.Spec.Volumes) != 1 || len(got.VolumeMounts) != 1 || now.Labels["app"] != "shop" || now.Spec.NodeName != "w" {
+				t.Errorf("made %+v", now)
+			}
+		})
+	}
+	tg, _, _ := target(pod("owned", true))
+	if _, err := Apply(t.Context(), tg, plan(remake), Options{}); err == nil || !strings.Contains(err.Error(), "belongs to ReplicaSet rs") {
+		t.Errorf("a pod with an owner: %v", err)
+	}
+}
+
+func TestUndo(t *testing.T) {
+	tg, n, _ := target()
+	one := detectors.MoveAside("w", "/a", "")
+	two := detectors.NodeStep(v1alpha1.Safe, "w", "", "two")
+	two.Undo = "untwo"
+	late := detectors.NodeStep(v1alpha1.Safe, "w", "", "late")
+	late.Undo = "unlate"
+	n.fail = "late"
+	res, err := Apply(t.Context(), tg, plan(one, detectors.Restart("w", "kubelet.service", ""), two, late), Options{})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	n.ran, n.fail = nil, "untwo"
+	Undo(t.Context(), tg, &res, Options{})
+	if want := []string{"sh -ec untwo", "sh -ec mv -fT -- /a.sickbay-aside /a", "systemctl restart kubelet.service"}; !slices.Equal(n.ran, want) {
+		t.Errorf("ran %q", n.ran)
+	}
+	if s := res.Steps; s[0].Undone.IsZero() || s[2].UndoErr == "" || !s[2].Undone.IsZero() || !s[3].Undone.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A signal that plainly stays ends the wait for what it keeps from happening.
+func TestWatchEndsTheWait(t *testing.T) {
+	tg, _, _ := target(worker(corev1.ConditionFalse))
+	stays := errors.New("the same error again")
+	_, err := Apply(t.Context(), tg, plan(verb("wait-ready")), Options{Watch: func(context.Context) error { return stays }})
+	if !errors.Is(err, stays) {
+		t.Errorf("err = %v", err)
 	}
 }
 
@@ -298,26 +463,6 @@ func TestPatchIsStrategicAndReachesSubresources(t *testing.T) {
 	const patch = "application/strategic-merge-patch+json owned/"
 	if !slices.Equal(asked, []string{patch + " " + s.API.Patch, patch + "resize " + s.API.Patch}) {
 		t.Errorf("asked %q", asked)
-	}
-}
-
-func TestApplyTakesEveryDocument(t *testing.T) {
-	tg, d := dynamicTarget()
-	var applied []string
-	d.PrependReactor("patch", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		p := a.(clienttesting.PatchAction)
-		applied = append(applied, string(p.GetPatchType())+" "+p.GetNamespace()+"/"+p.GetName())
-		return true, &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": p.GetName()}}}, nil
-	})
-	manifest := "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: ns}\n---\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\n"
-	if _, err := Apply(t.Context(), tg, plan(detectors.APIStep("", v1alpha1.APIAction{Verb: "apply", Manifest: manifest})), Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(applied, []string{"application/apply-patch+yaml ns/a", "application/apply-patch+yaml default/b"}) {
-		t.Errorf("applied %q", applied)
-	}
-	if _, err := Apply(t.Context(), tg, plan(detectors.APIStep("", v1alpha1.APIAction{Verb: "apply", Manifest: "apiVersion: x/v1\nkind: Thing\nmetadata: {name: a}"})), Options{}); err == nil {
-		t.Error("an unknown kind was applied")
 	}
 }
 

@@ -43,7 +43,7 @@ func sample() *v1alpha1.Report {
 			{Failure: "disk-pressure", Cause: "imagefs-full", Node: "sickbay-worker2", Certainty: v1alpha1.Certain, Summary: "The runtime's filesystem is full: 0.8% of 488 MiB left, the kubelet's threshold is 15%.",
 				Evidence:     []v1alpha1.Evidence{{Source: "filesystems", At: at(213), Text: "/var/lib/containerd: 3.9 MiB of 488 MiB free; largest: /var/lib/containerd/fill 301 MiB"}, {Source: "api.node", At: at(213), Text: "DiskPressure=True"}},
 				Consequences: []string{"evicted pods", "taint node.kubernetes.io/disk-pressure"},
-				Remedy:       &v1alpha1.Remedy{Name: "free-space", Steps: []v1alpha1.Step{{Run: "rm /var/lib/containerd/fill", Why: "no process has it open and no image or snapshot owns it", On: "sickbay-worker2", Disruptive: true}}}},
+				Remedy:       &v1alpha1.Remedy{Name: "free-space", Steps: []v1alpha1.Step{{Run: "rm /var/lib/containerd/fill", Why: "no process has it open and no image or snapshot owns it", On: "sickbay-worker2", Class: v1alpha1.Destructive}}}},
 		},
 		Remedies: []v1alpha1.AppliedStep{
 			{Finding: "pleg/runtime-io-stall", Remedy: "thaw-filesystem", Step: v1alpha1.Step{Run: "fsfreeze -u /var/lib/containerd"}, Started: at(216.4), Ended: at(216.5)},

@@ -350,25 +350,29 @@ func (l *liveTest) remedies(t *testing.T) {
 	on := &v1alpha1.ObjectRef{Kind: "Node", Name: victim}
 	api := func(verb string, a v1alpha1.APIAction) v1alpha1.Step {
 		a.Verb = verb
-		if a.Object == nil && verb != v1alpha1.VerbApply {
+		if a.Object == nil {
 			a.Object = on
 		}
-		return detectors.APIStep("the test wants it", a)
+		return detectors.APIStep(v1alpha1.Safe, "the test wants it", a)
 	}
 	ref, err := l.c.WorkloadImage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod := fmt.Sprintf("apiVersion: v1\nkind: Pod\nmetadata: {name: bare, namespace: default}\nspec:\n  nodeName: %s\n  terminationGracePeriodSeconds: 0\n  containers: [{name: a, image: %q, args: [pause]}]\n", victim, ref)
+	_, err = l.c.Kube().CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "bare"}, Spec: corev1.PodSpec{
+		NodeName: victim, TerminationGracePeriodSeconds: new(int64), Containers: []corev1.Container{{Name: "a", Image: ref, Args: []string{"pause"}}},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := n.Run(t.Context(), node.Argv("rm", "/usr/bin/env")); err != nil {
 		t.Fatal(err)
 	}
 	res, err := remedy.Apply(t.Context(), l.c.RemedyTarget(), v1alpha1.Remedy{Name: "everything", Steps: []v1alpha1.Step{
 		api(v1alpha1.VerbCordon, v1alpha1.APIAction{}),
-		api(v1alpha1.VerbApply, v1alpha1.APIAction{Manifest: pod}),
 		api(v1alpha1.VerbDrain, v1alpha1.APIAction{}),
 		api(v1alpha1.VerbPatch, v1alpha1.APIAction{Patch: `{"metadata":{"labels":{"sickbay.dev/e2e":"yes"}}}`}),
-		api(v1alpha1.VerbDelete, v1alpha1.APIAction{Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: "default", Name: "bare"}}),
+		detectors.RemakePod("default", "bare", `{"metadata":{"labels":{"sickbay.dev/e2e":"yes"}}}`, "the test wants it"),
 		detectors.RestoreStep(victim, "/usr/bin/env", "the test took it"),
 		api(v1alpha1.VerbRenewClientCert, v1alpha1.APIAction{}),
 		detectors.Restart(victim, "kubelet.service", "the kubelet reads its certificate at start"),
@@ -382,7 +386,7 @@ func (l *liveTest) remedies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := res.Steps[2].Output; !strings.Contains(out, "default/bare") {
+	if out := res.Steps[1].Output; !strings.Contains(out, "default/bare") {
 		t.Errorf("the drain does not say that it left the bare pod alone: %s", out)
 	}
 	if out, err := n.Run(t.Context(), node.Argv("/usr/bin/env", "echo", "back")); err != nil || string(out) != "back\n" {
