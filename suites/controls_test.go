@@ -67,7 +67,7 @@ func TestControlsOnTheWay(t *testing.T) {
 			}
 		}, held: map[Control]bool{NoopControl: false, NoRemedy: true, BlindRestart: true}, injects: 1, verdict: Failed},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, timeless(func(t *testing.T) {
 			w := newWorld(t, "w1")
 			if c.world != nil {
 				c.world(w)
@@ -99,7 +99,7 @@ func TestControlsOnTheWay(t *testing.T) {
 				t.Errorf("findings %v, clocks %+v", r.Findings, r.Clocks)
 			}
 			wellAgain(t, w)
-		})
+		}))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,16 @@ func one(t *testing.T, w *world, sc *scenarios.Scenario, o Options) (Result, *Re
 		t.Fatalf("no result: %v", err)
 	}
 	return rep.Results[0], rep, err
+}
+
+// timeless runs a test by a clock that jumps to the next timer as soon as everything waits.
+func timeless(test func(*testing.T)) func(*testing.T) {
+	return func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			t.Cleanup(func() { time.Sleep(time.Minute) }) // what nobody waits for, such as a look that was given up, ends
+			test(t)
+		})
+	}
 }
 
 // wellAgain holds after every run, however it went: nothing injected, nothing in the API, no claim, nothing registered.
@@ -273,7 +284,7 @@ func TestEveryFailingPath(t *testing.T) {
 			}},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, timeless(func(t *testing.T) {
 			w := newWorld(t, "w1", "w2")
 			if c.world != nil {
 				c.world(w)
@@ -305,7 +316,7 @@ func TestEveryFailingPath(t *testing.T) {
 			if !c.unclean {
 				wellAgain(t, w)
 			}
-		})
+		}))
 	}
 }
 
