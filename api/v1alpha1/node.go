@@ -11,11 +11,32 @@ type Kubelet struct {
 	Config       KubeletConfig `json:"config"`
 	ConfigSource string        `json:"configSource,omitempty"`
 	// File is the configuration on disk, for the difference and for when the kubelet does not run.
-	File       KubeletConfig `json:"file"`
-	FileError  string        `json:"fileError,omitempty"` // YAML error, missing file
-	Flags      []string      `json:"flags,omitempty"`     // running command line without secrets
-	Kubeconfig Kubeconfig    `json:"kubeconfig"`
-	Bootstrap  Kubeconfig    `json:"bootstrap"`
+	File      KubeletConfig `json:"file"`
+	FileError string        `json:"fileError,omitempty"` // YAML error, missing file
+	Flags     []string      `json:"flags,omitempty"`     // running command line without secrets
+	// ConfigFiles are the files that File was merged from, in their order: --config, then the drop-ins of --config-dir.
+	ConfigFiles []string `json:"configFiles,omitempty"`
+	// Unit is the systemd unit that the kubelet runs in, without .service: kubelet, k3s, rke2-agent … Where none runs it is the first
+	// that exists; empty where it has none.
+	Unit    string `json:"unit,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	RootDir string `json:"rootDir,omitempty"` // --root-dir
+	CertDir string `json:"certDir,omitempty"` // --cert-dir
+	// NodeNames are the names by which the cluster may know this node, the most certain first.
+	NodeNames   []string    `json:"nodeNames,omitempty"`
+	Environment Environment `json:"environment,omitzero"`
+	Kubeconfig  Kubeconfig  `json:"kubeconfig"`
+	Bootstrap   Kubeconfig  `json:"bootstrap"`
+}
+
+// Environment is what of a process's environment decides how it sees the node. Nothing else is read of it.
+type Environment struct {
+	Path []string `json:"path,omitempty"` // empty when it is not known
+	TZ   string   `json:"tz,omitempty"`
+	// The proxies, without credentials.
+	HTTPProxy  string `json:"httpProxy,omitempty"`
+	HTTPSProxy string `json:"httpsProxy,omitempty"`
+	NoProxy    string `json:"noProxy,omitempty"`
 }
 
 // KubeletConfig is the part of KubeletConfiguration that detectors judge.
@@ -46,6 +67,12 @@ type Kubeconfig struct {
 	CASHA256   string `json:"caSha256,omitempty"`
 	ClientCert string `json:"clientCert,omitempty"` // path, or "inline"
 	User       string `json:"user,omitempty"`
+	// TLSServerName, SkipVerify and ProxyURL (without credentials) are the cluster's of these names; Exec is the program that fetches
+	// credentials, ClientCert is empty then.
+	TLSServerName string `json:"tlsServerName,omitempty"`
+	SkipVerify    bool   `json:"skipVerify,omitempty"`
+	ProxyURL      string `json:"proxyUrl,omitempty"`
+	Exec          string `json:"exec,omitempty"`
 	// Reach is what dialling Server from the node gave: ok, refused, timeout, no-route, dns, tls-untrusted, tls-name, tls-expired, other.
 	Reach      string `json:"reach,omitempty"`
 	ReachError string `json:"reachError,omitempty"`
@@ -55,9 +82,19 @@ type Kubeconfig struct {
 
 // Runtime is the container runtime over its CRI socket.
 type Runtime struct {
-	Endpoint string `json:"endpoint,omitempty"`
-	Name     string `json:"name,omitempty"`
-	Version  string `json:"version,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"` // as the kubelet is told: unix:///run/containerd/containerd.sock
+	// Name is containerd, cri-o or docker (cri-dockerd): as CRI's Version says, else by the process that listens at Endpoint.
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+	// Unit is the systemd unit that the runtime's process runs in, without .service, empty when no process is there.
+	Unit        string      `json:"unit,omitempty"`
+	PID         int         `json:"pid,omitempty"`
+	Exe         string      `json:"exe,omitempty"`
+	Environment Environment `json:"environment,omitzero"`
+	// CLI is the command that talks CRI to it, to be continued: crictl --runtime-endpoint …; empty when the node has none.
+	CLI []string `json:"cli,omitempty"`
+	// ConfigFiles are its configuration files that exist, in the order in which they are merged.
+	ConfigFiles []string `json:"configFiles,omitempty"`
 	// Conditions are RuntimeReady and NetworkReady.
 	Conditions []Condition `json:"conditions,omitempty"`
 	// LastCNILoad is containerd's lastCNILoadStatus: "OK" or the error.
@@ -91,6 +128,7 @@ type RuntimeHandler struct {
 // RuntimeConfigFile is what /etc/containerd/config.toml says now.
 type RuntimeConfigFile struct {
 	Path       string           `json:"path,omitempty"`
+	Missing    bool             `json:"missing,omitempty"` // there is no such file: the runtime's defaults hold
 	Error      string           `json:"error,omitempty"`
 	ModTime    time.Time        `json:"modTime,omitzero"`
 	Handlers   []RuntimeHandler `json:"handlers,omitempty"`

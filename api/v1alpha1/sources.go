@@ -25,6 +25,7 @@ const (
 	SourceKubeletFile   = "kubelet.file"
 	SourceKubeconfig    = "kubelet.kubeconfig"
 	SourceSockets       = "pluginSockets"
+	SourceRuntime       = "runtime.process"
 	SourceRuntimeFile   = "runtime.configFile"
 	SourceVersion       = "runtime.version"
 	SourceStatus        = "runtime.status"
@@ -45,7 +46,7 @@ const (
 )
 
 // NodeSources are the sources that the agent reads.
-var NodeSources = append(slices.Clone(undeclared[2:]), SourceNetNS, SourceIPAM, SourceReach)
+var NodeSources = append(slices.Clone(undeclared[2:]), SourceNetNS, SourceIPAM, SourceReach, SourceRuntime)
 
 // undeclared are the sources of observations that list none: they were written before observations did, by agents that looked
 // at exactly these.

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,7 +145,7 @@ func (l *look) runtimeClock(ctx context.Context, conn *grpc.ClientConn) error {
 		return nil
 	}
 	ahead := time.Until(time.Unix(0, stamp)).Seconds()
-	l.put(func(o *v1alpha1.Observation) { setOffset(o, "containerd", ahead, true) })
+	l.put(func(o *v1alpha1.Observation) { setOffset(o, cmp.Or(o.Runtime.Unit, "containerd"), ahead, true) })
 	return nil
 }
 
@@ -209,7 +210,8 @@ func (l *look) takeStatus(r *cri.StatusResponse) error {
 	for _, c := range r.GetStatus().GetConditions() {
 		conds = append(conds, v1alpha1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: redact.Text(c.Message)})
 	}
-	base := defaultSettings()
+	base := l.settings() // what the runtime does not tell, its files do
+	told := base.handlers
 	base.handlers = nil
 	set, err := fromStatus(orEmpty(r.Info["config"]), base)
 	for _, h := range r.RuntimeHandlers {
@@ -217,11 +219,11 @@ func (l *look) takeStatus(r *cri.StatusResponse) error {
 			set.handlers = append(set.handlers, v1alpha1.RuntimeHandler{Name: h.Name})
 		}
 	}
-	file := l.settings() // containerd 2 does not tell these over CRI
-	if set.sandboxImage == "" {
-		set.sandboxImage = file.sandboxImage
+	for i := range set.handlers {
+		if j := slices.IndexFunc(told, func(h v1alpha1.RuntimeHandler) bool { return h.Name == set.handlers[i].Name }); j >= 0 && set.handlers[i].Type == "" {
+			set.handlers[i] = told[j]
+		}
 	}
-	set.configPath = file.configPath
 	l.setSettings(set, true)
 	l.put(func(o *v1alpha1.Observation) {
 		rt := &o.Runtime

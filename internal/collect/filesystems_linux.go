@@ -18,9 +18,9 @@ import (
 // rolePath is a path that kubelet, runtime or CNI depend on, and what for.
 type rolePath struct{ path, role string }
 
-func (s settings) rolePaths() []rolePath {
+func (s settings) rolePaths(kubelet string) []rolePath {
 	return []rolePath{
-		{"/var/lib/kubelet", "nodefs"},
+		{kubelet, "nodefs"},
 		{s.root, "imagefs"},
 		{s.state, "containerd-state"},
 		{"/var/log", "logs"},
@@ -44,7 +44,7 @@ const (
 // filesystems asks every path side by side: on a dead filesystem statfs itself may never return.
 func (l *look) filesystems(ctx context.Context, _ *source) error {
 	set := l.settings()
-	paths := set.rolePaths()
+	paths := set.rolePaths(l.kubeletRoot())
 	found := make([]*v1alpha1.Filesystem, len(paths))
 	index := make([]int, len(paths))
 	for i := range index {

@@ -23,8 +23,6 @@ const (
 	maxLogBytes = 4 << 20
 )
 
-var journalUnits = []string{"kubelet", "containerd", "crio"}
-
 // cursors is where the logs were left: journald's own cursor, and the sequence number of the kernel log within a boot.
 // Both travel in Observation.Journal.Cursor.
 type cursors struct {
@@ -103,7 +101,7 @@ func (l *look) readJournal(ctx context.Context, s *source) error {
 
 func (l *look) journalAfter(ctx context.Context, s *source, cursor string) (*ring, error) {
 	argv := []string{"journalctl", "--no-pager", "-q", "-o", "json", "--output-fields=MESSAGE,PRIORITY,_PID,_SYSTEMD_UNIT,UNIT"}
-	for _, u := range journalUnits {
+	for _, u := range l.logUnits() {
 		argv = append(argv, "-u", u)
 	}
 	if cursor != "" {

@@ -1,10 +1,13 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"path"
@@ -13,6 +16,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/redact"
@@ -84,42 +89,117 @@ func askHealthz(ctx context.Context, url string, wait time.Duration) (health, er
 	return h, nil
 }
 
-// kubeletConfig reads the kubelet's configuration file and its running command line. The file stands for the running
-// configuration only until the API server's configz replaces it.
+// kubeletConfig finds out how the kubelet is run, from its process, else from the unit that would start it, and reads its configuration:
+// the file, the drop-ins over it, the flags over both. It stands for the running configuration only until the API server's configz
+// replaces it.
 func (l *look) kubeletConfig(_ context.Context, s *source) error {
-	flags := l.kubeletFlags()
-	file := kubeletConfigFile
-	if f := flagValue(flags, "config"); f != "" {
-		file = f
+	var k v1alpha1.Kubelet
+	flags := []string(nil)
+	if p, program, ok := l.kubeletProcess(); ok {
+		argv, env := l.argv(p.pid), l.environ(p.pid)
+		k.PID, k.Unit, k.Environment, flags = p.pid, unitOf(l.cgroupOf(p.pid)), startedWith(env), argv
+		if program.flags != nil {
+			flags = append(program.flags(l, argv, env), argv...)
+		}
+	} else {
+		l.mu.Lock()
+		units, blocks := l.obs.Units, l.unitBlocks
+		l.mu.Unlock()
+		for _, u := range kubeletUnits {
+			if _, there := units[u]; there {
+				argv, env := l.unitCommand(blocks[u])
+				k.Unit, k.Environment, flags = u, startedWith(env), argv
+				break
+			}
+		}
 	}
-	if err := s.at(l, "reading", file); err != nil {
-		return err
-	}
+	k.Flags = redact.Args(flags)
+	k.RootDir = cmp.Or(flagValue(flags, "root-dir"), kubeletDir)
+	k.CertDir = cmp.Or(flagValue(flags, "cert-dir"), k.RootDir+"/pki")
+	file := cmp.Or(flagValue(flags, "config"), kubeletConfigFile)
+	read, merged, err := l.kubeletFiles(s, file, flagValue(flags, "config-dir"))
 	var config v1alpha1.KubeletConfig
-	text := ""
-	b, err := l.root.read(file, 1<<20)
 	if err == nil {
-		config, err = parseKubeletConfig(b)
-		if err != nil {
+		if config, err = parseKubeletConfig(merged); err != nil {
 			err = &parseError{file, err}
 		}
 	}
 	if err != nil {
-		text = why(err)
+		k.FileError = why(err)
 	}
+	k.File, k.ConfigFiles = config, read
 	l.put(func(o *v1alpha1.Observation) {
-		k := &o.Kubelet
-		k.File, k.FileError = config, text
-		k.Flags = redact.Args(flags)
-		if text == "" && k.ConfigSource == "" {
+		k.Healthz, k.HealthzError = o.Kubelet.Healthz, o.Kubelet.HealthzError
+		if k.FileError == "" {
 			k.Config, k.ConfigSource = config, "file"
 		}
 		if v := flagValue(flags, "container-runtime-endpoint"); v != "" {
 			k.Config.RuntimeEndpoint = v
 		}
+		if v := flagValue(flags, "cgroup-driver"); v != "" {
+			k.Config.CgroupDriver = v
+		}
+		if v := boolFlag(flags, "fail-swap-on"); v != nil {
+			k.Config.FailSwapOn = v
+		}
+		if v := flagValue(flags, "eviction-hard"); v != "" {
+			k.Config.EvictionHard = map[string]string{}
+			for t := range strings.SplitSeq(v, ",") {
+				signal, quantity, _ := strings.Cut(t, "<")
+				k.Config.EvictionHard[signal] = quantity
+			}
+		}
+		o.Kubelet = k
 	})
 	return nil
 }
+
+// kubeletFiles merges the drop-ins of --config-dir over the kubelet's file, in the order of their paths, as the kubelet does
+// (cmd/kubelet/app/server.go, mergeKubeletConfigurations): each is a JSON merge patch. Without a file the drop-ins stand alone.
+func (l *look) kubeletFiles(s *source, file, dir string) (read []string, merged []byte, err error) {
+	files := []string{file}
+	if dir != "" {
+		files = append(files, l.dropIns(dir, 0)...)
+	}
+	for _, f := range files {
+		if err := s.at(l, "reading", f); err != nil {
+			return read, nil, err
+		}
+		b, err := l.root.read(f, 1<<20)
+		if errors.Is(err, fs.ErrNotExist) && len(files) > 1 {
+			continue
+		}
+		if err != nil {
+			return read, nil, err
+		}
+		read = append(read, f)
+		if b, err = yaml.YAMLToJSON(b); err != nil {
+			return read, nil, &parseError{f, err}
+		}
+		if merged == nil {
+			merged = b
+		} else if merged, err = jsonpatch.MergePatch(merged, b); err != nil {
+			return read, nil, &parseError{f, err}
+		}
+	}
+	return read, merged, nil
+}
+
+func (l *look) dropIns(dir string, depth int) (out []string) {
+	names, _ := l.root.names(dir, 200)
+	for _, n := range names {
+		p := path.Join(dir, n)
+		if fi, err := l.root.stat(p); err == nil && fi.IsDir() && depth < 3 {
+			out = append(out, l.dropIns(p, depth+1)...)
+		} else if path.Ext(n) == ".conf" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// defaultEviction are the kubelet's thresholds on Linux (pkg/kubelet/eviction/defaults_linux.go).
+var defaultEviction = map[string]string{"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
 
 // parseKubeletConfig reads what detectors judge of a KubeletConfiguration, as YAML or JSON.
 func parseKubeletConfig(b []byte) (v1alpha1.KubeletConfig, error) {
@@ -128,54 +208,52 @@ func parseKubeletConfig(b []byte) (v1alpha1.KubeletConfig, error) {
 		MemorySwap struct {
 			SwapBehavior string `json:"swapBehavior"`
 		} `json:"memorySwap"`
+		MergeDefaultEviction bool `json:"mergeDefaultEvictionSettings"`
 	}
 	if err := yaml.Unmarshal(b, &raw); err != nil {
 		return v1alpha1.KubeletConfig{}, err
 	}
 	c := raw.KubeletConfig
+	if raw.MergeDefaultEviction && c.EvictionHard != nil {
+		hard := maps.Clone(defaultEviction)
+		maps.Copy(hard, c.EvictionHard)
+		c.EvictionHard = hard
+	}
 	if c.SwapBehavior == "" {
 		c.SwapBehavior = raw.MemorySwap.SwapBehavior
 	}
 	return c, nil
 }
 
-// kubeletFlags is the command line of the running kubelet, nil when none runs.
-func (l *look) kubeletFlags() []string {
-	procs, err := l.procs()
-	if err != nil {
-		return nil
-	}
-	for _, p := range procs {
-		if p.name != "kubelet" || p.kernel {
-			continue
-		}
-		b, err := l.root.read(procPath(p.pid, "cmdline"), 64<<10)
-		if err != nil || len(b) == 0 {
-			continue
-		}
-		return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
-	}
-	return nil
-}
-
-func flagValue(argv []string, name string) string {
+// flagValue is a flag's value: the last one counts.
+func flagValue(argv []string, name string) (value string) {
 	for i, a := range argv {
+		if !strings.HasPrefix(a, "-") {
+			continue
+		}
 		a = strings.TrimLeft(a, "-")
 		if v, ok := strings.CutPrefix(a, name+"="); ok {
-			return v
+			value = v
 		}
 		if a == name && i+1 < len(argv) {
-			return argv[i+1]
+			value = argv[i+1]
 		}
 	}
-	return ""
+	return value
+}
+
+// kubeletRoot is --root-dir.
+func (l *look) kubeletRoot() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cmp.Or(l.obs.Kubelet.RootDir, kubeletDir)
 }
 
 // security tells what confines containers here. securityfs is often not mounted in a node that is a container; the LSM list
 // of the host part is then empty, and AppArmor's own switch decides.
 func (l *look) security(_ context.Context, s *source) error {
 	var sec v1alpha1.Security
-	const profiles = kubeletDir + "/seccomp"
+	profiles := l.kubeletRoot() + "/seccomp"
 	if err := s.at(l, "listing", profiles); err != nil {
 		return err
 	}

@@ -46,8 +46,9 @@ type look struct {
 // handed is what one source leaves for others, under look.mu.
 type handed struct {
 	runtime       settings
-	runtimeTold   bool      // runtime is the running configuration
-	frozen        frozenSet // what the processes' threads wait for
+	runtimeTold   bool                         // runtime is the running configuration
+	unitBlocks    map[string]map[string]string // what systemctl says of each unit
+	frozen        frozenSet                    // what the processes' threads wait for
 	containerPIDs map[string][]procInfo
 	hostLocals    []hostLocal
 	registryHosts map[string]*v1alpha1.RegistryHost // every directory of certs.d
@@ -69,22 +70,23 @@ const whole = true
 // sources are all sources of a look.
 func (l *look) sources() []row {
 	need := func(names ...string) []string { return names }
-	endpoint, settings := need(v1alpha1.SourceKubeletFile), need(v1alpha1.SourceStatus)
+	kubelet, endpoint, runtime, settings := need(v1alpha1.SourceUnits), need(v1alpha1.SourceKubeletFile), need(v1alpha1.SourceRuntime), need(v1alpha1.SourceStatus)
 	return []row{
 		{v1alpha1.SourceHost, nil, !whole, l.host},
 		{v1alpha1.SourceUnits, nil, !whole, l.units},
-		{v1alpha1.SourceJournal, nil, !whole, l.readJournal},
 		{v1alpha1.SourceKmsg, nil, !whole, l.kmsg},
 		{v1alpha1.SourceProcesses, nil, !whole, l.processes},
 		{v1alpha1.SourceSwaps, nil, !whole, l.swaps},
 		{v1alpha1.SourceMounts, nil, !whole, l.mounts},
-		{v1alpha1.SourceSecurity, nil, !whole, l.security},
 		{v1alpha1.SourceNetwork, nil, !whole, l.network},
-		{v1alpha1.SourceCerts, nil, !whole, l.certificates},
 		{v1alpha1.SourceKubeletAPI, nil, !whole, l.healthz},
-		{v1alpha1.SourceKubeletFile, nil, !whole, l.kubeletConfig},
-		{v1alpha1.SourceKubeconfig, nil, !whole, l.kubeconfigs},
-		{v1alpha1.SourceSockets, nil, !whole, l.pluginSockets},
+		{v1alpha1.SourceKubeletFile, kubelet, !whole, l.kubeletConfig},
+		{v1alpha1.SourceKubeconfig, endpoint, !whole, l.kubeconfigs},
+		{v1alpha1.SourceCerts, endpoint, !whole, l.certificates},
+		{v1alpha1.SourceSecurity, endpoint, !whole, l.security},
+		{v1alpha1.SourceSockets, endpoint, !whole, l.pluginSockets},
+		{v1alpha1.SourceRuntime, endpoint, !whole, l.runtimeProcess},
+		{v1alpha1.SourceJournal, runtime, !whole, l.readJournal},
 
 		// Each call to the runtime is a source of its own: with a frozen disk Status answers while ListContainers does not, and
 		// that difference is what a detector lives on.
@@ -93,7 +95,7 @@ func (l *look) sources() []row {
 		{v1alpha1.SourceSandboxes, endpoint, !whole, l.call("ListPodSandbox", l.criSandboxes)},
 		{v1alpha1.SourceContainers, endpoint, !whole, l.call("ListContainers", l.criContainers)},
 		{v1alpha1.SourceImages, endpoint, !whole, l.call("ListImages", l.criImages)},
-		{v1alpha1.SourceRuntimeFile, endpoint, !whole, l.runtimeFile},
+		{v1alpha1.SourceRuntimeFile, runtime, !whole, l.runtimeFile},
 		{v1alpha1.SourceStatus, need(v1alpha1.SourceRuntimeFile), !whole, l.call("Status", l.criStatus)},
 		{v1alpha1.SourceRuntimeClock, need(v1alpha1.SourceContainers), whole, l.call("ContainerStats", l.runtimeClock)},
 		{v1alpha1.SourceNetNS, need(v1alpha1.SourceSandboxes, v1alpha1.SourceProcesses), whole, l.netns},
@@ -103,7 +105,7 @@ func (l *look) sources() []row {
 		{v1alpha1.SourceFiles, settings, !whole, l.files},
 		{v1alpha1.SourceCNI, settings, !whole, l.cni},
 		{v1alpha1.SourceIPAM, need(v1alpha1.SourceCNI, v1alpha1.SourceSandboxes), whole, l.ipam},
-		{v1alpha1.SourceRegistries, settings, !whole, l.registries},
+		{v1alpha1.SourceRegistries, need(v1alpha1.SourceStatus, v1alpha1.SourceVersion), !whole, l.registries},
 		{v1alpha1.SourceReach, need(v1alpha1.SourceRegistries, v1alpha1.SourceJournal), whole, l.reachRegistries},
 	}
 }
@@ -340,6 +342,7 @@ func (l *look) finish() *v1alpha1.Observation {
 	sort.Slice(o.Filesystems, func(i, j int) bool { return o.Filesystems[i].Path < o.Filesystems[j].Path })
 	sort.Slice(o.Files, func(i, j int) bool { return o.Files[i].Path < o.Files[j].Path })
 	sort.SliceStable(o.Certs, func(i, j int) bool { return o.Certs[i].Path < o.Certs[j].Path })
+	o.Kubelet.NodeNames = nodeNames(o)
 	o.TookMS = now.Sub(l.start).Milliseconds()
 	return o
 }
@@ -390,11 +393,15 @@ func (l *look) binaries(h v1alpha1.RuntimeHandler) (shim, runtime string) {
 	if shim == "" {
 		shim = shimName(h.Type)
 	}
+	dirs := l.runtime.path
+	if len(dirs) == 0 {
+		dirs = searchPath // of a service that systemd starts
+	}
 	binary := h.BinaryName
 	if binary == "" && strings.Contains(h.Type, "runc") {
 		binary = "runc"
 	}
-	shim, _ = l.find(s, shim)
-	runtime, _ = l.find(s, binary)
+	shim, _ = l.find(s, shim, dirs)
+	runtime, _ = l.find(s, binary, dirs)
 	return shim, runtime
 }

@@ -33,7 +33,7 @@ func (l *look) network(ctx context.Context, s *source) error {
 	var errs []error
 	if l.root == "/" || l.root == "" {
 		for _, tool := range []string{"iptables", "ip6tables"} {
-			bin, err := l.find(s, tool+"-save")
+			bin, err := l.find(s, tool+"-save", searchPath)
 			if err != nil || bin == "" {
 				continue // no tool, no rules of its making
 			}
@@ -44,12 +44,12 @@ func (l *look) network(ctx context.Context, s *source) error {
 			}
 			n.RejectRules = append(n.RejectRules, rejectRules(tool, out)...)
 		}
-		if bin, _ := l.find(s, "ip"); bin != "" {
+		if bin, _ := l.find(s, "ip", searchPath); bin != "" {
 			if out, err := l.output(ctx, s, bin, "route", "show", "table", "all"); err == nil {
 				n.RejectRules = append(n.RejectRules, rejectRoutes(out)...)
 			}
 		}
-		if bin, _ := l.find(s, "nft"); bin != "" {
+		if bin, _ := l.find(s, "nft", searchPath); bin != "" {
 			if out, err := l.output(ctx, s, bin, "-a", "list", "ruleset"); err == nil {
 				n.RejectRules = append(n.RejectRules, nftRejects(out)...)
 			}

@@ -20,6 +20,7 @@ const (
 // serviceNames are processes that are always reported. The kernel cuts names at 15 characters.
 var serviceNames = map[string]bool{
 	"kubelet": true, "containerd": true, "containerd-shim": true, "dockerd": true, "crio": true, "conmon": true,
+	"cri-dockerd": true, "k3s-server": true, "k3s-agent": true, "kubelite": true,
 }
 
 // procInfo is /proc/PID/stat as far as it is needed. It is the one file of a process that never waits for its memory map.

@@ -65,7 +65,15 @@ func caPaths(v any, dir string) []string {
 func (l *look) registries(_ context.Context, s *source) error {
 	hosts := map[string]*v1alpha1.RegistryHost{}
 	var out []v1alpha1.RegistryHost
-	for _, dir := range l.settings().configPath {
+	set := l.settings()
+	l.mu.Lock()
+	version := l.obs.Runtime.Version
+	l.mu.Unlock()
+	dirs := set.configPath
+	if dirs == nil && cmp.Or(set.name, "containerd") == "containerd" {
+		dirs = certsDirs(version)
+	}
+	for _, dir := range dirs {
 		if err := s.at(l, "listing", dir); err != nil {
 			return err
 		}

@@ -1,20 +1,30 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"net/http"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
 	toml "github.com/pelletier/go-toml/v2"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // settings is where the runtime keeps things, from its running configuration, else its file, else its defaults.
 type settings struct {
+	name         string // as Runtime.Name
 	root, state  string
 	cniConf      string
 	cniBin       []string
@@ -23,12 +33,29 @@ type settings struct {
 	sandboxImage string
 	handlers     []v1alpha1.RuntimeHandler
 	defaultName  string
+	argv         []string // of its process
+	path         []string // where it looks for binaries: its PATH, then beside itself; empty when it does not run
+}
+
+// settingsOf are a runtime's own defaults.
+func settingsOf(name string) settings {
+	s := defaultSettings()
+	switch name {
+	case "cri-o":
+		s.root, s.state, s.snapshotter, s.configPath = "/var/lib/containers/storage", "/run/containers/storage", "", nil
+		s.cniBin = append(s.cniBin, "/usr/libexec/cni") // where its packages of the Red Hat family put them
+		s.handlers, s.defaultName = nil, ""
+	case "docker":
+		s.root, s.state, s.snapshotter, s.configPath = "/var/lib/docker", "/run/docker", "", nil
+		s.handlers, s.defaultName = nil, ""
+	}
+	return s
 }
 
 func defaultSettings() settings {
 	return settings{
 		root: "/var/lib/containerd", state: "/run/containerd",
-		cniConf: "/etc/cni/net.d", cniBin: []string{"/opt/cni/bin"}, configPath: []string{"/etc/containerd/certs.d"}, snapshotter: "overlayfs",
+		cniConf: "/etc/cni/net.d", cniBin: []string{"/opt/cni/bin"}, snapshotter: "overlayfs",
 		handlers: []v1alpha1.RuntimeHandler{{Name: "runc", Type: "io.containerd.runc.v2"}}, defaultName: "runc",
 	}
 }
@@ -184,35 +211,165 @@ type runtimeTOML struct {
 
 const containerdConfig = "/etc/containerd/config.toml"
 
-// runtimeFile reads containerd's configuration on disk, for comparison and for when containerd does not answer.
-func (l *look) runtimeFile(_ context.Context, s *source) error {
-	if err := s.at(l, "reading", containerdConfig); err != nil {
-		return err
+// takeFlags are the settings of the runtime's command line, which win over its files.
+func (s *settings) takeFlags() {
+	setIf(&s.root, flagValue(s.argv, "root"))
+	setIf(&s.state, cmp.Or(flagValue(s.argv, "state"), flagValue(s.argv, "runroot")))
+	setIf(&s.cniConf, cmp.Or(flagValue(s.argv, "cni-conf-dir"), flagValue(s.argv, "cni-config-dir")))
+	if v := cmp.Or(flagValue(s.argv, "cni-bin-dir"), flagValue(s.argv, "cni-plugin-dir")); v != "" {
+		s.cniBin = strings.Split(v, ",")
 	}
-	file := v1alpha1.RuntimeConfigFile{Path: containerdConfig}
-	set := defaultSettings()
+}
+
+// runtimeFile reads the runtime's configuration on disk, for comparison and for when it does not answer.
+func (l *look) runtimeFile(ctx context.Context, s *source) error {
+	set := l.settings()
+	file := v1alpha1.RuntimeConfigFile{}
+	var read []string
 	var handlers []v1alpha1.RuntimeHandler
-	fi, err := l.root.stat(containerdConfig)
-	if err == nil {
-		file.ModTime = fi.ModTime().UTC()
-		handlers, err = l.mergeTOML(s, containerdConfig, &set, &file, 0)
+	var err error
+	switch set.name {
+	case "docker": // what cri-dockerd is told stands on its command line
+	case "cri-o":
+		file.Path = cmp.Or(flagValue(set.argv, "config"), flagValue(set.argv, "c"), "/etc/crio/crio.conf")
+		read, handlers, err = l.crioFiles(ctx, s, file.Path, &set)
+	default:
+		file.Path = cmp.Or(flagValue(set.argv, "config"), flagValue(set.argv, "c"), containerdConfig)
+		set.configPath = nil
+		handlers, err = l.mergeTOML(s, file.Path, &set, &file, &read, 0)
 	}
-	if err != nil {
+	if file.Path != "" {
+		fi, statErr := l.root.stat(file.Path)
+		if statErr == nil {
+			file.ModTime = fi.ModTime().UTC()
+		}
+		file.Missing = errors.Is(statErr, fs.ErrNotExist)
+	}
+	if err != nil && !file.Missing {
 		file.Error = why(err)
 	}
 	file.Handlers = handlers
 	if len(handlers) > 0 {
 		set.handlers = handlers
 	}
+	set.takeFlags()
 	l.setSettings(set, false)
 	l.put(func(o *v1alpha1.Observation) {
-		o.Runtime.ConfigFile = file
-		setIfEmpty(&o.Runtime.Snapshotter, set.snapshotter)
-		setIfEmpty(&o.Runtime.SandboxImage, set.sandboxImage)
-		setIfEmpty(&o.Runtime.RootDir, set.root)
-		setIfEmpty(&o.Runtime.StateDir, set.state)
+		r := &o.Runtime
+		r.ConfigFile, r.ConfigFiles = file, read
+		setIf(&r.RootDir, set.root)
+		setIf(&r.StateDir, set.state)
+		setIfEmpty(&r.Snapshotter, set.snapshotter)
+		setIfEmpty(&r.SandboxImage, set.sandboxImage)
 	})
 	return nil
+}
+
+// crioTOML is the part of CRI-O's configuration that is read.
+type crioTOML struct {
+	Crio struct {
+		Root    string `toml:"root"`
+		RunRoot string `toml:"runroot"`
+		Image   struct {
+			PauseImage string `toml:"pause_image"`
+		} `toml:"image"`
+		Network struct {
+			ConfDir string   `toml:"network_dir"`
+			BinDirs []string `toml:"plugin_dirs"`
+		} `toml:"network"`
+		Runtime struct {
+			Default  string `toml:"default_runtime"`
+			Runtimes map[string]struct {
+				Path string `toml:"runtime_path"`
+				Type string `toml:"runtime_type"`
+			} `toml:"runtimes"`
+		} `toml:"runtime"`
+	} `toml:"crio"`
+}
+
+// crioFiles reads CRI-O's file and the drop-ins beside it in the order of their names, then what the running CRI-O says of itself,
+// which it tells over HTTP on the socket of CRI (server/inspect.go).
+func (l *look) crioFiles(ctx context.Context, s *source, main string, set *settings) (read []string, handlers []v1alpha1.RuntimeHandler, err error) {
+	dir := cmp.Or(flagValue(set.argv, "config-dir"), flagValue(set.argv, "d"), main+".d")
+	files := []string{main}
+	names, _ := l.root.names(dir, 100)
+	for _, n := range names {
+		files = append(files, path.Join(dir, n))
+	}
+	by := map[string]v1alpha1.RuntimeHandler{}
+	for _, f := range files {
+		if err := s.at(l, "reading", f); err != nil {
+			return read, nil, err
+		}
+		b, e := l.root.read(f, 1<<20)
+		if e == nil {
+			read = append(read, f)
+			e = takeCRIO(b, set, by)
+		}
+		if e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, &parseError{f, e})
+		}
+	}
+	if l.real() {
+		if b, e := askUnix(ctx, strings.TrimPrefix(l.endpoint(), "unix://"), "/config"); e == nil {
+			_ = takeCRIO(b, set, by)
+		}
+	}
+	handlers = slices.Collect(maps.Values(by))
+	sortHandlers(handlers)
+	return read, handlers, err
+}
+
+func takeCRIO(b []byte, set *settings, by map[string]v1alpha1.RuntimeHandler) error {
+	var c crioTOML
+	if err := toml.Unmarshal(b, &c); err != nil {
+		return err
+	}
+	setIf(&set.root, c.Crio.Root)
+	setIf(&set.state, c.Crio.RunRoot)
+	setIf(&set.cniConf, c.Crio.Network.ConfDir)
+	setIf(&set.sandboxImage, c.Crio.Image.PauseImage)
+	setIf(&set.defaultName, c.Crio.Runtime.Default)
+	if len(c.Crio.Network.BinDirs) > 0 {
+		set.cniBin = c.Crio.Network.BinDirs
+	}
+	for name, r := range c.Crio.Runtime.Runtimes {
+		by[name] = v1alpha1.RuntimeHandler{Name: name, Type: r.Type, BinaryName: cmp.Or(r.Path, name)}
+	}
+	return nil
+}
+
+// askUnix asks an HTTP server on a Unix socket.
+func askUnix(ctx context.Context, socket, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(settingsWait/2))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://crio"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+	r, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Body.Close() }()
+	if r.StatusCode != http.StatusOK {
+		return nil, errors.New(r.Status)
+	}
+	return io.ReadAll(io.LimitReader(r.Body, 1<<20))
+}
+
+// certsDirs are containerd's directories of hosts.toml where its configuration names none: from 2.3 on it looks for them by itself
+// (plugins/cri/images/plugin.go), before that it reads none.
+func certsDirs(version string) []string {
+	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	if version != "" && (number(major) < 2 || number(major) == 2 && number(minor) < 3) {
+		return nil
+	}
+	return []string{"/etc/containerd/certs.d", "/etc/docker/certs.d"}
 }
 
 func setIfEmpty(dst *string, v string) {
@@ -221,7 +378,7 @@ func setIfEmpty(dst *string, v string) {
 	}
 }
 
-func (l *look) mergeTOML(s *source, p string, set *settings, file *v1alpha1.RuntimeConfigFile, depth int) ([]v1alpha1.RuntimeHandler, error) {
+func (l *look) mergeTOML(s *source, p string, set *settings, file *v1alpha1.RuntimeConfigFile, read *[]string, depth int) ([]v1alpha1.RuntimeHandler, error) {
 	if err := s.at(l, "reading", p); err != nil {
 		return nil, err
 	}
@@ -229,6 +386,7 @@ func (l *look) mergeTOML(s *source, p string, set *settings, file *v1alpha1.Runt
 	if err != nil {
 		return nil, err
 	}
+	*read = append(*read, p)
 	var c configTOML
 	if err := toml.Unmarshal(b, &c); err != nil {
 		return nil, &parseError{p, err}
@@ -267,7 +425,7 @@ func (l *look) mergeTOML(s *source, p string, set *settings, file *v1alpha1.Runt
 				if l.root != "/" && l.root != "" {
 					m = strings.TrimPrefix(m, string(l.root))
 				}
-				more, err := l.mergeTOML(s, m, set, file, depth+1)
+				more, err := l.mergeTOML(s, m, set, file, read, depth+1)
 				if err != nil {
 					return nil, err
 				}
@@ -304,6 +462,9 @@ var searchPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/us
 
 // shimName is the binary of a runtime type: io.containerd.runc.v2 is containerd-shim-runc-v2.
 func shimName(kind string) string {
+	if path.IsAbs(kind) { // containerd core/runtime/v2/shim_manager.go
+		return kind
+	}
 	parts := strings.Split(kind, ".")
 	if len(parts) < 2 {
 		return ""
@@ -311,12 +472,11 @@ func shimName(kind string) string {
 	return "containerd-shim-" + parts[len(parts)-2] + "-" + parts[len(parts)-1]
 }
 
-// find looks a binary up as containerd does: in PATH. Only what can be run counts.
-func (l *look) find(s *source, name string) (string, error) {
+// find looks a binary up in directories. Only what can be run counts.
+func (l *look) find(s *source, name string, dirs []string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	dirs := searchPath
 	if path.IsAbs(name) {
 		dirs, name = []string{path.Dir(name)}, path.Base(name)
 	}

@@ -41,17 +41,17 @@ func (l *look) pluginSockets(ctx context.Context, s *source) error {
 		return err == nil && fi.Mode()&fs.ModeSocket != 0
 	}
 	err := errors.Join(
-		list(kubeletDir+"/device-plugins", func(p, n string) {
+		list(l.kubeletRoot()+"/device-plugins", func(p, n string) {
 			if isSocket(p) && n != "kubelet.sock" {
 				found = append(found, candidate{p, "device-plugin", strings.TrimSuffix(n, ".sock")})
 			}
 		}),
-		list(kubeletDir+"/plugins_registry", func(p, n string) {
+		list(l.kubeletRoot()+"/plugins_registry", func(p, n string) {
 			if isSocket(p) {
 				found = append(found, candidate{p, "csi-registration", strings.TrimSuffix(strings.TrimSuffix(n, ".sock"), "-reg")})
 			}
 		}),
-		list(kubeletDir+"/plugins", func(p, n string) {
+		list(l.kubeletRoot()+"/plugins", func(p, n string) {
 			names, err := l.root.names(p, 50)
 			if err != nil {
 				return

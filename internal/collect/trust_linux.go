@@ -2,6 +2,7 @@ package collect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -14,7 +15,9 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"path"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -93,7 +96,11 @@ func chains(c *x509.Certificate, intermediates, ca []*x509.Certificate) bool {
 func (l *look) certificates(_ context.Context, s *source) error {
 	var ca []*x509.Certificate
 	var out []v1alpha1.Certificate
-	for _, f := range []struct{ path, use string }{{clusterCA, "ca"}, {clientCert, "kubelet-client"}, {serverCert, "kubelet-server"}} {
+	l.mu.Lock()
+	dir := cmp.Or(l.obs.Kubelet.CertDir, kubeletDir+"/pki")
+	authority := cmp.Or(flagValue(l.obs.Kubelet.Flags, "client-ca-file"), clusterCA)
+	l.mu.Unlock()
+	for _, f := range []struct{ path, use string }{{authority, "ca"}, {dir + "/kubelet-client-current.pem", "kubelet-client"}, {dir + "/kubelet.crt", "kubelet-server"}} {
 		if err := s.at(l, "reading", f.path); err != nil {
 			return err
 		}
@@ -123,9 +130,12 @@ type kubeconfigFile struct {
 	Clusters []struct {
 		Name    string `json:"name"`
 		Cluster struct {
-			Server string `json:"server"`
-			CAData string `json:"certificate-authority-data"`
-			CAFile string `json:"certificate-authority"`
+			Server        string `json:"server"`
+			TLSServerName string `json:"tls-server-name"`
+			SkipVerify    bool   `json:"insecure-skip-tls-verify"`
+			ProxyURL      string `json:"proxy-url"`
+			CAData        string `json:"certificate-authority-data"`
+			CAFile        string `json:"certificate-authority"`
 		} `json:"cluster"`
 	} `json:"clusters"`
 	Contexts []struct {
@@ -142,24 +152,34 @@ type kubeconfigFile struct {
 			CertFile string `json:"client-certificate"`
 			CertData string `json:"client-certificate-data"`
 			KeyFile  string `json:"client-key"`
+			Exec     struct {
+				Command string `json:"command"`
+			} `json:"exec"`
 		} `json:"user"`
 	} `json:"users"`
 }
 
 func (l *look) kubeconfigs(ctx context.Context, s *source) error {
-	main, ca, err := l.kubeconfig(s, kubeletConf)
+	l.mu.Lock()
+	flags := l.obs.Kubelet.Flags
+	l.mu.Unlock()
+	main, ca, err := l.kubeconfig(s, cmp.Or(flagValue(flags, "kubeconfig"), kubeletConf))
 	if err != nil {
 		return err
 	}
-	boot, _, err := l.kubeconfig(s, bootstrapConf)
+	boot, _, err := l.kubeconfig(s, cmp.Or(flagValue(flags, "bootstrap-kubeconfig"), bootstrapConf))
 	if err != nil {
 		return err
 	}
-	if main.Server != "" && (l.root == "/" || l.root == "") {
+	// Through a proxy a handshake of this process says nothing of the kubelet's.
+	if main.Server != "" && main.ProxyURL == "" && l.real() {
 		d := "TLS handshake with " + main.Server
 		s.doing.Store(&d)
 		if u, err := url.Parse(main.Server); err == nil {
-			r := reach(ctx, u.Host, u.Hostname(), ca, ca == nil)
+			r := reach(ctx, u.Host, cmp.Or(main.TLSServerName, u.Hostname()), ca, ca == nil)
+			if main.SkipVerify && strings.HasPrefix(r.result, "tls-") {
+				r.result, r.text, r.trusted = "ok", "", true
+			}
 			main.Reach, main.ReachError, main.ServerCAMatches = r.result, r.text, r.trusted
 		}
 	}
@@ -207,19 +227,27 @@ func (l *look) parseKubeconfig(b []byte, k *v1alpha1.Kubeconfig) ([]*x509.Certif
 		return nil, fmt.Errorf("current-context %q is not among its contexts", f.CurrentContext)
 	}
 	k.User = user
+	relative := func(p string) string { // as client-go's ResolveLocalPaths
+		if path.IsAbs(p) {
+			return p
+		}
+		return path.Join(path.Dir(k.Path), p)
+	}
 	var ca []*x509.Certificate
 	for _, c := range f.Clusters {
 		if c.Name != cluster {
 			continue
 		}
-		k.Server = c.Cluster.Server
+		k.Server, k.TLSServerName, k.SkipVerify, k.ProxyURL = c.Cluster.Server, c.Cluster.TLSServerName, c.Cluster.SkipVerify, proxyHost(c.Cluster.ProxyURL)
 		data := []byte(nil)
 		var err error
 		switch {
 		case c.Cluster.CAData != "":
 			data, err = base64.StdEncoding.DecodeString(c.Cluster.CAData)
 		case c.Cluster.CAFile != "":
-			data, err = l.root.read(c.Cluster.CAFile, 1<<20)
+			data, err = l.root.read(relative(c.Cluster.CAFile), 1<<20)
+		case c.Cluster.SkipVerify:
+			continue
 		default:
 			return nil, errors.New("its cluster names no certificate authority")
 		}
@@ -241,12 +269,14 @@ func (l *look) parseKubeconfig(b []byte, k *v1alpha1.Kubeconfig) ([]*x509.Certif
 		}
 		switch {
 		case u.User.CertFile != "":
-			k.ClientCert = u.User.CertFile
-			if _, err := l.root.stat(u.User.CertFile); err != nil {
+			k.ClientCert = relative(u.User.CertFile)
+			if _, err := l.root.stat(k.ClientCert); err != nil {
 				return ca, fmt.Errorf("client certificate: %w", err)
 			}
 		case u.User.CertData != "":
 			k.ClientCert = "inline"
+		case u.User.Exec.Command != "":
+			k.Exec = u.User.Exec.Command
 		}
 	}
 	return ca, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,10 +13,8 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/redact"
+	"github.com/sickbay-dev/sickbay/internal/systemd"
 )
-
-// nodeUnits are always asked for; what does not exist is left out except the first two.
-var nodeUnits = []string{"kubelet", "containerd", "crio", "docker"}
 
 // imageUnits are services that node images themselves put below /etc/systemd/system.
 var imageUnits = map[string]bool{
@@ -38,8 +37,14 @@ func (l *look) units(ctx context.Context, s *source) error {
 		return err
 	}
 	argv := []string{"systemctl", "show", "--no-pager", "-p",
-		"Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ExecMainStatus,ExecMainCode,NRestarts,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,FreezerState,DropInPaths,ExecStart,KillMode,FragmentPath"}
-	for _, u := range nodeUnits {
+		"Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ExecMainStatus,ExecMainCode,NRestarts,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,FreezerState,DropInPaths,ExecStart,KillMode,FragmentPath,Environment,EnvironmentFiles"}
+	wanted := slices.Concat(kubeletUnits, runtimeUnits)
+	for _, u := range l.serviceUnits() {
+		if !slices.Contains(wanted, u) {
+			wanted = append(wanted, u)
+		}
+	}
+	for _, u := range wanted {
 		argv = append(argv, u+".service")
 	}
 	out, err := l.output(ctx, s, append(argv, local...)...)
@@ -61,6 +66,13 @@ func (l *look) units(ctx context.Context, s *source) error {
 			units[i].Script = l.script(units[i].ExecStart)
 		}
 	}
+	blocks := map[string]map[string]string{}
+	for _, b := range systemd.Units(out) {
+		blocks[strings.TrimSuffix(b["Id"], ".service")] = b
+	}
+	l.mu.Lock()
+	l.unitBlocks = blocks
+	l.mu.Unlock()
 	jobs := l.cronJobs()
 	l.put(func(o *v1alpha1.Observation) {
 		o.LocalJobs = append(o.LocalJobs, jobs...)
@@ -72,14 +84,14 @@ func (l *look) units(ctx context.Context, s *source) error {
 				if up(u) || timed[u.Name] {
 					o.LocalUnits = append(o.LocalUnits, u)
 				}
-			case name == "kubelet" || name == "containerd" || u.LoadState != "not-found":
+			default:
 				u.Name = name
 				o.Units[name] = u
 			}
 		}
 	})
 	if len(units) == 0 {
-		return fmt.Errorf("systemctl show told nothing about %s", strings.Join(nodeUnits, ", "))
+		return fmt.Errorf("systemctl show told nothing about %s", strings.Join(wanted, ", "))
 	}
 	return nil
 }
@@ -128,68 +140,24 @@ func (l *look) localUnits(s *source) ([]string, error) {
 // ails nothing.
 func harnessUnit(name string) bool { return strings.HasPrefix(name, "sickbay-") }
 
-// parseUnits reads `systemctl show` blocks. Times are monotonic microseconds: they mean the same in every systemd and locale.
-func parseUnits(out string, boot time.Time) []v1alpha1.Unit {
-	var units []v1alpha1.Unit
-	for block := range strings.SplitSeq(strings.TrimSpace(out), "\n\n") {
-		var u v1alpha1.Unit
-		for line := range strings.Lines(block) {
-			k, v, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
-			if !ok {
-				continue
-			}
-			switch k {
-			case "Id":
-				u.Name = v
-			case "LoadState":
-				u.LoadState = v
-			case "ActiveState":
-				u.ActiveState = v
-			case "SubState":
-				u.SubState = v
-			case "Result":
-				u.Result = v
-			case "UnitFileState":
-				u.UnitFileState = v
-			case "MainPID":
-				u.MainPID, _ = strconv.Atoi(v)
-			case "ExecMainStatus":
-				u.ExecMainStatus, _ = strconv.Atoi(v)
-			case "ExecMainCode":
-				u.ExecMainCode, _ = strconv.Atoi(v)
-			case "NRestarts":
-				u.NRestarts, _ = strconv.Atoi(v)
-			case "ActiveEnterTimestampMonotonic":
-				u.ActiveSince = monotonicTime(v, boot)
-			case "StateChangeTimestampMonotonic":
-				u.StateSince = monotonicTime(v, boot)
-			case "FreezerState":
-				u.Frozen = v == "frozen" || v == "freezing"
-			case "DropInPaths":
-				u.DropIns = strings.Fields(v)
-			case "KillMode":
-				u.KillMode = v
-			case "FragmentPath":
-				u.Fragment = v
-			case "ExecStart":
-				u.ExecStart = execStart(v)
-			}
+// parseUnits reads `systemctl show` blocks. Times are monotonic microseconds: they mean the same in every systemd and locale. A unit
+// that does not exist is no unit, though systemd answers for it with defaults; one whose file was taken away and that runs is.
+func parseUnits(out string, boot time.Time) (units []v1alpha1.Unit) {
+	for _, p := range systemd.Units(out) {
+		if p["Id"] == "" || p["LoadState"] == "not-found" && (p["ActiveState"] == "inactive" || p["ActiveState"] == "") {
+			continue
 		}
-		if u.Name != "" {
-			units = append(units, u)
-		}
+		n := func(key string) int { v, _ := strconv.Atoi(p[key]); return v }
+		units = append(units, v1alpha1.Unit{
+			Name: p["Id"], LoadState: p["LoadState"], ActiveState: p["ActiveState"], SubState: p["SubState"], Result: p["Result"],
+			UnitFileState: p["UnitFileState"], MainPID: n("MainPID"), ExecMainStatus: n("ExecMainStatus"), ExecMainCode: n("ExecMainCode"),
+			NRestarts: n("NRestarts"), ActiveSince: monotonicTime(p["ActiveEnterTimestampMonotonic"], boot),
+			StateSince: monotonicTime(p["StateChangeTimestampMonotonic"], boot), Frozen: p["FreezerState"] == "frozen" || p["FreezerState"] == "freezing",
+			DropIns: strings.Fields(p["DropInPaths"]), KillMode: p["KillMode"], Fragment: p["FragmentPath"],
+			ExecStart: strings.Join(redact.Args(strings.Fields(systemd.Argv(p["ExecStart"]))), " "),
+		})
 	}
 	return units
-}
-
-// execStart takes the command line out of `{ path=… ; argv[]=… ; … }`.
-func execStart(v string) string {
-	_, rest, ok := strings.Cut(v, "argv[]=")
-	if !ok {
-		return ""
-	}
-	argv, _, _ := strings.Cut(rest, " ; ")
-	return strings.Join(redact.Args(strings.Fields(argv)), " ")
 }
 
 // bootTime is the wall-clock moment at which CLOCK_MONOTONIC was zero, by today's wall clock.

@@ -44,6 +44,7 @@ func Healthy() *v1alpha1.Observation {
 		return v1alpha1.Unit{Name: name, LoadState: "loaded", ActiveState: "active", SubState: "running", Result: "success", UnitFileState: "enabled",
 			MainPID: pid, ActiveSince: Ago(time.Hour), StateSince: Ago(time.Hour), KillMode: "process"}
 	}
+	path := []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 	o := &v1alpha1.Observation{
 		APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindObservation, Node: Node, At: Now, TookMS: 140,
 		Host: v1alpha1.Host{Hostname: Node, Kernel: "6.18.0", CgroupVersion: 1, InContainer: true, CPUs: 2, MemoryBytes: 24 << 30, LoadAverage1: 0.7, UptimeSeconds: 90000, Arch: "amd64"},
@@ -55,10 +56,14 @@ func Healthy() *v1alpha1.Observation {
 			Flags: []string{"/usr/bin/kubelet", "--kubeconfig=/etc/kubernetes/kubelet.conf", "--config=/var/lib/kubelet/config.yaml"},
 			Kubeconfig: v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Server: "https://lab-control-plane:6443", CASubject: "CN=kubernetes", CASHA256: "aa11",
 				ClientCert: "/var/lib/kubelet/pki/kubelet-client-current.pem", User: "default-auth", Reach: "ok", ServerCAMatches: true},
+			Unit: "kubelet", PID: 300, RootDir: "/var/lib/kubelet", CertDir: "/var/lib/kubelet/pki", ConfigFiles: []string{"/var/lib/kubelet/config.yaml"},
+			NodeNames: []string{Node}, Environment: v1alpha1.Environment{Path: path},
 			Bootstrap: v1alpha1.Kubeconfig{Path: "/etc/kubernetes/bootstrap-kubelet.conf"},
 		},
 		Runtime: v1alpha1.Runtime{
 			Endpoint: "unix:///run/containerd/containerd.sock", Name: "containerd", Version: "v2.4.2",
+			Unit: "containerd", PID: 200, Exe: "/usr/local/bin/containerd", Environment: v1alpha1.Environment{Path: path},
+			CLI: []string{"/usr/local/bin/crictl", "--runtime-endpoint", "unix:///run/containerd/containerd.sock"}, ConfigFiles: []string{"/etc/containerd/config.toml"},
 			Conditions:  []v1alpha1.Condition{{Type: "RuntimeReady", Status: true}, {Type: "NetworkReady", Status: true}},
 			LastCNILoad: "OK", CgroupDriver: "systemd", DefaultHandler: "runc",
 			Handlers: []v1alpha1.RuntimeHandler{
@@ -239,10 +244,12 @@ func Unknown(o *v1alpha1.Observation, why string, sources ...string) {
 
 // RuntimeSilent has every CRI call go unanswered.
 func RuntimeSilent(o *v1alpha1.Observation) {
+	was := o.Runtime
 	Unknown(o, "Status over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceStatus)
 	Unknown(o, "ListPodSandbox over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceSandboxes)
 	Unknown(o, "ListContainers over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceContainers)
-	o.Runtime = v1alpha1.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+	o.Runtime = v1alpha1.Runtime{Endpoint: was.Endpoint, Name: was.Name, Unit: was.Unit, PID: was.PID, Exe: was.Exe, Environment: was.Environment, CLI: was.CLI,
+		ConfigFiles: was.ConfigFiles, ConfigFile: was.ConfigFile}
 }
 
 // Unit changes a unit.

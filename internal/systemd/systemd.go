@@ -3,13 +3,17 @@ package systemd
 
 import "strings"
 
-// Units reads the output of `systemctl show`: the properties of each unit that was asked for, in that order.
+// Units reads the output of `systemctl show`: the properties of each unit that was asked for, in that order. The values of a property
+// that is there more than once, such as EnvironmentFiles, are lines.
 func Units(out string) []map[string]string {
 	var units []map[string]string
 	for block := range strings.SplitSeq(strings.TrimSpace(out), "\n\n") {
 		unit := map[string]string{}
 		for line := range strings.Lines(block) {
 			if key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "="); ok {
+				if had, again := unit[key]; again {
+					value = had + "\n" + value
+				}
 				unit[key] = value
 			}
 		}

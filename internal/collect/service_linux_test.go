@@ -1,0 +1,149 @@
+package collect
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/systemd"
+)
+
+// process is a process of a fixture.
+func process(files map[string]string, pid, comm, cgroup string, argv ...string) {
+	files["/proc/"+pid+"/stat"] = stat(pid, comm, "S", "0", "100")
+	files["/proc/"+pid+"/cmdline"] = strings.Join(argv, "\x00") + "\x00"
+	files["/proc/"+pid+"/cgroup"] = "0::" + cgroup + "\n"
+}
+
+const eksConfig = "current-context: kubelet\nclusters: [{name: kubernetes, cluster: {server: https://ABC.gr7.eu-central-1.eks.amazonaws.com, tls-server-name: kubernetes, certificate-authority: ../pki/none.crt}}]\ncontexts: [{name: kubelet, context: {cluster: kubernetes, user: kubelet}}]\nusers: [{name: kubelet, user: {exec: {command: aws-iam-authenticator}}}]\n"
+
+// The kubelet is told where its kubeconfig is: EKS, AKS and GKE have it below /var/lib/kubelet, RKE2 and k0s elsewhere.
+func TestKubeconfigFlag(t *testing.T) {
+	files := map[string]string{"/var/lib/kubelet/kubeconfig": eksConfig}
+	process(files, "77", "kubelet", "/runtime.slice/kubelet.service", "/usr/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig", "--hostname-override", "ip-10-0-0-7.ec2.internal")
+	l := at(t, tree(t, files))
+	k := read(t, l, l.kubeletConfig, l.kubeconfigs).Kubelet
+	if c := k.Kubeconfig; c.Path != "/var/lib/kubelet/kubeconfig" || !c.Exists || c.TLSServerName != "kubernetes" || !strings.Contains(c.Error, "/var/lib/pki/none.crt") {
+		t.Errorf("%+v", c)
+	}
+	if k.PID != 77 || k.Unit != "kubelet" || k.RootDir != "/var/lib/kubelet" {
+		t.Errorf("%+v", k)
+	}
+	if got := nodeNames(&l.obs); !slices.Equal(got, []string{"ip-10-0-0-7.ec2.internal"}) {
+		t.Errorf("names %q", got)
+	}
+}
+
+// --config-dir (EKS AL2023, RKE2): a drop-in wins over the file, in the order of their names, as a JSON merge patch.
+func TestKubeletDropIns(t *testing.T) {
+	files := map[string]string{
+		kubeletConfigFile:               "maxPods: 110\nfailSwapOn: true\nevictionHard: {memory.available: 100Mi, nodefs.available: 10%}\n",
+		"/etc/k.d/10-a.conf":            `{"maxPods": 58, "evictionHard": {"nodefs.available": "5%"}}`,
+		"/etc/k.d/20-b.conf":            "maxPods: 29\nfailSwapOn: false\nmergeDefaultEvictionSettings: true\n",
+		"/etc/k.d/README":               "maxPods: 1",
+		"/etc/k.d/more/00-below.conf":   "cgroupDriver: systemd",
+		"/etc/k.d/30-not-a-dropin.yaml": "maxPods: 2",
+	}
+	process(files, "77", "kubelet", "/system.slice/kubelet.service", "kubelet", "--config="+kubeletConfigFile, "--config-dir=/etc/k.d")
+	l := at(t, tree(t, files))
+	k := read(t, l, l.kubeletConfig).Kubelet
+	if c := k.Config; c.MaxPods != 29 || *c.FailSwapOn || c.CgroupDriver != "systemd" || c.EvictionHard["nodefs.available"] != "5%" || c.EvictionHard["imagefs.available"] != "15%" {
+		t.Errorf("%+v", c)
+	}
+	if want := []string{kubeletConfigFile, "/etc/k.d/10-a.conf", "/etc/k.d/20-b.conf", "/etc/k.d/more/00-below.conf"}; !slices.Equal(k.ConfigFiles, want) {
+		t.Errorf("read %q", k.ConfigFiles)
+	}
+}
+
+// A kubelet that exits at each start has no process: its flags are those with which systemd starts it.
+func TestFlagsOfAStoppedKubelet(t *testing.T) {
+	l := at(t, tree(t, map[string]string{"/var/lib/kubelet/kubeadm-flags.env": "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/crio/crio.sock\"\n", "/etc/default/kubelet": "# none\n"}))
+	l.obs.Units = map[string]v1alpha1.Unit{"kubelet": {Name: "kubelet"}}
+	const show = `Id=kubelet.service
+Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/b.conf --kubeconfig=/etc/k.conf" KUBELET_CONFIG_ARGS=--config=/etc/c.yaml
+EnvironmentFiles=/var/lib/kubelet/kubeadm-flags.env (ignore_errors=yes)
+EnvironmentFiles=/etc/default/kubelet (ignore_errors=yes)
+ExecStart={ path=/usr/bin/kubelet ; argv[]=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS ; ignore_errors=no ; pid=0 }
+`
+	l.unitBlocks = map[string]map[string]string{"kubelet": systemd.Units(show)[0]}
+	k := read(t, l, l.kubeletConfig).Kubelet
+	if want := "/usr/bin/kubelet --bootstrap-kubeconfig=/etc/b.conf --kubeconfig=/etc/k.conf --config=/etc/c.yaml --container-runtime-endpoint=unix:///run/crio/crio.sock"; strings.Join(k.Flags, " ") != want {
+		t.Errorf("%q", k.Flags)
+	}
+	if k.Unit != "kubelet" || k.PID != 0 || l.endpoint() != "unix:///run/crio/crio.sock" {
+		t.Errorf("%+v", k)
+	}
+}
+
+// Who serves CRI is found by the kubelet's endpoint and the processes, with its configuration and directories.
+func TestRuntimes(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		procs func(map[string]string)
+		want  func(*v1alpha1.Observation, settings) bool
+	}{
+		{"CRI-O beside a containerd of Docker's", map[string]string{
+			"/etc/crio/crio.conf": "[crio.network]\nplugin_dirs = [\"/usr/libexec/cni\"]\n", "/etc/crio/crio.conf.d/00-default": "[crio]\nroot = \"/data/containers\"\n[crio.runtime]\ndefault_runtime = \"crun\"\n[crio.runtime.runtimes.crun]\nruntime_path = \"/usr/bin/crun\"\n",
+		}, func(f map[string]string) {
+			process(f, "50", "containerd", "/system.slice/containerd.service", "/usr/bin/containerd")
+			process(f, "60", "crio", "/system.slice/crio.service", "/usr/bin/crio")
+			process(f, "77", "kubelet", "/system.slice/kubelet.service", "kubelet", "--container-runtime-endpoint=/var/run/crio/crio.sock")
+			f["/proc/60/environ"] = "PATH=/usr/bin:/sbin\x00HTTPS_PROXY=http://user:geheim@proxy:3128\x00TOKEN=geheim\x00"
+		}, func(o *v1alpha1.Observation, s settings) bool {
+			r := o.Runtime
+			return r.Name == "cri-o" && r.Unit == "crio" && r.PID == 60 && r.RootDir == "/data/containers" && s.root == "/data/containers" && slices.Equal(s.cniBin, []string{"/usr/libexec/cni"}) &&
+				slices.Equal(r.ConfigFiles, []string{"/etc/crio/crio.conf", "/etc/crio/crio.conf.d/00-default"}) && r.Environment.HTTPSProxy == "http://proxy:3128" && s.handlers[0].BinaryName == "/usr/bin/crun"
+		}},
+		{"k3s", map[string]string{"/var/lib/rancher/k3s/agent/etc/containerd/config.toml": "version = 3\nimports = [\"conf.d/*.toml\"]\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = \"/var/lib/rancher/k3s/agent/etc/cni/net.d\"\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = \"/var/lib/rancher/k3s/agent/etc/containerd/certs.d\"\n",
+			"/var/lib/rancher/k3s/agent/etc/containerd/conf.d/gpu.toml": "[plugins.'io.containerd.cri.v1.runtime'.containerd]\ndefault_runtime_name = \"nvidia\"\n"}, func(f map[string]string) {
+			process(f, "40", "k3s-agent", "/system.slice/k3s-agent.service", "/usr/local/bin/k3s", "agent", "--kubelet-arg=max-pods=50")
+			process(f, "41", "containerd", "/system.slice/k3s-agent.service", "containerd", "-c", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "--root", "/var/lib/rancher/k3s/agent/containerd", "--state", "/run/k3s/containerd")
+		}, func(o *v1alpha1.Observation, s settings) bool {
+			return o.Kubelet.Unit == "k3s-agent" && o.Runtime.Unit == "k3s-agent" && o.Runtime.Endpoint == "unix:///run/k3s/containerd/containerd.sock" && o.Runtime.RootDir == "/var/lib/rancher/k3s/agent/containerd" &&
+				slices.Contains(o.Kubelet.Flags, "--max-pods=50") && s.cniConf == "/var/lib/rancher/k3s/agent/etc/cni/net.d" && s.defaultName == "nvidia" && s.configPath[0] == "/var/lib/rancher/k3s/agent/etc/containerd/certs.d" && len(o.Runtime.ConfigFiles) == 2
+		}},
+		{"containerd without a configuration file", nil, func(f map[string]string) {
+			process(f, "50", "containerd", "/system.slice/containerd.service", "/usr/bin/containerd")
+		}, func(o *v1alpha1.Observation, s settings) bool {
+			return o.Runtime.ConfigFile.Missing && o.Runtime.ConfigFile.Error == "" && o.Runtime.Unit == "containerd" && s.root == "/var/lib/containerd"
+		}},
+		{"nobody", nil, func(map[string]string) {}, func(o *v1alpha1.Observation, s settings) bool {
+			return o.Runtime.Unit == "" && o.Runtime.PID == 0 && o.Kubelet.Unit == "" && slices.Contains((&look{}).logUnits(), "crio")
+		}},
+	} {
+		files := map[string]string{"/proc/self/x": ""}
+		for p, text := range c.files {
+			files[p] = text
+		}
+		c.procs(files)
+		l := newLook(short, tree(t, files), noCommands)
+		o := read(t, l, func(ctx context.Context, s *source) error { _ = l.kubeletConfig(ctx, s); return nil }, l.runtimeProcess, l.runtimeFile)
+		if !c.want(o, l.settings()) {
+			t.Errorf("%s: kubelet %+v\nruntime %+v\nsettings %+v", c.name, o.Kubelet, o.Runtime, l.settings())
+		}
+	}
+}
+
+// A runtime_type that is a path is its own shim (containerd core/runtime/v2/shim_manager.go).
+func TestRuntimeTypeIsAPath(t *testing.T) {
+	const shim = "/opt/kwasm/bin/containerd-shim-spin-v2"
+	r := tree(t, map[string]string{shim: "ELF"})
+	must(t, os.Chmod(r.path(shim), 0o755))
+	if got, _ := at(t, r).binaries(v1alpha1.RuntimeHandler{Name: "spin", Type: shim}); got != shim {
+		t.Errorf("found %q", got)
+	}
+}
+
+// systemd answers for a unit that does not exist, with defaults: it is none. One whose file was taken away and that runs is one.
+func TestNoSuchUnit(t *testing.T) {
+	if units := parseUnits("Id=containerd.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success\nKillMode=control-group\n", bootTime()); len(units) > 0 {
+		t.Errorf("%+v", units)
+	}
+	if units := parseUnits("Id=crio.service\nLoadState=not-found\nActiveState=active\nMainPID=7\n", bootTime()); len(units) != 1 || units[0].MainPID != 7 {
+		t.Errorf("%+v", units)
+	}
+}

@@ -1,0 +1,69 @@
+package facts
+
+import (
+	"path"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// The runtimes by the names that CRI's Version gives.
+const (
+	Containerd = "containerd"
+	CRIO       = "cri-o"
+	Docker     = "docker" // cri-dockerd
+)
+
+// RuntimeOf is who runs this node's containers, as far as the node shows it.
+type RuntimeOf struct {
+	// Name is Containerd, CRIO or Docker, else what the runtime calls itself; empty when nothing tells.
+	Name string
+	// Unit is its systemd unit without .service; empty when its process is not there and no unit of a runtime exists.
+	Unit   string
+	Socket string // path
+	Root   string // where images and containers are
+	State  string
+	CLI    []string // talks CRI to it, to be continued; crictl by PATH where the node's own was not found
+}
+
+// Runtime is the node's container runtime.
+func Runtime(o *v1alpha1.Observation) RuntimeOf {
+	r := RuntimeOf{Name: o.Runtime.Name, Unit: o.Runtime.Unit, Socket: strings.TrimPrefix(o.Runtime.Endpoint, "unix://"), Root: o.Runtime.RootDir, State: o.Runtime.StateDir, CLI: o.Runtime.CLI}
+	if r.Name == "" {
+		switch base := path.Base(r.Socket); { // of an observation before the process was looked for, when CRI does not answer
+		case strings.HasPrefix(base, "containerd"):
+			r.Name = Containerd
+		case strings.HasPrefix(base, "crio"):
+			r.Name = CRIO
+		case strings.HasPrefix(base, "cri-dockerd"):
+			r.Name = Docker
+		}
+	}
+	if r.Unit == "" {
+		usual := map[string]string{Containerd: "containerd", CRIO: "crio", Docker: "cri-docker"}[r.Name]
+		if _, there := o.Units[usual]; there {
+			r.Unit = usual
+		}
+	}
+	if len(r.CLI) == 0 {
+		r.CLI = []string{"crictl"}
+		if o.Runtime.Endpoint != "" {
+			r.CLI = append(r.CLI, "--runtime-endpoint", o.Runtime.Endpoint)
+		}
+	}
+	return r
+}
+
+// RuntimeUnit is the runtime's unit, and whether it is there.
+func RuntimeUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
+	u, ok := o.Units[Runtime(o).Unit]
+	return u, ok
+}
+
+// KubeletUnitName is the unit that the kubelet runs in: kubelet, k3s, rke2-agent …
+func KubeletUnitName(o *v1alpha1.Observation) string {
+	if o.Kubelet.Unit != "" {
+		return o.Kubelet.Unit
+	}
+	return "kubelet"
+}
