@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/apiserver"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
@@ -111,7 +112,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 			return nil, usagef("%s", err)
 		}
 		s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
-			return cluster.ObserveAPI(ctx, s.rest, s.kube, nodes)
+			return apiserver.Observe(ctx, s.rest, s.kube, nodes)
 		})
 	}
 	switch {

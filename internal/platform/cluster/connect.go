@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/apiserver"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
@@ -151,4 +153,16 @@ func writeSecret(file string, data []byte) (err error) {
 		return err
 	}
 	return os.Rename(t.Name(), file)
+}
+
+// ObserveAPI asks the API once for everything it says of these nodes (all of the cluster's when none is named): one list per
+// resource, side by side. An error with a map that is not nil means some of it could not be read.
+func (c *Cluster) ObserveAPI(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
+	if len(nodes) == 0 {
+		for _, n := range c.nodes {
+			nodes = append(nodes, n.Name)
+		}
+	}
+	c.connect()
+	return apiserver.Observe(ctx, c.rest, c.kube, nodes)
 }

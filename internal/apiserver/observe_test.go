@@ -1,4 +1,4 @@
-package cluster
+package apiserver
 
 import (
 	"encoding/json"
@@ -80,7 +80,7 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "spare", Namespace: "app"}, Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(planted)}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "password", Namespace: "app"}, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"p": []byte(planted)}},
 	)
-	view, err := ObserveAPI(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1", "w2", "unregistered"})
+	view, err := Observe(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1", "w2", "unregistered"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 		t.Errorf("endpoints %v", w1.Endpoints)
 	}
 	// Of one node it is no other answer, and no other node is listed for it but the control plane's.
-	if one, err := ObserveAPI(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1"}); err != nil || !one["w1"].SameKernel || !slices.Equal(one["w1"].Endpoints, w1.Endpoints) {
+	if one, err := Observe(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1"}); err != nil || !one["w1"].SameKernel || !slices.Equal(one["w1"].Endpoints, w1.Endpoints) {
 		t.Errorf("asked for w1 alone: %+v, %v", one["w1"], err)
 	}
 	want := []v1alpha1.PullSecret{
@@ -141,7 +141,7 @@ func TestAPIServersAreAllNamedOrNone(t *testing.T) {
 func TestObserveAPIOfADeadServer(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	if view, err := ObserveAPI(t.Context(), &rest.Config{Host: server.URL}, fake.NewClientset(), []string{"w1"}); err == nil || view != nil {
+	if view, err := Observe(t.Context(), &rest.Config{Host: server.URL}, fake.NewClientset(), []string{"w1"}); err == nil || view != nil {
 		t.Errorf("%v, %v", view, err)
 	}
 	hang := make(chan struct{})
@@ -149,7 +149,7 @@ func TestObserveAPIOfADeadServer(t *testing.T) {
 	defer slow.Close()
 	defer close(hang)
 	start := time.Now()
-	_, err := ObserveAPI(t.Context(), &rest.Config{Host: slow.URL}, fake.NewClientset(), []string{"w1"})
+	_, err := Observe(t.Context(), &rest.Config{Host: slow.URL}, fake.NewClientset(), []string{"w1"})
 	if err == nil || !strings.Contains(err.Error(), "did not answer within 2s") || time.Since(start) > 4*time.Second {
 		t.Errorf("after %s: %v", time.Since(start), err)
 	}

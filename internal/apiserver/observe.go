@@ -1,4 +1,6 @@
-package cluster
+// Package apiserver makes the API server's side of an observation: the objects of a node, without what is secret in them. It knows a
+// REST config and nothing of how the cluster was made.
+package apiserver
 
 import (
 	"cmp"
@@ -37,20 +39,9 @@ const (
 	leaseNamespace = "kube-node-lease"
 )
 
-// ObserveAPI asks the API once for everything it says of these nodes (all of the cluster's when none is named): one list per
-// resource, side by side. An error with a map that is not nil means some of it could not be read.
-func (c *Cluster) ObserveAPI(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
-	if len(nodes) == 0 {
-		for _, n := range c.nodes {
-			nodes = append(nodes, n.Name)
-		}
-	}
-	c.connect()
-	return ObserveAPI(ctx, c.rest, c.kube, nodes)
-}
-
-// ObserveAPI is Cluster.ObserveAPI for any cluster a client reaches.
-func ObserveAPI(ctx context.Context, config *rest.Config, kube kubernetes.Interface, nodes []string) (map[string]*v1alpha1.API, error) {
+// Observe asks the API once for everything it says of these nodes: one list per resource, side by side. An error with a map that is
+// not nil means some of it could not be read.
+func Observe(ctx context.Context, config *rest.Config, kube kubernetes.Interface, nodes []string) (map[string]*v1alpha1.API, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeoutscale.Bound(apiBound), fmt.Errorf("the API server did not answer within %s", timeoutscale.Bound(apiBound)))
 	defer cancel()
 	srv, err := serverFor(config)
