@@ -63,16 +63,20 @@ func (a *app) execute(ctx context.Context, args []string) int {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sickbay",
-		Short: "Make Kubernetes nodes ill, find out why, and cure them: for real, on kind",
-		Long: `sickbay makes nodes of a real kind cluster fall ill in the fifteen ways that kubelets and container runtimes do, and proves
-that detectors find each illness blind and that their own remedies clear it. The same detectors diagnose any other
-cluster: see sickbay diagnose.
+		Short: "Break Kubernetes nodes on kind, diagnose them, and fix them",
+		Long: `sickbay injects fifteen kinds of kubelet and container runtime failures into nodes of a kind cluster, and checks that each is
+detected and that the proposed fix works. sickbay diagnose reports what is wrong with any kind cluster or node.
 
-Exit codes: 0 as wished; 1 the answer is no (a scenario failed, a finding exists); 2 the request is wrong; 3 could not look
-or set up; 130 interrupted, after recovery.`,
-		Example: `  sickbay run pleg-disk          # engine, node image and cluster as needed, then the whole loop
-  sickbay lab conflist-missing   # practise on call: symptoms first, hints on demand
-  sickbay diagnose --cluster dev # what is wrong with my kind cluster?`,
+  scenario   one failure that can be injected, with what must be detected
+  remedy     the commands that fix a problem
+  finding    one detected problem: its cause, the evidence and the remedy
+  profile    a set of scenarios: core, extended or all
+
+Exit codes: 0 success; 1 the answer is no (a scenario failed, a finding exists); 2 the request is wrong; 3 could not look or
+set up; 130 interrupted, after recovery.`,
+		Example: `  sickbay diagnose --cluster dev   # what is wrong with my kind cluster?
+  sickbay run pleg-disk            # engine, node image and cluster as needed, then all steps
+  sickbay explain ImagePullBackOff # what it may be, and what to do first`,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -85,14 +89,14 @@ or set up; 130 interrupted, after recovery.`,
 			return nil
 		},
 	}
-	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error, only results and errors")
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress, only results and errors")
 	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("sickbay {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(a.help())
 	root.AddGroup(
-		&cobra.Group{ID: "faults", Title: "Make a node ill, and prove that it was found and cured:"},
-		&cobra.Group{ID: "cure", Title: "Find out what a node has:"},
+		&cobra.Group{ID: "faults", Title: "Inject failures and check that they are detected and fixed:"},
+		&cobra.Group{ID: "cure", Title: "Diagnose:"},
 		&cobra.Group{ID: "environment", Title: "Environment:"},
 	)
 	root.SetHelpCommandGroupID("environment")

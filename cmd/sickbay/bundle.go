@@ -19,16 +19,16 @@ func (a *app) bundle() *cobra.Command {
 	var looks int
 	cmd := &cobra.Command{
 		Use:   "bundle DIR",
-		Short: "Record what can be seen of a cluster, to be diagnosed elsewhere",
-		Long: `Record observations of all nodes into a folder that can be mailed. Tokens, keys and secrets are taken out, and the result is
-searched once more before it is kept.`,
+		Short: "Record the state of all nodes, to diagnose it elsewhere",
+		Long: `Record everything that sickbay diagnose reads into a folder. Tokens, keys and secrets are removed, and the result is searched
+once more before it is written.`,
 		Example: `  sickbay bundle /tmp/bundle --cluster dev --note "since the upgrade"
   sickbay diagnose --bundle /tmp/bundle`,
 		Args: args(cobra.ExactArgs(1), "the folder to write into"),
 	}
 	a.addTargetFlags(cmd, &w)
-	cmd.Flags().StringVar(&note, "note", "", "a sentence to go with it")
-	cmd.Flags().IntVar(&looks, "looks", 2, "how many observations of each node, a few seconds apart: two show what moves")
+	cmd.Flags().StringVar(&note, "note", "", "a sentence to store with it")
+	cmd.Flags().IntVar(&looks, "looks", 2, "how many looks at each node, a few seconds apart: two show what changes")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if looks < 1 || looks > 100 {
 			return usagef("--looks %d: it must be 1 to 100", looks)

@@ -40,7 +40,7 @@ func (a *app) chaos() *cobra.Command {
 	var f chaosFlags
 	cmd := &cobra.Command{
 		Use:   "chaos",
-		Short: "Kill sickbay itself at every point of a run, and prove that nothing is left behind",
+		Short: "Kill sickbay at every point of a run and check that nothing is left",
 		Long: `The kill matrix: each scenario is run in a process of its own that is killed (SIGKILL) at the start of each of the seven steps and
 in the middle of inject and of remediate. Then either nothing is done at all, and node and watchdog are on their own, or
 sickbay recover is called at once. Within 60 s, of the end of the lease or of recover, the node must be Ready, its fingerprint

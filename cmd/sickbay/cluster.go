@@ -29,7 +29,7 @@ type clusterInfo struct {
 }
 
 func (a *app) cluster() *cobra.Command {
-	return a.group("cluster", "Make, show and remove the kind cluster", "", `  sickbay cluster up --topology small
+	return a.group("cluster", "Create, show and remove the kind cluster", "", `  sickbay cluster up --topology small
   sickbay cluster status
   sickbay cluster down`, a.clusterUp(), a.clusterDown(), a.clusterStatus())
 }

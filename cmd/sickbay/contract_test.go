@@ -32,7 +32,7 @@ const recorded = "../../detectors/all/testdata/recorded/"
 const contract = `{"apiVersion":"sickbay.dev/v1alpha1","kind":"Diagnosis","healthy":false,
  "findings":[{"failure":"cni","cause":"conflist-missing","node":"lab-worker","object":null,"certainty":"certain",
    "summary":"…","evidence":[{"source":"cri/status","at":"…","text":"…"}],"consequences":["node Ready=False"],
-   "remedy":{"name":"restore-conflist","steps":[{"run":"…","why":"…","disruptive":false}]}}],
+   "remedy":{"name":"restore-conflist","steps":[{"run":"…","why":"…","class":"safe"}]}}],
  "unknown":[]}`
 
 // promised reports what of want is not in got.
@@ -117,7 +117,7 @@ func TestJSONContract(t *testing.T) {
 
 // The example in the documentation is a diagnosis, without a field that there is not.
 func TestDocumentedDiagnosis(t *testing.T) {
-	page, err := os.ReadFile("../../docs/architecture.md")
+	page, err := os.ReadFile("../../docs/diagnose.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (a *app) doctor() *cobra.Command {
 	var host bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what was found on this machine, what would be done with it, and whether anything was left behind",
+		Short: "Check this machine and show what sickbay left on it",
 		Long: `Look at this machine and change nothing: which engine and node image would be used and why, what the kernel offers for
 faults, and everything of sickbay's that is on it, kept on purpose or left behind.
 

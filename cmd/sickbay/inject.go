@@ -35,9 +35,9 @@ func (a *app) inject() *cobra.Command {
 	var lease time.Duration
 	cmd := &cobra.Command{
 		Use:   "inject SCENARIO",
-		Short: "Make a node ill and leave it so, for a while",
-		Long: `Inject a scenario's fault and return. Nothing is judged and nothing is cured; the node heals itself when its lease runs out,
-or at once with sickbay recover.`,
+		Short: "Inject a fault and leave it in place for a while",
+		Long: `Inject a scenario's fault and return. Nothing is diagnosed or fixed. The node undoes the fault by itself after --for, or at once
+with sickbay recover.`,
 		Example: `  sickbay inject conflist-missing --for 10m
   sickbay diagnose
   sickbay recover --all`,
@@ -46,7 +46,7 @@ or at once with sickbay recover.`,
 	}
 	a.clusterFlags(cmd, &g)
 	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
-	cmd.Flags().DurationVar(&lease, "for", 30*time.Minute, "the node heals itself after this")
+	cmd.Flags().DurationVar(&lease, "for", 30*time.Minute, "the node undoes the fault after this time")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		list, err := findScenarios(args)

@@ -33,7 +33,7 @@ func (a *app) lab() *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use:   "lab SCENARIO",
-		Short: "Practise on call: a node falls ill, you are told the symptoms, and the rest is up to you",
+		Short: "Practise on call: a node fails, you get the symptoms and find the cause",
 		Long: `Make a node ill without saying how. You get the symptoms, as the people on call would, then work on the cluster with your own
 tools; hints come when you ask. What you type here:
 

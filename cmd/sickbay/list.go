@@ -33,7 +33,7 @@ func (a *app) list() *cobra.Command {
 	var profile string
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the scenarios: what they inject and what must be found",
+		Short: "List the scenarios and what each must find",
 		Example: `  sickbay list
   sickbay list --profile core -o json | jq -r '.items[].name'`,
 		Args: noArgs,
@@ -59,7 +59,7 @@ func (a *app) list() *cobra.Command {
 					row(e.Name, e.Profile, strings.Join(e.Guide, ","), strings.Join(e.Expect, " "), e.Fidelity.Level, e.Title)
 				}
 			})
-			fmt.Fprintf(w, "\n`sickbay run NAME` runs one, `sickbay explain FAILURE` tells about what must be found.\n")
+			fmt.Fprintf(w, "\n`sickbay run NAME` runs one, `sickbay explain FAILURE` explains what must be found.\n")
 		})
 	}
 	return cmd
@@ -74,7 +74,7 @@ func expected(es []scenarios.Expected) []string {
 }
 
 func profileFlag(cmd *cobra.Command, p *string, def string) {
-	cmd.Flags().StringVar(p, "profile", def, "which scenarios: core (one a failure, and the compounds), extended (the others) or all")
+	cmd.Flags().StringVar(p, "profile", def, "which scenarios: core (one per failure, and the compound ones), extended (the rest) or all")
 	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"core", "extended", "all"}, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -17,7 +17,7 @@ func (a *app) npd() *cobra.Command {
 	var o npd.ConfigOptions
 	cmd := &cobra.Command{
 		Use:   "npd",
-		Short: "Write a node-problem-detector configuration that runs the detectors",
+		Short: "Write a configuration for node-problem-detector",
 		Long: `Write a configuration for node-problem-detector's custom plugin monitor: a node condition for each failure, such as PLEGProblem,
 False while it is absent and True with the cause in its message. Its rules call sickbay npd check on the node.
 

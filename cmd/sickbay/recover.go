@@ -92,7 +92,7 @@ func (a *app) status() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what is injected on the cluster's nodes, measured on the nodes themselves",
+		Short: "Show what is injected on each node now",
 		Long:  "Show what is injected, by every node's own journal, with the effect measured now. Exit code 1 when something is injected.",
 		Example: `  sickbay status
   sickbay status -o json`,
@@ -168,7 +168,7 @@ func (a *app) recover() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "recover",
-		Short: "Undo what is injected, from the nodes' own journals",
+		Short: "Undo injected faults",
 		Long: `Undo what is injected. What an injection displaced is kept in a journal on its node, so this works from another process,
 after a crash, half-way, and twice.`,
 		Example: `  sickbay recover                    # everything on every node

@@ -91,7 +91,7 @@ func (a *app) run() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO...",
-		Short: "Run scenarios through all seven steps: inject, find, cure, and leave nothing behind",
+		Short: "Run scenarios: inject, detect, fix, and check that nothing is left",
 		Long: `Run scenarios, by name or as a path to a scenario.yaml of your own. Engine, node image and cluster are made ready as
 needed and reused when they are there; a cluster of another name than ` + defaultCluster + ` has to be there (sickbay cluster up makes it). Several
 scenarios run side by side, each on a worker of its own.
@@ -136,7 +136,7 @@ func (a *app) suite() *cobra.Command {
 	var profile string
 	cmd := &cobra.Command{
 		Use:   "suite",
-		Short: "Run all scenarios of a profile: the conformance suite",
+		Short: "Run all scenarios of a profile",
 		Long: `Run all scenarios of a profile side by side, each on a worker of its own. What this machine cannot host is reported as
 unsupported, with the kernel feature that is missing, and never skipped in silence.
 

@@ -28,7 +28,7 @@ import (
 )
 
 func (a *app) vm() *cobra.Command {
-	return a.group("vm", "The same in a virtual machine: cgroup v2, AppArmor, swap and a clock of its own",
+	return a.group("vm", "Run scenarios in a virtual machine with its own kernel",
 		`A Debian guest under QEMU, with KVM where a probe shows that it works and with software emulation elsewhere. Its disk is built
 from Debian packages, once; what runs is an overlay that 'sickbay vm down' throws away. It reaches no network, and is reached
 on one port of 127.0.0.1. On Debian and Ubuntu, as root, missing packages are installed.`,
@@ -243,7 +243,7 @@ Ctrl-C here interrupts there: it recovers, and its report comes back.`,
 	}
 	own := f.register(cmd)
 	profileFlag(cmd, &f.profile, "")
-	cmd.Flags().BoolVar(&f.down, "down", false, "remove the guest afterwards, whatever came of it")
+	cmd.Flags().BoolVar(&f.down, "down", false, "remove the VM afterwards, pass or fail")
 	a.runFlags(cmd, &f.run)
 	a.nodeFlag(cmd, &f.run.node, "the worker to make ill (default: a free one)")
 	cmd.Flags().IntVar(&f.run.parallel, "parallel", 0, "with --profile: how many scenarios at a time (default: as many as there are free workers)")

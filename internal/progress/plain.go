@@ -103,7 +103,7 @@ func (t *plainTask) End(err error) {
 	t.mu.Unlock()
 	took := Elapsed(t.sink.now().Sub(t.began))
 	if err != nil {
-		t.sink.print(" ✗ %s %s: %s", t.title, took, oneLine(err.Error()))
+		t.sink.print(" %s %s %s: %s", mark(err), t.title, took, oneLine(err.Error()))
 		return
 	}
 	t.sink.print(" ✓ %s %s", t.title, took)

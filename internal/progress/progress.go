@@ -6,6 +6,7 @@ package progress
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -23,8 +24,23 @@ type Task interface {
 	Expect(d time.Duration)
 	// Detail replaces the one line of detail, such as the step of a build or the last relevant log line.
 	Detail(format string, args ...any)
-	// End closes the task, as failed when err is not nil. A second End does nothing.
+	// End closes the task, as failed when err is not nil, as skipped when it is a Skipped. A second End does nothing.
 	End(err error)
+}
+
+// Skipped ends a task that did not succeed but has a substitute; the text says which.
+type Skipped string
+
+func (s Skipped) Error() string { return string(s) }
+
+func mark(err error) string {
+	switch {
+	case err == nil:
+		return "✓"
+	case errors.As(err, new(Skipped)):
+		return "–"
+	}
+	return "✗"
 }
 
 // Discard is a Sink that shows nothing.

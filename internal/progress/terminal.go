@@ -221,7 +221,11 @@ func (t *terminalTask) End(err error) {
 	took := Elapsed(s.now().Sub(t.began))
 	line := " " + s.styles.good("✓") + " " + t.title + s.styles.dim("  "+took)
 	if err != nil {
-		line = " " + s.styles.bad("✗") + " " + t.title + s.styles.dim("  "+took) + "  " + oneLine(err.Error())
+		color := s.styles.bad
+		if mark(err) == "–" {
+			color = s.styles.dim
+		}
+		line = " " + color(mark(err)) + " " + t.title + s.styles.dim("  "+took) + "  " + oneLine(err.Error())
 	}
 	s.draw(line + "\n")
 	s.rest()

@@ -38,7 +38,7 @@ type registryWay func(ctx context.Context, engine Engine) (string, error)
 
 func registryWays(nodeImage string, inside func(context.Context) ([]byte, error)) []registryWay {
 	pulled := func(ctx context.Context, engine Engine) (string, error) {
-		return UpstreamRegistryImage, pull(ctx, engine, UpstreamRegistryImage)
+		return UpstreamRegistryImage, pull(ctx, engine, UpstreamRegistryImage, false)
 	}
 	version, ours := builtVersion(nodeImage)
 	built := func(ctx context.Context, engine Engine) (string, error) {

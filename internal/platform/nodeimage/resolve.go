@@ -73,7 +73,7 @@ func Resolve(ctx context.Context, engine Engine, req Request) (Resolved, error) 
 	return resolve(ctx, req, ways{
 		local:     func(ctx context.Context, ref string) (string, bool, error) { return inspect(ctx, engine, ref) },
 		builtRefs: func(ctx context.Context) []string { return builtRefs(ctx, engine, req.Spec) },
-		pull:      func(ctx context.Context, ref string) error { return pull(ctx, engine, ref) },
+		pull:      func(ctx context.Context, ref string) error { return pull(ctx, engine, ref, req.Image == "" && !req.NoBuild) },
 		build:     func(ctx context.Context) (string, error) { return Build(ctx, engine, req.Spec) },
 	})
 }
@@ -193,10 +193,17 @@ func inspect(ctx context.Context, engine Engine, ref string) (id string, ok bool
 	return "", false, fmt.Errorf("looking for image %s: %w", ref, err)
 }
 
-// pull pulls the image, and gives up early when the registry does not even begin to answer.
-func pull(ctx context.Context, engine Engine, ref string) (err error) {
+// pull pulls the image, and gives up early if the registry does not answer. With orBuild a failure is not the end.
+func pull(ctx context.Context, engine Engine, ref string, orBuild bool) (err error) {
 	task := progress.From(ctx).Start("pull "+ref, pullTimeout)
-	defer func() { task.End(err) }()
+	wanted := ctx
+	defer func() {
+		if err != nil && orBuild && wanted.Err() == nil {
+			task.End(progress.Skipped("registry not reachable, building the image here instead (about 10 minutes, once)"))
+			return
+		}
+		task.End(err)
+	}()
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
 	var silent atomic.Bool

@@ -137,10 +137,10 @@ func TestInspect(t *testing.T) {
 }
 
 func TestPull(t *testing.T) {
-	if err := pull(t.Context(), shell(`echo "x: Pulling from y"; echo done`), "x"); err != nil {
+	if err := pull(t.Context(), shell(`echo "x: Pulling from y"; echo done`), "x", false); err != nil {
 		t.Error(err)
 	}
-	err := pull(t.Context(), shell(`echo "dial tcp: no such host" >&2; exit 1`), "x")
+	err := pull(t.Context(), shell(`echo "dial tcp: no such host" >&2; exit 1`), "x", false)
 	if err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("error %v does not carry the engine's words", err)
 	}
