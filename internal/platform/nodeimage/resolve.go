@@ -73,8 +73,10 @@ func Resolve(ctx context.Context, engine Engine, req Request) (Resolved, error) 
 	return resolve(ctx, req, ways{
 		local:     func(ctx context.Context, ref string) (string, bool, error) { return inspect(ctx, engine, ref) },
 		builtRefs: func(ctx context.Context) []string { return builtRefs(ctx, engine, req.Spec) },
-		pull:      func(ctx context.Context, ref string) error { return pull(ctx, engine, ref, req.Image == "" && !req.NoBuild) },
-		build:     func(ctx context.Context) (string, error) { return Build(ctx, engine, req.Spec) },
+		pull: func(ctx context.Context, ref string) error {
+			return pull(ctx, engine, ref, req.Image == "" && !req.NoBuild)
+		},
+		build: func(ctx context.Context) (string, error) { return Build(ctx, engine, req.Spec) },
 	})
 }
 
