@@ -11,7 +11,7 @@ import (
 // A history is one or more observations of a node, the newest last. Here the configuration of the pod network is gone.
 func ExampleJudge() {
 	o := detectorstest.Healthy()
-	cniDown(o, noConfig)
+	detectorstest.CNIDown(o, detectorstest.NoConfig)
 	o.CNI.Configs = nil
 
 	for _, f := range all.Judge(v1alpha1.History{*o}) {

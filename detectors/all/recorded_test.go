@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -26,16 +27,8 @@ func TestRecorded(t *testing.T) {
 	for _, path := range wants {
 		dir := filepath.Dir(path)
 		t.Run(filepath.Join(filepath.Base(filepath.Dir(dir)), filepath.Base(dir)), func(t *testing.T) {
-			var want struct{ Findings []string }
-			raw, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := yaml.Unmarshal(raw, &want); err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
 			ill := recorded(t, dir)
-			judged(t, "ill", ill, want.Findings)
+			judged(t, "ill", ill, wanted(t, dir))
 			judged(t, "before the fault", ill[:1], nil)
 			if _, err := os.Stat(filepath.Join(dir, "cleared")); err == nil {
 				judged(t, "cleared", recorded(t, filepath.Join(dir, "cleared")), nil)
@@ -64,12 +57,12 @@ func TestWholeContainerIsKilled(t *testing.T) {
 	for dir, want := range map[string]bool{"recorded": false, "recorded-v2": true} {
 		found := all.Judge(recorded(t, filepath.Join("testdata", dir, "memory-limit")))
 		if len(found) != 1 {
-			t.Fatalf("%s: %v", dir, names(found))
+			t.Fatalf("%s: %v", dir, detectorstest.Names(found))
 		}
 		// The line is as long as the paths in it: its end must have survived.
 		said := slices.ContainsFunc(found[0].Evidence, func(e v1alpha1.Evidence) bool { return strings.HasSuffix(e.Text, "due to memory.oom.group set") })
 		if said != want {
-			t.Errorf("%s: said %v, want %v\n%s", dir, said, want, describe(found))
+			t.Errorf("%s: said %v, want %v\n%s", dir, said, want, detectorstest.Describe(found))
 		}
 	}
 }
@@ -103,13 +96,27 @@ func recorded(t testing.TB, dir string) v1alpha1.History {
 	return nil
 }
 
+// wanted is what a recording must replay to.
+func wanted(t *testing.T, dir string) []string {
+	t.Helper()
+	var want struct{ Findings []string }
+	raw, err := os.ReadFile(filepath.Join(dir, "want.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(raw, &want); err != nil {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	return want.Findings
+}
+
 func judged(t *testing.T, when string, h v1alpha1.History, want []string) {
 	t.Helper()
 	found := all.Judge(h)
-	got := names(found)
+	got := detectorstest.Names(found)
 	slices.Sort(got)
 	if got = slices.Compact(got); !slices.Equal(got, want) {
-		t.Errorf("%s: found %v, want %v\n%s", when, got, want, describe(found))
+		t.Errorf("%s: found %v, want %v\n%s", when, got, want, detectorstest.Describe(found))
 	}
 }
 

@@ -199,7 +199,7 @@ func useless(h v1alpha1.History, by func(*v1alpha1.Certificate) bool) *v1alpha1.
 		dead = c
 	}
 	_, says := facts.LastOf(h, "kubelet", 2*time.Minute, "certificate has expired or is not yet valid", "client certificate has expired", "unable to load bootstrap kubeconfig", "part of the existing bootstrap client certificate", "Unauthorized")
-	if facts.KubeletState(h).Running && !facts.Silent(o) && !says {
+	if k := facts.KubeletState(h); (k.Running || !k.Known) && !facts.Silent(o) && !says {
 		return nil // a running kubelet holds a newer one
 	}
 	return dead

@@ -447,7 +447,10 @@ kill -KILL %[1]d`, pid, started)
 // killed: sandboxes end again and again while the runtime runs on.
 func killed(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	u := o.Units["containerd"]
+	u, ok := o.Units["containerd"]
+	if !ok {
+		return nil // it may be a restart of the runtime
+	}
 	died := slices.DeleteFunc(changed(h), func(a again) bool { return !a.goesOn(facts.APINow(o)) })
 	if !recurring(died) || o.Host.UptimeSeconds > 0 && o.Host.UptimeSeconds < 180 {
 		return nil
@@ -460,8 +463,7 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 			return nil
 		}
 	}
-	f := &v1alpha1.Finding{Cause: "sandbox-killed", Certainty: v1alpha1.Likely,
-		ToConfirm: "who sends the signal: `auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`"}
+	f := &v1alpha1.Finding{Cause: "sandbox-killed", Certainty: v1alpha1.Certain}
 	worst := slices.MaxFunc(died, func(a, b again) int { return a.times - b.times })
 	f.Summary = fmt.Sprintf("sandboxes are killed again and again: that of pod %s/%s %d times lately", worst.namespace, worst.name, worst.times)
 	f.Evidence = append(f.Evidence, worst.evidence)
@@ -471,16 +473,17 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "containerd", fresh, "shim disconnected", "exit_status:137", "ttrpc: closed"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	f.Certainty = v1alpha1.Certain
 	stop, evidence := killing.culprits(o)
 	if len(stop) > 0 {
 		f.Evidence = append(f.Evidence, evidence...)
-		f.ToConfirm = ""
 		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stop...)
 		f.ManualAction = restarts(o)
 		return f
 	}
-	f.ManualAction = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " + strings.TrimPrefix(f.ToConfirm, "who sends the signal: ") + ", and stop that"
-	f.ToConfirm = ""
+	if o.API == nil {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the pod is still there, with access to the API server: the runtime keeps the sandboxes of a deleted one for a while"
+	}
+	f.ManualAction = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " +
+		"`auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`, and stop that"
 	return f
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // Script runs a remedy's script as a node would. systemctl answers with the text and does nothing: no test touches this machine's
@@ -67,6 +69,21 @@ func Edit(t *testing.T, text, systemctl string, script func(file string) string)
 // notWrong is what remedies do on purpose: words of a command's output that have no blanks (SC2013), a && b || continue (SC2015), a
 // loop over a list that is one file long this time (SC2043).
 const notWrong = "SC2013,SC2015,SC2043"
+
+// Scripts adds the scripts of remedies to a map, by what they are for. One of several alike is enough: they differ in what is quoted
+// into them.
+func Scripts(into map[string]string, found []v1alpha1.Finding) {
+	for _, f := range found {
+		if f.Remedy == nil {
+			continue
+		}
+		for _, s := range f.Remedy.Steps {
+			if len(s.Exec) == 3 && s.Exec[0] == "sh" {
+				into[f.Failure+"/"+f.Cause+": "+s.Why] = s.Exec[2]
+			}
+		}
+	}
+}
 
 // Shellcheck fails for every script, by name, in which shellcheck sees something; it is skipped where there is no shellcheck.
 func Shellcheck(t *testing.T, scripts map[string]string) {

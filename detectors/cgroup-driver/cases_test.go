@@ -1,0 +1,65 @@
+package cgroupdriver_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "cgroup-driver", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "kubelet cgroupfs, runtime systemd", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "systemctl restart kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Config.CgroupDriver = "cgroupfs"
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
+	}},
+	{Name: "kubelet and runtime on cgroupfs, and a wrapper that names systemd", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "mv -fT -- /usr/local/sbin/runc-wrapper", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Config.CgroupDriver = "cgroupfs"
+		r := &o.Runtime.Handlers[0]
+		r.SystemdCgroup, r.BinaryName, r.RuntimePath = detectorstest.Ptr(false), "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
+		o.Files = append(o.Files, v1alpha1.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
+	}},
+	{Name: "kubelet systemd, runtime cgroupfs", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
+		for i := range o.Runtime.Handlers {
+			o.Runtime.Handlers[i].SystemdCgroup, o.Runtime.ConfigFile.Handlers[i].SystemdCgroup = detectorstest.Ptr(false), detectorstest.Ptr(false)
+		}
+		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/containerd.service/kubelet-kubepods-pod1.slice:cri-containerd:abc"
+	}},
+	{Name: "default handler without options", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[0].SystemdCgroup, o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = nil, nil
+	}},
+	{Name: "a RuntimeClass' handler differs", Want: []string{"cgroup-driver/handler-mismatch"}, Remedy: "test-handler", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[1].SystemdCgroup, o.Runtime.ConfigFile.Handlers[1].SystemdCgroup = detectorstest.Ptr(false), detectorstest.Ptr(false)
+		detectorstest.RuntimeClass(o, "test", "test-handler")
+		detectorstest.AddPod(o, detectorstest.Pod("default", "special", func(p *corev1.Pod) { p.Spec.RuntimeClassName = detectorstest.Ptr("test") }))
+	}},
+	{Name: "runc replaced by a script that drops the option", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: ":/usr/local/sbin/runc", Ill: func(o *v1alpha1.Observation) {
+		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/containerd.service/kubelet-kubepods-pod1.slice:cri-containerd:abc"
+		o.Files = []v1alpha1.File{{Path: "/usr/local/sbin/runc", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 5120}}
+	}},
+	{Name: "kubelet refuses cgroup v1", Want: []string{"cgroup-driver/cgroup-v1-refused"}, Remedy: "failCgroupV1", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.File.FailCgroupV1 = nil
+		detectorstest.KubeletLoops(o, "failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be removed in a future release, path: &TypeMeta{}")
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "a wrapper around runc that does as it is told", Ill: func(o *v1alpha1.Observation) {
+		r := &o.Runtime.Handlers[0]
+		r.BinaryName, r.RuntimePath = "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
+		o.Files = append(o.Files, v1alpha1.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
+	}},
+	{Name: "an unused handler without a shim and with another driver", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[1].ShimPath, o.Runtime.Handlers[1].SystemdCgroup, o.Runtime.Handlers[1].RuntimePath = "", nil, ""
+		detectorstest.RuntimeClass(o, "test", "test-handler")
+	}},
+	{Name: "cgroupDriver in the kubelet's file, without effect", Ill: func(o *v1alpha1.Observation) { o.Kubelet.File.CgroupDriver = "cgroupfs" }},
+	{Name: "SystemdCgroup changed in the file, runtime not restarted", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = detectorstest.Ptr(false)
+	}},
+}

@@ -1,0 +1,98 @@
+package clockcert_test
+
+import (
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "clock-cert", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "kubelet's clock ten years ahead", Want: []string{"clock-cert/clock-skew"}, Remedy: "systemctl restart kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.ProcessOffsetSeconds["kubelet"] = 10 * 365 * 86400
+		o.API.Lease = &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: detectorstest.Now.AddDate(10, 0, 0)}}}
+	}},
+	{Name: "kubelet's clock ahead, and it exits for its certificate", Want: []string{"clock-cert/clock-skew"}, Remedy: "systemctl restart kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+		o.Clocks.ProcessOffsetSeconds["kubelet"] = 10 * 365 * 86400
+	}},
+	{Name: "the node's clock behind", Want: []string{"clock-cert/clock-skew"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+	}},
+	{Name: "the machine's clock ahead of its battery's, and the certificate ends in between", Want: []string{"clock-cert/clock-skew"}, Remedy: "hwclock --hctosys", Ill: wrongMachineClock},
+	{Name: "the clock is right, the battery is empty and the certificate has ended", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "kubectl certificate approve", Ill: func(o *v1alpha1.Observation) {
+		wrongMachineClock(o)
+		o.API.SameKernel = false // its clock is another machine's, and agrees
+	}},
+	{Name: "the certificate has ended by either clock", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "kubectl certificate approve", Ill: func(o *v1alpha1.Observation) {
+		wrongMachineClock(o)
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+	}},
+	{Name: "client certificate expired", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "kubectl certificate approve", Ill: func(o *v1alpha1.Observation) {
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "client certificate expired, a valid one beside it", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "ln -sfn /var/lib/kubelet/pki/kubelet-client-2026-11-01.pem", Ill: func(o *v1alpha1.Observation) {
+		good := o.Certs[1]
+		good.Path = "/var/lib/kubelet/pki/kubelet-client-2026-11-01.pem"
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+		o.Certs = append(o.Certs, good)
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "two faults, conflist gone and client certificate expired", Want: []string{"clock-cert/client-cert-expired", "cni/conflist-missing"}, Remedy: "certificate", Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = nil
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+		o.Runtime.Conditions[1] = v1alpha1.Condition{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: cni plugin not initialized"}
+		o.Runtime.LastCNILoad = detectorstest.NoConfig
+	}},
+	{Name: "two faults, client certificate expired and nodefs full", Want: []string{"disk-pressure/nodefs-full", "clock-cert/client-cert-expired"}, Remedy: "rm -f", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.NodefsFull(o)
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "two faults, the node's clock behind and another CA in the kubeconfig", Want: []string{"clock-cert/clock-skew", "node-notready/apiserver-untrusted"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+		detectorstest.AnotherCA(o)
+	}},
+	{Name: "the node's clock behind, and a registry's certificate is not valid yet", Want: []string{"clock-cert/clock-skew"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T08:00:00Z is before 2026-11-24T09:00:00Z`)
+	}},
+	{Name: "the node's clock behind, and a registry signed by nobody", Want: []string{"clock-cert/clock-skew", "image-pull/registry-tls"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds = -7200
+		detectorstest.SignedByNobody(o)
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "the hardware clock keeps another time", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.RTCOffsetKnown, o.Clocks.RTCOffsetSeconds, o.Clocks.Synchronized = true, -7200, false
+		o.API.SameKernel = true
+	}},
+	{Name: "old certificates that are not in use", Ill: func(o *v1alpha1.Observation) {
+		old := o.Certs[1]
+		old.Path, old.NotAfter = "/var/lib/kubelet/pki/kubelet-client-2024-01-01.pem", detectorstest.Ago(24*time.Hour)
+		o.Certs = append(o.Certs, old)
+	}},
+	{Name: "certificate file expired under a kubelet that reports", Ill: func(o *v1alpha1.Observation) { o.Certs[1].NotAfter = detectorstest.Ago(time.Hour) }},
+	{Name: "clocks a few seconds apart", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds, o.Clocks.ProcessOffsetSeconds["kubelet"] = 3, -8
+	}},
+}
+
+// wrongMachineClock is a machine whose clock went a quarter of an hour ahead, past the end of the kubelet's certificate. The control
+// plane is on the same machine.
+func wrongMachineClock(o *v1alpha1.Observation) {
+	o.Clocks.RTCOffsetKnown, o.Clocks.RTCOffsetSeconds, o.Clocks.Synchronized = true, 900, false
+	o.API.SameKernel = true
+	o.Certs[1].NotAfter = detectorstest.Ago(2 * time.Minute)
+	detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+}

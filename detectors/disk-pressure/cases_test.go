@@ -1,0 +1,88 @@
+package diskpressure_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "disk-pressure", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "nodefs full", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: detectorstest.NodefsFull},
+	{Name: "nodefs full, thresholds off", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
+		o.Filesystems[0].BytesFree = 0
+	}},
+	{Name: "imagefs full", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "rm -f -- /var/lib/containerd/backup.tar", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		detectorstest.Full(detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"), "/var/lib/containerd/backup.tar")
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
+	}},
+	{Name: "imagefs full of images", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "images prune", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		detectorstest.Full(f, "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs")
+	}},
+	{Name: "inodes of imagefs used up under a threshold", Want: []string{"disk-pressure/inodes-exhausted"}, Remedy: "rm -rf --one-file-system -- /var/lib/containerd/tiny", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.inodesFree", "5%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.InodesFree = 3
+		f.TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/containerd/tiny", Bytes: 4096, Files: 29000, Dir: true}}
+	}},
+	{Name: "threshold beyond the disk", Want: []string{"disk-pressure/threshold-misconfigured"}, Remedy: "nodefs", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "95%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
+		f.BytesFree = 300 << 20
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "threshold beyond a disk in use", Want: []string{"disk-pressure/threshold-misconfigured"}, Remedy: "nodefs", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "99%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
+		f.BytesFree = f.Bytes / 8 // little, and more than the kubelet asks for by default
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "threshold beyond a disk that is full all the same", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "99%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
+		detectorstest.Full(f, "/var/lib/kubelet/fill")
+		f.BytesFree = f.Bytes / 20
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "one disk for kubelet and runtime, full", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "/var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
+		for i := range o.Filesystems {
+			o.Filesystems[i].BytesFree = 0
+		}
+		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/fill", Bytes: 290 << 30, Files: 1}}
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
+	}},
+	{Name: "nodefs full, and the device plugin was evicted", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.NodefsFull(o)
+		detectorstest.PluginGone(o)
+	}},
+	{Name: "nodefs full, and the CSI driver was evicted", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.NodefsFull(o)
+		detectorstest.CSIWaits(o, false, detectorstest.NotInTheList)
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "an unrelated filesystem is full", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/data", Mount: "/data", MajorMinor: "7:9", Bytes: 1 << 30, Inodes: 1000, Roles: []string{"root"}})
+	}},
+	{Name: "DiskPressure lingers after the space is back", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "soft threshold crossed", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Config.EvictionSoft = map[string]string{"nodefs.available": "50%"}
+	}},
+	{Name: "a huge log of a pod deleted long ago", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/old-backup", Bytes: 90 << 30, Files: 1}}
+	}},
+}

@@ -1,0 +1,181 @@
+package notready_test
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "node-notready", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "kubeconfig gone", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster default-cluster", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "kubeconfig damaged", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "apiServerEndpoint", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3: could not find expected ':'"}
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "kubeconfig names another server", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Server, o.Kubelet.Kubeconfig.Reach = "https://172.18.0.99:6443", "timeout"
+		detectorstest.SilentKubelet(o, `"Failed to update lease" err="dial tcp 172.18.0.99:6443: i/o timeout"`)
+	}},
+	{Name: "API server rejected by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "refused", "dial tcp 172.18.0.2:6443: connect: connection refused"
+		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT"}
+		detectorstest.SilentKubelet(o, `"Failed to update lease" err="dial tcp 172.18.0.2:6443: connect: connection refused"`)
+	}},
+	{Name: "API server dropped by nft", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "nft delete rule inet fw out handle 7", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+		o.Network.RejectRules = []string{"nft inet fw out handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop"}
+		detectorstest.SilentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
+	}},
+	{Name: "API server unreachable for no reason on the node", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+		detectorstest.SilentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
+	}},
+	{Name: "another CA in the kubeconfig", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "--certificate-authority=", Ill: detectorstest.AnotherCA},
+	{Name: "kubelet stopped", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start kubelet.service", Ill: detectorstest.KubeletStopped},
+	{Name: "kubelet masked", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl unmask kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState, u.ActiveState, u.SubState = "masked", "inactive", "dead" })
+		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+	}},
+	{Name: "kubelet stopped by SIGSTOP", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kill -CONT", Ill: func(o *v1alpha1.Observation) {
+		o.Processes[1].State = "T"
+		o.Kubelet.Healthz = ""
+		detectorstest.SilentKubelet(o, "x")
+	}},
+	{Name: "kubelet does not know a flag", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "--network-plugin", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "failed to parse kubelet flag: unknown flag: --network-plugin")
+	}},
+	{Name: "kubelet config damaged", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.File, o.Kubelet.FileError = v1alpha1.KubeletConfig{}, "yaml: line 12: mapping values are not allowed in this context"
+		detectorstest.KubeletLoops(o, "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode")
+	}},
+	{Name: "Node object deleted", Want: []string{"node-notready/not-registered"}, Remedy: "systemctl restart kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		o.API.Node, o.API.Lease, o.API.Pods = nil, nil, nil
+		detectorstest.Log(o, "kubelet", `"Error updating node status, will retry" err="error getting node \"lab-worker\": nodes \"lab-worker\" not found"`, 5*time.Second)
+	}},
+	{Name: "Node object deleted, and the kubelet may not register", Want: []string{"node-notready/not-registered"}, Remedy: "registerNode", Ill: func(o *v1alpha1.Observation) {
+		o.API.Node, o.API.Lease, o.API.Pods = nil, nil, nil
+		o.Kubelet.Config.RegisterNode = detectorstest.Ptr(false)
+	}},
+	{Name: "kubelet goes by another name", Want: []string{"node-notready/not-registered"}, Remedy: "--hostname-override", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=template-01")
+		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="nodes \"template-01\" is forbidden: node \"lab-worker\" is not allowed to modify node \"template-01\"" node="template-01"`)
+	}},
+	{Name: "the machine was renamed", Want: []string{"node-notready/not-registered"}, Remedy: "hostnamectl set-hostname lab-worker", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="nodes \"template-01\" is forbidden: node \"lab-worker\" is not allowed to modify node \"template-01\"" node="template-01"`)
+	}},
+	{Name: "kubelet does not know a flag of a drop-in", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "/etc/systemd/system/kubelet.service.d/90-more-pods.conf; do", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
+			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/90-more-pods.conf"}
+		})
+		detectorstest.KubeletLoops(o, "failed to parse kubelet flag: unknown flag: --max-podz")
+	}},
+	{Name: "kubelet's unit not started for want of its configuration", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+		o.Kubelet.File, o.Kubelet.FileError = v1alpha1.KubeletConfig{}, "open /var/lib/kubelet/config.yaml: no such file or directory"
+	}},
+	{Name: "kubelet's unit file gone", Want: []string{"node-notready/kubelet-stopped"}, Remedy: ":/etc/systemd/system/kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
+			u.LoadState, u.ActiveState, u.SubState, u.MainPID = "not-found", "inactive", "dead", 0
+		})
+		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+	}},
+	{Name: "kubelet ends itself soon after its healthz said ok", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(time.Second), 3 })
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="Failed to enforce System Reserved Cgroup Limits on \"/system-reserved\": [\"system-reserved\"] cgroup does not exist"`, 3*time.Second)
+	}},
+	{Name: "kubelet's port taken", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", `"Failed to listen and serve" err="listen tcp 0.0.0.0:10250: bind: address already in use"`, 2*time.Second)
+	}},
+	{Name: "kubelet's directory immutable", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "chattr -i /var/lib/kubelet/device-plugins", Ill: func(o *v1alpha1.Observation) {
+		o.Files = append(o.Files, v1alpha1.File{Path: "/var/lib/kubelet/device-plugins", Exists: true, Mode: "drwxr-x---", Immutable: true})
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="remove /var/lib/kubelet/device-plugins/kubelet.sock: operation not permitted"`, 2*time.Second)
+	}},
+	{Name: "kubelet is told a socket that nobody serves", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RuntimeSilent(o)
+		o.Unknown = nil
+		o.Runtime.Endpoint = "unix:///run/containerd/containerd.socket"
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.socket: connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.socket: connect: no such file or directory\"", v1alpha1.SourceStatus)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.socket\": rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.socket: connect: no such file or directory\"`)
+	}},
+	{Name: "a line of /etc/hosts misleads", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "> /etc/hosts", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "refused", "dial tcp 172.18.0.5:6443: connect: connection refused"
+		o.Network.Hosts = []string{"172.18.0.4 lab-worker", "172.18.0.5 lab-control-plane"}
+		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="dial tcp 172.18.0.5:6443: connect: connection refused"`)
+	}},
+	{Name: "no name server", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "dns", "dial tcp: lookup lab-control-plane on 127.0.0.1:53: connection refused"
+		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="dial tcp: lookup lab-control-plane on 127.0.0.1:53: connection refused"`)
+	}},
+	{Name: "kubeconfig names another server, a moment after the restart", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Server, o.Kubelet.Kubeconfig.Reach = "https://old-master:6443", "dns"
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(5 * time.Second) })
+		detectorstest.Log(o, "kubelet", `"Unable to register node with API server" err="Post \"https://old-master:6443/api/v1/nodes\": dial tcp: lookup old-master on 172.18.0.1:53: no such host"`, 2*time.Second)
+	}},
+	{Name: "kubelet goes by another name, a moment after its restart", Want: []string{"node-notready/not-registered"}, Remedy: "--hostname-override", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=web-07")
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(5 * time.Second) })
+		detectorstest.Log(o, "kubelet", `"Unable to register node with API server, error getting existing node" err="nodes \"web-07\" is forbidden: User \"system:node:lab-worker\" cannot get resource \"nodes\" in API group \"\" at the cluster scope: node: node 'lab-worker' cannot read 'web-07', only its own Node object" node="web-07"`, 2*time.Second)
+	}},
+	{Name: "two faults, swap on and kubeconfig gone", Want: []string{"node-notready/kubeconfig-broken", "swap/swap-on"}, Remedy: "set-cluster", Ill: func(o *v1alpha1.Observation) {
+		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 16 << 20}}
+		o.Kubelet.File.FailSwapOn = detectorstest.Ptr(true)
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "the kubelet ended itself once, and has settled since", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(25*time.Second), 1 })
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="x"`, 27*time.Second)
+	}},
+	{Name: "a line of /etc/hosts about the API server, right", Ill: func(o *v1alpha1.Observation) {
+		o.Network.Hosts = []string{"172.18.0.2 lab-control-plane"}
+	}},
+	{Name: "kubelet restarted once", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(2*time.Second), 1 })
+		o.Kubelet.Healthz = ""
+	}},
+	{Name: "kubeconfig damaged under a running kubelet", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3"}
+	}},
+	{Name: "dials come late and the lease was renewed a second ago", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+		detectorstest.Log(o, "kubelet", `"Failed to update lease" err="context deadline exceeded"`, 20*time.Second)
+		o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: o.API.ServerDate.Add(-time.Second)}
+	}},
+	{Name: "one dial to the API server failed", Once: true, Ill: func(o *v1alpha1.Observation) { o.Kubelet.Kubeconfig.Reach = "timeout" }},
+	{Name: "the API server answered in part", Ill: answeredInPart},
+	{Name: "the API server answered in part, and one dial failed", Once: true, Ill: func(o *v1alpha1.Observation) {
+		answeredInPart(o)
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+	}},
+	{Name: "a rule against another port", Ill: func(o *v1alpha1.Observation) {
+		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT"}
+	}},
+	{Name: "hostname-override that agrees with the certificate", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=lab-worker")
+	}},
+	{Name: "a cordoned node", Ill: func(o *v1alpha1.Observation) { o.API.Node.Spec.Unschedulable = true }},
+}
+
+// answeredInPart is the API server's view when a busy one told its version and then nothing within the bound.
+func answeredInPart(o *v1alpha1.Observation) {
+	o.API = &v1alpha1.API{ServerVersion: o.API.ServerVersion, ServerDate: o.API.ServerDate, AskedAt: o.API.AskedAt}
+	detectorstest.Unknown(o, "ask the API server: the API server did not answer within 2s", v1alpha1.SourceAPI)
+}

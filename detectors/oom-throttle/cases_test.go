@@ -1,0 +1,121 @@
+package oomthrottle_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "oom-throttle", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "memory limit", Want: []string{"oom-throttle/memory-limit"}, Remedy: "--subresource resize", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second)))
+	}},
+	{Name: "memory limit, the reason was lost", Want: []string{"oom-throttle/memory-limit"}, Remedy: "128Mi", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("Error", 137, 3, 5*time.Second), detectorstest.Deployment("hog")))
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=cri-containerd-old-hog.scope,mems_allowed=0,oom_memcg=/docker/x/kubelet.slice/cri-containerd-old-hog.scope,task_memcg=/x,task=agnhost,pid=9,uid=0", 20*time.Second)
+	}},
+	{Name: "CPU limit", Want: []string{"oom-throttle/cpu-throttled"}, Remedy: `"cpu":"500m"`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
+		throttled(o)
+	}},
+	{Name: "CPU limit, and the pod's cgroup runs out first", Want: []string{"oom-throttle/cpu-throttled"}, Remedy: `"cpu":"200m"`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("20m", "")))
+		c := &o.Containers[len(o.Containers)-1] // seen in an emulator, where such a container does not even get up
+		c.CPU = v1alpha1.CPUUsage{QuotaMilli: 20, NrPeriods: 645, NrThrottled: 369, ThrottledUsec: 35_268_871}
+		c.PodCPU = v1alpha1.CPUUsage{QuotaMilli: 20, NrPeriods: 1605, NrThrottled: 1600, ThrottledUsec: 253_048_123}
+	}},
+	{Name: "memory limit, and the probe notices first", Want: []string{"oom-throttle/memory-limit"}, Remedy: "128Mi", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Impatient(o, limits("", "32Mi"))
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/docker/x/kubelet.slice/cri-containerd-old-shop.scope,task=shop,pid=9,uid=0", 20*time.Second)
+	}},
+	{Name: "memory limit, and another pod's impatient probe", Want: []string{"oom-throttle/memory-limit", "probe-kill/probe-too-aggressive"}, Remedy: "--subresource resize", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second)))
+		detectorstest.Impatient(o)
+	}},
+	{Name: "CPU limit, and the probe notices", Want: []string{"oom-throttle/cpu-throttled"}, Remedy: `"cpu":"500m"`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Impatient(o, limits("50m", ""))
+		throttled(o)
+	}},
+	{Name: "CPU limit, and another pod's impatient probe", Want: []string{"oom-throttle/cpu-throttled", "probe-kill/probe-too-aggressive"}, Remedy: `"cpu":"500m"`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Impatient(o)
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
+		throttled(o)
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "an application killed by itself with 137", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "broken", limits("", "64Mi"), detectorstest.Crashing("Error", 137, 9, time.Second)))
+	}},
+	{Name: "killed for memory once", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "64Mi")))
+		s := &p.Status.ContainerStatuses[0]
+		s.RestartCount = 1
+		s.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{Reason: "OOMKilled", ExitCode: 137, FinishedAt: detectorstest.MetaAgo(3 * time.Minute)}
+	}},
+	{Name: "another node's memory kill in the shared kernel log", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/docker/other/kubelet/kubepods/pod1234/abcdef", 5*time.Second)
+	}},
+	{Name: "a container throttled a little", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("500m", "")))
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 200, ThrottledUsec: 4_000_000}
+	}},
+	{Name: "a container throttled a little, in a pod whose other one is at its limit", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("500m", "")))
+		c := &o.Containers[len(o.Containers)-1]
+		c.CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 200, ThrottledUsec: 4_000_000}
+		c.PodCPU = v1alpha1.CPUUsage{QuotaMilli: 520, NrPeriods: 900, NrThrottled: 890, ThrottledUsec: 85_000_000}
+	}},
+	{Name: "a batch job at its limit", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "batch", limits("500m", "")))
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 45_000_000}
+	}},
+}
+
+func limits(cpu, memory string) detectorstest.PodOption {
+	return detectorstest.With(func(c *corev1.Container) {
+		c.Resources.Limits = corev1.ResourceList{}
+		if cpu != "" {
+			c.Resources.Limits[corev1.ResourceCPU] = resource.MustParse(cpu)
+		}
+		if memory != "" {
+			c.Resources.Limits[corev1.ResourceMemory] = resource.MustParse(memory)
+		}
+	})
+}
+
+// throttled has the last container stand still for its CPU limit.
+func throttled(o *v1alpha1.Observation) {
+	o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 50, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 85_000_000}
+}
+
+// A pod's counters are compared with those of an earlier look at the same pod, whichever container it had then. A pod of its name that
+// was deleted since had others.
+func TestThrottlingIsOfOnePod(t *testing.T) {
+	look := func(uid, id string, periods, throttled int64) v1alpha1.Observation {
+		o := detectorstest.Healthy()
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("100m", "")))
+		u := &o.Containers[len(o.Containers)-1]
+		u.ID, u.CgroupPath = id, "/kubelet-kubepods.slice/kubelet-kubepods-pod"+uid+".slice/cri-containerd-"+id+".scope"
+		u.CPU = v1alpha1.CPUUsage{QuotaMilli: 100, NrPeriods: 20}
+		u.PodCPU = v1alpha1.CPUUsage{QuotaMilli: 100, NrPeriods: periods, NrThrottled: throttled, ThrottledUsec: throttled * 90_000}
+		return *o
+	}
+	// Half of the later pod's periods were throttled, but nearly all of what came on top of the earlier numbers.
+	for uid, want := range map[string][]string{"1": {"oom-throttle/cpu-throttled"}, "2": nil} {
+		h := v1alpha1.History{look("1", "a", 500, 50), look(uid, "b", 1000, 500)}
+		h[0].At = detectorstest.Ago(time.Minute)
+		if got := detectorstest.Names(all.Judge(h)); !slices.Equal(got, want) {
+			t.Errorf("pod of uid %s after one of uid 1: found %v, want %v", uid, got, want)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package pleg_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+	"github.com/sickbay-dev/sickbay/internal/hypervisor"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "pleg", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "containerd stopped by SIGSTOP", Want: []string{"pleg/runtime-hung"}, Remedy: `kill -CONT`, Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].State = "T"
+		detectorstest.RuntimeSilent(o)
+		detectorstest.Log(o, "kubelet", `"Skipping pod synchronization" err="container runtime is down"`, 3*time.Second)
+		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down, PLEG is not healthy: pleg was last seen active 3m5s ago; threshold is 3m0s")
+	}},
+	{Name: "containerd's cgroup frozen", Want: []string{"pleg/runtime-hung"}, Remedy: "freezer.state", Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].FrozenCgroup = true
+		detectorstest.RuntimeSilent(o)
+	}},
+	{Name: "containerd deadlocked, seen twice", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl restart containerd.service", Likely: true, Baseline: true, Ill: detectorstest.RuntimeSilent},
+	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Ill: runtimeStopped},
+	{Name: "containerd's configuration cut off, at its first start with it", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
+	}},
+	{Name: "containerd's socket deleted, and a kubelet that starts", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl restart containerd.service", Ill: func(o *v1alpha1.Observation) {
+		const why = `dial unix /run/containerd/containerd.sock: connect: no such file or directory`
+		o.Runtime = v1alpha1.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: connection error: desc = "+why, v1alpha1.SourceStatus)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: `+why)
+	}},
+	{Name: "runtime's filesystem frozen", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze --unfreeze /var/lib/containerd", Ill: func(o *v1alpha1.Observation) {
+		frozen(o, detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"))
+		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
+	}},
+	{Name: "runtime's disk does not answer", Want: []string{"pleg/runtime-io-stall"}, Remedy: "-", Likely: true, Baseline: true, Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Wchan: "jbd2_log_wait_commit"}}
+		detectorstest.Unknown(o, "ListContainers gave no answer within 1.5 s", v1alpha1.SourceContainers)
+	}},
+	{Name: "runtime throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: runtimeThrottled},
+	{Name: "runtime throttled, between two late calls", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 90, NrThrottled: 82, ThrottledUsec: 8_000_000}
+		o.Runtime.CallMS["ListContainers"] = 600
+	}},
+	{Name: "more work than CPUs", Want: []string{"pleg/runtime-overloaded"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) { overworked(o, 2760) }},
+	{Name: "more work than emulated CPUs", Want: []string{"pleg/runtime-overloaded"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		overworked(o, 12_000)
+		o.Host.Machine = hypervisor.TCG
+	}},
+	{Name: "pleg-disk", Want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, Remedy: "fsfreeze", Ill: plegDisk},
+	{Name: "pleg-disk with a baseline", Want: []string{"pleg/runtime-io-stall", "disk-pressure/imagefs-full"}, Remedy: "fsfreeze", Baseline: true, Ill: plegDisk},
+	{Name: "the runtime's binary cannot be executed, seen while the next try is prepared", Want: []string{"pleg/runtime-hung"}, Remedy: "/usr/local/bin/containerd", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts, u.MainPID = "activating", "start-pre", "success", 0, 1, 0
+		})
+		detectorstest.Log(o, "containerd", "containerd.service: Main process exited, code=exited, status=203/EXEC", 2*time.Second)
+		o.Runtime = v1alpha1.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", v1alpha1.SourceStatus)
+	}},
+	{Name: "containerd and the kubelet stopped by their units", Want: []string{"pleg/runtime-hung", "node-notready/kubelet-stopped"}, Remedy: "systemctl start containerd.service", Ill: func(o *v1alpha1.Observation) {
+		runtimeStopped(o)
+		detectorstest.KubeletStopped(o)
+	}},
+	{Name: "runtime throttled, and probes by exec come late", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
+		runtimeThrottled(o)
+		detectorstest.ProbeKills(o, `command "/bin/grpc_health_probe" timed out`, byExec)
+	}},
+	{Name: "runtime throttled, and a probe by HTTP is impatient", Want: []string{"pleg/runtime-overloaded", "probe-kill/probe-too-aggressive"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
+		runtimeThrottled(o)
+		detectorstest.Impatient(o)
+	}},
+	{Name: "runtime's filesystem frozen and full, thresholds off", Want: []string{"pleg/runtime-io-stall", "sandbox-create/disk-full"}, Remedy: "fsfreeze", Ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		detectorstest.Full(f, "/var/lib/containerd/fill")
+		f.BytesFree = 0
+		frozen(o, f)
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "one slow look at the runtime", Once: true, Ill: detectorstest.RuntimeSilent},
+	{Name: "an emulated processor is slow", Ill: func(o *v1alpha1.Observation) {
+		overworked(o, 2760)
+		o.Host.Machine = hypervisor.TCG
+	}},
+	{Name: "PLEG has yet to be successful, right after a start", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Log(o, "kubelet", `"Skipping pod synchronization" err="[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]"`, 5*time.Second)
+	}},
+	{Name: "PLEG was unhealthy half an hour ago", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Log(o, "kubelet", plegMessage, 30*time.Minute)
+		detectorstest.Log(o, "kubelet", "container runtime is down", 29*time.Minute)
+	}},
+	{Name: "a thread of the runtime writes to the disk", Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 210, Wchan: "io_schedule"}}
+	}},
+	{Name: "runtime throttled a little", Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 600, NrThrottled: 40}
+	}},
+	{Name: "an unrelated filesystem is frozen", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/data", Mount: "/data", MajorMinor: "7:9", Bytes: 1 << 30, BytesFree: 0, Inodes: 1000, Frozen: true, Roles: []string{"root"}})
+	}},
+	{Name: "the runtime starts and has no socket yet", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(2 * time.Second) })
+		o.Runtime = v1alpha1.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", v1alpha1.SourceStatus)
+	}},
+}
+
+func frozen(o *v1alpha1.Observation, f *v1alpha1.Filesystem) {
+	f.Frozen = true
+	o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Name: "containerd", Wchan: "percpu_rwsem_wait"}, {TID: 214, Name: "containerd", Wchan: "percpu_rwsem_wait"}}
+	detectorstest.Unknown(o, "ListContainers over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceContainers)
+	o.Runtime.Containers = nil
+}
+
+const plegMessage = "PLEG is not healthy: pleg was last seen active 3m14.2s ago; threshold is 3m0s"
+
+// overworked is a node with more runnable work than CPUs, whose runtime took that many ms for a call.
+func overworked(o *v1alpha1.Observation, call int64) {
+	o.Host.PSI.CPUSome, o.Host.LoadAverage1 = 97, 19
+	o.Runtime.CallMS["ListContainers"] = call
+}
+
+func plegDisk(o *v1alpha1.Observation) {
+	detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
+	f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+	detectorstest.Full(f, "/var/lib/containerd/fill")
+	frozen(o, f)
+	detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
+	detectorstest.AddPod(o, detectorstest.Pod("default", "late", detectorstest.Waiting("ContainerCreating", "")))
+	detectorstest.Event(o, "default", "late", "FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: code = DeadlineExceeded desc = context deadline exceeded", 20*time.Second, 3)
+}
+
+func runtimeStopped(o *v1alpha1.Observation) {
+	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	o.Processes = o.Processes[1:]
+	detectorstest.RuntimeSilent(o)
+	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
+}
+
+func runtimeThrottled(o *v1alpha1.Observation) {
+	o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 600, NrThrottled: 580, ThrottledUsec: 55_000_000}
+	o.Runtime.CallMS["ListContainers"] = 4200
+	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
+}
+
+var byExec = detectorstest.Liveness(0, "", func(p *corev1.Probe) {
+	p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/grpc_health_probe"}}}
+})
+
+func TestPlegDiskIsOneExplanation(t *testing.T) {
+	o := detectorstest.Healthy()
+	plegDisk(o)
+	found := all.Judge(v1alpha1.History{*o})
+	for _, f := range found {
+		if !strings.Contains(f.Summary, "same filesystem") {
+			t.Errorf("%s/%s does not say that it is the same filesystem: %s", f.Failure, f.Cause, f.Summary)
+		}
+		if !slices.ContainsFunc(f.Consequences, func(s string) bool { return strings.Contains(s, "Ready=False") }) {
+			t.Errorf("%s/%s does not explain NotReady: %v", f.Failure, f.Cause, f.Consequences)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package probekill_test
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "probe-kill", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "probe's timeout too short", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: "startupProbe", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Impatient(o)
+	}},
+	{Name: "probe does not wait for the start", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: "kubectl replace --force", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: connect: connection refused`, detectorstest.Liveness(8080, "/healthz"))
+	}},
+	{Name: "probe's path is wrong", Want: []string{"probe-kill/probe-wrong-endpoint"}, Remedy: "tcpSocket", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, "HTTP probe failed with statuscode: 404", detectorstest.Liveness(8080, "/nope"))
+	}},
+	{Name: "probe's port is wrong", Want: []string{"probe-kill/probe-wrong-endpoint"}, Remedy: "8080", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, `Get "http://10.244.1.9:9999/healthz": dial tcp 10.244.1.9:9999: connect: connection refused`, detectorstest.Liveness(9999, "/healthz"))
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "an application that was well for long and hangs now, under a generous probe", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, "context deadline exceeded", detectorstest.Liveness(8080, "/healthz", func(p *corev1.Probe) { p.TimeoutSeconds, p.PeriodSeconds, p.FailureThreshold = 10, 10, 3 }))
+		o.API.Pods[len(o.API.Pods)-1].Status.ContainerStatuses[0].LastTerminationState.Terminated.StartedAt = detectorstest.MetaAgo(5 * time.Hour)
+	}},
+	{Name: "a readiness probe fails", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "shop"))
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{}
+		p.Status.ContainerStatuses[0].Ready = false
+		detectorstest.Event(o, "default", "shop", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 404", 4*time.Second, 90)
+	}},
+	{Name: "a liveness probe failed once and killed once", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "shop", detectorstest.Liveness(8080, "/healthz")))
+		p.Status.ContainerStatuses[0].RestartCount = 1
+		detectorstest.Event(o, "default", "shop", "Unhealthy", "Liveness probe failed: context deadline exceeded", 5*time.Minute, 1)
+		detectorstest.Event(o, "default", "shop", "Killing", "Container c failed liveness probe, will be restarted", 5*time.Minute, 1)
+	}},
+	{Name: "an application that says it is ill after a while", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, "HTTP probe failed with statuscode: 500", detectorstest.Liveness(8080, "/healthz", func(p *corev1.Probe) { p.PeriodSeconds, p.FailureThreshold = 10, 3 }))
+		p := &o.API.Pods[len(o.API.Pods)-1]
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.StartedAt = detectorstest.MetaAgo(20 * time.Minute)
+	}},
+	{Name: "an application that exits", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "broken", detectorstest.Crashing("Error", 1, 9, time.Second)))
+		detectorstest.Event(o, "default", "broken", "BackOff", "Back-off restarting failed container c", 10*time.Second, 40)
+	}},
+}

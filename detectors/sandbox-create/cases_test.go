@@ -1,0 +1,77 @@
+package sandboxcreate_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "sandbox-create", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "a folder in runc's place", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "mv -T --backup=numbered -- /usr/local/sbin/runc /usr/local/sbin/runc.sickbay-aside", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[0].RuntimePath, o.Runtime.Handlers[1].RuntimePath = "", ""
+		o.Files = append(o.Files, v1alpha1.File{Path: "/usr/local/sbin/runc", Exists: true, Mode: "drwxr-xr-x", SizeBytes: 4096})
+	}},
+	{Name: "shim gone", Want: []string{"sandbox-create/shim-missing"}, Remedy: ":/usr/local/bin/containerd-shim-runc-v2", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[1].ShimPath = "", ""
+		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or directory`)
+	}},
+	{Name: "shim not executable", Want: []string{"sandbox-create/shim-missing"}, Remedy: "chmod 0755 /usr/local/bin/containerd-shim-runc-v2", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[0].ShimPath = ""
+		o.Files = []v1alpha1.File{{Path: "/usr/local/bin/containerd-shim-runc-v2", Exists: true, Mode: "-rw-r--r--", SizeBytes: 9 << 20}}
+	}},
+	{Name: "runc gone", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: ":/usr/local/sbin/runc", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[0].RuntimePath = ""
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/x/log.json: no such file or directory): exec: "runc": executable file not found in $PATH`)
+	}},
+	{Name: "snapshot directory immutable", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "chattr -i /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots", Ill: func(o *v1alpha1.Observation) {
+		o.Files = []v1alpha1.File{{Path: "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots", Exists: true, Immutable: true, Mode: "drwx------"}}
+		detectorstest.SandboxFails(o, `failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-12: operation not permitted`)
+	}},
+	{Name: "snapshotter's directory mounted read-only", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "umount /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs", Ill: func(o *v1alpha1.Observation) {
+		o.Mounts = []v1alpha1.Mount{{Target: "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs", Source: "/dev/vda1", Root: "/x", Type: "ext4", Options: []string{"ro", "relatime"}}}
+	}},
+	{Name: "runtime's disk full, thresholds off", Want: []string{"sandbox-create/disk-full"}, Remedy: "rm -f -- /var/lib/containerd/fill", Ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		detectorstest.Full(f, "/var/lib/containerd/fill")
+		f.BytesFree = 0
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: no space left on device")
+	}},
+	{Name: "runtime's inodes used up, thresholds off", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "find /var/lib/containerd -xdev -maxdepth 1 -type f -delete", Ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.InodesFree = 0
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: no space left on device")
+	}},
+	{Name: "pods' cgroup may have no children", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cgroup.max.descendants", Ill: func(o *v1alpha1.Observation) {
+		o.Cgroups = []v1alpha1.Cgroup{{Path: "kubelet.slice/kubelet-kubepods.slice", Limited: true, MaxBelow: 0, Below: 12}}
+		detectorstest.SandboxFails(o, "failed to create containerd task: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/kubelet.slice: resource temporarily unavailable")
+	}},
+	{Name: "pods' cpuset is empty", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cpuset.", Ill: func(o *v1alpha1.Observation) {
+		o.Cgroups = []v1alpha1.Cgroup{{Path: "cpuset/kubelet.slice/kubelet-kubepods.slice", EmptyCPUs: true}}
+		detectorstest.SandboxFails(o, "failed to create containerd task: unable to apply cgroup configuration: failed to write 77: write /sys/fs/cgroup/cpuset/x/cgroup.procs: no space left on device")
+	}},
+	{Name: "two faults, shim gone and nodefs full", Want: []string{"disk-pressure/nodefs-full", "sandbox-create/shim-missing"}, Remedy: "rm -f", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "10%")
+		detectorstest.Full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
+		o.Runtime.Handlers[0].ShimPath = ""
+	}}, {Name: "two faults, conflist gone and swap on", Want: []string{"swap/swap-on", "cni/conflist-missing"}, Remedy: "swapoff", Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = nil
+		detectorstest.CNIDown(o, detectorstest.NoConfig)
+		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 16 << 20}}
+		o.Kubelet.File.FailSwapOn = detectorstest.Ptr(true)
+		detectorstest.KubeletLoops(o, detectorstest.SwapRefused)
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "a sandbox failed and was made since", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Event(o, "default", "app", "FailedCreatePodSandBox", "Failed to create pod sandbox: no space left on device; failed to find plugin \"ptp\"", 30*time.Second, 4)
+	}},
+	{Name: "a pod that failed is deleted", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Event(o, "default", "gone", "FailedCreatePodSandBox", "unable to apply cgroup configuration", 10*time.Second, 4)
+	}},
+}

@@ -1,0 +1,74 @@
+package securitydenial_test
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
+)
+
+func TestCases(t *testing.T) { detectorstest.Run(t, "security-denial", sick, silent) }
+
+var sick = []detectorstest.Case{
+	{Name: "seccomp kills", Want: []string{"security-denial/seccomp-denied"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		detectorstest.AddPod(o, detectorstest.Pod("default", "strict", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 159, 3, time.Second)))
+	}},
+	{Name: "seccomp denies, the application says so", Want: []string{"security-denial/seccomp-denied"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "strict", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 3, time.Second), detectorstest.Deployment("strict")))
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "mkdir: Operation not permitted"
+	}},
+	{Name: "seccomp denies, perhaps", Want: []string{"security-denial/seccomp-denied"}, Likely: true, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		detectorstest.AddPod(o, detectorstest.Pod("default", "strict", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 3, time.Second)))
+	}},
+	{Name: "seccomp profile missing", Want: []string{"security-denial/seccomp-profile-missing"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "strict", localhostProfile("profiles/gone.json"), detectorstest.Waiting("CreateContainerError", `failed to generate seccomp spec opts: cannot load seccomp profile "/var/lib/kubelet/seccomp/profiles/gone.json": open /var/lib/kubelet/seccomp/profiles/gone.json: no such file or directory`)))
+	}},
+	{Name: "AppArmor denies", Want: []string{"security-denial/apparmor-denied"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		detectorstest.AddPod(o, detectorstest.Pod("default", "armed", detectorstest.Crashing("Error", 1, 3, time.Second), func(p *corev1.Pod) {
+			p.Spec.SecurityContext = &corev1.PodSecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("deny-write")}}
+		}))
+		detectorstest.Kmsg(o, `audit: type=1400 audit(1.2:3): apparmor="DENIED" operation="open" profile="deny-write" name="/tmp/x" pid=77 comm="sh" requested_mask="wc"`, 22*time.Second)
+	}},
+	{Name: "SELinux denies", Want: []string{"security-denial/selinux-denied"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SELinux = "enforcing"
+		detectorstest.AddPod(o, detectorstest.Pod("default", "labeled", detectorstest.Crashing("Error", 1, 3, time.Second)))
+		o.Containers[len(o.Containers)-1].LSMLabel = "system_u:system_r:container_t:s0:c1,c2"
+		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { write } for pid=7 comm="sh" path="/data/x" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=file`, 22*time.Second)
+	}},
+	{Name: "SELinux denies a file of a volume", Want: []string{"security-denial/selinux-denied"}, Remedy: "restorecon -RF /var/local-path-provisioner/shop/list", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SELinux = "enforcing"
+		detectorstest.AddPod(o, detectorstest.Pod("default", "labeled", detectorstest.Crashing("Error", 1, 3, time.Second), func(p *corev1.Pod) {
+			p.Spec.Volumes = []corev1.Volume{{Name: "catalogue", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/var/local-path-provisioner/shop"}}}}
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "catalogue", MountPath: "/catalogue"}}
+		}))
+		o.Containers[len(o.Containers)-1].LSMLabel = "system_u:system_r:container_t:s0:c1,c2"
+		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { read } for pid=7 comm="cat" path="/catalogue/list" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:admin_home_t:s0 tclass=file`, 22*time.Second)
+	}},
+}
+
+var silent = []detectorstest.Case{
+	{Name: "a seccomp profile of its own, and running", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		detectorstest.AddPod(o, detectorstest.Pod("default", "strict", localhostProfile("profiles/strict.json")))
+		detectorstest.Kmsg(o, `audit: type=1326 audit(1.2:3): auid=0 uid=0 pid=9999 comm="x" sig=0 arch=c000003e syscall=165`, 3*time.Second)
+	}},
+	{Name: "AppArmor denials of a healthy container", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		o.Containers[2].LSMLabel = "cri-containerd.apparmor.d (enforce)"
+		detectorstest.Kmsg(o, `audit: apparmor="DENIED" operation="ptrace" profile="cri-containerd.apparmor.d" pid=7`, 3*time.Second)
+	}},
+}
+
+func localhostProfile(name string) detectorstest.PodOption {
+	return func(p *corev1.Pod) {
+		p.Spec.SecurityContext = &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: &name}}
+	}
+}

@@ -1,0 +1,289 @@
+package detectorstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/causal"
+)
+
+// Case is a node made ill, or made odd.
+type Case struct {
+	Name string
+	Ill  func(o *v1alpha1.Observation)
+	// Want are the findings, "failure/cause", in order; none for a case that must stay silent.
+	Want []string
+	// Remedy is what some step of the first finding's remedy must run; "-" when there must be no remedy, but the reason why.
+	Remedy string
+	Likely bool
+	// Baseline puts a healthy look before, and again the same look after it. Silent cases are judged with and without.
+	Baseline bool
+	// Once is a silent case that is an illness when it is seen twice.
+	Once bool
+}
+
+// History is the case as detectors get it: one look, or a healthy one and two ill ones.
+func (c Case) History() v1alpha1.History {
+	ill := func(at time.Time) v1alpha1.Observation {
+		o := Healthy()
+		c.Ill(o)
+		o.At = at
+		return *o
+	}
+	if !c.Baseline {
+		return v1alpha1.History{ill(Now)}
+	}
+	first := Healthy()
+	first.At = Ago(5 * time.Minute)
+	return v1alpha1.History{*first, ill(Ago(2 * time.Second)), ill(Now)}
+}
+
+// Run judges a failure's cases with all registered detectors. Each cause of the failure needs a case, and so does each edge of the
+// causal graph that names one of this failure's.
+func Run(t *testing.T, failure string, sick, silent []Case) {
+	have, scripts := map[string]bool{}, map[string]string{}
+	for _, c := range sick {
+		for _, w := range c.Want {
+			have[w] = true
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			found := c.found(t)
+			if len(found) > 0 {
+				c.checkFirst(t, found)
+			}
+			Scripts(scripts, found)
+		})
+	}
+	for _, c := range silent {
+		for _, c.Baseline = range []bool{false, true} {
+			if !c.Baseline || !c.Once {
+				t.Run(fmt.Sprintf("%s/baseline=%v", c.Name, c.Baseline), func(t *testing.T) { c.found(t) })
+			}
+		}
+	}
+	if len(scripts) > 0 {
+		t.Run("scripts", func(t *testing.T) { Shellcheck(t, scripts) })
+	}
+	f, _ := failures.Lookup(failure)
+	for _, c := range f.Causes {
+		if !have[failure+"/"+c.Name] {
+			t.Errorf("no case finds %s/%s: a cause nobody can find is a promise not kept", failure, c.Name)
+		}
+	}
+	MutateEdges(t, func(needs string) ([]v1alpha1.Finding, []string, bool) {
+		name, mine := strings.CutPrefix(needs, failure+": ")
+		i := slices.IndexFunc(sick, func(c Case) bool { return c.Name == name })
+		if mine && i < 0 {
+			t.Errorf("an edge of the causal graph needs %q, which is no case", needs)
+		}
+		if i < 0 {
+			return nil, nil, false
+		}
+		return detectors.Find(sick[i].History(), detectors.Registered()), sick[i].Want, true
+	})
+}
+
+// found judges the case, and checks what holds of every judgement: it is what the case wants; the same history gives the same
+// bytes, and is not changed; a bundle's JSON is judged as the history it was made of; and a source that could not be read makes
+// no detector certain of a failure that is not there.
+func (c Case) found(t *testing.T) []v1alpha1.Finding {
+	t.Helper()
+	h := c.History()
+	before := marshal(t, h)
+	found := detectors.Judge(h, detectors.Registered())
+	if got := Names(found); !slices.Equal(got, c.Want) {
+		t.Fatalf("found %v, want %v\n%s", got, c.Want, Describe(found))
+	}
+	for _, f := range found {
+		check(t, f)
+	}
+	if string(marshal(t, h)) != string(before) {
+		t.Error("judging changed the history")
+	}
+	if again := detectors.Judge(h, detectors.Registered()); string(marshal(t, again)) != string(marshal(t, found)) {
+		t.Error("two answers")
+	}
+	var bundled v1alpha1.History
+	if err := json.Unmarshal(before, &bundled); err != nil {
+		t.Fatal(err)
+	}
+	if got := Names(detectors.Judge(bundled, detectors.Registered())); !slices.Equal(got, c.Want) {
+		t.Errorf("found %v after a round trip", got)
+	}
+	all := detectors.Find(h, detectors.Registered())
+	for source := range blanks {
+		less := c.History()
+		for i := range less {
+			Blank(&less[i], source)
+		}
+		for _, f := range detectors.Judge(less, detectors.Registered()) {
+			// It may take one cause for another, or say that it is not sure.
+			if f.Certainty == v1alpha1.Certain && !slices.ContainsFunc(all, func(g v1alpha1.Finding) bool { return g.Failure == f.Failure }) {
+				t.Errorf("without %s: certain of %s/%s", source, f.Failure, f.Cause)
+			}
+		}
+	}
+	return found
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func (c Case) checkFirst(t *testing.T, found []v1alpha1.Finding) {
+	t.Helper()
+	f := found[0]
+	if (f.Certainty == v1alpha1.Likely) != c.Likely {
+		t.Errorf("certainty %s, want likely=%v", f.Certainty, c.Likely)
+	}
+	if c.Remedy == "-" {
+		if f.Remedy != nil || f.ManualAction == "" {
+			t.Errorf("want no remedy and the reason why; got %+v, %q", f.Remedy, f.ManualAction)
+		}
+		return
+	}
+	if f.Remedy == nil {
+		t.Fatalf("no remedy: %s", f.ManualAction)
+	}
+	if !slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return strings.Contains(s.Run, c.Remedy) }) {
+		t.Errorf("no step runs %q:\n%s", c.Remedy, Describe(found))
+	}
+}
+
+// MutateEdges breaks each edge of the causal graph whose case or recording load has: removed, reversed or without its limit, it must
+// change what is found or the order of that.
+func MutateEdges(t *testing.T, load func(needs string) (raw []v1alpha1.Finding, want []string, ok bool)) {
+	edges := causal.Default().Edges()
+	forwards := causal.Names()
+	backwards := slices.Clone(forwards)
+	slices.Reverse(backwards)
+	outcome := func(vocabulary []string, edges []causal.Edge, raw []v1alpha1.Finding) []string {
+		g, err := causal.New(vocabulary, edges)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return slices.Compact(Names(detectors.Reduce(g, raw)))
+	}
+	for i, e := range edges {
+		mutate := func(how, needs string, change func(edges []causal.Edge) []causal.Edge) {
+			raw, want, ok := load(needs)
+			if !ok {
+				return
+			}
+			// An order that holds by the edges holds whatever the order of the vocabulary.
+			if got := outcome(backwards, edges, raw); e.Scope == causal.Order && !slices.Equal(got, want) {
+				t.Errorf("%s → %s: with the vocabulary backwards the order is %v", e.From, e.To, got)
+			}
+			broken := change(slices.Clone(edges))
+			if slices.Equal(outcome(forwards, broken, raw), want) && slices.Equal(outcome(backwards, broken, raw), want) {
+				t.Errorf("%s → %s %s: %s does not fail", e.From, e.To, how, needs)
+			}
+		}
+		mutate("removed", e.Needs, func(edges []causal.Edge) []causal.Edge { return slices.Delete(edges, i, i+1) })
+		if e.Scope == causal.Order {
+			mutate("reversed", e.Needs, func(edges []causal.Edge) []causal.Edge { edges[i].From, edges[i].To = e.To, e.From; return edges })
+		}
+		if e.Limit != "" {
+			mutate("without its limit", e.Limit, func(edges []causal.Edge) []causal.Edge {
+				edges[i].Scope, edges[i].Says = causal.Node, nil
+				return edges
+			})
+		}
+	}
+}
+
+// Names are the findings' names, "failure/cause".
+func Names(found []v1alpha1.Finding) []string {
+	var out []string
+	for _, f := range found {
+		out = append(out, f.Failure+"/"+f.Cause)
+	}
+	return out
+}
+
+// check is what every finding owes its reader.
+func check(t *testing.T, f v1alpha1.Finding) {
+	t.Helper()
+	if f.Node != Node || f.Summary == "" || len(f.Evidence) == 0 {
+		t.Errorf("%s/%s lacks node, summary or evidence: %+v", f.Failure, f.Cause, f)
+	}
+	if (f.Certainty == v1alpha1.Likely) != (f.ToConfirm != "") {
+		t.Errorf("%s/%s: certainty %s with decide %q", f.Failure, f.Cause, f.Certainty, f.ToConfirm)
+	}
+	for _, e := range f.Evidence {
+		if e.Source == "" || e.Text == "" || e.At.IsZero() {
+			t.Errorf("%s/%s: incomplete evidence %+v", f.Failure, f.Cause, e)
+		}
+	}
+	if f.Remedy == nil {
+		if f.ManualAction == "" {
+			t.Errorf("%s/%s has neither a remedy nor the reason why not", f.Failure, f.Cause)
+		}
+		return
+	}
+	cordoned := false
+	for i, s := range f.Remedy.Steps {
+		set := 0
+		for _, yes := range []bool{len(s.Exec) > 0, s.API != nil, s.Restore != ""} {
+			if yes {
+				set++
+			}
+		}
+		if set != 1 || s.Run == "" || s.Why == "" {
+			t.Errorf("step %d of %s/%s is incomplete: %+v", i, f.Failure, f.Cause, s)
+		}
+		if s.API == nil && s.On == "" {
+			t.Errorf("step %d of %s/%s is on no node: %+v", i, f.Failure, f.Cause, s)
+		}
+		if s.API != nil {
+			cordoned = cordoned || s.API.Verb == v1alpha1.VerbCordon
+			if s.API.Verb == v1alpha1.VerbPatch && !json.Valid([]byte(s.API.Patch)) {
+				t.Errorf("patch is no JSON: %s", s.API.Patch)
+			}
+		}
+		if !slices.Contains(v1alpha1.Classes(), s.Class) || (s.Class == v1alpha1.Destructive) != (s.Risk != "") {
+			t.Errorf("step %d of %s/%s: class %q, risk %q: %s", i, f.Failure, f.Cause, s.Class, s.Risk, s.Run)
+		}
+		if s.API == nil && s.Class == v1alpha1.Disruptive && !cordoned {
+			t.Errorf("step %d of %s/%s disturbs pods on a node that is not cordoned: %s", i, f.Failure, f.Cause, s.Run)
+		}
+		if strings.Contains(s.Run, "/var/lib/sickbay/") {
+			t.Errorf("step %d of %s/%s reads the harness' own files: %s", i, f.Failure, f.Cause, s.Run)
+		}
+	}
+	if cordoned && f.Remedy.Steps[len(f.Remedy.Steps)-1].API.Verb != v1alpha1.VerbUncordon {
+		t.Errorf("%s/%s cordons and does not uncordon at the end", f.Failure, f.Cause)
+	}
+}
+
+// Describe is findings as text, for a test's error.
+func Describe(found []v1alpha1.Finding) string {
+	var b strings.Builder
+	for _, f := range found {
+		fmt.Fprintf(&b, "%s/%s %v: %s\n", f.Failure, f.Cause, f.Object, f.Summary)
+		for _, e := range f.Evidence {
+			fmt.Fprintf(&b, "    %s: %s\n", e.Source, e.Text)
+		}
+		for _, e := range f.Consequences {
+			fmt.Fprintf(&b, "    consequence: %s\n", e)
+		}
+		if f.Remedy != nil {
+			for _, s := range f.Remedy.Steps {
+				fmt.Fprintf(&b, "    $ %s\n", s.Run)
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,167 @@
+package detectorstest
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// Full fills a filesystem by a file that is nobody's.
+func Full(f *v1alpha1.Filesystem, alien string) {
+	f.BytesFree = 4 << 20
+	own := "/io.containerd.content.v1.content"
+	if f.Roles[0] == "nodefs" {
+		own = "/pods"
+	}
+	f.TopUsers = []v1alpha1.PathUse{{Path: alien, Bytes: 290 << 20, Files: 1}, {Path: f.Path + own, Bytes: 120 << 20, Files: 200, Dir: true}}
+}
+
+// CNIDown has the runtime say that there is no network, for this reason.
+func CNIDown(o *v1alpha1.Observation, load string) {
+	o.Runtime.Conditions[1] = v1alpha1.Condition{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: cni plugin not initialized"}
+	o.Runtime.LastCNILoad = load
+	Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized")
+}
+
+// NoConfig is what containerd says without a CNI configuration.
+const NoConfig = "cni config load failed: no network config found in /etc/cni/net.d: cni plugin not initialized: failed to load cni config"
+
+// SandboxFails adds a pod whose sandbox cannot be made, with these words.
+func SandboxFails(o *v1alpha1.Observation, message string, options ...PodOption) *corev1.Pod {
+	p := AddPod(o, Pod("default", "new", append([]PodOption{Waiting("ContainerCreating", "")}, options...)...))
+	Event(o, "default", "new", "FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: code = Unknown desc = "+message, 8*time.Second, 7)
+	Log(o, "kubelet", `"Error syncing pod, skipping" err="failed to \"CreatePodSandbox\" for ... CreatePodSandbox for pod failed: `+message+`" pod="default/new"`, 8*time.Second)
+	return p
+}
+
+// SilentKubelet has the kubelet renew no lease, and say a line.
+func SilentKubelet(o *v1alpha1.Observation, line string) {
+	o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: Ago(70 * time.Second)}
+	Condition(o, corev1.NodeReady, corev1.ConditionUnknown, "NodeStatusUnknown", "Kubelet stopped posting node status.")
+	Log(o, "kubelet", line, 4*time.Second)
+}
+
+// PullFails adds a pod whose image cannot be pulled, with these words.
+func PullFails(o *v1alpha1.Observation, image, message string, options ...PodOption) *corev1.Pod {
+	p := AddPod(o, Pod("default", "web", append([]PodOption{
+		With(func(c *corev1.Container) { c.Image = image }), Waiting("ImagePullBackOff", `Back-off pulling image "`+image+`"`)}, options...)...))
+	Event(o, "default", "web", "Failed", `Failed to pull image "`+image+`": rpc error: code = Unknown desc = failed to pull and unpack image "`+image+`": failed to resolve reference "`+image+`": `+message, 30*time.Second, 4)
+	return p
+}
+
+// Registry is a registry of the user's own.
+const Registry = "registry.example.test:5000"
+
+// RegistryHost is its folder in certs.d.
+func RegistryHost(reach string) v1alpha1.RegistryHost {
+	return v1alpha1.RegistryHost{Host: Registry, Path: "/etc/containerd/certs.d/" + Registry + "/hosts.toml", Server: "https://" + Registry,
+		Mirrors: []v1alpha1.RegistryMirror{{URL: "https://" + Registry, Reach: reach}}}
+}
+
+// Liveness gives a container an impatient liveness probe.
+func Liveness(port int, path string, changes ...func(*corev1.Probe)) PodOption {
+	return With(func(c *corev1.Container) {
+		c.LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt(port)}}, TimeoutSeconds: 1, PeriodSeconds: 2, FailureThreshold: 1, SuccessThreshold: 1}
+		c.Ports = []corev1.ContainerPort{{ContainerPort: 8080}}
+		for _, f := range changes {
+			f(c.LivenessProbe)
+		}
+	})
+}
+
+// ProbeKills adds a pod that its liveness probe kills again and again.
+func ProbeKills(o *v1alpha1.Observation, message string, options ...PodOption) {
+	AddPod(o, Pod("default", "shop", append(options, Crashing("Error", 137, 4, 3*time.Second))...))
+	Event(o, "default", "shop", "Unhealthy", "Liveness probe failed: "+message, 21*time.Second, 5)
+	Event(o, "default", "shop", "Killing", "Container c failed liveness probe, will be restarted", 20*time.Second, 5)
+	Event(o, "default", "shop", "BackOff", "Back-off restarting failed container c", 10*time.Second, 9)
+}
+
+// Device is an extended resource.
+const Device = "example.com/lamp"
+
+// Devices has the node offer so many of the device, by a plugin's pod.
+func Devices(o *v1alpha1.Observation, capacity, allocatable string) {
+	o.API.Node.Status.Capacity[Device] = resource.MustParse(capacity)
+	o.API.Node.Status.Allocatable[Device] = resource.MustParse(allocatable)
+	AddPod(o, Pod("kube-system", "lamp-plugin-4x", DaemonSet("lamp-plugin"), HostPath("/var/lib/kubelet/device-plugins")))
+}
+
+// LampSocket is the device plugin's socket.
+func LampSocket(o *v1alpha1.Observation, answers string) {
+	o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/lamp.sock", Kind: "device-plugin", Name: Device, Answers: answers})
+}
+
+// Driver is a CSI driver.
+const Driver = "csi.sickbay.dev"
+
+// CSIWaits adds a pod that waits for a volume of the driver.
+func CSIWaits(o *v1alpha1.Observation, registered bool, message string) {
+	if registered {
+		o.API.CSINode.Spec.Drivers = []storagev1.CSINodeDriver{{Name: Driver, NodeID: o.Node}}
+	}
+	o.API.PVCs = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv-1"}}}
+	o.API.PVs = []corev1.PersistentVolume{{ObjectMeta: metav1.ObjectMeta{Name: "pv-1"}, Spec: corev1.PersistentVolumeSpec{PersistentVolumeSource: corev1.PersistentVolumeSource{
+		CSI: &corev1.CSIPersistentVolumeSource{Driver: Driver, VolumeHandle: "vol-1", VolumeAttributes: map[string]string{"image": "/var/lib/sickbay-csi/vol-1.img"}}}}}}
+	AddPod(o, Pod("kube-system", "csi-node-77", DaemonSet("csi-node"), HostPath("/var/lib/kubelet/plugins/"+Driver), HostPath("/var/lib/kubelet/plugins_registry")))
+	AddPod(o, Pod("default", "db", Waiting("ContainerCreating", ""), func(p *corev1.Pod) {
+		p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+	}))
+	if message != "" {
+		Event(o, "default", "db", "FailedMount", message, 20*time.Second, 4)
+	}
+}
+
+// NodefsFull fills the kubelet's own filesystem, under a threshold.
+func NodefsFull(o *v1alpha1.Observation) {
+	Thresholds(o, "nodefs.available", "10%")
+	Full(LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
+	Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+}
+
+// KubeletStopped is a kubelet that somebody stopped.
+func KubeletStopped(o *v1alpha1.Observation) {
+	Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+	SilentKubelet(o, "Stopped kubelet.service")
+}
+
+// AnotherCA is a kubeconfig with a CA that is not the API server's.
+func AnotherCA(o *v1alpha1.Observation) {
+	o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ServerCAMatches, o.Kubelet.Kubeconfig.CASHA256 = "tls-untrusted", false, "bb22"
+	SilentKubelet(o, `"Unable to register node with API server" err="tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
+}
+
+// SignedByNobody is a pull from a registry whose CA the node does not know.
+func SignedByNobody(o *v1alpha1.Observation) {
+	o.Registries = []v1alpha1.RegistryHost{RegistryHost("tls-untrusted")}
+	PullFails(o, Registry+"/team/web:1", `failed to do request: Head "https://`+Registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
+}
+
+// PluginGone is a device plugin whose process ended.
+func PluginGone(o *v1alpha1.Observation) {
+	Devices(o, "2", "0")
+	LampSocket(o, "refused")
+	Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="EOF" resource="example.com/lamp"`, time.Minute)
+}
+
+// Impatient is the pod shop, whose liveness probe allows it one second.
+func Impatient(o *v1alpha1.Observation, options ...PodOption) {
+	ProbeKills(o, `Get "http://10.244.1.9:8080/healthz": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`,
+		append([]PodOption{Liveness(8080, "/healthz"), Deployment("shop")}, options...)...)
+}
+
+// NoBootstrap is what a kubelet without a usable certificate ends with.
+const NoBootstrap = "failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory"
+
+// SwapRefused is what a kubelet with swap on ends with.
+const SwapRefused = "failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"
+
+// NotInTheList is what the kubelet says of a CSI driver that has not registered.
+const NotInTheList = `MountVolume.MountDevice failed for volume "pv-1" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name csi.sickbay.dev not found in the list of registered CSI drivers`
