@@ -29,7 +29,9 @@ func TestRecorded(t *testing.T) {
 		t.Run(filepath.Join(filepath.Base(filepath.Dir(dir)), filepath.Base(dir)), func(t *testing.T) {
 			ill := recorded(t, dir)
 			judged(t, "ill", ill, wanted(t, dir))
-			judged(t, "before the fault", ill[:1], nil)
+			if len(ill) > 1 { // one look: nobody looked before
+				judged(t, "before the fault", ill[:1], nil)
+			}
 			if _, err := os.Stat(filepath.Join(dir, "cleared")); err == nil {
 				judged(t, "cleared", recorded(t, filepath.Join(dir, "cleared")), nil)
 			}

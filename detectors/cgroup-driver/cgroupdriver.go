@@ -19,7 +19,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "cgroup-driver", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCgroups}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "cgroup-driver", Needs: []string{v1alpha1.SourceHost, v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceCgroups}, Judge: judge})
 }
 
 // judge compares the running values, then looks where containers really are.

@@ -20,7 +20,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "sandbox-changed", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceSandboxes}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "sandbox-changed", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceSandboxes, v1alpha1.SourceNetNS}, Judge: judge})
 }
 
 // fresh: sandboxes that something kills are killed again within this time; a restart of the node is over by then.

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceSwaps}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceSwaps}, Judge: judge})
 }
 
 const refusal = "running with swap on is not supported"

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -345,34 +344,6 @@ var onlyByAPI = []string{"node-notready/not-registered"}
 
 // Take any source of any recorded illness away: the check finds it nevertheless, or says that it does not know.
 func TestNeeds(t *testing.T) {
-	take := map[string]func(*v1alpha1.Observation){
-		v1alpha1.SourceUnits:   func(o *v1alpha1.Observation) { o.Units = nil },
-		v1alpha1.SourceJournal: func(o *v1alpha1.Observation) { o.Journal = v1alpha1.Journal{} },
-		v1alpha1.SourceKubelet: func(o *v1alpha1.Observation) {
-			o.Kubelet.Config, o.Kubelet.ConfigSource = v1alpha1.KubeletConfig{}, ""
-		},
-		v1alpha1.SourceKubeletAPI: func(o *v1alpha1.Observation) { o.Kubelet.Healthz = "" },
-		v1alpha1.SourceStatus: func(o *v1alpha1.Observation) {
-			o.Runtime.Conditions, o.Runtime.Handlers, o.Runtime.LastCNILoad = nil, nil, ""
-		},
-		v1alpha1.SourceSandboxes:   func(o *v1alpha1.Observation) { o.Runtime.Sandboxes = nil },
-		v1alpha1.SourceContainers:  func(o *v1alpha1.Observation) { o.Runtime.Containers = nil },
-		v1alpha1.SourceFilesystems: func(o *v1alpha1.Observation) { o.Filesystems = nil },
-		v1alpha1.SourceProcesses:   func(o *v1alpha1.Observation) { o.Processes = nil },
-		v1alpha1.SourceCgroups:     func(o *v1alpha1.Observation) { o.Containers, o.Cgroups = nil, nil },
-		v1alpha1.SourceCerts:       func(o *v1alpha1.Observation) { o.Certs = nil },
-		v1alpha1.SourceCNI:         func(o *v1alpha1.Observation) { o.CNI = v1alpha1.CNI{} },
-		v1alpha1.SourceRegistries:  func(o *v1alpha1.Observation) { o.Registries = nil },
-		v1alpha1.SourceKmsg:        func(o *v1alpha1.Observation) { o.Kmsg = nil },
-		v1alpha1.SourceNetwork:     func(o *v1alpha1.Observation) { o.Network = v1alpha1.Network{} },
-		v1alpha1.SourceAPI:         func(o *v1alpha1.Observation) { o.API = nil },
-		"kubelet.kubeconfig":       func(o *v1alpha1.Observation) { o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{} },
-		"swaps":                    func(o *v1alpha1.Observation) { o.Swaps = nil },
-		"mounts":                   func(o *v1alpha1.Observation) { o.Mounts = nil },
-		"security":                 func(o *v1alpha1.Observation) { o.Security = v1alpha1.Security{} },
-		"files":                    func(o *v1alpha1.Observation) { o.Files = nil },
-		"pluginSockets":            func(o *v1alpha1.Observation) { o.Sockets = nil },
-	}
 	wants, err := filepath.Glob("../../detectors/all/testdata/recorded/*/want.yaml")
 	if err != nil || len(wants) == 0 {
 		t.Fatalf("no recordings: %v", err)
@@ -392,12 +363,12 @@ func TestNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, h := range nodes {
-			for _, source := range append([]string{""}, slices.Sorted(maps.Keys(take))...) {
+			for _, source := range append(detectorstest.Sources(), "") {
 				less := slices.Clone(h)
 				if source != "" {
 					for i := range less {
-						less[i].Unknown = append(slices.Clone(less[i].Unknown), v1alpha1.Unknown{What: source, Why: "taken away"})
-						take[source](&less[i])
+						less[i].Unknown = slices.Clone(less[i].Unknown)
+						detectorstest.Blank(&less[i], source)
 					}
 				}
 				d := diagnose.Judge(map[string]v1alpha1.History{name: less}, nil)
