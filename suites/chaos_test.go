@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/chaos"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -169,7 +170,7 @@ func TestAgentKilledMidInjection(t *testing.T) {
 }
 
 // onPatient takes a node's fingerprint and its agent.
-func onPatient(t *testing.T, n string) (suites.Agent, suites.Mark) {
+func onPatient(t *testing.T, n string) (fault.Agent, suites.Fingerprint) {
 	t.Helper()
 	release, err := lab.Claim(t.Context(), n)
 	if err != nil {
@@ -180,7 +181,7 @@ func onPatient(t *testing.T, n string) (suites.Agent, suites.Mark) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark, err := lab.Mark(t.Context(), n, "")
+	mark, err := lab.Fingerprint(t.Context(), n, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func onPatient(t *testing.T, n string) (suites.Agent, suites.Mark) {
 }
 
 // asBefore waits until nothing is injected on a node and its fingerprint is as it was.
-func asBefore(t *testing.T, agent suites.Agent, mark suites.Mark, bound time.Duration) {
+func asBefore(t *testing.T, agent fault.Agent, mark suites.Fingerprint, bound time.Duration) {
 	t.Helper()
 	end := time.Now().Add(bound)
 	for {
@@ -332,7 +333,7 @@ func encode(t *testing.T, v any) string {
 func TestRunsInARow(t *testing.T) {
 	needWard(t)
 	n := patient()
-	mark, err := lab.Mark(t.Context(), n, "")
+	mark, err := lab.Fingerprint(t.Context(), n, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +369,7 @@ func TestRunsInARow(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		rep, err := ward.Run(ctx, sc, suites.Options{Victim: n})
+		rep, err := ward.Run(ctx, sc, suites.Options{Victim: n, Cleanups: cleanups})
 		if err != nil {
 			t.Fatalf("run %d: %v", i+1, err)
 		}

@@ -22,26 +22,26 @@ import (
 // illness of it, the own remedy has nothing left to prove itself on, and the scenario is run once more without controls.
 
 // controlsAfter makes the controls that have their place after a step. It returns false when the remaining steps cannot be done
-// with this injection; r.spoilt says why.
+// with this injection; r.control.needsRerun says why.
 func (r *run) controlsAfter(ctx context.Context, done StepName) bool {
 	switch done {
 	case Baseline:
 		r.prove(ctx, NoopControl, Manifest, r.manifest)
 		r.res.Signals, r.res.Findings = nil, nil
 		// What comes from now on counts.
-		r.before = r.watch.Histories()[r.victim].Last()
+		r.last = r.look.Histories()[r.victim].Last()
 	case Detect:
 		if r.prove(ctx, NoRemedy, Clear, r.clear) {
 			r.prove(ctx, BlindRestart, Clear, r.blind)
 		}
 	}
-	return r.spoilt == ""
+	return r.control.needsRerun == ""
 }
 
 // prove runs a step as a control, notes whether it failed as it must, and returns that.
 func (r *run) prove(ctx context.Context, c Control, at StepName, f func(context.Context, step) error) bool {
-	r.control = c
-	defer func() { r.control = NoControl }()
+	r.control.current = c
+	defer func() { r.control.current = NoControl }()
 	bound := r.bound(at)
 	if c == BlindRestart {
 		bound += r.bound(Remediate) + r.bound(Detect)
@@ -86,7 +86,7 @@ func (r *run) blind(ctx context.Context, st step) error {
 	clearing, cancel := context.WithTimeout(ctx, r.bound(Clear))
 	defer cancel()
 	if err = r.clear(clearing, st); err == nil {
-		r.spoilt = "a blind restart cured it"
+		r.control.needsRerun = "a blind restart cured it"
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -95,11 +95,11 @@ func (r *run) blind(ctx context.Context, st step) error {
 	first, later := split(r.sc.Spec.Expect)
 	findings, changed := r.name(ctx, step{&Step{}}, first, later)
 	if changed != nil {
-		r.spoilt = "a blind restart made another illness of it"
-		st.saw("%s: %v", r.spoilt, changed)
+		r.control.needsRerun = "a blind restart made another illness of it"
+		st.saw("%s: %v", r.control.needsRerun, changed)
 		return err
 	}
-	r.named = findings
+	r.findings = findings
 	return err
 }
 
@@ -109,11 +109,11 @@ func (r *run) blind(ctx context.Context, st step) error {
 func (r *run) setAside() bool {
 	i := slices.IndexFunc(r.res.Controls, func(c ControlRun) bool { return c.Control == BlindRestart })
 	last := len(r.res.Steps) - 1
-	if i < 0 || !r.controls || r.res.Steps[last].Verdict != Failed {
+	if i < 0 || !r.control.onTheWay || r.res.Steps[last].Verdict != Failed {
 		return false
 	}
-	r.spoilt = "a blind restart left what the remedy is not for"
-	r.res.Controls[i].Seen = append(r.res.Controls[i].Seen, r.spoilt+": "+r.res.Steps[last].Reason)
+	r.control.needsRerun = "a blind restart left what the remedy is not for"
+	r.res.Controls[i].Seen = append(r.res.Controls[i].Seen, r.control.needsRerun+": "+r.res.Steps[last].Reason)
 	r.res.Steps = r.res.Steps[:last]
 	return true
 }
@@ -122,7 +122,7 @@ func (r *run) setAside() bool {
 func (r *run) dropProof(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, r.t.Call)
 	defer cancel()
-	err := r.s.lab.Kube().CoreV1().Pods(r.ns).DeleteCollection(call, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
+	err := r.s.lab.Kube().CoreV1().Pods(r.fault.Namespace()).DeleteCollection(call, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
 		metav1.ListOptions{LabelSelector: "sickbay.dev/role=proof"})
 	if err != nil {
 		r.rec.note(r.victim, "the control's proof pod could not be deleted: %v", err)

@@ -73,7 +73,7 @@ func TestControlsOnTheWay(t *testing.T) {
 				c.world(w)
 			}
 			r, rep, err := one(t, w, scenario(), options(func(o *Options) {
-				o.Controls = AllControlled
+				o.Controls = AllOnTheWay
 				if c.judge != nil {
 					o.Judge = c.judge()
 				}
@@ -106,7 +106,7 @@ func TestControlsOnTheWay(t *testing.T) {
 // The remedies come in the order blind, own; and the runs of the controls are nowhere taken for the scenario's own steps.
 func TestOwnRemedyComesAfterTheBlindOne(t *testing.T) {
 	w := newWorld(t, "w1")
-	if r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = AllControlled })); r.Verdict != Passed {
+	if r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = AllOnTheWay })); r.Verdict != Passed {
 		t.Fatalf("%s: %s", r.FailedAt, r.Reason)
 	}
 	blind := slices.Index(w.calls, "remedy w1 blind-restart")
@@ -118,7 +118,7 @@ func TestOwnRemedyComesAfterTheBlindOne(t *testing.T) {
 
 func TestControlsAreNotMadeOnAControl(t *testing.T) {
 	w := newWorld(t, "w1")
-	r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls, o.Noop = AllControlled, true }))
+	r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = OnlyNoop }))
 	if !r.ControlHeld || len(r.Controls) > 0 {
 		t.Errorf("held %v, controls %v", r.ControlHeld, r.Controls)
 	}
@@ -131,7 +131,7 @@ func TestInterruptedInAControl(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ctx = progress.Into(ctx, interruptAt{"control " + string(c), cancel})
-			rep, err := Run(ctx, fakeLab{w}, scenario(), options(func(o *Options) { o.Controls = AllControlled }))
+			rep, err := Run(ctx, fakeLab{w}, scenario(), w.options(func(o *Options) { o.Controls = AllOnTheWay }))
 			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
 				t.Errorf("%v", err)
 			}
@@ -150,7 +150,7 @@ func TestControlsInASuite(t *testing.T) {
 	for _, n := range []string{"a", "b"} {
 		list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name = n }))
 	}
-	rep, err := RunAll(t.Context(), fakeLab{w}, list, options(func(o *Options) { o.Controls = AllControlled }))
+	rep, err := RunAll(t.Context(), fakeLab{w}, list, w.options(func(o *Options) { o.Controls = AllOnTheWay }))
 	if err != nil || rep.Verdict != Passed {
 		t.Fatalf("%s %v", rep.Verdict, err)
 	}

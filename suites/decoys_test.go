@@ -39,7 +39,7 @@ func TestDecoy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, "w1")
-			r, rep, _ := one(t, w, decoy, options(func(o *Options) { o.Controls, o.Judge = AllControlled, c.judge }))
+			r, rep, _ := one(t, w, decoy, options(func(o *Options) { o.Controls, o.Judge = AllOnTheWay, c.judge }))
 			if r.Verdict != c.want || rep.Verdict != c.want || len(r.Steps) != 7 || len(r.Controls) > 0 {
 				t.Errorf("%s at %s: %s; %d steps, %d controls", r.Verdict, r.FailedAt, r.Reason, len(r.Steps), len(r.Controls))
 			}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
@@ -41,10 +42,11 @@ import (
 const asked = "SICKBAY_E2E"
 
 var (
-	testenv env.Environment
-	ward    *suites.Ward // nil when end-to-end tests were not asked for
-	lab     suites.Lab
-	ground  *cluster.Cluster // what the lab is made of
+	testenv  env.Environment
+	ward     *suites.Ward // nil when end-to-end tests were not asked for
+	lab      suites.Lab
+	cleanups = &suites.Cleanups{}
+	ground   *cluster.Cluster // what the lab is made of
 )
 
 func TestMain(m *testing.M) {
@@ -56,7 +58,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
-	ctx, stop := suites.WithInterrupt(progress.Into(context.Background(), plain{}), os.Stderr)
+	ctx, stop := suites.WithInterrupt(progress.Into(context.Background(), plain{}), os.Stderr, cleanups)
 	var err error
 	testenv, err = env.NewWithContext(ctx, envconf.New())
 	if err != nil {
@@ -153,8 +155,8 @@ func TestScenarioControls(t *testing.T) {
 			opts suites.Options
 			at   v1alpha1.StepName
 		}{
-			"noop":      {suites.Options{Noop: true}, v1alpha1.StepManifest},
-			"no-remedy": {suites.Options{NoRemedy: true}, v1alpha1.StepClear},
+			"noop":      {suites.Options{Controls: suites.OnlyNoop}, v1alpha1.StepManifest},
+			"no-remedy": {suites.Options{Controls: suites.OnlyNoRemedy}, v1alpha1.StepClear},
 		} {
 			t.Run(sc.Metadata.Name+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -181,7 +183,7 @@ type resultKey struct{}
 // feature is a scenario as e2e-framework sees it: the set-up runs it, one assessment per step judges it.
 func feature(t *testing.T, sc *scenarios.Scenario, o suites.Options, judge func(context.Context, Gomega, v1alpha1.StepName, v1alpha1.ScenarioResult)) types.Feature {
 	f := features.New(sc.Spec.Title).WithLabel("profile", sc.Spec.Profile).WithLabel("scenario", sc.Metadata.Name)
-	o.RunID = suites.NewRunID(sc.Metadata.Name)
+	o.Cleanups, o.RunID = cleanups, fault.NewRunID(sc.Metadata.Name)
 	if dir := os.Getenv("SICKBAY_E2E_REPORT"); dir != "" {
 		o.ReportDir = filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(t.Name(), "TestScenario"), "/", "_"))
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -44,6 +45,8 @@ type world struct {
 	leaked  map[string][]string // node → fingerprint changes
 	claimed map[string]bool
 	looks   int
+	// cleanups are of the tests' own process: what is injected must be in it before.
+	cleanups *Cleanups
 
 	// Knobs.
 	sign                                       *injectors.SignRequest // what every check asks for
@@ -82,7 +85,7 @@ func newWorld(t *testing.T, workers ...string) *world {
 	w := &world{
 		t: t, nodes: append([]string{"cp"}, workers...), sick: map[string]string{}, placed: map[string][]injectors.Injection{},
 		renewed: map[string]int{}, leaked: map[string][]string{}, claimed: map[string]bool{}, remedyWorks: true,
-		show: map[string]string{}, running: map[string]bool{},
+		show: map[string]string{}, running: map[string]bool{}, cleanups: &Cleanups{},
 	}
 	var objects []runtime.Object
 	for _, n := range w.nodes {
@@ -114,7 +117,7 @@ func newWorld(t *testing.T, workers ...string) *world {
 func (w *world) node(name string) *corev1.Node {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}}}
 	if name == "cp" {
-		n.Labels[controlPlaneLabel] = ""
+		n.Labels[fault.ControlPlaneLabel] = ""
 	}
 	status, reason := corev1.ConditionTrue, "KubeletReady"
 	if w.sick[name] != "" {
@@ -233,7 +236,7 @@ func (a *fakeAgent) Sign(_ context.Context, r injectors.SignRequest) (string, er
 func (a *fakeAgent) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
 	w := a.w
 	w.mu.Lock()
-	if !slices.ContainsFunc(Registry.Pending(), func(p string) bool { return strings.Contains(p, in.Run) }) {
+	if !slices.ContainsFunc(w.cleanups.Pending(), func(p string) bool { return strings.Contains(p, in.Run) }) {
 		w.t.Errorf("inject %s: no recovery was registered before the first change", in.Mechanism)
 	}
 	w.call("inject %s %s", a.node, in.Mechanism)
@@ -343,7 +346,7 @@ func (l fakeLab) Target() diagnose.Target {
 
 func (l fakeLab) Kube() kubernetes.Interface { return l.kube }
 
-func (l fakeLab) Agent(_ context.Context, node string) (Agent, error) {
+func (l fakeLab) Agent(_ context.Context, node string) (fault.Agent, error) {
 	return &fakeAgent{l.world, node}, nil
 }
 
@@ -355,7 +358,7 @@ type fakeObjects struct {
 func (o fakeObjects) List() []unstructured.Unstructured   { return o.list }
 func (o fakeObjects) DeleteCluster(context.Context) error { *o.deleted = true; return nil }
 
-func (l fakeLab) Workload(ctx context.Context, ns string, manifest []byte, adjust func(*corev1.PodSpec)) (Objects, error) {
+func (l fakeLab) Workload(ctx context.Context, ns string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
 	var pod corev1.Pod
 	if err := json.Unmarshal(manifest, &pod); err != nil {
 		return nil, err
@@ -367,7 +370,7 @@ func (l fakeLab) Workload(ctx context.Context, ns string, manifest []byte, adjus
 	return fakeObjects{nil, new(bool)}, nil
 }
 
-func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*corev1.PodSpec)) (Objects, error) {
+func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*corev1.PodSpec)) (fault.Objects, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("rollout %s %s", ns, manifest)
@@ -411,7 +414,7 @@ type fakeHold struct {
 
 func (l fakeLab) Records() []cluster.Record { return nil }
 
-func (l fakeLab) Begin(_ context.Context, r cluster.Record) (Hold, error) {
+func (l fakeLab) Begin(_ context.Context, r cluster.Record) (fault.RunRecord, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("begin %s", r.Node)
@@ -481,7 +484,7 @@ func (m fakeMark) Changes(context.Context) ([]string, error) {
 	return slices.Clone(m.l.leaked[m.node][m.before:]), nil
 }
 
-func (l fakeLab) Mark(_ context.Context, node, _ string) (Mark, error) {
+func (l fakeLab) Fingerprint(_ context.Context, node, _ string) (Fingerprint, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return fakeMark{l, node, len(l.leaked[node])}, nil
@@ -498,9 +501,11 @@ func quick() Timings {
 	}
 	steps[Residue] = 2 * time.Second
 	return Timings{
-		Steps: steps, Poll: 2 * time.Millisecond, SlowPoll: 4 * time.Millisecond, SlowAfter: time.Second, Lease: 30 * time.Millisecond,
+		Steps: steps, Timings: fault.Timings{
+			Poll: 2 * time.Millisecond, SlowPoll: 4 * time.Millisecond, SlowAfter: time.Second, Lease: 30 * time.Millisecond, Call: time.Second,
+		},
 		Quiet: 20 * time.Millisecond, QuietLooks: 3, SureLooks: 2, Control: 300 * time.Millisecond, Settle: 50 * time.Millisecond,
-		Call: time.Second, Recovery: 5 * time.Second,
+		Recovery: 5 * time.Second,
 	}
 }
 
@@ -529,6 +534,11 @@ func options(change ...func(*Options)) Options {
 		c(&o)
 	}
 	return o
+}
+
+// options are those with the world's clean-ups.
+func (w *world) options(change ...func(*Options)) Options {
+	return options(append(change, func(o *Options) { o.Cleanups = w.cleanups })...)
 }
 
 // interruptAt is a progress sink that calls f when the named step begins.

@@ -31,9 +31,6 @@ type Cleanup struct {
 	err  error
 }
 
-// Registry is the process's clean-ups.
-var Registry = &Cleanups{}
-
 // Add registers a clean-up. It must be called before the change it undoes. hint is the command that undoes it by hand.
 func (c *Cleanups) Add(what, hint string, f func(context.Context) error) *Cleanup {
 	c.mu.Lock()
@@ -88,8 +85,8 @@ const sameInterrupt = time.Second
 
 // WithInterrupt returns a context that ends on the first SIGINT or SIGTERM, so that runs recover and return ErrInterrupted. A
 // second one says on w what is still open and how to undo it, and ends the process with 130 at once.
-func WithInterrupt(parent context.Context, w io.Writer) (context.Context, context.CancelFunc) {
-	return withInterrupt(parent, w, Registry, os.Exit)
+func WithInterrupt(parent context.Context, w io.Writer, reg *Cleanups) (context.Context, context.CancelFunc) {
+	return withInterrupt(parent, w, reg, os.Exit)
 }
 
 func withInterrupt(parent context.Context, w io.Writer, reg *Cleanups, exit func(int)) (context.Context, context.CancelFunc) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
@@ -37,32 +39,39 @@ func Points() []Point {
 	return out
 }
 
-// underWay is how long a single step of a remedy has been under way when the process is killed: `docker exec` takes 60 ms to begin.
-const underWay = 100 * time.Millisecond
+// kill ends this process at a point of a run.
+type kill struct {
+	at        Point
+	interrupt bool // as Ctrl-C does, once
+	once      sync.Once
+	remaining int // steps of the remedies until their middle
+}
 
-// strike kills this process if this is the point, and does not return then; or interrupts it, once, as Ctrl-C does.
-func (r *run) strike(p Point) {
-	if r.s.opts.KillAt != p {
+func newKill(o Options) *kill { return &kill{at: o.KillAt, interrupt: o.Interrupt} }
+
+// here ends this process if this is the point, and does not return then; or interrupts it.
+func (k *kill) here(p Point) {
+	if k.at != p {
 		return
 	}
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil {
 		panic(err) // never on a system that has signals
 	}
-	if r.s.opts.Interrupt {
-		r.struck.Do(func() { _ = self.Signal(os.Interrupt) })
+	if k.interrupt {
+		k.once.Do(func() { _ = self.Signal(os.Interrupt) })
 		return
 	}
 	_ = self.Kill()
 	select {} // the signal is on its way
 }
 
-// strikeWhile kills this process as soon as the node's journal has the injection, while the call that makes it is under way.
-func (r *run) strikeWhile(ctx context.Context, agent Agent, id string) {
+// whileInjecting ends this process as soon as the node's journal has the injection, while the call that makes it is under way.
+func (k *kill) whileInjecting(ctx context.Context, call time.Duration, agent fault.Agent, id string) {
 	for ctx.Err() == nil {
-		list, err := retry.Within(ctx, r.t.Call, agent.Status)
+		list, err := retry.Within(ctx, call, agent.Status)
 		if err == nil && slices.ContainsFunc(list, func(s injectors.Status) bool { return s.ID == id && s.State != injectors.Planned }) {
-			r.strike(MidInject)
+			k.here(MidInject)
 		}
 	}
 }

@@ -36,7 +36,6 @@ const (
 	NoControl      = v1alpha1.ControlNone
 	NoopControl    = v1alpha1.ControlNoop
 	NoRemedy       = v1alpha1.ControlNoRemedy
-	OtherRemedy    = v1alpha1.ControlOtherRemedy
 	BlindRestart   = v1alpha1.ControlBlindRestart
 	BlindCures     = v1alpha1.BlindCures
 	EntryStep      = v1alpha1.EntryStep

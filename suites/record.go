@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 )
 
 // recorder collects a run's timeline. Of the journals it keeps what a person would read: warnings and errors, each kind of
@@ -101,7 +102,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 	}
 	for i := range o.API.Events {
 		e := &o.API.Events[i]
-		n := eventCount(e)
+		n := fault.EventCount(e)
 		r.mu.Lock()
 		had, known := r.events[e.UID]
 		r.events[e.UID] = n
@@ -119,7 +120,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 		if n > 1 {
 			text += fmt.Sprintf(" (%d times)", n)
 		}
-		r.add(v1alpha1.TimelineEntry{At: eventTime(e), Kind: v1alpha1.EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
+		r.add(v1alpha1.TimelineEntry{At: fault.EventTime(e), Kind: v1alpha1.EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
 	}
 	if o.API.Node == nil {
 		return

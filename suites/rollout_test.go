@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -63,7 +64,7 @@ func TestARolloutIsAFault(t *testing.T) {
 	wellAgain(t, w)
 
 	w = newWorld(t, "w1")
-	r, _, _ = one(t, w, rollingOut(t), options(func(o *Options) { o.Noop = true }))
+	r, _, _ = one(t, w, rollingOut(t), options(func(o *Options) { o.Controls = OnlyNoop }))
 	if r.FailedAt != v1alpha1.StepManifest || rolledOut(w) {
 		t.Errorf("noop: failed at %q, calls %v", r.FailedAt, w.calls)
 	}
@@ -74,7 +75,7 @@ func TestARolloutIsAFault(t *testing.T) {
 func TestANamespaceLeftOnTheVictimIsTold(t *testing.T) {
 	w := newWorld(t, "w1")
 	if _, err := w.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: "sickbay-old", Labels: map[string]string{LabelRun: "old", LabelNode: "w1"},
+		Name: "sickbay-old", Labels: map[string]string{fault.LabelRun: "old", fault.LabelNode: "w1"},
 	}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

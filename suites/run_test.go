@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -28,6 +29,7 @@ import (
 
 func one(t *testing.T, w *world, sc *scenarios.Scenario, o Options) (Result, *Report, error) {
 	t.Helper()
+	o.Cleanups = w.cleanups
 	rep, err := Run(t.Context(), fakeLab{w}, sc, o)
 	if rep == nil || len(rep.Results) != 1 {
 		t.Fatalf("no result: %v", err)
@@ -65,7 +67,7 @@ func wellAgain(t *testing.T, w *world) {
 	if err != nil || len(list.Items) > 0 {
 		t.Errorf("namespaces left: %v %v", list.Items, err)
 	}
-	if p := Registry.Pending(); len(p) > 0 {
+	if p := w.cleanups.Pending(); len(p) > 0 {
 		t.Errorf("clean-ups left in the registry: %v", p)
 	}
 }
@@ -145,7 +147,6 @@ func TestLeaseIsRenewedWhileTheRunLives(t *testing.T) {
 
 func TestEveryFailingPath(t *testing.T) {
 	unsupported := &injectors.UnsupportedError{Mechanism: "apparmor", Reason: "the kernel has no AppArmor"}
-	other := v1alpha1.Remedy{Name: "restart-everything", Steps: []v1alpha1.Step{{Run: "systemctl restart kubelet"}}}
 	cases := []struct {
 		name    string
 		world   func(*world)
@@ -232,7 +233,7 @@ func TestEveryFailingPath(t *testing.T) {
 		{name: "no fresh pod runs", world: func(w *world) { w.proofFails = true },
 			at: Clear, verdict: Failed, reason: "proof pod: pod proof Pending (ContainerCreating)", exit: 1},
 		{name: "blind is not clear", world: func(w *world) { w.blindAfterRemedy = true },
-			at: Clear, verdict: Failed, reason: "cannot be seen: units: exec: no answer", exit: 1},
+			at: Clear, verdict: Failed, reason: "; units: exec: no answer", exit: 1},
 		{name: "only looked cleared", world: func(w *world) { w.undoneBefore = true },
 			at: Residue, verdict: Failed, reason: "recover still had to undo: cni-config on w1: restored conflist", exit: 1},
 		{name: "something is left on the node", world: func(w *world) { w.leak = "w1: + loops /dev/loop3 (/var/x)" },
@@ -241,7 +242,7 @@ func TestEveryFailingPath(t *testing.T) {
 					t.Errorf("residue %v", r.Residue)
 				}
 			}},
-		{name: "noop", opts: func(o *Options) { o.Noop = true }, at: Manifest, verdict: Failed, reason: "nothing was injected, and the signal did not come", exit: 1,
+		{name: "noop", opts: func(o *Options) { o.Controls = OnlyNoop }, at: Manifest, verdict: Failed, reason: "nothing was injected, and the signal did not come", exit: 1,
 			check: func(t *testing.T, w *world, r Result) {
 				if !r.ControlHeld {
 					t.Error("the control did not hold")
@@ -251,7 +252,7 @@ func TestEveryFailingPath(t *testing.T) {
 				}
 			}},
 		{name: "noop and the detector speaks", opts: func(o *Options) {
-			o.Noop = true
+			o.Controls = OnlyNoop
 			// It is silent at the baseline and speaks after a few looks, whatever it sees.
 			o.Judge = func(h v1alpha1.History) []v1alpha1.Finding {
 				if len(h) < 5 {
@@ -264,16 +265,10 @@ func TestEveryFailingPath(t *testing.T) {
 				t.Error("the control held although a detector spoke")
 			}
 		}},
-		{name: "no remedy control", opts: func(o *Options) { o.NoRemedy = true }, at: Clear, verdict: Failed, reason: "detectors still say", exit: 1,
+		{name: "no remedy control", opts: func(o *Options) { o.Controls = OnlyNoRemedy }, at: Clear, verdict: Failed, reason: "detectors still say", exit: 1,
 			check: func(t *testing.T, w *world, r Result) {
 				if !r.ControlHeld || w.remedies > 0 {
 					t.Errorf("held %v, remedies %d", r.ControlHeld, w.remedies)
-				}
-			}},
-		{name: "another remedy does not cure", world: func(w *world) { w.remedyWorks = false }, opts: func(o *Options) { o.OtherRemedy = &other },
-			at: Clear, verdict: Failed, exit: 1, check: func(t *testing.T, w *world, r Result) {
-				if !r.ControlHeld || !slices.Contains(w.calls, "remedy w1 restart-everything") {
-					t.Errorf("held %v, calls %v", r.ControlHeld, w.calls)
 				}
 			}},
 		{name: "contained", world: func(w *world) { w.contained = "this host has swap of its own" }, verdict: Passed,
@@ -361,7 +356,7 @@ func TestInterruptInEveryStepRecovers(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ctx = progress.Into(ctx, interruptAt{string(name), cancel})
-			rep, err := Run(ctx, fakeLab{w}, scenario(), options())
+			rep, err := Run(ctx, fakeLab{w}, scenario(), w.options())
 			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
 				t.Fatalf("error %v, exit %d", err, ExitCode(rep, err))
 			}
@@ -385,7 +380,7 @@ func TestInterruptInTheMiddleOfInjecting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w.onInject = cancel
-	_, err := Run(ctx, fakeLab{w}, scenario(), options())
+	_, err := Run(ctx, fakeLab{w}, scenario(), w.options())
 	if !errors.Is(err, ErrInterrupted) {
 		t.Fatal(err)
 	}
@@ -402,11 +397,10 @@ func TestRecoveryThatFailsSaysHow(t *testing.T) {
 	if w.calls[len(w.calls)-1] != "release w1" {
 		t.Errorf("the run's record was not left to whoever comes next: %v", w.calls)
 	}
-	pending := Registry.Pending()
+	pending := w.cleanups.Pending()
 	if len(pending) != 1 || !strings.Contains(pending[0], r.Recover) {
 		t.Fatalf("pending %v", pending)
 	}
-	Registry = &Cleanups{}
 }
 
 // The next scenario must not fail for what the one before left on the worker: recovery is tried again, and a worker that stays
@@ -418,7 +412,7 @@ func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
 		list := []*scenarios.Scenario{
 			scenario(func(s *scenarios.Scenario) { s.Metadata.Name = "first" }), scenario(func(s *scenarios.Scenario) { s.Metadata.Name = "second" }),
 		}
-		rep, _ := RunAll(t.Context(), fakeLab{w}, list, options())
+		rep, _ := RunAll(t.Context(), fakeLab{w}, list, w.options())
 		first, second := rep.Results[0], rep.Results[1]
 		if first.FailedAt != Residue || second.Verdict != want {
 			t.Errorf("%d failures: the first failed at %s, the second %s (%s), want %s", fails, first.FailedAt, second.Verdict, second.Reason, want)
@@ -426,7 +420,6 @@ func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
 		if want == Unknown && !strings.Contains(second.Reason, "not clean after run "+first.Run) {
 			t.Errorf("the second was not begun because: %s", second.Reason)
 		}
-		Registry = &Cleanups{}
 	}
 }
 
@@ -478,8 +471,8 @@ func TestKeepLeavesAFailedRunAndSaysHowToUndoIt(t *testing.T) {
 	if w.calls[len(w.calls)-1] != "leave w1" {
 		t.Errorf("the host does not know that the run was left on purpose: %v", w.calls)
 	}
-	if r.Recover == "" || len(Registry.Pending()) > 0 {
-		t.Errorf("recover %q, pending %v", r.Recover, Registry.Pending())
+	if r.Recover == "" || len(w.cleanups.Pending()) > 0 {
+		t.Errorf("recover %q, pending %v", r.Recover, w.cleanups.Pending())
 	}
 }
 
@@ -564,7 +557,7 @@ func TestSideBySideOnAWorkerEach(t *testing.T) {
 	}
 	list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name, s.Spec.Claims = "alone", []string{"host"} }))
 	dir := t.TempDir()
-	rep, err := RunAll(t.Context(), fakeLab{w}, list, options(func(o *Options) { o.ReportDir = dir }))
+	rep, err := RunAll(t.Context(), fakeLab{w}, list, w.options(func(o *Options) { o.ReportDir = dir }))
 	if err != nil || rep.Verdict != Passed || len(rep.Results) != 4 {
 		for _, r := range rep.Results {
 			t.Errorf("%s on %s: %s at %s: %s", r.Scenario, r.Node, r.Verdict, r.FailedAt, r.Reason)
@@ -668,7 +661,7 @@ func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
 	w := newWorld(t, "w1", "w2")
 	// Another process has begun on w2: its namespace says so, and the node is ill.
 	if _, err := w.kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: "sickbay-other", Labels: map[string]string{LabelRun: "other", LabelNode: "w2"},
+		Name: "sickbay-other", Labels: map[string]string{fault.LabelRun: "other", fault.LabelNode: "w2"},
 	}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -727,7 +720,7 @@ func TestWardSharesItsWorkers(t *testing.T) {
 	results := make(chan Result, 3)
 	for range 3 { // one worker: they have to wait for each other
 		go func() {
-			rep, err := ward.Run(t.Context(), scenario(), options())
+			rep, err := ward.Run(t.Context(), scenario(), w.options())
 			if err != nil {
 				t.Error(err)
 				results <- Result{}

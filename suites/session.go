@@ -2,7 +2,6 @@ package suites
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/retry"
@@ -28,7 +28,7 @@ import (
 // for themselves; whoever starts runs one by one, side by side (the tests do), opens one for all of them.
 type Ward struct {
 	lab  Lab
-	mark Mark // of the host
+	mark Fingerprint // of the host
 
 	// host is held by one unit for an ordinary scenario and as a whole by one that claims the host's kernel.
 	host *semaphore.Weighted
@@ -45,8 +45,9 @@ type Ward struct {
 // session is one call of Run or RunAll in a ward.
 type session struct {
 	*Ward
-	opts Options
-	t    Timings
+	opts     Options
+	t        Timings
+	cleanups *Cleanups
 	// several tells that this is a suite: bundles get a folder each.
 	several bool
 }
@@ -56,7 +57,7 @@ const wholeHost = 1 << 20
 // OpenWard takes the host's fingerprint, before anything is injected.
 func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
 	task := progress.From(ctx).Start("take the host's fingerprint", 0)
-	mark, err := lab.Mark(ctx, HostNode, "")
+	mark, err := lab.Fingerprint(ctx, HostNode, "")
 	task.End(err)
 	if err != nil {
 		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
@@ -64,7 +65,7 @@ func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
 	return newWard(lab, mark), nil
 }
 
-func newWard(lab Lab, mark Mark) *Ward {
+func newWard(lab Lab, mark Fingerprint) *Ward {
 	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, retired: map[string]string{}, touched: map[string]bool{}, changed: make(chan struct{})}
 }
 
@@ -93,9 +94,16 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	return changes, nil
 }
 
+func (w *Ward) session(o Options) *session {
+	if o.Cleanups == nil {
+		o.Cleanups = &Cleanups{}
+	}
+	return &session{Ward: w, opts: o, t: o.Timings.WithDefaults(), cleanups: o.Cleanups}
+}
+
 // Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
 func (w *Ward) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*Report, error) {
-	s := &session{Ward: w, opts: o, t: o.Timings.WithDefaults()}
+	s := w.session(o)
 	return s.all(ctx, []*scenarios.Scenario{sc})
 }
 
@@ -120,7 +128,7 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{Ward: w, opts: o, t: o.Timings.WithDefaults()}
+	s := w.session(o)
 	rep, err := s.all(ctx, list)
 	if rep == nil {
 		return nil, err
@@ -167,7 +175,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 	order := slices.Clone(list)
 	// Longest first, so that PLEG's three minutes run beside everything else; what needs the host for itself last.
 	sort.SliceStable(order, func(i, j int) bool {
-		hi, hj := claimsHost(order[i]), claimsHost(order[j])
+		hi, hj := fault.ClaimsHost(order[i]), fault.ClaimsHost(order[j])
 		if hi != hj {
 			return hj
 		}
@@ -220,16 +228,12 @@ func firstError(ctx context.Context, errs []error) error {
 	return errors.Join(errs...)
 }
 
-func claimsHost(sc *scenarios.Scenario) bool { return slices.Contains(sc.Spec.Claims, "host") }
-
 // worker is a node that may be a victim.
 type worker struct {
 	name  string
 	ready bool
 	why   string // why it cannot be a victim now
 }
-
-const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
 
 func (s *session) workers(ctx context.Context) ([]worker, error) {
 	var list *corev1.NodeList
@@ -244,10 +248,10 @@ func (s *session) workers(ctx context.Context) ([]worker, error) {
 	var out []worker
 	for i := range list.Items {
 		n := &list.Items[i]
-		if _, cp := n.Labels[controlPlaneLabel]; cp {
+		if _, cp := n.Labels[fault.ControlPlaneLabel]; cp {
 			continue
 		}
-		why := NotReady(n)
+		why := fault.NotReady(n)
 		out = append(out, worker{n.Name, why == "", why})
 	}
 	slices.SortFunc(out, func(a, b worker) int { return strings.Compare(a.name, b.name) })
@@ -255,27 +259,6 @@ func (s *session) workers(ctx context.Context) ([]worker, error) {
 		return nil, usage.Errorf("cluster %s has no worker: a scenario needs one, since the control plane is never a victim", s.lab.Cluster())
 	}
 	return out, nil
-}
-
-// notReady says why a node does not count as Ready and schedulable, "" when it does.
-func NotReady(n *corev1.Node) string {
-	for _, c := range n.Status.Conditions {
-		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
-			return fmt.Sprintf("%s=%s (%s: %s)", c.Type, c.Status, c.Reason, c.Message)
-		}
-	}
-	if n.Spec.Unschedulable {
-		return "it is cordoned"
-	}
-	for _, t := range n.Spec.Taints {
-		if t.Effect != corev1.TaintEffectPreferNoSchedule {
-			return fmt.Sprintf("it has the taint %s:%s", t.Key, t.Effect)
-		}
-	}
-	if !slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady }) {
-		return "it has no Ready condition yet"
-	}
-	return ""
 }
 
 func (s *session) checkVictim(workers []worker) error {
@@ -424,7 +407,7 @@ func (s *session) bystanders(began time.Time) []string {
 // answer there are none: a finding on them is then reported, and wrongly, rather than one missed.
 func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 	list, err := retry.Within(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
-		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: LabelRun})
+		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: fault.LabelRun})
 	})
 	out := map[string]bool{}
 	for _, r := range s.lab.Records() {
@@ -436,8 +419,8 @@ func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 		return out
 	}
 	for _, ns := range list.Items {
-		if ns.Labels[LabelRun] != run {
-			out[ns.Labels[LabelNode]] = true
+		if ns.Labels[fault.LabelRun] != run {
+			out[ns.Labels[fault.LabelNode]] = true
 		}
 	}
 	return out
@@ -447,17 +430,17 @@ func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, error) {
 	run := s.opts.RunID
 	if run == "" {
-		run = NewRunID(sc.Metadata.Name)
+		run = fault.NewRunID(sc.Metadata.Name)
 	}
 	weight := int64(1)
-	if claimsHost(sc) {
+	if fault.ClaimsHost(sc) {
 		weight = wholeHost
 	}
 	if err := s.host.Acquire(ctx, weight); err != nil {
 		return nil, ErrInterrupted
 	}
 	defer s.host.Release(weight)
-	if claimsHost(sc) {
+	if fault.ClaimsHost(sc) {
 		free, err := s.lab.Claim(ctx, HostNode)
 		if err != nil {
 			return s.notBegun(sc, run, fmt.Errorf("scenario %s claims the host's kernel for itself: %w", sc.Metadata.Name, err))
@@ -477,16 +460,16 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, err
 	if res != nil && res.Recover != "" {
 		s.retire(node, fmt.Sprintf("%s: not clean after run %s; undo it with: %s", node, run, res.Recover))
 	}
-	if r.spoilt == "" || err != nil || res.Verdict != Passed {
+	if r.control.needsRerun == "" || err != nil || res.Verdict != Passed {
 		return res, err
 	}
 	// The blind restart left no illness to cure, or made another one of it.
-	run = NewRunID(sc.Metadata.Name)
+	run = fault.NewRunID(sc.Metadata.Name)
 	s.mu.Lock()
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	again := newRun(s, sc, run, node)
-	again.controls, again.res.Controls = false, res.Controls
+	again.control.onTheWay, again.res.Controls = false, res.Controls
 	return again.do(ctx)
 }
 
@@ -499,13 +482,4 @@ func (s *session) notBegun(sc *scenarios.Scenario, run string, err error) (*Resu
 	r.res.Ended = stamp()
 	r.res.Verdict, r.res.FailedAt, r.res.Reason = Unknown, Baseline, err.Error()
 	return r.res, err
-}
-
-// NewRunID makes a run's id that is a DNS label with the scenario's name in front, and short enough for "sickbay-" before it and
-// injection ids behind it.
-func NewRunID(scenario string) string {
-	if len(scenario) > 38 {
-		scenario = strings.TrimRight(scenario[:38], "-")
-	}
-	return scenario + "-" + strings.ToLower(rand.Text()[:5])
 }

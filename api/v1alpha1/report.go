@@ -45,10 +45,9 @@ type Control string
 
 // The controls. ControlNone is an ordinary run.
 const (
-	ControlNone        Control = ""
-	ControlNoop        Control = "noop"      // nothing is injected: must stop at manifest, and no detector may speak
-	ControlNoRemedy    Control = "no-remedy" // the remedy is withheld: clear must fail
-	ControlOtherRemedy Control = "other-remedy"
+	ControlNone     Control = ""
+	ControlNoop     Control = "noop"      // nothing is injected: must stop at manifest, and no detector may speak
+	ControlNoRemedy Control = "no-remedy" // the remedy is withheld: clear must fail
 	// ControlBlindRestart restarts containerd and kubelet instead of the remedy: clear must fail.
 	ControlBlindRestart Control = "blind-restart"
 )

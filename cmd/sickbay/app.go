@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/version"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // app is what all verbs share.
@@ -29,13 +30,14 @@ type app struct {
 	out, err *os.File
 	quiet    bool
 	deps     deps
+	cleanups *suites.Cleanups // what has to be undone should this process be interrupted
 
 	lines sync.Once // starts the reader of in
 	line  chan string
 }
 
 func newApp(in io.Reader, out, err *os.File) *app {
-	return &app{in: in, out: out, err: err, deps: realDeps{}}
+	return &app{in: in, out: out, err: err, deps: realDeps{}, cleanups: &suites.Cleanups{}}
 }
 
 // execute runs one command line and returns its exit code.

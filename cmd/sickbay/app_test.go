@@ -448,7 +448,7 @@ func TestRunPassesItsFlagsOn(t *testing.T) {
 	w := ready(t)
 	dir := t.TempDir()
 	w.report = func(_ context.Context, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
-		if len(list) != 2 || list[0].Metadata.Name != "swap-on" || !o.NoRemedy || o.Noop || !o.Keep || o.ReportDir != dir {
+		if len(list) != 2 || list[0].Metadata.Name != "swap-on" || o.Controls != suites.OnlyNoRemedy || !o.Keep || o.ReportDir != dir {
 			t.Errorf("%d scenarios, options %+v", len(list), o)
 		}
 		return &v1alpha1.Report{Verdict: v1alpha1.VerdictFailed, Results: []v1alpha1.ScenarioResult{{Verdict: v1alpha1.VerdictFailed}}}, nil

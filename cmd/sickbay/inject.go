@@ -73,20 +73,19 @@ with sickbay recover.`,
 		if err != nil {
 			return err
 		}
-		ill, err := a.makeIll(ctx, lab, c, list[0], node, lease, false)
+		ill, err := a.place(ctx, lab, c, list[0], node, lease, false)
 		if err != nil {
 			return err
 		}
-		defer ill.release()
 		heals := time.Now().Add(lease)
-		if err := ill.hold.Leave(heals); err != nil {
+		if err := ill.leave(ctx, lease); err != nil {
 			return err
 		}
 		out := injected{
-			APIVersion: v1alpha1.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.node,
-			Run: ill.run, Namespace: ill.namespace, HealsAt: heals.UTC().Truncate(time.Second), Contained: ill.contained,
+			APIVersion: v1alpha1.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.Node,
+			Run: ill.Run, Namespace: ill.Namespace(), HealsAt: heals.UTC().Truncate(time.Second), Contained: ill.Contained(),
 			StaysInAPI: slices.ContainsFunc(list[0].Spec.Inject, func(act scenarios.Action) bool { return act.Rollout() != nil }),
-			Recover:    fmt.Sprintf("sickbay recover --cluster %s --run %s", c.Name, ill.run),
+			Recover:    ill.RecoverCommand(),
 		}
 		return print(a, *form, out, func(w io.Writer) { showInjected(w, out, list[0]) })
 	}

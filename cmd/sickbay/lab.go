@@ -15,7 +15,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -45,7 +44,7 @@ tools; hints come when you ask. What you type here:
 	}
 	a.clusterFlags(cmd, &g)
 	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		list, err := findScenarios(args)
 		if err != nil {
 			return err
@@ -67,7 +66,7 @@ tools; hints come when you ask. What you type here:
 		if err != nil {
 			return err
 		}
-		ill, err := a.makeIll(ctx, lab, c, list[0], node, timeoutscale.Bound(leaseWhileHere), true)
+		ill, err := a.place(ctx, lab, c, list[0], node, 0, true)
 		if err != nil {
 			return err
 		}
@@ -76,28 +75,12 @@ tools; hints come when you ask. What you type here:
 		for _, n := range c.Nodes() {
 			names = append(names, n.Name)
 		}
-		l := &lesson{app: a, lab: lab, scenario: list[0], ill: ill.node, cluster: c.Name, kubeconfig: kubeconfig, nodes: names, env: c.Engine().Env(), client: c.Engine().Provider}
-		return a.teach(ctx, l, ill)
+		l := &lesson{app: a, lab: lab, scenario: list[0], ill: ill.Node, cluster: c.Name, kubeconfig: kubeconfig, nodes: names, env: c.Engine().Env(), client: c.Engine().Provider}
+		// The node stays ill while this process lives, and is well again whatever happens.
+		defer func() { err = errors.Join(err, ill.end(ctx)) }()
+		return l.talk(ctx)
 	}
 	return cmd
-}
-
-// teach runs the lesson, keeps the node ill meanwhile, and recovers it whatever happens.
-func (a *app) teach(ctx context.Context, l *lesson, ill *illness) (err error) {
-	undo := suites.Registry.Add("lab "+ill.run+" on "+ill.node, "sickbay recover --cluster "+l.cluster+" --run "+ill.run, ill.recover)
-	alive, stop := context.WithCancel(ctx)
-	go ill.keepAlive(alive)
-	defer func() {
-		stop()
-		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), suites.DefaultTimings().Recovery)
-		defer cancel()
-		task := progress.From(ctx).Start("undo everything", suites.DefaultTimings().Recovery)
-		rerr := undo.Run(fresh)
-		task.End(rerr)
-		ill.release()
-		err = errors.Join(err, rerr)
-	}()
-	return l.talk(ctx)
 }
 
 // lesson is one lab being done.

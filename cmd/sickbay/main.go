@@ -15,8 +15,9 @@ import (
 
 func main() {
 	timeoutscale.MeasureWhenAsked()
-	ctx, stop := suites.WithInterrupt(context.Background(), os.Stderr)
-	code := newApp(os.Stdin, os.Stdout, os.Stderr).execute(ctx, os.Args[1:])
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	ctx, stop := suites.WithInterrupt(context.Background(), os.Stderr, a.cleanups)
+	code := a.execute(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
@@ -53,6 +54,17 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	a.clusterFlags(cmd, &f.clusterOptions)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
 	_ = cmd.MarkFlagDirname("report")
+}
+
+// control is the control that the flags ask for; they exclude each other.
+func (f *runFlags) control() suites.Controls {
+	switch {
+	case f.noop:
+		return suites.OnlyNoop
+	case f.noRemedy:
+		return suites.OnlyNoRemedy
+	}
+	return suites.Controls(f.controls)
 }
 
 // leastLease is the shortest lease: it is renewed every third of it, and on a busy machine a renewal takes seconds.
@@ -227,8 +239,8 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		lease = 0 // the default, which a slow machine stretches
 	}
 	rep, runErr := a.deps.runAll(ctx, lab, list, suites.Options{
-		Noop: f.noop, NoRemedy: f.noRemedy, Controls: suites.Controlled(f.controls), Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: version.String(), RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Lease: lease},
+		Controls: f.control(), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
+		Version: version.String(), RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}},
 	})
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -91,7 +92,7 @@ type Runner struct {
 // when the node could not be brought back even by `sickbay recover` afterwards.
 func (c *Runner) Strike(ctx context.Context, node string, cell Strike) (res Result, clean bool) {
 	began := time.Now()
-	res = Result{Strike: cell, Node: node, Run: suites.NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
+	res = Result{Strike: cell, Node: node, Run: fault.NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
 	defer func() { res.Took = time.Since(began).Seconds() }()
 	w, err := suites.OpenWard(ctx, c.Lab)
 	if err != nil {
@@ -99,7 +100,7 @@ func (c *Runner) Strike(ctx context.Context, node string, cell Strike) (res Resu
 		return res, true
 	}
 	w.Adopt(node, res.Run)
-	mark, err := c.Lab.Mark(ctx, node, suites.RunNamespace(res.Run))
+	mark, err := c.Lab.Fingerprint(ctx, node, fault.RunNamespace(res.Run))
 	if err != nil {
 		res.Reason = fmt.Sprintf("take a fingerprint of node %s: %s", node, err)
 		return res, true
@@ -183,7 +184,7 @@ func (c *Runner) harness(ctx context.Context, bound time.Duration, args ...strin
 
 // healed waits until nothing of the run is left and answers when that was. In mode wait the time counts from the end of the lease
 // that the node's own journal knows: an injection that goes on after its harness has died moves it.
-func (c *Runner) healed(ctx context.Context, mark suites.Mark, res *Result, from time.Time) (time.Time, error) {
+func (c *Runner) healed(ctx context.Context, mark suites.Fingerprint, res *Result, from time.Time) (time.Time, error) {
 	end := from.Add(healedWithin)
 	if res.Mode != Wait {
 		end = time.Now().Add(healedWithin)
@@ -239,7 +240,7 @@ func (c *Runner) silent(ctx context.Context, node string) (time.Duration, error)
 }
 
 // left tells what of a run is left, the cheapest question first, and when the lease ends that the node knows.
-func (c *Runner) left(ctx context.Context, mark suites.Mark, res *Result) (left []string, lease time.Time, err error) {
+func (c *Runner) left(ctx context.Context, mark suites.Fingerprint, res *Result) (left []string, lease time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	agent, err := c.Lab.Agent(ctx, res.Node)
@@ -261,8 +262,8 @@ func (c *Runner) left(ctx context.Context, mark suites.Mark, res *Result) (left 
 			left = append(left, "the run's record on the host")
 		}
 	}
-	if _, err := c.Lab.Kube().CoreV1().Namespaces().Get(ctx, suites.RunNamespace(res.Run), metav1.GetOptions{}); err == nil {
-		left = append(left, "namespace "+suites.RunNamespace(res.Run))
+	if _, err := c.Lab.Kube().CoreV1().Namespaces().Get(ctx, fault.RunNamespace(res.Run), metav1.GetOptions{}); err == nil {
+		left = append(left, "namespace "+fault.RunNamespace(res.Run))
 	} else if !apierrors.IsNotFound(err) {
 		return left, lease, err
 	}
@@ -270,7 +271,7 @@ func (c *Runner) left(ctx context.Context, mark suites.Mark, res *Result) (left 
 	if err != nil {
 		return left, lease, err
 	}
-	if why := suites.NotReady(n); why != "" {
+	if why := fault.NotReady(n); why != "" {
 		left = append(left, "node "+res.Node+" is not well: "+why)
 	}
 	if len(left) > 0 {
@@ -281,7 +282,7 @@ func (c *Runner) left(ctx context.Context, mark suites.Mark, res *Result) (left 
 }
 
 // putRight cleans up after a cell that went wrong, so that the next one finds the node as this one did.
-func (c *Runner) putRight(ctx context.Context, mark suites.Mark, res *Result) bool {
+func (c *Runner) putRight(ctx context.Context, mark suites.Fingerprint, res *Result) bool {
 	said, _, err := c.harness(ctx, recoverBound, "recover", "--cluster", c.Lab.Cluster(), "--node", res.Node, "--quiet")
 	if err != nil {
 		res.Reason += fmt.Sprintf("; and afterwards sickbay recover: %s: %s", err, said)

@@ -13,10 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
-	"github.com/sickbay-dev/sickbay/suites"
 )
 
 const (
@@ -54,14 +54,14 @@ func LeftBy(ctx context.Context, c *cluster.Cluster) ([]Left, error) {
 	for _, r := range records {
 		*of(r.Run, r.Node, r.Scenario) = Left{Record: r, Recorded: true}
 	}
-	call, cancel := context.WithTimeout(ctx, suites.DefaultTimings().Call)
+	call, cancel := context.WithTimeout(ctx, fault.Timings{}.OnThisMachine().Call)
 	defer cancel()
-	list, err := c.Kube().CoreV1().Namespaces().List(call, metav1.ListOptions{LabelSelector: suites.LabelRun})
+	list, err := c.Kube().CoreV1().Namespaces().List(call, metav1.ListOptions{LabelSelector: fault.LabelRun})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("list the namespaces of runs on cluster %s: %w", c.Name, err))
 	} else {
 		for _, ns := range list.Items {
-			of(ns.Labels[suites.LabelRun], ns.Labels[suites.LabelNode], ns.Labels[suites.LabelScenario]).Namespace = ns.Name
+			of(ns.Labels[fault.LabelRun], ns.Labels[fault.LabelNode], ns.Labels[fault.LabelScenario]).Namespace = ns.Name
 		}
 	}
 	services, err := c.Services(ctx)
@@ -151,7 +151,7 @@ func (h *healer) heal(ctx context.Context, patience time.Duration) error {
 	if err := h.RestoreImages(ctx, h.rec.Node); err != nil {
 		return err
 	}
-	return suites.WaitWell(ctx, h.Kube(), h.rec.Node, suites.DefaultTimings(), func(string, ...any) {})
+	return fault.WaitReady(ctx, h.Kube(), h.rec.Node, fault.Timings{}.OnThisMachine(), func(string, ...any) {})
 }
 
 // places are the nodes a run may have injected into: its victim, and all where it had the machine for itself.
@@ -165,15 +165,15 @@ func (h *healer) places() []string {
 	return out
 }
 
-// fault is an injection of the run, of one node.
-type fault struct{ node, id string }
+// injected is an injection of the run, of one node.
+type injected struct{ node, id string }
 
 // faults lists what of the run is still injected, preparations left out, newest first.
-func (h *healer) faults(ctx context.Context) ([]fault, error) {
-	var out []fault
+func (h *healer) faults(ctx context.Context) ([]injected, error) {
+	var out []injected
 	var errs []error
 	for _, n := range h.places() {
-		list, err := retry.Within(ctx, suites.DefaultTimings().Call, func(ctx context.Context) ([]injectors.Status, error) {
+		list, err := retry.Within(ctx, fault.Timings{}.OnThisMachine().Call, func(ctx context.Context) ([]injectors.Status, error) {
 			a, err := h.Agent(ctx, n)
 			if err != nil {
 				return nil, err
@@ -183,7 +183,7 @@ func (h *healer) faults(ctx context.Context) ([]fault, error) {
 		errs = append(errs, err)
 		for _, s := range slices.Backward(list) {
 			if s.Run == h.run && !s.Prepared {
-				out = append(out, fault{n, s.ID})
+				out = append(out, injected{n, s.ID})
 			}
 		}
 	}
@@ -235,17 +235,17 @@ func (h *healer) clean(ctx context.Context) error {
 	if h.rec.Remedied && h.c.Has(h.rec.Node) {
 		errs = append(errs, h.uncordon(ctx))
 	}
-	ns := suites.RunNamespace(h.run)
+	ns := fault.RunNamespace(h.run)
 	there, err := h.Kube().CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})
 	if err == nil && there.Name == ns {
 		h.say("namespace %s deleted", ns)
 	}
-	if err := suites.DeleteNamespace(ctx, h.Kube(), ns); err != nil {
+	if err := fault.DeleteNamespace(ctx, h.Kube(), ns); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	errs = append(errs,
-		suites.DeleteClusterObjects(ctx, h.Kube(), h.run),
-		suites.NamespaceGone(ctx, h.Kube(), ns, timeoutscale.Bound(healPatience), timeoutscale.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
+		fault.DeleteClusterObjects(ctx, h.Kube(), h.run),
+		fault.NamespaceGone(ctx, h.Kube(), ns, timeoutscale.Bound(healPatience), timeoutscale.Bound(healBound), func(pod string) { h.say("pod %s deleted without the kubelet", pod) }),
 		h.RemoveServices(ctx, h.run),
 		h.c.RemoveServices(ctx, "", h.rec.Node), // what a remedy had opened to read a file of the node's image
 	)

@@ -32,6 +32,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
 	"github.com/sickbay-dev/sickbay/internal/node"
@@ -47,7 +48,7 @@ import (
 // nodeAgent is everything an agent on a node does: looking, for diagnose, and injecting, for the runner.
 type nodeAgent interface {
 	diagnose.Agent
-	suites.Agent
+	fault.Agent
 	Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error)
 }
 
@@ -56,7 +57,7 @@ type clusterLab struct {
 	c       *cluster.Cluster
 	image   string
 	install func(context.Context, node.Node) (nodeAgent, error)
-	t       suites.Timings // of calls of the API
+	t       fault.Timings // of calls of the API
 
 	mu     sync.Mutex
 	agents map[string]*lazyAgent
@@ -88,7 +89,7 @@ func New(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
 
 func newClusterLab(c *cluster.Cluster, image string) *clusterLab {
 	return &clusterLab{
-		c: c, image: image, install: installAgent, t: suites.Timings{}.WithDefaults(), config: c.RESTConfig,
+		c: c, image: image, install: installAgent, t: fault.Timings{}.OnThisMachine(), config: c.RESTConfig,
 		agents: map[string]*lazyAgent{}, images: map[string][]string{},
 	}
 }
@@ -172,7 +173,7 @@ func (l *clusterLab) Target() diagnose.Target {
 	return t
 }
 
-func (l *clusterLab) Agent(ctx context.Context, name string) (suites.Agent, error) {
+func (l *clusterLab) Agent(ctx context.Context, name string) (fault.Agent, error) {
 	if !l.c.Has(name) {
 		return nil, fmt.Errorf("cluster %s has no node %s", l.c.Name, name)
 	}
@@ -180,7 +181,7 @@ func (l *clusterLab) Agent(ctx context.Context, name string) (suites.Agent, erro
 }
 
 // Begin implements Lab. The images are those of the node's fingerprint, if there is one.
-func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (suites.Hold, error) {
+func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (fault.RunRecord, error) {
 	l.mu.Lock()
 	r.Images = l.images[r.Node]
 	l.mu.Unlock()
@@ -299,7 +300,7 @@ func (m hostMark) Changes(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (suites.Mark, error) {
+func (l *clusterLab) Fingerprint(ctx context.Context, name, namespace string) (suites.Fingerprint, error) {
 	if name == suites.HostNode {
 		host, err := l.newMarks(ctx, l.host)
 		if err != nil {
@@ -340,7 +341,7 @@ func (l *clusterLab) Mark(ctx context.Context, name, namespace string) (suites.M
 	)
 }
 
-type bothMarks [2]suites.Mark
+type bothMarks [2]suites.Fingerprint
 
 func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
 	first, err := b[0].Changes(ctx)
@@ -524,7 +525,7 @@ func (l *clusterLab) resources(ctx context.Context) (*resources, error) {
 }
 
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
-func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (suites.Objects, error) {
+func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		_, err = o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 		if err != nil {
@@ -538,12 +539,12 @@ func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []
 const rolloutManager = "rollout"
 
 // Rollout applies the objects of a manifest over what is there.
-func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (suites.Objects, error) {
+func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		what := o.obj.GetKind() + " " + o.obj.GetName()
 		if o.global {
 			had, err := o.resource.Get(ctx, o.obj.GetName(), metav1.GetOptions{})
-			if err == nil && had.GetLabels()[suites.LabelRun] != o.obj.GetLabels()[suites.LabelRun] {
+			if err == nil && had.GetLabels()[fault.LabelRun] != o.obj.GetLabels()[fault.LabelRun] {
 				return false, fmt.Errorf("apply %s: it is there already and not of this run", what)
 			}
 		}
@@ -563,7 +564,7 @@ func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []b
 }
 
 // write puts each object of a manifest into the run's namespace, labelled. It returns what it has made also when it fails.
-func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (suites.Objects, error) {
+func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (fault.Objects, error) {
 	done := &created{lab: l}
 	objects, err := decodeObjects(manifest)
 	if err != nil {
@@ -595,7 +596,7 @@ func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byt
 		if labels == nil {
 			labels = map[string]string{}
 		}
-		labels[suites.LabelRun] = strings.TrimPrefix(namespace, apiserver.RunNamespacePrefix)
+		labels[fault.LabelRun] = strings.TrimPrefix(namespace, apiserver.RunNamespacePrefix)
 		o.SetLabels(labels)
 		if err := adjustPods(&o, adjust); err != nil {
 			return done, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)

@@ -14,8 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
-	"github.com/sickbay-dev/sickbay/suites"
 )
 
 func TestContainersOfOthersAreNotOurs(t *testing.T) {
@@ -95,7 +95,7 @@ func TestSwapOfWhoeverHoldsTheHostIsNotOurs(t *testing.T) {
 	elsewhere := func() bool { return held }
 	mark := func() hostMark {
 		t.Helper()
-		m, err := (&clusterLab{t: suites.DefaultTimings()}).newMarks(t.Context(), take)
+		m, err := (&clusterLab{t: fault.DefaultTimings()}).newMarks(t.Context(), take)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestWorkloadDocuments(t *testing.T) {
 	if err != nil || len(got) != 2 {
 		t.Fatalf("%d objects, %v", len(got), err)
 	}
-	bind := func(s *corev1.PodSpec) { suites.Bind("w1")(s) }
+	bind := func(s *corev1.PodSpec) { fault.Bind("w1")(s) }
 	for i := range got {
 		if err := adjustPods(&got[i], bind); err != nil {
 			t.Fatal(err)

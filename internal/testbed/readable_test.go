@@ -13,9 +13,9 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
 	"github.com/sickbay-dev/sickbay/internal/retry"
-	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // A fingerprint that could not be read as a whole is taken again, and one that never can be says what is unknown.
@@ -70,7 +70,7 @@ func TestWritesWaitForTheAPI(t *testing.T) {
 	}))
 	defer server.Close()
 
-	l := &clusterLab{config: func() *rest.Config { return &rest.Config{Host: server.URL} }, t: suites.Timings{Poll: time.Millisecond, Call: time.Minute}}
+	l := &clusterLab{config: func() *rest.Config { return &rest.Config{Host: server.URL} }, t: fault.Timings{Poll: time.Millisecond, Call: time.Minute}}
 	manifest := []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")
 	if made, err := l.Workload(t.Context(), "n", manifest, nil); err != nil || len(made.List()) != 1 {
 		t.Errorf("workload: %v", err)

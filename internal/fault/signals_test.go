@@ -1,7 +1,7 @@
-package suites
+package fault
 
 import (
-	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -101,35 +101,37 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.before.At = start
-			s := newSignals("w1", "sickbay-x", &c.before, []scenarios.Matcher{c.m})
-			fresh := s.feed(&c.after)
-			if (len(fresh) == 1) != c.want || (len(s.missing()) == 0) != c.want {
+			s, err := NewSignals("w1", "sickbay-x", &c.before, []scenarios.Matcher{c.m})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fresh := s.Feed(&c.after)
+			if (len(fresh) == 1) != c.want || (len(s.Missing()) == 0) != c.want {
 				t.Errorf("seen %v, want %v", len(fresh) == 1, c.want)
 			}
 			if c.want && (fresh[0].Text == "" || fresh[0].Want == "") {
 				t.Errorf("the signal says nothing: %+v", fresh[0])
 			}
-			if len(s.feed(&c.after)) > 0 {
+			if len(s.Feed(&c.after)) > 0 {
 				t.Error("the same signal is fresh twice")
 			}
 		})
 	}
 }
 
-func TestRecorderKeepsWhatAPersonWouldRead(t *testing.T) {
-	r := newRecorder("x")
-	o := v1alpha1.Observation{Node: "w1", At: time.Now()}
-	for i := range 100 {
-		o.Journal.Lines = append(o.Journal.Lines,
-			v1alpha1.LogLine{Source: "kubelet", Level: "error", At: time.Now(), Text: "sync of pod 0a1b2c3d4e failed " + fmt.Sprint(i)},
-			v1alpha1.LogLine{Source: "kubelet", Level: "info", At: time.Now(), Text: "nothing"})
+// TestEveryMatcherIsReadable: a matcher that nothing here reads must be an error, and none of the kinds a scenario may have is.
+func TestEveryMatcherIsReadable(t *testing.T) {
+	before := &v1alpha1.Observation{}
+	fields := reflect.TypeFor[scenarios.Matcher]()
+	for i := range fields.NumField() {
+		var m scenarios.Matcher
+		f := reflect.ValueOf(&m).Elem().Field(i)
+		f.Set(reflect.New(f.Type().Elem()))
+		if _, err := NewSignals("w1", "n", before, []scenarios.Matcher{m}); err != nil {
+			t.Errorf("%s: %v", fields.Field(i).Name, err)
+		}
 	}
-	r.look(&v1alpha1.Observation{Node: "w1"})
-	r.look(&o)
-	if n := len(r.timeline()); n != keepSameLog {
-		t.Errorf("%d lines of one kind of message, want %d", n, keepSameLog)
-	}
-	if r.lastLine() != "kubelet: sync of pod 0a1b2c3d4e failed 99" {
-		t.Errorf("last line %q", r.lastLine())
+	if _, err := NewSignals("w1", "n", before, []scenarios.Matcher{{}}); err == nil {
+		t.Error("a matcher that says nothing is waited for")
 	}
 }

@@ -1,4 +1,4 @@
-package suites
+package fault
 
 import (
 	"context"
@@ -26,7 +26,7 @@ const (
 // RunNamespace is the namespace of a run.
 func RunNamespace(run string) string { return apiserver.RunNamespacePrefix + run }
 
-// namespaceGone waits until a namespace that was deleted is gone, for bound at most. Pods that the kubelet does not end within
+// NamespaceGone waits until a namespace that was deleted is gone, for bound at most. Pods that the kubelet does not end within
 // patience are deleted without it; forced hears of them.
 func NamespaceGone(ctx context.Context, kube kubernetes.Interface, name string, patience, bound time.Duration, forced func(pod string)) error {
 	started := time.Now()
@@ -136,4 +136,28 @@ func DeleteClusterObjects(ctx context.Context, kube kubernetes.Interface, run st
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (s *Session) makeNamespace(ctx context.Context) error {
+	locked(s, func() any { s.inAPI = true; return nil }) // before the call: one that fails may have been carried out
+	kube := s.tb.Kube().CoreV1()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: s.namespace, Labels: map[string]string{LabelRun: s.Run, LabelScenario: s.Name, LabelNode: s.Node},
+	}}
+	err := retry.Accepted(ctx, s.t.Poll, s.t.Call, func(ctx context.Context) error {
+		_, err := kube.Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create namespace %s: %w", s.namespace, err)
+	}
+	// Pods want the default service account, which the controller makes a moment later.
+	err = retry.Until(ctx, s.t.Poll/4, s.t.Call, func(ctx context.Context) (bool, error) {
+		_, err := kube.ServiceAccounts(s.namespace).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the default service account of namespace %s: %w", s.namespace, err)
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package suites
+package fault
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-// signals waits for manifest matchers. It knows observations and nothing of detectors, and it accepts only what is later
+// Signals waits for matchers. It knows observations and nothing of detectors, and it accepts only what is later
 // than the look it was started from:
 //
 //   - log lines come after that look's journal cursor, so they are later by construction, whatever any clock says
@@ -20,7 +20,7 @@ import (
 //     stamps alone cannot decide)
 //   - CPU counters are counted from that look on
 //   - conditions, pods and units did not already match in that look; a condition may also have a later transition
-type signals struct {
+type Signals struct {
 	node, namespace string
 	before          *v1alpha1.Observation
 	start           time.Time // node clock
@@ -29,19 +29,24 @@ type signals struct {
 	found           []v1alpha1.Signal
 }
 
-func newSignals(node, namespace string, before *v1alpha1.Observation, matchers []scenarios.Matcher) *signals {
-	s := &signals{
+// NewSignals waits for matchers on a node, and in the namespace of its run. A matcher that no observation can answer is an error.
+func NewSignals(node, namespace string, before *v1alpha1.Observation, matchers []scenarios.Matcher) (*Signals, error) {
+	s := &Signals{
 		node: node, namespace: namespace, before: before, start: before.At, matchers: matchers,
 		eventsBefore: eventCounts(before.API),
 	}
-	for _, m := range matchers {
-		s.found = append(s.found, v1alpha1.Signal{Want: describe(m)})
+	for i, m := range matchers {
+		want := describe(m)
+		if want == "" {
+			return nil, fmt.Errorf("signal %d cannot be read: no observation answers it", i+1)
+		}
+		s.found = append(s.found, v1alpha1.Signal{Want: want})
 	}
-	return s
+	return s, nil
 }
 
-// feed takes one more look and returns the signals that it showed for the first time.
-func (s *signals) feed(o *v1alpha1.Observation) []v1alpha1.Signal {
+// Feed takes one more look and returns the signals that it showed for the first time.
+func (s *Signals) Feed(o *v1alpha1.Observation) []v1alpha1.Signal {
 	var fresh []v1alpha1.Signal
 	for i, m := range s.matchers {
 		if !s.found[i].At.IsZero() {
@@ -63,8 +68,8 @@ func (s *signals) feed(o *v1alpha1.Observation) []v1alpha1.Signal {
 	return fresh
 }
 
-// missing lists what was not seen yet.
-func (s *signals) missing() []string {
+// Missing lists what was not seen yet.
+func (s *Signals) Missing() []string {
 	var out []string
 	for _, f := range s.found {
 		if f.At.IsZero() {
@@ -74,10 +79,13 @@ func (s *signals) missing() []string {
 	return out
 }
 
-// seenAny tells whether at least one was seen.
-func (s *signals) seenAny() bool { return len(s.missing()) < len(s.found) }
+// SeenAny tells whether at least one was seen.
+func (s *Signals) SeenAny() bool { return len(s.Missing()) < len(s.found) }
 
-func (s *signals) match(m scenarios.Matcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+// Found is every signal, in the order of the matchers.
+func (s *Signals) Found() []v1alpha1.Signal { return s.found }
+
+func (s *Signals) match(m scenarios.Matcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	switch {
 	case m.Log != nil:
 		return s.matchLog(m.Log, o)
@@ -118,7 +126,7 @@ func (s *signals) match(m scenarios.Matcher, o *v1alpha1.Observation) (time.Time
 	return time.Time{}, "", false
 }
 
-func (s *signals) matchCgroup(m *scenarios.CgroupMatcher, o *v1alpha1.Observation) (string, bool) {
+func (s *Signals) matchCgroup(m *scenarios.CgroupMatcher, o *v1alpha1.Observation) (string, bool) {
 	for _, c := range o.Containers {
 		if c.Namespace == s.namespace && strings.HasPrefix(c.Pod, m.Pod) && strings.Contains(c.CgroupPath, m.Contains) {
 			return fmt.Sprintf("container %s of pod %s (pid %d): %s", c.Name, c.Pod, c.PID, c.CgroupPath), true
@@ -127,7 +135,7 @@ func (s *signals) matchCgroup(m *scenarios.CgroupMatcher, o *v1alpha1.Observatio
 	return "", false
 }
 
-func (s *signals) matchLog(m *scenarios.LogMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) matchLog(m *scenarios.LogMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	for _, lines := range [][]v1alpha1.LogLine{o.Journal.Lines, o.Kmsg} {
 		for _, l := range lines {
 			if l.Source == m.Unit && strings.Contains(l.Text, m.Contains) && !l.At.Before(s.start) {
@@ -142,7 +150,7 @@ func (s *signals) matchLog(m *scenarios.LogMatcher, o *v1alpha1.Observation) (ti
 // posted late and belongs to what was before. A stamp further off is a skewed clock and says nothing.
 const lateEvent = 2 * time.Minute
 
-func (s *signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	if o.API == nil {
 		return time.Time{}, "", false
 	}
@@ -151,10 +159,10 @@ func (s *signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation)
 		if e.Reason != m.Reason || !strings.Contains(e.Message, m.Contains) || (m.Type != "" && e.Type != m.Type) || !s.concerns(e, o.API) {
 			continue
 		}
-		if had, known := s.eventsBefore[e.UID]; known && eventCount(e) <= had {
+		if had, known := s.eventsBefore[e.UID]; known && EventCount(e) <= had {
 			continue
 		}
-		at := eventTime(e)
+		at := EventTime(e)
 		// Event stamps have whole seconds.
 		if early := s.start.Sub(at); early > time.Second && early < lateEvent {
 			continue
@@ -164,7 +172,7 @@ func (s *signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation)
 	return time.Time{}, "", false
 }
 
-func (s *signals) concerns(e *corev1.Event, api *v1alpha1.API) bool {
+func (s *Signals) concerns(e *corev1.Event, api *v1alpha1.API) bool {
 	if e.InvolvedObject.Kind == "Node" {
 		return e.InvolvedObject.Name == s.node
 	}
@@ -179,7 +187,7 @@ func (s *signals) concerns(e *corev1.Event, api *v1alpha1.API) bool {
 	return false
 }
 
-func (s *signals) matchCondition(m *scenarios.ConditionMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) matchCondition(m *scenarios.ConditionMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	c := condition(o.API, m.Type)
 	if !conditionMatches(m, c) {
 		return time.Time{}, "", false
@@ -206,7 +214,7 @@ func conditionMatches(m *scenarios.ConditionMatcher, c *corev1.NodeCondition) bo
 	return c != nil && string(c.Status) == m.Status && (m.Reason == "" || c.Reason == m.Reason) && strings.Contains(c.Message, m.Contains)
 }
 
-func (s *signals) matchPod(m *scenarios.PodMatcher, api *v1alpha1.API) (string, bool) {
+func (s *Signals) matchPod(m *scenarios.PodMatcher, api *v1alpha1.API) (string, bool) {
 	if api == nil {
 		return "", false
 	}
@@ -269,7 +277,7 @@ func matchUnit(m *scenarios.UnitMatcher, o *v1alpha1.Observation) (string, bool)
 // leastPeriods are two seconds of CPU periods: a container that starts is throttled in its first few whatever its quota.
 const leastPeriods = 20
 
-func (s *signals) matchThrottled(m *scenarios.ThrottledMatcher, o *v1alpha1.Observation) (string, bool) {
+func (s *Signals) matchThrottled(m *scenarios.ThrottledMatcher, o *v1alpha1.Observation) (string, bool) {
 	for _, u := range o.Containers {
 		if u.Namespace != s.namespace || m.Container != "" && u.Name != m.Container {
 			continue
@@ -291,20 +299,22 @@ func eventCounts(api *v1alpha1.API) map[types.UID]int32 {
 	out := map[types.UID]int32{}
 	if api != nil {
 		for i := range api.Events {
-			out[api.Events[i].UID] = eventCount(&api.Events[i])
+			out[api.Events[i].UID] = EventCount(&api.Events[i])
 		}
 	}
 	return out
 }
 
-func eventCount(e *corev1.Event) int32 {
+// EventCount is how often an event was counted.
+func EventCount(e *corev1.Event) int32 {
 	if e.Series != nil && e.Series.Count > e.Count {
 		return e.Series.Count
 	}
 	return e.Count
 }
 
-func eventTime(e *corev1.Event) time.Time {
+// EventTime is when an event was last seen.
+func EventTime(e *corev1.Event) time.Time {
 	at := e.LastTimestamp.Time
 	for _, t := range []time.Time{e.EventTime.Time, e.FirstTimestamp.Time, e.CreationTimestamp.Time} {
 		if at.IsZero() {
@@ -317,7 +327,7 @@ func eventTime(e *corev1.Event) time.Time {
 	return at
 }
 
-// describe is a matcher as a person reads it.
+// describe is a matcher as a person reads it; empty for one that nothing here reads.
 func describe(m scenarios.Matcher) string {
 	var b strings.Builder
 	quote := func(s string) {
@@ -363,8 +373,6 @@ func describe(m scenarios.Matcher) string {
 			b.WriteString(" " + m.Cgroup.Pod)
 		}
 		quote(m.Cgroup.Contains)
-	default:
-		b.WriteString("a matcher without any field")
 	}
 	return b.String()
 }

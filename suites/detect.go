@@ -1,0 +1,121 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// detect asks the detectors, blind, until they name what the scenario expects and nothing else, on the right node, and all
+// other nodes are silent; several looks in a row have to agree.
+func (r *run) detect(ctx context.Context, st step) error {
+	first, later := split(r.sc.Spec.Expect)
+	findings, err := r.name(ctx, st, first, later)
+	r.res.Findings, r.findings = findings, findings
+	if dir := r.bundleDir(); dir != "" {
+		r.writeBundle(dir, "baseline to finding")
+		r.detected = true
+	}
+	return err
+}
+
+// silent is detect for a decoy: the oddity is there, and no detector speaks on any node for twice the time that counts as cleared.
+func (r *run) silent(ctx context.Context, st step) error {
+	began := time.Now()
+	for looks := 0; looks < r.t.QuietLooks || time.Since(began) < 2*r.t.Quiet; looks++ {
+		d, err := r.lookAround(ctx)
+		if err != nil {
+			return err
+		}
+		if len(d.Findings) > 0 {
+			r.res.Findings = d.Findings
+			return fault.Failf("this is no illness, and still detectors say: %s", strings.Join(summaries(d.Findings), "; "))
+		}
+		r.detail("silent for %s of %s", time.Since(began).Round(time.Second), 2*r.t.Quiet)
+		if err := sleep(ctx, r.t.Poll); err != nil {
+			return err
+		}
+	}
+	st.saw("no detector spoke on any node for %s", 2*r.t.Quiet)
+	return nil
+}
+
+// name waits until exactly the expected findings are named, and returns the last ones that were.
+func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.Expected) ([]v1alpha1.Finding, error) {
+	started := time.Now()
+	sure := 0
+	around := false
+	var last []v1alpha1.Finding
+	var a assessment
+	flicker := map[string]int{}
+	var lookErr error
+	for {
+		// The victim alone while it is not yet right; everybody from then on.
+		var findings []v1alpha1.Finding
+		if around = around || (a.ok() && last != nil); around {
+			d, err := r.lookAround(ctx)
+			lookErr = err
+			findings = d.Findings
+		} else {
+			if _, lookErr = r.look.Observe(ctx); lookErr == nil {
+				findings = r.judge(r.victim).Findings
+			}
+		}
+		if lookErr == nil {
+			last = findings
+			a = assess(findings, r.victim, expected, allowed)
+			for _, w := range a.wrong {
+				flicker[w]++
+			}
+			if a.ok() {
+				if r.res.Clocks.Finding == 0 {
+					r.res.Clocks.Finding = r.since()
+					r.rec.add(Entry{Kind: EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(findings), ", ")})
+				}
+				sure++
+			} else {
+				sure = 0
+			}
+			// The first agreeing look saw only the victim, and does not count.
+			if sure > r.t.SureLooks {
+				break
+			}
+			r.detail("detectors say %s", orNothing(strings.Join(findingNames(findings), ", ")))
+		}
+		if err := r.look.Pause(ctx, started); err != nil {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return last, err
+			}
+			if lookErr != nil && last == nil {
+				return last, fmt.Errorf("look at node %s: %w", r.victim, lookErr)
+			}
+			return last, fault.Failf("detectors, asked blind, said %s: %s", orNothing(strings.Join(findingNames(last), ", ")), a)
+		}
+	}
+	for _, f := range last {
+		st.saw("%s on %s (%s): %s", findingName(f), f.Node, f.Certainty, f.Summary)
+		r.rec.add(Entry{Kind: EntryFinding, Node: f.Node, Text: findingName(f) + ": " + f.Summary})
+	}
+	for _, w := range slices.Sorted(maps.Keys(flicker)) {
+		st.saw("for %d look(s) before that, also %s", flicker[w], w)
+	}
+	if r.bystanders > 0 {
+		st.saw("%d other node(s) silent", r.bystanders)
+	}
+	return last, nil
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
