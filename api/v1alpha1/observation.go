@@ -1,9 +1,3 @@
-// Package v1alpha1 holds what can be seen of a node, as plain data.
-//
-// It knows nothing of how a thing is read, what it means, or what was injected: the agent and the API reader fill it,
-// detectors judge it, bundles store it. Every number carries its unit in its name or comment. A field that could not be
-// read stays at its zero value and has an entry in Unknown; zero without such an entry means "looked, and it is zero", where
-// Sources lists the source: see [Observation.Unreadable].
 package v1alpha1
 
 import (
@@ -19,6 +13,9 @@ const APIVersion = "sickbay.dev/v1alpha1"
 const KindObservation = "Observation"
 
 // Observation is one look at one node: what its agent saw and what the API server says of it.
+//
+// A field that could not be read stays at its zero value and has an entry in Unknown; zero without such an entry means "looked, and it
+// is zero", where Sources lists the source: see [Observation.Unreadable].
 type Observation struct {
 	APIVersion string    `json:"apiVersion"`
 	Kind       string    `json:"kind"`
