@@ -33,6 +33,10 @@ var blanks = map[string]func(*v1alpha1.Observation){
 	v1alpha1.SourceKubeletFile: func(o *v1alpha1.Observation) {
 		o.Kubelet.File, o.Kubelet.FileError = v1alpha1.KubeletConfig{}, ""
 	},
+	v1alpha1.SourceRuntime: func(o *v1alpha1.Observation) {
+		r := &o.Runtime
+		r.Unit, r.PID, r.Exe, r.Environment, r.CLI, r.ConfigFiles = "", 0, "", v1alpha1.Environment{}, nil, nil
+	},
 	v1alpha1.SourceRuntimeFile:   func(o *v1alpha1.Observation) { o.Runtime.ConfigFile = v1alpha1.RuntimeConfigFile{} },
 	v1alpha1.SourceVersion:       func(o *v1alpha1.Observation) { o.Runtime.Name, o.Runtime.Version = "", "" },
 	v1alpha1.SourceRuntimeConfig: func(o *v1alpha1.Observation) { o.Runtime.CgroupDriver = "" },
@@ -91,5 +95,6 @@ func Complete() *v1alpha1.Observation {
 	o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/plugins/" + Driver + "/csi.sock", Kind: "csi", Name: Driver, Answers: "ok"}}
 	o.Registries = []v1alpha1.RegistryHost{RegistryHost("ok")}
 	o.Runtime.Sandboxes[0].PID = 900
+	o.Runtime.Unit, o.Runtime.PID = "containerd", 200
 	return o
 }
