@@ -127,7 +127,7 @@ func (a *app) noVerb(cmd *cobra.Command, args []string) error {
 			verbs = append(verbs, c.Name())
 		}
 	}
-	e := &usageError{text: fmt.Sprintf("there is no %q in `%s`", args[0], cmd.CommandPath())}
+	e := &usageError{text: fmt.Sprintf("unknown command %q for `%s`", args[0], cmd.CommandPath())}
 	switch near := text.Nearest(args[0], verbs, 2); {
 	case len(near) > 0:
 		e.text += "; did you mean " + strings.Join(near, " or ") + "?"

@@ -181,11 +181,11 @@ func TestBadRequests(t *testing.T) {
 		args string
 		want []string
 	}{
-		{"rnu pleg-disk", []string{`there is no "rnu" in ` + "`sickbay`", "did you mean run?"}},
-		{"frobnicate", []string{`there is no "frobnicate"`, "It has ", "diagnose"}},
+		{"rnu pleg-disk", []string{`unknown command "rnu" for ` + "`sickbay`", "did you mean run?"}},
+		{"frobnicate", []string{`unknown command "frobnicate"`, "It has ", "diagnose"}},
 		{"--frobnicate", []string{"unknown flag --frobnicate", "--help"}},
-		{"help rnu", []string{`there is no "rnu" in ` + "`sickbay`", "did you mean run?"}},
-		{"help image bild", []string{`there is no "bild" in ` + "`sickbay image`", "did you mean build?"}},
+		{"help rnu", []string{`unknown command "rnu" for ` + "`sickbay`", "did you mean run?"}},
+		{"help image bild", []string{`unknown command "bild" for ` + "`sickbay image`", "did you mean build?"}},
 		{"run pleg-disk --nop", []string{"unknown flag --nop; did you mean --noop or --node?"}},
 		{"run pleg-disk -x", []string{"unknown flag -x\n"}},
 		{"run pleg/runtime-io-stall", []string{"pleg/runtime-io-stall is a finding", "runtime-io-stall", "pleg-disk"}},
@@ -230,7 +230,7 @@ func TestBadRequests(t *testing.T) {
 		{"diagnose --kubeconfig x", []string{"--kubeconfig needs --local or --ssh"}},
 		{"diagnose --local --kubeconfig /no/such/file", []string{"read the kubeconfig /no/such/file", "no such file"}},
 		{"diagnose --ssh a@b --node c", []string{`no node "c"`, "It has b."}},
-		{"npd chekc", []string{`there is no "chekc"`, "did you mean check?"}},
+		{"npd chekc", []string{`unknown command "chekc"`, "did you mean check?"}},
 		{"npd --every 1s", []string{"--every 1s", "five seconds"}},
 		{"npd --failure plegg", []string{`no failure "plegg"; did you mean pleg?`}},
 		{"npd check", []string{"takes the name of one failure"}},
@@ -247,7 +247,7 @@ func TestBadRequests(t *testing.T) {
 		{"bundle", []string{"takes the folder to write into"}},
 		{"bundle d --looks 0", []string{"--looks 0"}},
 		{"cluster", []string{"needs one of", "up", "down", "status"}},
-		{"cluster upp", []string{`there is no "upp"`, "did you mean up"}},
+		{"cluster upp", []string{`unknown command "upp"`, "did you mean up"}},
 		{"cluster down --all --cluster x", []string{"all", "cluster"}},
 		{"engine", []string{"needs one of"}},
 		{"image bild", []string{"did you mean build?"}},

@@ -41,13 +41,12 @@ func (a *app) chaos() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chaos",
 		Short: "Kill sickbay at every point of a run and check that nothing is left",
-		Long: `The kill matrix: each scenario is run in a process of its own that is killed (SIGKILL) at the start of each of the seven steps and
-in the middle of inject and of remediate. Then either nothing is done at all, and node and watchdog are on their own, or
-sickbay recover is called at once. Within 60 s, of the end of the lease or of recover, the node must be Ready, its fingerprint
-and the host's equal, and nothing of the run left.
+		Long: `Run each scenario in a process that is killed (SIGKILL) at the start of each of the seven steps, and in the middle of inject and
+remediate. Then either wait for the node and the watchdog to undo the fault, or call sickbay recover. Within 60 s of the end of
+the lease, or of recover, the node must be Ready, its fingerprint and the host's unchanged, and nothing of the run left.
 
-Results are kept in a file; cells that have passed are not run again.`,
-		Example: `  sickbay chaos                                                      # all of it takes hours
+Results are kept in a file; cells that passed are not run again.`,
+		Example: `  sickbay chaos                                                      # takes hours
   sickbay chaos --scenario conflist-missing --point mid-inject --mode wait   # one cell
   sickbay chaos --table docs/results/kill-matrix.md --parallel 0                     # only the table, from the results`,
 		Args: noArgs,

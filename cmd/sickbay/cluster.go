@@ -39,8 +39,8 @@ func (a *app) clusterUp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the cluster, or say that it is there",
-		Long: `Make the cluster, with engine and node image as needed. A cluster of that name that is there, is sickbay's and has the
-wanted shape is used as it is; one that is not sickbay's is never touched.`,
+		Long: `Create the cluster, and the engine and node image if needed. An existing cluster of this name and shape is reused. A cluster that
+sickbay did not make is never changed.`,
 		Example: `  sickbay cluster up                      # one control plane, four workers
   sickbay cluster up --cluster two --topology small --timings stock
   sickbay cluster up --kubernetes 1.36`,
@@ -67,7 +67,7 @@ func (a *app) clusterDown() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Remove the cluster and everything that came with it",
+		Short: "Remove the cluster and everything that belongs to it",
 		Example: `  sickbay cluster down
   sickbay cluster down --all`,
 		Args: noArgs,
@@ -138,7 +138,7 @@ func (a *app) clusterStatus() *cobra.Command {
 		}
 		return print(a, *form, infos, func(w io.Writer) {
 			if len(infos) == 0 {
-				fmt.Fprintf(w, "no cluster on %s; `sickbay cluster up` makes one\n", e)
+				fmt.Fprintf(w, "no cluster on %s; `sickbay cluster up` creates one\n", e)
 			}
 			for i, info := range infos {
 				if i > 0 {
@@ -169,7 +169,7 @@ func describeCluster(ctx context.Context, c *cluster.Cluster) clusterInfo {
 func (a *app) showCluster(w io.Writer, c clusterInfo) {
 	whose := "made by sickbay"
 	if !c.Ours {
-		whose = "not made by sickbay: only diagnose looks at it"
+		whose = "not made by sickbay: only diagnose reads it"
 	}
 	fmt.Fprintf(w, "cluster %s, %s\n", a.paint(bold, c.Name), whose)
 	if c.Ours {

@@ -17,7 +17,7 @@ func (a *app) completion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish|powershell",
 		Short: "Print a shell's completion script",
-		Long:  "Print a shell's completion script. Names of scenarios, clusters and nodes are completed from what is there.",
+		Long:  "Print a shell's completion script. Names of scenarios, clusters and nodes are completed.",
 		Example: `  source <(sickbay completion bash)
   sickbay completion zsh > "${fpath[1]}/_sickbay"`,
 		Args:      args(cobra.ExactArgs(1), "the name of one shell"),
@@ -34,7 +34,7 @@ func (a *app) completion() *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(a.out)
 			}
-			return usagef("there is no completion for %q: it must be bash, zsh, fish or powershell", args[0])
+			return usagef("%q is not bash, zsh, fish or powershell", args[0])
 		},
 	}
 }

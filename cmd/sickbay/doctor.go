@@ -44,15 +44,15 @@ func (a *app) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this machine and show what sickbay left on it",
-		Long: `Look at this machine and change nothing: which engine and node image would be used and why, what the kernel offers for
-faults, and everything of sickbay's that is on it, kept on purpose or left behind.
+		Long: `Check this machine without changing anything: which engine and node image would be used and why, which faults the kernel supports,
+and what sickbay created or left behind.
 
-Exit code 0 when nothing is left behind and the machine will do, 1 otherwise.`,
+Exit code: 0 nothing is left behind and the machine can run scenarios, 1 otherwise.`,
 		Example: `  sickbay doctor
   sickbay doctor -o json | jq .leftover`,
 		Args: noArgs,
 	}
-	cmd.Flags().BoolVar(&host, "host", false, "only say what kind of machine this is; nothing is asked of an engine")
+	cmd.Flags().BoolVar(&host, "host", false, "only describe this machine; do not ask an engine")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if host {
@@ -106,10 +106,10 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 func (a *app) imagePlan(ctx context.Context, d engine.Decision) string {
 	if d.Plan == engine.UseExisting {
 		if r, err := a.deps.resolveImage(ctx, d.Engine, nodeimage.Request{NoPull: true, NoBuild: true}); err == nil {
-			return fmt.Sprintf("would use %s, which the engine holds", r.Ref)
+			return fmt.Sprintf("would use %s, which the engine has", r.Ref)
 		}
 	}
-	s := "the engine holds none; would pull kind's own, and where its registry does not answer"
+	s := "the engine has none; would pull kind's, and if its registry does not answer"
 	if _, err := nodeimage.FindSource(); err != nil {
 		return s + " fail: " + err.Error()
 	}
@@ -250,7 +250,7 @@ func (a *app) showExamination(w io.Writer, x *examination) {
 	for _, l := range x.Leftover {
 		indent(w, l)
 	}
-	fmt.Fprintln(w, "Unless a run is going on just now: `sickbay recover` undoes faults, `sickbay cluster down` and `sickbay engine down` remove the rest.")
+	fmt.Fprintln(w, "If no run is in progress: `sickbay recover` undoes faults, `sickbay cluster down` and `sickbay engine down` remove the rest.")
 }
 
 func indent(w io.Writer, s string) {

@@ -22,8 +22,8 @@ func (a *app) engineUp() *cobra.Command {
 	var noInstall bool
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Start sickbay's own engine, installing it where it may",
-		Long: `Start sickbay's own engine even where another one would do. On Debian and Ubuntu, as root, missing packages are
+		Short: "Start sickbay's own engine, and install it if needed",
+		Long: `Start sickbay's own engine even if another one could be used. On Debian and Ubuntu, as root, missing packages are
 installed; elsewhere the error says what to install.`,
 		Example: "  sickbay engine up --no-install",
 		Args:    noArgs,
@@ -45,13 +45,13 @@ func (a *app) engineDown() *cobra.Command {
 	var purge bool
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Stop sickbay's own engine and take back what starting it changed",
-		Long: `Stop sickbay's own engine: containers and networks go, images stay unless --purge. Engines of others are not touched.
-It is no error when none runs.`,
+		Short: "Stop sickbay's own engine and undo what starting it changed",
+		Long: `Stop sickbay's own engine and remove its containers and networks. Images stay unless --purge. Other engines are not touched. It
+is not an error if none runs.`,
 		Example: "  sickbay engine down",
 		Args:    noArgs,
 	}
-	cmd.Flags().BoolVar(&purge, "purge", false, "delete images, volumes and everything else it stored, too")
+	cmd.Flags().BoolVar(&purge, "purge", false, "also delete images, volumes and everything else it stored")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return engine.Down(cmd.Context(), engine.Options{Purge: purge})
 	}
@@ -61,7 +61,7 @@ It is no error when none runs.`,
 func (a *app) engineStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show sickbay's own engine; exit 1 when it does not run",
+		Short:   "Show sickbay's own engine; exit code 1 if it does not run",
 		Example: "  sickbay engine status -o json",
 		Args:    noArgs,
 	}

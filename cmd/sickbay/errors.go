@@ -14,7 +14,7 @@ import (
 
 // The exit codes of every verb.
 const (
-	exitYes         = 0   // as wished
+	exitYes         = 0   // success
 	exitNo          = 1   // the answer is no: a scenario failed, a finding exists, something is left behind
 	exitUsage       = 2   // the request is wrong
 	exitTrouble     = 3   // could not look or set up

@@ -28,13 +28,13 @@ func (a *app) imageBuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build the node image from Go modules and Debian packages",
-		Long: `Build the node image without a registry. What is built is kept in parts, each named by a hash of everything that went into
-it: nothing is built twice, and an interrupted build goes on where it stopped.`,
+		Long: `Build the node image without a registry. Its parts are cached by a hash of their inputs: nothing is built twice, and an
+interrupted build continues.`,
 		Example: "  sickbay image build\n  sickbay image build --kubernetes 1.36    # another minor, beside the default one\n  sickbay image build --export node.tar    # for `docker load` elsewhere",
 		Args:    noArgs,
 	}
 	cmd.Flags().StringVar(&spec.Version, "kubernetes", "", "Kubernetes version or minor (default "+nodeimage.DefaultVersion+")")
-	cmd.Flags().StringVar(&spec.Source, "source", "", "the images folder of the project, where it is not found by itself")
+	cmd.Flags().StringVar(&spec.Source, "source", "", "the images folder of the project, if it is not found")
 	cmd.Flags().StringVar(&export, "export", "", "write an archive instead of loading the image into the engine")
 	_ = cmd.RegisterFlagCompletionFunc("kubernetes", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		v, _ := nodeimage.Versions(spec.Source)
@@ -79,7 +79,7 @@ it: nothing is built twice, and an interrupted build goes on where it stopped.`,
 func (a *app) imageList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List the node images the engine holds",
+		Short:   "List the node images in the engine",
 		Example: "  sickbay image list -o json",
 		Args:    noArgs,
 	}
@@ -95,7 +95,7 @@ func (a *app) imageList() *cobra.Command {
 		}
 		return print(a, *form, images, func(w io.Writer) {
 			if len(images) == 0 {
-				fmt.Fprintf(w, "%s holds no node image; `sickbay doctor` says where one would come from\n", e)
+				fmt.Fprintf(w, "%s has no node image; `sickbay doctor` says where one would come from\n", e)
 				return
 			}
 			table(w, func(row func(...string)) {

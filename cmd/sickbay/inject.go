@@ -45,7 +45,7 @@ with sickbay recover.`,
 		ValidArgsFunction: completeOneScenario,
 	}
 	a.clusterFlags(cmd, &g)
-	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
+	a.nodeFlag(cmd, &node, "the worker to inject into (default: a free one)")
 	cmd.Flags().DurationVar(&lease, "for", 30*time.Minute, "the node undoes the fault after this time")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -33,8 +33,7 @@ func (a *app) lab() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab SCENARIO",
 		Short: "Practise on call: a node fails, you get the symptoms and find the cause",
-		Long: `Make a node ill without saying how. You get the symptoms, as the people on call would, then work on the cluster with your own
-tools; hints come when you ask. What you type here:
+		Long: `Inject a fault without saying which. You get the symptoms, as on call, and work on the cluster with your own tools. Type here:
 
 ` + labHelp,
 		Example: `  sickbay lab conflist-missing
@@ -43,7 +42,7 @@ tools; hints come when you ask. What you type here:
 		ValidArgsFunction: completeOneScenario,
 	}
 	a.clusterFlags(cmd, &g)
-	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
+	a.nodeFlag(cmd, &node, "the worker to inject into (default: a free one)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		list, err := findScenarios(args)
 		if err != nil {

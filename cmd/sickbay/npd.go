@@ -33,8 +33,8 @@ Put sickbay and its agent (sickbay-agent-linux-ARCH, beside it) on the nodes, th
 	fl.StringSliceVar(&o.Failures, "failure", nil, "only these failures")
 	fl.StringVar(&o.Sickbay, "path", npd.DefaultSickbay, "where sickbay is on the nodes")
 	fl.DurationVar(&o.Every, "every", npd.DefaultEvery, "how often to check; all checks of a round share one look")
-	fl.StringVar(&o.Kubeconfig, "kubeconfig", "", "a kubeconfig on the nodes, by which the checks ask the API server as well")
-	fl.BoolVar(&o.EnterHost, "enter-host", false, "NPD runs as a pod: enter the node's own namespaces by nsenter")
+	fl.StringVar(&o.Kubeconfig, "kubeconfig", "", "a kubeconfig on the nodes: also read the API server")
+	fl.BoolVar(&o.EnterHost, "enter-host", false, "NPD runs as a pod: enter the node's namespaces with nsenter")
 	_ = cmd.RegisterFlagCompletionFunc("failure", completeFailures)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if err := checkEvery(o.Every); err != nil {
@@ -60,23 +60,23 @@ func (a *app) npdCheck() *cobra.Command {
 	var o npd.CheckOptions
 	cmd := &cobra.Command{
 		Use:   "check FAILURE",
-		Short: "Say whether this node has a failure, in node-problem-detector's way",
-		Long: `Say whether this node has a failure, as a custom plugin of node-problem-detector: one line, and exit code 0 when it has not, 1 when
-it has, 2 when that is unknown.
+		Short: "Check this node for one failure, as a plugin of node-problem-detector",
+		Long: `Check this node for one failure, as a custom plugin of node-problem-detector: one line, and exit code 0 for no problem, 1 for a
+problem, 2 for unknown.
 
-The first check of a round looks at the node, the others answer from the same look. Looks of the last rounds are kept in --state,
-since one look alone does not show what moves.`,
+The first check of a round reads the node; the others use the same look. The last looks are kept in --state, because one look
+does not show what changes.`,
 		Example: `  sickbay npd check pleg
   sickbay npd check image-pull --kubeconfig /etc/sickbay/kubeconfig`,
 		Args:              args(cobra.ExactArgs(1), "the name of one failure"),
 		ValidArgsFunction: completeFailures,
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&o.State, "state", npd.DefaultState, "where the looks are kept")
-	fl.DurationVar(&o.Every, "every", npd.DefaultEvery, "NPD's interval: a look not older than half of it is of the same round")
-	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back the logs are read, and looks kept")
+	fl.StringVar(&o.State, "state", npd.DefaultState, "where looks are kept")
+	fl.DurationVar(&o.Every, "every", npd.DefaultEvery, "NPD's interval: a look younger than half of it is of the same round")
+	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back to read logs and keep looks")
 	fl.StringSliceVar(&w.nodes, "node", nil, "this node's Kubernetes name (default: its host name)")
-	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "ask the API server as well, by this file")
+	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "also read the API server with this kubeconfig")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkEvery(o.Every); err != nil {
 			return err

@@ -93,7 +93,7 @@ func (a *app) status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is injected on each node now",
-		Long:  "Show what is injected, by every node's own journal, with the effect measured now. Exit code 1 when something is injected.",
+		Long:  "Show what is injected on each node, with its effect measured now. Exit code 1 if something is injected.",
 		Example: `  sickbay status
   sickbay status -o json`,
 		Args: noArgs,
@@ -169,8 +169,7 @@ func (a *app) recover() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Undo injected faults",
-		Long: `Undo what is injected. What an injection displaced is kept in a journal on its node, so this works from another process,
-after a crash, half-way, and twice.`,
+		Long:  `Undo injected faults. How to undo each is recorded on its node, so this works from any process, after a crash, and twice.`,
 		Example: `  sickbay recover                    # everything on every node
   sickbay recover --run pleg-disk-3f9a2c
   sickbay recover --node sickbay-worker2`,

@@ -27,11 +27,11 @@ func (a *app) report() *cobra.Command {
   sickbay report reports/today reports/vm/* --sides > docs/results/cgroup-v1-v2.md`,
 		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
 	}
-	cmd.Flags().BoolVar(&html, "html", false, "write report.html again from report.json and print its path")
-	cmd.Flags().BoolVar(&matrix, "matrix", false, "print the confusion matrix, the controls and every scenario's fidelity as a Markdown page")
-	cmd.Flags().StringVar(&record, "record", "", "keep what the passed scenarios saw as recordings for the detectors' tests, below this folder")
-	cmd.Flags().BoolVar(&timings, "timings", false, "print every scenario's median times over several reports as a Markdown page")
-	cmd.Flags().BoolVar(&sides, "sides", false, "print what the detectors of two reports had to go by, where it differs, as a Markdown page")
+	cmd.Flags().BoolVar(&html, "html", false, "rewrite report.html from report.json and print its path")
+	cmd.Flags().BoolVar(&matrix, "matrix", false, "print the confusion matrix, the controls and each scenario's fidelity, as a Markdown page")
+	cmd.Flags().StringVar(&record, "record", "", "write recordings of the passed scenarios for the detectors' tests, below this folder")
+	cmd.Flags().BoolVar(&timings, "timings", false, "print each scenario's median times over several reports, as a Markdown page")
+	cmd.Flags().BoolVar(&sides, "sides", false, "compare the evidence of two reports, as a Markdown page")
 	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record", "timings", "sides")
 	_ = cmd.MarkFlagDirname("record")
 	form := output(cmd)

@@ -45,12 +45,12 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fl := cmd.Flags()
 	fl.BoolVar(&f.noop, "noop", false, "control: inject nothing; the run must stop at manifest")
 	fl.BoolVar(&f.noRemedy, "no-remedy", false, "control: withhold the remedy; the run must fail at clear")
-	fl.StringVar(&f.controls, "controls", "", "make the controls on the way, with the same injection: noop, no-remedy, and a blind restart; of all scenarios, or of the core ones")
+	fl.StringVar(&f.controls, "controls", "", "also run the controls with the same injection: noop, no-remedy and a blind restart; for all scenarios or only the core ones")
 	fl.Lookup("controls").NoOptDefVal = "all"
 	_ = cmd.RegisterFlagCompletionFunc("controls", cobra.FixedCompletions(controlled, cobra.ShellCompDirectiveNoFileComp))
-	fl.BoolVar(&f.keep, "keep", false, "leave a run that failed as it is, for looking at (the node heals itself after 30 minutes)")
+	fl.BoolVar(&f.keep, "keep", false, "keep a failed run in place for inspection (the node undoes the fault after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
-	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "how long a node waits for this process, should it die, before it heals itself")
+	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "if this process dies, the node undoes the fault after this time")
 	a.clusterFlags(cmd, &f.clusterOptions)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
 	_ = cmd.MarkFlagDirname("report")
@@ -77,11 +77,11 @@ var controlled = []string{"all", "core"}
 func (a *app) clusterFlags(cmd *cobra.Command, g *clusterOptions) {
 	a.clusterFlag(cmd, &g.cluster)
 	fl := cmd.Flags()
-	fl.StringVar(&g.image, "image", "", "node image; default: a local one, else kind's own, else one built here")
+	fl.StringVar(&g.image, "image", "", "node image (default: one in the engine, else kind's, else one built here)")
 	fl.StringVar(&g.kubernetes, "kubernetes", "", "Kubernetes version or minor of the node image, such as v1.37.2 or 1.36")
 	fl.StringVar(&g.topology, "topology", "", "shape of a new cluster: "+strings.Join(kindconfigs.Topologies(), ", ")+" (default "+kindconfigs.DefaultTopology+")")
 	fl.StringVar(&g.profile, "timings", "", "kubelet timings of a new cluster: "+strings.Join(kindconfigs.Profiles(), ", ")+" (default "+kindconfigs.DefaultProfile+")")
-	fl.BoolVar(&g.online, "online", false, "let a new cluster's packets leave this machine")
+	fl.BoolVar(&g.online, "online", false, "allow a new cluster to reach the network")
 	_ = cmd.RegisterFlagCompletionFunc("topology", cobra.FixedCompletions(kindconfigs.Topologies(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("timings", cobra.FixedCompletions(kindconfigs.Profiles(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -104,20 +104,20 @@ func (a *app) run() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios: inject, detect, fix, and check that nothing is left",
-		Long: `Run scenarios, by name or as a path to a scenario.yaml of your own. Engine, node image and cluster are made ready as
-needed and reused when they are there; a cluster of another name than ` + defaultCluster + ` has to be there (sickbay cluster up makes it). Several
-scenarios run side by side, each on a worker of its own.
+		Long: `Run scenarios by name, or by the path of your own scenario.yaml. The engine, the node image and the cluster ` + defaultCluster + ` are created
+if needed and reused otherwise. Another cluster must exist (sickbay cluster up). Several scenarios run in parallel, each on its
+own worker.
 
-Exit code 0 when every scenario passed, 1 when one failed, 3 when one could not be told or set up.`,
+Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or set up.`,
 		Example: `  sickbay run pleg-disk
-  sickbay run pleg-disk --noop              # a check that cannot fail is a defect: this must exit 1, at manifest
+  sickbay run pleg-disk --noop              # a control: must fail at manifest, with exit code 1
   sickbay run swap-on conflist-missing --report /tmp/report
   sickbay run ./my-fault/scenario.yaml --keep`,
 		Args:              args(cobra.MinimumNArgs(1), "the names of one or more scenarios"),
 		ValidArgsFunction: completeScenarios,
 	}
 	a.runFlags(cmd, &f)
-	a.nodeFlag(cmd, &f.node, "the worker to make ill (default: a free one)")
+	a.nodeFlag(cmd, &f.node, "the worker to inject into (default: a free one)")
 	// For `sickbay chaos`: a run's name, and where its process kills or interrupts itself.
 	cmd.Flags().StringVar(&f.runID, "run-id", "", "")
 	cmd.Flags().StringVar(&f.killAt, "kill-at", "", "")
@@ -149,19 +149,18 @@ func (a *app) suite() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "suite",
 		Short: "Run all scenarios of a profile",
-		Long: `Run all scenarios of a profile side by side, each on a worker of its own. What this machine cannot host is reported as
-unsupported, with the kernel feature that is missing, and never skipped in silence.
+		Long: `Run all scenarios of a profile in parallel, each on its own worker. A scenario that this machine cannot host is reported as
+unsupported, with the missing kernel feature.
 
-With --controls every scenario also has to fail where it must: with nothing injected, with the remedy withheld, and with a
-blind restart of containerd and kubelet instead of it (which may cure three core failures at most). All of it is proven with
-one injection a scenario; where the blind restart cures, the scenario is run once more.`,
+With --controls every scenario must also fail when nothing is injected, when the remedy is withheld, and when containerd and the
+kubelet are only restarted. All controls use one injection; if the restart fixes the fault, the scenario is run once more.`,
 		Example: `  sickbay suite --report reports/nightly --controls
   sickbay suite --profile all --controls=core --parallel 2`,
 		Args: noArgs,
 	}
 	a.runFlags(cmd, &f)
 	profileFlag(cmd, &profile, "core")
-	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "how many scenarios at a time (default: as many as there are free workers)")
+	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "number of scenarios at a time (default: the number of free workers)")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := ofProfile(profile)
@@ -216,7 +215,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		return usagef("--lease %s: it must be %s at least, three renewals of some seconds each", f.lease, leastLease)
 	}
 	if f.killAt != "" && !slices.Contains(suites.Points(), suites.Point(f.killAt)) {
-		return usagef("--kill-at %s: there is no such point", f.killAt)
+		return usagef("--kill-at %s: unknown point", f.killAt)
 	}
 	if err := reportDir(f.report); err != nil {
 		return err
@@ -275,7 +274,7 @@ func checkVictim(c *cluster.Cluster, name string) error {
 		hint: "It has " + strings.Join(c.Victims(), ", ") + ".",
 	}
 	if c.Has(name) {
-		e.text = name + " is a control plane, which is never made ill"
+		e.text = name + " is a control plane: faults are only injected into workers"
 	}
 	return e
 }

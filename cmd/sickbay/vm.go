@@ -29,9 +29,9 @@ import (
 
 func (a *app) vm() *cobra.Command {
 	return a.group("vm", "Run scenarios in a virtual machine with its own kernel",
-		`A Debian guest under QEMU, with KVM where a probe shows that it works and with software emulation elsewhere. Its disk is built
-from Debian packages, once; what runs is an overlay that 'sickbay vm down' throws away. It reaches no network, and is reached
-on one port of 127.0.0.1. On Debian and Ubuntu, as root, missing packages are installed.`,
+		`A Debian guest under QEMU, with KVM if a probe shows that it works, otherwise with software emulation. Its disk is built once from
+Debian packages; 'sickbay vm down' discards what a guest wrote. The guest has no network and is reached on one port of 127.0.0.1.
+On Debian and Ubuntu, as root, missing packages are installed.`,
 		`  sickbay vm run apparmor-denied            # disk, guest and cluster as needed, then the whole loop in it
   sickbay vm run --profile core --report /tmp/report
   sickbay vm shell -- sickbay diagnose
@@ -57,7 +57,7 @@ func (f *vmFlags) register(cmd *cobra.Command) (own []string) {
 	fl := cmd.Flags()
 	fl.IntVar(&f.options.CPUs, "cpus", 0, "processors of a new guest (default: this machine's, 4 at most)")
 	fl.StringVar(&f.memory, "memory", "", "memory of a new guest, such as 6Gi (default 8Gi, or two thirds of a smaller machine's)")
-	fl.StringVar(&f.accel, "accel", "", "kvm, or tcg for software emulation (default: kvm where a probe shows that it works)")
+	fl.StringVar(&f.accel, "accel", "", "kvm, or tcg for software emulation (default: kvm if a probe shows that it works)")
 	fl.BoolVar(&f.options.NoInstall, "no-install", false, "install no packages; say what is missing instead")
 	_ = cmd.RegisterFlagCompletionFunc("accel", cobra.FixedCompletions(accels, cobra.ShellCompDirectiveNoFileComp))
 	fl.VisitAll(func(fl *pflag.Flag) {
@@ -101,15 +101,14 @@ func (a *app) vmUp() *cobra.Command {
 	var f vmFlags
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Boot the guest, or say that it is up",
-		Long: `Boot the guest, building its disk first where that is not in the cache: Debian packages into a base, the node image onto it.
-A guest that is up is used as it is, with the sickbay of now.`,
+		Short: "Boot the guest",
+		Long:  `Boot the guest, and build its disk first if it is not in the cache. A guest that is up is reused, with the current sickbay.`,
 		Example: `  sickbay vm up
   sickbay vm up --cpus 4 --memory 12Gi`,
 		Args: noArgs,
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&f.image, "image", "", "node image; default: as `sickbay run` has it")
+	cmd.Flags().StringVar(&f.image, "image", "", "node image (default: the one that sickbay run would use)")
 	cmd.Flags().StringVar(&f.kubernetes, "kubernetes", "", "Kubernetes version or minor of the node image")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -230,11 +229,10 @@ func (a *app) vmRunVerb() (*cobra.Command, *vmRunning, []string) {
 	var f vmRunning
 	cmd := &cobra.Command{
 		Use:   "run [SCENARIO...]",
-		Short: "Run scenarios, or all of a profile, in the guest; reports come back to this machine",
-		Long: `Run scenarios in the guest as 'sickbay run' and 'sickbay suite' do here, with the same flags and exit codes. Guest and cluster are
-made ready as needed and stay for the next run; the cluster's default shape there is small, one control plane and one
-worker, and under software emulation its timings are patient.
-Ctrl-C here interrupts there: it recovers, and its report comes back.`,
+		Short: "Run scenarios, or all of a profile, in the guest",
+		Long: `Run scenarios in the guest, with the flags and exit codes of 'sickbay run' and 'sickbay suite'. Guest and cluster are created if
+needed and kept for the next run. The cluster has one control plane and one worker by default, and patient timings under software
+emulation. Ctrl-C interrupts the run in the guest: it recovers, and its report is copied back.`,
 		Example: `  sickbay vm run apparmor-denied
   sickbay vm run pleg-disk --noop
   sickbay vm run --profile core --controls --report reports/vm --down`,
@@ -245,7 +243,7 @@ Ctrl-C here interrupts there: it recovers, and its report comes back.`,
 	profileFlag(cmd, &f.profile, "")
 	cmd.Flags().BoolVar(&f.down, "down", false, "remove the VM afterwards, pass or fail")
 	a.runFlags(cmd, &f.run)
-	a.nodeFlag(cmd, &f.run.node, "the worker to make ill (default: a free one)")
+	a.nodeFlag(cmd, &f.run.node, "the worker to inject into (default: a free one)")
 	cmd.Flags().IntVar(&f.run.parallel, "parallel", 0, "with --profile: how many scenarios at a time (default: as many as there are free workers)")
 	output(cmd) // handed on
 	return cmd, &f, append(own, "profile", "down", "report", "image", "kubernetes", "quiet", "help")
@@ -350,7 +348,7 @@ func vmScenarios(names []string) (inner []string, files map[string][]byte, err e
 func (a *app) vmShell() *cobra.Command {
 	return &cobra.Command{
 		Use:   "shell [-- COMMAND...]",
-		Short: "A shell in the guest, or one command",
+		Short: "Open a shell in the guest, or run one command",
 		Example: `  sickbay vm shell
   sickbay vm shell -- sickbay diagnose -o json
   sickbay vm shell -- docker ps`,
@@ -379,7 +377,7 @@ type machineInfo struct {
 func (a *app) vmStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show the guest and the cache of disks; exit 1 when no guest is up",
+		Short:   "Show the guest and the cache of disks; exit code 1 if no guest is up",
 		Example: "  sickbay vm status -o json",
 		Args:    noArgs,
 	}
@@ -441,10 +439,9 @@ func (a *app) showGuest(w io.Writer, s vm.Status) {
 
 func (a *app) vmDown() *cobra.Command {
 	return &cobra.Command{
-		Use:   "down",
-		Short: "Remove the guest: its process, its port and what it has written",
-		Long: `Remove the guest. The disks that it was booted from stay in the cache, for the next one: see 'sickbay vm prune'.
-It is no error when none is up.`,
+		Use:     "down",
+		Short:   "Remove the guest",
+		Long:    `Remove the guest. Its disks stay in the cache: see 'sickbay vm prune'. It is not an error if no guest is up.`,
 		Example: "  sickbay vm down",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return vm.Down(cmd.Context(), vm.Options{}) },
@@ -457,15 +454,15 @@ func (a *app) vmPrune() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove disks from the cache, the longest unused first, down to a limit",
-		Long: `Remove disks from the cache: what was never finished, and then the longest unused ones, until the rest is within the limit. What
-the guest that is up rests on stays. 'sickbay vm up' does the same whenever it runs.`,
+		Long: `Remove disks from the cache: unfinished ones first, then the longest unused, down to the limit. Disks of a running guest stay.
+'sickbay vm up' does the same.`,
 		Example: `  sickbay vm prune
   sickbay vm prune --limit 4Gi
   sickbay vm prune --all`,
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every disk")
-	cmd.Flags().StringVar(&limit, "limit", fmt.Sprintf("%dGi", vm.DefaultLimit>>30), "how much may stay")
+	cmd.Flags().StringVar(&limit, "limit", fmt.Sprintf("%dGi", vm.DefaultLimit>>30), "how much to keep")
 	cmd.MarkFlagsMutuallyExclusive("all", "limit")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -56,6 +56,7 @@ func TestPlain(t *testing.T) {
 		bad := p.Start("clear", 0)
 		time.Sleep(time.Second)
 		bad.End(errors.New("still NotReady\nmore"))
+		p.Start("pull", 0).End(Skipped("built here instead"))
 		p.tasks.Wait()
 		want := ` • manifest …
    manifest: 15.0s (usually 3m14s, at most 6m): kubelet: PLEG is [31mnot healthy
@@ -64,6 +65,8 @@ func TestPlain(t *testing.T) {
  ✓ manifest 32.3s
  • clear …
  ✗ clear 1.0s: still NotReady
+ • pull …
+ – pull 0.0s: built here instead
 `
 		if b.String() != want {
 			t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)

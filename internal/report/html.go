@@ -109,12 +109,12 @@ type milestone struct {
 }
 
 var stepProof = map[v1alpha1.StepName]string{
-	v1alpha1.StepBaseline:  "all well before we start",
-	v1alpha1.StepInject:    "undo journalled first, then the fault",
-	v1alpha1.StepManifest:  "the fault's own signal is there",
-	v1alpha1.StepDetect:    "detectors, asked blind, name it",
+	v1alpha1.StepBaseline:  "healthy before the run",
+	v1alpha1.StepInject:    "the undo is recorded, then the fault is placed",
+	v1alpha1.StepManifest:  "the expected signals appear",
+	v1alpha1.StepDetect:    "detectors name it, without knowing what was injected",
 	v1alpha1.StepRemediate: "the finding's own remedy is applied",
-	v1alpha1.StepClear:     "silence, Ready, a fresh pod runs",
+	v1alpha1.StepClear:     "no finding, node Ready, a new pod runs",
 	v1alpha1.StepResidue:   "nothing left behind",
 }
 
@@ -172,13 +172,13 @@ func opinion(rep *v1alpha1.Report) string {
 		case r.Control != v1alpha1.ControlNone:
 			return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
 		case r.Verdict == v1alpha1.VerdictPassed && len(BrokenControls(rep, v1alpha1.VerdictFailed))+len(BrokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
-			return "The scenario went all the way round, but a control did not hold."
+			return "All seven steps passed, but a control did not hold."
 		case r.Verdict == v1alpha1.VerdictPassed && len(rep.HostChanges) > 0:
-			return "The scenario went all the way round, but the host is not as it was."
+			return "All seven steps passed, but something is left on the host."
 		case r.Verdict == v1alpha1.VerdictPassed:
-			return "Injected, shown, found blind, cleared by its own remedy, and nothing left behind."
+			return "Injected, detected, cleared by its remedy, and nothing left behind."
 		case r.Verdict == v1alpha1.VerdictUnsupported:
-			return "This host cannot carry the fault: " + r.Reason
+			return "This host does not support the fault: " + r.Reason
 		default:
 			return fmt.Sprintf("Stopped at %s: %s", r.FailedAt, r.Reason)
 		}
@@ -189,12 +189,12 @@ func opinion(rep *v1alpha1.Report) string {
 			passed++
 		}
 	}
-	text := fmt.Sprintf("%d of %d scenarios went all the way round.", passed, n)
+	text := fmt.Sprintf("%d of %d scenarios passed all steps.", passed, n)
 	if broken := append(BrokenControls(rep, v1alpha1.VerdictFailed), BrokenControls(rep, v1alpha1.VerdictUnknown)...); len(broken) > 0 {
 		text += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
 	}
 	if len(rep.HostChanges) > 0 {
-		text += " The host is not as it was."
+		text += " Something is left on the host."
 	}
 	return text
 }
@@ -208,9 +208,9 @@ func story(r *v1alpha1.ScenarioResult) []milestone {
 	}
 	return []milestone{
 		{"signal shown", at(r.Clocks.Signal), "the log lines, events and conditions expected"},
-		{"named blind", at(r.Clocks.Finding), "all expected causes, by observation alone"},
+		{"detected", at(r.Clocks.Finding), "all expected causes; may be before the last signal"},
 		{"remedied", at(r.Clocks.Remedied), "by the finding's own remedy"},
-		{"cleared", at(r.Clocks.Cleared), "silence, Ready, fresh pod"},
+		{"cleared", at(r.Clocks.Cleared), "no finding, Ready, new pod"},
 	}
 }
 
