@@ -329,15 +329,16 @@ type Mount struct {
 
 // Network is the node's own network as far as the API path, registries and pods need it.
 type Network struct {
-	BridgeNFCallIPTables string `json:"bridgeNfCallIptables,omitempty"` // "0", "1", "" = no br_netfilter
-	IPForward            string `json:"ipForward,omitempty"`
-	// RejectRules are rules that drop or reject traffic towards the API server, a registry or DNS, outside KUBE- and CNI chains.
-	// Each is one line in one of these forms, so that it can be taken back:
-	//	iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT   (also ip6tables)
-	//	nft FAMILY TABLE CHAIN handle N: ip daddr 172.18.0.2 tcp dport 6443 drop
-	//	route blackhole 172.18.0.2   (also unreachable, prohibit)
-	RejectRules  []string `json:"rejectRules,omitempty"`
-	DefaultRoute string   `json:"defaultRoute,omitempty"`
+	BridgeNFCallIPTables  string `json:"bridgeNfCallIptables,omitempty"` // "0", "1", "" = no br_netfilter
+	BridgeNFCallIP6Tables string `json:"bridgeNfCallIp6tables,omitempty"`
+	IPForward             string `json:"ipForward,omitempty"`
+	// RejectRules drop or reject packets: those that this node's own packets can meet first. Rules of pod networks, of kube-proxy and of
+	// fail2ban are not among them; Firewalls names all whose rules there are. Source: firewall.
+	RejectRules []Rule   `json:"rejectRules,omitempty"`
+	Firewalls   []string `json:"firewalls,omitempty"` // calico, ufw, firewalld …
+	// The default routes of IPv4 and IPv6, such as "172.18.0.1 dev eth0".
+	DefaultRoute  string `json:"defaultRoute,omitempty"`
+	DefaultRoute6 string `json:"defaultRoute6,omitempty"`
 	// Hosts are the lines of /etc/hosts besides those that every machine has, Nameservers the servers of /etc/resolv.conf.
 	Hosts       []string `json:"hosts,omitempty"`
 	Nameservers []string `json:"nameservers,omitempty"`

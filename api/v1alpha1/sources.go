@@ -21,6 +21,7 @@ const (
 	SourceSecurity      = "security"
 	SourceCerts         = "certificates"
 	SourceNetwork       = "network"
+	SourceFirewall      = "firewall"
 	SourceKubeletAPI    = "kubelet.healthz"
 	SourceKubeletFile   = "kubelet.file"
 	SourceKubeconfig    = "kubelet.kubeconfig"
@@ -46,7 +47,7 @@ const (
 )
 
 // NodeSources are the sources that the agent reads.
-var NodeSources = append(slices.Clone(undeclared[2:]), SourceNetNS, SourceIPAM, SourceReach, SourceRuntime)
+var NodeSources = append(slices.Clone(undeclared[2:]), SourceNetNS, SourceIPAM, SourceReach, SourceRuntime, SourceFirewall)
 
 // undeclared are the sources of observations that list none: they were written before observations did, by agents that looked
 // at exactly these.
@@ -59,7 +60,7 @@ var undeclared = []string{
 }
 
 // parts are sources that were read with others before they had names of their own.
-var parts = map[string]string{SourceNetNS: SourceSandboxes, SourceIPAM: SourceCNI, SourceReach: SourceRegistries}
+var parts = map[string]string{SourceNetNS: SourceSandboxes, SourceIPAM: SourceCNI, SourceReach: SourceRegistries, SourceFirewall: SourceNetwork}
 
 // Looked tells whether whoever wrote this observation looks at a source at all. An agent that is older than a source does not:
 // the source's fields are zero then and say nothing.

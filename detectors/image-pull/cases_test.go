@@ -29,7 +29,7 @@ var sick = []detectorstest.Case{
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `unexpected status from HEAD request to https://`+detectorstest.Registry+`/v2/team/web/manifests/1: 401 Unauthorized`, detectorstest.Deployment("web"))
 	}},
 	{Name: "registry rejected by a rule", Want: []string{"image-pull/registry-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT", Ill: func(o *v1alpha1.Observation) {
-		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT"}
+		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("iptables -t filter -A OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT")}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
 	{Name: "a mirror's fault hidden by the origin's 404", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "mv -T --backup=numbered -- /etc/containerd/certs.d/registry.example.test:5000/hosts.toml", Ill: func(o *v1alpha1.Observation) {
@@ -60,7 +60,7 @@ var sick = []detectorstest.Case{
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:9", detectorstest.Registry+"/team/web:9: not found", detectorstest.Deployment("web"))
 	}},
 	{Name: "a rule for another address on the registry's port", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		o.Network.RejectRules = []string{"nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop"}
+		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop")}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
 	{Name: "hosts.toml cannot be read", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "hosts.toml /etc/containerd/certs.d/registry.example.test:5000/hosts.toml.sickbay-aside", Ill: func(o *v1alpha1.Observation) {

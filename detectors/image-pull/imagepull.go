@@ -534,7 +534,11 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 		port = "443"
 	}
 	var steps []v1alpha1.Step
-	for _, r := range o.Network.RejectRules {
+	for _, rule := range o.Network.RejectRules {
+		if !rule.Outgoing() || rule.DefaultPolicy {
+			continue
+		}
+		r := rule.Text
 		// The address in the rule may be the name's: the message of the dial names it.
 		if strings.Contains(r, host) || addressIn(p.message, r) || !ipv4.MatchString(r) && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) {
 			f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))

@@ -28,12 +28,12 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "API server rejected by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "refused", "dial tcp 172.18.0.2:6443: connect: connection refused"
-		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT"}
+		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT")}
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="dial tcp 172.18.0.2:6443: connect: connection refused"`)
 	}},
 	{Name: "API server dropped by nft", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "nft delete rule inet fw out handle 7", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Reach = "timeout"
-		o.Network.RejectRules = []string{"nft inet fw out handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop"}
+		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("nft inet fw out handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop")}
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
 	}},
 	{Name: "API server unreachable for no reason on the node", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
@@ -166,7 +166,7 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Kubeconfig.Reach = "timeout"
 	}},
 	{Name: "a rule against another port", Ill: func(o *v1alpha1.Observation) {
-		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT"}
+		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT")}
 	}},
 	{Name: "hostname-override that agrees with the certificate", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=lab-worker")

@@ -325,7 +325,11 @@ printf '%%s\n' "$new" > /etc/hosts`, detectors.Quote(m[1]), detectors.Quote(u.Ho
 func rulesAgainst(o *v1alpha1.Observation, server string) []string {
 	u, _ := url.Parse(server)
 	var out []string
-	for _, r := range o.Network.RejectRules {
+	for _, rule := range o.Network.RejectRules {
+		if !rule.Outgoing() || rule.DefaultPolicy {
+			continue
+		}
+		r := rule.Text
 		names := u != nil && (u.Port() != "" && regexp.MustCompile(`\b`+u.Port()+`\b`).MatchString(r) || u.Hostname() != "" && strings.Contains(r, u.Hostname()))
 		if !names && o.API != nil {
 			names = slices.ContainsFunc(o.API.Endpoints, func(e string) bool { return e != "" && strings.Contains(r, e) })

@@ -79,6 +79,7 @@ func (l *look) sources() []row {
 		{v1alpha1.SourceSwaps, nil, !whole, l.swaps},
 		{v1alpha1.SourceMounts, nil, !whole, l.mounts},
 		{v1alpha1.SourceNetwork, nil, !whole, l.network},
+		{v1alpha1.SourceFirewall, nil, !whole, l.firewall},
 		{v1alpha1.SourceKubeletAPI, nil, !whole, l.healthz},
 		{v1alpha1.SourceKubeletFile, kubelet, !whole, l.kubeletConfig},
 		{v1alpha1.SourceKubeconfig, endpoint, !whole, l.kubeconfigs},

@@ -3,14 +3,13 @@ package collect
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"path"
-	"regexp"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,48 +17,39 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
-// maxRules bounds the reject rules reported.
-const maxRules = 64
-
 // network reads what of the node's own network decides whether the API server, registries and pods can be reached.
-func (l *look) network(ctx context.Context, s *source) error {
+func (l *look) network(_ context.Context, s *source) error {
+	if err := s.at(l, "reading", "/etc/resolv.conf"); err != nil {
+		return err
+	}
 	n := v1alpha1.Network{
-		BridgeNFCallIPTables: l.root.text("/proc/sys/net/bridge/bridge-nf-call-iptables"),
-		IPForward:            l.root.text("/proc/sys/net/ipv4/ip_forward"),
-		DefaultRoute:         defaultRoute(l.root.text("/proc/net/route")),
-		Hosts:                hostLines(l.root.text("/etc/hosts")),
-		Nameservers:          nameservers(l.root.text("/etc/resolv.conf")),
+		BridgeNFCallIPTables:  l.root.text("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+		BridgeNFCallIP6Tables: l.root.text("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+		IPForward:             l.root.text("/proc/sys/net/ipv4/ip_forward"),
+		DefaultRoute:          defaultRoute(l.root.text("/proc/net/route")),
+		DefaultRoute6:         defaultRoute6(l.root.text("/proc/net/ipv6_route")),
+		Hosts:                 hostLines(l.root.text("/etc/hosts")),
+		Nameservers:           nameservers(l.root.text("/etc/resolv.conf")),
 	}
-	var errs []error
-	if l.root == "/" || l.root == "" {
-		for _, tool := range []string{"iptables", "ip6tables"} {
-			bin, err := l.find(s, tool+"-save", searchPath)
-			if err != nil || bin == "" {
-				continue // no tool, no rules of its making
-			}
-			out, err := l.output(ctx, s, bin)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			n.RejectRules = append(n.RejectRules, rejectRules(tool, out)...)
+	l.put(func(o *v1alpha1.Observation) {
+		n.RejectRules, n.Firewalls = o.Network.RejectRules, o.Network.Firewalls
+		o.Network = n
+	})
+	return nil
+}
+
+// defaultRoute6 reads /proc/net/ipv6_route: destination, its prefix length, source, its length, gateway, …, device.
+func defaultRoute6(table string) string {
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) < 10 || f[0] != strings.Repeat("0", 32) || f[1] != "00" || f[9] == "lo" {
+			continue
 		}
-		if bin, _ := l.find(s, "ip", searchPath); bin != "" {
-			if out, err := l.output(ctx, s, bin, "route", "show", "table", "all"); err == nil {
-				n.RejectRules = append(n.RejectRules, rejectRoutes(out)...)
-			}
-		}
-		if bin, _ := l.find(s, "nft", searchPath); bin != "" {
-			if out, err := l.output(ctx, s, bin, "-a", "list", "ruleset"); err == nil {
-				n.RejectRules = append(n.RejectRules, nftRejects(out)...)
-			}
+		if b, err := hex.DecodeString(f[4]); err == nil && len(b) == 16 {
+			return netip.AddrFrom16([16]byte(b)).String() + " dev " + f[9]
 		}
 	}
-	if len(n.RejectRules) > maxRules {
-		n.RejectRules = n.RejectRules[:maxRules]
-	}
-	l.put(func(o *v1alpha1.Observation) { o.Network = n })
-	return errors.Join(errs...)
+	return ""
 }
 
 // defaultRoute reads /proc/net/route: the gateway is little-endian hex.
@@ -101,82 +91,6 @@ func nameservers(file string) []string {
 	for line := range strings.Lines(file) {
 		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
 			out = append(out, f[1])
-		}
-	}
-	return out
-}
-
-// otherChains belong to kube-proxy, network plugins and the container engine; their drops are theirs to explain.
-var otherChains = regexp.MustCompile(`^(KUBE|CNI|DOCKER|cali|CILIUM|FLANNEL|KIND|SICKBAY)`)
-
-var dropTarget = regexp.MustCompile(` -j (DROP|REJECT)\b`)
-
-func rejectRules(tool, saved string) []string {
-	var out []string
-	table := ""
-	for line := range strings.Lines(saved) {
-		line = strings.TrimSpace(line)
-		if t, ok := strings.CutPrefix(line, "*"); ok {
-			table = t
-			continue
-		}
-		chain, ok := strings.CutPrefix(line, "-A ")
-		if !ok || otherChains.MatchString(chain) || !dropTarget.MatchString(line) || strings.Contains(line, "KUBE-") || strings.Contains(line, "kubernetes firewall") {
-			continue
-		}
-		out = append(out, fmt.Sprintf("%s -t %s %s", tool, table, line))
-	}
-	return out
-}
-
-func rejectRoutes(routes string) []string {
-	var out []string
-	for line := range strings.Lines(routes) {
-		f := strings.Fields(line)
-		if len(f) < 2 || !slices.Contains([]string{"blackhole", "unreachable", "prohibit"}, f[0]) || f[1] == "default" || strings.Contains(line, "dev lo") {
-			continue
-		}
-		out = append(out, "route "+f[0]+" "+f[1])
-	}
-	return out
-}
-
-var (
-	nftTable  = regexp.MustCompile(`^table (\S+) (\S+) \{`)
-	nftChain  = regexp.MustCompile(`^\s+chain (\S+) \{`)
-	nftHandle = regexp.MustCompile(`^\s+(.*\b(?:drop|reject)\b.*) # handle (\d+)`)
-)
-
-// told tells a table that iptables-save has shown already, or kube-proxy's own. iptables-nft has its tables in the families ip
-// and ip6 alone: "inet filter" is what Debian's /etc/nftables.conf makes, and nobody else tells of it.
-func told(family, table string) bool {
-	switch table {
-	case "kube-proxy":
-		return true
-	case "filter", "nat", "mangle", "raw", "security":
-		return family == "ip" || family == "ip6"
-	}
-	return false
-}
-
-// nftRejects reads nftables' own tables.
-func nftRejects(ruleset string) []string {
-	var out []string
-	table, chain := "", ""
-	for line := range strings.Lines(ruleset) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case nftTable.MatchString(line):
-			m := nftTable.FindStringSubmatch(line)
-			table, chain = m[1]+" "+m[2], ""
-			if told(m[1], m[2]) {
-				table = ""
-			}
-		case nftChain.MatchString(line):
-			chain = nftChain.FindStringSubmatch(line)[1]
-		case table != "" && chain != "" && nftHandle.MatchString(line):
-			m := nftHandle.FindStringSubmatch(line)
-			out = append(out, fmt.Sprintf("nft %s %s handle %s: %s", table, chain, m[2], strings.TrimSpace(m[1])))
 		}
 	}
 	return out

@@ -48,11 +48,11 @@ COMMIT
 		"iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT --reject-with icmp-port-unreachable",
 		"iptables -t filter -A FORWARD -s 10.244.1.0/24 -j DROP",
 	}
-	if got := rejectRules("iptables", saved); !slices.Equal(got, want) {
+	if got := texts(iptablesRules("iptables", saved, nil)); !slices.Equal(got, want) {
 		t.Errorf("\ngot  %q\nwant %q", got, want)
 	}
-	if got := rejectRules("iptables", ""); len(got) > 0 {
-		t.Errorf("of nothing: %q", got)
+	if got, _ := iptablesRules("iptables", "", nil); len(got) > 0 {
+		t.Errorf("of nothing: %+v", got)
 	}
 }
 
@@ -68,7 +68,7 @@ blackhole default
 local 127.0.0.1 dev lo
 `
 	want := []string{"route blackhole 172.18.0.2", "route unreachable 10.0.0.0/8", "route prohibit 1.1.1.1"}
-	if got := rejectRoutes(routes); !slices.Equal(got, want) {
+	if got := texts(rejectRoutes(routes), nil); !slices.Equal(got, want) {
 		t.Errorf("\ngot  %q\nwant %q", got, want)
 	}
 }
@@ -109,7 +109,7 @@ table inet maintenance { # handle 4
 		"nft inet maintenance out handle 12: ip daddr 172.18.0.2 tcp dport 6443 drop",
 		`nft inet maintenance out handle 14: udp dport 53 reject with icmpx host-unreachable comment "no DNS"`,
 	}
-	if got := nftRejects(ruleset); !slices.Equal(got, want) {
+	if got := texts(nftRules(ruleset)); !slices.Equal(got, want) {
 		t.Errorf("\ngot  %q\nwant %q", got, want)
 	}
 }

@@ -28,8 +28,11 @@ var blanks = map[string]func(*v1alpha1.Observation){
 	v1alpha1.SourceCNI:         func(o *v1alpha1.Observation) { o.CNI = v1alpha1.CNI{} },
 	v1alpha1.SourceRegistries:  func(o *v1alpha1.Observation) { o.Registries = nil },
 	v1alpha1.SourceKmsg:        func(o *v1alpha1.Observation) { o.Kmsg = nil },
-	v1alpha1.SourceNetwork:     func(o *v1alpha1.Observation) { o.Network = v1alpha1.Network{} },
-	v1alpha1.SourceAPI:         func(o *v1alpha1.Observation) { o.API = nil },
+	v1alpha1.SourceNetwork: func(o *v1alpha1.Observation) {
+		o.Network = v1alpha1.Network{RejectRules: o.Network.RejectRules, Firewalls: o.Network.Firewalls}
+	},
+	v1alpha1.SourceFirewall: func(o *v1alpha1.Observation) { o.Network.RejectRules, o.Network.Firewalls = nil, nil },
+	v1alpha1.SourceAPI:      func(o *v1alpha1.Observation) { o.API = nil },
 	v1alpha1.SourceKubeletFile: func(o *v1alpha1.Observation) {
 		o.Kubelet.File, o.Kubelet.FileError = v1alpha1.KubeletConfig{}, ""
 	},
@@ -96,5 +99,6 @@ func Complete() *v1alpha1.Observation {
 	o.Registries = []v1alpha1.RegistryHost{RegistryHost("ok")}
 	o.Runtime.Sandboxes[0].PID = 900
 	o.Runtime.Unit, o.Runtime.PID = "containerd", 200
+	o.Network.Firewalls = []string{"kubernetes"}
 	return o
 }
