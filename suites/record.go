@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/internal/fault"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // recorder collects a run's timeline. Of the journals it keeps what a person would read: warnings and errors, each kind of
@@ -23,7 +23,7 @@ type recorder struct {
 	entries    []v1alpha1.TimelineEntry
 	logKinds   map[string]int
 	logs       int
-	events     map[types.UID]int32
+	events     map[types.UID]int
 	conditions map[string]string // node/type → status
 	lastLog    string
 	known      map[string]bool // nodes that were looked at
@@ -35,7 +35,7 @@ const (
 )
 
 func newRecorder(scenario string) *recorder {
-	return &recorder{scenario: scenario, logKinds: map[string]int{}, events: map[types.UID]int32{}, conditions: map[string]string{}, known: map[string]bool{}}
+	return &recorder{scenario: scenario, logKinds: map[string]int{}, events: map[types.UID]int{}, conditions: map[string]string{}, known: map[string]bool{}}
 }
 
 func (r *recorder) add(e v1alpha1.TimelineEntry) {
@@ -102,7 +102,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 	}
 	for i := range o.API.Events {
 		e := &o.API.Events[i]
-		n := fault.EventCount(e)
+		n := facts.EventCount(e)
 		r.mu.Lock()
 		had, known := r.events[e.UID]
 		r.events[e.UID] = n
@@ -120,7 +120,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 		if n > 1 {
 			text += fmt.Sprintf(" (%d times)", n)
 		}
-		r.add(v1alpha1.TimelineEntry{At: fault.EventTime(e), Kind: v1alpha1.EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
+		r.add(v1alpha1.TimelineEntry{At: facts.EventTime(e), Kind: v1alpha1.EntryEvent, Node: o.Node, Source: "api.events", Level: strings.ToLower(e.Type), Text: text})
 	}
 	if o.API.Node == nil {
 		return

@@ -10,6 +10,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/version"
 )
 
@@ -60,10 +61,8 @@ const betweenLooks = 3 * time.Second
 func lookOften(ctx context.Context, watch *diagnose.Watcher, looks int, task progress.Task) error {
 	for i := range looks {
 		if i > 0 {
-			select {
-			case <-ctx.Done():
+			if retry.Sleep(ctx, betweenLooks) != nil {
 				return ctx.Err()
-			case <-time.After(betweenLooks):
 			}
 		}
 		task.Detail("look %d of %d", i+1, looks)

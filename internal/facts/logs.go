@@ -106,19 +106,23 @@ func APINow(o *v1alpha1.Observation) time.Time {
 	return o.At
 }
 
-// EventTime is when an event was last seen, whichever of its stamps its reporter fills.
+// EventTime is when an event was last seen: the latest of its stamps, of which reporters of either API fill only some, and the
+// object's own where there is none.
 func EventTime(e *corev1.Event) time.Time {
-	t := e.LastTimestamp.Time
-	if e.Series != nil && e.Series.LastObservedTime.After(t) {
-		t = e.Series.LastObservedTime.Time
+	last := e.LastTimestamp.Time
+	stamps := []time.Time{e.EventTime.Time, e.FirstTimestamp.Time}
+	if e.Series != nil {
+		stamps = append(stamps, e.Series.LastObservedTime.Time)
 	}
-	if e.EventTime.After(t) {
-		t = e.EventTime.Time
+	for _, t := range stamps {
+		if t.After(last) {
+			last = t
+		}
 	}
-	if t.IsZero() {
-		t = e.CreationTimestamp.Time
+	if last.IsZero() {
+		return e.CreationTimestamp.Time
 	}
-	return t
+	return last
 }
 
 // EventCount is how often it was seen.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -24,7 +25,7 @@ type Signals struct {
 	node, namespace string
 	before          *v1alpha1.Observation
 	start           time.Time // node clock
-	eventsBefore    map[types.UID]int32
+	eventsBefore    map[types.UID]int
 	matchers        []scenarios.Matcher
 	found           []v1alpha1.Signal
 }
@@ -159,10 +160,10 @@ func (s *Signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation)
 		if e.Reason != m.Reason || !strings.Contains(e.Message, m.Contains) || (m.Type != "" && e.Type != m.Type) || !s.concerns(e, o.API) {
 			continue
 		}
-		if had, known := s.eventsBefore[e.UID]; known && EventCount(e) <= had {
+		if had, known := s.eventsBefore[e.UID]; known && facts.EventCount(e) <= had {
 			continue
 		}
-		at := EventTime(e)
+		at := facts.EventTime(e)
 		// Event stamps have whole seconds.
 		if early := s.start.Sub(at); early > time.Second && early < lateEvent {
 			continue
@@ -295,36 +296,14 @@ func (s *Signals) matchThrottled(m *scenarios.ThrottledMatcher, o *v1alpha1.Obse
 	return "", false
 }
 
-func eventCounts(api *v1alpha1.API) map[types.UID]int32 {
-	out := map[types.UID]int32{}
+func eventCounts(api *v1alpha1.API) map[types.UID]int {
+	out := map[types.UID]int{}
 	if api != nil {
 		for i := range api.Events {
-			out[api.Events[i].UID] = EventCount(&api.Events[i])
+			out[api.Events[i].UID] = facts.EventCount(&api.Events[i])
 		}
 	}
 	return out
-}
-
-// EventCount is how often an event was counted.
-func EventCount(e *corev1.Event) int32 {
-	if e.Series != nil && e.Series.Count > e.Count {
-		return e.Series.Count
-	}
-	return e.Count
-}
-
-// EventTime is when an event was last seen.
-func EventTime(e *corev1.Event) time.Time {
-	at := e.LastTimestamp.Time
-	for _, t := range []time.Time{e.EventTime.Time, e.FirstTimestamp.Time, e.CreationTimestamp.Time} {
-		if at.IsZero() {
-			at = t
-		}
-	}
-	if e.Series != nil && e.Series.LastObservedTime.After(at) {
-		at = e.Series.LastObservedTime.Time
-	}
-	return at
 }
 
 // describe is a matcher as a person reads it; empty for one that nothing here reads.

@@ -13,12 +13,11 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/gofrs/flock"
-
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors/all"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 )
 
 // Status is the exit status of a check, as NPD reads it.
@@ -58,7 +57,6 @@ const (
 	bound = Timeout - 2*time.Second
 	// keepLooks is the baseline and as many looks as a detector compares.
 	keepLooks = 5
-	lockPoll  = 50 * time.Millisecond
 )
 
 // round is one look, judged for all failures.
@@ -201,11 +199,7 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	l := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("wait for the check that looks, %s: %w", l.Path(), err)
-	}
-	return func() { _ = l.Close() }, nil
+	return lockfile.Wait(ctx, filepath.Join(dir, "lock"), "the check that looks")
 }
 
 func read(dir, name string, into any) error {

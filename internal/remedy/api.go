@@ -22,6 +22,7 @@ import (
 	"k8s.io/kubectl/pkg/drain"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // manager names sickbay as the owner of what it applies.
@@ -124,10 +125,8 @@ func (a *applier) waitReady(ctx context.Context, name string, out *output) error
 				}
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, poll) != nil {
 			return fmt.Errorf("wait for node %s to be Ready: %w: %s", name, context.Cause(ctx), last)
-		case <-time.After(poll):
 		}
 	}
 }

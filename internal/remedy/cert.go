@@ -11,9 +11,10 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
+	apiretry "k8s.io/client-go/util/retry"
 
 	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // pki is where a kubeadm kubelet keeps its client certificate.
@@ -71,7 +72,7 @@ func (a *applier) renewClientCert(ctx context.Context, name string, out *output)
 	}()
 	// The cluster's own approver looks at every new request, too: it may write between our reading and writing, and where the
 	// operator may do everything, it approves by itself.
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err = apiretry.RetryOnConflict(apiretry.DefaultBackoff, func() error {
 		fresh, err := csrs.Get(ctx, csr.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -92,10 +93,8 @@ func (a *applier) renewClientCert(ctx context.Context, name string, out *output)
 		return fmt.Errorf("approve the request %s: %w", csr.Name, cause(ctx, err))
 	}
 	for len(csr.Status.Certificate) == 0 {
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, poll) != nil {
 			return fmt.Errorf("wait for the certificate of request %s: %w", csr.Name, context.Cause(ctx))
-		case <-time.After(poll):
 		}
 		got, err := csrs.Get(ctx, csr.Name, metav1.GetOptions{})
 		if err != nil {

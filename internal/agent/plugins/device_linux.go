@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	devices "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
+
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // DevicePlugin offers pseudo devices through the kubelet's device plugin API. Each is a real device node in the container that
@@ -74,10 +76,8 @@ func (d *DevicePlugin) Serve(ctx context.Context) error {
 		if err := <-done; err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, devicePoll) != nil {
 			return nil
-		case <-time.After(devicePoll):
 		}
 	}
 }
@@ -92,10 +92,8 @@ func (d *DevicePlugin) kubeletSocket(ctx context.Context) (os.FileInfo, error) {
 		if st, err := os.Stat(filepath.Join(d.Dir, "kubelet.sock")); err == nil {
 			return st, nil
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, devicePoll) != nil {
 			return nil, ctx.Err()
-		case <-time.After(devicePoll):
 		}
 	}
 }

@@ -6,12 +6,18 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
@@ -26,91 +32,81 @@ const RunLabel = "sickbay.dev/run"
 // Take reads the objects around one node. ownNamespace is the run's own namespace, which must be gone in the end.
 func Take(ctx context.Context, kube kubernetes.Interface, node, ownNamespace string) *fingerprint.Fingerprint {
 	f := fingerprint.New("api", time.Now())
-	set := func(kind string, m metav1.ObjectMeta, extra ...string) {
-		ns := m.Namespace
-		if ns == "" && kind == "Namespace" {
-			ns = m.Name
+	set := func(kind string, m metav1.Object, extra ...string) {
+		ns, key := m.GetNamespace(), kind+" "+m.GetName()
+		switch {
+		case ns != "":
+			key = kind + " " + ns + "/" + m.GetName()
+		case kind == "Namespace":
+			ns = m.GetName()
 		}
 		if strings.HasPrefix(ns, RunNamespacePrefix) && ns != ownNamespace {
 			return
 		}
-		if run := m.Labels[RunLabel]; run != "" && RunNamespacePrefix+run != ownNamespace {
+		if run := m.GetLabels()[RunLabel]; run != "" && RunNamespacePrefix+run != ownNamespace {
 			return
 		}
-		key := kind + " " + m.Name
-		if m.Namespace != "" {
-			key = kind + " " + m.Namespace + "/" + m.Name
-		}
-		v := append([]string{"finalizers=" + strings.Join(m.Finalizers, "+")}, extra...)
+		v := append([]string{"finalizers=" + strings.Join(m.GetFinalizers(), "+")}, extra...)
 		f.Set(fingerprint.Objects, key, strings.Join(v, " "))
 	}
-	all := metav1.ListOptions{}
-	fail := func(kind string, err error) bool {
+	if o, err := kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{}); err != nil {
+		f.Fail(fingerprint.Objects, fmt.Errorf("get node %s: %w", node, err))
+	} else {
+		set("Node", o, "unschedulable="+fmt.Sprint(o.Spec.Unschedulable), "taints="+taints(o.Spec.Taints), "labels="+labels(o.Labels), "annotations="+keys(o.Annotations))
+	}
+	for kind, list := range map[string]func(context.Context) (runtime.Object, error){
+		"Namespace":        all(kube.CoreV1().Namespaces().List),
+		"PersistentVolume": all(kube.CoreV1().PersistentVolumes().List),
+		"StorageClass":     all(kube.StorageV1().StorageClasses().List),
+		"CSIDriver":        all(kube.StorageV1().CSIDrivers().List),
+		"VolumeAttachment": all(kube.StorageV1().VolumeAttachments().List),
+		"RuntimeClass":     all(kube.NodeV1().RuntimeClasses().List),
+		"DaemonSet":        all(kube.AppsV1().DaemonSets("").List),
+		"Deployment":       all(kube.AppsV1().Deployments("").List),
+		"ConfigMap":        all(kube.CoreV1().ConfigMaps("").List),
+		"Secret":           all(kube.CoreV1().Secrets("").List),
+	} {
+		objects, err := list(ctx)
+		if err == nil {
+			err = meta.EachListItem(objects, func(o runtime.Object) error {
+				m, err := meta.Accessor(o)
+				if err != nil {
+					return err
+				}
+				switch o := o.(type) {
+				case *corev1.PersistentVolume:
+					if c := o.Spec.ClaimRef; c != nil && strings.HasPrefix(c.Namespace, RunNamespacePrefix) && c.Namespace != ownNamespace {
+						return nil
+					}
+				case *storagev1.VolumeAttachment:
+					if o.Spec.NodeName != node {
+						return nil
+					}
+				case *corev1.Secret:
+					if o.Type == "bootstrap.kubernetes.io/token" { // expires by itself
+						return nil
+					}
+				case *nodev1.RuntimeClass:
+					set(kind, m, "handler="+o.Handler)
+					return nil
+				case *appsv1.DaemonSet, *appsv1.Deployment:
+					set(kind, m, fmt.Sprintf("generation=%d", m.GetGeneration()))
+					return nil
+				}
+				set(kind, m)
+				return nil
+			})
+		}
 		if err != nil {
-			f.Fail(fingerprint.Objects, fmt.Errorf("list %s: %w", kind, err))
-		}
-		return err != nil
-	}
-	if l, err := kube.CoreV1().Namespaces().List(ctx, all); !fail("namespaces", err) {
-		for _, o := range l.Items {
-			set("Namespace", o.ObjectMeta)
-		}
-	}
-	if o, err := kube.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{}); !fail("node "+node, err) {
-		set("Node", o.ObjectMeta, "unschedulable="+fmt.Sprint(o.Spec.Unschedulable), "taints="+taints(o.Spec.Taints), "labels="+labels(o.Labels), "annotations="+keys(o.Annotations))
-	}
-	if l, err := kube.CoreV1().PersistentVolumes().List(ctx, all); !fail("persistentvolumes", err) {
-		for _, o := range l.Items {
-			if o.Spec.ClaimRef == nil || !strings.HasPrefix(o.Spec.ClaimRef.Namespace, RunNamespacePrefix) || o.Spec.ClaimRef.Namespace == ownNamespace {
-				set("PersistentVolume", o.ObjectMeta)
-			}
-		}
-	}
-	if l, err := kube.StorageV1().StorageClasses().List(ctx, all); !fail("storageclasses", err) {
-		for _, o := range l.Items {
-			set("StorageClass", o.ObjectMeta)
-		}
-	}
-	if l, err := kube.StorageV1().CSIDrivers().List(ctx, all); !fail("csidrivers", err) {
-		for _, o := range l.Items {
-			set("CSIDriver", o.ObjectMeta)
-		}
-	}
-	if l, err := kube.StorageV1().VolumeAttachments().List(ctx, all); !fail("volumeattachments", err) {
-		for _, o := range l.Items {
-			if o.Spec.NodeName == node {
-				set("VolumeAttachment", o.ObjectMeta)
-			}
-		}
-	}
-	if l, err := kube.NodeV1().RuntimeClasses().List(ctx, all); !fail("runtimeclasses", err) {
-		for _, o := range l.Items {
-			set("RuntimeClass", o.ObjectMeta, "handler="+o.Handler)
-		}
-	}
-	if l, err := kube.AppsV1().DaemonSets("").List(ctx, all); !fail("daemonsets", err) {
-		for _, o := range l.Items {
-			set("DaemonSet", o.ObjectMeta, fmt.Sprintf("generation=%d", o.Generation))
-		}
-	}
-	if l, err := kube.AppsV1().Deployments("").List(ctx, all); !fail("deployments", err) {
-		for _, o := range l.Items {
-			set("Deployment", o.ObjectMeta, fmt.Sprintf("generation=%d", o.Generation))
-		}
-	}
-	if l, err := kube.CoreV1().ConfigMaps("").List(ctx, all); !fail("configmaps", err) {
-		for _, o := range l.Items {
-			set("ConfigMap", o.ObjectMeta)
-		}
-	}
-	if l, err := kube.CoreV1().Secrets("").List(ctx, all); !fail("secrets", err) {
-		for _, o := range l.Items {
-			if o.Type != "bootstrap.kubernetes.io/token" { // expires by itself
-				set("Secret", o.ObjectMeta)
-			}
+			f.Fail(fingerprint.Objects, fmt.Errorf("list each %s: %w", kind, err))
 		}
 	}
 	return f
+}
+
+// all is a client's method that lists, for lists of any kind.
+func all[L runtime.Object](list func(context.Context, metav1.ListOptions) (L, error)) func(context.Context) (runtime.Object, error) {
+	return func(ctx context.Context) (runtime.Object, error) { return list(ctx, metav1.ListOptions{}) }
 }
 
 func taints(ts []corev1.Taint) string {
@@ -132,11 +128,4 @@ func labels(m map[string]string) string {
 }
 
 // keys are annotation names only: values such as the volumes controller's change by themselves.
-func keys(m map[string]string) string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return strings.Join(out, ",")
-}
+func keys(m map[string]string) string { return strings.Join(slices.Sorted(maps.Keys(m)), ",") }

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
@@ -184,12 +185,10 @@ func lock(ctx context.Context, name string) (unlock func(), err error) {
 			task = progress.From(ctx).Start("wait for another sickbay that makes or removes cluster "+name, 0)
 			task.Detail("process %d (%s)", held.Holder.PID, held.Holder.Command)
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, lockPoll) != nil {
 			err := fmt.Errorf("wait: %w: %w", context.Cause(ctx), held)
 			task.End(err)
 			return nil, err
-		case <-time.After(lockPoll):
 		}
 	}
 }

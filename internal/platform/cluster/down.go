@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // DownOptions say which cluster to take down.
@@ -193,10 +194,8 @@ func removeContainers(ctx context.Context, e *engine.Engine, name string, bound 
 		if time.Now().After(end) {
 			return fmt.Errorf("container %s is still there after %s", left[0].name(), bound)
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, readyPoll) != nil {
 			return context.Cause(ctx)
-		case <-time.After(readyPoll):
 		}
 	}
 }

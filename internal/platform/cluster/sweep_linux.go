@@ -1,15 +1,14 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -121,17 +120,11 @@ func processesOf(id string) []int {
 
 // loopMounts lists where a process sees filesystems on loop devices.
 func loopMounts(pid int) []string {
-	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "mountinfo"))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
+	mounts, _ := mountinfo.PidMountInfo(pid) // none of one that has ended
 	var at []string
-	for s := bufio.NewScanner(f); s.Scan(); {
-		fields := strings.Fields(s.Text())
-		i := slices.Index(fields, "-")
-		if i > 4 && len(fields) > i+2 && strings.HasPrefix(fields[i+2], "/dev/loop") {
-			at = append(at, unescape(fields[4]))
+	for _, m := range mounts {
+		if strings.HasPrefix(m.Source, "/dev/loop") {
+			at = append(at, m.Mountpoint)
 		}
 	}
 	return at

@@ -27,6 +27,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
@@ -512,13 +513,11 @@ func (c *Cluster) waitReady(ctx context.Context, bound time.Duration, task progr
 		} else {
 			task.Detail("not Ready: %s", strings.Join(missing, ", "))
 		}
-		select {
-		case <-ctx.Done():
+		if retry.Sleep(ctx, readyPoll) != nil {
 			if err != nil {
 				return fmt.Errorf("wait for the nodes of cluster %s to be Ready: %w: %w", c.Name, context.Cause(ctx), err)
 			}
 			return fmt.Errorf("wait for the nodes of cluster %s to be Ready: %w: %s", c.Name, context.Cause(ctx), strings.Join(missing, "; "))
-		case <-time.After(readyPoll):
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -105,15 +106,12 @@ const fithaw = 0xc0045878
 // thaw unfreezes the filesystems on loop devices in these containers: a process that waits for a frozen one cannot be killed.
 func thaw(pids []int) {
 	for _, pid := range pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-		if err != nil {
-			continue
-		}
-		for _, m := range parseMounts(string(data)) {
-			if !strings.HasPrefix(m.source, "/dev/loop") {
+		mounts, _ := mountinfo.PidMountInfo(pid) // none of one that has ended
+		for _, m := range mounts {
+			if !strings.HasPrefix(m.Source, "/dev/loop") {
 				continue
 			}
-			if f, err := os.Open(fmt.Sprintf("/proc/%d/root%s", pid, m.at)); err == nil {
+			if f, err := os.Open(fmt.Sprintf("/proc/%d/root%s", pid, m.Mountpoint)); err == nil {
 				_ = unix.IoctlSetInt(int(f.Fd()), fithaw, 0) // EINVAL where it is not frozen
 				_ = f.Close()
 			}
@@ -121,48 +119,27 @@ func thaw(pids []int) {
 	}
 }
 
-type mount struct {
-	at, kind, source string
-	root             string // what of the source is mounted: "/" unless it is a bind mount
-}
-
-func parseMounts(mountinfo string) []mount {
-	var out []mount
-	for line := range strings.Lines(mountinfo) {
-		left, right, ok := strings.Cut(line, " - ")
-		f, g := strings.Fields(left), strings.Fields(right)
-		if ok && len(f) >= 5 && len(g) >= 2 {
-			out = append(out, mount{unescapeMount.Replace(f[4]), g[0], g[1], unescapeMount.Replace(f[3])})
-		}
-	}
-	return out
-}
-
-var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-
 // mountsUnder lists mounts below the directories, the deepest first, and those that dockerd makes of its own directory onto
 // itself; a disk that an administrator mounted there is not among them.
-func mountsUnder(dirs ...string) []mount {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	out := slices.DeleteFunc(parseMounts(string(data)), func(m mount) bool {
-		return !slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(m.at, dir+"/") || m.at == dir && m.root != "/" })
+func mountsUnder(dirs ...string) []*mountinfo.Info {
+	out, _ := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return !slices.ContainsFunc(dirs, func(dir string) bool {
+			return strings.HasPrefix(m.Mountpoint, dir+"/") || m.Mountpoint == dir && m.Root != "/"
+		}), false
 	})
-	slices.SortStableFunc(out, func(a, b mount) int { return len(b.at) - len(a.at) })
+	slices.SortStableFunc(out, func(a, b *mountinfo.Info) int { return len(b.Mountpoint) - len(a.Mountpoint) })
 	return out
 }
 
 func unmountUnder(dirs ...string) error {
 	var errs []error
 	for _, m := range mountsUnder(dirs...) {
-		err := unix.Unmount(m.at, 0)
+		err := unix.Unmount(m.Mountpoint, 0)
 		if errors.Is(err, unix.EBUSY) {
-			err = unix.Unmount(m.at, unix.MNT_DETACH)
+			err = unix.Unmount(m.Mountpoint, unix.MNT_DETACH)
 		}
 		if err != nil && !errors.Is(err, unix.EINVAL) {
-			errs = append(errs, fmt.Errorf("unmount %s: %w", m.at, err))
+			errs = append(errs, fmt.Errorf("unmount %s: %w", m.Mountpoint, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -212,24 +211,6 @@ func TestNoClientWorks(t *testing.T) {
 	if e, err := private(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "too old") || !strings.Contains(err.Error(), dir) {
 		t.Errorf("%v, %v", e, err)
 	}
-}
-
-func TestLockIsTaken(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := flock(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
-	defer cancel()
-	if _, err := flock(ctx, path); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("taken twice: %v", err)
-	}
-	unlock()
-	if unlock, err = flock(t.Context(), path); err != nil {
-		t.Fatal(err)
-	}
-	unlock()
 }
 
 func TestBoundLog(t *testing.T) {

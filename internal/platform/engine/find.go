@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -86,7 +87,7 @@ func lock(ctx context.Context, opts Options) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(opts.lock()), 0o755); err != nil {
 		return nil, fmt.Errorf("make the engine's state directory: %w", err)
 	}
-	return flock(ctx, opts.lock())
+	return lockfile.Wait(ctx, opts.lock(), "another sickbay that starts or stops the engine")
 }
 
 // Status is what is known about sickbay's own engine.

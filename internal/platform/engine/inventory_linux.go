@@ -15,7 +15,7 @@ func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
 	before, err := savedHost(opts)
 	started := err == nil
 	for _, m := range mountsUnder(opts.RunDir, opts.StateDir) {
-		inv.add(Mount, true, m.at, m.kind)
+		inv.add(Mount, true, m.Mountpoint, m.FSType)
 	}
 	for _, l := range loops() {
 		detail := l.file

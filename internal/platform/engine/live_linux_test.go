@@ -351,7 +351,7 @@ func everything(t *testing.T, opts Options) map[string][]string {
 	}
 	state["tables"], _ = ownTables()
 	for _, m := range mountsUnder(opts.StateDir, opts.RunDir) {
-		state["mounts"] = append(state["mounts"], m.at)
+		state["mounts"] = append(state["mounts"], m.Mountpoint)
 	}
 	sysctls := map[string]string{}
 	_ = filepath.Walk("/proc/sys/net", func(path string, info os.FileInfo, err error) error {

@@ -106,7 +106,7 @@ func purge(opts Options) error {
 // removeTree deletes a directory that nothing is mounted in: behind a mount may be somebody's data.
 func removeTree(dir string) error {
 	if left := mountsUnder(dir); len(left) > 0 {
-		return fmt.Errorf("%s is not removed: %s is still mounted", dir, left[0].at)
+		return fmt.Errorf("%s is not removed: %s is still mounted", dir, left[0].Mountpoint)
 	}
 	return os.RemoveAll(dir)
 }

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -240,17 +239,7 @@ func lockGuest(ctx context.Context, o Options) (unlock func(), err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder for the guest: %w", err)
 	}
-	l := flock.New(o.lock())
-	ok, err := l.TryLock()
-	if err == nil && !ok {
-		task := progress.From(ctx).Start("wait for another sickbay that makes or removes the guest", 0)
-		_, err = l.TryLockContext(ctx, time.Second)
-		task.End(err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock the guest: %w", err)
-	}
-	return func() { _ = l.Close() }, nil
+	return lockfile.Wait(ctx, o.lock(), "another sickbay that makes or removes the guest")
 }
 
 // find answers the guest that is up, or errNoGuest.
