@@ -607,7 +607,7 @@ func TestDiagnoseQuietly(t *testing.T) {
 	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "n9", "--bundle", bundle); code != exitUsage || !strings.Contains(stderr, `no node "n9"`) {
 		t.Errorf("%d %q", code, stderr)
 	}
-	if err := unread(v1alpha1.Diagnosis{Nodes: []string{"a", "b"}, Unknown: []v1alpha1.NodeUnknown{{Node: "a", What: "node"}, {Node: "b", What: "kmsg"}}}); err == nil || err.Error() != "1 of 2 nodes could not be read" {
+	if err := unread(v1alpha1.Diagnosis{Nodes: []string{"a", "b"}, Unknown: []v1alpha1.NodeUnknown{{Node: "a", What: "node"}, {Node: "b", What: "kmsg"}}}); err == nil || err.Error() != "1 of 2 could not be read" {
 		t.Error(err)
 	}
 }

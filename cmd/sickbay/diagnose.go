@@ -177,7 +177,7 @@ func unread(d v1alpha1.Diagnosis) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %s could not be read", n, nodesWord(len(d.Nodes)))
+	return fmt.Errorf("%d of %d could not be read", n, len(d.Nodes))
 }
 
 func nodesWord(n int) string {

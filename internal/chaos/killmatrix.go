@@ -14,21 +14,21 @@ import (
 
 const killMatrixHead = `# The kill matrix
 
-` + "`sickbay chaos`" + ` (` + "`make chaos-self`" + `) runs each core scenario in a process of its own and kills that process (SIGKILL) at the start
-of each of the seven steps and in the middle of two: of inject, while the node is at the fault's middle action (its journal has the
-injection, the harness no answer), and of remediate, when half of the remedies' steps are done. Then one of two things happens:
+` + "`sickbay chaos`" + ` (` + "`make chaos-self`" + `) runs each core scenario in its own process and kills that process (SIGKILL) at the start
+of each of the seven steps, in the middle of inject (the node has recorded the injection, the run has no answer yet), and in the middle of
+remediate (half of the remedies' steps are done). Then one of two things happens:
 
-- **wait**: nothing at all. The number is how many seconds after the end of the lease the node was Ready, its fingerprint and the
-  host's equal to what they were before, and nothing of the run left: no record, no namespace, no container, no object. The bound is 60.
-- **recover**: ` + "`sickbay recover --run RUN`" + ` at once. The number is how many seconds after it was called the same was true.
+- **wait**: nothing. The number is how many seconds after the end of the lease the node was Ready, its fingerprint and the host's were
+  unchanged, and nothing of the run was left: no record, namespace, container or object. The limit is 60.
+- **recover**: ` + "`sickbay recover --run RUN`" + ` at once. The number is how many seconds after the call the same was true.
 
-In each cell ` + "`sickbay diagnose`" + ` is asked of the node then, with its memory of ten minutes, and has to say that it is well. Where that took
-longer than a second after the number in the table, the seconds stand behind a plus.
+In each cell ` + "`sickbay diagnose`" + ` then has to report the node healthy, with ten minutes of logs. If that took more than one second longer, the
+seconds follow a plus.
 
-The process kills itself (` + "`sickbay run --kill-at POINT`" + `): nobody outside could strike as exactly, and a SIGKILL of one's own is
-as deadly as anybody else's. What the engine's clients, the agent and the watchdog were doing goes on or ends as it would.
+The process kills itself (` + "`sickbay run --kill-at POINT`" + `): no other process could hit the point as exactly. The engine's clients,
+the agent and the watchdog continue or end as they would.
 
-One cell again: ` + "`sickbay chaos --again --scenario SCENARIO --point POINT --mode MODE`" + `, with the names of the table's lines and columns.
+To repeat one cell: ` + "`sickbay chaos --again --scenario SCENARIO --point POINT --mode MODE`" + `, with the names of the table's rows and columns.
 Made by ` + "`sickbay chaos --table`" + `; do not edit. · is a cell that was not run, ✗ one that failed, ? one whose run ended before the point.
 `
 

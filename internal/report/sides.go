@@ -29,8 +29,8 @@ func WriteSidesPage(w io.Writer, left, right *v1alpha1.Report, more ...*v1alpha1
 	l, r := sideName(left), sideName(right)
 	fmt.Fprintf(&b, `# The same failure, two kinds of hosts
 
-What the detectors had to go by, where it differs by more than names and numbers. Which of several log lines that say the same was
-there first is chance. Made by `+"`sickbay report DIR DIR --sides`"+`; do not edit.
+The evidence of two reports, where it differs by more than names and numbers. When several log lines say the same thing, which one
+appears is arbitrary. Made by `+"`sickbay report DIR DIR --sides`"+`; do not edit.
 
 - left: %s, %s · Kubernetes %s · %s
 - right: %s, %s · Kubernetes %s · %s

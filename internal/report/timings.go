@@ -38,10 +38,10 @@ func WriteTimingsPage(w io.Writer, reps []*v1alpha1.Report, quiet time.Duration)
 
 Medians in seconds, over the runs that passed. Made by `+"`sickbay report DIR… --timings`"+`; do not edit. %s · Kubernetes %s · %s
 
-- **kubelet**: from the fault to its signal, and from the remedy to the proof of health: the kubelet's and the runtime's own timers, which
-  no harness can shorten (PLEG's threshold 3 m, CSI's RPC 2 m, status period 10 s, image and crash-loop back-off 10 s upwards).
-- **proof**: %s of silence, in which every period of the kubelet has to pass once. Ours, and on purpose.
-- **ours**: the rest: looks, fingerprints, preparation, the workload, remedies and undoing.
+- **kubelet**: from the fault to its signal, and from the remedy to the proof of health: timers of the kubelet and the runtime that
+  cannot be shortened (PLEG's threshold 3 m, CSI's RPC 2 m, status period 10 s, image and crash-loop back-off 10 s upwards).
+- **proof**: %s without a finding, so that every period of the kubelet passes once.
+- **ours**: the rest: observations, fingerprints, preparation, the workload, remedies and undoing.
 
 `, reps[len(reps)-1].Started.UTC().Format("2006-01-02"), reps[len(reps)-1].Kubernetes, reps[len(reps)-1].Host, quiet)
 	b.WriteString("| scenario | runs |")
