@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/version"
@@ -253,6 +254,24 @@ func print[T any](a *app, f format, data T, asText func(io.Writer)) error {
 	}
 	asText(a.out)
 	return nil
+}
+
+// typeMeta says what a document is.
+type typeMeta struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+func meta(kind string) typeMeta { return typeMeta{v1alpha1.APIVersion, kind} }
+
+// listing is a document with several of a kind; kind ends in List.
+type listing[T any] struct {
+	typeMeta
+	Items []T `json:"items"`
+}
+
+func listOf[T any](kind string, items []T) listing[T] {
+	return listing[T]{meta(kind), append([]T{}, items...)}
 }
 
 // table writes aligned columns.

@@ -733,9 +733,25 @@ func TestExplainKnowsAll(t *testing.T) {
 	}
 }
 
+func TestDocumentsSayWhatTheyAre(t *testing.T) {
+	for args, kind := range map[string]string{
+		"version":      "Version",
+		"list":         "ScenarioList",
+		"explain":      "ExplanationList",
+		"explain pleg": "Explanation",
+		"diagnose --bundle " + recorded + "shim-missing": "Diagnosis",
+	} {
+		_, stdout, stderr := call(t, &fakeDeps{t: t}, "", append(strings.Fields(args), "-o", "json")...)
+		var d map[string]any
+		if err := json.Unmarshal([]byte(stdout), &d); err != nil || d["apiVersion"] != v1alpha1.APIVersion || d["kind"] != kind {
+			t.Errorf("sickbay %s -o json is a %v %v, want a %s (%v)\n%s%s", args, d["apiVersion"], d["kind"], kind, err, stdout, stderr)
+		}
+	}
+}
+
 func TestListAsData(t *testing.T) {
 	_, stdout, _ := call(t, &fakeDeps{t: t}, "", "list", "-o", "json")
-	var l listing
+	var l listing[listingEntry]
 	if err := json.Unmarshal([]byte(stdout), &l); err != nil || len(l.Items) != len(scenarios.Names()) {
 		t.Errorf("%v: %d items\n%s", err, len(l.Items), stdout)
 	}

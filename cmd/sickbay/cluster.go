@@ -136,7 +136,7 @@ func (a *app) clusterStatus() *cobra.Command {
 		for _, c := range list {
 			infos = append(infos, describeCluster(ctx, c))
 		}
-		return print(a, *form, infos, func(w io.Writer) {
+		return print(a, *form, listOf("ClusterList", infos), func(w io.Writer) {
 			if len(infos) == 0 {
 				fmt.Fprintf(w, "no cluster on %s; `sickbay cluster up` creates one\n", e)
 			}

@@ -71,7 +71,10 @@ func (a *app) engineStatus() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := print(a, *form, s, func(w io.Writer) {
+		if err := print(a, *form, struct {
+			typeMeta
+			engine.Status
+		}{meta("EngineStatus"), s}, func(w io.Writer) {
 			if s.Engine == nil {
 				fmt.Fprintf(w, "sickbay's own engine does not run: %s\n", s.Problem)
 				return

@@ -142,7 +142,7 @@ func (a *app) explainFindings(ctx context.Context, f diagnoseFlags, form format)
 		}
 		all = append(all, e)
 	}
-	err = print(a, form, all, func(w io.Writer) {
+	err = print(a, form, listOf("ExplanationList", all), func(w io.Writer) {
 		for i, e := range all {
 			x := d.Findings[i]
 			fmt.Fprintf(w, "%s  %s\n%s\n\n", a.paint(bold, x.Node), a.paint(red, x.Failure+"/"+x.Cause), x.Summary)
@@ -168,7 +168,7 @@ func (a *app) explainAll(form format) error {
 		}
 		all = append(all, e)
 	}
-	return print(a, form, all, func(w io.Writer) {
+	return print(a, form, listOf("ExplanationList", all), func(w io.Writer) {
 		table(w, func(row func(...string)) {
 			row("FAILURE", "CAUSES", "TITLE")
 			for _, e := range all {

@@ -93,7 +93,7 @@ func (a *app) imageList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(a, *form, images, func(w io.Writer) {
+		return print(a, *form, listOf("ImageList", images), func(w io.Writer) {
 			if len(images) == 0 {
 				fmt.Fprintf(w, "%s has no node image; `sickbay doctor` says where one would come from\n", e)
 				return

@@ -7,17 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-// listing is what `list -o json` prints.
-type listing struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	Items      []listingEntry `json:"items"`
-}
-
+// listingEntry is an item of what `list -o json` prints.
 type listingEntry struct {
 	Name     string              `json:"name"`
 	Title    string              `json:"title"`
@@ -45,7 +38,7 @@ func (a *app) list() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		l := listing{APIVersion: v1alpha1.APIVersion, Kind: "ScenarioList", Items: []listingEntry{}}
+		l := listOf[listingEntry]("ScenarioList", nil)
 		for _, s := range all {
 			l.Items = append(l.Items, listingEntry{
 				Name: s.Metadata.Name, Title: s.Spec.Title, Profile: s.Spec.Profile, Guide: s.Spec.Guide,

@@ -19,7 +19,10 @@ func (a *app) version() *cobra.Command {
 	form := output(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		v := version.Get()
-		return print(a, *form, v, func(w io.Writer) {
+		return print(a, *form, struct {
+			typeMeta
+			version.Info
+		}{meta("Version"), v}, func(w io.Writer) {
 			fmt.Fprintf(w, "sickbay %s %s %s\n", v.Version, v.Go, v.Platform)
 			if v.Revision != "" {
 				dirty := ""
