@@ -236,6 +236,12 @@ func (a *fakeAgent) Sign(_ context.Context, r injectors.SignRequest) (string, er
 func (a *fakeAgent) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
 	w := a.w
 	w.mu.Lock()
+	for _, p := range w.placed[a.node] {
+		if p.Run != in.Run || p.ID == in.ID {
+			w.mu.Unlock()
+			return nil, fmt.Errorf("%s of run %s is there already", p.ID, p.Run)
+		}
+	}
 	if !slices.ContainsFunc(w.cleanups.Pending(), func(p string) bool { return strings.Contains(p, in.Run) }) {
 		w.t.Errorf("inject %s: no recovery was registered before the first change", in.Mechanism)
 	}
@@ -315,7 +321,11 @@ func (a *fakeAgent) Recover(ctx context.Context, run, id string) ([]injectors.St
 func (a *fakeAgent) Status(context.Context) ([]injectors.Status, error) {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
-	return a.w.stale, a.w.statusErr
+	out := slices.Clone(a.w.stale)
+	for _, in := range a.w.placed[a.node] {
+		out = append(out, injectors.Status{Injection: in, State: injectors.Injected})
+	}
+	return out, a.w.statusErr
 }
 
 func (a *fakeAgent) Renew(_ context.Context, run string, lease time.Duration) error {
