@@ -63,6 +63,9 @@ func TestSymptomsLeadToFailures(t *testing.T) {
 // Section 4 of the guide has one entry for each failure, with its number and a link to its page; section 11 one for each compound.
 func TestGuideHasEveryFailure(t *testing.T) {
 	for _, f := range failures.All() {
+		if f.Draft() {
+			continue
+		}
 		_, section, found := strings.Cut(guide, fmt.Sprintf("\n### 4.%d ", f.Number))
 		if section, _, _ = strings.Cut(section, "\n##"); !found || !strings.Contains(section, "["+f.Name+"](") {
 			t.Errorf("the guide has no section 4.%d that links to %s", f.Number, f.Name)

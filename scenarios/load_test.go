@@ -295,7 +295,12 @@ func TestAll(t *testing.T) {
 					}
 				}
 			}
-			if len(s.Spec.Guide) == 0 {
+			draft := false
+			for _, e := range s.Spec.Expect {
+				f, _ := failures.Lookup(e.Failure)
+				draft = draft || f.Draft()
+			}
+			if len(s.Spec.Guide) == 0 && !draft {
 				t.Error("no section of the guide named")
 			}
 			for _, m := range s.Spec.Manifest {

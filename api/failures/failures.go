@@ -146,6 +146,16 @@ func (f Failure) Cause(name string) (Cause, bool) {
 	return Cause{}, false
 }
 
+// Draft tells that the failure has no core scenario yet: nothing but its own folders and tests needs to know it.
+func (f Failure) Draft() bool {
+	for _, c := range f.Causes {
+		if c.Core {
+			return false
+		}
+	}
+	return true
+}
+
 // Known tells whether failure/cause is in the vocabulary.
 func Known(failure, cause string) bool {
 	f, ok := Lookup(failure)
