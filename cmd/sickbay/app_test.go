@@ -617,7 +617,7 @@ func TestDryRunPrintsOnce(t *testing.T) {
 	w := &watchDeps{fakeDeps: fakeDeps{t: t}}
 	w.looks.Store(1)
 	code, stdout, stderr := call(t, w, "", "diagnose", "--local", "--fix", "--dry-run")
-	if code != exitNo || strings.Count(stdout+stderr, "node-notready/kubelet-stopped") != 2 || !strings.Contains(stderr, "Nothing was changed: --dry-run.") {
+	if code != exitNo || strings.Count(stdout+stderr, "node-notready/kubelet-stopped") != 2 || !strings.Contains(stderr, "Nothing was changed: --dry-run (plan sha256:") {
 		t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
 	}
 }

@@ -20,13 +20,12 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
-	"github.com/sickbay-dev/sickbay/internal/remedy"
-	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 type diagnoseFlags struct {
 	targetFlags
 	fix, yes, dryRun bool
+	allow, plan      string
 	watch            bool
 	whole, unknown   bool
 	every, during    time.Duration
@@ -57,7 +56,9 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	fl := cmd.Flags()
 	fl.StringVar(&f.bundle, "bundle", "", "diagnose this recorded bundle instead")
 	fl.BoolVar(&f.fix, "fix", false, "apply the remedies, then look again")
-	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; required for a cluster that sickbay did not make")
+	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; on a node that sickbay did not make, leave out what --allow does not name")
+	fl.StringVar(&f.allow, "allow", "", "with --fix: also take `disruptive` or destructive steps without asking (docs/remedies.md)")
+	fl.StringVar(&f.plan, "plan", "", "with --fix: apply exactly this plan without asking, or nothing: a file from --dry-run -o json, or its sha256:...")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
 	fl.BoolVar(&f.watch, "watch", false, "look repeatedly and print what changes; with -o json one document per line")
 	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: pause between two looks")
@@ -71,12 +72,18 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	}
 	cmd.MarkFlagsMutuallyExclusive("watch", "fix")
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
+	cmd.MarkFlagsMutuallyExclusive("plan", "dry-run")
+	_ = cmd.RegisterFlagCompletionFunc("allow", cobra.FixedCompletions([]string{string(v1alpha1.Disruptive), string(v1alpha1.Destructive)}, cobra.ShellCompDirectiveNoFileComp))
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, nodes []string) error {
 		f.nodes = append(f.nodes, nodes...)
 		switch {
 		case (f.yes || f.dryRun) && !f.fix:
 			return usagef("--yes and --dry-run need --fix")
+		case (f.allow != "" || f.plan != "") && !f.fix:
+			return usagef("--allow and --plan need --fix")
+		case f.allow != "" && f.allow != string(v1alpha1.Disruptive) && f.allow != string(v1alpha1.Destructive):
+			return usagef("--allow %s: it must be disruptive or destructive", f.allow)
 		case f.every < time.Second:
 			return usagef("--every %s: the minimum is 1s", f.every)
 		case f.during != 0 && !f.watch:
@@ -104,7 +111,7 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 		if err != nil {
 			return err
 		}
-		if !f.fix || len(d.Findings) == 0 {
+		if !f.fix || len(d.Findings) == 0 && f.plan == "" {
 			return a.tell(d, f, *form)
 		}
 		return a.fix(ctx, s, f, d, *form)
@@ -290,116 +297,6 @@ func gist(d v1alpha1.Diagnosis) string {
 		}
 	}
 	return b.String()
-}
-
-// fixBound is how long a cured node may take to look cured: conditions follow the kubelet's status period (10 s), DiskPressure
-// the five minutes of its stock transition period.
-const fixBound = 6 * time.Minute
-
-func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Diagnosis, form format) error {
-	plan := f
-	plan.whole = true // what is to be approved is shown in full
-	var plans []v1alpha1.Finding
-	for _, x := range d.Findings {
-		if x.Remedy != nil && len(x.Remedy.Steps) > 0 {
-			plans = append(plans, x)
-		}
-	}
-	why := ""
-	switch {
-	case len(plans) == 0:
-		why = "no finding has a remedy"
-	case f.dryRun:
-		why = "--dry-run"
-	case !s.ours && !f.yes:
-		why = "sickbay did not make this: pass --yes to apply the remedies"
-	}
-	if why != "" {
-		err := a.tell(d, plan, form)
-		fmt.Fprintf(a.err, "\nNothing was changed: %s.\n", why)
-		return err
-	}
-	a.showDiagnosis(a.err, d, plan)
-	if !f.yes {
-		yes, err := a.ask(ctx, fmt.Sprintf("\nApply %d remedies? [y/N] ", len(plans)))
-		if err != nil {
-			return err
-		}
-		if !yes {
-			fmt.Fprintln(a.err, "Nothing was changed.")
-			return no
-		}
-	}
-	for _, x := range plans {
-		if err := a.applyRemedy(ctx, s, x); err != nil {
-			return hint(err, "Steps that succeeded are kept. `sickbay diagnose` shows what is left.")
-		}
-	}
-	after, err := a.waitCleared(ctx, s)
-	if err != nil {
-		return err
-	}
-	return a.tell(after, f, form)
-}
-
-func (a *app) applyRemedy(ctx context.Context, s *target, x v1alpha1.Finding) error {
-	sink := progress.From(ctx)
-	var task progress.Task
-	_, err := remedy.Apply(ctx, a.deps.remedyTarget(s), *x.Remedy, remedy.Options{OnStep: func(r remedy.StepResult) {
-		if r.Ended.IsZero() {
-			task = sink.Start(fmt.Sprintf("%s/%s: %s", x.Failure, x.Cause, r.Step.Run), 0)
-			return
-		}
-		if task != nil {
-			task.End(r.Err)
-			task = nil
-		}
-	}})
-	if task != nil {
-		task.End(err)
-	}
-	return err
-}
-
-// waitCleared looks until nothing is found any more. The histories begin anew: old words must not speak for ever.
-func (a *app) waitCleared(ctx context.Context, s *target) (_ v1alpha1.Diagnosis, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(fixBound))
-	defer cancel()
-	task := progress.From(ctx).Start("wait until it is cleared", timeoutscale.Bound(fixBound))
-	defer func() { task.End(err) }()
-	o := s.options
-	o.Since = 5 * time.Second
-	watch := diagnose.NewWatcher(s.Target, o)
-	quiet := 0
-	for {
-		if _, err := watch.Look(ctx); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				return watch.Diagnose(nil), nil
-			}
-			return v1alpha1.Diagnosis{}, err
-		}
-		d := watch.Diagnose(nil)
-		d.Cluster = s.Cluster
-		if len(d.Findings) == 0 && d.Healthy {
-			if quiet++; quiet >= 3 { // a status period apart: what only looked cleared would have come back
-				return d, nil
-			}
-		} else {
-			quiet = 0
-			watch.Restart()
-			if len(d.Findings) > 0 {
-				task.Detail("still %s/%s on %s", d.Findings[0].Failure, d.Findings[0].Cause, d.Findings[0].Node)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return d, nil
-			}
-			return d, ctx.Err()
-		case <-time.After(betweenLooks):
-		}
-	}
 }
 
 // ask puts a question on standard error. The answer is read beside the context, so that Ctrl-C works while nothing is typed.
