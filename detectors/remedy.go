@@ -207,7 +207,10 @@ func finish(s v1alpha1.Step) v1alpha1.Step {
 	if class, word := classOf(s.Exec); !s.Class.AtLeast(class) {
 		s.Class = class
 		if class == v1alpha1.Destructive {
-			s.Risk = "what " + word + " takes away cannot be had back"
+			if w := strings.Fields(word); len(w) > 2 {
+				word = w[0] + " … " + w[len(w)-1]
+			}
+			s.Risk = "what `" + word + "` takes away cannot be had back"
 		}
 	}
 	switch {
