@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/docs"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -35,7 +36,7 @@ func TestWhatScenariosShowLeadsToTheirFailure(t *testing.T) {
 		leads := slices.ContainsFunc(texts, func(text string) bool {
 			hits := docs.Search(text)
 			return slices.ContainsFunc(hits, func(h docs.Hit) bool {
-				return h.Length > 0 && h.Length == hits[0].Length && slices.ContainsFunc(s.Spec.Expect, func(e scenarios.Expected) bool { return e.Failure == h.Failure })
+				return h.Length > 0 && h.Length == hits[0].Length && slices.ContainsFunc(s.Spec.Expect, func(e v1alpha1.Expected) bool { return e.Failure == h.Failure })
 			})
 		})
 		if leads == slices.Contains(silent, s.Metadata.Name) {

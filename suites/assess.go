@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // assessment compares findings with what a scenario expects.
@@ -23,13 +22,13 @@ func (a assessment) String() string {
 
 func findingName(f v1alpha1.Finding) string { return f.Failure + "/" + f.Cause }
 
-func expectedName(e scenarios.Expected) string { return e.Failure + "/" + e.Cause }
+func expectedName(e v1alpha1.Expected) string { return e.Failure + "/" + e.Cause }
 
 // assess judges findings of all watched nodes. expected are those due now; allowed may appear on the victim and need not.
-func assess(findings []v1alpha1.Finding, victim string, expected, allowed []scenarios.Expected) assessment {
+func assess(findings []v1alpha1.Finding, victim string, expected, allowed []v1alpha1.Expected) assessment {
 	var a assessment
-	has := func(list []scenarios.Expected, f v1alpha1.Finding) bool {
-		return slices.ContainsFunc(list, func(e scenarios.Expected) bool { return e.Failure == f.Failure && e.Cause == f.Cause })
+	has := func(list []v1alpha1.Expected, f v1alpha1.Finding) bool {
+		return slices.ContainsFunc(list, func(e v1alpha1.Expected) bool { return e.Failure == f.Failure && e.Cause == f.Cause })
 	}
 	for _, e := range expected {
 		found := slices.ContainsFunc(findings, func(f v1alpha1.Finding) bool {
@@ -49,7 +48,7 @@ func assess(findings []v1alpha1.Finding, victim string, expected, allowed []scen
 			a.wrong = append(a.wrong, fmt.Sprintf("extra finding on another node: %s on %s (%s)", findingName(f), f.Node, f.Summary))
 		default:
 			// A finding of the right failure whose right cause nobody named is a wrong cause, not an extra one.
-			i := slices.IndexFunc(expected, func(e scenarios.Expected) bool {
+			i := slices.IndexFunc(expected, func(e v1alpha1.Expected) bool {
 				return e.Failure == f.Failure && slices.ContainsFunc(a.missing, func(m string) bool { return strings.Contains(m, expectedName(e)+" ") })
 			})
 			if i >= 0 {
@@ -64,7 +63,7 @@ func assess(findings []v1alpha1.Finding, victim string, expected, allowed []scen
 }
 
 // split separates what is due at once from what shows only after a remedy.
-func split(expect []scenarios.Expected) (first, later []scenarios.Expected) {
+func split(expect []v1alpha1.Expected) (first, later []v1alpha1.Expected) {
 	for _, e := range expect {
 		if e.AfterRemedy {
 			later = append(later, e)
@@ -75,7 +74,7 @@ func split(expect []scenarios.Expected) (first, later []scenarios.Expected) {
 	return first, later
 }
 
-func names(list []scenarios.Expected) []string {
+func names(list []v1alpha1.Expected) []string {
 	out := make([]string, len(list))
 	for i, e := range list {
 		out[i] = expectedName(e)

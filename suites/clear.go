@@ -21,7 +21,7 @@ import (
 // clear proves that the node is well again: no detector speaks for a while and several looks, the node is Ready without
 // taints, the workload runs, a fresh pod runs on it, and no container restarts any more.
 func (r *run) clear(ctx context.Context, st step) error {
-	c := &clearing{run: r, st: st, began: time.Now(), restarts: -1, told: map[string]bool{}, imagesBack: r.control.current == NoRemedy}
+	c := &clearing{run: r, st: st, began: time.Now(), restarts: -1, told: map[string]bool{}, imagesBack: r.control.current == v1alpha1.ControlNoRemedy}
 	c.restoreImages(ctx)
 	// A fresh history: what was said before the remedy must not speak now, and what still holds will be said again.
 	r.look.Restart()
@@ -31,13 +31,13 @@ func (r *run) clear(ctx context.Context, st step) error {
 		why = c.notYet(ctx, o)
 		r.detail("%s", strings.Join(why, "; "))
 		// A blind restart gets all of the bound while the node looks better, and no more than the others while it does not.
-		if r.control.current == BlindRestart && c.speaks && time.Since(c.began) >= r.t.Control {
+		if r.control.current == v1alpha1.ControlBlindRestart && c.speaks && time.Since(c.began) >= r.t.Control {
 			return false, fault.Failf("not cleared %s after it: %s", r.t.Control, strings.Join(why, "; "))
 		}
 		return len(why) == 0, nil
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fault.Failf("not cleared within %s: %s", r.bound(Clear), strings.Join(why, "; "))
+		return fault.Failf("not cleared within %s: %s", r.bound(v1alpha1.StepClear), strings.Join(why, "; "))
 	}
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (c *clearing) silent(o *v1alpha1.Observation) string {
 	for _, f := range d.Findings {
 		if n := findingName(f); !c.told[n] {
 			c.told[n] = true
-			c.rec.add(Entry{Kind: EntryFinding, Node: f.Node, Level: "warning", Text: "after the remedy still: " + n + ": " + f.Summary})
+			c.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: f.Node, Level: "warning", Text: "after the remedy still: " + n + ": " + f.Summary})
 		}
 	}
 	unread := c.newlyUnread(o)

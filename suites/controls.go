@@ -23,37 +23,37 @@ import (
 
 // controlsAfter makes the controls that have their place after a step. It returns false when the remaining steps cannot be done
 // with this injection; r.control.needsRerun says why.
-func (r *run) controlsAfter(ctx context.Context, done StepName) bool {
+func (r *run) controlsAfter(ctx context.Context, done v1alpha1.StepName) bool {
 	switch done {
-	case Baseline:
-		r.prove(ctx, NoopControl, Manifest, r.manifest)
+	case v1alpha1.StepBaseline:
+		r.prove(ctx, v1alpha1.ControlNoop, v1alpha1.StepManifest, r.manifest)
 		r.res.Signals, r.res.Findings = nil, nil
 		// What comes from now on counts.
 		r.last = r.look.Histories()[r.victim].Last()
-	case Detect:
-		if r.prove(ctx, NoRemedy, Clear, r.clear) {
-			r.prove(ctx, BlindRestart, Clear, r.blind)
+	case v1alpha1.StepDetect:
+		if r.prove(ctx, v1alpha1.ControlNoRemedy, v1alpha1.StepClear, r.clear) {
+			r.prove(ctx, v1alpha1.ControlBlindRestart, v1alpha1.StepClear, r.blind)
 		}
 	}
 	return r.control.needsRerun == ""
 }
 
 // prove runs a step as a control, notes whether it failed as it must, and returns that.
-func (r *run) prove(ctx context.Context, c Control, at StepName, f func(context.Context, step) error) bool {
+func (r *run) prove(ctx context.Context, c v1alpha1.Control, at v1alpha1.StepName, f func(context.Context, step) error) bool {
 	r.control.current = c
-	defer func() { r.control.current = NoControl }()
+	defer func() { r.control.current = v1alpha1.ControlNone }()
 	bound := r.bound(at)
-	if c == BlindRestart {
-		bound += r.bound(Remediate) + r.bound(Detect)
+	if c == v1alpha1.ControlBlindRestart {
+		bound += r.bound(v1alpha1.StepRemediate) + r.bound(v1alpha1.StepDetect)
 	}
 	st := r.attempt(ctx, "control "+string(c), at, bound, f)
-	out := ControlRun{Control: c, At: at, Verdict: st.Verdict, Started: st.Started, Ended: st.Ended, Reason: st.Reason, Seen: st.Seen}
-	out.Held = st.Verdict == Failed && (c != NoopControl || nothingShown(r.res))
-	if st.Verdict == Passed {
-		out.Reason = map[Control]string{
-			NoopControl:  "the signals came without the fault",
-			NoRemedy:     "the fault went away by itself",
-			BlindRestart: "restarting containerd and kubelet cures it",
+	out := v1alpha1.ControlRun{Control: c, At: at, Verdict: st.Verdict, Started: st.Started, Ended: st.Ended, Reason: st.Reason, Seen: st.Seen}
+	out.Held = st.Verdict == v1alpha1.VerdictFailed && (c != v1alpha1.ControlNoop || nothingShown(r.res))
+	if st.Verdict == v1alpha1.VerdictPassed {
+		out.Reason = map[v1alpha1.Control]string{
+			v1alpha1.ControlNoop:         "the signals came without the fault",
+			v1alpha1.ControlNoRemedy:     "the fault went away by itself",
+			v1alpha1.ControlBlindRestart: "restarting containerd and kubelet cures it",
 		}[c]
 	}
 	r.res.Controls = append(r.res.Controls, out)
@@ -65,8 +65,8 @@ func (r *run) prove(ctx context.Context, c Control, at StepName, f func(context.
 		end = errors.New(text)
 	}
 	r.task.End(end)
-	r.rec.add(Entry{Kind: EntryNote, Node: r.victim, Level: level, Text: fmt.Sprintf("control %s %s", c, text)})
-	if at == Clear {
+	r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryNote, Node: r.victim, Level: level, Text: fmt.Sprintf("control %s %s", c, text)})
+	if at == v1alpha1.StepClear {
 		r.dropProof(ctx)
 	}
 	return out.Held
@@ -75,7 +75,7 @@ func (r *run) prove(ctx context.Context, c Control, at StepName, f func(context.
 // blind restarts the two units and waits for the fault to clear. What detectors say after it is what the next step remedies.
 func (r *run) blind(ctx context.Context, st step) error {
 	applied := len(r.res.Remedies)
-	err := r.apply(ctx, st, string(BlindRestart), blindRestart(r.victim))
+	err := r.apply(ctx, st, string(v1alpha1.ControlBlindRestart), blindRestart(r.victim))
 	r.res.Remedies = r.res.Remedies[:applied]
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -83,7 +83,7 @@ func (r *run) blind(ctx context.Context, st step) error {
 	case err != nil:
 		st.saw("carried out as far as it goes: %v", err)
 	}
-	clearing, cancel := context.WithTimeout(ctx, r.bound(Clear))
+	clearing, cancel := context.WithTimeout(ctx, r.bound(v1alpha1.StepClear))
 	defer cancel()
 	if err = r.clear(clearing, st); err == nil {
 		r.control.needsRerun = "a blind restart cured it"
@@ -93,7 +93,7 @@ func (r *run) blind(ctx context.Context, st step) error {
 		return err
 	}
 	first, later := split(r.sc.Spec.Expect)
-	findings, changed := r.name(ctx, step{&Step{}}, first, later)
+	findings, changed := r.name(ctx, step{&v1alpha1.StepResult{}}, first, later)
 	if changed != nil {
 		r.control.needsRerun = "a blind restart made another illness of it"
 		st.saw("%s: %v", r.control.needsRerun, changed)
@@ -107,9 +107,9 @@ func (r *run) blind(ctx context.Context, st step) error {
 // runtime forget containers that run on and keep their successors from starting (seen live). The run is then made once more,
 // with nothing but the remedy.
 func (r *run) setAside() bool {
-	i := slices.IndexFunc(r.res.Controls, func(c ControlRun) bool { return c.Control == BlindRestart })
+	i := slices.IndexFunc(r.res.Controls, func(c v1alpha1.ControlRun) bool { return c.Control == v1alpha1.ControlBlindRestart })
 	last := len(r.res.Steps) - 1
-	if i < 0 || !r.control.onTheWay || r.res.Steps[last].Verdict != Failed {
+	if i < 0 || !r.control.onTheWay || r.res.Steps[last].Verdict != v1alpha1.VerdictFailed {
 		return false
 	}
 	r.control.needsRerun = "a blind restart left what the remedy is not for"
@@ -133,12 +133,12 @@ func (r *run) dropProof(ctx context.Context) {
 // must not keep it from the kubelet, nor the control from its end.
 func blindRestart(node string) *v1alpha1.Remedy {
 	const script = "timeout 45 systemctl restart containerd.service; timeout 45 systemctl restart kubelet.service"
-	return &v1alpha1.Remedy{Name: string(BlindRestart), Steps: []v1alpha1.Step{
+	return &v1alpha1.Remedy{Name: string(v1alpha1.ControlBlindRestart), Steps: []v1alpha1.Step{
 		detectors.NodeStep(v1alpha1.Safe, node, "whatever it is, a restart may help", "sh", "-c", script),
 	}}
 }
 
 // nothingShown tells that no detector spoke and no signal was seen.
-func nothingShown(r *Result) bool {
-	return len(r.Findings) == 0 && !slices.ContainsFunc(r.Signals, func(s Signal) bool { return !s.At.IsZero() })
+func nothingShown(r *v1alpha1.ScenarioResult) bool {
+	return len(r.Findings) == 0 && !slices.ContainsFunc(r.Signals, func(s v1alpha1.Signal) bool { return !s.At.IsZero() })
 }

@@ -26,9 +26,9 @@ func howOften(calls []string, prefix string) (n int) {
 	return n
 }
 
-func controlOf(t *testing.T, r Result, c Control) ControlRun {
+func controlOf(t *testing.T, r v1alpha1.ScenarioResult, c v1alpha1.Control) v1alpha1.ControlRun {
 	t.Helper()
-	i := slices.IndexFunc(r.Controls, func(x ControlRun) bool { return x.Control == c })
+	i := slices.IndexFunc(r.Controls, func(x v1alpha1.ControlRun) bool { return x.Control == c })
 	if i < 0 {
 		t.Fatalf("control %s was not made: %+v", c, r.Controls)
 	}
@@ -41,19 +41,19 @@ func TestControlsOnTheWay(t *testing.T) {
 		name    string
 		world   func(*world)
 		judge   func() func(v1alpha1.History) []v1alpha1.Finding
-		held    map[Control]bool
+		held    map[v1alpha1.Control]bool
 		injects int
-		verdict Verdict // of the report
+		verdict v1alpha1.Verdict // of the report
 	}{
-		{name: "all hold", held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: true}, injects: 1, verdict: Passed},
+		{name: "all hold", held: map[v1alpha1.Control]bool{v1alpha1.ControlNoop: true, v1alpha1.ControlNoRemedy: true, v1alpha1.ControlBlindRestart: true}, injects: 1, verdict: v1alpha1.VerdictPassed},
 		{name: "a blind restart cures", world: func(w *world) { w.blindCures = true },
-			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: false}, injects: 2, verdict: Passed},
+			held: map[v1alpha1.Control]bool{v1alpha1.ControlNoop: true, v1alpha1.ControlNoRemedy: true, v1alpha1.ControlBlindRestart: false}, injects: 2, verdict: v1alpha1.VerdictPassed},
 		{name: "a blind restart makes another illness of it", world: func(w *world) { w.blindMakes = "pleg/runtime-hung" },
-			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: true}, injects: 2, verdict: Passed},
+			held: map[v1alpha1.Control]bool{v1alpha1.ControlNoop: true, v1alpha1.ControlNoRemedy: true, v1alpha1.ControlBlindRestart: true}, injects: 2, verdict: v1alpha1.VerdictPassed},
 		{name: "a blind restart leaves what the remedy is not for", world: func(w *world) { w.blindBreaks = true },
-			held: map[Control]bool{NoopControl: true, NoRemedy: true, BlindRestart: true}, injects: 2, verdict: Passed},
+			held: map[v1alpha1.Control]bool{v1alpha1.ControlNoop: true, v1alpha1.ControlNoRemedy: true, v1alpha1.ControlBlindRestart: true}, injects: 2, verdict: v1alpha1.VerdictPassed},
 		{name: "the fault goes away by itself", world: func(w *world) { w.healsAfter = 12 },
-			held: map[Control]bool{NoopControl: true, NoRemedy: false}, injects: 1, verdict: Failed},
+			held: map[v1alpha1.Control]bool{v1alpha1.ControlNoop: true, v1alpha1.ControlNoRemedy: false}, injects: 1, verdict: v1alpha1.VerdictFailed},
 		{name: "a detector speaks before the fault", judge: func() func(v1alpha1.History) []v1alpha1.Finding {
 			var looks atomic.Int32 // nodes are judged side by side
 			return func(h v1alpha1.History) []v1alpha1.Finding {
@@ -65,7 +65,7 @@ func TestControlsOnTheWay(t *testing.T) {
 				}
 				return judge(h)
 			}
-		}, held: map[Control]bool{NoopControl: false, NoRemedy: true, BlindRestart: true}, injects: 1, verdict: Failed},
+		}, held: map[v1alpha1.Control]bool{v1alpha1.ControlNoop: false, v1alpha1.ControlNoRemedy: true, v1alpha1.ControlBlindRestart: true}, injects: 1, verdict: v1alpha1.VerdictFailed},
 	} {
 		t.Run(c.name, timeless(func(t *testing.T) {
 			w := newWorld(t, "w1")
@@ -78,7 +78,7 @@ func TestControlsOnTheWay(t *testing.T) {
 					o.Judge = c.judge()
 				}
 			}))
-			if r.Verdict != Passed || rep.Verdict != c.verdict || (ExitCode(rep, err) == 0) != (c.verdict == Passed) {
+			if r.Verdict != v1alpha1.VerdictPassed || rep.Verdict != c.verdict || (ExitCode(rep, err) == 0) != (c.verdict == v1alpha1.VerdictPassed) {
 				t.Errorf("scenario %s at %s: %s; report %s, exit %d (%v)", r.Verdict, r.FailedAt, r.Reason, rep.Verdict, ExitCode(rep, err), err)
 			}
 			if len(r.Controls) != len(c.held) || len(r.Steps) != 7 {
@@ -92,7 +92,7 @@ func TestControlsOnTheWay(t *testing.T) {
 			if n := howOften(w.calls, "inject w1 cni-config"); n != c.injects {
 				t.Errorf("injected %d times, want %d: %v", n, c.injects, w.calls)
 			}
-			if slices.ContainsFunc(r.Remedies, func(a AppliedStep) bool { return a.Remedy == string(BlindRestart) }) {
+			if slices.ContainsFunc(r.Remedies, func(a v1alpha1.AppliedStep) bool { return a.Remedy == string(v1alpha1.ControlBlindRestart) }) {
 				t.Error("the blind restart is listed as a cure")
 			}
 			if len(r.Findings) != 1 || r.Clocks.Signal <= 0 {
@@ -106,7 +106,7 @@ func TestControlsOnTheWay(t *testing.T) {
 // The remedies come in the order blind, own; and the runs of the controls are nowhere taken for the scenario's own steps.
 func TestOwnRemedyComesAfterTheBlindOne(t *testing.T) {
 	w := newWorld(t, "w1")
-	if r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = AllOnTheWay })); r.Verdict != Passed {
+	if r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = AllOnTheWay })); r.Verdict != v1alpha1.VerdictPassed {
 		t.Fatalf("%s: %s", r.FailedAt, r.Reason)
 	}
 	blind := slices.Index(w.calls, "remedy w1 blind-restart")
@@ -125,7 +125,7 @@ func TestControlsAreNotMadeOnAControl(t *testing.T) {
 }
 
 func TestInterruptedInAControl(t *testing.T) {
-	for _, c := range []Control{NoopControl, NoRemedy, BlindRestart} {
+	for _, c := range []v1alpha1.Control{v1alpha1.ControlNoop, v1alpha1.ControlNoRemedy, v1alpha1.ControlBlindRestart} {
 		t.Run(string(c), func(t *testing.T) {
 			w := newWorld(t, "w1")
 			ctx, cancel := context.WithCancel(t.Context())
@@ -135,7 +135,7 @@ func TestInterruptedInAControl(t *testing.T) {
 			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
 				t.Errorf("%v", err)
 			}
-			if rep == nil || rep.Results[0].Verdict != Unknown {
+			if rep == nil || rep.Results[0].Verdict != v1alpha1.VerdictUnknown {
 				t.Errorf("%+v", rep)
 			}
 			wellAgain(t, w)
@@ -151,10 +151,10 @@ func TestControlsInASuite(t *testing.T) {
 		list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name = n }))
 	}
 	rep, err := RunAll(t.Context(), fakeLab{w}, list, w.options(func(o *Options) { o.Controls = AllOnTheWay }))
-	if err != nil || rep.Verdict != Passed {
+	if err != nil || rep.Verdict != v1alpha1.VerdictPassed {
 		t.Fatalf("%s %v", rep.Verdict, err)
 	}
-	want := []ControlCount{{Control: NoopControl, Made: 2, Held: 2}, {Control: NoRemedy, Made: 2, Held: 2}, {Control: BlindRestart, Made: 2, Held: 2}}
+	want := []v1alpha1.ControlCount{{Control: v1alpha1.ControlNoop, Made: 2, Held: 2}, {Control: v1alpha1.ControlNoRemedy, Made: 2, Held: 2}, {Control: v1alpha1.ControlBlindRestart, Made: 2, Held: 2}}
 	if fmt.Sprint(rep.Controls) != fmt.Sprint(want) {
 		t.Errorf("%v", rep.Controls)
 	}
@@ -167,7 +167,7 @@ func TestControlsInASuite(t *testing.T) {
 	}
 }
 
-func junitNames(t *testing.T, rep *Report) []string {
+func junitNames(t *testing.T, rep *v1alpha1.Report) []string {
 	t.Helper()
 	var buf bytes.Buffer
 	if err := report.WriteJUnit(&buf, rep); err != nil {
@@ -198,25 +198,25 @@ func junitNames(t *testing.T, rep *Report) []string {
 }
 
 func TestBlindRestartMayCureSome(t *testing.T) {
-	rep := func(cured int) *Report {
-		r := &Report{}
+	rep := func(cured int) *v1alpha1.Report {
+		r := &v1alpha1.Report{}
 		for i := range 15 {
-			x := Result{Scenario: fmt.Sprint("s", i), Profile: "core", Verdict: Passed, Expected: []string{fmt.Sprintf("f%d/c", i)}}
-			x.Controls = []ControlRun{{Control: BlindRestart, At: Clear, Verdict: Failed, Held: true}}
+			x := v1alpha1.ScenarioResult{Scenario: fmt.Sprint("s", i), Profile: "core", Verdict: v1alpha1.VerdictPassed, Expected: []string{fmt.Sprintf("f%d/c", i)}}
+			x.Controls = []v1alpha1.ControlRun{{Control: v1alpha1.ControlBlindRestart, At: v1alpha1.StepClear, Verdict: v1alpha1.VerdictFailed, Held: true}}
 			if i < cured {
-				x.Controls[0].Verdict, x.Controls[0].Held = Passed, false
+				x.Controls[0].Verdict, x.Controls[0].Held = v1alpha1.VerdictPassed, false
 			}
 			r.Results = append(r.Results, x)
 		}
 		// An extended scenario does not count.
-		r.Results = append(r.Results, Result{Scenario: "x", Profile: "extended", Verdict: Passed, Expected: []string{"f14/d"}, Controls: []ControlRun{{Control: BlindRestart, Verdict: Passed}}})
+		r.Results = append(r.Results, v1alpha1.ScenarioResult{Scenario: "x", Profile: "extended", Verdict: v1alpha1.VerdictPassed, Expected: []string{"f14/d"}, Controls: []v1alpha1.ControlRun{{Control: v1alpha1.ControlBlindRestart, Verdict: v1alpha1.VerdictPassed}}})
 		r.Verdict = report.Overall(r)
 		return r
 	}
-	if r := rep(BlindCures); r.Verdict != Passed || len(junitNames(t, r)) != 32 {
+	if r := rep(v1alpha1.BlindCures); r.Verdict != v1alpha1.VerdictPassed || len(junitNames(t, r)) != 32 {
 		t.Errorf("%s", r.Verdict)
 	}
-	if r := rep(BlindCures + 1); r.Verdict != Failed || len(junitNames(t, r)) != 33 {
+	if r := rep(v1alpha1.BlindCures + 1); r.Verdict != v1alpha1.VerdictFailed || len(junitNames(t, r)) != 33 {
 		t.Errorf("%s", r.Verdict)
 	}
 }

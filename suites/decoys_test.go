@@ -21,14 +21,14 @@ func TestDecoysLoad(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if s.Metadata.Name != filepath.Base(filepath.Dir(f)) || s.Spec.Profile != scenarios.Decoy {
+		if s.Metadata.Name != filepath.Base(filepath.Dir(f)) || s.Spec.Profile != v1alpha1.ProfileDecoy {
 			t.Errorf("%s: name %s, profile %s", f, s.Metadata.Name, s.Spec.Profile)
 		}
 	}
 }
 
 func TestDecoy(t *testing.T) {
-	decoy := scenario(func(s *scenarios.Scenario) { s.Spec.Profile, s.Spec.Expect = scenarios.Decoy, nil })
+	decoy := scenario(func(s *scenarios.Scenario) { s.Spec.Profile, s.Spec.Expect = v1alpha1.ProfileDecoy, nil })
 	for _, c := range []struct {
 		name  string
 		judge func(v1alpha1.History) []v1alpha1.Finding

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // detect asks the detectors, blind, until they name what the scenario expects and nothing else, on the right node, and all
@@ -49,7 +48,7 @@ func (r *run) silent(ctx context.Context, st step) error {
 }
 
 // name waits until exactly the expected findings are named, and returns the last ones that were.
-func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.Expected) ([]v1alpha1.Finding, error) {
+func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Expected) ([]v1alpha1.Finding, error) {
 	started := time.Now()
 	sure := 0
 	around := false
@@ -78,7 +77,7 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.E
 			if a.ok() {
 				if r.res.Clocks.Finding == 0 {
 					r.res.Clocks.Finding = r.since()
-					r.rec.add(Entry{Kind: EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(findings), ", ")})
+					r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(findings), ", ")})
 				}
 				sure++
 			} else {
@@ -102,7 +101,7 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []scenarios.E
 	}
 	for _, f := range last {
 		st.saw("%s on %s (%s): %s", findingName(f), f.Node, f.Certainty, f.Summary)
-		r.rec.add(Entry{Kind: EntryFinding, Node: f.Node, Text: findingName(f) + ": " + f.Summary})
+		r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: f.Node, Text: findingName(f) + ": " + f.Summary})
 	}
 	for _, w := range slices.Sorted(maps.Keys(flicker)) {
 		st.saw("for %d look(s) before that, also %s", flicker[w], w)

@@ -341,7 +341,7 @@ type fakeLab struct{ *world }
 func (l fakeLab) Cluster() string { return "fake" }
 
 func (l fakeLab) About(context.Context) (About, error) {
-	return About{Kubernetes: "v1.37.2", Host: "fake host", Kind: HostKind{CgroupVersion: 2, LSMs: []string{"apparmor"}, Virtualization: "none"}}, nil
+	return About{Kubernetes: "v1.37.2", Host: "fake host", Kind: v1alpha1.HostKind{CgroupVersion: 2, LSMs: []string{"apparmor"}, Virtualization: "none"}}, nil
 }
 
 func (l fakeLab) Target() diagnose.Target {
@@ -390,7 +390,7 @@ func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*
 	return fakeObjects{nil, new(bool)}, nil
 }
 
-func (l fakeLab) StartRegistry(_ context.Context, run, node string, _ scenarios.Registry) (*scenarios.RegistryValues, error) {
+func (l fakeLab) StartRegistry(_ context.Context, run, node string, _ v1alpha1.Registry) (*scenarios.RegistryValues, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("registry %s", node)
@@ -443,11 +443,11 @@ func (h fakeHold) Leave(time.Time) error { h.note("leave"); return nil }
 func (h fakeHold) Release()              { h.note("release") }
 func (h fakeHold) End() error            { h.note("end"); return nil }
 
-func (l fakeLab) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(AppliedStep)) error {
+func (l fakeLab) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error {
 	l.mu.Lock()
 	l.call("remedy %s %s", node, remedy.Name)
 	err := l.remedyErr
-	if remedy.Name == string(BlindRestart) {
+	if remedy.Name == string(v1alpha1.ControlBlindRestart) {
 		err = nil
 		switch {
 		case l.blindCures:
@@ -467,7 +467,7 @@ func (l fakeLab) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remed
 	}
 	l.mu.Unlock()
 	for _, s := range remedy.Steps {
-		a := AppliedStep{Step: s, Started: time.Now(), Ended: time.Now()}
+		a := v1alpha1.AppliedStep{Step: s, Started: time.Now(), Ended: time.Now()}
 		if err != nil {
 			a.Error = err.Error()
 		}
@@ -504,12 +504,12 @@ func (l fakeLab) RestoreImages(context.Context, string) error { return nil }
 
 // quick are timings for tests: everything that passes takes milliseconds, everything that fails a fraction of a second.
 func quick() Timings {
-	steps := map[StepName]time.Duration{}
-	for _, s := range Steps() {
+	steps := map[v1alpha1.StepName]time.Duration{}
+	for _, s := range v1alpha1.Steps() {
 		// A step of the fake lab takes 20 ms; under -race on a busy machine it was seen to take more than 400 ms.
 		steps[s] = 1500 * time.Millisecond
 	}
-	steps[Residue] = 2 * time.Second
+	steps[v1alpha1.StepResidue] = 2 * time.Second
 	return Timings{
 		Steps: steps, Timings: fault.Timings{
 			Poll: 2 * time.Millisecond, SlowPoll: 4 * time.Millisecond, SlowAfter: time.Second, Lease: 30 * time.Millisecond, Call: time.Second,
@@ -525,13 +525,13 @@ func scenario(change ...func(*scenarios.Scenario)) *scenarios.Scenario {
 	s.Spec.Title = "The CNI configuration is gone"
 	s.Spec.Profile = "core"
 	s.Spec.Fidelity.Level = "real"
-	s.Spec.Inject = []scenarios.Action{{Mechanism: "cni-config"}}
-	s.Spec.Manifest = []scenarios.Matcher{
-		{Log: &scenarios.LogMatcher{Unit: "kubelet", Contains: "cni plugin not initialized"}},
-		{Condition: &scenarios.ConditionMatcher{Type: "Ready", Status: "False"}},
-		{Event: &scenarios.EventMatcher{Reason: "NodeNotReady"}},
+	s.Spec.Inject = []v1alpha1.Action{{Mechanism: "cni-config"}}
+	s.Spec.Manifest = []v1alpha1.Matcher{
+		{Log: &v1alpha1.LogMatcher{Unit: "kubelet", Contains: "cni plugin not initialized"}},
+		{Condition: &v1alpha1.ConditionMatcher{Type: "Ready", Status: "False"}},
+		{Event: &v1alpha1.EventMatcher{Reason: "NodeNotReady"}},
 	}
-	s.Spec.Expect = []scenarios.Expected{{Failure: "cni", Cause: "conflist-missing"}}
+	s.Spec.Expect = []v1alpha1.Expected{{Failure: "cni", Cause: "conflist-missing"}}
 	for _, c := range change {
 		c(s)
 	}

@@ -10,15 +10,15 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/fault"
 )
 
-func (r *run) noteSignals(fresh []Signal) {
+func (r *run) noteSignals(fresh []v1alpha1.Signal) {
 	for _, s := range fresh {
-		r.rec.add(Entry{At: s.At, Kind: EntrySignal, Node: r.victim, Text: s.Want + ": " + s.Text})
+		r.rec.add(v1alpha1.TimelineEntry{At: s.At, Kind: v1alpha1.EntrySignal, Node: r.victim, Text: s.Want + ": " + s.Text})
 	}
 }
 
 // inject carries out the fault's actions in order.
 func (r *run) inject(ctx context.Context, st step) error {
-	if r.control.current == NoopControl {
+	if r.control.current == v1alpha1.ControlNoop {
 		r.began = time.Now()
 		st.saw("noop: nothing was injected")
 		return nil
@@ -29,7 +29,7 @@ func (r *run) inject(ctx context.Context, st step) error {
 	r.began = time.Now()
 	err := r.fault.Inject(ctx)
 	if differs := r.fault.Contained(); differs != "" {
-		r.res.Fidelity = Fidelity{Level: "contained", Differs: differs}
+		r.res.Fidelity = v1alpha1.Fidelity{Level: "contained", Differs: differs}
 	}
 	return err
 }
@@ -50,7 +50,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 		r.noteSignals(fresh)
 		for _, s := range fresh {
 			st.saw("%s: %s", s.Want, s.Text)
-			if r.control.current != NoopControl {
+			if r.control.current != v1alpha1.ControlNoop {
 				r.res.Clocks.Signal = r.since()
 			}
 		}
@@ -64,12 +64,12 @@ func (r *run) manifest(ctx context.Context, st step) error {
 	if !done {
 		err = r.look.Until(ctx, func(o *v1alpha1.Observation) (bool, error) {
 			d := r.judge(r.victim)
-			if r.control.current == NoopControl && len(d.Findings) > 0 {
+			if r.control.current == v1alpha1.ControlNoop && len(d.Findings) > 0 {
 				spoke = d.Findings
 			}
 			if r.res.Clocks.Finding == 0 && len(d.Findings) > 0 && assess(d.Findings, r.victim, first, later).ok() {
 				r.res.Clocks.Finding = r.since()
-				r.rec.add(Entry{Kind: EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(d.Findings), ", ")})
+				r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(d.Findings), ", ")})
 			}
 			ok := feed(o)
 			if !ok {
@@ -82,7 +82,7 @@ func (r *run) manifest(ctx context.Context, st step) error {
 	if len(sig.Found()) == 0 {
 		st.saw("there is no signal to wait for: the injection has measured its own effect")
 	}
-	if r.control.current == NoopControl {
+	if r.control.current == v1alpha1.ControlNoop {
 		r.res.Findings = spoke
 		switch {
 		case len(spoke) > 0:
@@ -90,11 +90,11 @@ func (r *run) manifest(ctx context.Context, st step) error {
 		case sig.SeenAny():
 			return fault.Failf("nothing was injected, and still a signal of the fault was seen: %s: the scenario's manifest does not prove it", strings.Join(seenSignals(sig), ", "))
 		case errors.Is(err, context.DeadlineExceeded):
-			return fault.Failf("nothing was injected, and the signal did not come within %s, as it must not: %s", r.bound(Manifest), strings.Join(sig.Missing(), ", "))
+			return fault.Failf("nothing was injected, and the signal did not come within %s, as it must not: %s", r.bound(v1alpha1.StepManifest), strings.Join(sig.Missing(), ", "))
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fault.Failf("the fault was injected and did not show: after %s still no %s", r.bound(Manifest), strings.Join(sig.Missing(), ", "))
+		return fault.Failf("the fault was injected and did not show: after %s still no %s", r.bound(v1alpha1.StepManifest), strings.Join(sig.Missing(), ", "))
 	}
 	return err
 }

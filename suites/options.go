@@ -64,16 +64,16 @@ const (
 )
 
 // control is what the whole run is.
-func (c Controls) control() Control {
+func (c Controls) control() v1alpha1.Control {
 	if c == OnlyNoop || c == OnlyNoRemedy {
-		return Control(c)
+		return v1alpha1.Control(c)
 	}
-	return NoControl
+	return v1alpha1.ControlNone
 }
 
 // onTheWay says that a scenario's controls are made on the way. A decoy has none: nothing is expected of it.
 func (c Controls) onTheWay(sc *scenarios.Scenario) bool {
-	return sc.Spec.Profile != scenarios.Decoy && (c == AllOnTheWay || c == CoreOnTheWay && sc.Spec.Profile == "core")
+	return sc.Spec.Profile != v1alpha1.ProfileDecoy && (c == AllOnTheWay || c == CoreOnTheWay && sc.Spec.Profile == "core")
 }
 
 // Lab is a cluster whose nodes may be made ill and judged. NewLab makes one of a real cluster; tests bring a fake.
@@ -86,7 +86,7 @@ type Lab interface {
 	// Records are the runs on this cluster that have begun and not ended, of whatever process.
 	Records() []cluster.Record
 	// Remedy applies a finding's remedy as an operator would, and tells each step as it ends.
-	Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(AppliedStep)) error
+	Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error
 	// Fingerprint takes a fingerprint to compare with later: of a node and of the API objects around it, the run's own namespace
 	// included; for HostNode of the host and its engine.
 	Fingerprint(ctx context.Context, node, namespace string) (Fingerprint, error)
@@ -104,7 +104,7 @@ type Fingerprint interface {
 // Timings are all waits of a run. A scenario's own timeouts win over the step bounds.
 type Timings struct {
 	// Steps bound each of the seven steps, see DefaultTimings.
-	Steps map[StepName]time.Duration
+	Steps map[v1alpha1.StepName]time.Duration
 	// Those around the fault itself.
 	fault.Timings
 	// Quiet is how long no detector may speak and no restart count may move before a node counts as cleared, and
@@ -138,23 +138,23 @@ type Timings struct {
 // DefaultTimings are the measured defaults, with the fixed kubelet timers they have to cover.
 func DefaultTimings() Timings {
 	return Timings{
-		Steps: map[StepName]time.Duration{
+		Steps: map[v1alpha1.StepName]time.Duration{
 			// Preparing a filesystem or driver restarts kubelet or containerd: Ready is back within 15s, pods within 30s more.
-			Baseline: 2 * time.Minute,
+			v1alpha1.StepBaseline: 2 * time.Minute,
 			// The mechanism itself takes a second; Until matchers between two actions wait for a condition (10s status period).
-			Inject: 90 * time.Second,
+			v1alpha1.StepInject: 90 * time.Second,
 			// PLEG: threshold 3m + relist period 1s + status period 10s; CSI: RPC timeout 2m + retry. Measured: 194s at the quick
 			// profile, 4m21s stock.
-			Manifest: 6 * time.Minute,
+			v1alpha1.StepManifest: 6 * time.Minute,
 			// All signals are there when detect begins, so this is for sources that lag the journal: conditions, PSI, back-off counts.
-			Detect: 60 * time.Second,
+			v1alpha1.StepDetect: 60 * time.Second,
 			// Drain waits for graceful termination (30s), then restarts.
-			Remediate: 4 * time.Minute,
+			v1alpha1.StepRemediate: 4 * time.Minute,
 			// Conditions return after the pressure transition period (quick 5s, stock 5m) + eviction loop 10s + status period 10s;
 			// pods after image back-off (10s, 20s, 40s) and a fresh sandbox.
-			Clear: 3 * time.Minute,
+			v1alpha1.StepClear: 3 * time.Minute,
 			// Namespace deletion waits for graceful pod deletion; preparation undone restarts kubelet and containerd.
-			Residue: 3 * time.Minute,
+			v1alpha1.StepResidue: 3 * time.Minute,
 		},
 		Timings:    fault.DefaultTimings(),
 		Quiet:      15 * time.Second,
@@ -170,7 +170,7 @@ func DefaultTimings() Timings {
 // stretched are the timings for this machine. What has to pass, not to be waited for at most, is as long on any: it covers the
 // kubelet's own timers (Quiet, Control) or spares the node (the pauses).
 func (t Timings) stretched() Timings {
-	steps := map[StepName]time.Duration{}
+	steps := map[v1alpha1.StepName]time.Duration{}
 	for k, v := range t.Steps {
 		steps[k] = timeoutscale.Bound(v)
 	}
@@ -185,7 +185,7 @@ func (t Timings) stretched() Timings {
 // WithDefaults fills what is zero, stretched for this machine.
 func (t Timings) WithDefaults() Timings {
 	d := DefaultTimings().stretched()
-	steps := map[StepName]time.Duration{}
+	steps := map[v1alpha1.StepName]time.Duration{}
 	for k, v := range d.Steps {
 		steps[k] = v
 		if own := t.Steps[k]; own > 0 {
@@ -215,11 +215,11 @@ func (t Timings) WithDefaults() Timings {
 }
 
 // bound is a step's bound for a scenario: the scenario's own timeout, else the default.
-func (t Timings) bound(s *scenarios.Scenario, step StepName) time.Duration {
-	own := map[StepName]scenarios.Duration{
-		Baseline: s.Spec.Timeouts.Baseline, Inject: s.Spec.Timeouts.Inject, Manifest: s.Spec.Timeouts.Manifest,
-		Detect: s.Spec.Timeouts.Detect, Remediate: s.Spec.Timeouts.Remediate, Clear: s.Spec.Timeouts.Clear,
-		Residue: s.Spec.Timeouts.Residue,
+func (t Timings) bound(s *scenarios.Scenario, step v1alpha1.StepName) time.Duration {
+	own := map[v1alpha1.StepName]v1alpha1.Duration{
+		v1alpha1.StepBaseline: s.Spec.Timeouts.Baseline, v1alpha1.StepInject: s.Spec.Timeouts.Inject, v1alpha1.StepManifest: s.Spec.Timeouts.Manifest,
+		v1alpha1.StepDetect: s.Spec.Timeouts.Detect, v1alpha1.StepRemediate: s.Spec.Timeouts.Remediate, v1alpha1.StepClear: s.Spec.Timeouts.Clear,
+		v1alpha1.StepResidue: s.Spec.Timeouts.Residue,
 	}[step]
 	if own > 0 {
 		return timeoutscale.Bound(time.Duration(own))
@@ -229,7 +229,7 @@ func (t Timings) bound(s *scenarios.Scenario, step StepName) time.Duration {
 
 // ExitCode is what a process that ran this should end with: 0 all passed, 1 something failed, 3 something could not be told
 // or set up, 130 interrupted after recovery. A suite in which something passed and the rest is unsupported here is 0.
-func ExitCode(r *Report, err error) int {
+func ExitCode(r *v1alpha1.Report, err error) int {
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		return 130
@@ -239,9 +239,9 @@ func ExitCode(r *Report, err error) int {
 		return 3
 	}
 	switch r.Verdict {
-	case Failed:
+	case v1alpha1.VerdictFailed:
 		return 1
-	case Passed:
+	case v1alpha1.VerdictPassed:
 		if err != nil {
 			return 3
 		}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	ktesting "k8s.io/client-go/testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/fault/faulttest"
@@ -34,10 +35,10 @@ func TestFakeAgentContract(t *testing.T) {
 // TestPlace places a fault as inject and lab do: nothing is looked away from that the runner looks at.
 func TestPlace(t *testing.T) {
 	prepared := func(s *scenarios.Scenario) {
-		s.Spec.Prepare = []scenarios.Action{{Mechanism: "dedicated-filesystem"}}
+		s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "dedicated-filesystem"}}
 	}
-	until := func(m scenarios.Matcher) func(*scenarios.Scenario) {
-		return func(s *scenarios.Scenario) { s.Spec.Inject[0].Until = []scenarios.Matcher{m} }
+	until := func(m v1alpha1.Matcher) func(*scenarios.Scenario) {
+		return func(s *scenarios.Scenario) { s.Spec.Inject[0].Until = []v1alpha1.Matcher{m} }
 	}
 	// left counts down what has to be asked again.
 	var left int
@@ -54,10 +55,10 @@ func TestPlace(t *testing.T) {
 			prepared(s)
 			s.Spec.Inject = nil
 		}, world: func(_ *testing.T, w *world) { w.noEffect = true }},
-		{name: "an event is waited for", sc: until(scenarios.Matcher{Event: &scenarios.EventMatcher{Reason: "NodeNotReady"}})},
-		{name: "an event that does not come", sc: until(scenarios.Matcher{Event: &scenarios.EventMatcher{Reason: "Evicted"}}), want: "did not see event Evicted"},
-		{name: "a pod that is not there", sc: until(scenarios.Matcher{Pod: &scenarios.PodMatcher{Name: "app", Reason: "OOMKilled"}}), want: "did not see pod app OOMKilled"},
-		{name: "a signal that nothing reads", sc: until(scenarios.Matcher{}), want: "cannot be read"},
+		{name: "an event is waited for", sc: until(v1alpha1.Matcher{Event: &v1alpha1.EventMatcher{Reason: "NodeNotReady"}})},
+		{name: "an event that does not come", sc: until(v1alpha1.Matcher{Event: &v1alpha1.EventMatcher{Reason: "Evicted"}}), want: "did not see event Evicted"},
+		{name: "a pod that is not there", sc: until(v1alpha1.Matcher{Pod: &v1alpha1.PodMatcher{Name: "app", Reason: "OOMKilled"}}), want: "did not see pod app OOMKilled"},
+		{name: "a signal that nothing reads", sc: until(v1alpha1.Matcher{}), want: "cannot be read"},
 		{name: "a prepared node is Ready only later", sc: prepared, world: func(_ *testing.T, w *world) {
 			left = 3
 			w.kube.PrependReactor("get", "nodes", func(ktesting.Action) (bool, runtime.Object, error) {

@@ -10,13 +10,12 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // remediate applies the findings' own remedies. What shows only behind a first illness is found and remedied in further rounds.
 // It never asks an agent to recover.
 func (r *run) remediate(ctx context.Context, st step) error {
-	if r.control.current == NoRemedy {
+	if r.control.current == v1alpha1.ControlNoRemedy {
 		st.saw("the remedy is withheld")
 		return nil
 	}
@@ -38,7 +37,7 @@ func (r *run) remediate(ctx context.Context, st step) error {
 			return err
 		}
 		r.res.Findings = append(r.res.Findings, next...)
-		later = slices.DeleteFunc(slices.Clone(later), func(e scenarios.Expected) bool {
+		later = slices.DeleteFunc(slices.Clone(later), func(e v1alpha1.Expected) bool {
 			return slices.ContainsFunc(next, func(f v1alpha1.Finding) bool { return f.Failure == e.Failure && f.Cause == e.Cause })
 		})
 		findings = next
@@ -46,8 +45,8 @@ func (r *run) remediate(ctx context.Context, st step) error {
 }
 
 // nextIllness waits for at least one of the findings that only show after a remedy.
-func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenarios.Expected) ([]v1alpha1.Finding, error) {
-	bound, cancel := context.WithTimeout(ctx, r.t.bound(r.sc, Detect))
+func (r *run) nextIllness(ctx context.Context, st step, later, allowed []v1alpha1.Expected) ([]v1alpha1.Finding, error) {
+	bound, cancel := context.WithTimeout(ctx, r.t.bound(r.sc, v1alpha1.StepDetect))
 	defer cancel()
 	var next []v1alpha1.Finding
 	var last []v1alpha1.Finding
@@ -58,7 +57,7 @@ func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenari
 			return false, nil
 		}
 		next = slices.DeleteFunc(slices.Clone(last), func(f v1alpha1.Finding) bool {
-			return !slices.ContainsFunc(later, func(e scenarios.Expected) bool { return f.Failure == e.Failure && f.Cause == e.Cause })
+			return !slices.ContainsFunc(later, func(e v1alpha1.Expected) bool { return f.Failure == e.Failure && f.Cause == e.Cause })
 		})
 		return len(next) > 0, nil
 	})
@@ -67,7 +66,7 @@ func (r *run) nextIllness(ctx context.Context, st step, later, allowed []scenari
 	}
 	for _, f := range next {
 		st.saw("behind it: %s on %s: %s", findingName(f), f.Node, f.Summary)
-		r.rec.add(Entry{Kind: EntryFinding, Node: f.Node, Text: findingName(f) + ": " + f.Summary})
+		r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: f.Node, Text: findingName(f) + ": " + f.Summary})
 	}
 	return next, err
 }
@@ -110,7 +109,7 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *v1alph
 	if len(remedy.Steps) == 1 {
 		defer time.AfterFunc(r.t.UnderWay, func() { r.kill.here(MidRemediate) }).Stop()
 	}
-	err := r.s.lab.Remedy(ctx, r.victim, remedy, func(a AppliedStep) {
+	err := r.s.lab.Remedy(ctx, r.victim, remedy, func(a v1alpha1.AppliedStep) {
 		a.Finding, a.Remedy = finding, remedy.Name
 		r.res.Remedies = append(r.res.Remedies, a)
 		level := ""
@@ -123,7 +122,7 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *v1alph
 		if r.kill.remaining--; r.kill.remaining <= 0 {
 			r.kill.here(MidRemediate)
 		}
-		r.rec.add(Entry{At: a.Started, Kind: EntryRemedy, Node: r.victim, Source: remedy.Name, Level: level, Text: text})
+		r.rec.add(v1alpha1.TimelineEntry{At: a.Started, Kind: v1alpha1.EntryRemedy, Node: r.victim, Source: remedy.Name, Level: level, Text: text})
 		r.task.Detail("applying %s: %s", remedy.Name, a.Step.Run)
 	})
 	switch {

@@ -28,7 +28,7 @@ type run struct {
 	look   *fault.Looker
 
 	task progress.Task // of the current step
-	now  *Step
+	now  *v1alpha1.StepResult
 
 	control control
 	baseline
@@ -38,9 +38,9 @@ type run struct {
 
 // control is which controls a run is, or makes on its way.
 type control struct {
-	current    Control // the run is, or is making right now
-	onTheWay   bool    // the others are to be made with this injection
-	needsRerun string  // why the remaining steps need an injection of their own
+	current    v1alpha1.Control // the run is, or is making right now
+	onTheWay   bool             // the others are to be made with this injection
+	needsRerun string           // why the remaining steps need an injection of their own
 }
 
 // baseline is what was there before the fault.
@@ -53,7 +53,7 @@ type baseline struct {
 
 // outcome is what a run has seen so far.
 type outcome struct {
-	res        *Result
+	res        *v1alpha1.ScenarioResult
 	rec        *recorder
 	began      time.Time          // of the injection, harness clock
 	findings   []v1alpha1.Finding // what the next remedies are for
@@ -66,17 +66,17 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	r := &run{s: s, sc: sc, id: id, victim: victim, t: s.t, kill: newKill(s.opts)}
 	r.busy = map[string]bool{}
 	r.rec = newRecorder(sc.Metadata.Name)
-	r.res = &Result{
+	r.res = &v1alpha1.ScenarioResult{
 		Scenario: sc.Metadata.Name, Title: sc.Spec.Title, Profile: sc.Spec.Profile, Guide: sc.Spec.Guide, Run: id, Node: victim,
-		Fidelity: Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
-		Steps:    []Step{},
+		Fidelity: v1alpha1.Fidelity{Level: sc.Spec.Fidelity.Level, Differs: sc.Spec.Fidelity.Differs},
+		Steps:    []v1alpha1.StepResult{},
 		Expected: names(sc.Spec.Expect),
 		Started:  stamp(),
 		Control:  s.opts.Controls.control(),
 	}
 	r.control.current, r.control.onTheWay = s.opts.Controls.control(), s.opts.Controls.onTheWay(sc)
 	placing := s.t.Timings
-	placing.Workload, placing.NamespaceGone = s.t.bound(sc, Baseline), s.t.bound(sc, Residue)
+	placing.Workload, placing.NamespaceGone = s.t.bound(sc, v1alpha1.StepBaseline), s.t.bound(sc, v1alpha1.StepResidue)
 	r.look = fault.NewLooker(diagnose.NewWatcher(s.lab.Target(), diagnose.Options{Since: s.t.History}), victim, placing, r.rec.look)
 	r.fault = fault.New(s.lab, fault.Options{Scenario: sc, Run: id, Node: victim, Timings: placing, Looker: r.look, Hooks: r.hooks()})
 	return r
@@ -96,7 +96,7 @@ func (r *run) hooks() fault.Hooks {
 		Done: func(node, mechanism, text string) {
 			step{r.now}.saw("%s", text)
 			if mechanism != "" {
-				rec.add(Entry{Kind: EntryInject, Node: node, Source: mechanism, Text: text})
+				rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryInject, Node: node, Source: mechanism, Text: text})
 			}
 		},
 		Signals: r.noteSignals,
@@ -113,14 +113,14 @@ func (r *run) hooks() fault.Hooks {
 }
 
 // step is what a step's function gets to write down what it saw.
-type step struct{ *Step }
+type step struct{ *v1alpha1.StepResult }
 
 func (s step) saw(format string, args ...any) {
 	s.Seen = append(s.Seen, fmt.Sprintf(format, args...))
 }
 
 // do takes the run through its steps. Whatever happens, panics included, the way out goes through recovery.
-func (r *run) do(ctx context.Context) (res *Result, err error) {
+func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) {
 	lease := r.fault.KeepLease(ctx)
 	undo := r.s.cleanups.Add("scenario "+r.sc.Metadata.Name+" on node "+r.victim, r.fault.RecoverCommand(), func(ctx context.Context) error {
 		_, err := r.fault.Undo(ctx)
@@ -138,7 +138,7 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 		lease()
 		uerr = errors.Join(uerr, r.fault.Close())
 		r.res.Ended = stamp()
-		r.res.Verdict, r.res.Reason, r.res.Timeline = Unknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
+		r.res.Verdict, r.res.Reason, r.res.Timeline = v1alpha1.VerdictUnknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
 		if uerr != nil {
 			r.res.Recover = r.fault.RecoverCommand()
 		}
@@ -146,25 +146,25 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 	}()
 
 	type todo struct {
-		name StepName
+		name v1alpha1.StepName
 		f    func(context.Context, step) error
 	}
-	steps := []todo{{Baseline, r.begin}, {Inject, r.inject}, {Manifest, r.manifest}, {Detect, r.detect}, {Remediate, r.remediate}, {Clear, r.clear}}
-	decoy := r.sc.Spec.Profile == scenarios.Decoy
+	steps := []todo{{v1alpha1.StepBaseline, r.begin}, {v1alpha1.StepInject, r.inject}, {v1alpha1.StepManifest, r.manifest}, {v1alpha1.StepDetect, r.detect}, {v1alpha1.StepRemediate, r.remediate}, {v1alpha1.StepClear, r.clear}}
+	decoy := r.sc.Spec.Profile == v1alpha1.ProfileDecoy
 	if decoy {
 		// There is nothing to cure, and so nothing to clear.
-		steps = append(steps[:3], todo{Detect, r.silent}, todo{Remediate, nil}, todo{Clear, nil})
+		steps = append(steps[:3], todo{v1alpha1.StepDetect, r.silent}, todo{v1alpha1.StepRemediate, nil}, todo{v1alpha1.StepClear, nil})
 	}
 	ok := true
 	for _, s := range steps {
 		if !ok || s.f == nil {
-			r.res.Steps = append(r.res.Steps, Step{Name: s.name, Verdict: Skipped})
+			r.res.Steps = append(r.res.Steps, v1alpha1.StepResult{Name: s.name, Verdict: v1alpha1.VerdictSkipped})
 			continue
 		}
 		if ok = r.step(ctx, s.name, r.bound(s.name), s.f); ok && r.control.onTheWay {
 			ok = r.controlsAfter(ctx, s.name)
 		}
-		if s.name == Clear && r.setAside() {
+		if s.name == v1alpha1.StepClear && r.setAside() {
 			break
 		}
 	}
@@ -178,7 +178,7 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 	} else {
 		// On a fresh context: after Ctrl-C the given one has ended, and recovery matters most then.
 		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
-		r.step(out, Residue, r.bound(Residue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy) })
+		r.step(out, v1alpha1.StepResidue, r.bound(v1alpha1.StepResidue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy) })
 		cancel()
 		if !r.fault.Undone() && r.s.several && !interrupted {
 			// Once more, before the worker is given to the next; the step has failed and said why.
@@ -203,33 +203,33 @@ func (r *run) do(ctx context.Context) (res *Result, err error) {
 }
 
 // bound is a step's bound; the two controls only wait Timings.Control for what must not come.
-func (r *run) bound(name StepName) time.Duration {
+func (r *run) bound(name v1alpha1.StepName) time.Duration {
 	b := r.t.bound(r.sc, name)
-	if (name == Manifest && r.control.current == NoopControl) || (name == Clear && r.control.current == NoRemedy) {
+	if (name == v1alpha1.StepManifest && r.control.current == v1alpha1.ControlNoop) || (name == v1alpha1.StepClear && r.control.current == v1alpha1.ControlNoRemedy) {
 		return min(b, r.t.Control)
 	}
 	return b
 }
 
 // step runs one of the seven steps and writes down how it ended. It returns whether the step passed.
-func (r *run) step(ctx context.Context, name StepName, bound time.Duration, f func(context.Context, step) error) bool {
+func (r *run) step(ctx context.Context, name v1alpha1.StepName, bound time.Duration, f func(context.Context, step) error) bool {
 	r.kill.here(Point(name))
 	st := r.attempt(ctx, string(name), name, bound, f)
 	var end error
-	if st.Verdict != Passed {
+	if st.Verdict != v1alpha1.VerdictPassed {
 		end = errors.New(string(st.Verdict) + ": " + st.Reason)
-		r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Level: "error", Text: fmt.Sprintf("%s: %s: %s", name, st.Verdict, st.Reason)})
+		r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryStep, Node: r.victim, Level: "error", Text: fmt.Sprintf("%s: %s: %s", name, st.Verdict, st.Reason)})
 	}
 	r.task.End(end)
 	r.res.Steps = append(r.res.Steps, st)
-	return st.Verdict == Passed
+	return st.Verdict == v1alpha1.VerdictPassed
 }
 
 // attempt runs what a step does within a bound, under a title of its own. The caller ends the task.
-func (r *run) attempt(ctx context.Context, title string, name StepName, bound time.Duration, f func(context.Context, step) error) Step {
-	st := Step{Name: name, Started: stamp(), Bound: bound}
+func (r *run) attempt(ctx context.Context, title string, name v1alpha1.StepName, bound time.Duration, f func(context.Context, step) error) v1alpha1.StepResult {
+	st := v1alpha1.StepResult{Name: name, Started: stamp(), Bound: bound}
 	r.task = progress.From(ctx).Start(fmt.Sprintf("%s · %s · %s", r.sc.Metadata.Name, title, r.victim), bound)
-	r.rec.add(Entry{Kind: EntryStep, Node: r.victim, Text: title})
+	r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryStep, Node: r.victim, Text: title})
 	inner, cancel := context.WithTimeout(ctx, bound)
 	r.now = &st
 	err := f(inner, step{&st})
@@ -240,20 +240,20 @@ func (r *run) attempt(ctx context.Context, title string, name StepName, bound ti
 	var unsupported *injectors.UnsupportedError
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		st.Verdict, st.Reason = Unknown, "interrupted"
-		if err == nil && name == Residue {
-			st.Verdict, st.Reason = Passed, ""
+		st.Verdict, st.Reason = v1alpha1.VerdictUnknown, "interrupted"
+		if err == nil && name == v1alpha1.StepResidue {
+			st.Verdict, st.Reason = v1alpha1.VerdictPassed, ""
 		}
 	case err == nil:
-		st.Verdict = Passed
+		st.Verdict = v1alpha1.VerdictPassed
 	case errors.As(err, &fail):
-		st.Verdict, st.Reason = Failed, fail.Reason
+		st.Verdict, st.Reason = v1alpha1.VerdictFailed, fail.Reason
 	case errors.As(err, &unsupported):
-		st.Verdict, st.Reason = Unsupported, unsupported.Error()
+		st.Verdict, st.Reason = v1alpha1.VerdictUnsupported, unsupported.Error()
 	case timedOut:
-		st.Verdict, st.Reason = Failed, fmt.Sprintf("did not end within %s: %s", bound, err)
+		st.Verdict, st.Reason = v1alpha1.VerdictFailed, fmt.Sprintf("did not end within %s: %s", bound, err)
 	default:
-		st.Verdict, st.Reason = Unknown, err.Error()
+		st.Verdict, st.Reason = v1alpha1.VerdictUnknown, err.Error()
 	}
 	st.Ended = stamp()
 	return st
@@ -263,9 +263,9 @@ func (r *run) attempt(ctx context.Context, title string, name StepName, bound ti
 func (r *run) conclude(interrupted bool) {
 	res := r.res
 	res.Ended = stamp()
-	res.Verdict = Passed
+	res.Verdict = v1alpha1.VerdictPassed
 	for _, st := range res.Steps {
-		if st.Verdict == Passed || st.Verdict == Skipped {
+		if st.Verdict == v1alpha1.VerdictPassed || st.Verdict == v1alpha1.VerdictSkipped {
 			continue
 		}
 		if res.FailedAt == "" {
@@ -273,23 +273,25 @@ func (r *run) conclude(interrupted bool) {
 			continue
 		}
 		// Something that could not run here, or could not be told, and was then left unclean, has failed.
-		if st.Verdict == Failed {
-			res.Verdict = Failed
+		if st.Verdict == v1alpha1.VerdictFailed {
+			res.Verdict = v1alpha1.VerdictFailed
 		}
 		res.Reason += fmt.Sprintf("; and %s: %s", st.Name, st.Reason)
 	}
 	if interrupted && res.Reason != "interrupted" {
 		res.Reason = "interrupted: " + res.Reason
 	}
-	if lost := r.fault.LeaseLost(); lost != "" && res.Verdict != Passed {
+	if lost := r.fault.LeaseLost(); lost != "" && res.Verdict != v1alpha1.VerdictPassed {
 		res.Reason += "; lease renewal failed, so the node may have reverted the fault on its own: " + lost
 	}
-	residueClean := slices.ContainsFunc(res.Steps, func(st Step) bool { return st.Name == Residue && st.Verdict == Passed })
+	residueClean := slices.ContainsFunc(res.Steps, func(st v1alpha1.StepResult) bool {
+		return st.Name == v1alpha1.StepResidue && st.Verdict == v1alpha1.VerdictPassed
+	})
 	switch res.Control {
-	case NoopControl:
-		res.ControlHeld = res.FailedAt == Manifest && nothingShown(res) && residueClean
-	case NoRemedy:
-		res.ControlHeld = res.FailedAt == Clear && res.Verdict == Failed && residueClean
+	case v1alpha1.ControlNoop:
+		res.ControlHeld = res.FailedAt == v1alpha1.StepManifest && nothingShown(res) && residueClean
+	case v1alpha1.ControlNoRemedy:
+		res.ControlHeld = res.FailedAt == v1alpha1.StepClear && res.Verdict == v1alpha1.VerdictFailed && residueClean
 	}
 	res.Timeline = r.rec.timeline()
 }
@@ -352,6 +354,6 @@ func (r *run) keep(ctx context.Context) {
 		r.rec.note(r.victim, "that the run is kept could not be written down: %v", err)
 	}
 	r.res.Recover = r.fault.RecoverCommand()
-	r.res.Steps = append(r.res.Steps, Step{Name: Residue, Verdict: Skipped, Reason: fmt.Sprintf("kept as it is for %s, as asked; undo it with: %s", d, r.res.Recover)})
+	r.res.Steps = append(r.res.Steps, v1alpha1.StepResult{Name: v1alpha1.StepResidue, Verdict: v1alpha1.VerdictSkipped, Reason: fmt.Sprintf("kept as it is for %s, as asked; undo it with: %s", d, r.res.Recover)})
 	progress.From(ctx).Note("kept node %s and namespace %s as they are for %s; undo with: %s", r.victim, r.fault.Namespace(), d, r.res.Recover)
 }

@@ -27,7 +27,7 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-func one(t *testing.T, w *world, sc *scenarios.Scenario, o Options) (Result, *Report, error) {
+func one(t *testing.T, w *world, sc *scenarios.Scenario, o Options) (v1alpha1.ScenarioResult, *v1alpha1.Report, error) {
 	t.Helper()
 	o.Cleanups = w.cleanups
 	rep, err := Run(t.Context(), fakeLab{w}, sc, o)
@@ -72,26 +72,26 @@ func wellAgain(t *testing.T, w *world) {
 	}
 }
 
-func stepOf(r Result, name StepName) Step {
+func stepOf(r v1alpha1.ScenarioResult, name v1alpha1.StepName) v1alpha1.StepResult {
 	for _, s := range r.Steps {
 		if s.Name == name {
 			return s
 		}
 	}
-	return Step{}
+	return v1alpha1.StepResult{}
 }
 
 func TestPassesAllSevenSteps(t *testing.T) {
 	w := newWorld(t, "w1", "w2")
 	dir := t.TempDir()
 	r, rep, err := one(t, w, scenario(func(s *scenarios.Scenario) {
-		s.Spec.Prepare = []scenarios.Action{{Mechanism: "dedicated-filesystem"}}
+		s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "dedicated-filesystem"}}
 	}), options(func(o *Options) { o.ReportDir = dir }))
-	if err != nil || r.Verdict != Passed || rep.Verdict != Passed || ExitCode(rep, err) != 0 {
+	if err != nil || r.Verdict != v1alpha1.VerdictPassed || rep.Verdict != v1alpha1.VerdictPassed || ExitCode(rep, err) != 0 {
 		t.Fatalf("verdict %s at %s: %s (%v)", r.Verdict, r.FailedAt, r.Reason, err)
 	}
-	for i, name := range Steps() {
-		if r.Steps[i].Name != name || r.Steps[i].Verdict != Passed {
+	for i, name := range v1alpha1.Steps() {
+		if r.Steps[i].Name != name || r.Steps[i].Verdict != v1alpha1.VerdictPassed {
 			t.Errorf("step %d is %s %s, want %s passed", i, r.Steps[i].Name, r.Steps[i].Verdict, name)
 		}
 	}
@@ -130,9 +130,9 @@ func TestPassesAllSevenSteps(t *testing.T) {
 
 func TestLeaseIsRenewedWhileTheRunLives(t *testing.T) {
 	w := newWorld(t, "w1")
-	sc := scenario(func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = scenarios.Duration(150 * time.Millisecond) })
+	sc := scenario(func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = v1alpha1.Duration(150 * time.Millisecond) })
 	w.silentFault = true
-	if r, _, _ := one(t, w, sc, options()); r.FailedAt != Manifest {
+	if r, _, _ := one(t, w, sc, options()); r.FailedAt != v1alpha1.StepManifest {
 		t.Fatalf("failed at %s", r.FailedAt)
 	}
 	if w.renewed["w1"] < 3 {
@@ -152,98 +152,98 @@ func TestEveryFailingPath(t *testing.T) {
 		world   func(*world)
 		sc      func(*scenarios.Scenario)
 		opts    func(*Options)
-		at      StepName
-		verdict Verdict
+		at      v1alpha1.StepName
+		verdict v1alpha1.Verdict
 		reason  string // part of it
 		exit    int
 		unclean bool // nothing can bring this one back
-		check   func(*testing.T, *world, Result)
+		check   func(*testing.T, *world, v1alpha1.ScenarioResult)
 	}{
 		{name: "a stale injection", world: func(w *world) {
 			w.stale = []injectors.Status{{Injection: injectors.Injection{Run: "old", Mechanism: "swap"}, State: injectors.Injected}}
-		}, at: Baseline, verdict: Failed, reason: "swap of run old (injected); undo it with: sickbay recover", exit: 1},
+		}, at: v1alpha1.StepBaseline, verdict: v1alpha1.VerdictFailed, reason: "swap of run old (injected); undo it with: sickbay recover", exit: 1},
 		{name: "a recovered one is fine", world: func(w *world) {
 			w.stale = []injectors.Status{{Injection: injectors.Injection{Run: "old", Mechanism: "swap"}, State: injectors.Recovered}}
-		}, verdict: Passed},
+		}, verdict: v1alpha1.VerdictPassed},
 		{name: "the journal cannot be read", world: func(w *world) { w.statusErr = errors.New("exec: container is paused") },
-			at: Baseline, verdict: Unknown, reason: "container is paused", exit: 3},
+			at: v1alpha1.StepBaseline, verdict: v1alpha1.VerdictUnknown, reason: "container is paused", exit: 3},
 		{name: "a bystander is ill", world: func(w *world) { w.sick["cp"] = "pleg/runtime-hung"; w.setNode("cp") },
-			at: Baseline, verdict: Failed, reason: "pleg/runtime-hung on cp", exit: 1, unclean: true},
+			at: v1alpha1.StepBaseline, verdict: v1alpha1.VerdictFailed, reason: "pleg/runtime-hung on cp", exit: 1, unclean: true},
 		{name: "the workload never runs", world: func(w *world) { w.podsFail = true }, sc: func(s *scenarios.Scenario) { s.Spec.Workload = "w" },
-			at: Baseline, verdict: Failed, reason: "ContainerCreating", exit: 1},
+			at: v1alpha1.StepBaseline, verdict: v1alpha1.VerdictFailed, reason: "ContainerCreating", exit: 1},
 		{name: "prepare unsupported", world: func(w *world) { w.checkErr = unsupported },
-			sc: func(s *scenarios.Scenario) { s.Spec.Prepare = []scenarios.Action{{Mechanism: "apparmor"}} },
-			at: Baseline, verdict: Unsupported, reason: "no AppArmor", exit: 3, check: func(t *testing.T, w *world, _ Result) {
+			sc: func(s *scenarios.Scenario) { s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "apparmor"}} },
+			at: v1alpha1.StepBaseline, verdict: v1alpha1.VerdictUnsupported, reason: "no AppArmor", exit: 3, check: func(t *testing.T, w *world, _ v1alpha1.ScenarioResult) {
 				if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "inject") }) {
 					t.Errorf("something was injected after an unsupported check: %v", w.calls)
 				}
 			}},
 		{name: "inject unsupported", world: func(w *world) { w.checkErr = unsupported },
-			at: Inject, verdict: Unsupported, reason: "apparmor is unsupported here: the kernel has no AppArmor", exit: 3},
+			at: v1alpha1.StepInject, verdict: v1alpha1.VerdictUnsupported, reason: "apparmor is unsupported here: the kernel has no AppArmor", exit: 3},
 		{name: "inject fails half-way", world: func(w *world) { w.injectErr = errors.New("losetup: no free device") },
-			at: Inject, verdict: Unknown, reason: "no free device", exit: 3},
+			at: v1alpha1.StepInject, verdict: v1alpha1.VerdictUnknown, reason: "no free device", exit: 3},
 		{name: "inject without effect", world: func(w *world) { w.noEffect = true },
-			at: Inject, verdict: Failed, reason: "has no effect", exit: 1},
+			at: v1alpha1.StepInject, verdict: v1alpha1.VerdictFailed, reason: "has no effect", exit: 1},
 		{name: "until never comes", sc: func(s *scenarios.Scenario) {
-			s.Spec.Inject[0].Until = []scenarios.Matcher{{Condition: &scenarios.ConditionMatcher{Type: "DiskPressure", Status: "True"}}}
-		}, at: Inject, verdict: Failed, reason: "DiskPressure=True", exit: 1},
+			s.Spec.Inject[0].Until = []v1alpha1.Matcher{{Condition: &v1alpha1.ConditionMatcher{Type: "DiskPressure", Status: "True"}}}
+		}, at: v1alpha1.StepInject, verdict: v1alpha1.VerdictFailed, reason: "DiskPressure=True", exit: 1},
 		{name: "the fault does not show", world: func(w *world) { w.silentFault = true },
-			at: Manifest, verdict: Failed, reason: `log of kubelet "cni plugin not initialized"`, exit: 1},
+			at: v1alpha1.StepManifest, verdict: v1alpha1.VerdictFailed, reason: `log of kubelet "cni plugin not initialized"`, exit: 1},
 		{name: "an old line is no signal", world: func(w *world) { w.silentFault, w.oldLine = true, true },
-			at: Manifest, verdict: Failed, reason: `still no log of kubelet`, exit: 1},
+			at: v1alpha1.StepManifest, verdict: v1alpha1.VerdictFailed, reason: `still no log of kubelet`, exit: 1},
 		{name: "missed", world: func(w *world) { w.show["cni-config"] = "" },
 			sc: func(s *scenarios.Scenario) {
-				s.Spec.Manifest = []scenarios.Matcher{{Unit: &scenarios.UnitMatcher{Name: "kubelet", SubState: "x"}}}
+				s.Spec.Manifest = []v1alpha1.Matcher{{Unit: &v1alpha1.UnitMatcher{Name: "kubelet", SubState: "x"}}}
 			},
-			at: Manifest, verdict: Failed, exit: 1},
+			at: v1alpha1.StepManifest, verdict: v1alpha1.VerdictFailed, exit: 1},
 		{name: "wrong cause", world: func(w *world) { w.show["cni-config"] = "cni/conflist-invalid" },
-			at: Detect, verdict: Failed, reason: "wrong cause: cni/conflist-invalid instead of cni/conflist-missing on w1", exit: 1},
+			at: v1alpha1.StepDetect, verdict: v1alpha1.VerdictFailed, reason: "wrong cause: cni/conflist-invalid instead of cni/conflist-missing on w1", exit: 1},
 		{name: "extra finding", world: func(w *world) { w.show["cni-config"] = "cni/conflist-missing+swap/swap-on" },
-			at: Detect, verdict: Failed, reason: "extra finding: swap/swap-on on w1", exit: 1},
+			at: v1alpha1.StepDetect, verdict: v1alpha1.VerdictFailed, reason: "extra finding: swap/swap-on on w1", exit: 1},
 		{name: "only another failure", world: func(w *world) { w.show["cni-config"] = "swap/swap-on" },
-			at: Detect, verdict: Failed, reason: "missed: cni/conflist-missing on w1", exit: 1},
+			at: v1alpha1.StepDetect, verdict: v1alpha1.VerdictFailed, reason: "missed: cni/conflist-missing on w1", exit: 1},
 		{name: "a bystander falls ill", world: func(w *world) {
 			w.onInject = func() { w.mu.Lock(); defer w.mu.Unlock(); w.sick["w2"] = "pleg/runtime-hung" }
-		}, at: Detect, verdict: Failed, reason: "extra finding on another node: pleg/runtime-hung on w2", exit: 1, unclean: true},
+		}, at: v1alpha1.StepDetect, verdict: v1alpha1.VerdictFailed, reason: "extra finding on another node: pleg/runtime-hung on w2", exit: 1, unclean: true},
 		{name: "the wrong node too", world: func(w *world) {
 			w.onInject = func() { w.mu.Lock(); defer w.mu.Unlock(); w.sick["w2"] = "cni/conflist-missing" }
-		}, at: Detect, verdict: Failed, reason: "wrong node: cni/conflist-missing on w2 instead of w1", exit: 1, unclean: true},
+		}, at: v1alpha1.StepDetect, verdict: v1alpha1.VerdictFailed, reason: "wrong node: cni/conflist-missing on w2 instead of w1", exit: 1, unclean: true},
 		{name: "no remedy known", world: func(w *world) { w.show["cni-config"] = "cni/no-remedy" },
 			sc: func(s *scenarios.Scenario) {
-				s.Spec.Expect = []scenarios.Expected{{Failure: "cni", Cause: "no-remedy"}}
+				s.Spec.Expect = []v1alpha1.Expected{{Failure: "cni", Cause: "no-remedy"}}
 			},
-			at: Remediate, verdict: Failed, reason: "has no remedy", exit: 1},
+			at: v1alpha1.StepRemediate, verdict: v1alpha1.VerdictFailed, reason: "has no remedy", exit: 1},
 		{name: "a destructive remedy that nobody declared", world: func(w *world) { w.show["cni-config"] = "cni/destroys" },
 			sc: func(s *scenarios.Scenario) {
-				s.Spec.Expect = []scenarios.Expected{{Failure: "cni", Cause: "destroys"}}
+				s.Spec.Expect = []v1alpha1.Expected{{Failure: "cni", Cause: "destroys"}}
 			},
-			at: Remediate, verdict: Failed, reason: "does not declare destructiveRemedy: cure cni/destroys", exit: 1},
+			at: v1alpha1.StepRemediate, verdict: v1alpha1.VerdictFailed, reason: "does not declare destructiveRemedy: cure cni/destroys", exit: 1},
 		{name: "a destructive remedy that is declared", world: func(w *world) { w.show["cni-config"] = "cni/destroys" },
 			sc: func(s *scenarios.Scenario) {
-				s.Spec.Expect, s.Spec.DestructiveRemedy = []scenarios.Expected{{Failure: "cni", Cause: "destroys"}}, true
-			}, verdict: Passed},
+				s.Spec.Expect, s.Spec.DestructiveRemedy = []v1alpha1.Expected{{Failure: "cni", Cause: "destroys"}}, true
+			}, verdict: v1alpha1.VerdictPassed},
 		{name: "remedy errors", world: func(w *world) { w.remedyErr = errors.New("exit status 1: no such file") },
-			at: Remediate, verdict: Failed, reason: "no such file", exit: 1},
+			at: v1alpha1.StepRemediate, verdict: v1alpha1.VerdictFailed, reason: "no such file", exit: 1},
 		{name: "remedy without effect", world: func(w *world) { w.remedyWorks = false },
-			at: Clear, verdict: Failed, reason: "detectors still say cni/conflist-missing", exit: 1},
+			at: v1alpha1.StepClear, verdict: v1alpha1.VerdictFailed, reason: "detectors still say cni/conflist-missing", exit: 1},
 		{name: "it comes back", world: func(w *world) { w.comesBack = 2 },
-			at: Clear, verdict: Failed, reason: "detectors still say", exit: 1},
+			at: v1alpha1.StepClear, verdict: v1alpha1.VerdictFailed, reason: "detectors still say", exit: 1},
 		{name: "restarts go on", world: func(w *world) { w.restarting = true },
-			at: Clear, verdict: Failed, reason: "restart counts hold still for 0s", exit: 1},
+			at: v1alpha1.StepClear, verdict: v1alpha1.VerdictFailed, reason: "restart counts hold still for 0s", exit: 1},
 		{name: "no fresh pod runs", world: func(w *world) { w.proofFails = true },
-			at: Clear, verdict: Failed, reason: "proof pod: pod proof Pending (ContainerCreating)", exit: 1},
+			at: v1alpha1.StepClear, verdict: v1alpha1.VerdictFailed, reason: "proof pod: pod proof Pending (ContainerCreating)", exit: 1},
 		{name: "blind is not clear", world: func(w *world) { w.blindAfterRemedy = true },
-			at: Clear, verdict: Failed, reason: "; units: exec: no answer", exit: 1},
+			at: v1alpha1.StepClear, verdict: v1alpha1.VerdictFailed, reason: "; units: exec: no answer", exit: 1},
 		{name: "only looked cleared", world: func(w *world) { w.undoneBefore = true },
-			at: Residue, verdict: Failed, reason: "recover still had to undo: cni-config on w1: restored conflist", exit: 1},
+			at: v1alpha1.StepResidue, verdict: v1alpha1.VerdictFailed, reason: "recover still had to undo: cni-config on w1: restored conflist", exit: 1},
 		{name: "something is left on the node", world: func(w *world) { w.leak = "w1: + loops /dev/loop3 (/var/x)" },
-			at: Residue, verdict: Failed, reason: "/dev/loop3", exit: 1, check: func(t *testing.T, _ *world, r Result) {
+			at: v1alpha1.StepResidue, verdict: v1alpha1.VerdictFailed, reason: "/dev/loop3", exit: 1, check: func(t *testing.T, _ *world, r v1alpha1.ScenarioResult) {
 				if len(r.Residue) != 1 {
 					t.Errorf("residue %v", r.Residue)
 				}
 			}},
-		{name: "noop", opts: func(o *Options) { o.Controls = OnlyNoop }, at: Manifest, verdict: Failed, reason: "nothing was injected, and the signal did not come", exit: 1,
-			check: func(t *testing.T, w *world, r Result) {
+		{name: "noop", opts: func(o *Options) { o.Controls = OnlyNoop }, at: v1alpha1.StepManifest, verdict: v1alpha1.VerdictFailed, reason: "nothing was injected, and the signal did not come", exit: 1,
+			check: func(t *testing.T, w *world, r v1alpha1.ScenarioResult) {
 				if !r.ControlHeld {
 					t.Error("the control did not hold")
 				}
@@ -260,19 +260,19 @@ func TestEveryFailingPath(t *testing.T) {
 				}
 				return []v1alpha1.Finding{{Failure: "swap", Cause: "swap-on", Node: h.Last().Node, Summary: "made up"}}
 			}
-		}, at: Manifest, verdict: Failed, reason: "still detectors say: swap/swap-on", exit: 1, check: func(t *testing.T, _ *world, r Result) {
+		}, at: v1alpha1.StepManifest, verdict: v1alpha1.VerdictFailed, reason: "still detectors say: swap/swap-on", exit: 1, check: func(t *testing.T, _ *world, r v1alpha1.ScenarioResult) {
 			if r.ControlHeld {
 				t.Error("the control held although a detector spoke")
 			}
 		}},
-		{name: "no remedy control", opts: func(o *Options) { o.Controls = OnlyNoRemedy }, at: Clear, verdict: Failed, reason: "detectors still say", exit: 1,
-			check: func(t *testing.T, w *world, r Result) {
+		{name: "no remedy control", opts: func(o *Options) { o.Controls = OnlyNoRemedy }, at: v1alpha1.StepClear, verdict: v1alpha1.VerdictFailed, reason: "detectors still say", exit: 1,
+			check: func(t *testing.T, w *world, r v1alpha1.ScenarioResult) {
 				if !r.ControlHeld || w.remedies > 0 {
 					t.Errorf("held %v, remedies %d", r.ControlHeld, w.remedies)
 				}
 			}},
-		{name: "contained", world: func(w *world) { w.contained = "this host has swap of its own" }, verdict: Passed,
-			check: func(t *testing.T, _ *world, r Result) {
+		{name: "contained", world: func(w *world) { w.contained = "this host has swap of its own" }, verdict: v1alpha1.VerdictPassed,
+			check: func(t *testing.T, _ *world, r v1alpha1.ScenarioResult) {
 				if r.Fidelity.Level != "contained" || r.Fidelity.Differs != "this host has swap of its own" {
 					t.Errorf("fidelity %+v", r.Fidelity)
 				}
@@ -350,7 +350,7 @@ spec:
 }
 
 func TestInterruptInEveryStepRecovers(t *testing.T) {
-	for _, name := range Steps() {
+	for _, name := range v1alpha1.Steps() {
 		t.Run(string(name), func(t *testing.T) {
 			w := newWorld(t, "w1")
 			ctx, cancel := context.WithCancel(t.Context())
@@ -364,10 +364,10 @@ func TestInterruptInEveryStepRecovers(t *testing.T) {
 				t.Fatal("the interrupted run has no result")
 			}
 			r := rep.Results[0]
-			if st := stepOf(r, Residue); st.Verdict != Passed {
+			if st := stepOf(r, v1alpha1.StepResidue); st.Verdict != v1alpha1.VerdictPassed {
 				t.Errorf("residue is %s: %s", st.Verdict, st.Reason)
 			}
-			if name != Residue && (r.Verdict != Unknown || r.FailedAt != name) {
+			if name != v1alpha1.StepResidue && (r.Verdict != v1alpha1.VerdictUnknown || r.FailedAt != name) {
 				t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
 			}
 			wellAgain(t, w)
@@ -391,7 +391,7 @@ func TestRecoveryThatFailsSaysHow(t *testing.T) {
 	w := newWorld(t, "w1")
 	w.recoverErr, w.recoverFails = errors.New("exec: container is paused"), -1
 	r, _, _ := one(t, w, scenario(), options())
-	if r.FailedAt != Residue || !strings.Contains(r.Recover, "sickbay recover --cluster fake --run "+r.Run) {
+	if r.FailedAt != v1alpha1.StepResidue || !strings.Contains(r.Recover, "sickbay recover --cluster fake --run "+r.Run) {
 		t.Errorf("%s at %s, recover %q", r.Verdict, r.FailedAt, r.Recover)
 	}
 	if w.calls[len(w.calls)-1] != "release w1" {
@@ -406,7 +406,7 @@ func TestRecoveryThatFailsSaysHow(t *testing.T) {
 // The next scenario must not fail for what the one before left on the worker: recovery is tried again, and a worker that stays
 // ill gets no other.
 func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
-	for fails, want := range map[int]Verdict{1: Passed, -1: Unknown} {
+	for fails, want := range map[int]v1alpha1.Verdict{1: v1alpha1.VerdictPassed, -1: v1alpha1.VerdictUnknown} {
 		w := newWorld(t, "w1")
 		w.recoverErr, w.recoverFails = errors.New("loop1 is held"), fails
 		list := []*scenarios.Scenario{
@@ -414,10 +414,10 @@ func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
 		}
 		rep, _ := RunAll(t.Context(), fakeLab{w}, list, w.options())
 		first, second := rep.Results[0], rep.Results[1]
-		if first.FailedAt != Residue || second.Verdict != want {
+		if first.FailedAt != v1alpha1.StepResidue || second.Verdict != want {
 			t.Errorf("%d failures: the first failed at %s, the second %s (%s), want %s", fails, first.FailedAt, second.Verdict, second.Reason, want)
 		}
-		if want == Unknown && !strings.Contains(second.Reason, "not clean after run "+first.Run) {
+		if want == v1alpha1.VerdictUnknown && !strings.Contains(second.Reason, "not clean after run "+first.Run) {
 			t.Errorf("the second was not begun because: %s", second.Reason)
 		}
 	}
@@ -427,7 +427,7 @@ func TestNothingBeginsWithoutARecord(t *testing.T) {
 	w := newWorld(t, "w1")
 	w.beginErr = errors.New("no space left on device")
 	r, _, _ := one(t, w, scenario(), options())
-	if r.FailedAt != Baseline || r.Verdict != Unknown || !strings.Contains(r.Reason, "no space left") {
+	if r.FailedAt != v1alpha1.StepBaseline || r.Verdict != v1alpha1.VerdictUnknown || !strings.Contains(r.Reason, "no space left") {
 		t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
 	}
 	if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "inject") }) {
@@ -452,7 +452,7 @@ func TestAPanicStillRecovers(t *testing.T) {
 			return nil
 		}
 	}))
-	if r.Verdict != Unknown || !strings.Contains(r.Reason, "nil pointer") || ExitCode(rep, err) != 3 {
+	if r.Verdict != v1alpha1.VerdictUnknown || !strings.Contains(r.Reason, "nil pointer") || ExitCode(rep, err) != 3 {
 		t.Errorf("%s: %s, exit %d", r.Verdict, r.Reason, ExitCode(rep, err))
 	}
 	wellAgain(t, w)
@@ -478,19 +478,19 @@ func TestKeepLeavesAFailedRunAndSaysHowToUndoIt(t *testing.T) {
 
 func TestASecondIllnessBehindTheFirst(t *testing.T) {
 	sc := scenario(func(s *scenarios.Scenario) {
-		s.Spec.Expect = append(s.Spec.Expect, scenarios.Expected{Failure: "image-pull", Cause: "registry-auth", AfterRemedy: true})
+		s.Spec.Expect = append(s.Spec.Expect, v1alpha1.Expected{Failure: "image-pull", Cause: "registry-auth", AfterRemedy: true})
 	})
 	w := newWorld(t, "w1")
 	w.behind = "image-pull/registry-auth"
 	r, _, err := one(t, w, sc, options())
-	if err != nil || r.Verdict != Passed || len(r.Findings) != 2 || w.remedies != 2 {
+	if err != nil || r.Verdict != v1alpha1.VerdictPassed || len(r.Findings) != 2 || w.remedies != 2 {
 		t.Fatalf("%s at %s: %s; %d findings, %d remedies", r.Verdict, r.FailedAt, r.Reason, len(r.Findings), w.remedies)
 	}
 	wellAgain(t, w)
 
 	w = newWorld(t, "w1") // nothing behind it
 	r, _, _ = one(t, w, sc, options())
-	if r.FailedAt != Remediate || !strings.Contains(r.Reason, "image-pull/registry-auth") {
+	if r.FailedAt != v1alpha1.StepRemediate || !strings.Contains(r.Reason, "image-pull/registry-auth") {
 		t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
 	}
 }
@@ -510,7 +510,7 @@ func TestVictimChoice(t *testing.T) {
 		}, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if r, _, _ := one(t, w, scenario(), options()); r.Node != "w2" || r.Verdict != Passed {
+		if r, _, _ := one(t, w, scenario(), options()); r.Node != "w2" || r.Verdict != v1alpha1.VerdictPassed {
 			t.Errorf("victim %s: %s", r.Node, r.Reason)
 		}
 	})
@@ -525,13 +525,13 @@ func TestVictimChoice(t *testing.T) {
 			n.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute}}
 			return true, &corev1.NodeList{Items: []corev1.Node{*n}}, nil
 		})
-		if r, _, err := one(t, w, scenario(), options()); err != nil || r.Verdict != Passed || left > 0 {
+		if r, _, err := one(t, w, scenario(), options()); err != nil || r.Verdict != v1alpha1.VerdictPassed || left > 0 {
 			t.Errorf("%+v, %v", r, err)
 		}
 		wellAgain(t, w)
 		left = 1 << 30
 		r, rep, err := one(t, w, scenario(), options())
-		if r.Verdict != Unknown || ExitCode(rep, err) != 3 || !strings.Contains(err.Error(), "no free worker: w1: it has the taint node.kubernetes.io/unreachable:NoExecute") {
+		if r.Verdict != v1alpha1.VerdictUnknown || ExitCode(rep, err) != 3 || !strings.Contains(err.Error(), "no free worker: w1: it has the taint node.kubernetes.io/unreachable:NoExecute") {
 			t.Errorf("%s, exit %d: %v", r.Verdict, ExitCode(rep, err), err)
 		}
 	})
@@ -543,7 +543,7 @@ func TestVictimChoice(t *testing.T) {
 		}
 		w.claimed["w2"] = true
 		r, rep, err := one(t, w, scenario(), options())
-		if r.Verdict != Unknown || ExitCode(rep, err) != 3 || !strings.Contains(err.Error(), "held by process 42 (sickbay run other)") {
+		if r.Verdict != v1alpha1.VerdictUnknown || ExitCode(rep, err) != 3 || !strings.Contains(err.Error(), "held by process 42 (sickbay run other)") {
 			t.Errorf("%s, exit %d: %v", r.Verdict, ExitCode(rep, err), err)
 		}
 	})
@@ -558,7 +558,7 @@ func TestSideBySideOnAWorkerEach(t *testing.T) {
 	list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name, s.Spec.Claims = "alone", []string{"host"} }))
 	dir := t.TempDir()
 	rep, err := RunAll(t.Context(), fakeLab{w}, list, w.options(func(o *Options) { o.ReportDir = dir }))
-	if err != nil || rep.Verdict != Passed || len(rep.Results) != 4 {
+	if err != nil || rep.Verdict != v1alpha1.VerdictPassed || len(rep.Results) != 4 {
 		for _, r := range rep.Results {
 			t.Errorf("%s on %s: %s at %s: %s", r.Scenario, r.Node, r.Verdict, r.FailedAt, r.Reason)
 		}
@@ -588,31 +588,31 @@ func TestWhatIsLeftOnTheHostFailsTheReport(t *testing.T) {
 	w := newWorld(t, "w1")
 	w.hostLeak = "host: + loops /dev/loop9"
 	r, rep, err := one(t, w, scenario(), options())
-	if r.Verdict != Passed || rep.Verdict != Failed || ExitCode(rep, err) != 1 || len(rep.HostChanges) != 1 {
+	if r.Verdict != v1alpha1.VerdictPassed || rep.Verdict != v1alpha1.VerdictFailed || ExitCode(rep, err) != 1 || len(rep.HostChanges) != 1 {
 		t.Errorf("%s, %s, %v", r.Verdict, rep.Verdict, rep.HostChanges)
 	}
 }
 
 func TestVerdictOfASuite(t *testing.T) {
-	rep := func(v ...Verdict) *Report {
-		r := &Report{}
+	rep := func(v ...v1alpha1.Verdict) *v1alpha1.Report {
+		r := &v1alpha1.Report{}
 		for _, v := range v {
-			r.Results = append(r.Results, Result{Verdict: v})
+			r.Results = append(r.Results, v1alpha1.ScenarioResult{Verdict: v})
 		}
 		r.Verdict = report.Overall(r)
 		return r
 	}
 	for _, c := range []struct {
-		list []Verdict
-		want Verdict
+		list []v1alpha1.Verdict
+		want v1alpha1.Verdict
 		exit int
 	}{
-		{[]Verdict{Passed, Passed}, Passed, 0},
-		{[]Verdict{Passed, Unsupported}, Passed, 0},
-		{[]Verdict{Unsupported}, Unsupported, 3},
-		{[]Verdict{Passed, Unknown}, Unknown, 3},
-		{[]Verdict{Passed, Unknown, Failed}, Failed, 1},
-		{nil, Unknown, 3},
+		{[]v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictPassed}, v1alpha1.VerdictPassed, 0},
+		{[]v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictUnsupported}, v1alpha1.VerdictPassed, 0},
+		{[]v1alpha1.Verdict{v1alpha1.VerdictUnsupported}, v1alpha1.VerdictUnsupported, 3},
+		{[]v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictUnknown}, v1alpha1.VerdictUnknown, 3},
+		{[]v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictUnknown, v1alpha1.VerdictFailed}, v1alpha1.VerdictFailed, 1},
+		{nil, v1alpha1.VerdictUnknown, 3},
 	} {
 		r := rep(c.list...)
 		if r.Verdict != c.want || ExitCode(r, nil) != c.exit {
@@ -673,7 +673,7 @@ func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
 		}
 	}
 	r, _, err := one(t, w, scenario(), options(func(o *Options) { o.Victim = "w1" }))
-	if err != nil || r.Verdict != Passed {
+	if err != nil || r.Verdict != v1alpha1.VerdictPassed {
 		t.Errorf("%s at %s: %s (%v)", r.Verdict, r.FailedAt, r.Reason, err)
 	}
 }
@@ -717,20 +717,20 @@ func TestWardSharesItsWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results := make(chan Result, 3)
+	results := make(chan v1alpha1.ScenarioResult, 3)
 	for range 3 { // one worker: they have to wait for each other
 		go func() {
 			rep, err := ward.Run(t.Context(), scenario(), w.options())
 			if err != nil {
 				t.Error(err)
-				results <- Result{}
+				results <- v1alpha1.ScenarioResult{}
 				return
 			}
 			results <- rep.Results[0]
 		}()
 	}
 	for range 3 {
-		if r := <-results; r.Verdict != Passed {
+		if r := <-results; r.Verdict != v1alpha1.VerdictPassed {
 			t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
 		}
 	}
@@ -743,9 +743,9 @@ func TestWardSharesItsWorkers(t *testing.T) {
 func TestPreparesEveryNode(t *testing.T) {
 	w := newWorld(t, "w1", "w2")
 	r, _, err := one(t, w, scenario(func(s *scenarios.Scenario) {
-		s.Spec.Prepare = []scenarios.Action{{Mechanism: "dedicated-filesystem", On: scenarios.OnEveryNode}}
+		s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "dedicated-filesystem", On: v1alpha1.OnEveryNode}}
 	}), options())
-	if err != nil || r.Verdict != Passed {
+	if err != nil || r.Verdict != v1alpha1.VerdictPassed {
 		t.Fatalf("%s at %s: %s (%v)", r.Verdict, r.FailedAt, r.Reason, err)
 	}
 	for _, n := range w.nodes {
@@ -773,7 +773,7 @@ func TestAnAPIServerThatStartsAnewIsWaitedFor(t *testing.T) {
 		}
 		return false, nil, nil
 	})
-	if r, _, err := one(t, w, scenario(), options()); err != nil || r.Verdict != Passed || failed < 3 {
+	if r, _, err := one(t, w, scenario(), options()); err != nil || r.Verdict != v1alpha1.VerdictPassed || failed < 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	wellAgain(t, w)

@@ -102,18 +102,18 @@ func (w *Ward) session(o Options) *session {
 }
 
 // Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
-func (w *Ward) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*Report, error) {
+func (w *Ward) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
 	s := w.session(o)
 	return s.all(ctx, []*scenarios.Scenario{sc})
 }
 
 // Run takes one scenario through the seven steps. The report is not nil whenever the run began.
-func Run(ctx context.Context, lab Lab, sc *scenarios.Scenario, o Options) (*Report, error) {
+func Run(ctx context.Context, lab Lab, sc *scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
 	return runAll(ctx, lab, []*scenarios.Scenario{sc}, o)
 }
 
 // RunAll takes scenarios through the seven steps side by side, each on a worker of its own; one that claims the host runs alone.
-func RunAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*Report, error) {
+func RunAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
 	if len(list) != 1 {
 		o.RunID = ""
 		if o.Victim != "" && o.Parallel == 0 {
@@ -123,7 +123,7 @@ func RunAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 	return runAll(ctx, lab, list, o)
 }
 
-func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*Report, error) {
+func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
 	w, err := OpenWard(ctx, lab)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 		return nil, err
 	}
 	// What is kept on a node is on the host as well.
-	kept := o.Keep && slices.ContainsFunc(rep.Results, func(r Result) bool { return r.Verdict != Passed })
+	kept := o.Keep && slices.ContainsFunc(rep.Results, func(r v1alpha1.ScenarioResult) bool { return r.Verdict != v1alpha1.VerdictPassed })
 	if !kept {
 		var cerr error
 		rep.HostChanges, cerr = w.Close(ctx, o.Timings)
@@ -150,12 +150,12 @@ func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options)
 	return rep, err
 }
 
-func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report, error) {
+func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha1.Report, error) {
 	if len(list) == 0 {
 		return nil, usage.Errorf("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &Report{APIVersion: v1alpha1.APIVersion, Kind: ReportKind, Cluster: s.lab.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []Result{}}
+	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: s.lab.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []v1alpha1.ScenarioResult{}}
 	about, err := retry.Within(ctx, s.t.Call, s.lab.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)
@@ -179,9 +179,9 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*Report,
 		if hi != hj {
 			return hj
 		}
-		return s.t.bound(order[i], Manifest) > s.t.bound(order[j], Manifest)
+		return s.t.bound(order[i], v1alpha1.StepManifest) > s.t.bound(order[j], v1alpha1.StepManifest)
 	})
-	results := make([]*Result, len(order))
+	results := make([]*v1alpha1.ScenarioResult, len(order))
 	errs := make([]error, len(order))
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
@@ -427,7 +427,7 @@ func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 }
 
 // one runs one scenario once it has what it claims.
-func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, error) {
+func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*v1alpha1.ScenarioResult, error) {
 	run := s.opts.RunID
 	if run == "" {
 		run = fault.NewRunID(sc.Metadata.Name)
@@ -460,7 +460,7 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, err
 	if res != nil && res.Recover != "" {
 		s.retire(node, fmt.Sprintf("%s: not clean after run %s; undo it with: %s", node, run, res.Recover))
 	}
-	if r.control.needsRerun == "" || err != nil || res.Verdict != Passed {
+	if r.control.needsRerun == "" || err != nil || res.Verdict != v1alpha1.VerdictPassed {
 		return res, err
 	}
 	// The blind restart left no illness to cure, or made another one of it.
@@ -474,12 +474,12 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*Result, err
 }
 
 // notBegun is the result of a scenario that got no worker: in a suite it must not vanish.
-func (s *session) notBegun(sc *scenarios.Scenario, run string, err error) (*Result, error) {
+func (s *session) notBegun(sc *scenarios.Scenario, run string, err error) (*v1alpha1.ScenarioResult, error) {
 	if errors.Is(err, ErrInterrupted) {
 		return nil, err
 	}
 	r := newRun(s, sc, run, "")
 	r.res.Ended = stamp()
-	r.res.Verdict, r.res.FailedAt, r.res.Reason = Unknown, Baseline, err.Error()
+	r.res.Verdict, r.res.FailedAt, r.res.Reason = v1alpha1.VerdictUnknown, v1alpha1.StepBaseline, err.Error()
 	return r.res, err
 }

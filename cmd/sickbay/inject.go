@@ -84,7 +84,7 @@ with sickbay recover.`,
 		out := injected{
 			APIVersion: v1alpha1.APIVersion, Kind: "Injected", Scenario: list[0].Metadata.Name, Cluster: c.Name, Node: ill.Node,
 			Run: ill.Run, Namespace: ill.Namespace(), HealsAt: heals.UTC().Truncate(time.Second), Contained: ill.Contained(),
-			StaysInAPI: slices.ContainsFunc(list[0].Spec.Inject, func(act scenarios.Action) bool { return act.Rollout() != nil }),
+			StaysInAPI: slices.ContainsFunc(list[0].Spec.Inject, func(act v1alpha1.Action) bool { return act.Rollout() != nil }),
 			Recover:    ill.RecoverCommand(),
 		}
 		return print(a, *form, out, func(w io.Writer) { showInjected(w, out, list[0]) })

@@ -7,19 +7,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // listingEntry is an item of what `list -o json` prints.
 type listingEntry struct {
-	Name     string              `json:"name"`
-	Title    string              `json:"title"`
-	Profile  string              `json:"profile"`
-	Guide    []string            `json:"guide"`
-	Expect   []string            `json:"expect"`
-	Fidelity scenarios.Fidelity  `json:"fidelity"`
-	Claims   []string            `json:"claims,omitempty"`
-	Timeouts *scenarios.Timeouts `json:"timeouts,omitempty"`
+	Name     string             `json:"name"`
+	Title    string             `json:"title"`
+	Profile  string             `json:"profile"`
+	Guide    []string           `json:"guide"`
+	Expect   []string           `json:"expect"`
+	Fidelity v1alpha1.Fidelity  `json:"fidelity"`
+	Claims   []string           `json:"claims,omitempty"`
+	Timeouts *v1alpha1.Timeouts `json:"timeouts,omitempty"`
 }
 
 func (a *app) list() *cobra.Command {
@@ -58,7 +59,7 @@ func (a *app) list() *cobra.Command {
 	return cmd
 }
 
-func expected(es []scenarios.Expected) []string {
+func expected(es []v1alpha1.Expected) []string {
 	out := make([]string, len(es))
 	for i, e := range es {
 		out[i] = e.Failure + "/" + e.Cause

@@ -13,7 +13,6 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/retry"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // Clean refuses a node on which another run has left something: an injection in the node's journal, or a namespace. What was rolled out
@@ -98,7 +97,7 @@ func (s *Session) Inject(ctx context.Context) error {
 }
 
 // act carries out one action wherever it acts, and waits for the signals that have to come before the next one.
-func (s *Session) act(ctx context.Context, a scenarios.Action, n int, prepared bool) error {
+func (s *Session) act(ctx context.Context, a v1alpha1.Action, n int, prepared bool) error {
 	if w := a.Rollout(); w != nil {
 		if err := s.rollOut(ctx, w, n); err != nil {
 			return err
@@ -114,9 +113,9 @@ func (s *Session) act(ctx context.Context, a scenarios.Action, n int, prepared b
 }
 
 // nodes are where an action acts, the victim first.
-func (s *Session) nodes(a scenarios.Action) []string {
+func (s *Session) nodes(a v1alpha1.Action) []string {
 	out := []string{s.Node}
-	if a.On != scenarios.OnEveryNode {
+	if a.On != v1alpha1.OnEveryNode {
 		return out
 	}
 	for _, n := range s.tb.Target().Nodes {
@@ -127,7 +126,7 @@ func (s *Session) nodes(a scenarios.Action) []string {
 	return out
 }
 
-func (s *Session) injection(a scenarios.Action, n int, prepared bool) (injectors.Injection, error) {
+func (s *Session) injection(a v1alpha1.Action, n int, prepared bool) (injectors.Injection, error) {
 	raw, err := s.values().Params(a)
 	if err != nil {
 		return injectors.Injection{}, fmt.Errorf("scenario %s: parameters of %s: %w", s.Name, a.Mechanism, err)
@@ -143,7 +142,7 @@ func (s *Session) injection(a scenarios.Action, n int, prepared bool) (injectors
 }
 
 // checked asks a node whether it can host an action, and completes it; it changes nothing.
-func (s *Session) checked(ctx context.Context, node string, a scenarios.Action, n int, prepared bool) (injectors.Injection, Agent, error) {
+func (s *Session) checked(ctx context.Context, node string, a v1alpha1.Action, n int, prepared bool) (injectors.Injection, Agent, error) {
 	in, err := s.injection(a, n, prepared)
 	if err != nil {
 		return in, nil, err
@@ -186,7 +185,7 @@ func (s *Session) sign(ctx context.Context, r injectors.SignRequest) (string, er
 }
 
 // injectOn checks and injects one action. It is noted as placed before the call, so that recovery covers also a half-done one.
-func (s *Session) injectOn(ctx context.Context, node string, a scenarios.Action, n int, prepared bool) error {
+func (s *Session) injectOn(ctx context.Context, node string, a v1alpha1.Action, n int, prepared bool) error {
 	in, agent, err := s.checked(ctx, node, a, n, prepared)
 	if err != nil {
 		return err
@@ -221,7 +220,7 @@ func (s *Session) injectOn(ctx context.Context, node string, a scenarios.Action,
 }
 
 // rollOut applies a manifest over the workload in the run's namespace.
-func (s *Session) rollOut(ctx context.Context, w *scenarios.Rollout, n int) error {
+func (s *Session) rollOut(ctx context.Context, w *v1alpha1.Rollout, n int) error {
 	began := time.Now()
 	text, err := s.Scenario.Render(w.Manifest, s.values())
 	if err != nil {
@@ -237,7 +236,7 @@ func (s *Session) rollOut(ctx context.Context, w *scenarios.Rollout, n int) erro
 	if err != nil {
 		return fmt.Errorf("roll out %s of scenario %s: %w", w.Manifest, s.Name, err)
 	}
-	s.done(s.Node, scenarios.MechanismWorkload, "applied %s (%s) in %s", w.Manifest, strings.Join(names, ", "), time.Since(began).Round(time.Millisecond))
+	s.done(s.Node, v1alpha1.MechanismWorkload, "applied %s (%s) in %s", w.Manifest, strings.Join(names, ", "), time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
@@ -255,7 +254,7 @@ func (s *Session) created(o Objects) []string {
 }
 
 // await waits for an action's own signals.
-func (s *Session) await(ctx context.Context, a scenarios.Action) error {
+func (s *Session) await(ctx context.Context, a v1alpha1.Action) error {
 	if len(a.Until) == 0 {
 		return nil
 	}

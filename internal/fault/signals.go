@@ -10,7 +10,6 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/facts"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // Signals waits for matchers. It knows observations and nothing of detectors, and it accepts only what is later
@@ -26,12 +25,12 @@ type Signals struct {
 	before          *v1alpha1.Observation
 	start           time.Time // node clock
 	eventsBefore    map[types.UID]int
-	matchers        []scenarios.Matcher
+	matchers        []v1alpha1.Matcher
 	found           []v1alpha1.Signal
 }
 
 // NewSignals waits for matchers on a node, and in the namespace of its run. A matcher that no observation can answer is an error.
-func NewSignals(node, namespace string, before *v1alpha1.Observation, matchers []scenarios.Matcher) (*Signals, error) {
+func NewSignals(node, namespace string, before *v1alpha1.Observation, matchers []v1alpha1.Matcher) (*Signals, error) {
 	s := &Signals{
 		node: node, namespace: namespace, before: before, start: before.At, matchers: matchers,
 		eventsBefore: eventCounts(before.API),
@@ -86,7 +85,7 @@ func (s *Signals) SeenAny() bool { return len(s.Missing()) < len(s.found) }
 // Found is every signal, in the order of the matchers.
 func (s *Signals) Found() []v1alpha1.Signal { return s.found }
 
-func (s *Signals) match(m scenarios.Matcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) match(m v1alpha1.Matcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	switch {
 	case m.Log != nil:
 		return s.matchLog(m.Log, o)
@@ -127,7 +126,7 @@ func (s *Signals) match(m scenarios.Matcher, o *v1alpha1.Observation) (time.Time
 	return time.Time{}, "", false
 }
 
-func (s *Signals) matchCgroup(m *scenarios.CgroupMatcher, o *v1alpha1.Observation) (string, bool) {
+func (s *Signals) matchCgroup(m *v1alpha1.CgroupMatcher, o *v1alpha1.Observation) (string, bool) {
 	for _, c := range o.Containers {
 		if c.Namespace == s.namespace && strings.HasPrefix(c.Pod, m.Pod) && strings.Contains(c.CgroupPath, m.Contains) {
 			return fmt.Sprintf("container %s of pod %s (pid %d): %s", c.Name, c.Pod, c.PID, c.CgroupPath), true
@@ -136,7 +135,7 @@ func (s *Signals) matchCgroup(m *scenarios.CgroupMatcher, o *v1alpha1.Observatio
 	return "", false
 }
 
-func (s *Signals) matchLog(m *scenarios.LogMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) matchLog(m *v1alpha1.LogMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	for _, lines := range [][]v1alpha1.LogLine{o.Journal.Lines, o.Kmsg} {
 		for _, l := range lines {
 			if l.Source == m.Unit && strings.Contains(l.Text, m.Contains) && !l.At.Before(s.start) {
@@ -151,7 +150,7 @@ func (s *Signals) matchLog(m *scenarios.LogMatcher, o *v1alpha1.Observation) (ti
 // posted late and belongs to what was before. A stamp further off is a skewed clock and says nothing.
 const lateEvent = 2 * time.Minute
 
-func (s *Signals) matchEvent(m *scenarios.EventMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) matchEvent(m *v1alpha1.EventMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	if o.API == nil {
 		return time.Time{}, "", false
 	}
@@ -188,7 +187,7 @@ func (s *Signals) concerns(e *corev1.Event, api *v1alpha1.API) bool {
 	return false
 }
 
-func (s *Signals) matchCondition(m *scenarios.ConditionMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) matchCondition(m *v1alpha1.ConditionMatcher, o *v1alpha1.Observation) (time.Time, string, bool) {
 	c := condition(o.API, m.Type)
 	if !conditionMatches(m, c) {
 		return time.Time{}, "", false
@@ -211,11 +210,11 @@ func condition(api *v1alpha1.API, kind string) *corev1.NodeCondition {
 	return nil
 }
 
-func conditionMatches(m *scenarios.ConditionMatcher, c *corev1.NodeCondition) bool {
+func conditionMatches(m *v1alpha1.ConditionMatcher, c *corev1.NodeCondition) bool {
 	return c != nil && string(c.Status) == m.Status && (m.Reason == "" || c.Reason == m.Reason) && strings.Contains(c.Message, m.Contains)
 }
 
-func (s *Signals) matchPod(m *scenarios.PodMatcher, api *v1alpha1.API) (string, bool) {
+func (s *Signals) matchPod(m *v1alpha1.PodMatcher, api *v1alpha1.API) (string, bool) {
 	if api == nil {
 		return "", false
 	}
@@ -267,7 +266,7 @@ func podStates(p *corev1.Pod) []podState {
 	return out
 }
 
-func matchUnit(m *scenarios.UnitMatcher, o *v1alpha1.Observation) (string, bool) {
+func matchUnit(m *v1alpha1.UnitMatcher, o *v1alpha1.Observation) (string, bool) {
 	u, ok := o.Units[strings.TrimSuffix(m.Name, ".service")]
 	if !ok || (m.SubState != "" && u.SubState != m.SubState) || (m.Result != "" && u.Result != m.Result) {
 		return "", false
@@ -278,7 +277,7 @@ func matchUnit(m *scenarios.UnitMatcher, o *v1alpha1.Observation) (string, bool)
 // leastPeriods are two seconds of CPU periods: a container that starts is throttled in its first few whatever its quota.
 const leastPeriods = 20
 
-func (s *Signals) matchThrottled(m *scenarios.ThrottledMatcher, o *v1alpha1.Observation) (string, bool) {
+func (s *Signals) matchThrottled(m *v1alpha1.ThrottledMatcher, o *v1alpha1.Observation) (string, bool) {
 	for _, u := range o.Containers {
 		if u.Namespace != s.namespace || m.Container != "" && u.Name != m.Container {
 			continue
@@ -307,7 +306,7 @@ func eventCounts(api *v1alpha1.API) map[types.UID]int {
 }
 
 // describe is a matcher as a person reads it; empty for one that nothing here reads.
-func describe(m scenarios.Matcher) string {
+func describe(m v1alpha1.Matcher) string {
 	var b strings.Builder
 	quote := func(s string) {
 		if s != "" {

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // TestSignalsAreLaterThanTheInjection: each kind of signal, as it was before the injection, as it is after, and what must not pass.
@@ -50,26 +49,26 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 			ID: id, Namespace: ns, Pod: "app-1", Name: "app", CPU: v1alpha1.CPUUsage{QuotaMilli: 20, NrPeriods: periods, NrThrottled: throttled},
 		}}}
 	}
-	cpuM := scenarios.Matcher{Throttled: &scenarios.ThrottledMatcher{Container: "app", Percent: 80}}
+	cpuM := v1alpha1.Matcher{Throttled: &v1alpha1.ThrottledMatcher{Container: "app", Percent: 80}}
 	var (
 		none     v1alpha1.Observation
-		logM     = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kubelet", Contains: "PLEG"}}
-		condM    = scenarios.Matcher{Condition: &scenarios.ConditionMatcher{Type: "Ready", Status: "False", Contains: "PLEG"}}
-		eventM   = scenarios.Matcher{Event: &scenarios.EventMatcher{Reason: "Failed", Contains: "such"}}
-		podM     = scenarios.Matcher{Pod: &scenarios.PodMatcher{Name: "app", Reason: "OOMKilled"}}
-		phaseM   = scenarios.Matcher{Pod: &scenarios.PodMatcher{Phase: "Pending"}}
-		unitM    = scenarios.Matcher{Unit: &scenarios.UnitMatcher{Name: "kubelet.service", Result: "exit-code"}}
-		kernelM  = scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "kernel", Contains: "oom"}}
+		logM     = v1alpha1.Matcher{Log: &v1alpha1.LogMatcher{Unit: "kubelet", Contains: "PLEG"}}
+		condM    = v1alpha1.Matcher{Condition: &v1alpha1.ConditionMatcher{Type: "Ready", Status: "False", Contains: "PLEG"}}
+		eventM   = v1alpha1.Matcher{Event: &v1alpha1.EventMatcher{Reason: "Failed", Contains: "such"}}
+		podM     = v1alpha1.Matcher{Pod: &v1alpha1.PodMatcher{Name: "app", Reason: "OOMKilled"}}
+		phaseM   = v1alpha1.Matcher{Pod: &v1alpha1.PodMatcher{Phase: "Pending"}}
+		unitM    = v1alpha1.Matcher{Unit: &v1alpha1.UnitMatcher{Name: "kubelet.service", Result: "exit-code"}}
+		kernelM  = v1alpha1.Matcher{Log: &v1alpha1.LogMatcher{Unit: "kernel", Contains: "oom"}}
 		kernelOK = v1alpha1.Observation{Kmsg: []v1alpha1.LogLine{{Source: "kernel", At: start.Add(time.Second), Text: "oom_memcg=/x"}}}
 	)
 	for name, c := range map[string]struct {
-		m             scenarios.Matcher
+		m             v1alpha1.Matcher
 		before, after v1alpha1.Observation
 		want          bool
 	}{
 		"log later":                           {logM, none, line(time.Second, "PLEG is not healthy"), true},
 		"log earlier":                         {logM, none, line(-time.Second, "PLEG is not healthy"), false},
-		"log of another unit":                 {scenarios.Matcher{Log: &scenarios.LogMatcher{Unit: "containerd", Contains: "PLEG"}}, none, line(time.Second, "PLEG"), false},
+		"log of another unit":                 {v1alpha1.Matcher{Log: &v1alpha1.LogMatcher{Unit: "containerd", Contains: "PLEG"}}, none, line(time.Second, "PLEG"), false},
 		"log of the kernel":                   {kernelM, none, kernelOK, true},
 		"condition new":                       {condM, cond("Ready", "True", -time.Hour), cond("Ready", "False", time.Second), true},
 		"condition new, kubelet's clock slow": {condM, cond("Ready", "True", -time.Hour), cond("Ready", "False", -10*365*24*time.Hour), true},
@@ -101,7 +100,7 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.before.At = start
-			s, err := NewSignals("w1", "sickbay-x", &c.before, []scenarios.Matcher{c.m})
+			s, err := NewSignals("w1", "sickbay-x", &c.before, []v1alpha1.Matcher{c.m})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,16 +121,16 @@ func TestSignalsAreLaterThanTheInjection(t *testing.T) {
 // TestEveryMatcherIsReadable: a matcher that nothing here reads must be an error, and none of the kinds a scenario may have is.
 func TestEveryMatcherIsReadable(t *testing.T) {
 	before := &v1alpha1.Observation{}
-	fields := reflect.TypeFor[scenarios.Matcher]()
+	fields := reflect.TypeFor[v1alpha1.Matcher]()
 	for i := range fields.NumField() {
-		var m scenarios.Matcher
+		var m v1alpha1.Matcher
 		f := reflect.ValueOf(&m).Elem().Field(i)
 		f.Set(reflect.New(f.Type().Elem()))
-		if _, err := NewSignals("w1", "n", before, []scenarios.Matcher{m}); err != nil {
+		if _, err := NewSignals("w1", "n", before, []v1alpha1.Matcher{m}); err != nil {
 			t.Errorf("%s: %v", fields.Field(i).Name, err)
 		}
 	}
-	if _, err := NewSignals("w1", "n", before, []scenarios.Matcher{{}}); err == nil {
+	if _, err := NewSignals("w1", "n", before, []v1alpha1.Matcher{{}}); err == nil {
 		t.Error("a matcher that says nothing is waited for")
 	}
 }

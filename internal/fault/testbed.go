@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint/apiserver"
@@ -65,7 +66,7 @@ type Workloads interface {
 type Services interface {
 	// StartRegistry runs a registry beside the cluster, for the run and its victim. Whatever of it may be there is labelled
 	// with both before it exists, so that RemoveServices finds it after a failure, and from another process.
-	StartRegistry(ctx context.Context, run, node string, r scenarios.Registry) (*scenarios.RegistryValues, error)
+	StartRegistry(ctx context.Context, run, node string, r v1alpha1.Registry) (*scenarios.RegistryValues, error)
 	// RemoveServices removes what runs beside the cluster for a run. It does nothing when there is nothing.
 	RemoveServices(ctx context.Context, run string) error
 }

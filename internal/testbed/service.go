@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/platform/registry"
@@ -18,7 +19,7 @@ const exportBound = 30 * time.Second
 
 // StartRegistry runs a registry on the network of the cluster's nodes. What it holds is the workload image, which is on
 // every node, under other names.
-func (l *clusterLab) StartRegistry(ctx context.Context, run, victim string, r scenarios.Registry) (*scenarios.RegistryValues, error) {
+func (l *clusterLab) StartRegistry(ctx context.Context, run, victim string, r v1alpha1.Registry) (*scenarios.RegistryValues, error) {
 	image, err := nodeimage.ResolveRegistry(ctx, l.c.Engine(), l.c.Image, func(ctx context.Context) ([]byte, error) {
 		archive, err := l.export(ctx, victim, nodeimage.RegistryImage)
 		if err != nil {
