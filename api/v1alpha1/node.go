@@ -182,8 +182,10 @@ type ContainerUsage struct {
 	Namespace     string   `json:"namespace"`
 	Name          string   `json:"name"`
 	PID           int      `json:"pid"`
-	CgroupPath    string   `json:"cgroupPath"` // memory controller's path on v1, unified path on v2
-	UnderKubepods bool     `json:"underKubepods"`
+	CgroupPath    string   `json:"cgroupPath"`        // memory controller's path on v1, unified path on v2
+	UnderKubepods bool     `json:"underKubepods"`     // any of its processes
+	Threads       int      `json:"threads,omitempty"` // of all its processes
+	CPUs          int      `json:"cpus,omitempty"`    // those that its cpuset allows, 0 when that is not told
 	CPU           CPUUsage `json:"cpu"`
 	PodCPU        CPUUsage `json:"podCpu,omitzero"` // of the pod's cgroup, which outlives its containers
 	MemoryBytes   int64    `json:"memoryBytes"`
@@ -216,7 +218,7 @@ type Filesystem struct {
 	Inodes     int64    `json:"inodes"`    // 0 when the filesystem does not count them
 	InodesFree int64    `json:"inodesFree"`
 	ReadOnly   bool     `json:"readOnly"`
-	Roles      []string `json:"roles,omitempty"` // nodefs, imagefs, containerd-state, cni-state, run, root
+	Roles      []string `json:"roles,omitempty"` // nodefs, imagefs, containerd-state, cni-state, run, netns, tmp, root
 	// Frozen tells that writes block: seen by threads of the runtime waiting in the kernel's freeze gate, never by writing.
 	Frozen bool `json:"frozen"`
 	// TopUsers are the largest entries directly below Path where that was cheap to know, largest first.

@@ -49,9 +49,12 @@ type Observation struct {
 	// where that is a script, Script are filled.
 	LocalUnits []Unit `json:"localUnits,omitempty"`
 	// LocalJobs are entries of crontabs, and processes of no unit and no container.
-	LocalJobs []Job     `json:"localJobs,omitempty"`
-	Kmsg      []LogLine `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
-	API       *API      `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
+	LocalJobs []Job `json:"localJobs,omitempty"`
+	// Limits are what a node can run out of beside space, memory and CPU.
+	Limits []Limit `json:"limits,omitempty"`
+	// Kmsg holds audit records of denials as well, of Source audit, where they do not go to the kernel's log.
+	Kmsg []LogLine `json:"kmsg,omitempty"` // kernel log since the last look; shared by all nodes of one kernel
+	API  *API      `json:"api,omitempty"`  // nil when the API server was not asked; see Unknown when it did not answer
 
 	Unknown []Unknown `json:"unknown,omitempty"`
 }
@@ -220,11 +223,27 @@ type Thread struct {
 	Path string `json:"path,omitempty"`
 }
 
+// Limit is how much of something is used, and how much there may be.
+type Limit struct {
+	// Name is pids, conntrack, open-files, inotify-instances, inotify-watches, or ephemeral-ports.
+	Name string `json:"name"`
+	// Of is whose it is: node, a slice such as system.slice, a process as "kubelet 300", a user as "uid 0"; of ephemeral-ports the
+	// peer with the most connections.
+	Of   string `json:"of"`
+	Used int64  `json:"used"`
+	Max  int64  `json:"max"`
+}
+
 // CPUUsage is a cgroup's CPU accounting, the same numbers from v1 and v2.
 type CPUUsage struct {
-	QuotaMilli    int64 `json:"quotaMilli"` // thousandths of a core, 0 = unlimited
+	QuotaMilli    int64 `json:"quotaMilli"`           // thousandths of a core, 0 = unlimited
+	PeriodUsec    int64 `json:"periodUsec,omitempty"` // over which the quota counts, where there is one
 	NrPeriods     int64 `json:"nrPeriods"`
 	NrThrottled   int64 `json:"nrThrottled"`
-	ThrottledUsec int64 `json:"throttledUsec"` // v1 throttled_time is ns, converted
-	UsageUsec     int64 `json:"usageUsec"`
+	ThrottledUsec int64 `json:"throttledUsec"` // summed over the CPUs on which it was held back; v1 throttled_time is ns, converted
+	// PressureSome and PressureFull are the cgroup's cpu.pressure avg10, percent: for how much of the time some, or all, of its tasks
+	// waited for a CPU or their quota. 0 on v1.
+	PressureSome float64 `json:"pressureSome,omitempty"`
+	PressureFull float64 `json:"pressureFull,omitempty"`
+	UsageUsec    int64   `json:"usageUsec"`
 }

@@ -12,6 +12,8 @@ const (
 	SourceUnits         = "units"
 	SourceJournal       = "journal"
 	SourceKmsg          = "kmsg"
+	SourceAudit         = "audit" // into Kmsg
+	SourceLimits        = "limits"
 	SourceProcesses     = "processes"
 	SourceCgroups       = "cgroups" // the containers' and the kubelet's own
 	SourceMounts        = "mounts"
@@ -47,7 +49,7 @@ const (
 )
 
 // NodeSources are the sources that the agent reads.
-var NodeSources = append(slices.Clone(undeclared[2:]), SourceNetNS, SourceIPAM, SourceReach, SourceRuntime, SourceFirewall)
+var NodeSources = append(slices.Clone(undeclared[2:]), SourceNetNS, SourceIPAM, SourceReach, SourceRuntime, SourceFirewall, SourceAudit, SourceLimits)
 
 // undeclared are the sources of observations that list none: they were written before observations did, by agents that looked
 // at exactly these.

@@ -98,7 +98,7 @@ func (h hierarchies) cpu(r root, c cgroupOf) (u v1alpha1.CPUUsage, name string, 
 		quota := number(r.text(dir + "/cpu.cfs_quota_us"))
 		period := number(r.text(dir + "/cpu.cfs_period_us"))
 		if quota > 0 && period > 0 {
-			u.QuotaMilli = quota * 1000 / period
+			u.QuotaMilli, u.PeriodUsec = quota*1000/period, period
 		}
 		stat := keyed(r.text(dir + "/cpu.stat"))
 		u.NrPeriods, u.NrThrottled, u.ThrottledUsec = stat["nr_periods"], stat["nr_throttled"], stat["throttled_time"]/1000
@@ -109,8 +109,9 @@ func (h hierarchies) cpu(r root, c cgroupOf) (u v1alpha1.CPUUsage, name string, 
 	}
 	quota, period, _ := strings.Cut(r.text(dir+"/cpu.max"), " ")
 	if p := number(period); quota != "max" && p > 0 {
-		u.QuotaMilli = number(quota) * 1000 / p
+		u.QuotaMilli, u.PeriodUsec = number(quota)*1000/p, p
 	}
+	u.PressureSome, u.PressureFull = pressure(r.text(dir + "/cpu.pressure"))
 	stat := keyed(r.text(dir + "/cpu.stat"))
 	u.NrPeriods, u.NrThrottled, u.ThrottledUsec, u.UsageUsec = stat["nr_periods"], stat["nr_throttled"], stat["throttled_usec"], stat["usage_usec"]
 	return u, name, true
@@ -190,7 +191,7 @@ func container(p string) (id, own string, underKubepods, ok bool) {
 	parts := strings.Split(strings.Trim(p, "/"), "/")
 	for i := len(parts) - 1; i >= 0; i-- {
 		m := containerID.FindStringSubmatch(parts[i])
-		if m == nil {
+		if m == nil || strings.Contains(parts[i], "conmon") { // CRI-O's and Podman's monitor is no process of its container
 			continue
 		}
 		return m[1], "/" + strings.Join(parts[:i+1], "/"), belowKubepods(parts[:i]), true

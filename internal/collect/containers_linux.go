@@ -46,22 +46,21 @@ func (l *look) containers(ctx context.Context, s *source) error {
 		if !ok || !known && p.name == "pause" {
 			continue
 		}
-		if err := s.at(l, "reading", procPath(p.pid, "status")); err != nil {
-			return err
-		}
-		out = append(out, l.usage(id, c, p, h))
+		d := "reading " + procPath(p.pid, "status")
+		s.doing.Store(&d)
+		out = append(out, l.usage(id, c, p, list, h))
 		if ctx.Err() != nil {
-			return ctx.Err()
+			break // those read by now are kept
 		}
 	}
 	sort.Slice(out, func(i, j int) bool {
 		return out[i].Namespace+"/"+out[i].Pod+"/"+out[i].Name+out[i].ID < out[j].Namespace+"/"+out[j].Pod+"/"+out[j].Name+out[j].ID
 	})
 	l.put(func(o *v1alpha1.Observation) { o.Containers = out })
-	return nil
+	return ctx.Err()
 }
 
-func (l *look) usage(id string, c v1alpha1.Container, p procInfo, h hierarchies) v1alpha1.ContainerUsage {
+func (l *look) usage(id string, c v1alpha1.Container, p procInfo, all []procInfo, h hierarchies) v1alpha1.ContainerUsage {
 	r := l.root
 	u := v1alpha1.ContainerUsage{ID: id, Pod: c.Pod, Namespace: c.Namespace, Name: c.Name, PID: p.pid}
 	full := parseCgroup(r.text(procPath(p.pid, "cgroup")))
@@ -72,7 +71,18 @@ func (l *look) usage(id string, c v1alpha1.Container, p procInfo, h hierarchies)
 		}
 		cg[k] = v
 	}
-	_, _, u.UnderKubepods, _ = container(containerPath(full))
+	for _, q := range all {
+		_, _, under, _ := container(containerPath(l.cgroupOf(q.pid)))
+		u.UnderKubepods = u.UnderKubepods || under
+		u.Threads += q.threads
+	}
+	if dir, _, v1, ok := h.dir(r, cg, "cpuset"); ok {
+		name := "/cpuset.cpus.effective"
+		if v1 {
+			name = "/cpuset.effective_cpus"
+		}
+		u.CPUs = cpuCount(r.text(dir + name))
+	}
 	var m memoryUse
 	m, u.CgroupPath, _ = h.memory(r, cg)
 	if u.CgroupPath == "" {

@@ -25,6 +25,8 @@ func (s settings) rolePaths(kubelet string) []rolePath {
 		{s.state, "containerd-state"},
 		{"/var/log", "logs"},
 		{"/run", "run"},
+		{"/run/netns", "netns"},
+		{"/tmp", "tmp"},
 		{"/run/cni-ipam-state", "cni-state"},
 		{"/var/lib/cni", "cni-state"},
 		{s.cniConf, "cni-conf"},

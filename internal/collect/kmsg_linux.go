@@ -42,7 +42,7 @@ func (l *look) kmsg(ctx context.Context, s *source) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 
-	started := bootTime()
+	started := kernelStart()
 	var lines []v1alpha1.LogLine
 	last := from.kmsg
 	buf := make([]byte, 16<<10)
@@ -74,7 +74,7 @@ func (l *look) kmsg(ctx context.Context, s *source) error {
 		}
 	}
 end:
-	l.put(func(o *v1alpha1.Observation) { o.Kmsg = lines })
+	l.put(func(o *v1alpha1.Observation) { o.Kmsg = append(lines, o.Kmsg...) })
 	l.setCursor(func(c *cursors) { c.kmsg, c.boot = last, boot })
 	if err := ctx.Err(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

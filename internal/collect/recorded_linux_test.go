@@ -130,6 +130,7 @@ func (u *unified) onV2(o v1alpha1.Observation) v1alpha1.Observation {
 		cg := parseCgroup("0::" + c.CgroupPath + "\n")
 		m, path, ok := h.memory(u.root, cg)
 		cpu, _, _ := h.cpu(u.root, cg)
+		cpu.PeriodUsec = c.CPU.PeriodUsec // of before it was told
 		_, _, under, _ := container(containerPath(cg))
 		before := *c
 		c.CgroupPath, c.UnderKubepods, c.CPU = path, under, cpu
@@ -149,6 +150,7 @@ func (u *unified) onV2(o v1alpha1.Observation) v1alpha1.Observation {
 		u.write(p.CgroupPath, files)
 		cg := parseCgroup("0::" + p.CgroupPath + "\n")
 		quota, path, ok := h.cpu(u.root, cg)
+		quota.PeriodUsec = p.CPUQuota.PeriodUsec
 		frozen := h.frozen(u.root, cg)
 		if !ok || quota != p.CPUQuota || frozen != p.FrozenCgroup {
 			u.t.Errorf("process %s: read %+v, frozen %v from the v2 tree, want %+v, frozen %v", p.Name, quota, frozen, p.CPUQuota, p.FrozenCgroup)
@@ -245,7 +247,7 @@ func TestCgroupV2Files(t *testing.T) {
 	of := func(name string) cgroupOf { return parseCgroup("0::/" + name + "\n") }
 
 	if got, _, ok := h.cpu(r, of("throttled")); !ok || got != (v1alpha1.CPUUsage{
-		QuotaMilli: 20, NrPeriods: 834, NrThrottled: 834, ThrottledUsec: 81_518_025, UsageUsec: 1_956_554,
+		QuotaMilli: 20, PeriodUsec: 100_000, NrPeriods: 834, NrThrottled: 834, ThrottledUsec: 81_518_025, UsageUsec: 1_956_554,
 	}) {
 		t.Errorf("throttled: %+v, %v", got, ok)
 	}
@@ -279,7 +281,7 @@ func TestUsageHasThePods(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(proc, "cgroup"), []byte("0::"+own+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		got := (&look{root: u.root}).usage(id, v1alpha1.Container{}, procInfo{pid: 7}, unifiedMount.hierarchies())
+		got := (&look{root: u.root}).usage(id, v1alpha1.Container{}, procInfo{pid: 7}, []procInfo{procInfo{pid: 7}}, unifiedMount.hierarchies())
 		if got.CPU.NrThrottled != 2 || got.PodCPU.NrThrottled != want {
 			t.Errorf("%s: own %+v, the pod's %+v, want 2 and %d", parent, got.CPU, got.PodCPU, want)
 		}

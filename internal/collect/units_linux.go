@@ -161,9 +161,15 @@ func parseUnits(out string, boot time.Time) (units []v1alpha1.Unit) {
 }
 
 // bootTime is the wall-clock moment at which CLOCK_MONOTONIC was zero, by today's wall clock.
-func bootTime() time.Time {
+func bootTime() time.Time { return zeroOf(unix.CLOCK_MONOTONIC) }
+
+// kernelStart is the moment at which the clock of the kernel's log was zero. It counts as CLOCK_MONOTONIC_RAW does, which no time server
+// slews: against CLOCK_MONOTONIC it drifts by seconds a day.
+func kernelStart() time.Time { return zeroOf(unix.CLOCK_MONOTONIC_RAW) }
+
+func zeroOf(clock int32) time.Time {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+	if err := unix.ClockGettime(clock, &ts); err != nil {
 		return time.Time{}
 	}
 	return time.Now().Add(-time.Duration(ts.Nano()))

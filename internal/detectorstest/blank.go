@@ -3,6 +3,7 @@ package detectorstest
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
@@ -28,6 +29,10 @@ var blanks = map[string]func(*v1alpha1.Observation){
 	v1alpha1.SourceCNI:         func(o *v1alpha1.Observation) { o.CNI = v1alpha1.CNI{} },
 	v1alpha1.SourceRegistries:  func(o *v1alpha1.Observation) { o.Registries = nil },
 	v1alpha1.SourceKmsg:        func(o *v1alpha1.Observation) { o.Kmsg = nil },
+	v1alpha1.SourceAudit: func(o *v1alpha1.Observation) {
+		o.Kmsg = slices.DeleteFunc(slices.Clone(o.Kmsg), func(l v1alpha1.LogLine) bool { return l.Source == "audit" })
+	},
+	v1alpha1.SourceLimits: func(o *v1alpha1.Observation) { o.Limits = nil },
 	v1alpha1.SourceNetwork: func(o *v1alpha1.Observation) {
 		o.Network = v1alpha1.Network{RejectRules: o.Network.RejectRules, Firewalls: o.Network.Firewalls}
 	},
@@ -100,5 +105,6 @@ func Complete() *v1alpha1.Observation {
 	o.Runtime.Sandboxes[0].PID = 900
 	o.Runtime.Unit, o.Runtime.PID = "containerd", 200
 	o.Network.Firewalls = []string{"kubernetes"}
+	o.Kmsg = append(o.Kmsg, v1alpha1.LogLine{Source: "audit", At: Ago(time.Minute), Text: `AVC apparmor="STATUS" operation="profile_load"`})
 	return o
 }

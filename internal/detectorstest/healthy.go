@@ -92,6 +92,8 @@ func Healthy() *v1alpha1.Observation {
 		CNI: v1alpha1.CNI{ConfDir: "/etc/cni/net.d", BinDirs: []string{"/opt/cni/bin"}, Binaries: []string{"host-local", "loopback", "portmap", "ptp"},
 			Configs: []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-kindnet.conflist", Name: "kindnet", Plugins: []string{"ptp", "host-local", "portmap"}, Subnets: []string{"10.244.1.0/24"}, ModTime: Ago(time.Hour), Used: true}},
 			IPAM:    []v1alpha1.IPAMState{{Network: "kindnet", Dir: "/run/cni-ipam-state/kindnet", Subnet: "10.244.1.0/24", Capacity: 254, Reserved: 1}}},
+		Limits: []v1alpha1.Limit{{Name: "pids", Of: "node", Used: 900, Max: 32768}, {Name: "conntrack", Of: "node", Used: 300, Max: 65536}, {Name: "open-files", Of: "kubelet 300", Used: 40, Max: 1048576},
+			{Name: "ephemeral-ports", Of: "172.18.0.2:6443", Used: 6, Max: 28232}, {Name: "inotify-instances", Of: "uid 0", Used: 30, Max: 8192}, {Name: "inotify-watches", Of: "uid 0", Used: 200, Max: 524288}},
 		Network: v1alpha1.Network{BridgeNFCallIPTables: "1", IPForward: "1", DefaultRoute: "172.18.0.1"},
 	}
 	o.API = &v1alpha1.API{
