@@ -24,7 +24,7 @@ func (r *run) begin(ctx context.Context, st step) error {
 
 	r.task.Detail("taking a fingerprint of node %s", r.victim)
 	var err error
-	if r.fingerprint, err = r.s.lab.Fingerprint(ctx, r.victim, r.fault.Namespace()); err != nil {
+	if r.fingerprint, err = r.s.testbed.Fingerprint(ctx, r.victim, r.fault.Namespace()); err != nil {
 		return fmt.Errorf("take a fingerprint of node %s: %w", r.victim, err)
 	}
 	st.saw("fingerprint of the node taken")

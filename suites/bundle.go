@@ -38,7 +38,7 @@ func (r *run) bundle() {
 
 func (r *run) writeBundle(dir, what string) {
 	info := v1alpha1.Bundle{
-		Cluster: r.s.lab.Cluster(), RecordedBy: r.s.opts.Version,
+		Cluster: r.s.testbed.Cluster(), RecordedBy: r.s.opts.Version,
 		Note: fmt.Sprintf("scenario %s, run %s, victim %s: %s", r.sc.Metadata.Name, r.id, r.victim, what),
 	}
 	if err := diagnose.WriteBundle(dir, info, diagnose.Compact(r.look.Histories(), report.BundleLooks)); err != nil {

@@ -82,7 +82,7 @@ func client(ctx context.Context, args ...string) error {
 // TestDisasters: the harness is killed while its fault is in place, and on top of it something happens to the node. Nothing but
 // waiting follows.
 func TestDisasters(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	n := patient()
 	for name, then := range map[string]func(context.Context, string) error{
 		"node-paused":    func(ctx context.Context, n string) error { return client(ctx, "pause", n) },
@@ -134,7 +134,7 @@ func restartEngine(ctx context.Context, _ string) error {
 
 // TestAgentKilledMidInjection: the agent dies while it prepares a filesystem, which takes seconds. The node's own timer undoes the half.
 func TestAgentKilledMidInjection(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	ctx, n := t.Context(), patient()
 	agent, mark := onPatient(t, n)
 	in := injectors.Injection{
@@ -209,7 +209,7 @@ func asBefore(t *testing.T, agent fault.Agent, mark suites.Fingerprint, bound ti
 
 // TestTwoHarnessesRace: of two that want one node, one runs and the other says who has it.
 func TestTwoHarnessesRace(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	n := patient()
 	args := []string{"run", "conflist-missing", "--cluster", ground.Name, "--node", n, "--quiet"}
 	var wg sync.WaitGroup
@@ -249,7 +249,7 @@ var walkFaults = []struct{ mechanism, params string }{
 // TestWalkOnANode walks at random over the life of injections on a real node: check, inject, inject and be killed half-way, recover
 // one, recover all, recover again, renew, ask. Every call is a process of its own.
 func TestWalkOnANode(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	ctx, n := t.Context(), patient()
 	agent, mark := onPatient(t, n)
 	rng := rand.New(rand.NewPCG(1, 0))
@@ -331,7 +331,7 @@ func encode(t *testing.T, v any) string {
 
 // TestRunsInARow runs the three quickest core scenarios again and again, in this process: nothing may drift.
 func TestRunsInARow(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	n := patient()
 	mark, err := lab.Fingerprint(t.Context(), n, "")
 	if err != nil {
@@ -369,7 +369,7 @@ func TestRunsInARow(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		rep, err := ward.Run(ctx, sc, suites.Options{Victim: n, Cleanups: cleanups})
+		rep, err := pool.Run(ctx, sc, suites.Options{Victim: n, Cleanups: cleanups})
 		if err != nil {
 			t.Fatalf("run %d: %v", i+1, err)
 		}

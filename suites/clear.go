@@ -190,7 +190,7 @@ func (c *clearing) restoreImages(ctx context.Context) {
 	}
 	first := c.imagesTried.IsZero()
 	c.imagesTried = time.Now()
-	err := c.s.lab.RestoreImages(ctx, c.victim)
+	err := c.s.testbed.RestoreImages(ctx, c.victim)
 	c.imagesBack = err == nil
 	if first && err != nil && ctx.Err() == nil {
 		c.rec.note(c.victim, "preloaded images could not be put back yet: %v", err)
@@ -235,14 +235,14 @@ func (r *run) startProof(ctx context.Context) (string, error) {
 			AutomountServiceAccountToken:  &no,
 			TerminationGracePeriodSeconds: &zero,
 			Containers: []corev1.Container{{
-				Name: "proof", Image: r.s.lab.Image(), ImagePullPolicy: corev1.PullIfNotPresent,
+				Name: "proof", Image: r.s.testbed.Image(), ImagePullPolicy: corev1.PullIfNotPresent,
 				Args:           []string{"netexec", "--http-port=8080", "--udp-port=-1"},
 				ReadinessProbe: proofProbe(),
 			}},
 		},
 	}
 	err := retry.Accepted(ctx, r.t.Poll, r.t.Call, func(ctx context.Context) error {
-		_, err := r.s.lab.Kube().CoreV1().Pods(r.fault.Namespace()).Create(ctx, pod, metav1.CreateOptions{})
+		_, err := r.s.testbed.Kube().CoreV1().Pods(r.fault.Namespace()).Create(ctx, pod, metav1.CreateOptions{})
 		return err
 	})
 	if apierrors.IsAlreadyExists(err) {
@@ -254,7 +254,7 @@ func (r *run) startProof(ctx context.Context) (string, error) {
 // podReady tells whether a pod is Ready, and in words why not.
 func (r *run) podReady(ctx context.Context, name string) (string, bool) {
 	p, err := retry.Within(ctx, r.t.Call, func(ctx context.Context) (*corev1.Pod, error) {
-		return r.s.lab.Kube().CoreV1().Pods(r.fault.Namespace()).Get(ctx, name, metav1.GetOptions{})
+		return r.s.testbed.Kube().CoreV1().Pods(r.fault.Namespace()).Get(ctx, name, metav1.GetOptions{})
 	})
 	if err != nil {
 		return err.Error(), false

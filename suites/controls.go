@@ -122,7 +122,7 @@ func (r *run) setAside() bool {
 func (r *run) dropProof(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, r.t.Call)
 	defer cancel()
-	err := r.s.lab.Kube().CoreV1().Pods(r.fault.Namespace()).DeleteCollection(call, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
+	err := r.s.testbed.Kube().CoreV1().Pods(r.fault.Namespace()).DeleteCollection(call, metav1.DeleteOptions{GracePeriodSeconds: new(int64)},
 		metav1.ListOptions{LabelSelector: "sickbay.dev/role=proof"})
 	if err != nil {
 		r.rec.note(r.victim, "the control's proof pod could not be deleted: %v", err)

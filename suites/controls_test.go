@@ -131,7 +131,7 @@ func TestInterruptedInAControl(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ctx = progress.Into(ctx, interruptAt{"control " + string(c), cancel})
-			rep, err := Run(ctx, fakeLab{w}, scenario(), w.options(func(o *Options) { o.Controls = AllOnTheWay }))
+			rep, err := Run(ctx, fakeTestbed{w}, scenario(), w.options(func(o *Options) { o.Controls = AllOnTheWay }))
 			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
 				t.Errorf("%v", err)
 			}
@@ -150,7 +150,7 @@ func TestControlsInASuite(t *testing.T) {
 	for _, n := range []string{"a", "b"} {
 		list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name = n }))
 	}
-	rep, err := RunAll(t.Context(), fakeLab{w}, list, w.options(func(o *Options) { o.Controls = AllOnTheWay }))
+	rep, err := RunAll(t.Context(), fakeTestbed{w}, list, w.options(func(o *Options) { o.Controls = AllOnTheWay }))
 	if err != nil || rep.Verdict != v1alpha1.VerdictPassed {
 		t.Fatalf("%s %v", rep.Verdict, err)
 	}

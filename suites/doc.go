@@ -7,20 +7,20 @@
 //	   └──────────┴─────────┴─ any failure or Ctrl-C ──────┴──→ recover, on a fresh context, bounded
 //
 // The package may know scenarios, injections (as data to hand to an agent), observations, the detectors' findings and
-// how to apply a remedy; it reaches all of them through the Lab interface, which package internal/testbed implements over a real cluster.
-// Manifest matchers (package file match.go) read observations and know nothing of detectors; detectors are asked blind,
+// how to apply a remedy; it reaches all of them through the Testbed interface, which package internal/testbed implements over a real cluster.
+// Putting a fault on a node and waiting for its signals is package fault's, which knows nothing of detectors; those are asked blind,
 // through package diagnose, which is never told the scenario or the injection.
 //
 // # Use
 //
-//	lab, err := testbed.New(ctx, cluster)            // a real cluster of ours as a Lab
-//	report, err := suites.Run(ctx, lab, scenario, suites.Options{ReportDir: dir})
-//	report, err := suites.RunAll(ctx, lab, list, o)  // side by side, a worker each
+//	bed, err := testbed.New(ctx, cluster)            // a real cluster of ours as a Testbed
+//	report, err := suites.Run(ctx, bed, scenario, suites.Options{ReportDir: dir})
+//	report, err := suites.RunAll(ctx, bed, list, o)  // side by side, a worker each
 //	os.Exit(suites.ExitCode(report, err))
 //
-//	ward, err := suites.OpenWard(ctx, lab)           // for runs begun one by one, side by side
-//	report, err := ward.Run(ctx, scenario, o)
-//	changes, err := ward.Close(ctx, suites.Timings{})
+//	pool, err := suites.OpenPool(ctx, bed)           // for runs begun one by one, side by side
+//	report, err := pool.Run(ctx, scenario, o)
+//	changes, err := pool.Close(ctx, suites.Timings{})
 //
 // Run and RunAll return a report whenever a run began, also together with an error. errors.Is(err, ErrInterrupted) tells
 // a run that was interrupted and has recovered. ctx must end on the first Ctrl-C and not on the second; WithInterrupt

@@ -43,8 +43,8 @@ const asked = "SICKBAY_E2E"
 
 var (
 	testenv  env.Environment
-	ward     *suites.Ward // nil when end-to-end tests were not asked for
-	lab      suites.Lab
+	pool     *suites.Pool // nil when end-to-end tests were not asked for
+	lab      suites.Testbed
 	cleanups = &suites.Cleanups{}
 	ground   *cluster.Cluster // what the lab is made of
 )
@@ -109,7 +109,7 @@ func openLab(ctx context.Context) (made *cluster.Cluster, err error) {
 	if lab, err = testbed.New(ctx, c); err != nil {
 		return made, err
 	}
-	ward, err = suites.OpenWard(ctx, lab)
+	pool, err = suites.OpenPool(ctx, lab)
 	return made, err
 }
 
@@ -124,7 +124,7 @@ func (plain) Start(title string, bound time.Duration) progress.Task {
 func (plain) Note(format string, args ...any) { fmt.Fprintf(os.Stderr, " • "+format+"\n", args...) }
 
 func TestScenario(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	for _, sc := range wanted(t) {
 		t.Run(sc.Metadata.Name, func(t *testing.T) {
 			t.Parallel()
@@ -142,7 +142,7 @@ func TestScenario(t *testing.T) {
 
 // TestScenarioControls: a run without a fault must be red at manifest, and one without its remedy red at clear.
 func TestScenarioControls(t *testing.T) {
-	needWard(t)
+	needPool(t)
 	which := os.Getenv("SICKBAY_E2E_CONTROLS")
 	if which == "none" {
 		t.Skip("SICKBAY_E2E_CONTROLS=none")
@@ -191,7 +191,7 @@ func feature(t *testing.T, sc *scenarios.Scenario, o suites.Options, judge func(
 		// The run recovers by itself, whatever happens in it. Should the test end before it (a Fatal in a set-up skips every
 		// teardown), this recovers the nodes all the same; it must be registered before the fault.
 		t.Cleanup(func() { recoverAll(t, o.RunID) })
-		rep, err := ward.Run(ctx, sc, o)
+		rep, err := pool.Run(ctx, sc, o)
 		if rep != nil && o.ReportDir != "" {
 			if err := report.Write(o.ReportDir, rep); err != nil {
 				t.Error(err)
@@ -241,14 +241,14 @@ var hostOnce sync.Mutex
 func hostIsClean(t *testing.T) {
 	hostOnce.Lock()
 	defer hostOnce.Unlock()
-	changes, err := ward.Close(context.Background(), suites.Timings{})
+	changes, err := pool.Close(context.Background(), suites.Timings{})
 	NewWithT(t).Expect(err).NotTo(HaveOccurred())
 	NewWithT(t).Expect(changes).To(BeEmpty(), "left behind on the host")
 }
 
-func needWard(t *testing.T) {
+func needPool(t *testing.T) {
 	t.Helper()
-	if ward == nil {
+	if pool == nil {
 		t.Skipf("makes nodes of a real cluster ill; set %s=1 to run it", asked)
 	}
 }

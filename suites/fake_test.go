@@ -336,15 +336,15 @@ func (a *fakeAgent) Renew(_ context.Context, run string, lease time.Duration) er
 	return nil
 }
 
-type fakeLab struct{ *world }
+type fakeTestbed struct{ *world }
 
-func (l fakeLab) Cluster() string { return "fake" }
+func (l fakeTestbed) Cluster() string { return "fake" }
 
-func (l fakeLab) About(context.Context) (About, error) {
+func (l fakeTestbed) About(context.Context) (About, error) {
 	return About{Kubernetes: "v1.37.2", Host: "fake host", Kind: v1alpha1.HostKind{CgroupVersion: 2, LSMs: []string{"apparmor"}, Virtualization: "none"}}, nil
 }
 
-func (l fakeLab) Target() diagnose.Target {
+func (l fakeTestbed) Target() diagnose.Target {
 	t := diagnose.Target{Cluster: "fake", API: l.world}
 	for _, n := range l.nodes {
 		t.Nodes = append(t.Nodes, diagnose.Node{Name: n, Agent: diagnose.AgentFunc(func(_ context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
@@ -354,9 +354,9 @@ func (l fakeLab) Target() diagnose.Target {
 	return t
 }
 
-func (l fakeLab) Kube() kubernetes.Interface { return l.kube }
+func (l fakeTestbed) Kube() kubernetes.Interface { return l.kube }
 
-func (l fakeLab) Agent(_ context.Context, node string) (fault.Agent, error) {
+func (l fakeTestbed) Agent(_ context.Context, node string) (fault.Agent, error) {
 	return &fakeAgent{l.world, node}, nil
 }
 
@@ -368,7 +368,7 @@ type fakeObjects struct {
 func (o fakeObjects) List() []unstructured.Unstructured   { return o.list }
 func (o fakeObjects) DeleteCluster(context.Context) error { *o.deleted = true; return nil }
 
-func (l fakeLab) Workload(ctx context.Context, ns string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
+func (l fakeTestbed) Workload(ctx context.Context, ns string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
 	var pod corev1.Pod
 	if err := json.Unmarshal(manifest, &pod); err != nil {
 		return nil, err
@@ -380,7 +380,7 @@ func (l fakeLab) Workload(ctx context.Context, ns string, manifest []byte, adjus
 	return fakeObjects{nil, new(bool)}, nil
 }
 
-func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*corev1.PodSpec)) (fault.Objects, error) {
+func (l fakeTestbed) Rollout(_ context.Context, ns string, manifest []byte, _ func(*corev1.PodSpec)) (fault.Objects, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("rollout %s %s", ns, manifest)
@@ -390,23 +390,23 @@ func (l fakeLab) Rollout(_ context.Context, ns string, manifest []byte, _ func(*
 	return fakeObjects{nil, new(bool)}, nil
 }
 
-func (l fakeLab) StartRegistry(_ context.Context, run, node string, _ v1alpha1.Registry) (*scenarios.RegistryValues, error) {
+func (l fakeTestbed) StartRegistry(_ context.Context, run, node string, _ v1alpha1.Registry) (*scenarios.RegistryValues, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("registry %s", node)
 	return &scenarios.RegistryValues{Host: "registry." + run + ".test"}, l.registryErr
 }
 
-func (l fakeLab) RemoveServices(context.Context, string) error {
+func (l fakeTestbed) RemoveServices(context.Context, string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("remove services")
 	return nil
 }
 
-func (l fakeLab) Image() string { return "agnhost:test" }
+func (l fakeTestbed) Image() string { return "agnhost:test" }
 
-func (l fakeLab) Claim(_ context.Context, node string) (func(), error) {
+func (l fakeTestbed) Claim(_ context.Context, node string) (func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.claimed[node] {
@@ -418,13 +418,13 @@ func (l fakeLab) Claim(_ context.Context, node string) (func(), error) {
 
 // fakeHold notes the life of a run's record.
 type fakeHold struct {
-	l    fakeLab
+	l    fakeTestbed
 	node string
 }
 
-func (l fakeLab) Records() []cluster.Record { return nil }
+func (l fakeTestbed) Records() []cluster.Record { return nil }
 
-func (l fakeLab) Begin(_ context.Context, r cluster.Record) (fault.RunRecord, error) {
+func (l fakeTestbed) Begin(_ context.Context, r cluster.Record) (fault.RunRecord, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("begin %s", r.Node)
@@ -443,7 +443,7 @@ func (h fakeHold) Leave(time.Time) error { h.note("leave"); return nil }
 func (h fakeHold) Release()              { h.note("release") }
 func (h fakeHold) End() error            { h.note("end"); return nil }
 
-func (l fakeLab) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error {
+func (l fakeTestbed) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error {
 	l.mu.Lock()
 	l.call("remedy %s %s", node, remedy.Name)
 	err := l.remedyErr
@@ -476,13 +476,13 @@ func (l fakeLab) Remedy(ctx context.Context, node string, remedy *v1alpha1.Remed
 	return errors.Join(err, ctx.Err())
 }
 
-type fakeMark struct {
-	l      fakeLab
+type fakeFingerprint struct {
+	l      fakeTestbed
 	node   string
 	before int
 }
 
-func (m fakeMark) Changes(context.Context) ([]string, error) {
+func (m fakeFingerprint) Changes(context.Context) ([]string, error) {
 	m.l.mu.Lock()
 	defer m.l.mu.Unlock()
 	if m.node == HostNode {
@@ -494,13 +494,13 @@ func (m fakeMark) Changes(context.Context) ([]string, error) {
 	return slices.Clone(m.l.leaked[m.node][m.before:]), nil
 }
 
-func (l fakeLab) Fingerprint(_ context.Context, node, _ string) (Fingerprint, error) {
+func (l fakeTestbed) Fingerprint(_ context.Context, node, _ string) (Fingerprint, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return fakeMark{l, node, len(l.leaked[node])}, nil
+	return fakeFingerprint{l, node, len(l.leaked[node])}, nil
 }
 
-func (l fakeLab) RestoreImages(context.Context, string) error { return nil }
+func (l fakeTestbed) RestoreImages(context.Context, string) error { return nil }
 
 // quick are timings for tests: everything that passes takes milliseconds, everything that fails a fraction of a second.
 func quick() Timings {

@@ -76,8 +76,8 @@ func (c Controls) onTheWay(sc *scenarios.Scenario) bool {
 	return sc.Spec.Profile != v1alpha1.ProfileDecoy && (c == AllOnTheWay || c == CoreOnTheWay && sc.Spec.Profile == "core")
 }
 
-// Lab is a cluster whose nodes may be made ill and judged. NewLab makes one of a real cluster; tests bring a fake.
-type Lab interface {
+// Testbed is a cluster whose nodes may be made ill and judged. Package testbed makes one of a real cluster; tests bring a fake.
+type Testbed interface {
 	fault.Testbed
 	// About describes the cluster for the report.
 	About(ctx context.Context) (About, error)

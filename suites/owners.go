@@ -23,7 +23,7 @@ func Owned(kind string, names ...string) string {
 var owner = regexp.MustCompile(`\[of (node|run) ([^\]]+)\]`)
 
 // theirs tells whether one side of a difference is of a run of another process. The caller holds w.mu.
-func (w *Ward) theirs(side string) bool {
+func (w *Pool) theirs(side string) bool {
 	own := func(name string) bool { return slices.Contains(w.runs, name) || w.touched[name] }
 	if m := owner.FindStringSubmatch(side); m != nil {
 		return !slices.ContainsFunc(strings.Split(m[2], ", "), own)
@@ -34,7 +34,7 @@ func (w *Ward) theirs(side string) bool {
 
 // withoutOthers drops differences that are told of a run of another process, and of nothing else: it holds its own worker now, as
 // may be, and will answer for it.
-func (w *Ward) withoutOthers(changes []string) []string {
+func (w *Pool) withoutOthers(changes []string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(changes, func(c string) bool {
@@ -44,8 +44,8 @@ func (w *Ward) withoutOthers(changes []string) []string {
 	})
 }
 
-// Adopt counts a run on a node that another process made as one of this ward's.
-func (w *Ward) Adopt(node, run string) {
+// Adopt counts a run on a node that another process made as one of this pool's.
+func (w *Pool) Adopt(node, run string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.runs, w.touched[node] = append(w.runs, run), true

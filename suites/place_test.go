@@ -98,7 +98,7 @@ func TestPlace(t *testing.T) {
 			if c.sc != nil {
 				c.sc(sc)
 			}
-			s := fault.New(fakeLab{w}, fault.Options{Scenario: sc, Run: fault.NewRunID("x"), Node: "w1", Timings: quick().Timings})
+			s := fault.New(fakeTestbed{w}, fault.Options{Scenario: sc, Run: fault.NewRunID("x"), Node: "w1", Timings: quick().Timings})
 			undo := w.cleanups.Add("run "+s.Run, s.RecoverCommand(), func(ctx context.Context) error { _, err := s.Undo(ctx); return err })
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()

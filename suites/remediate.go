@@ -109,7 +109,7 @@ func (r *run) apply(ctx context.Context, st step, finding string, remedy *v1alph
 	if len(remedy.Steps) == 1 {
 		defer time.AfterFunc(r.t.UnderWay, func() { r.kill.here(MidRemediate) }).Stop()
 	}
-	err := r.s.lab.Remedy(ctx, r.victim, remedy, func(a v1alpha1.AppliedStep) {
+	err := r.s.testbed.Remedy(ctx, r.victim, remedy, func(a v1alpha1.AppliedStep) {
 		a.Finding, a.Remedy = finding, remedy.Name
 		r.res.Remedies = append(r.res.Remedies, a)
 		level := ""

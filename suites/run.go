@@ -77,8 +77,8 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 	r.control.current, r.control.onTheWay = s.opts.Controls.control(), s.opts.Controls.onTheWay(sc)
 	placing := s.t.Timings
 	placing.Workload, placing.NamespaceGone = s.t.bound(sc, v1alpha1.StepBaseline), s.t.bound(sc, v1alpha1.StepResidue)
-	r.look = fault.NewLooker(diagnose.NewWatcher(s.lab.Target(), diagnose.Options{Since: s.t.History}), victim, placing, r.rec.look)
-	r.fault = fault.New(s.lab, fault.Options{Scenario: sc, Run: id, Node: victim, Timings: placing, Looker: r.look, Hooks: r.hooks()})
+	r.look = fault.NewLooker(diagnose.NewWatcher(s.testbed.Target(), diagnose.Options{Since: s.t.History}), victim, placing, r.rec.look)
+	r.fault = fault.New(s.testbed, fault.Options{Scenario: sc, Run: id, Node: victim, Timings: placing, Looker: r.look, Hooks: r.hooks()})
 	return r
 }
 

@@ -30,7 +30,7 @@ import (
 func one(t *testing.T, w *world, sc *scenarios.Scenario, o Options) (v1alpha1.ScenarioResult, *v1alpha1.Report, error) {
 	t.Helper()
 	o.Cleanups = w.cleanups
-	rep, err := Run(t.Context(), fakeLab{w}, sc, o)
+	rep, err := Run(t.Context(), fakeTestbed{w}, sc, o)
 	if rep == nil || len(rep.Results) != 1 {
 		t.Fatalf("no result: %v", err)
 	}
@@ -356,7 +356,7 @@ func TestInterruptInEveryStepRecovers(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ctx = progress.Into(ctx, interruptAt{string(name), cancel})
-			rep, err := Run(ctx, fakeLab{w}, scenario(), w.options())
+			rep, err := Run(ctx, fakeTestbed{w}, scenario(), w.options())
 			if !errors.Is(err, ErrInterrupted) || ExitCode(rep, err) != 130 {
 				t.Fatalf("error %v, exit %d", err, ExitCode(rep, err))
 			}
@@ -380,7 +380,7 @@ func TestInterruptInTheMiddleOfInjecting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w.onInject = cancel
-	_, err := Run(ctx, fakeLab{w}, scenario(), w.options())
+	_, err := Run(ctx, fakeTestbed{w}, scenario(), w.options())
 	if !errors.Is(err, ErrInterrupted) {
 		t.Fatal(err)
 	}
@@ -412,7 +412,7 @@ func TestANodeThatStaysIllGetsNoOtherScenario(t *testing.T) {
 		list := []*scenarios.Scenario{
 			scenario(func(s *scenarios.Scenario) { s.Metadata.Name = "first" }), scenario(func(s *scenarios.Scenario) { s.Metadata.Name = "second" }),
 		}
-		rep, _ := RunAll(t.Context(), fakeLab{w}, list, w.options())
+		rep, _ := RunAll(t.Context(), fakeTestbed{w}, list, w.options())
 		first, second := rep.Results[0], rep.Results[1]
 		if first.FailedAt != v1alpha1.StepResidue || second.Verdict != want {
 			t.Errorf("%d failures: the first failed at %s, the second %s (%s), want %s", fails, first.FailedAt, second.Verdict, second.Reason, want)
@@ -497,7 +497,7 @@ func TestASecondIllnessBehindTheFirst(t *testing.T) {
 
 func TestVictimChoice(t *testing.T) {
 	t.Run("the control plane is refused", func(t *testing.T) {
-		rep, err := Run(t.Context(), fakeLab{newWorld(t, "w1")}, scenario(), options(func(o *Options) { o.Victim = "cp" }))
+		rep, err := Run(t.Context(), fakeTestbed{newWorld(t, "w1")}, scenario(), options(func(o *Options) { o.Victim = "cp" }))
 		if ExitCode(rep, err) != 2 || !strings.Contains(err.Error(), "the workers of cluster fake are w1") {
 			t.Errorf("exit %d: %v", ExitCode(rep, err), err)
 		}
@@ -557,7 +557,7 @@ func TestSideBySideOnAWorkerEach(t *testing.T) {
 	}
 	list = append(list, scenario(func(s *scenarios.Scenario) { s.Metadata.Name, s.Spec.Claims = "alone", []string{"host"} }))
 	dir := t.TempDir()
-	rep, err := RunAll(t.Context(), fakeLab{w}, list, w.options(func(o *Options) { o.ReportDir = dir }))
+	rep, err := RunAll(t.Context(), fakeTestbed{w}, list, w.options(func(o *Options) { o.ReportDir = dir }))
 	if err != nil || rep.Verdict != v1alpha1.VerdictPassed || len(rep.Results) != 4 {
 		for _, r := range rep.Results {
 			t.Errorf("%s on %s: %s at %s: %s", r.Scenario, r.Node, r.Verdict, r.FailedAt, r.Reason)
@@ -679,7 +679,7 @@ func TestAnotherProcessesPatientIsNoBystander(t *testing.T) {
 }
 
 func TestOnlyOurOwnAndNobodysIsLeftByUs(t *testing.T) {
-	w := newWard(fakeLab{newWorld(t, "w1", "w2")}, nil)
+	w := newPool(fakeTestbed{newWorld(t, "w1", "w2")}, nil)
 	w.runs = []string{"pleg-disk-abcde"}
 	w.touch("w1")
 	const journal = "/var/lib/sickbay/journal/"
@@ -711,16 +711,16 @@ func TestOnlyOurOwnAndNobodysIsLeftByUs(t *testing.T) {
 	}
 }
 
-func TestWardSharesItsWorkers(t *testing.T) {
+func TestPoolSharesItsWorkers(t *testing.T) {
 	w := newWorld(t, "w1")
-	ward, err := OpenWard(t.Context(), fakeLab{w})
+	pool, err := OpenPool(t.Context(), fakeTestbed{w})
 	if err != nil {
 		t.Fatal(err)
 	}
 	results := make(chan v1alpha1.ScenarioResult, 3)
 	for range 3 { // one worker: they have to wait for each other
 		go func() {
-			rep, err := ward.Run(t.Context(), scenario(), w.options())
+			rep, err := pool.Run(t.Context(), scenario(), w.options())
 			if err != nil {
 				t.Error(err)
 				results <- v1alpha1.ScenarioResult{}
@@ -734,7 +734,7 @@ func TestWardSharesItsWorkers(t *testing.T) {
 			t.Errorf("%s at %s: %s", r.Verdict, r.FailedAt, r.Reason)
 		}
 	}
-	if changes, err := ward.Close(t.Context(), quick()); err != nil || len(changes) > 0 {
+	if changes, err := pool.Close(t.Context(), quick()); err != nil || len(changes) > 0 {
 		t.Errorf("%v %v", changes, err)
 	}
 	wellAgain(t, w)

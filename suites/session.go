@@ -24,11 +24,11 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
-// Ward is a Lab with its patients: who holds which worker, and the host's fingerprint around all of it. Run and RunAll open one
+// Pool is a testbed whose workers runs share: who holds which worker, and the host's fingerprint around all of it. Run and RunAll open one
 // for themselves; whoever starts runs one by one, side by side (the tests do), opens one for all of them.
-type Ward struct {
-	lab  Lab
-	mark Fingerprint // of the host
+type Pool struct {
+	testbed     Testbed
+	fingerprint Fingerprint // of the host
 
 	// host is held by one unit for an ordinary scenario and as a whole by one that claims the host's kernel.
 	host *semaphore.Weighted
@@ -42,9 +42,9 @@ type Ward struct {
 	changed  chan struct{}        // closed and replaced when a node is let go
 }
 
-// session is one call of Run or RunAll in a ward.
+// session is one call of Run or RunAll in a pool.
 type session struct {
-	*Ward
+	*Pool
 	opts     Options
 	t        Timings
 	cleanups *Cleanups
@@ -54,31 +54,31 @@ type session struct {
 
 const wholeHost = 1 << 20
 
-// OpenWard takes the host's fingerprint, before anything is injected.
-func OpenWard(ctx context.Context, lab Lab) (*Ward, error) {
+// OpenPool takes the host's fingerprint, before anything is injected.
+func OpenPool(ctx context.Context, on Testbed) (*Pool, error) {
 	task := progress.From(ctx).Start("take the host's fingerprint", 0)
-	mark, err := lab.Fingerprint(ctx, HostNode, "")
+	before, err := on.Fingerprint(ctx, HostNode, "")
 	task.End(err)
 	if err != nil {
 		return nil, fmt.Errorf("take a fingerprint of the host: %w", err)
 	}
-	return newWard(lab, mark), nil
+	return newPool(on, before), nil
 }
 
-func newWard(lab Lab, mark Fingerprint) *Ward {
-	return &Ward{lab: lab, mark: mark, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, retired: map[string]string{}, touched: map[string]bool{}, changed: make(chan struct{})}
+func newPool(on Testbed, before Fingerprint) *Pool {
+	return &Pool{testbed: on, fingerprint: before, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, retired: map[string]string{}, touched: map[string]bool{}, changed: make(chan struct{})}
 }
 
-// Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the ward any more. It
+// Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the pool any more. It
 // also works on a context that has ended: that is when something is most likely left behind.
-func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
+func (w *Pool) Close(ctx context.Context, t Timings) ([]string, error) {
 	t = t.WithDefaults()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Recovery)
 	defer cancel()
 	task := progress.From(ctx).Start("compare the host's fingerprint", t.Settle)
 	var changes []string
 	err := retry.Until(ctx, t.Poll, t.Settle, func(ctx context.Context) (bool, error) {
-		all, err := w.mark.Changes(ctx)
+		all, err := w.fingerprint.Changes(ctx)
 		if err == nil {
 			changes = w.withoutOthers(all)
 		}
@@ -94,37 +94,37 @@ func (w *Ward) Close(ctx context.Context, t Timings) ([]string, error) {
 	return changes, nil
 }
 
-func (w *Ward) session(o Options) *session {
+func (w *Pool) session(o Options) *session {
 	if o.Cleanups == nil {
 		o.Cleanups = &Cleanups{}
 	}
-	return &session{Ward: w, opts: o, t: o.Timings.WithDefaults(), cleanups: o.Cleanups}
+	return &session{Pool: w, opts: o, t: o.Timings.WithDefaults(), cleanups: o.Cleanups}
 }
 
-// Run takes one scenario through the seven steps, beside whatever else runs in the ward. The host's fingerprint is Close's matter.
-func (w *Ward) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
+// Run takes one scenario through the seven steps, beside whatever else runs in the pool. The host's fingerprint is Close's matter.
+func (w *Pool) Run(ctx context.Context, sc *scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
 	s := w.session(o)
 	return s.all(ctx, []*scenarios.Scenario{sc})
 }
 
 // Run takes one scenario through the seven steps. The report is not nil whenever the run began.
-func Run(ctx context.Context, lab Lab, sc *scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
-	return runAll(ctx, lab, []*scenarios.Scenario{sc}, o)
+func Run(ctx context.Context, on Testbed, sc *scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
+	return runAll(ctx, on, []*scenarios.Scenario{sc}, o)
 }
 
 // RunAll takes scenarios through the seven steps side by side, each on a worker of its own; one that claims the host runs alone.
-func RunAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
+func RunAll(ctx context.Context, on Testbed, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
 	if len(list) != 1 {
 		o.RunID = ""
 		if o.Victim != "" && o.Parallel == 0 {
 			o.Parallel = 1
 		}
 	}
-	return runAll(ctx, lab, list, o)
+	return runAll(ctx, on, list, o)
 }
 
-func runAll(ctx context.Context, lab Lab, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
-	w, err := OpenWard(ctx, lab)
+func runAll(ctx context.Context, on Testbed, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
+	w, err := OpenPool(ctx, on)
 	if err != nil {
 		return nil, err
 	}
@@ -155,10 +155,10 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 		return nil, usage.Errorf("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: s.lab.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []v1alpha1.ScenarioResult{}}
-	about, err := retry.Within(ctx, s.t.Call, s.lab.About)
+	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: s.testbed.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []v1alpha1.ScenarioResult{}}
+	about, err := retry.Within(ctx, s.t.Call, s.testbed.About)
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s does not answer: %w", s.lab.Cluster(), err)
+		return nil, fmt.Errorf("cluster %s does not answer: %w", s.testbed.Cluster(), err)
 	}
 	rep.Kubernetes, rep.Host, rep.HostKind = about.Kubernetes, about.Host, about.Kind
 	workers, err := s.workers(ctx)
@@ -239,11 +239,11 @@ func (s *session) workers(ctx context.Context) ([]worker, error) {
 	var list *corev1.NodeList
 	// An API server that starts anew, as on a slow machine, is waited for.
 	err := retry.Until(ctx, s.t.Poll, s.t.Call, func(ctx context.Context) (ok bool, err error) {
-		list, err = s.lab.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		list, err = s.testbed.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		return err == nil, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the nodes of cluster %s: %w", s.lab.Cluster(), err)
+		return nil, fmt.Errorf("list the nodes of cluster %s: %w", s.testbed.Cluster(), err)
 	}
 	var out []worker
 	for i := range list.Items {
@@ -256,7 +256,7 @@ func (s *session) workers(ctx context.Context) ([]worker, error) {
 	}
 	slices.SortFunc(out, func(a, b worker) int { return strings.Compare(a.name, b.name) })
 	if len(out) == 0 {
-		return nil, usage.Errorf("cluster %s has no worker: a scenario needs one, since the control plane is never a victim", s.lab.Cluster())
+		return nil, usage.Errorf("cluster %s has no worker: a scenario needs one, since the control plane is never a victim", s.testbed.Cluster())
 	}
 	return out, nil
 }
@@ -273,7 +273,7 @@ func (s *session) checkVictim(workers []worker) error {
 		known = append(known, w.name)
 	}
 	return usage.Errorf("node %s cannot be a victim: the workers of cluster %s are %s (a control plane never is one)",
-		s.opts.Victim, s.lab.Cluster(), strings.Join(known, ", "))
+		s.opts.Victim, s.testbed.Cluster(), strings.Join(known, ", "))
 }
 
 // claim takes a free worker that is Ready, waiting for one of this session's own runs to let one go if need be, and for a while for one
@@ -307,29 +307,29 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 				refused = append(refused, why)
 				continue
 			}
-			if !s.hold(w.name, run) {
+			if !s.take(w.name, run) {
 				ours = true
 				continue
 			}
 			if !w.ready {
-				s.letGo(w.name)
+				s.free(w.name)
 				refused = append(refused, w.name+": "+w.why)
 				unready = true
 				continue
 			}
-			free, err := s.lab.Claim(ctx, w.name)
+			free, err := s.testbed.Claim(ctx, w.name)
 			if err != nil {
-				s.letGo(w.name)
+				s.free(w.name)
 				refused = append(refused, err.Error())
 				continue
 			}
-			return w.name, sync.OnceFunc(func() { free(); s.letGo(w.name) }), nil
+			return w.name, sync.OnceFunc(func() { free(); s.free(w.name) }), nil
 		}
 		var again <-chan time.Time
 		if !ours {
 			why := strings.Join(refused, "; ")
 			if !unready || task != nil && time.Now().After(until) {
-				return "", nil, fmt.Errorf("cluster %s has no free worker: %s", s.lab.Cluster(), why)
+				return "", nil, fmt.Errorf("cluster %s has no free worker: %s", s.testbed.Cluster(), why)
 			}
 			if task == nil {
 				task, until = progress.From(ctx).Start("wait for a worker that is Ready", s.t.Settle), time.Now().Add(s.t.Settle)
@@ -347,13 +347,13 @@ func (s *session) claim(ctx context.Context, run string) (node string, release f
 }
 
 // touch notes that a run here may change a node.
-func (w *Ward) touch(node string) {
+func (w *Pool) touch(node string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.touched[node] = true
 }
 
-func (s *session) hold(node, run string) bool {
+func (s *session) take(node, run string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, held := s.held[node]; held {
@@ -364,20 +364,20 @@ func (s *session) hold(node, run string) bool {
 }
 
 // retire gives a worker no more runs: each would fail on it for the same reason.
-func (w *Ward) retire(node, why string) {
+func (w *Pool) retire(node, why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.retired[node] = why
 }
 
 // retiredWhy answers why a worker gets no more scenarios; empty for one that does.
-func (w *Ward) retiredWhy(node string) string {
+func (w *Pool) retiredWhy(node string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.retired[node]
 }
 
-func (s *session) letGo(node string) {
+func (s *session) free(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, node)
@@ -392,7 +392,7 @@ func (s *session) bystanders(began time.Time) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
-	for _, n := range s.lab.Target().Nodes {
+	for _, n := range s.testbed.Target().Nodes {
 		_, held := s.held[n.Name]
 		if held || s.released[n.Name].After(began) {
 			continue
@@ -407,10 +407,10 @@ func (s *session) bystanders(began time.Time) []string {
 // answer there are none: a finding on them is then reported, and wrongly, rather than one missed.
 func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 	list, err := retry.Within(ctx, s.t.Call, func(ctx context.Context) (*corev1.NamespaceList, error) {
-		return s.lab.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: fault.LabelRun})
+		return s.testbed.Kube().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: fault.LabelRun})
 	})
 	out := map[string]bool{}
-	for _, r := range s.lab.Records() {
+	for _, r := range s.testbed.Records() {
 		if r.Run != run {
 			out[r.Node] = true
 		}
@@ -441,7 +441,7 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*v1alpha1.Sc
 	}
 	defer s.host.Release(weight)
 	if fault.ClaimsHost(sc) {
-		free, err := s.lab.Claim(ctx, HostNode)
+		free, err := s.testbed.Claim(ctx, HostNode)
 		if err != nil {
 			return s.notBegun(sc, run, fmt.Errorf("scenario %s claims the host's kernel for itself: %w", sc.Metadata.Name, err))
 		}

@@ -104,7 +104,7 @@ func (w *fakeDeps) down(context.Context, *engine.Engine, string) error {
 	w.refuse("down")
 	return nil
 }
-func (w *fakeDeps) lab(context.Context, *cluster.Cluster) (suites.Lab, error) {
+func (w *fakeDeps) testbed(context.Context, *cluster.Cluster) (suites.Testbed, error) {
 	if w.report == nil {
 		w.refuse("the lab")
 	}
@@ -117,7 +117,7 @@ func (w *fakeDeps) injecting(context.Context, node.Node) (injecting, error) {
 }
 func (w *fakeDeps) inventory(context.Context, *engine.Engine) engine.Inventory { return w.inv }
 func (w *fakeDeps) remedyTarget(*target) remedy.Target                         { return remedy.Target{} }
-func (w *fakeDeps) runAll(ctx context.Context, _ suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
+func (w *fakeDeps) runAll(ctx context.Context, _ suites.Testbed, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 	return w.report(ctx, list, o)
 }
 func (w *fakeDeps) clusterNames(context.Context) ([]string, error) {

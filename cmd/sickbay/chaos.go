@@ -171,7 +171,7 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []chaos.Strike,
 	if err != nil {
 		return 0, err
 	}
-	lab, err := a.deps.lab(ctx, c)
+	lab, err := a.deps.testbed(ctx, c)
 	if err != nil {
 		return 0, err
 	}

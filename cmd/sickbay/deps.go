@@ -37,8 +37,8 @@ type deps interface {
 	find(ctx context.Context, e *engine.Engine, name string) (*cluster.Cluster, error)
 	clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Cluster, error)
 	down(ctx context.Context, e *engine.Engine, name string) error
-	// lab makes a cluster of ours a place where nodes may be made ill.
-	lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error)
+	// testbed makes a cluster of ours a place where nodes may be made ill.
+	testbed(ctx context.Context, c *cluster.Cluster) (suites.Testbed, error)
 	// agent looks at any node; it needs nothing of the harness.
 	agent(n node.Node) diagnose.Agent
 	// injecting reaches the injecting side of a node of ours.
@@ -47,7 +47,7 @@ type deps interface {
 	inventory(ctx context.Context, e *engine.Engine) engine.Inventory
 	// remedyTarget is how a finding's remedy reaches what was looked at.
 	remedyTarget(s *target) remedy.Target
-	runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error)
+	runAll(ctx context.Context, lab suites.Testbed, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error)
 	clusterNames(ctx context.Context) ([]string, error)
 	nodeNames(ctx context.Context, cluster string) ([]string, error)
 }
@@ -114,7 +114,7 @@ func (realDeps) down(ctx context.Context, e *engine.Engine, name string) error {
 	return cluster.Down(ctx, e, cluster.DownOptions{Name: name})
 }
 
-func (realDeps) runAll(ctx context.Context, lab suites.Lab, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
+func (realDeps) runAll(ctx context.Context, lab suites.Testbed, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
 	return suites.RunAll(ctx, lab, list, o)
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
-func (realDeps) lab(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
+func (realDeps) testbed(ctx context.Context, c *cluster.Cluster) (suites.Testbed, error) {
 	if err := startWatchdog(); err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ with sickbay recover.`,
 				return err
 			}
 		}
-		lab, err := a.deps.lab(ctx, c)
+		lab, err := a.deps.testbed(ctx, c)
 		if err != nil {
 			return err
 		}

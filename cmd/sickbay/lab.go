@@ -61,7 +61,7 @@ func (a *app) lab() *cobra.Command {
 				return err
 			}
 		}
-		lab, err := a.deps.lab(ctx, c)
+		lab, err := a.deps.testbed(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (a *app) lab() *cobra.Command {
 // lesson is one lab being done.
 type lesson struct {
 	app        *app
-	lab        suites.Lab
+	lab        suites.Testbed
 	scenario   *scenarios.Scenario
 	ill        string
 	cluster    string

@@ -51,7 +51,7 @@ func (p *placed) end(ctx context.Context) error {
 }
 
 // place makes a node ill. When it fails or ctx ends, what was begun is undone. A secret scenario's name is not said.
-func (a *app) place(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (*placed, error) {
+func (a *app) place(ctx context.Context, lab suites.Testbed, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (*placed, error) {
 	node, release, err := claim(ctx, lab, c, s, victim)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (a *app) place(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *
 }
 
 // claim takes the named worker, or the first that is free, and the host where the scenario needs it.
-func claim(ctx context.Context, lab suites.Lab, c *cluster.Cluster, s *scenarios.Scenario, victim string) (node string, release func(), err error) {
+func claim(ctx context.Context, lab suites.Testbed, c *cluster.Cluster, s *scenarios.Scenario, victim string) (node string, release func(), err error) {
 	host := func() {}
 	if fault.ClaimsHost(s) {
 		if host, err = lab.Claim(ctx, suites.HostNode); err != nil {

@@ -51,7 +51,7 @@ type runStatus struct {
 	Undone    []string  `json:"undone,omitempty"` // by recover
 }
 
-func runStatuses(list []testbed.Left) []runStatus {
+func runStatuses(list []testbed.OrphanedRun) []runStatus {
 	out := []runStatus{}
 	for _, l := range list {
 		s := runStatus{Run: l.Run, Scenario: l.Scenario, Node: l.Node, Process: l.PID, Alive: l.Alive, Namespace: l.Namespace, Services: l.Services}
@@ -109,7 +109,7 @@ func (a *app) status() *cobra.Command {
 		rep := a.onNodes(ctx, c, nil, callBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Status(ctx, true) })
 		rep.Kind = "InjectionStatus"
 		a.news(ctx)
-		left, lerr := testbed.LeftBy(ctx, c)
+		left, lerr := testbed.ListOrphans(ctx, c)
 		rep.Runs = runStatuses(left)
 		ill := len(left) > 0
 		for i := range rep.Nodes {
@@ -266,8 +266,8 @@ func wake(ctx context.Context, c *cluster.Cluster, only []string) ([]string, err
 // undo undoes what runs have made outside the nodes' journals, side by side. A run that still lives loses its own: recover says in
 // its help that it undoes runs.
 func undo(ctx context.Context, c *cluster.Cluster, run, node string) ([]runStatus, error) {
-	left, err := testbed.LeftBy(ctx, c)
-	left = slices.DeleteFunc(left, func(l testbed.Left) bool {
+	left, err := testbed.ListOrphans(ctx, c)
+	left = slices.DeleteFunc(left, func(l testbed.OrphanedRun) bool {
 		return run != "" && l.Run != run || node != "" && l.Node != node // other nodes' runs go on
 	})
 	out := runStatuses(left)

@@ -229,7 +229,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 			return err
 		}
 	}
-	lab, err := a.deps.lab(ctx, c)
+	lab, err := a.deps.testbed(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ type Result struct {
 
 // Chaos kills harnesses.
 type Runner struct {
-	Lab   suites.Lab
+	Lab   suites.Testbed
 	Lease time.Duration
 	// Harness gives a process of sickbay's with these arguments.
 	Harness func(ctx context.Context, args ...string) *exec.Cmd
@@ -94,7 +94,7 @@ func (c *Runner) Strike(ctx context.Context, node string, cell Strike) (res Resu
 	began := time.Now()
 	res = Result{Strike: cell, Node: node, Run: fault.NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
 	defer func() { res.Took = time.Since(began).Seconds() }()
-	w, err := suites.OpenWard(ctx, c.Lab)
+	w, err := suites.OpenPool(ctx, c.Lab)
 	if err != nil {
 		res.Reason = err.Error()
 		return res, true

@@ -14,7 +14,7 @@ import (
 
 // oneNode is a cluster of one node that is ill until it was looked at healsAfter times, or for ever.
 type oneNode struct {
-	suites.Lab
+	suites.Testbed
 	looks, healsAfter int
 }
 

@@ -30,29 +30,29 @@ const (
 	healPatience = 20 * time.Second
 )
 
-// Left is what a run has begun and not ended, or what there is of one that nobody has a record of.
-type Left struct {
+// OrphanedRun is what a run has begun and not ended, or what there is of one that nobody has a record of.
+type OrphanedRun struct {
 	cluster.Record
 	Recorded  bool
 	Namespace string   // "" when it is gone
 	Services  []string // containers beside the cluster
 }
 
-// LeftBy lists what runs on this cluster have made outside the nodes' own journals: records on the host, namespaces, and containers
+// ListOrphans lists what runs on this cluster have made outside the nodes' own journals: records on the host, namespaces, and containers
 // beside the nodes. Runs that are going on just now are among them. Where one of the three cannot be asked, the others are told all
 // the same, with the error.
-func LeftBy(ctx context.Context, c *cluster.Cluster) ([]Left, error) {
-	by := map[string]*Left{}
-	of := func(run, node, scenario string) *Left {
+func ListOrphans(ctx context.Context, c *cluster.Cluster) ([]OrphanedRun, error) {
+	by := map[string]*OrphanedRun{}
+	of := func(run, node, scenario string) *OrphanedRun {
 		if by[run] == nil {
-			by[run] = &Left{Record: cluster.Record{Cluster: c.Name, Run: run, Node: node, Scenario: scenario}}
+			by[run] = &OrphanedRun{Record: cluster.Record{Cluster: c.Name, Run: run, Node: node, Scenario: scenario}}
 		}
 		return by[run]
 	}
 	records, err := cluster.Records(c.Name)
 	errs := []error{err}
 	for _, r := range records {
-		*of(r.Run, r.Node, r.Scenario) = Left{Record: r, Recorded: true}
+		*of(r.Run, r.Node, r.Scenario) = OrphanedRun{Record: r, Recorded: true}
 	}
 	call, cancel := context.WithTimeout(ctx, fault.Timings{}.OnThisMachine().Call)
 	defer cancel()
@@ -70,7 +70,7 @@ func LeftBy(ctx context.Context, c *cluster.Cluster) ([]Left, error) {
 		l := of(s.Run, s.Node, "")
 		l.Services = append(l.Services, s.Name)
 	}
-	out := make([]Left, 0, len(by))
+	out := make([]OrphanedRun, 0, len(by))
 	for _, run := range slices.Sorted(maps.Keys(by)) {
 		out = append(out, *by[run])
 	}
@@ -79,16 +79,16 @@ func LeftBy(ctx context.Context, c *cluster.Cluster) ([]Left, error) {
 
 // healer undoes one run from outside, without its process.
 type healer struct {
-	*clusterLab
+	*kindTestbed
 	run string
 	rec cluster.Record
 	did []string
 }
 
 func newHealer(c *cluster.Cluster, r cluster.Record) *healer {
-	lab := newClusterLab(c, "")
+	lab := newKindTestbed(c, "")
 	lab.images[r.Node] = r.Images
-	return &healer{clusterLab: lab, run: r.Run, rec: r}
+	return &healer{kindTestbed: lab, run: r.Run, rec: r}
 }
 
 // Heal undoes a run whose process is gone, and forgets it when nothing is left. It first waits for the node to heal itself for
@@ -107,7 +107,7 @@ func Heal(ctx context.Context, c *cluster.Cluster, r cluster.Record, patience ti
 }
 
 // Undo undoes a run in whosever hands it is, when somebody asks for it. The record of one that lives stays with it.
-func Undo(ctx context.Context, c *cluster.Cluster, l Left) ([]string, error) {
+func Undo(ctx context.Context, c *cluster.Cluster, l OrphanedRun) ([]string, error) {
 	if l.Recorded && !l.Alive {
 		return Heal(ctx, c, l.Record, 0)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // host takes the host's fingerprint, with the owners of its loop devices.
-func (l *clusterLab) host(ctx context.Context) (*fingerprint.Fingerprint, error) {
+func (l *kindTestbed) host(ctx context.Context) (*fingerprint.Fingerprint, error) {
 	f := fingerprint.Host(ctx)
 	if len(f.Areas[fingerprint.Loops]) == 0 {
 		return f, nil
@@ -47,7 +47,7 @@ func nodesOf(loop, image string, vars map[string]string) []string {
 }
 
 // vars tells where the /var of every kind node, of whatever cluster, lies on this machine.
-func (l *clusterLab) vars(ctx context.Context) (map[string]string, error) {
+func (l *kindTestbed) vars(ctx context.Context) (map[string]string, error) {
 	ids, err := l.c.Engine().Command(ctx, "ps", "--all", "--quiet", "--filter", "label="+kindLabel).Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes of all clusters: %w", err)

@@ -1,4 +1,4 @@
-// Package testbed is a real cluster as the runner needs one (suites.Lab), and undoes from outside what runs of dead processes have left
+// Package testbed is a real cluster as the runner needs one (suites.Testbed), and undoes from outside what runs of dead processes have left
 // on it.
 package testbed
 
@@ -52,8 +52,8 @@ type nodeAgent interface {
 	Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error)
 }
 
-// clusterLab is a Lab over a kind cluster of ours.
-type clusterLab struct {
+// kindTestbed is a suites.Testbed over a kind cluster of ours.
+type kindTestbed struct {
 	c       *cluster.Cluster
 	image   string
 	install func(context.Context, node.Node) (nodeAgent, error)
@@ -75,8 +75,8 @@ type resources struct {
 	client dynamic.Interface
 }
 
-// NewLab makes a cluster a Lab. A cluster that sickbay did not make is refused: nothing is ever injected into it.
-func New(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
+// New makes a cluster a testbed. A cluster that sickbay did not make is refused: nothing is ever injected into it.
+func New(ctx context.Context, c *cluster.Cluster) (suites.Testbed, error) {
 	if !c.Ours {
 		return nil, usage.Errorf("cluster %s was not made by sickbay: nothing is injected into it; choose another name with --cluster", c.Name)
 	}
@@ -84,27 +84,27 @@ func New(ctx context.Context, c *cluster.Cluster) (suites.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClusterLab(c, image), nil
+	return newKindTestbed(c, image), nil
 }
 
-func newClusterLab(c *cluster.Cluster, image string) *clusterLab {
-	return &clusterLab{
+func newKindTestbed(c *cluster.Cluster, image string) *kindTestbed {
+	return &kindTestbed{
 		c: c, image: image, install: installAgent, t: fault.Timings{}.OnThisMachine(), config: c.RESTConfig,
 		agents: map[string]*lazyAgent{}, images: map[string][]string{},
 	}
 }
 
-func (l *clusterLab) Cluster() string { return l.c.Name }
+func (l *kindTestbed) Cluster() string { return l.c.Name }
 
-func (l *clusterLab) Image() string { return l.image }
+func (l *kindTestbed) Image() string { return l.image }
 
-func (l *clusterLab) Kube() kubernetes.Interface { return l.c.Kube() }
+func (l *kindTestbed) Kube() kubernetes.Interface { return l.c.Kube() }
 
-func (l *clusterLab) Claim(ctx context.Context, name string) (func(), error) {
+func (l *kindTestbed) Claim(ctx context.Context, name string) (func(), error) {
 	return l.c.Claim(ctx, name)
 }
 
-func (l *clusterLab) About(ctx context.Context) (suites.About, error) {
+func (l *kindTestbed) About(ctx context.Context) (suites.About, error) {
 	list, err := l.Kube().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return suites.About{}, err
@@ -126,7 +126,7 @@ func (l *clusterLab) About(ctx context.Context) (suites.About, error) {
 
 // lazyAgent installs the agent at its first use, so that all nodes get theirs side by side and each within its bound.
 type lazyAgent struct {
-	lab  *clusterLab
+	lab  *kindTestbed
 	node node.Node
 
 	mu sync.Mutex
@@ -154,7 +154,7 @@ func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Ob
 	return a.Observe(ctx, ask)
 }
 
-func (l *clusterLab) agent(name string) *lazyAgent {
+func (l *kindTestbed) agent(name string) *lazyAgent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.agents[name]
@@ -165,7 +165,7 @@ func (l *clusterLab) agent(name string) *lazyAgent {
 	return a
 }
 
-func (l *clusterLab) Target() diagnose.Target {
+func (l *kindTestbed) Target() diagnose.Target {
 	t := diagnose.Target{Cluster: l.c.Name, API: l.c}
 	for _, n := range l.c.Nodes() {
 		t.Nodes = append(t.Nodes, diagnose.Node{Name: n.Name, Agent: l.agent(n.Name)})
@@ -173,15 +173,15 @@ func (l *clusterLab) Target() diagnose.Target {
 	return t
 }
 
-func (l *clusterLab) Agent(ctx context.Context, name string) (fault.Agent, error) {
+func (l *kindTestbed) Agent(ctx context.Context, name string) (fault.Agent, error) {
 	if !l.c.Has(name) {
 		return nil, fmt.Errorf("cluster %s has no node %s", l.c.Name, name)
 	}
 	return l.agent(name).get(ctx)
 }
 
-// Begin implements Lab. The images are those of the node's fingerprint, if there is one.
-func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (fault.RunRecord, error) {
+// Begin implements fault.Testbed. The images are those of the node's fingerprint, if there is one.
+func (l *kindTestbed) Begin(ctx context.Context, r cluster.Record) (fault.RunRecord, error) {
 	l.mu.Lock()
 	r.Images = l.images[r.Node]
 	l.mu.Unlock()
@@ -195,13 +195,13 @@ func (l *clusterLab) Begin(ctx context.Context, r cluster.Record) (fault.RunReco
 	return h, nil
 }
 
-func (l *clusterLab) Records() []cluster.Record {
+func (l *kindTestbed) Records() []cluster.Record {
 	all, _ := cluster.Records(l.c.Name) // one that cannot be read is somebody's whose node tells of it as well
 	return all
 }
 
 // Remedy carries a plan out with nothing but what an operator of this cluster has: its nodes, its API, its image's own files.
-func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error {
+func (l *kindTestbed) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error {
 	target := remedy.Target{
 		Nodes: func(name string) (node.Node, bool) {
 			if !l.c.Has(name) {
@@ -232,13 +232,13 @@ func (l *clusterLab) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, d
 }
 
 // marks are fingerprints taken together, each with the way to take it again.
-type marks struct {
+type snapshots struct {
 	before []*fingerprint.Fingerprint
 	take   []func(context.Context) (*fingerprint.Fingerprint, error)
 }
 
-func (l *clusterLab) newMarks(ctx context.Context, take ...func(context.Context) (*fingerprint.Fingerprint, error)) (*marks, error) {
-	m := &marks{take: take}
+func (l *kindTestbed) newSnapshots(ctx context.Context, take ...func(context.Context) (*fingerprint.Fingerprint, error)) (*snapshots, error) {
+	m := &snapshots{take: take}
 	for _, t := range take {
 		f, err := readable(ctx, l.t.Poll, l.t.Call, t)
 		if err != nil {
@@ -249,7 +249,7 @@ func (l *clusterLab) newMarks(ctx context.Context, take ...func(context.Context)
 	return m, nil
 }
 
-func (m *marks) Changes(ctx context.Context) ([]string, error) {
+func (m *snapshots) Changes(ctx context.Context) ([]string, error) {
 	changes, err := m.changes(ctx)
 	var out []string
 	for _, c := range changes {
@@ -258,7 +258,7 @@ func (m *marks) Changes(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-func (m *marks) changes(ctx context.Context) ([]fingerprint.Change, error) {
+func (m *snapshots) changes(ctx context.Context) ([]fingerprint.Change, error) {
 	var out []fingerprint.Change
 	for i, take := range m.take {
 		f, err := take(ctx)
@@ -274,20 +274,20 @@ func (m *marks) changes(ctx context.Context) ([]fingerprint.Change, error) {
 	return out, nil
 }
 
-// hostMark is the host's fingerprint without what another process may change at will, because it has claimed the host's kernel:
+// hostSnapshot is the host's fingerprint without what another process may change at will, because it has claimed the host's kernel:
 // swap is one for the whole machine, and its files have the same path in every node. A loop device tells whose it is instead.
 // A kernel module that has come is nobody's leftover either: the kernel loads what kube-proxy's next rule needs; one that has gone is.
-type hostMark struct {
-	*marks
+type hostSnapshot struct {
+	*snapshots
 	elsewhere func() bool
 	then      bool
 }
 
-func newHostMark(m *marks, elsewhere func() bool) hostMark {
-	return hostMark{m, elsewhere, elsewhere()}
+func newHostSnapshot(m *snapshots, elsewhere func() bool) hostSnapshot {
+	return hostSnapshot{m, elsewhere, elsewhere()}
 }
 
-func (m hostMark) Changes(ctx context.Context) ([]string, error) {
+func (m hostSnapshot) Changes(ctx context.Context) ([]string, error) {
 	all, err := m.changes(ctx)
 	theirs := m.then || m.elsewhere()
 	var out []string
@@ -300,21 +300,21 @@ func (m hostMark) Changes(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-func (l *clusterLab) Fingerprint(ctx context.Context, name, namespace string) (suites.Fingerprint, error) {
+func (l *kindTestbed) Fingerprint(ctx context.Context, name, namespace string) (suites.Fingerprint, error) {
 	if name == suites.HostNode {
-		host, err := l.newMarks(ctx, l.host)
+		host, err := l.newSnapshots(ctx, l.host)
 		if err != nil {
 			return nil, err
 		}
-		engine, err := l.markEngine(ctx)
-		return bothMarks{newHostMark(host, func() bool { _, held := cluster.HostHeldElsewhere(); return held }), engine}, err
+		engine, err := l.snapshotEngine(ctx)
+		return bothSnapshots{newHostSnapshot(host, func() bool { _, held := cluster.HostHeldElsewhere(); return held }), engine}, err
 	}
 	if refs, err := l.imageRefs(ctx, name); err == nil {
 		l.mu.Lock()
 		l.images[name] = refs
 		l.mu.Unlock()
 	}
-	return l.newMarks(ctx,
+	return l.newSnapshots(ctx,
 		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
 			a, err := l.agent(name).get(ctx)
 			if err != nil {
@@ -341,9 +341,9 @@ func (l *clusterLab) Fingerprint(ctx context.Context, name, namespace string) (s
 	)
 }
 
-type bothMarks [2]suites.Fingerprint
+type bothSnapshots [2]suites.Fingerprint
 
-func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
+func (b bothSnapshots) Changes(ctx context.Context) ([]string, error) {
 	first, err := b[0].Changes(ctx)
 	if err != nil {
 		return nil, err
@@ -352,24 +352,24 @@ func (b bothMarks) Changes(ctx context.Context) ([]string, error) {
 	return append(first, second...), err
 }
 
-// engineMark is the engine's containers, volumes and networks without those of other kind clusters and of whoever else uses the
+// engineSnapshot is the engine's containers, volumes and networks without those of other kind clusters and of whoever else uses the
 // engine, which come and go as their owners like: neither their end nor their beginning is of this run's making.
-type engineMark struct {
-	lab    *clusterLab
+type engineSnapshot struct {
+	lab    *kindTestbed
 	before *fingerprint.Fingerprint
 	held   map[string]holder
 }
 
-func (l *clusterLab) markEngine(ctx context.Context) (*engineMark, error) {
+func (l *kindTestbed) snapshotEngine(ctx context.Context) (*engineSnapshot, error) {
 	f, held, err := l.engineNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &engineMark{l, f, held}, nil
+	return &engineSnapshot{l, f, held}, nil
 }
 
 // engineNow takes the engine's fingerprint and then asks whose everything is. A container that has gone in between is left out.
-func (l *clusterLab) engineNow(ctx context.Context) (*fingerprint.Fingerprint, map[string]holder, error) {
+func (l *kindTestbed) engineNow(ctx context.Context) (*fingerprint.Fingerprint, map[string]holder, error) {
 	f := fingerprint.Engine(ctx, l.c.Engine().Command)
 	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--format",
 		`{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}/{{.Label "`+cluster.RunLabel+`"}}/{{.Label "`+cluster.NodeLabel+`"}}{{"\t"}}{{.Mounts}}`).Output()
@@ -381,7 +381,7 @@ func (l *clusterLab) engineNow(ctx context.Context) (*fingerprint.Fingerprint, m
 	return f, held, nil
 }
 
-func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
+func (m *engineSnapshot) Changes(ctx context.Context) ([]string, error) {
 	now, held, err := m.lab.engineNow(ctx)
 	if err != nil {
 		return nil, err
@@ -392,7 +392,7 @@ func (m *engineMark) Changes(ctx context.Context) ([]string, error) {
 	return m.changes(now, held), nil
 }
 
-func (m *engineMark) changes(now *fingerprint.Fingerprint, held map[string]holder) []string {
+func (m *engineSnapshot) changes(now *fingerprint.Fingerprint, held map[string]holder) []string {
 	var out []string
 	for _, c := range fingerprint.Diff(m.before, now) {
 		text := c.String()
@@ -424,7 +424,7 @@ const kindNetwork = "kind"
 var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // imageRefs lists the names of the images on a node, digests left out: they follow their names.
-func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, error) {
+func (l *kindTestbed) imageRefs(ctx context.Context, name string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(10*time.Second))
 	defer cancel()
 	out, err := l.c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "ls", "-q"))
@@ -437,7 +437,7 @@ func (l *clusterLab) imageRefs(ctx context.Context, name string) ([]string, erro
 }
 
 // RestoreImages copies what is missing since the node's fingerprint from other nodes that have it.
-func (l *clusterLab) RestoreImages(ctx context.Context, name string) error {
+func (l *kindTestbed) RestoreImages(ctx context.Context, name string) error {
 	l.mu.Lock()
 	want := l.images[name]
 	l.mu.Unlock()
@@ -451,7 +451,7 @@ func (l *clusterLab) RestoreImages(ctx context.Context, name string) error {
 
 // created are the objects of a workload.
 type created struct {
-	lab  *clusterLab
+	lab  *kindTestbed
 	list []createdObject
 }
 
@@ -497,7 +497,7 @@ func (c *created) DeleteCluster(ctx context.Context) error {
 }
 
 // resources asks for the API's resources, once they could be told.
-func (l *clusterLab) resources(ctx context.Context) (*resources, error) {
+func (l *kindTestbed) resources(ctx context.Context) (*resources, error) {
 	l.apiMu.Lock()
 	defer l.apiMu.Unlock()
 	if l.api != nil {
@@ -525,7 +525,7 @@ func (l *clusterLab) resources(ctx context.Context) (*resources, error) {
 }
 
 // Workload creates the objects of a manifest. It returns what it has created also when it fails.
-func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
+func (l *kindTestbed) Workload(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		_, err = o.resource.Create(ctx, &o.obj, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 		if err != nil {
@@ -539,7 +539,7 @@ func (l *clusterLab) Workload(ctx context.Context, namespace string, manifest []
 const rolloutManager = "rollout"
 
 // Rollout applies the objects of a manifest over what is there.
-func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
+func (l *kindTestbed) Rollout(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec)) (fault.Objects, error) {
 	return l.write(ctx, namespace, manifest, adjust, func(ctx context.Context, o createdObject) (ours bool, err error) {
 		what := o.obj.GetKind() + " " + o.obj.GetName()
 		if o.global {
@@ -564,7 +564,7 @@ func (l *clusterLab) Rollout(ctx context.Context, namespace string, manifest []b
 }
 
 // write puts each object of a manifest into the run's namespace, labelled. It returns what it has made also when it fails.
-func (l *clusterLab) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (fault.Objects, error) {
+func (l *kindTestbed) write(ctx context.Context, namespace string, manifest []byte, adjust func(*corev1.PodSpec), put func(context.Context, createdObject) (ours bool, err error)) (fault.Objects, error) {
 	done := &created{lab: l}
 	objects, err := decodeObjects(manifest)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestVolumesOfNobody(t *testing.T) {
 		return f
 	}
 	held := map[string]holder{id("e"): {}}
-	m := &engineMark{before: take(id("a"), id("b"), id("e"), "named"), held: held}
+	m := &engineSnapshot{before: take(id("a"), id("b"), id("e"), "named"), held: held}
 	if got := m.changes(take(id("a"), id("e")), held); len(got) != 0 {
 		t.Errorf("old volumes of nobody: %q", got)
 	}
@@ -93,15 +93,15 @@ func TestSwapOfWhoeverHoldsTheHostIsNotOurs(t *testing.T) {
 	}
 	held := false
 	elsewhere := func() bool { return held }
-	mark := func() hostMark {
+	mark := func() hostSnapshot {
 		t.Helper()
-		m, err := (&clusterLab{t: fault.DefaultTimings()}).newMarks(t.Context(), take)
+		m, err := (&kindTestbed{t: fault.DefaultTimings()}).newSnapshots(t.Context(), take)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newHostMark(m, elsewhere)
+		return newHostSnapshot(m, elsewhere)
 	}
-	changes := func(m hostMark) int {
+	changes := func(m hostSnapshot) int {
 		t.Helper()
 		got, err := m.Changes(t.Context())
 		if err != nil {

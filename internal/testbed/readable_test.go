@@ -70,7 +70,7 @@ func TestWritesWaitForTheAPI(t *testing.T) {
 	}))
 	defer server.Close()
 
-	l := &clusterLab{config: func() *rest.Config { return &rest.Config{Host: server.URL} }, t: fault.Timings{Poll: time.Millisecond, Call: time.Minute}}
+	l := &kindTestbed{config: func() *rest.Config { return &rest.Config{Host: server.URL} }, t: fault.Timings{Poll: time.Millisecond, Call: time.Minute}}
 	manifest := []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")
 	if made, err := l.Workload(t.Context(), "n", manifest, nil); err != nil || len(made.List()) != 1 {
 		t.Errorf("workload: %v", err)

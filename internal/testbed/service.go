@@ -19,7 +19,7 @@ const exportBound = 30 * time.Second
 
 // StartRegistry runs a registry on the network of the cluster's nodes. What it holds is the workload image, which is on
 // every node, under other names.
-func (l *clusterLab) StartRegistry(ctx context.Context, run, victim string, r v1alpha1.Registry) (*scenarios.RegistryValues, error) {
+func (l *kindTestbed) StartRegistry(ctx context.Context, run, victim string, r v1alpha1.Registry) (*scenarios.RegistryValues, error) {
 	image, err := nodeimage.ResolveRegistry(ctx, l.c.Engine(), l.c.Image, func(ctx context.Context) ([]byte, error) {
 		archive, err := l.export(ctx, victim, nodeimage.RegistryImage)
 		if err != nil {
@@ -45,12 +45,12 @@ func (l *clusterLab) StartRegistry(ctx context.Context, run, victim string, r v1
 }
 
 // RemoveServices removes what runs beside the cluster for a run.
-func (l *clusterLab) RemoveServices(ctx context.Context, run string) error {
+func (l *kindTestbed) RemoveServices(ctx context.Context, run string) error {
 	return l.c.RemoveServices(ctx, run, "")
 }
 
 // export reads an image that is on a node.
-func (l *clusterLab) export(ctx context.Context, name, ref string) ([]byte, error) {
+func (l *kindTestbed) export(ctx context.Context, name, ref string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(exportBound))
 	defer cancel()
 	return l.c.ExportImages(ctx, name, ref)
