@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
 
@@ -27,7 +29,7 @@ func (n *Node) Mounts(pid int) (out []*op.Mount, err error) {
 		}
 		for _, m := range n.mounts {
 			out = append(out, &op.Mount{
-				ID: m.id, Parent: m.parent, Mountpoint: m.target, FSType: m.disk.fstype, Major: op.Major(m.disk.dev), Minor: op.Minor(m.disk.dev),
+				ID: m.id, Parent: m.parent, Mountpoint: m.target, FSType: m.disk.fstype, Major: int(unix.Major(m.disk.dev)), Minor: int(unix.Minor(m.disk.dev)),
 			})
 		}
 		return nil
@@ -57,7 +59,7 @@ func (n *Node) Mount(source, target, _ string, flags op.MountFlag, _ string) err
 		if _, _, _, err := n.get("mount", target); err != nil {
 			return err
 		}
-		l.image.disk.dev = op.MkDev(op.LoopMajor, num)
+		l.image.disk.dev = unix.Mkdev(op.LoopMajor, uint32(num))
 		n.mounts = append(n.mounts, mount{id: n.nextID, parent: 1, target: target, disk: l.image.disk})
 		n.nextID++
 		return nil
@@ -74,7 +76,7 @@ func (n *Node) Unmount(target string, lazy bool) error {
 			n.touch(m.disk, "umount "+target)
 			n.mounts = slices.Delete(n.mounts, k, k+1)
 			if m.disk != n.root {
-				n.reap(op.Minor(m.disk.dev))
+				n.reap(int(unix.Minor(m.disk.dev)))
 			}
 			return nil
 		}

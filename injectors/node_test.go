@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sickbay-dev/sickbay/internal/hypervisor"
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
@@ -179,7 +181,7 @@ func newGuest() *Node {
 // newNode returns a node with kubelet, containerd, a CNI configuration and two running pods.
 func newNode() *Node {
 	n := &Node{
-		root:  &disk{dev: op.MkDev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
+		root:  &disk{dev: unix.Mkdev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
 		loops: map[int]*loop{}, units: map[string]*unit{}, tables: map[string]bool{}, images: map[string]string{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
 	}
 	n.mounts = []mount{{id: 1, target: "/", disk: n.root}}

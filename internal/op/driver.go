@@ -2,9 +2,7 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
@@ -199,8 +197,7 @@ func (c *CutSandbox) Save(ctx context.Context, env Env) error {
 }
 
 func (c *CutSandbox) Do(ctx context.Context, env Env) error {
-	err := c.inside(ctx, env, "ip", "link", "delete", "eth0")
-	return err
+	return c.inside(ctx, env, "ip", "link", "delete", "eth0")
 }
 
 // Effect implements OneOff for the KillTask within: what is measured here is what is pending.
@@ -208,18 +205,13 @@ func (*CutSandbox) Effect(Env) (string, error) { return "", nil }
 
 // cut tells whether the very sandbox still runs and has no interface.
 func (c *CutSandbox) cut(ctx context.Context, env Env) (bool, error) {
-	p, err := env.Sys.Process(c.PID)
-	if c.PID == 0 || errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil || p.Start != c.Start {
+	if p, err := alive(env.Sys, c.PID, c.Start); err != nil || p == nil {
 		return false, err
 	}
 	if err := c.inside(ctx, env, "ip", "link", "show", "lo"); err != nil {
 		return false, err
 	}
-	err = c.inside(ctx, env, "ip", "link", "show", "eth0")
-	return err != nil, nil
+	return c.inside(ctx, env, "ip", "link", "show", "eth0") != nil, nil
 }
 
 func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {

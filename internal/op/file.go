@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // File replaces, creates or removes one file. What it displaces is saved with content, mode, owner, extended attributes,
@@ -112,7 +114,7 @@ func saveFile(env Env, p string) (*SavedFile, error) {
 		return nil, err
 	}
 	s := &SavedFile{
-		Exists: true, OnLoop: Major(st.Dev) == LoopMajor, Link: st.Link, Mode: st.Mode, UID: st.UID, GID: st.GID, Modified: st.Modified, Size: st.Size, Immutable: st.Immutable,
+		Exists: true, OnLoop: unix.Major(st.Dev) == LoopMajor, Link: st.Link, Mode: st.Mode, UID: st.UID, GID: st.GID, Modified: st.Modified, Size: st.Size, Immutable: st.Immutable,
 	}
 	switch {
 	case st.Mode&fs.ModeSymlink != 0:
@@ -201,7 +203,7 @@ func (f *File) gone(env Env) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
-	return err == nil && Major(st.Dev) != LoopMajor, err
+	return err == nil && unix.Major(st.Dev) != LoopMajor, err
 }
 
 func (f *File) look(env Env) (current, error) {

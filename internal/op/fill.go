@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Fill takes the space or the inodes of a filesystem that sickbay made, or of a guest's own disk, and refuses any other.
@@ -94,7 +96,7 @@ func (f *Fill) may(env Env, dir Dir) error {
 		return err
 	case !in:
 		return &RefusedError{Path: f.Path, Reason: "the machine is no guest of `sickbay vm`"}
-	case Major(dir.Dev()) == LoopMajor:
+	case unix.Major(dir.Dev()) == LoopMajor:
 		return &RefusedError{Path: f.Path, Reason: "it is a loop device, not the guest's own disk"}
 	}
 	return nil

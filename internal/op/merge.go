@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -29,12 +30,7 @@ func (m *Merge) keys() []string {
 	if json.Unmarshal(m.Set, &set) != nil {
 		return nil
 	}
-	var out []string
-	for k := range set {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(set))
 }
 
 func (m *Merge) Save(ctx context.Context, env Env) error {

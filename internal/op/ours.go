@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // RefusedError means that an operation would have acted on a filesystem that is not sickbay's own.
@@ -29,7 +32,7 @@ func ours(env Env, p string, dir Dir) error {
 		return &RefusedError{Path: p, Reason: fmt.Sprintf(format, args...)}
 	}
 	dev := dir.Dev()
-	major, minor := Major(dev), Minor(dev)
+	major, minor := unix.Major(dev), int(unix.Minor(dev))
 	if major != LoopMajor {
 		return refuse("its device %d:%d is not a loop device", major, minor)
 	}
@@ -37,15 +40,11 @@ func ours(env Env, p string, dir Dir) error {
 	if err != nil {
 		return refuse("the loop devices cannot be read: %v", err)
 	}
-	var loop *Loop
-	for i := range loops {
-		if loops[i].Number == minor {
-			loop = &loops[i]
-		}
-	}
-	if loop == nil {
+	i := slices.IndexFunc(loops, func(l Loop) bool { return l.Number == minor })
+	if i < 0 {
 		return refuse("loop%d is not in use by anything that can be seen", minor)
 	}
+	loop := loops[i]
 	made, err := env.Made()
 	if err != nil {
 		return refuse("the journal cannot be read: %v", err)
@@ -103,16 +102,4 @@ func ours(env Env, p string, dir Dir) error {
 		return refuse("it has %d bytes, sickbay made %d", room.Bytes, own.Bytes)
 	}
 	return nil
-}
-
-// Major is the major number in a device number as stat gives it.
-func Major(dev uint64) int { return int(dev>>8&0xfff | dev>>32&^0xfff) }
-
-// Minor is the minor number in a device number as stat gives it.
-func Minor(dev uint64) int { return int(dev&0xff | dev>>12&0xffffff00) }
-
-// MkDev is the device number as stat gives it.
-func MkDev(major, minor int) uint64 {
-	a, i := uint64(major), uint64(minor)
-	return i&0xff | a&0xfff<<8 | i&^0xff<<12 | a&^0xfff<<32
 }

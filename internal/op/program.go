@@ -1,6 +1,7 @@
 package op
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -26,4 +27,16 @@ func programOf(sys Processes, word string) (Process, error) {
 	default:
 		return Process{}, fmt.Errorf("%d processes of %s run here: which is meant cannot be told", len(found), word)
 	}
+}
+
+// alive answers with the process that started then, nil when that one has ended.
+func alive(sys Units, pid int, start uint64) (*Process, error) {
+	if pid == 0 {
+		return nil, nil
+	}
+	p, err := sys.Process(pid)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (p.Start != start || p.State == "Z") {
+		return nil, nil
+	}
+	return &p, err
 }

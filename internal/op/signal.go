@@ -76,14 +76,8 @@ func obeyed(ctx context.Context, env Env, otherwise string, yes func() (bool, er
 }
 
 func (h *Halt) Pending(_ context.Context, env Env) (Rest, error) {
-	if h.PID == 0 {
-		return Rest{}, nil
-	}
-	p, err := env.Sys.Process(h.PID)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && p.Start != h.Start {
-		return Rest{}, nil
-	}
-	if err != nil || p.State != "T" {
+	p, err := alive(env.Sys, h.PID, h.Start)
+	if err != nil || p == nil || p.State != "T" {
 		return Rest{}, err
 	}
 	return Rest{Todo: fmt.Sprintf("SIGCONT to process %d of %s", h.PID, h.who())}, nil
@@ -128,11 +122,11 @@ func kill(ctx context.Context, env Env, pid int, start uint64) error {
 
 // killed says that a process has ended, if it has.
 func killed(env Env, pid int, start uint64) (string, error) {
-	p, err := env.Sys.Process(pid)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && (p.Start != start || p.State == "Z") {
-		return fmt.Sprintf("process %d has ended", pid), nil
+	p, err := alive(env.Sys, pid, start)
+	if err != nil || p != nil {
+		return "", err
 	}
-	return "", err
+	return fmt.Sprintf("process %d has ended", pid), nil
 }
 
 func (*Kill) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }

@@ -50,14 +50,8 @@ func (t *Told) Do(_ context.Context, env Env) error {
 }
 
 func (t *Told) alive(env Env) (bool, error) {
-	if t.PID == 0 {
-		return false, nil
-	}
-	p, err := env.Sys.Process(t.PID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && p.Start == t.Start && p.State != "Z", err
+	p, err := alive(env.Sys, t.PID, t.Start)
+	return p != nil && err == nil, err
 }
 
 func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {

@@ -255,11 +255,8 @@ func runsStill(ctx context.Context, sys Units, unit string, pid int, start uint6
 	if err != nil || u.MainPID != fmt.Sprint(pid) {
 		return false, err
 	}
-	p, err := sys.Process(pid)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && p.Start == start, err
+	p, err := alive(sys, pid, start)
+	return p != nil && err == nil, err
 }
 
 func (r *Resume) Undo(ctx context.Context, env Env) error {
