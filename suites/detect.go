@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // detect asks the detectors, blind, until they name what the scenario expects and nothing else, on the right node, and all
@@ -39,7 +40,7 @@ func (r *run) silent(ctx context.Context, st step) error {
 			return fault.Failf("this is no illness, and still detectors say: %s", strings.Join(summaries(d.Findings), "; "))
 		}
 		r.detail("silent for %s of %s", time.Since(began).Round(time.Second), 2*r.t.Quiet)
-		if err := sleep(ctx, r.t.Poll); err != nil {
+		if err := retry.Sleep(ctx, r.t.Poll); err != nil {
 			return err
 		}
 	}

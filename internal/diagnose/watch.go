@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
@@ -176,15 +175,4 @@ func (w *Watcher) Diagnose(judge JudgeFunc, nodes ...string) v1alpha1.Diagnosis 
 	d := Judge(h, judge)
 	setCluster(&d, w.target.Cluster)
 	return d
-}
-
-// Age is how old the newest look at a node is; the second result is false when there was none.
-func (w *Watcher) Age(node string, now time.Time) (time.Duration, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	h := w.hist[node]
-	if len(h) == 0 {
-		return 0, false
-	}
-	return now.Sub(h.Last().At), true
 }

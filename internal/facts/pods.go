@@ -99,11 +99,6 @@ type CreateFailure struct {
 	Container      bool // the sandbox runs, a container of it could not be started
 }
 
-// Ref names the pod.
-func (f CreateFailure) Ref() *v1alpha1.ObjectRef {
-	return &v1alpha1.ObjectRef{Kind: "Pod", Namespace: f.Namespace, Name: f.Pod}
-}
-
 var podInLine = regexp.MustCompile(`pod="([^"/]+)/([^"]+)"`)
 
 // The kubelet retries a sandbox about every 10s to 15s, an event is counted up at most every few seconds: within 90s a fault

@@ -37,9 +37,6 @@ func (l *Looker) Observe(ctx context.Context, others ...string) (*v1alpha1.Obser
 	return &o, nil
 }
 
-// Last is the victim's newest look.
-func (l *Looker) Last() *v1alpha1.Observation { return l.Histories()[l.node].Last() }
-
 // Pause waits before the next look: at least as long as the last one took, up to four times Poll. Eight scenarios side by side on
 // two cores otherwise keep each other waiting with their looks (0.25 s of CPU each, most of it `docker exec`).
 func (l *Looker) Pause(ctx context.Context, started time.Time) error {
