@@ -216,7 +216,7 @@ func (a *app) missing(ctx context.Context, e *engine.Engine, name string) error 
 	return unknownName("cluster", name, text.Nearest(name, names, 2), way)
 }
 
-// existing returns a cluster that is there, whoever made it.
+// existing returns an existing cluster, made by sickbay or not.
 func (a *app) existing(ctx context.Context, name string) (*cluster.Cluster, error) {
 	e, err := a.deps.presentEngine(ctx)
 	if err != nil {

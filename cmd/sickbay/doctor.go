@@ -119,7 +119,7 @@ func (a *app) imagePlan(ctx context.Context, d engine.Decision) string {
 	return s + " build one here from Go modules and Debian packages (about 10 minutes, once)"
 }
 
-// sort tells what is kept on purpose from what was left behind. Kept are the private engine and the clusters that are up, with all
+// sort separates what is kept on purpose from what was left behind. Kept are the private engine and the clusters that are up, with all
 // that belongs to them; everything else of ours has no business here.
 func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[string]bool) {
 	private := e != nil && e.Private
@@ -128,7 +128,7 @@ func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[
 		line := strings.TrimSpace(fmt.Sprintf("%s %s  %s", item.Kind, item.Name, item.Detail))
 		switch {
 		case !item.Ours:
-			// Loop devices and swap that nobody is known to own are the host's own affair; sickbay's carry its paths.
+			// Loop devices and swap without a known owner belong to the host; sickbay's have its paths.
 			if strings.Contains(item.Name+item.Detail, "sickbay") {
 				x.Leftover = append(x.Leftover, line)
 			}
@@ -158,7 +158,7 @@ func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[
 	x.Unknown = append(x.Unknown, inv.Unknown...)
 }
 
-// injected adds what the journals of a cluster's nodes still hold. A run that is going on is among it: doctor cannot tell.
+// injected adds what the journals of a cluster's nodes still hold. This includes a run in progress: doctor cannot tell the difference.
 func (x *examination) injected(rep statusReport) {
 	for _, n := range rep.Nodes {
 		if n.Error != "" {
@@ -190,7 +190,7 @@ func (x *examination) guest() {
 	}
 }
 
-// records adds the runs whose process is gone and which nobody has undone.
+// records adds the runs whose process has ended and that were not undone.
 func (x *examination) records() {
 	all, err := cluster.Records("")
 	if err != nil {
@@ -203,7 +203,7 @@ func (x *examination) records() {
 	}
 }
 
-// belongsToEngine tells what an engine of our own keeps while no cluster is up.
+// belongsToEngine reports whether sickbay's own engine keeps this while no cluster is up.
 func belongsToEngine(k engine.Kind) bool {
 	switch k {
 	case engine.Container, engine.Loop, engine.Swap:

@@ -52,7 +52,7 @@ func hint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
-// answer ends a verb whose output has said everything: the exit code is all that is left.
+// answer ends a command whose output is complete; only the exit code is left to set.
 type answer int
 
 func (a answer) Error() string { return fmt.Sprintf("exit %d", int(a)) }
@@ -66,7 +66,7 @@ func exitCode(ctx context.Context, err error) int {
 	var coded interface{ ExitCode() int }
 	var ran *exec.ExitError // a program's exit code is not ours, though it has the same method
 	switch {
-	// Only a signal ends the context of a command, see suites.WithInterrupt; whatever ran has recovered by now.
+	// Only a signal ends the context of a command, see suites.WithInterrupt; every run has recovered by now.
 	case ctx.Err() != nil, errors.Is(err, suites.ErrInterrupted):
 		return exitInterrupted
 	case err == nil:
@@ -82,7 +82,7 @@ func exitCode(ctx context.Context, err error) int {
 	}
 }
 
-// isUsage tells errors that another request would not have met.
+// isUsage reports whether the request is wrong.
 func isUsage(err error) bool {
 	var (
 		own      *usageError

@@ -202,7 +202,7 @@ func (a *app) recover() *cobra.Command {
 		if run != "" && len(runs) == 1 {
 			only = placesOf(c, runs[0].Node) // another node, which may not answer, has nothing of it
 		}
-		// What no record and no namespace tells of is in the nodes' journals all the same.
+		// The nodes' journals also have what no record and no namespace shows.
 		rep := a.onNodes(ctx, c, only, recoverBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Recover(ctx, sel) })
 		rep.Kind, rep.Runs = "Recovered", runs
 		err = errors.Join(err, unreached(rep), unrecovered(rep), uerr)

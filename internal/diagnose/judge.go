@@ -20,7 +20,7 @@ import (
 func Judge(histories map[string]v1alpha1.History, judge JudgeFunc) v1alpha1.Diagnosis {
 	d, err := judgeAll(slices.Sorted(maps.Keys(histories)), func(node string) (v1alpha1.History, error) { return histories[node], nil }, judge)
 	if err != nil {
-		// A detector's defect belongs to whoever asked: in a goroutine of its own it would end the process, and with it
+		// A detector's panic must reach the caller: in its own goroutine it would end the process, and with it
 		// every run that still has something to recover.
 		panic(err)
 	}

@@ -32,8 +32,8 @@ func lookAll(ctx context.Context, t Target, o Options, asks map[string]Ask) (map
 	return out, nil
 }
 
-// Once looks at every node once and judges it at once: an observation is let go as soon as it is judged, so that a thousand nodes
-// take the memory of those that are asked at a time. The error is Look's.
+// Once looks at every node once and judges it at once: an observation is dropped as soon as it is judged, so that a thousand nodes
+// need only the memory of those that are read at the same time. The error is Look's.
 func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (v1alpha1.Diagnosis, error) {
 	results := make([]verdictOn, len(t.Nodes))
 	nodes := make([]string, len(t.Nodes))
@@ -92,7 +92,7 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 			slots <- struct{}{}
 			release := sync.OnceFunc(func() { <-slots })
 			defer release()
-			// Who waits for a dead node does nothing: the next one is asked meanwhile, or a rack of dead ones would stop the others.
+			// Waiting for a dead node costs nothing, so the next one is read meanwhile: dead nodes must not delay healthy ones.
 			slow := time.AfterFunc(o.NodeTimeout/slowPart, release)
 			defer slow.Stop()
 			ask, ok := asks[n.Name]

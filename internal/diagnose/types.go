@@ -15,7 +15,7 @@ type Ask struct {
 	Cursor string
 	// Since bounds how far back the journal is read when there is no cursor.
 	Since time.Duration
-	// Registries are hosts that pods of the node wait for: their TLS is probed although this look's log does not tell of a pull.
+	// Registries are hosts that pods of the node wait for: their TLS is probed although this look's log has no pull.
 	Registries []string
 }
 
@@ -83,7 +83,7 @@ type Options struct {
 	// Parallel bounds how many nodes are asked at a time. Default 16.
 	Parallel int
 	// Since is how far back the first look reads the journal. Default 10m: longer than PLEG's three minutes and the
-	// five-minute pressure transition, so that whatever still holds has spoken within it.
+	// five-minute pressure transition, so that everything that still holds was logged within it.
 	Since time.Duration
 	// Keep bounds a history: the baseline and this many looks after it. Default 40. Log lines of dropped looks are kept,
 	// at most KeepLines of them.

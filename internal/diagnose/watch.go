@@ -71,7 +71,7 @@ func (w *Watcher) add(node string, obs v1alpha1.Observation) {
 	w.hist[node] = h
 }
 
-// Resume goes on from what an earlier process saw.
+// Resume continues from the histories of an earlier process.
 func (w *Watcher) Resume(histories map[string]v1alpha1.History) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

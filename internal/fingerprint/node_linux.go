@@ -142,7 +142,7 @@ func addServiceProcesses(f *Fingerprint) {
 	}
 }
 
-// comesAndGoes tells of a process's name that it is of a child that kubelet or containerd starts for a moment.
+// comesAndGoes reports whether the name is of a short-lived child of kubelet or containerd.
 func comesAndGoes(name string) bool {
 	// A number is runc as it starts a container: it executes itself by the number of an open file.
 	return hasAnyPrefix(name, "containerd-shim", "runc", "sh", "iptables", "ip6tables", "mount", "umount", "nsenter", "(") ||

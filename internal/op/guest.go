@@ -12,7 +12,7 @@ import (
 func InGuest(files Files) (bool, error) {
 	name, err := files.Read(hypervisor.VendorFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // no firmware tells of the machine
+		return false, nil // no firmware names the machine
 	}
 	return err == nil && strings.TrimSpace(string(name)) == hypervisor.GuestVendor, err
 }

@@ -124,7 +124,7 @@ func replay(h map[string]v1alpha1.History) []string {
 	return out
 }
 
-// victimOnly reads one node's history of a bundle, without what tells of the machine it was recorded on and of nothing else.
+// victimOnly reads one node's history of a bundle, without what only describes the machine it was recorded on.
 func victimOnly(dir, node string) (map[string]v1alpha1.History, error) {
 	all, _, err := diagnose.FromBundle(dir)
 	if err != nil {

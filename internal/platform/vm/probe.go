@@ -51,7 +51,7 @@ func choose(ctx context.Context, o Options, kernel string) (Choice, error) {
 	return c, nil
 }
 
-// probeKVM boots the guest's kernel under KVM, without a disk, and waits for its last words.
+// probeKVM boots the guest's kernel under KVM, without a disk, and waits until it panics.
 func probeKVM(ctx context.Context, o Options, kernel string) error {
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	switch {
