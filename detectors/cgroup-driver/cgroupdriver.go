@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -36,8 +37,6 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	return []v1alpha1.Finding{*f}
 }
 
-const v1Text = "configured to not run on a host using cgroup v1"
-
 // refused: the kubelet does not start on cgroup v1.
 func refused(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
@@ -45,8 +44,8 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 	if o.Host.CgroupVersion != 1 || !k.Known || k.Running || k.Halted {
 		return nil
 	}
-	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, v1Text)
-	if !said || k.Said && !strings.Contains(k.Exit.Text, v1Text) && k.Exit.At.After(line.At) {
+	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, words.CgroupV1Refused)
+	if !said || k.Said && !strings.Contains(k.Exit.Text, words.CgroupV1Refused) && k.Exit.At.After(line.At) {
 		return nil
 	}
 	if v := o.Kubelet.File.FailCgroupV1; v != nil && !*v && !k.Looping {
@@ -78,7 +77,7 @@ func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 	if c, source := facts.Config(o); source == "kubelet.configz" && c.CgroupDriver != "" {
 		return c.CgroupDriver, facts.Seen(o, "kubelet.configz", "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
 	}
-	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, "Using cgroup driver setting received from the CRI runtime"); ok && !l.At.Before(o.Units["kubelet"].ActiveSince.Add(-time.Second)) {
+	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, words.CgroupDriverFromRuntime); ok && !l.At.Before(o.Units["kubelet"].ActiveSince.Add(-time.Second)) {
 		switch {
 		case strings.Contains(l.Text, `cgroupDriver="systemd"`):
 			return "systemd", facts.FromLine(l), true

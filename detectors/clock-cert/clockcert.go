@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -61,7 +62,7 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 		}
 		ahead := apart(off)
 		// A kubelet's stamps have no year: a certificate that it calls expired tells the earliest that it can be.
-		if _, ok := facts.LastOf(h, unit, 5*time.Minute, "part of the existing bootstrap client certificate"); ok && off > 0 {
+		if _, ok := facts.LastOf(h, unit, 5*time.Minute, words.BootstrapCertificateExpired); ok && off > 0 {
 			ahead = "at least " + ahead
 		}
 		whose = append(whose, fmt.Sprintf("the %s's clock is %s the node's", unit, ahead))
@@ -89,7 +90,7 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 		return nil
 	}
 	f.Summary = strings.Join(whose, "; ")
-	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "certificate has expired or is not yet valid", "The currently active client certificate has expired"); ok {
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.CertificateNotValid, "The currently active client certificate has expired"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("right-clock", append(steps, detectors.WaitReady(o.Node))...)
@@ -198,7 +199,7 @@ func useless(h v1alpha1.History, by func(*v1alpha1.Certificate) bool) *v1alpha1.
 		}
 		dead = c
 	}
-	_, says := facts.LastOf(h, "kubelet", 2*time.Minute, "certificate has expired or is not yet valid", "client certificate has expired", "unable to load bootstrap kubeconfig", "part of the existing bootstrap client certificate", "Unauthorized")
+	_, says := facts.LastOf(h, "kubelet", 2*time.Minute, words.CertificateNotValid, "client certificate has expired", words.UnableToLoadBootstrapKubeconfig, words.BootstrapCertificateExpired, "Unauthorized")
 	if k := facts.KubeletState(h); (k.Running || !k.Known) && !facts.Silent(o) && !says {
 		return nil // a running kubelet holds a newer one
 	}
@@ -219,7 +220,7 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "certificates", fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
 			dead.NotBefore.UTC().Format(time.RFC3339), dead.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))},
 	}
-	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", "certificate has expired or is not yet valid", "unable to load bootstrap kubeconfig", "Unauthorized"); ok {
+	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", words.CertificateNotValid, words.UnableToLoadBootstrapKubeconfig, "Unauthorized"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	restart := []v1alpha1.Step{detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)}

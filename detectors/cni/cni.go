@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -77,7 +78,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 		// The runtime does not answer: the kubelet's own last word counts if the Ready condition still carries it and the
 		// directory agrees.
 		cond, bad := facts.NotReady(o)
-		if !bad || !strings.Contains(cond.Message, "cni plugin not initialized") {
+		if !bad || !strings.Contains(cond.Message, words.CniPluginNotInitialized) {
 			return nil
 		}
 		ev = append(ev, facts.FromCondition(cond))
@@ -97,8 +98,8 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	load := o.Runtime.LastCNILoad
-	invalid := facts.Has(load, "invalid cni config", "failed to load CNI config", "failed to convert CNI config", "has no networks", "network type not found", "error parsing") ||
-		len(broken) > 0 && !strings.Contains(load, "no network config found")
+	invalid := facts.Has(load, words.InvalidCniConfig, words.FailedToLoadCNIConfig, "failed to convert CNI config", words.HasNoNetworks, "network type not found", "error parsing") ||
+		len(broken) > 0 && !strings.Contains(load, words.NoNetworkConfigFound)
 	switch {
 	case invalid && (len(broken) > 0 || load != ""):
 		return invalidConfig(o, ev, broken)
@@ -228,7 +229,7 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 		return nil
 	}
 	gone := lacks(o, c)
-	failure, failing := sandboxFailure(h, "failed to find plugin", "exec format error", "permission denied")
+	failure, failing := sandboxFailure(h, words.FailedToFindPlugin, "exec format error", "permission denied")
 	if failing && len(gone) == 0 {
 		// It is executable by its mode, and yet cannot be run: the name stands in `plugin type="ptp" failed (add)`.
 		if _, after, ok := strings.Cut(failure.Message, `plugin type="`); ok && facts.Has(failure.Message, "exec format error", "permission denied") {
@@ -290,7 +291,7 @@ func binDir(o *v1alpha1.Observation) string {
 // sandboxFailure is the newest sandbox that a CNI plugin failed, with one of the texts.
 func sandboxFailure(h v1alpha1.History, texts ...string) (facts.CreateFailure, bool) {
 	for _, f := range facts.CreateFailures(h) {
-		if !f.Container && facts.Has(f.Message, "setup network for sandbox", "network for pod", "plugin type=", "failed to find plugin") && facts.Has(f.Message, texts...) {
+		if !f.Container && facts.Has(f.Message, words.SetupNetworkForSandbox, "network for pod", "plugin type=", words.FailedToFindPlugin) && facts.Has(f.Message, texts...) {
 			return f, true
 		}
 	}

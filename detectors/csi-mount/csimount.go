@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -173,7 +174,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "pluginSockets", socket.Path+": "+socket.Answers))
 	}
 	switch {
-	case facts.Has(v.message, "not found in the list of registered CSI drivers") || !listed && o.API.CSINode != nil && (v.message != "" || facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > time.Minute):
+	case facts.Has(v.message, words.CSIDriverNotRegistered) || !listed && o.API.CSINode != nil && (v.message != "" || facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > time.Minute):
 		if listed && socket != nil && socket.Answers == "ok" && v.message == "" {
 			return nil
 		}
@@ -199,7 +200,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(v1alpha1.Safe, o.Node,
 			"the volume is mounted nowhere: repair it, with a backup superblock where the first one is gone; the kubelet retries within two minutes", repair(dev, fstype)))
 		return f
-	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", "connection refused", "connection error", "code = Aborted", "dial unix") ||
+	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", words.ConnectionRefused, "connection error", "code = Aborted", "dial unix") ||
 		socket != nil && socket.Answers != "ok" && silentFor(h, socket.Path) && facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > patience:
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"

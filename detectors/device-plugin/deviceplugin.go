@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -89,8 +90,8 @@ func hadBefore(h v1alpha1.History, name string) (most int64) {
 // pluginDirs are where device plugins have their sockets.
 var pluginDirs = []string{"/var/lib/kubelet/device-plugins"}
 
-// words are those by which the plugin of a resource is known.
-func words(resource string) []string {
+// wordsOf are those by which the plugin of a resource is known.
+func wordsOf(resource string) []string {
 	return []string{resource[strings.LastIndex(resource, "/")+1:], resource, "device-plugin"}
 }
 
@@ -129,7 +130,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	o := h.Last()
 	capacity, allocatable := amounts(o.API.Node, name)
 	most := hadBefore(h, name)
-	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, "ListAndWatch ended unexpectedly", name)
+	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, words.ListAndWatchEndedUnexpectedly, name)
 	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name), "Registered device plugin for resource \""+name)
 	down := endedSaid && (!registeredSaid || registered.At.Before(ended.At))
 	var socket *v1alpha1.PluginSocket
@@ -146,7 +147,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	short := capacity - allocatable
 	// A kubelet that was started without hearing of the plugin counts none of its devices, and nobody may remember that there
 	// were some: but a pod wants one, and the plugin that gives them is here.
-	forgotten := capacity == 0 && most == 0 && !unread && !listening && len(wantedBy(o, name)) > 0 && len(facts.Plugins(o, pluginDirs, words(name))) > 0
+	forgotten := capacity == 0 && most == 0 && !unread && !listening && len(wantedBy(o, name)) > 0 && len(facts.Plugins(o, pluginDirs, wordsOf(name))) > 0
 	if short <= 0 && !forgotten && (most == 0 || allocatable >= most && capacity >= most) {
 		return nil // all there are, are allocatable
 	}
@@ -166,7 +167,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	gone := allocatable == 0 && (down || refusedSocket || !unread && !listening && len(o.Sockets) > 0 && socket == nil)
 	vanished := capacity == 0 && most > 0
 	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units["kubelet"].ActiveSince) < remembered && !down
-	again := facts.RestartPlugin(o, pluginDirs, words(name), "the plugin registers with the kubelet when it starts")
+	again := facts.RestartPlugin(o, pluginDirs, wordsOf(name), "the plugin registers with the kubelet when it starts")
 	switch {
 	case gone || vanished || restarted || forgotten:
 		f.Cause = "plugin-down"
@@ -187,7 +188,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	case allocatable < capacity:
 		f.Cause = "device-unhealthy"
 		f.Summary = fmt.Sprintf("the device plugin of %s reports %d of %d devices unhealthy", name, short, capacity)
-		if l, ok := facts.LastLine(h, "kubelet", remembered, "Processed device updates", name); ok {
+		if l, ok := facts.LastLine(h, "kubelet", remembered, words.ProcessedDeviceUpdates, name); ok {
 			f.Evidence = append(f.Evidence, facts.FromLine(l))
 		}
 		if !listening && !registeredSaid {
@@ -210,7 +211,7 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 	seen := map[string]bool{}
 	for i := range o.API.Pods {
 		p := &o.API.Pods[i]
-		if p.Status.Reason != "UnexpectedAdmissionError" || !strings.Contains(p.Status.Message, "Allocate failed") || p.DeletionTimestamp != nil {
+		if p.Status.Reason != "UnexpectedAdmissionError" || !strings.Contains(p.Status.Message, words.AllocateFailed) || p.DeletionTimestamp != nil {
 			continue
 		}
 		resource := ""
@@ -237,7 +238,7 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 			Summary:  fmt.Sprintf("the device plugin of %s refuses to allocate: %s", resource, facts.Short(reason)),
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
 		}
-		steps := facts.RestartPlugin(o, pluginDirs, words(resource), "a new plugin process takes stock of its devices")
+		steps := facts.RestartPlugin(o, pluginDirs, wordsOf(resource), "a new plugin process takes stock of its devices")
 		if len(steps) == 0 {
 			f.ManualAction = "the plugin's own log says why it refuses; no pod or unit of the plugin was found on this node"
 			out = append(out, f)

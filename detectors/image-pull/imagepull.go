@@ -18,6 +18,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -101,7 +102,7 @@ func answer(h v1alpha1.History, w facts.ContainerOf) (string, v1alpha1.Evidence)
 		return s.Message, facts.Seen(o, "api.pods", w.Where()+" "+s.Reason+": "+s.Message)
 	}
 	for _, l := range slices.Backward(facts.Lines(h, "", 6*time.Minute)) {
-		if strings.Contains(l.Text, w.Spec.Image) && facts.Has(l.Text, "PullImage", "Failed to pull image") && says(l.Text) {
+		if strings.Contains(l.Text, w.Spec.Image) && facts.Has(l.Text, "PullImage", words.FailedToPullImage) && says(l.Text) {
 			return l.Text, facts.FromLine(l)
 		}
 	}
@@ -143,8 +144,8 @@ func canonical(image string) string {
 
 var (
 	tlsTexts  = []string{"x509:", "tls: ", "unable to read CA cert", "unable to load CA cert", "server gave HTTP response to HTTPS client", "certificate"}
-	authTexts = []string{"pull access denied", "no basic auth credentials", "insufficient_scope", "authorization failed", "401 Unauthorized", "403 Forbidden", "unauthorized: ", "failed to authorize", "failed to fetch anonymous token", "failed to fetch oauth token", "denied: "}
-	netTexts  = []string{"dial tcp", "connection refused", "i/o timeout", "no such host", "no route to host", "network is unreachable", "connection reset", "context deadline exceeded", "EOF", "TLS handshake timeout", "502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"}
+	authTexts = []string{words.PullAccessDenied, words.NoBasicAuthCredentials, "insufficient_scope", words.AuthorizationFailed, "401 Unauthorized", "403 Forbidden", "unauthorized: ", "failed to authorize", "failed to fetch anonymous token", "failed to fetch oauth token", "denied: "}
+	netTexts  = []string{"dial tcp", words.ConnectionRefused, "i/o timeout", words.NoSuchHost, words.NoRouteToHost, "network is unreachable", "connection reset", "context deadline exceeded", "EOF", "TLS handshake timeout", "502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"}
 	urlIn     = regexp.MustCompile(`(?:https?)://[^\s"\\/]+`)
 )
 
@@ -417,7 +418,7 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 			}
 		}
 	}
-	if p.host == "docker.io" && len(refs) == 0 && strings.Contains(p.message, "repository does not exist or may require") {
+	if p.host == "docker.io" && len(refs) == 0 && strings.Contains(p.message, words.RepositoryMayRequire) {
 		f.Certainty = v1alpha1.Likely
 		f.ToConfirm = "whether the repository exists: Docker Hub gives the same answer for a missing one"
 	}
@@ -575,7 +576,7 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 	f := &v1alpha1.Finding{Cause: "mirror-misconfigured", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
 	f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+": "+what))
-	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, "trying next host"); ok {
+	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, words.TryingNextHost); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	if hosts.Origin != nil && hosts.Origin.URL != "" {

@@ -1,7 +1,7 @@
 // Package notready tells why a node does not report: its kubelet does not run, cannot read how to reach the API server, does
 // not reach it, does not trust it, or has lost its Node object.
 //
-// The kubelet's last words are shared by several causes ("unable to load bootstrap kubeconfig" follows a missing file, an
+// The kubelet's last words are shared by several causes (words.UnableToLoadBootstrapKubeconfig follows a missing file, an
 // expired certificate and a wrong clock alike), so files, dials and unit states decide.
 package notready
 
@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -86,7 +87,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Summary:  "the kubelet cannot read how to reach the API server: " + what,
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", what)},
 	}
-	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "unable to load bootstrap kubeconfig", "invalid configuration", "unable to load kubeconfig", "error loading config file", "couldn't get version/kind", "failed to run Kubelet", "Unable to register node", "Failed to update lease", "Error updating node status"); ok {
+	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, words.UnableToLoadBootstrapKubeconfig, "invalid configuration", "unable to load kubeconfig", words.ErrorLoadingConfigFile, "couldn't get version/kind", words.FailedToRunKubelet, words.UnableToRegisterNode, words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	if asking {
@@ -191,7 +192,7 @@ func failedBefore(h v1alpha1.History) bool {
 }
 
 func complains(h v1alpha1.History) (v1alpha1.LogLine, bool) {
-	return facts.LastOf(h, "kubelet", 30*time.Second, "Failed to update lease", "Error updating node status", "Unable to register node", "Unable to update node status", "Failed to ensure lease exists", "Error getting node")
+	return facts.LastOf(h, "kubelet", 30*time.Second, words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus, words.UnableToRegisterNode, "Unable to update node status", words.FailedToEnsureLeaseExists, "Error getting node")
 }
 
 // untrusted: the server shows a certificate that does not verify against the CA the kubelet trusts.
@@ -208,7 +209,7 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s %s; CA in the kubeconfig: %s sha256 %.16s",
 			c.Server, c.Reach, c.ReachError, c.CASubject, c.CASHA256))},
 	}
-	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "certificate signed by unknown authority", "x509:"); ok {
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.UnknownAuthority, "x509:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-cluster-ca",
@@ -442,7 +443,7 @@ func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, un
 		return nil, fmt.Sprintf("another program has port %s, which the kubelet serves (`ss -ltnp sport = :%s` names it): which of the two gets it is for its owner to say", m[1], m[1])
 	}
 	for _, f := range o.Files {
-		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && k.Said && strings.Contains(k.Exit.Text, "operation not permitted") {
+		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && k.Said && strings.Contains(k.Exit.Text, words.OperationNotPermitted) {
 			steps = append(steps, facts.Mutable(o.Node, f.Path, "it is immutable (lsattr: i), and the kubelet writes there"))
 		}
 	}
@@ -458,12 +459,12 @@ func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, un
 var portTaken = regexp.MustCompile(`listen tcp \S*?:(\d+): bind: address already in use`)
 
 // configTexts are last words about what only the kubelet's configuration can have told it.
-var configTexts = []string{"load kubelet config file", "load Kubelet config file", "validate kubelet configuration", "Reserved Cgroup Limits", "Reserved Compressible Cgroup Limits", "invalid configuration: cgroup"}
+var configTexts = []string{words.LoadKubeletConfigFile, "load Kubelet config file", words.ValidateKubeletConfiguration, words.ReservedCgroupLimits, "Reserved Compressible Cgroup Limits", "invalid configuration: cgroup"}
 
 // wrongEndpoint: the configuration names a socket for the runtime that is not there, while the runtime runs and serves its own.
 func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
 	u := o.Units["containerd"]
-	return k.Said && facts.Has(k.Exit.Text, "runtime API for endpoint", "validate service connection") && facts.Has(k.Exit.Text, "no such file or directory", "connection refused") &&
+	return k.Said && facts.Has(k.Exit.Text, words.RuntimeAPIForEndpoint, words.ValidateServiceConnection) && facts.Has(k.Exit.Text, words.NoSuchFileOrDirectory, words.ConnectionRefused) &&
 		u.ActiveState == "active" && !facts.OwnSocket(o)
 }
 
@@ -514,7 +515,7 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Summary:  "the kubelet runs, and the cluster has no Node object " + o.Node + ": somebody deleted it, and a kubelet registers only when it starts",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.node", "nodes \""+o.Node+"\" not found"), unitEvidence(o, k)},
 	}
-	if l, ok := facts.LastOf(h, "kubelet", time.Minute, "Unable to register node", "Error getting node", "not found"); ok {
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.UnableToRegisterNode, "Error getting node", "not found"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	var steps []v1alpha1.Step

@@ -19,6 +19,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -55,7 +56,7 @@ func limitKill(text string) bool {
 }
 
 // groupKill tells its line of a cgroup v2 that is killed as a whole (mm/memcontrol.c); the kubelet asks for it unless singleProcessOOMKill is set.
-func groupKill(text string) bool { return strings.Contains(text, "memory.oom.group set") }
+func groupKill(text string) bool { return strings.Contains(text, words.MemoryOomGroupSet) }
 
 // kernelSays are the kernel's own lines of that kind about a container; the kernel log is shared by all nodes of one kernel, so
 // the container's or pod's id has to be in it.

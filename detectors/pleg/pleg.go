@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -370,7 +371,7 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 	u := o.Units[runtimeUnit]
 	why, unread := o.Unreadable(v1alpha1.SourceStatus)
 	if !unread || u.ActiveState != "active" || o.At.Sub(u.ActiveSince) < starting || !facts.OwnSocket(o) ||
-		!strings.Contains(why, "dial unix") || !facts.Has(why, "no such file or directory", "connection refused") {
+		!strings.Contains(why, "dial unix") || !facts.Has(why, words.NoSuchFileOrDirectory, words.ConnectionRefused) {
 		return nil
 	}
 	return &v1alpha1.Finding{
@@ -425,5 +426,5 @@ func silent(h v1alpha1.History) *v1alpha1.Finding {
 // conditionSays: the Ready condition itself still names PLEG, so the kubelet has not had an answer since.
 func conditionSays(o *v1alpha1.Observation) bool {
 	c, ok := facts.NotReady(o)
-	return ok && strings.Contains(c.Message, "PLEG is not healthy: pleg was last seen active") && facts.APINow(o).Sub(c.LastHeartbeatTime.Time) < 30*time.Second
+	return ok && strings.Contains(c.Message, words.PLEGNotHealthy) && facts.APINow(o).Sub(c.LastHeartbeatTime.Time) < 30*time.Second
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -60,12 +61,12 @@ func killings(o *v1alpha1.Observation, c facts.ContainerOf) (kill, fail *corev1.
 			continue
 		}
 		switch {
-		case e.Reason == "Killing" && kill == nil && facts.Has(e.Message, "failed liveness probe", "failed startup probe"):
+		case e.Reason == "Killing" && kill == nil && facts.Has(e.Message, words.FailedLivenessProbe, "failed startup probe"):
 			kill, probe = &e, "liveness"
 			if strings.Contains(e.Message, "failed startup probe") {
 				probe = "startup"
 			}
-		case e.Reason == "Unhealthy" && fail == nil && facts.Has(e.Message, "Liveness probe failed", "Startup probe failed"):
+		case e.Reason == "Unhealthy" && fail == nil && facts.Has(e.Message, words.LivenessProbeFailed, words.StartupProbeFailed):
 			fail = &e
 		}
 	}
@@ -175,7 +176,7 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 		return "", "", ""
 	case facts.Has(lower, "statuscode: 404", "statuscode: 405", "statuscode: 401", "statuscode: 403", "statuscode: 400", "statuscode: 410", "http response to https", "malformed http", "first record does not look like a tls", "unimplemented", "unknown service"):
 		return elsewhere, v1alpha1.Certain, "the application answers, but not for this path or protocol"
-	case facts.Has(lower, "connection refused", "connect: ", "no route to host", "connection reset"):
+	case facts.Has(lower, words.ConnectionRefused, "connect: ", words.NoRouteToHost, "connection reset"):
 		switch {
 		case hasPort && declared && !named && !answers(c, port):
 			return elsewhere, v1alpha1.Certain, fmt.Sprintf("port %d is none of the container's ports", port)
@@ -192,7 +193,7 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 		default:
 			return elsewhere, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d even %s after the start", port, window(p))
 		}
-	case facts.Has(lower, "no such file or directory", "executable file not found", "not found") && p.Exec != nil:
+	case facts.Has(lower, words.NoSuchFileOrDirectory, words.ExecutableFileNotFound, "not found") && p.Exec != nil:
 		if !never {
 			return "", "", ""
 		}

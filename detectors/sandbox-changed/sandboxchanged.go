@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -236,7 +237,7 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 		affected = append(affected, v1alpha1.ObjectRef{Kind: "Pod", Namespace: a.namespace, Name: a.name})
 	}
 	// The kubelet says it from verbosity 2 on.
-	line, said := facts.LastOf(h, "kubelet", time.Minute, "Sandbox for pod has no IP address")
+	line, said := facts.LastOf(h, "kubelet", time.Minute, words.SandboxForPodHasNoIPAddress)
 	if len(lost) == 0 && !((said || len(before) > 0) && recurring(died)) {
 		return nil
 	}
@@ -470,7 +471,7 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 	if len(died) == 1 {
 		f.Object = &v1alpha1.ObjectRef{Kind: "Pod", Namespace: worst.namespace, Name: worst.name}
 	}
-	if l, ok := facts.LastOf(h, "containerd", fresh, "shim disconnected", "exit_status:137", "ttrpc: closed"); ok {
+	if l, ok := facts.LastOf(h, "containerd", fresh, words.ShimDisconnected, "exit_status:137", words.TtrpcClosed); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	stop, evidence := killing.culprits(o)

@@ -1,7 +1,7 @@
 // Package sandboxcreate tells why a sandbox or container cannot be made: a binary of the runtime is gone, its directory or
 // disk takes no writes, or the pod's cgroup cannot be made.
 //
-// The state of the thing that the message names decides, not the message: "no space left on device" is said of inodes,
+// The state of the thing that the message names decides, not the message: words.NoSpaceLeftOnDevice is said of inodes,
 // cpusets and cgroup limits as well.
 package sandboxcreate
 
@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -47,8 +48,8 @@ func with(f *v1alpha1.Finding, failing []facts.CreateFailure, texts ...string) {
 	}
 }
 
-var shimTexts = []string{"runtime \"io.containerd.runc.v2\" binary not installed", "binary not installed", "containerd-shim", "shim task", "failed to start shim"}
-var ociTexts = []string{"unable to retrieve OCI runtime error", "runc", "executable file not found"}
+var shimTexts = []string{"runtime \"io.containerd.runc.v2\" binary not installed", words.BinaryNotInstalled, "containerd-shim", "shim task", words.FailedToStartShim}
+var ociTexts = []string{words.UnableToRetrieveOCIRuntimeError, "runc", words.ExecutableFileNotFound}
 
 // inUse tells whether a pod of this node needs the handler: an unused one harms nobody.
 func inUse(o *v1alpha1.Observation, handler string) bool {
@@ -215,7 +216,7 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 			Summary:  fmt.Sprintf("the runtime's filesystem %s has no %s left: a sandbox cannot be written", f.Path, what),
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
 		}
-		with(&fd, failing, "no space left on device", "disk quota exceeded")
+		with(&fd, failing, words.NoSpaceLeftOnDevice, "disk quota exceeded")
 		for _, u := range facts.Alien(o, f, inodes) {
 			fd.Evidence = append(fd.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 		}
@@ -227,8 +228,8 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 }
 
 var (
-	snapshotTexts = []string{"failed to create prepare snapshot dir", "failed to prepare extraction snapshot", "failed to create snapshot", "failed to mount rootfs component", "failed to create temp dir"}
-	deniedTexts   = []string{"operation not permitted", "read-only file system", "permission denied"}
+	snapshotTexts = []string{words.PrepareSnapshotDir, "failed to prepare extraction snapshot", "failed to create snapshot", "failed to mount rootfs component", words.FailedToCreateTempDir}
+	deniedTexts   = []string{words.OperationNotPermitted, words.ReadOnlyFileSystem, "permission denied"}
 	pathInError   = regexp.MustCompile(`(?:mkdir|open|rename|chmod|link|symlink) (/[^ :"\\]+)`)
 )
 
@@ -293,7 +294,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 	return []v1alpha1.Finding{fd}
 }
 
-var cgroupTexts = []string{"unable to apply cgroup configuration", "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", "failed to ensure that the pod", "cpuset.cpus"}
+var cgroupTexts = []string{words.CgroupNotApplied, "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", words.FailedToEnsureThatThePod, "cpuset.cpus"}
 
 // cgroups: the pod's cgroup cannot be made or entered.
 func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
@@ -348,7 +349,7 @@ if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.
 		}
 	}
 	if len(steps) > 0 {
-		with(&fd, failing, append([]string{"no space left on device", "cgroup"}, deniedTexts...)...)
+		with(&fd, failing, append([]string{words.NoSpaceLeftOnDevice, "cgroup"}, deniedTexts...)...)
 		fd.Summary = "a pod's cgroup cannot be made: " + fd.Evidence[0].Text
 		fd.Remedy = facts.Place(o).NewRemedy("open-cgroup", steps...)
 		return []v1alpha1.Finding{fd}

@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
@@ -98,7 +99,7 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	})
 	var said v1alpha1.Evidence
 	saying := false
-	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "cannot load seccomp profile", "failed to generate seccomp spec opts", "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
+	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "cannot load seccomp profile", words.FailedToGenerateSeccompSpecOpts, "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
 		said, saying = facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true
 	} else if w != nil {
 		for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Failed", "FailedCreatePodSandBox") {
@@ -151,7 +152,7 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	t := facts.LastEnd(c)
 	if t == nil {
 		// It may not even start: the profile denies what runc itself needs.
-		if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "operation not permitted", "seccomp", "bad system call") {
+		if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, words.OperationNotPermitted, "seccomp", "bad system call") {
 			f := denied(c, name)
 			f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
 			f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
@@ -166,8 +167,8 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	case t.ExitCode == sigsys || t.Signal == 31:
 		end.Text += " (159 = 128 + SIGSYS: a system call was denied)"
 	case logged:
-	case facts.Has(strings.ToLower(t.Message), "operation not permitted", "permission denied", "eperm", "function not implemented", "bad system call"):
-	case facts.Has(strings.ToLower(waitMessage(c)), "operation not permitted", "permission denied"):
+	case facts.Has(strings.ToLower(t.Message), words.OperationNotPermitted, "permission denied", "eperm", "function not implemented", "bad system call"):
+	case facts.Has(strings.ToLower(waitMessage(c)), words.OperationNotPermitted, "permission denied"):
 	case t.ExitCode == 0 || t.Reason == "OOMKilled" || t.ExitCode == 137 || t.ExitCode == 143:
 		return nil
 	default:

@@ -11,13 +11,12 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 func init() {
 	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceSwaps}, Judge: judge})
 }
-
-const refusal = "running with swap on is not supported"
 
 // judge needs swap on now, and a kubelet that does not run and would refuse it.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
@@ -26,7 +25,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	if !k.Known || k.Running || k.Halted {
 		return nil
 	}
-	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, refusal)
+	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, words.SwapRefused)
 	masked := mount(o, "/proc/swaps")
 	on := len(o.Swaps) > 0
 	fails, known := failSwapOn(o)
@@ -134,10 +133,10 @@ func mount(o *v1alpha1.Observation, target string) *v1alpha1.Mount {
 	return nil
 }
 
-// newest: the refusal is the last thing the kubelet said of its end.
+// newest: the words.SwapRefused is the last thing the kubelet said of its end.
 func newest(h v1alpha1.History, line v1alpha1.LogLine) bool {
 	k := facts.KubeletState(h)
-	return !k.Said || strings.Contains(k.Exit.Text, refusal) || !k.Exit.At.After(line.At)
+	return !k.Said || strings.Contains(k.Exit.Text, words.SwapRefused) || !k.Exit.At.After(line.At)
 }
 
 func overridden(o *v1alpha1.Observation) bool { return dropIn(o) != "" }

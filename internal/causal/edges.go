@@ -1,5 +1,7 @@
 package causal
 
+import "github.com/sickbay-dev/sickbay/internal/words"
+
 //go:generate go test -run TestPageIsUpToDate . -update
 
 // edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way, or never did
@@ -14,7 +16,7 @@ var edges = []Edge{
 		Why: "without a valid certificate the kubelet ends itself", Needs: "clock-cert: client certificate expired"},
 	{From: "clock-cert/clock-skew", To: "node-notready/kubelet-stopped", Scope: Node,
 		Why: "by a wrong clock the kubelet's certificate is not valid, and it ends itself", Needs: "recorded/clock-skew-ahead"},
-	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: []string{"runtime API for endpoint", "validate service connection"},
+	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: []string{words.RuntimeAPIForEndpoint, words.ValidateServiceConnection},
 		Why: "a kubelet that starts and finds no runtime ends itself", Needs: "pleg: containerd's socket deleted, and a kubelet that starts",
 		Limit: "pleg: containerd and the kubelet stopped by their units"},
 

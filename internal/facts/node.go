@@ -9,6 +9,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 // Place is where the remedy for this node goes.
@@ -118,7 +119,7 @@ type Kubelet struct {
 
 // ends are the words with which a kubelet that is up already ends itself (pkg/kubelet/kubelet.go, pkg/kubelet/server/server.go):
 // its healthz may have said ok a moment before.
-var ends = []string{"Failed to start ContainerManager", "Failed to listen and serve", "Failed to start cAdvisor", "Failed to initialize internal modules"}
+var ends = []string{words.FailedToStartContainerManager, words.FailedToListenAndServe, "Failed to start cAdvisor", "Failed to initialize internal modules"}
 
 // Down tells that there is no working kubelet.
 func (k Kubelet) Down() bool { return k.Looping || k.Stopped || k.Halted }
@@ -140,7 +141,7 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	if !ok {
 		return k
 	}
-	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, "failed to run Kubelet", "failed to load kubelet config", "unknown flag", "panic:"}, ends...)...)
+	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:"}, ends...)...)
 	if k.Said && !u.ActiveSince.IsZero() && k.Exit.At.Before(u.ActiveSince) && u.ActiveState == "active" && o.At.Sub(u.ActiveSince) > settled {
 		k.Said = false // said before the start that worked
 	}
@@ -298,10 +299,10 @@ func RuntimeListsBlocked(o *v1alpha1.Observation) bool {
 // "has yet to be successful" is what it says at every start.
 func PLEGUnhealthy(h v1alpha1.History) (v1alpha1.Evidence, bool) {
 	o := h.Last()
-	if c, ok := NotReady(o); ok && strings.Contains(c.Message, "PLEG is not healthy: pleg was last seen active") {
+	if c, ok := NotReady(o); ok && strings.Contains(c.Message, words.PLEGNotHealthy) {
 		return FromCondition(c), true
 	}
-	if l, ok := LastLine(h, "kubelet", 30*time.Second, "PLEG is not healthy: pleg was last seen active"); ok {
+	if l, ok := LastLine(h, "kubelet", 30*time.Second, words.PLEGNotHealthy); ok {
 		if _, known := Condition(o, corev1.NodeReady); known {
 			if _, bad := NotReady(o); !bad && o.At.Sub(l.At) > 15*time.Second {
 				return v1alpha1.Evidence{}, false
@@ -315,10 +316,10 @@ func PLEGUnhealthy(h v1alpha1.History) (v1alpha1.Evidence, bool) {
 // RuntimeDown is the newest sign that the kubelet misses the runtime now.
 func RuntimeDown(h v1alpha1.History) (v1alpha1.Evidence, bool) {
 	o := h.Last()
-	if c, ok := NotReady(o); ok && Has(c.Message, "container runtime is down", "container runtime status check may not have completed") {
+	if c, ok := NotReady(o); ok && Has(c.Message, words.ContainerRuntimeIsDown, words.RuntimeStatusNotChecked) {
 		return FromCondition(c), true
 	}
-	if l, ok := LastOf(h, "kubelet", 15*time.Second, "container runtime is down"); ok {
+	if l, ok := LastOf(h, "kubelet", 15*time.Second, words.ContainerRuntimeIsDown); ok {
 		return FromLine(l), true
 	}
 	return v1alpha1.Evidence{}, false

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 // Pods are the pods of this node that are meant to run: neither finished nor being deleted.
@@ -120,7 +121,7 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 			Seen(o, "api.pods", c.Where()+" "+c.Status.State.Waiting.Reason+": "+c.Status.State.Waiting.Message), true})
 	}
 	for _, l := range Lines(h, "kubelet", createFresh) {
-		sandbox := Has(l.Text, "CreatePodSandbox for pod failed", "Failed to create sandbox for pod", "Failed to create pod sandbox", "error determining status")
+		sandbox := Has(l.Text, words.CreatePodSandboxForPodFailed, words.FailedToCreateSandboxForPod, words.FailedToCreatePodSandbox, "error determining status")
 		if !sandbox && !Has(l.Text, "StartContainer\" for", "RunContainerError", "CreateContainerError") {
 			continue
 		}

@@ -1,0 +1,45 @@
+package words
+
+// The words of containerd, with go-cni and ttrpc, read in version v2.4.2.
+var (
+	AuthorizationFailed = containerd.says("authorization failed", Entry{File: "core/remotes/docker/resolver.go",
+		Sample: `hop/app:1.1": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`})
+	BinaryNotInstalled = containerd.says("binary not installed", Entry{File: "core/runtime/v2/shim_manager.go",
+		Sample: `sk: failed to start shim: failed to resolve runtime path: runtime "io.containerd.runc.v2" binary not installed "containerd-shim-runc-v2": file does not exist`})
+	CniPluginNotInitialized = containerd.says("cni plugin not initialized", Entry{File: "go-cni: errors.go",
+		Sample: "Network plugin returns error: cni plugin not initialized"})
+	PrepareSnapshotDir = containerd.says("failed to create prepare snapshot dir", Entry{File: "plugins/snapshots/overlay/overlay.go",
+		Sample: `2650f2a5c8940c0738dc0b81d507216ab44d61d91d5c0214": failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overla`})
+	FailedToCreateTempDir = containerd.says("failed to create temp dir", Entry{File: "plugins/snapshots/overlay/overlay.go",
+		Sample: `91d5c0214": failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-255363191`})
+	FailedToGenerateSeccompSpecOpts = containerd.says("failed to generate seccomp spec opts", Entry{File: "internal/cri/server/container_create_linux.go",
+		Sample: `failed to generate seccomp spec opts: cannot load seccomp profile "/var/lib/kubelet/seccomp/profiles/gone.json": open /var/lib/kubelet/seccomp/profiles/gone.json: no such file or directory`})
+	FailedToLoadCNIConfig = containerd.says("failed to load CNI config", Entry{File: "go-cni: opts.go",
+		Sample: `cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-sickbay.conflist: error parsing configuration list: invalid character '\n' in string literal: invalid cni config: failed to load cni config`})
+	FailedToStartShim = containerd.says("failed to start shim", Entry{File: "core/runtime/v2/task_manager.go",
+		Sample: `1a3fa51d8dfb3d6cbdf35a02daea2b1a57be76f15b8f2c9181e3b": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or director`})
+	HasNoNetworks = containerd.says("has no networks", Entry{File: "go-cni: opts.go",
+		Sample: "cni config load failed: CNI config list in config file /etc/cni/net.d/00-x.conflist has no networks, skipping: invalid cni config: failed to load cni config"})
+	InvalidCniConfig = containerd.says("invalid cni config", Entry{File: "go-cni: errors.go",
+		Sample: `cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-sickbay.conflist: error parsing configuration list: invalid character '\n' in string literal: invalid cni config: failed to load cni config`})
+	NoBasicAuthCredentials = containerd.says("no basic auth credentials", Entry{File: "core/remotes/docker/authorizer.go",
+		Sample: "ess denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials"})
+	NoNetworkConfigFound = containerd.says("no network config found", Entry{File: "go-cni: opts.go",
+		Sample: "cni config load failed: no network config found in /etc/cni/net.d: cni plugin not initialized: failed to load cni config"})
+	PullAccessDenied = containerd.says("pull access denied", Entry{File: "core/remotes/docker/resolver.go",
+		Sample: `ailed to resolve reference "registry.imagepull-private-registry-47xut.test/shop/app:1.1": pull access denied, repository does not exist or may require authorization: authorization failed: no basic a`})
+	RepositoryMayRequire = containerd.says("repository does not exist or may require", Entry{File: "core/remotes/docker/resolver.go",
+		Sample: `erence "registry.imagepull-private-registry-47xut.test/shop/app:1.1": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`})
+	SetupNetworkForSandbox = containerd.says("setup network for sandbox", Entry{File: "internal/cri/server/sandbox_run.go",
+		Sample: `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "326bdece19f2f1ab5344cc89cca86a970c250c09a2a6710cdfae5165005d4a4b": plugin type="ptp" fai`})
+	ShimDisconnected = containerd.says("shim disconnected", Entry{File: "core/runtime/v2/shim_load.go",
+		Sample: `time="2026-11-26T06:12:21.369902280Z" level=info msg="shim disconnected" id=5ae22aa9f451810a05acce607489b26c38c809162f6b39fa712f9ac9ad8ddc9f`})
+	TryingNextHost = containerd.says("trying next host", Entry{File: "core/remotes/docker/resolver.go",
+		Sample: `time="2026-11-26T01:46:31.460164567Z" level=info msg="trying next host after status: 404 Not Found" host=registry.tag-not-found-esc26.test method=HEAD url="http`})
+	TtrpcClosed = containerd.says("ttrpc: closed", Entry{File: "ttrpc: client.go",
+		Sample: `time="2026-11-26T06:11:53.561640140Z" level=error msg="collecting metrics for 11197928eeaa32a1106b8261caf4013ff03cef7e42c29f03d8349dae9d342ad3" error="ttrpc: closed"`})
+	UnableToRetrieveOCIRuntimeError = containerd.says("unable to retrieve OCI runtime error", Entry{File: "cmd/containerd-shim-runc-v2/process/init.go",
+		Sample: " failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/io.containerd.runtime.v2.task/k8s.io/64572c349a83b738978beea3907fb2"})
+)
+
+var containerd = &Component{Name: "containerd", Version: "v2.4.2"}

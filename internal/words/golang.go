@@ -1,0 +1,15 @@
+package words
+
+// The words of the Go standard library, in which kubelet, containerd and runc report errors, read in version 1.26.
+var (
+	CertificateNotValid = golang.says("certificate has expired or is not yet valid", Entry{File: "src/crypto/x509/verify.go",
+		Sample: `tps://sickbay-control-plane:6443/api/v1/nodes\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2016-11-28T08:46:30Z is before 2026-11-26T08:07:06Z" node="sickbay-worker"`})
+	UnknownAuthority = golang.says("certificate signed by unknown authority", Entry{File: "src/crypto/x509/verify.go",
+		Sample: "x509: certificate signed by unknown authority (issuer CN=kubernetes)"})
+	ExecutableFileNotFound = golang.says("executable file not found", Entry{File: "src/os/exec/lp_unix.go",
+		Sample: ` to check mkfs.erofs availability: failed to run mkfs.erofs --help: exec: \"mkfs.erofs\": executable file not found in $PATH: skip plugin" id=io.containerd.differ.v1.erofs type=io.containerd.differ.v1`})
+	NoSuchHost = golang.says("no such host", Entry{File: "src/net/net.go",
+		Sample: `": dial tcp: lookup mirror.example.test on 10.0.0.1:53: no such host`})
+)
+
+var golang = &Component{Name: "golang", Version: "1.26"}

@@ -1,0 +1,21 @@
+package words
+
+// The words of Linux.
+var (
+	NoSpaceLeftOnDevice = kernel.says("no space left on device", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "d.grpc.v1.cri/sandboxes/faa6e8959e19bdae8053d220c20c831df13035faee8b253eaccb7bcb59a24262: no space left on device"})
+	ReadOnlyFileSystem = kernel.says("read-only file system", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "steffort.slice/kubelet-kubepods-besteffort-pode4549535_a91a_4155_abd3_ae9152b2b352.slice: read-only file system"})
+	NoRouteToHost = kernel.says("no route to host", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: `Liveness probe failed: Get "http://10.244.7.62:8080/healthz": dial tcp 10.244.7.62:8080: connect: no route to host`})
+	ConnectionRefused = kernel.says("connection refused", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "dial tcp 172.17.0.13:443: connect: connection refused"})
+	OperationNotPermitted = kernel.says("operation not permitted", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: `E1128 01:38:52.606702   34447 server.go:1332] "Failed to set rlimit on max file handles" err="operation not permitted"`})
+	NoSuchFileOrDirectory = kernel.says("no such file or directory", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: `rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory"`})
+	MemoryOomGroupSet = kernel.says("memory.oom.group set", Entry{File: "mm/oom_kill.c",
+		Sample: "e37bcf1f3b47cb49e44dedd90479956133e955694675efababb4a.scope are going to be killed due to memory.oom.group set"})
+)
+
+var kernel = &Component{Name: "kernel", Version: ""}

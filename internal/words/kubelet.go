@@ -1,0 +1,77 @@
+package words
+
+// The words of the kubelet, read in version v1.37.2.
+var (
+	AllocateFailed = kubelet.says("Allocate failed", Entry{File: "pkg/kubelet/cm/admission/errors.go",
+		Sample: "Allocate failed due to rpc error: code = Internal desc = the driver does not answer: input/output error, which is unexpected"})
+	CreatePodSandboxForPodFailed = kubelet.says("CreatePodSandbox for pod failed", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_manager.go",
+		Sample: `E1126 01:31:42.533412   22511 kuberuntime_manager.go:1747] "CreatePodSandbox for pod failed" err="rpc error: code = Unknown desc = failed to setup network for sandbox \"326bdece19f2`})
+	ErrorUpdatingNodeStatus = kubelet.says("Error updating node status", Entry{File: "pkg/kubelet/kubelet_node_status.go",
+		Sample: "Error updating node status, will retry"})
+	FailedToCreatePodSandbox = kubelet.says("Failed to create pod sandbox", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_manager.go",
+		Sample: "Failed to create pod sandbox: rpc error: code = Unavailable desc = error reading from server: EOF"})
+	FailedToCreateSandboxForPod = kubelet.says("Failed to create sandbox for pod", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_sandbox.go",
+		Sample: `E1126 01:31:42.533392   22511 kuberuntime_sandbox.go:74] "Failed to create sandbox for pod" err="rpc error: code = Unknown desc = failed to setup network for sandbox \"326bdece19f2`})
+	FailedToEnsureLeaseExists = kubelet.says("Failed to ensure lease exists", Entry{File: "staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go",
+		Sample: `E1126 01:36:25.962699   17312 controller.go:208] "Failed to ensure lease exists, will retry" err="Get \"https://sickbay-control-plane:6443/apis/coordination.k8s.io/v1/na`})
+	FailedToListenAndServe = kubelet.says("Failed to listen and serve", Entry{File: "pkg/kubelet/server/server.go",
+		Sample: "Failed to listen and serve"})
+	FailedToPullImage = kubelet.says("Failed to pull image", Entry{File: "pkg/kubelet/images/image_manager.go",
+		Sample: `Failed to pull image "registry.tag-not-found-esc26.test/shop/app:1.1": rpc error: code = NotFound desc = faile`})
+	FailedToStartContainerManager = kubelet.says("Failed to start ContainerManager", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: "Failed to start ContainerManager"})
+	FailedToUpdateLease = kubelet.says("Failed to update lease", Entry{File: "staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go",
+		Sample: `E1126 15:18:08.897462   27724 controller.go:260] "Failed to update lease" err="Operation cannot be fulfilled on leases.coordination.k8s.io \"sickbay-worker\": the`})
+	ListAndWatchEndedUnexpectedly = kubelet.says("ListAndWatch ended unexpectedly", Entry{File: "pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go",
+		Sample: "ListAndWatch ended unexpectedly for device plugin"})
+	ProcessedDeviceUpdates = kubelet.says("Processed device updates", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
+		Sample: "Processed device updates for resource"})
+	ReservedCgroupLimits = kubelet.says("Reserved Cgroup Limits", Entry{File: "pkg/kubelet/cm/node_container_manager_linux.go",
+		Sample: `Failed to enforce System Reserved Cgroup Limits on "/system-reserved": ["system-reserved"] cgroup does not exist`})
+	SandboxForPodHasNoIPAddress = kubelet.says("Sandbox for pod has no IP address", Entry{File: "pkg/kubelet/kuberuntime/util/util.go",
+		Sample: "Sandbox for pod has no IP address. Need to start a new one"})
+	UnableToRegisterNode = kubelet.says("Unable to register node", Entry{File: "pkg/kubelet/kubelet_node_status.go",
+		Sample: `E1128 08:46:30.176365   12958 kubelet_node_status.go:108] "Unable to register node with API server" err="Post \"https://sickbay-control-plane:6443/api/v1/nodes\": tls: fail`})
+	CgroupDriverFromRuntime = kubelet.says("Using cgroup driver setting received from the CRI runtime", Entry{Since: "1.28", File: "cmd/kubelet/app/server.go",
+		Sample: `I1126 01:54:44.698921   64749 server.go:1502] "Using cgroup driver setting received from the CRI runtime" cgroupDriver="systemd"`})
+	CgroupV1Refused = kubelet.says("configured to not run on a host using cgroup v1", Entry{Since: "1.31", File: "pkg/kubelet/apis/config/validation/validation_linux.go",
+		Sample: `.go:72] "command failed" err="failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be removed in a future release, path: &TypeMet`})
+	ContainerRuntimeIsDown = kubelet.says("container runtime is down", Entry{File: "pkg/kubelet/runtime.go",
+		Sample: `E1126 01:47:34.070499   26639 kubelet.go:2697] "Skipping pod synchronization" err="container runtime is down"`})
+	RuntimeStatusNotChecked = kubelet.says("container runtime status check may not have completed", Entry{File: "pkg/kubelet/runtime.go",
+		Sample: `E1126 01:34:44.999333   32132 kubelet.go:2697] "Skipping pod synchronization" err="container runtime status check may not have completed yet"`})
+	ErrorLoadingConfigFile = kubelet.says("error loading config file", Entry{File: "staging/src/k8s.io/client-go/tools/clientcmd/loader.go",
+		Sample: `" err="unable to read existing bootstrap client config from /etc/kubernetes/kubelet.conf: error loading config file \"/etc/kubernetes/kubelet.conf\": yaml: line 4: did not find expected key" logger="Unhand`})
+	FailedLivenessProbe = kubelet.says("failed liveness probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_container.go",
+		Sample: "Container app failed liveness probe, will be restarted"})
+	FailedToEnsureThatThePod = kubelet.says("failed to ensure that the pod", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: `E1126 15:26:08.924089   29256 pod_workers.go:1338] "Error syncing pod, skipping" err="failed to ensure that the pod: e4549535-a91a-4155-abd3-ae9152b2b352 cgroups exist and are correctly applied: failed to `})
+	FailedToLoadKubeletConfig = kubelet.says("failed to load kubelet config", Entry{File: "cmd/kubelet/app/server.go",
+		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
+	FailedToRunKubelet = kubelet.says("failed to run Kubelet", Entry{File: "cmd/kubelet/app/server.go",
+		Sample: `E1126 01:54:39.900545   64665 run.go:72] "command failed" err="failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"`})
+	LoadKubeletConfigFile = kubelet.says("load kubelet config file", Entry{File: "cmd/kubelet/app/server.go",
+		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
+	CSIDriverNotRegistered = kubelet.says("not found in the list of registered CSI drivers", Entry{File: "pkg/volume/csi/csi_client.go",
+		Sample: "failed to create newCsiDriverClient: driver name filesystem-corrupt-4la5i.csi.sickbay.dev not found in the list of registered CSI drivers"})
+	BootstrapCertificateExpired = kubelet.says("part of the existing bootstrap client certificate", Entry{File: "pkg/kubelet/certificate/bootstrap/bootstrap.go",
+		Sample: `E1126 06:19:30.046748    9812 bootstrap.go:267] "Unhandled Error" err="part of the existing bootstrap client certificate in /etc/kubernetes/kubelet.conf is expired: 2026-11-26 06:14:22 +0000 UTC" logger="UnhandledError"`})
+	SwapRefused = kubelet.says("running with swap on is not supported", Entry{File: "pkg/kubelet/cm/container_manager_linux.go",
+		Sample: `E1126 01:54:39.900545   64665 run.go:72] "command failed" err="failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"`})
+	RuntimeAPIForEndpoint = kubelet.says("runtime API for endpoint", Entry{File: "staging/src/k8s.io/cri-client/pkg/remote_runtime.go",
+		Sample: "failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: "})
+	UnableToLoadBootstrapKubeconfig = kubelet.says("unable to load bootstrap kubeconfig", Entry{File: "pkg/kubelet/certificate/bootstrap/bootstrap.go",
+		Sample: `E1126 01:37:40.931278   19085 run.go:72] "command failed" err="failed to run Kubelet: unable to load bootstrap kubeconfig: stat /etc/kubernetes/bootstrap-kubelet.conf: no such file or directory"`})
+	ValidateKubeletConfiguration = kubelet.says("validate kubelet configuration", Entry{File: "cmd/kubelet/app/server.go",
+		Sample: `E1126 01:37:30.459333   26245 run.go:72] "command failed" err="failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is `})
+	ValidateServiceConnection = kubelet.says("validate service connection", Entry{File: "staging/src/k8s.io/cri-client/pkg/remote_runtime.go",
+		Sample: "failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: "})
+	PLEGNotHealthy = kubelet.says("PLEG is not healthy: pleg was last seen active", Entry{File: "pkg/kubelet/pleg/generic.go",
+		Sample: "PLEG is not healthy: pleg was last seen active 3m9.221034024s ago; threshold is 3m0s"})
+	LivenessProbeFailed = kubelet.says("Liveness probe failed", Entry{File: "pkg/kubelet/prober/prober.go",
+		Sample: `Liveness probe failed: Get "http://10.244.7.62:8080/healthz": dial tcp 10.244.7.62:8080: connect: no route to host`})
+	StartupProbeFailed = kubelet.says("Startup probe failed", Entry{File: "pkg/kubelet/prober/prober.go",
+		Sample: `Startup probe failed: Get "http://10.244.8.48:8080/hostname": dial tcp 10.244.8.48:8080: connect: connection refused`})
+)
+
+var kubelet = &Component{Name: "kubelet", Version: "v1.37.2"}
