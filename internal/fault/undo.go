@@ -53,10 +53,10 @@ func (s *Session) Undo(ctx context.Context) ([]Undone, error) {
 		errs = append(errs, s.tb.RemoveServices(ctx, s.Run))
 	}
 	if len(placed) > 0 && errors.Join(errs...) == nil {
+		errs = append(errs, s.WaitReady(ctx))
 		if err := s.tb.RestoreImages(ctx, s.Node); err != nil {
 			s.note(s.Node, "preloaded images could not be put back: %v", err)
 		}
-		errs = append(errs, s.WaitReady(ctx))
 	}
 	err := errors.Join(errs...)
 	if err == nil {

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -16,20 +17,37 @@ import (
 // onNode is the agent on a real node.
 type onNode struct{ client *agent.Client }
 
-// installAgent puts the agent on a node.
-func installAgent(ctx context.Context, n node.Node) (nodeAgent, error) {
-	c, err := agent.Install(ctx, n)
+// NewAgent looks at a node. The agent is installed at its first use, so that all nodes get theirs side by side and each within its bound.
+func NewAgent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} }
+
+type lazyAgent struct {
+	node node.Node
+	mu   sync.Mutex
+	a    *onNode
+}
+
+func (l *lazyAgent) get(ctx context.Context) (*onNode, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.a == nil {
+		c, err := agent.Install(ctx, l.node)
+		if err != nil {
+			return nil, err
+		}
+		l.a = &onNode{c}
+	}
+	return l.a, nil
+}
+
+func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
+	a, err := l.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return onNode{c}, nil
+	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
 }
 
 func (a onNode) Path() string { return a.client.Path() }
-
-func (a onNode) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
-	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
-}
 
 func (a onNode) Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
 	return a.client.Check(ctx, in)

@@ -45,19 +45,11 @@ import (
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
-// nodeAgent is everything an agent on a node does: looking, for diagnose, and injecting, for the runner.
-type nodeAgent interface {
-	diagnose.Agent
-	fault.Agent
-	Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error)
-}
-
 // kindTestbed is a suites.Testbed over a kind cluster of ours.
 type kindTestbed struct {
-	c       *cluster.Cluster
-	image   string
-	install func(context.Context, node.Node) (nodeAgent, error)
-	t       fault.Timings // of calls of the API
+	c     *cluster.Cluster
+	image string
+	t     fault.Timings // of calls of the API
 
 	mu     sync.Mutex
 	agents map[string]*lazyAgent
@@ -89,7 +81,7 @@ func New(ctx context.Context, c *cluster.Cluster) (suites.Testbed, error) {
 
 func newKindTestbed(c *cluster.Cluster, image string) *kindTestbed {
 	return &kindTestbed{
-		c: c, image: image, install: installAgent, t: fault.Timings{}.OnThisMachine(), config: c.RESTConfig,
+		c: c, image: image, t: fault.Timings{}.OnThisMachine(), config: c.RESTConfig,
 		agents: map[string]*lazyAgent{}, images: map[string][]string{},
 	}
 }
@@ -124,42 +116,12 @@ func (l *kindTestbed) About(ctx context.Context) (suites.About, error) {
 	return a, nil
 }
 
-// lazyAgent installs the agent at its first use, so that all nodes get theirs side by side and each within its bound.
-type lazyAgent struct {
-	lab  *kindTestbed
-	node node.Node
-
-	mu sync.Mutex
-	a  nodeAgent
-}
-
-func (l *lazyAgent) get(ctx context.Context) (nodeAgent, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.a == nil {
-		a, err := l.lab.install(ctx, l.node)
-		if err != nil {
-			return nil, err
-		}
-		l.a = a
-	}
-	return l.a, nil
-}
-
-func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Observation, error) {
-	a, err := l.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return a.Observe(ctx, ask)
-}
-
 func (l *kindTestbed) agent(name string) *lazyAgent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.agents[name]
 	if a == nil {
-		a = &lazyAgent{lab: l, node: l.c.Node(name)}
+		a = &lazyAgent{node: l.c.Node(name)}
 		l.agents[name] = a
 	}
 	return a
@@ -177,7 +139,11 @@ func (l *kindTestbed) Agent(ctx context.Context, name string) (fault.Agent, erro
 	if !l.c.Has(name) {
 		return nil, fmt.Errorf("cluster %s has no node %s", l.c.Name, name)
 	}
-	return l.agent(name).get(ctx)
+	a, err := l.agent(name).get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // Begin implements fault.Testbed. The images are those of the node's fingerprint, if there is one.
@@ -187,6 +153,9 @@ func (l *kindTestbed) Begin(ctx context.Context, r cluster.Record) (fault.RunRec
 	l.mu.Unlock()
 	if r.Images == nil {
 		r.Images, _ = l.imageRefs(ctx, r.Node) // without them nothing is put back that the kubelet removes
+		l.mu.Lock()
+		l.images[r.Node] = r.Images
+		l.mu.Unlock()
 	}
 	h, err := l.c.Begin(r)
 	if err != nil {
