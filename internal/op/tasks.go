@@ -229,69 +229,47 @@ func (t *Tasks) used(env Env) (bool, error) {
 	return false, nil
 }
 
-// retire removes a sandbox without the runtime's help: containers, shim, mounts, network namespace, address.
+// retire removes a sandbox without the runtime's help: containers, shim, mounts, network namespace, address. It goes on past what
+// fails, but for processes that it cannot see.
 func retire(env Env, sandbox string, tasks []task) error {
 	procs, err := env.Sys.Processes()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	kill := func(p Process) {
-		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
 	for _, p := range procs {
-		if id, ok := shimOf(p); ok && id == sandbox {
-			kill(p)
+		id, shim := shimOf(p)
+		container := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.pid > 1 && x.pid == p.PID })
+		if container || shim && id == sandbox {
+			errs = append(errs, unlessGone(env.Sys.Signal(p.PID, p.Start, KILL)))
 		}
 	}
-	for _, x := range tasks {
-		if x.sandbox != sandbox {
-			continue
-		}
-		if p, err := env.Sys.Process(x.pid); x.pid > 1 && err == nil {
-			kill(p)
-		}
-	}
-	mounts, err := env.Sys.Mounts(0)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	var netns string
-	ids := []string{sandbox}
+	ids, netns := []string{sandbox}, ""
 	for _, x := range tasks {
 		if x.sandbox == sandbox {
 			ids = append(ids, x.id)
-			if x.id == sandbox {
-				netns = path.Base(x.netns)
-			}
+		}
+		if x.id == sandbox && x.netns != "" {
+			netns = path.Join(netnsDir, path.Base(x.netns))
 		}
 	}
-	for i := len(mounts) - 1; i >= 0; i-- {
-		t := mounts[i].Mountpoint
-		mine := netns != "" && netns != "." && strings.HasPrefix(t, netnsDir+"/") && path.Base(t) == netns
-		for _, id := range ids {
-			mine = mine || strings.HasPrefix(t, "/run/containerd/") && strings.Contains(t, "/"+id+"/")
+	mounts, err := env.Sys.Mounts(0)
+	errs = append(errs, err)
+	for _, m := range slices.Backward(mounts) {
+		bundle := func(id string) bool {
+			return strings.HasPrefix(m.Mountpoint, "/run/containerd/") && strings.Contains(m.Mountpoint, "/"+id+"/")
 		}
-		if mine {
-			if err := env.Sys.Unmount(t, true); err != nil {
-				errs = append(errs, err)
-			}
+		if m.Mountpoint == netns || slices.ContainsFunc(ids, bundle) {
+			errs = append(errs, env.Sys.Unmount(m.Mountpoint, true))
 		}
 	}
 	for _, id := range ids {
-		if err := env.Sys.RemoveAll(path.Join(taskDir, id)); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, env.Sys.RemoveAll(path.Join(taskDir, id)))
 	}
-	if netns != "" && netns != "." {
-		if err := env.Sys.Remove(path.Join(netnsDir, netns)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	if netns != "" {
+		errs = append(errs, unlessGone(env.Sys.Remove(netns)))
 	}
-	errs = append(errs, releaseAddress(env, sandbox))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, releaseAddress(env, sandbox))...)
 }
 
 // ipamDirs are where host-local keeps its reservations: kind's, and the default.
