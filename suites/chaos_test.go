@@ -94,7 +94,7 @@ func TestDisasters(t *testing.T) {
 		for _, sc := range []string{"conflist-missing", "nodefs-full"} {
 			t.Run(name+"/"+sc, func(t *testing.T) {
 				c := &chaos.Runner{Lab: lab, Lease: 20 * time.Second, Harness: sickbay, Then: then}
-				res, clean := c.Strike(t.Context(), n, chaos.Strike{Scenario: sc, Point: suites.Point(v1alpha1.StepDetect), Mode: chaos.Wait})
+				res, clean := c.Kill(t.Context(), n, chaos.KillCase{Scenario: sc, Point: suites.Point(v1alpha1.StepDetect), Mode: chaos.Wait})
 				if res.Verdict != v1alpha1.VerdictPassed {
 					t.Errorf("%s, clean %t: %s", res.Verdict, clean, res.Reason)
 				}

@@ -37,7 +37,7 @@ type Options struct {
 	Version string
 	Timings Timings
 	// KillAt makes the process kill itself (SIGKILL) at that point of the first run that gets there. It is how the kill matrix
-	// strikes exactly; nothing is cleaned up, as nothing is after any other SIGKILL.
+	// kills exactly; nothing is cleaned up, as nothing is after any other SIGKILL.
 	KillAt Point
 	// Interrupt makes it an interruption (SIGINT), which recovers.
 	Interrupt bool
@@ -124,8 +124,6 @@ type Timings struct {
 	Settle time.Duration
 	// Recovery bounds everything that is done on the way out after a failure or Ctrl-C.
 	Recovery time.Duration
-	// History is how far the first look reads a node's journal back.
-	History time.Duration
 	// ImagesAgain is the pause between two attempts to put images back on a node that is not well enough yet for it.
 	ImagesAgain time.Duration
 	// UnderWay is how long a single step of a remedy has run when the process is killed in its middle: `docker exec` takes 60 ms
@@ -156,14 +154,14 @@ func DefaultTimings() Timings {
 			// Namespace deletion waits for graceful pod deletion; preparation undone restarts kubelet and containerd.
 			v1alpha1.StepResidue: 3 * time.Minute,
 		},
-		Timings:    fault.DefaultTimings(),
-		Quiet:      15 * time.Second,
-		QuietLooks: 5,
-		SureLooks:  2,
-		Control:    60 * time.Second,
-		Settle:     30 * time.Second,
-		Recovery:   4 * time.Minute,
-		History:    30 * time.Second, ImagesAgain: 5 * time.Second, UnderWay: 100 * time.Millisecond, KeepFor: 30 * time.Minute,
+		Timings:     fault.DefaultTimings(),
+		Quiet:       15 * time.Second,
+		QuietLooks:  5,
+		SureLooks:   2,
+		Control:     60 * time.Second,
+		Settle:      30 * time.Second,
+		Recovery:    4 * time.Minute,
+		ImagesAgain: 5 * time.Second, UnderWay: 100 * time.Millisecond, KeepFor: 30 * time.Minute,
 	}
 }
 
@@ -197,7 +195,7 @@ func (t Timings) WithDefaults() Timings {
 		have *time.Duration
 		def  time.Duration
 	}{
-		{&t.Quiet, d.Quiet}, {&t.Control, d.Control}, {&t.Settle, d.Settle}, {&t.Recovery, d.Recovery}, {&t.History, d.History},
+		{&t.Quiet, d.Quiet}, {&t.Control, d.Control}, {&t.Settle, d.Settle}, {&t.Recovery, d.Recovery},
 		{&t.ImagesAgain, d.ImagesAgain}, {&t.UnderWay, d.UnderWay}, {&t.KeepFor, d.KeepFor},
 	} {
 		if *p.have <= 0 {

@@ -75,7 +75,7 @@ Results are kept in a file; cells that passed are not run again.`,
 		}
 		var failed int
 		if f.parallel > 0 {
-			if failed, err = a.strikeAll(cmd.Context(), f, cells, book); err != nil {
+			if failed, err = a.killAll(cmd.Context(), f, cells, book); err != nil {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func chosen[S ~string](flag string, all []S, named []string) ([]S, error) {
 }
 
 // cells are those asked for, one scenario after the other, from the beginning of a run to its end. What runs alone comes last.
-func (f chaosFlags) cells() ([]chaos.Strike, error) {
+func (f chaosFlags) cells() ([]chaos.KillCase, error) {
 	if f.lease < leastLease {
 		return nil, usagef("--lease %s: it must be %s at least", f.lease, leastLease)
 	}
@@ -145,24 +145,24 @@ func (f chaosFlags) cells() ([]chaos.Strike, error) {
 	slices.SortStableFunc(list, func(a, b *scenarios.Scenario) int {
 		return cmp.Compare(len(a.Spec.Claims), len(b.Spec.Claims))
 	})
-	var out []chaos.Strike
+	var out []chaos.KillCase
 	for _, s := range list {
 		for _, p := range points {
 			for _, m := range modes {
-				out = append(out, chaos.Strike{Scenario: s.Metadata.Name, Point: p, Mode: m})
+				out = append(out, chaos.KillCase{Scenario: s.Metadata.Name, Point: p, Mode: m})
 			}
 		}
 	}
 	return out, nil
 }
 
-// strikeAll runs the cells that have not passed, side by side, each on a worker of its own, and tells how many did not pass.
-func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []chaos.Strike, book *book) (int, error) {
+// killAll runs the cells that have not passed, side by side, each on a worker of its own, and tells how many did not pass.
+func (a *app) killAll(ctx context.Context, f chaosFlags, cells []chaos.KillCase, book *book) (int, error) {
 	if err := f.check(); err != nil {
 		return 0, err
 	}
 	if !f.again {
-		cells = slices.DeleteFunc(cells, func(c chaos.Strike) bool { return book.passed(c) })
+		cells = slices.DeleteFunc(cells, func(c chaos.KillCase) bool { return book.passed(c) })
 	}
 	if len(cells) == 0 {
 		return 0, nil
@@ -184,7 +184,7 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []chaos.Strike,
 		cmd.Env = environ
 		return cmd
 	}}
-	queue := make(chan chaos.Strike)
+	queue := make(chan chaos.KillCase)
 	var host sync.RWMutex // a scenario that claims the host's kernel has it to itself
 	var mu sync.Mutex
 	failed := 0
@@ -200,7 +200,7 @@ func (a *app) strikeAll(ctx context.Context, f chaosFlags, cells []chaos.Strike,
 					host.RLock()
 				}
 				task := progress.From(ctx).Start(fmt.Sprintf("%s on %s", cell, node), 0)
-				res, clean := killer.Strike(ctx, node, cell)
+				res, clean := killer.Kill(ctx, node, cell)
 				release()
 				if ctx.Err() != nil {
 					task.End(ctx.Err())
@@ -252,11 +252,11 @@ func claimsHost(name string) bool {
 // book is the file of results, one a line; the last one of a cell counts.
 type book struct {
 	file    string
-	results map[chaos.Strike]chaos.Result
+	results map[chaos.KillCase]chaos.Result
 }
 
 func openBook(file string) (*book, error) {
-	b := &book{file: file, results: map[chaos.Strike]chaos.Result{}}
+	b := &book{file: file, results: map[chaos.KillCase]chaos.Result{}}
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -272,15 +272,15 @@ func openBook(file string) (*book, error) {
 		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
-		b.results[r.Strike] = r
+		b.results[r.KillCase] = r
 	}
 	return b, s.Err()
 }
 
-func (b *book) passed(c chaos.Strike) bool { return b.results[c].Verdict == v1alpha1.VerdictPassed }
+func (b *book) passed(c chaos.KillCase) bool { return b.results[c].Verdict == v1alpha1.VerdictPassed }
 
 func (b *book) add(r chaos.Result) error {
-	b.results[r.Strike] = r
+	b.results[r.KillCase] = r
 	if err := os.MkdirAll(filepath.Dir(b.file), 0o755); err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (b *book) add(r chaos.Result) error {
 }
 
 // writeTable writes the kill matrix as a page. Cells that were not run are shown as such.
-func writeTable(file string, results map[chaos.Strike]chaos.Result) error {
+func writeTable(file string, results map[chaos.KillCase]chaos.Result) error {
 	core, err := ofProfile("core")
 	if err != nil {
 		return err

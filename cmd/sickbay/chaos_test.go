@@ -27,7 +27,7 @@ func TestCellsOfTheKillMatrix(t *testing.T) {
 	}
 	f.scenarios, f.points, f.modes = []string{"swap-on"}, []string{"mid-inject"}, []string{"wait"}
 	one, err := f.cells()
-	if want := (chaos.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: chaos.Wait}); err != nil || len(one) != 1 || one[0] != want {
+	if want := (chaos.KillCase{Scenario: "swap-on", Point: suites.MidInject, Mode: chaos.Wait}); err != nil || len(one) != 1 || one[0] != want {
 		t.Errorf("%v, %v; want only %s", one, err, want)
 	}
 	f.points = []string{"middle"}
@@ -42,9 +42,9 @@ func TestTheBookKeepsTheLastResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cell := chaos.Strike{Scenario: "swap-on", Point: suites.MidInject, Mode: chaos.Wait}
+	cell := chaos.KillCase{Scenario: "swap-on", Point: suites.MidInject, Mode: chaos.Wait}
 	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictFailed, v1alpha1.VerdictPassed} {
-		if err := b.add(chaos.Result{Strike: cell, Verdict: v}); err != nil {
+		if err := b.add(chaos.Result{KillCase: cell, Verdict: v}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -47,18 +47,18 @@ const recoverBound = 4 * time.Minute
 // reachBound bounds how long a run may take until its process is killed: the bounds of its steps together are half of it.
 const reachBound = 12 * time.Minute
 
-// Strike is one field of the kill matrix.
-type Strike struct {
+// KillCase is one field of the kill matrix.
+type KillCase struct {
 	Scenario string       `json:"scenario"`
 	Point    suites.Point `json:"point"`
 	Mode     Mode         `json:"mode"`
 }
 
-func (c Strike) String() string { return fmt.Sprintf("%s/%s/%s", c.Scenario, c.Point, c.Mode) }
+func (c KillCase) String() string { return fmt.Sprintf("%s/%s/%s", c.Scenario, c.Point, c.Mode) }
 
-// StrikeResult is what became of it.
+// Result is what became of it.
 type Result struct {
-	Strike
+	KillCase
 	// Verdict is passed when the node healed in time, failed when it did not, unknown when the process did not end at the point as it
 	// should, and unsupported when this host cannot host the fault.
 	Verdict v1alpha1.Verdict `json:"verdict"`
@@ -87,12 +87,12 @@ type Runner struct {
 	Judge diagnose.JudgeFunc
 }
 
-// Strike makes one cell of the kill matrix on a node: it starts a run in a process of its own that is killed at the cell's point, and
+// Kill makes one cell of the kill matrix on a node: it starts a run in a process of its own that is killed at the cell's point, and
 // then sees whether the node is Ready, its fingerprint and the host's equal, and nothing of the run left, in time. clean is false
 // when the node could not be brought back even by `sickbay recover` afterwards.
-func (c *Runner) Strike(ctx context.Context, node string, cell Strike) (res Result, clean bool) {
+func (c *Runner) Kill(ctx context.Context, node string, cell KillCase) (res Result, clean bool) {
 	began := time.Now()
-	res = Result{Strike: cell, Node: node, Run: fault.NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
+	res = Result{KillCase: cell, Node: node, Run: fault.NewRunID(cell.Scenario), Verdict: v1alpha1.VerdictUnknown, At: began.UTC().Truncate(time.Second)}
 	defer func() { res.Took = time.Since(began).Seconds() }()
 	w, err := suites.OpenPool(ctx, c.Lab)
 	if err != nil {

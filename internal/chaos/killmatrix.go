@@ -38,10 +38,10 @@ the same was seen to be true.
 `
 
 // WriteKillMatrix writes the results as a page, a table for each mode.
-func WriteMatrix(w io.Writer, scenarios []string, results map[Strike]Result) {
+func WriteMatrix(w io.Writer, scenarios []string, results map[KillCase]Result) {
 	fmt.Fprint(w, killMatrixHead)
 	for _, m := range Modes() {
-		if m == Interrupt && !slices.ContainsFunc(slices.Collect(maps.Keys(results)), func(c Strike) bool { return c.Mode == m }) {
+		if m == Interrupt && !slices.ContainsFunc(slices.Collect(maps.Keys(results)), func(c KillCase) bool { return c.Mode == m }) {
 			continue // it is no part of the promise that is measured here
 		}
 		count := map[v1alpha1.Verdict]int{}
@@ -57,7 +57,7 @@ func WriteMatrix(w io.Writer, scenarios []string, results map[Strike]Result) {
 		for _, s := range scenarios {
 			fmt.Fprintf(w, "| %s |", s)
 			for _, p := range suites.Points() {
-				r, ok := results[Strike{s, p, m}]
+				r, ok := results[KillCase{s, p, m}]
 				if ok {
 					count[r.Verdict]++
 				}
@@ -81,7 +81,7 @@ func WriteMatrix(w io.Writer, scenarios []string, results map[Strike]Result) {
 	slices.SortFunc(wrong, func(a, b Result) int { return strings.Compare(a.String(), b.String()) })
 	fmt.Fprint(w, "\n## What went wrong\n\n")
 	for _, r := range wrong {
-		fmt.Fprintf(w, "- `%s` (%s): %s\n", r.Strike, r.Verdict, text.Short(r.Reason, 400))
+		fmt.Fprintf(w, "- `%s` (%s): %s\n", r.KillCase, r.Verdict, text.Short(r.Reason, 400))
 	}
 }
 

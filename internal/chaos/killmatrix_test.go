@@ -62,15 +62,15 @@ func TestACellAsksTheDetectors(t *testing.T) {
 }
 
 func TestKillMatrixShowsWhatWasNotRun(t *testing.T) {
-	results := map[Strike]Result{}
+	results := map[KillCase]Result{}
 	for _, r := range []Result{
-		{Strike: Strike{"a", suites.Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictPassed, Healed: 3.4},
-		{Strike: Strike{"a", suites.MidInject, Wait}, Verdict: v1alpha1.VerdictFailed, Reason: "left on the host: a swap file"},
-		{Strike: Strike{"a", suites.Point(v1alpha1.StepClear), Recover}, Verdict: v1alpha1.VerdictUnknown, Reason: "the run ended before clear"},
-		{Strike: Strike{"b", suites.Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictUnsupported},
-		{Strike: Strike{"b", suites.Point(v1alpha1.StepInject), Recover}, Verdict: v1alpha1.VerdictPassed, Healed: 12.2, Silent: 7},
+		{KillCase: KillCase{"a", suites.Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictPassed, Healed: 3.4},
+		{KillCase: KillCase{"a", suites.MidInject, Wait}, Verdict: v1alpha1.VerdictFailed, Reason: "left on the host: a swap file"},
+		{KillCase: KillCase{"a", suites.Point(v1alpha1.StepClear), Recover}, Verdict: v1alpha1.VerdictUnknown, Reason: "the run ended before clear"},
+		{KillCase: KillCase{"b", suites.Point(v1alpha1.StepBaseline), Wait}, Verdict: v1alpha1.VerdictUnsupported},
+		{KillCase: KillCase{"b", suites.Point(v1alpha1.StepInject), Recover}, Verdict: v1alpha1.VerdictPassed, Healed: 12.2, Silent: 7},
 	} {
-		results[r.Strike] = r
+		results[r.KillCase] = r
 	}
 	var b strings.Builder
 	WriteMatrix(&b, []string{"a", "b"}, results)

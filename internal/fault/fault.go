@@ -92,7 +92,7 @@ func New(tb Testbed, o Options) *Session {
 		o.Name = o.Scenario.Metadata.Name
 	}
 	if o.Looker == nil {
-		o.Looker = NewLooker(diagnose.NewWatcher(tb.Target(), diagnose.Options{Since: 30 * time.Second}), o.Node, o.Timings, nil)
+		o.Looker = NewLooker(diagnose.NewWatcher(tb.Target(), diagnose.Options{Since: o.Timings.History}), o.Node, o.Timings, nil)
 	}
 	return &Session{Options: o, tb: tb, t: o.Timings, namespace: RunNamespace(o.Run), agents: map[string]Agent{}}
 }

@@ -15,6 +15,8 @@ type Timings struct {
 	// second more or less is nothing, and four scenarios side by side share two cores.
 	SlowPoll  time.Duration
 	SlowAfter time.Duration
+	// History is how far the first look reads a node's journal back.
+	History time.Duration
 	// Call bounds one call to an agent or the API that should be quick.
 	Call time.Duration
 	// Lease is how long a node waits for a renewal before it heals itself; renewed every third of it.
@@ -34,7 +36,7 @@ type Timings struct {
 // DefaultTimings are the measured defaults.
 func DefaultTimings() Timings {
 	return Timings{
-		Poll: time.Second, SlowPoll: 2 * time.Second, SlowAfter: 45 * time.Second, Call: 20 * time.Second, Lease: 60 * time.Second,
+		Poll: time.Second, SlowPoll: 2 * time.Second, SlowAfter: 45 * time.Second, History: 30 * time.Second, Call: 20 * time.Second, Lease: 60 * time.Second,
 		Workload: 2 * time.Minute, NodeReady: 2 * time.Minute, PodsEnd: 45 * time.Second, NamespaceGone: 3 * time.Minute,
 	}
 }
@@ -47,7 +49,7 @@ func (t Timings) OnThisMachine() Timings {
 		*bound = timeoutscale.Bound(*bound)
 	}
 	for _, p := range []struct{ have, def *time.Duration }{
-		{&t.Poll, &d.Poll}, {&t.SlowPoll, &d.SlowPoll}, {&t.SlowAfter, &d.SlowAfter}, {&t.Call, &d.Call}, {&t.Lease, &d.Lease},
+		{&t.Poll, &d.Poll}, {&t.SlowPoll, &d.SlowPoll}, {&t.SlowAfter, &d.SlowAfter}, {&t.History, &d.History}, {&t.Call, &d.Call}, {&t.Lease, &d.Lease},
 		{&t.Workload, &d.Workload}, {&t.NodeReady, &d.NodeReady}, {&t.PodsEnd, &d.PodsEnd}, {&t.NamespaceGone, &d.NamespaceGone},
 	} {
 		if *p.have <= 0 {
