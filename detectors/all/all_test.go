@@ -125,3 +125,24 @@ func TestUnknownIsNotIll(t *testing.T) {
 		}
 	}
 }
+
+// A source of a look is named by its constant: a name that no look has would never be unreadable.
+func TestSourcesAreConstants(t *testing.T) {
+	for _, pattern := range []string{"../*/*.go", "../../internal/facts/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, source := range detectorstest.Sources() {
+				if !strings.HasSuffix(file, "_test.go") && regexp.MustCompile(`(Seen\([^,"]+, |Unreadable\(|TimedOut\([^,"]+, |Source: )`+strconv.Quote(source)).Match(raw) {
+					t.Errorf("%s names the source %q by a string", file, source)
+				}
+			}
+		}
+	}
+}

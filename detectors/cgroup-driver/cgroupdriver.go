@@ -54,8 +54,8 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 	return &v1alpha1.Finding{
 		Cause: "cgroup-v1-refused", Certainty: v1alpha1.Certain,
 		Summary: "the kubelet refuses to run on cgroup v1: failCgroupV1 is true, and this host has v1",
-		Evidence: []v1alpha1.Evidence{facts.FromLine(line), facts.Seen(o, "host", "cgroup version 1"),
-			facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
+		Evidence: []v1alpha1.Evidence{facts.FromLine(line), facts.Seen(o, v1alpha1.SourceHost, "cgroup version 1"),
+			facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
 		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
 			facts.SetKubeletConfig(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", "failCgroupV1", "false"),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
@@ -75,7 +75,7 @@ func driver(r v1alpha1.RuntimeHandler) string {
 func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 	o := h.Last()
 	if c, source := facts.Config(o); source == "kubelet.configz" && c.CgroupDriver != "" {
-		return c.CgroupDriver, facts.Seen(o, "kubelet.configz", "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
+		return c.CgroupDriver, facts.Seen(o, v1alpha1.SourceKubelet, "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
 	}
 	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, words.CgroupDriverFromRuntime); ok && !l.At.Before(o.Units["kubelet"].ActiveSince.Add(-time.Second)) {
 		switch {
@@ -169,7 +169,7 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	case isLoud && hasScript:
 		f.Cause = "driver-mismatch"
 		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, as the runtime is configured, but its program %s is a script that runs with the other driver: no new container can be created", or(kubelet, "one driver"), script.Path)
-		f.Evidence = append(f.Evidence, facts.Seen(o, "files", fmt.Sprintf("%s: a script for %s, %d bytes", script.Path, or(script.Script, "a shell"), script.SizeBytes)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceFiles, fmt.Sprintf("%s: a script for %s, %d bytes", script.Path, or(script.Script, "a shell"), script.SizeBytes)))
 	case isLoud:
 		f.Cause, f.Certainty = "driver-mismatch", v1alpha1.Likely
 		f.Summary = "the runtime refuses the kubelet's names of cgroups"
@@ -181,7 +181,7 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, kubeletEvidence)
 	}
 	for _, r := range wrong {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s runs with %s, so %s", r.Name, option(r), driver(r))))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s runs with %s, so %s", r.Name, option(r), driver(r))))
 	}
 	if isLoud {
 		f.Evidence = append(f.Evidence, loud)
@@ -190,7 +190,7 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		if i == 2 {
 			break
 		}
-		f.Evidence = append(f.Evidence, facts.Seen(o, "cgroups", fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
 	}
 	if !isLoud && len(outside) == 0 {
 		hasScript = false // a script that does as it is told

@@ -173,7 +173,7 @@ func againstHardware(h v1alpha1.History) *v1alpha1.Finding {
 		Summary: fmt.Sprintf("the node's clock is %s its hardware clock, and only by the node's is the kubelet's certificate not valid", apart(off)),
 		Evidence: []v1alpha1.Evidence{
 			facts.Seen(o, "clocks", fmt.Sprintf("node %s, hardware clock %s, nothing synchronizes them", o.At.UTC().Format(time.RFC3339), rtc.UTC().Format(time.RFC3339))),
-			facts.Seen(o, "certificates", fmt.Sprintf("%s: valid %s to %s", c.Path, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))),
+			facts.Seen(o, v1alpha1.SourceCerts, fmt.Sprintf("%s: valid %s to %s", c.Path, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))),
 		},
 		Remedy: facts.Place(o).NewRemedy("right-clock",
 			detectors.ShellStep(v1alpha1.Disruptive, o.Node, "set the node's clock by its time servers, at once, and where none serve it by the hardware clock",
@@ -217,7 +217,7 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "client-cert-expired", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the kubelet's client certificate ended %s: the API server does not know the kubelet any more", dead.NotAfter.UTC().Format(time.RFC3339)),
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "certificates", fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCerts, fmt.Sprintf("%s: %s, valid %s to %s; now %s", dead.Path, dead.Subject,
 			dead.NotBefore.UTC().Format(time.RFC3339), dead.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", words.CertificateNotValid, words.UnableToLoadBootstrapKubeconfig, "Unauthorized"); ok {
@@ -227,7 +227,7 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 	link := "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	for _, c := range o.Certs {
 		if c.Use == "kubelet-client" && c.Error == "" && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore) && path.Base(c.Path) != path.Base(link) && strings.HasSuffix(c.Path, ".pem") {
-			f.Evidence = append(f.Evidence, facts.Seen(o, "certificates", c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCerts, c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))
 			f.Remedy = facts.Place(o).NewRemedy("use-valid-cert", append([]v1alpha1.Step{
 				detectors.NodeStep(v1alpha1.Safe, o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", c.Path, link)}, restart...)...)
 			return f

@@ -70,9 +70,9 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	var ev []v1alpha1.Evidence
 	if known {
-		ev = append(ev, facts.Seen(o, "runtime.status", fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message)))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message)))
 		if o.Runtime.LastCNILoad != "" && o.Runtime.LastCNILoad != "OK" {
-			ev = append(ev, facts.Seen(o, "runtime.status", "lastCNILoadStatus: "+o.Runtime.LastCNILoad))
+			ev = append(ev, facts.Seen(o, v1alpha1.SourceStatus, "lastCNILoadStatus: "+o.Runtime.LastCNILoad))
 		}
 	} else {
 		// The runtime does not answer: the kubelet's own last word counts if the Ready condition still carries it and the
@@ -113,7 +113,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 		return &v1alpha1.Finding{
 			Cause: "conflist-missing", Certainty: v1alpha1.Certain,
 			Summary:  "the runtime has no network configuration: " + strings.Join(names, ", ") + " came into the directory without the runtime noticing",
-			Evidence: append(ev, facts.Seen(o, "cni", strings.Join(names, ", ")+": can be loaded, and is not in use")),
+			Evidence: append(ev, facts.Seen(o, v1alpha1.SourceCNI, strings.Join(names, ", ")+": can be loaded, and is not in use")),
 			Remedy: facts.Place(o).NewRemedy("reload-conflist",
 				detectors.Restart(o.Node, "containerd.service", "a new runtime process reads the directory at start; containers belong to their shims and go on"),
 				detectors.WaitReady(o.Node)),
@@ -126,7 +126,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 		f := &v1alpha1.Finding{
 			Cause: "conflist-missing", Certainty: v1alpha1.Certain,
 			Summary:  "there is no CNI configuration in " + confDir(o) + ": the runtime cannot give any new pod a network",
-			Evidence: append(ev, facts.Seen(o, "cni", text)),
+			Evidence: append(ev, facts.Seen(o, v1alpha1.SourceCNI, text)),
 		}
 		steps, untouched := rewrite(o)
 		if o.CNI.ConfDirError != "" && len(steps) > 0 {
@@ -157,7 +157,7 @@ func invalidConfig(o *v1alpha1.Observation, ev []v1alpha1.Evidence, broken []v1a
 	var names []string
 	for _, b := range broken {
 		names = append(names, b.Path)
-		ev = append(ev, facts.Seen(o, "cni", b.Path+": "+b.Error))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceCNI, b.Path+": "+b.Error))
 	}
 	f := &v1alpha1.Finding{
 		Cause: "conflist-invalid", Certainty: v1alpha1.Certain, Evidence: ev,
@@ -247,7 +247,7 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 	if dirs == "" {
 		dirs = "/opt/cni/bin"
 	}
-	ev = append(ev, facts.Seen(o, "cni", fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dirs, strings.Join(o.CNI.Binaries, ", "))))
+	ev = append(ev, facts.Seen(o, v1alpha1.SourceCNI, fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dirs, strings.Join(o.CNI.Binaries, ", "))))
 	if failing {
 		ev = append(ev, failure.Evidence)
 	}
@@ -311,7 +311,7 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 		}
 		f := &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Certain,
 			Summary: fmt.Sprintf("all %d addresses of %s are reserved", s.Capacity, s.Subnet),
-			Evidence: []v1alpha1.Evidence{facts.Seen(o, "cni", fmt.Sprintf("%s: %d of %d addresses reserved, %d of them for containers the runtime does not know",
+			Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCNI, fmt.Sprintf("%s: %d of %d addresses reserved, %d of them for containers the runtime does not know",
 				s.Dir, s.Reserved, s.Capacity, max(s.Orphans, 0)))}}
 		if failing {
 			f.Evidence = append(f.Evidence, failure.Evidence)
@@ -408,7 +408,7 @@ func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 	return &v1alpha1.Finding{
 		Cause: "bridge-netfilter-off", Certainty: v1alpha1.Certain,
 		Summary:      "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
-		Evidence:     []v1alpha1.Evidence{facts.Seen(o, "network", text), facts.Seen(o, "cni", c.Path+" uses "+strings.Join(c.Plugins, ", "))},
+		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceNetwork, text), facts.Seen(o, v1alpha1.SourceCNI, c.Path+" uses "+strings.Join(c.Plugins, ", "))},
 		Remedy:       facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
 		ManualAction: "what set it may set it again at the next boot: see `grep -r bridge-nf /etc/sysctl.conf /etc/sysctl.d`, write net.bridge.bridge-nf-call-iptables = 1 there and br_netfilter into /etc/modules-load.d",
 	}

@@ -171,7 +171,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, v.at)
 	}
 	if socket != nil {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "pluginSockets", socket.Path+": "+socket.Answers))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSockets, socket.Path+": "+socket.Answers))
 	}
 	switch {
 	case facts.Has(v.message, words.CSIDriverNotRegistered) || !listed && o.API.CSINode != nil && (v.message != "" || facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > time.Minute):

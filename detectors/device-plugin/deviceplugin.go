@@ -156,7 +156,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 		ev[0].Text += fmt.Sprintf(", %d before", most)
 	}
 	if socket != nil {
-		ev = append(ev, facts.Seen(o, "pluginSockets", fmt.Sprintf("%s: %s", socket.Path, socket.Answers)))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceSockets, fmt.Sprintf("%s: %s", socket.Path, socket.Answers)))
 	}
 	short = max(short, most-allocatable)
 	f := &v1alpha1.Finding{Object: &v1alpha1.ObjectRef{Kind: "Resource", Name: name}, Certainty: v1alpha1.Certain, Evidence: ev}

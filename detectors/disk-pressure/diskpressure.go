@@ -74,7 +74,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 	}
 	finding := v1alpha1.Finding{
 		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain,
-		Evidence:     []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
+		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
 		Consequences: facts.Consequences(o),
 	}
 	whose := map[string]string{"nodefs": "kubelet's", "imagefs": "runtime's"}[role]
@@ -85,7 +85,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 	finding.Summary = fmt.Sprintf("the %s filesystem %s %s", whose, f.Path, what)
 	if set {
 		finding.Summary += fmt.Sprintf(": less than the eviction threshold %s=%s", signal, t.Text)
-		finding.Evidence = append(finding.Evidence, facts.Seen(o, "kubelet.configz", fmt.Sprintf("evictionHard %s: %s", signal, t.Text)))
+		finding.Evidence = append(finding.Evidence, facts.Seen(o, v1alpha1.SourceKubelet, fmt.Sprintf("evictionHard %s: %s", signal, t.Text)))
 	}
 	if f.Frozen {
 		finding.Summary += "; the same filesystem is also frozen"
@@ -94,7 +94,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 		finding.Evidence = append(finding.Evidence, facts.FromCondition(condition))
 	}
 	for _, u := range facts.Alien(o, f, inodes) {
-		finding.Evidence = append(finding.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+		finding.Evidence = append(finding.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 	}
 	steps, untouched := facts.MakeRoom(o, f, inodes)
 	finding.ManualAction = untouched
@@ -114,8 +114,8 @@ func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold,
 		Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: o.Node, Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the eviction threshold %s=%s asks for more than %s can offer: the disk is not full, the threshold is wrong", t.Signal, t.Text, f.Path),
 		Evidence: []v1alpha1.Evidence{
-			facts.Seen(o, "kubelet.configz", fmt.Sprintf("evictionHard %s: %s", t.Signal, t.Text)),
-			facts.Seen(o, "filesystems", facts.Usage(f, inodes)),
+			facts.Seen(o, v1alpha1.SourceKubelet, fmt.Sprintf("evictionHard %s: %s", t.Signal, t.Text)),
+			facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes)),
 		},
 		Consequences: facts.Consequences(o),
 	}

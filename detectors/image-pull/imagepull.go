@@ -268,7 +268,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		}
 	}
 	if seen != nil && !seen.NotAfter.IsZero() {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("%s shows %s, issued by %s, valid %s to %s (%s)", seen.URL, seen.Subject, seen.Issuer, seen.NotBefore.Format(time.DateOnly), seen.NotAfter.Format(time.DateOnly), seen.Reach)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("%s shows %s, issued by %s, valid %s to %s (%s)", seen.URL, seen.Subject, seen.Issuer, seen.NotBefore.Format(time.DateOnly), seen.NotAfter.Format(time.DateOnly), seen.Reach)))
 	}
 	if note := missingSecret(o, p); note != "" {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", note+": once TLS is right, the registry may ask for it"))
@@ -293,7 +293,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	}
 	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
 	if hosts != nil && len(hosts.MissingCAs) > 0 {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+" names "+strings.Join(hosts.MissingCAs, ", ")+", which is not there"))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, hosts.Path+" names "+strings.Join(hosts.MissingCAs, ", ")+", which is not there"))
 	}
 	u, err := url.Parse("https://" + server)
 	if err != nil {
@@ -472,7 +472,7 @@ func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", sibling.Where()+" runs "+right))
 	case len(have) > 0:
 		right, why = have[len(have)-1], "the tag this node has of the same repository; the application's owner should confirm it"
-		f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.images", "the node has "+strings.Join(have, ", ")))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceImages, "the node has "+strings.Join(have, ", ")))
 	default:
 		f.ManualAction = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
 		return f
@@ -542,7 +542,7 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 		r := rule.Text
 		// The address in the rule may be the name's: the message of the dial names it.
 		if strings.Contains(r, host) || addressIn(p.message, r) || !ipv4.MatchString(r) && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) {
-			f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r))
 			if argv := facts.Unrule(r); argv != nil {
 				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this rule keeps the node from the registry", argv...))
 			}
@@ -551,7 +551,7 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	if hosts := hostConfig(o, p.host); hosts != nil && len(steps) == 0 && asked == p.host {
 		for _, m := range hosts.Mirrors {
 			if m.Reach != "" {
-				f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("connect %s from the node: %s %s", m.URL, m.Reach, m.ReachError)))
+				f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("connect %s from the node: %s %s", m.URL, m.Reach, m.ReachError)))
 			}
 		}
 	}
@@ -575,12 +575,12 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 	o := h.Last()
 	f := &v1alpha1.Finding{Cause: "mirror-misconfigured", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
-	f.Evidence = append(f.Evidence, facts.Seen(o, "registries", hosts.Path+": "+what))
+	f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, hosts.Path+": "+what))
 	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, words.TryingNextHost); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	if hosts.Origin != nil && hosts.Origin.URL != "" {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "registries", fmt.Sprintf("connect %s from the node: %s %s", hosts.Origin.URL, hosts.Origin.Reach, hosts.Origin.ReachError)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("connect %s from the node: %s %s", hosts.Origin.URL, hosts.Origin.Reach, hosts.Origin.ReachError)))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]v1alpha1.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)
 	return f

@@ -85,7 +85,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "kubeconfig-broken", Certainty: v1alpha1.Certain,
 		Summary:  "the kubelet cannot read how to reach the API server: " + what,
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", what)},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, what)},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, words.UnableToLoadBootstrapKubeconfig, "invalid configuration", "unable to load kubeconfig", words.ErrorLoadingConfigFile, "couldn't get version/kind", words.FailedToRunKubelet, words.UnableToRegisterNode, words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
@@ -206,7 +206,7 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "apiserver-untrusted", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the kubelet does not trust the API server %s: its certificate does not verify against the CA in %s (%s)", c.Server, kubeletConf(o), c.CASubject),
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s %s; CA in the kubeconfig: %s sha256 %.16s",
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s %s; CA in the kubeconfig: %s sha256 %.16s",
 			c.Server, c.Reach, c.ReachError, c.CASubject, c.CASHA256))},
 	}
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.UnknownAuthority, "x509:"); ok {
@@ -257,14 +257,14 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "apiserver-unreachable", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("the node cannot reach the API server %s (%s)", c.Server, c.Reach),
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "kubelet.kubeconfig", fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
 	}
 	for _, r := range rules {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "network", r))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r))
 	}
 	if o.Network.DefaultRoute == "" && c.Reach == "no-route" {
 		if _, unread := o.Unreadable(v1alpha1.SourceNetwork); !unread {
-			f.Evidence = append(f.Evidence, facts.Seen(o, "network", "there is no default route"))
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "there is no default route"))
 		}
 	}
 	if l, ok := complains(h); ok {
@@ -280,11 +280,11 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		}
 	}
 	if line, step, ok := misled(o, c); ok {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "network", "/etc/hosts: "+line))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "/etc/hosts: "+line))
 		steps = append(steps, step)
 	}
 	if c.Reach == "dns" && len(o.Network.Nameservers) == 0 {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "network", "/etc/resolv.conf names no name server"))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "/etc/resolv.conf names no name server"))
 		f.ManualAction = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
 		return f
 	}
@@ -360,7 +360,7 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		p, _ := facts.MainProcess(o, "kubelet")
 		how := facts.HaltedHow(p)
 		f.Summary = "the kubelet's process is there and does not run: it " + how
-		f.Evidence = append([]v1alpha1.Evidence{facts.Seen(o, "processes", fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
+		f.Evidence = append([]v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
 		if len(h) < 2 && !facts.Silent(o) && o.Kubelet.Healthz == "ok" {
 			return nil
 		}
@@ -486,7 +486,7 @@ func reason(text string) string {
 
 func unitEvidence(o *v1alpha1.Observation, k facts.Kubelet) v1alpha1.Evidence {
 	u := k.Unit
-	return facts.Seen(o, "units", fmt.Sprintf("kubelet: %s/%s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts))
+	return facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("kubelet: %s/%s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts))
 }
 
 // unregisteredNow: the API server answered to the end, and has no such node. A busy one may answer with its version and no more
@@ -564,7 +564,7 @@ func misnamed(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "not-registered", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("the kubelet wants to register node %s, and its certificate is for node %s: the API server refuses, and nobody reports for %s", name, own, o.Node),
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "certificates", "the kubelet's client certificate is for system:node:"+own)},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCerts, "the kubelet's client certificate is for system:node:"+own)},
 	}
 	var steps []v1alpha1.Step
 	if flag {

@@ -122,7 +122,7 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		}
 		if rising || len(kmsg) >= 2 {
 			kills = max(kills, 2)
-			ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, text.Bytes(u.MemoryPeak), text.Bytes(u.MemoryLimit))))
+			ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, text.Bytes(u.MemoryPeak), text.Bytes(u.MemoryLimit))))
 		}
 	}
 	if kills < 2 {
@@ -236,7 +236,7 @@ func cpu(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "cpu-throttled", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), limit.String()),
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "cgroups", fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
 	}
 	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy") {
 		f.Evidence = append(f.Evidence, facts.FromEvent(&e))

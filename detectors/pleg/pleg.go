@@ -58,7 +58,7 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 		if len(h) >= 2 && !supported(h) && !haltedBefore(h) {
 			return nil
 		}
-		ev := []v1alpha1.Evidence{facts.Seen(o, "processes", fmt.Sprintf("containerd (pid %d) %s", u.MainPID, how))}
+		ev := []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("containerd (pid %d) %s", u.MainPID, how))}
 		return &v1alpha1.Finding{
 			Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 			Summary:  "containerd " + how + ": it answers no call, so the kubelet can neither list nor change containers",
@@ -77,7 +77,7 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 		Summary:  "containerd does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
 	}
 	if l, ok := facts.LastOf(h, runtimeUnit, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
@@ -92,7 +92,7 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 	} else if looping || o.Runtime.ConfigFile.Error != "" {
 		f.ManualAction = "containerd exits at start by itself; what it says decides, most often /etc/containerd/config.toml: " + o.Runtime.ConfigFile.Error
 		if o.Runtime.ConfigFile.Error != "" {
-			f.Evidence = append(f.Evidence, facts.Seen(o, "runtime.configFile", o.Runtime.ConfigFile.Path+": "+o.Runtime.ConfigFile.Error))
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, o.Runtime.ConfigFile.Path+": "+o.Runtime.ConfigFile.Error))
 			steps = append(steps, detectors.RestoreStep(o.Node, "/etc/containerd/config.toml", "the configuration cannot be read: put the node image's own back"))
 		}
 	}
@@ -168,7 +168,7 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	switch {
 	case ok && fs.Frozen:
 		how = "is frozen"
-		ev = append(ev, facts.Seen(o, "filesystems", fmt.Sprintf("%s (%s on %s) is frozen: writes wait in the kernel's freeze gate", fs.Path, fs.Type, fs.Mount)))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s (%s on %s) is frozen: writes wait in the kernel's freeze gate", fs.Path, fs.Type, fs.Mount)))
 	case ok && gate != "" && (persists(h) || facts.RuntimeListsBlocked(o)):
 		how = "is frozen"
 	case waitingIn(blocked, diskWaits) != "" && persists(h) && (facts.RuntimeListsBlocked(o) || supported(h)):
@@ -177,7 +177,7 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 		return nil
 	}
 	if len(blocked) > 0 {
-		ev = append(ev, facts.Seen(o, "processes", fmt.Sprintf("%s of containerd in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("%s of containerd in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
 	}
 	f := &v1alpha1.Finding{
 		Cause: "runtime-io-stall", Certainty: certainty, Evidence: support(h, ev),
@@ -296,14 +296,14 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 	switch {
 	case q.QuotaMilli > 0 && periods >= 5 && throttled*2 >= periods:
 		f.Summary = fmt.Sprintf("containerd may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", milli(q.QuotaMilli), throttled*100/periods)
-		ev = append(ev, facts.Seen(o, "cgroups", fmt.Sprintf("containerd.service: quota %dm, throttled in %d of %d periods, %d ms throttled in total", q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("containerd.service: quota %dm, throttled in %d of %d periods, %d ms throttled in total", q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
 		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o), ready(o)...)...)
 	case late && o.Host.CPUs > 0 && (o.Host.PSI.CPUSome >= 80 || o.Host.PSI.CPUSome == 0 && o.Host.LoadAverage1 >= 10*float64(o.Host.CPUs)) && len(blockedThreads(o)) == 0:
 		f.Certainty = v1alpha1.Likely
 		f.Summary = fmt.Sprintf("the node has far more runnable work than its %d CPUs, and the runtime's calls come late", o.Host.CPUs)
 		f.ToConfirm = "who uses the CPU: `top` on the node; fewer pods, or CPU limits for the greedy ones, settle it"
 		f.ManualAction = "which work has to go is for the owner of the node to say"
-		ev = append(ev, facts.Seen(o, "host", fmt.Sprintf("load average %.1f on %d CPUs, CPU pressure %.0f%%", o.Host.LoadAverage1, o.Host.CPUs, o.Host.PSI.CPUSome)))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceHost, fmt.Sprintf("load average %.1f on %d CPUs, CPU pressure %.0f%%", o.Host.LoadAverage1, o.Host.CPUs, o.Host.PSI.CPUSome)))
 	default:
 		return nil
 	}
@@ -378,7 +378,7 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 		Summary: "containerd runs, and nobody can connect to it: its socket is gone",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why),
-			facts.Seen(o, "units", fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
+			facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
 		Remedy: facts.Place(o).NewRemedy("serve-again", append([]v1alpha1.Step{
 			facts.RestartRuntime(o, "a new runtime process makes its socket again"),
 		}, ready(o)...)...),

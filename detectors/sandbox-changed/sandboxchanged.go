@@ -144,7 +144,7 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "runtime-restart-kills-pods", Certainty: v1alpha1.Certain,
 		Summary:  "every restart of containerd takes the node's pods with it: its unit has KillMode=" + u.KillMode,
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, "units", fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
 	}
 	died := changed(h)
 	after := 0
@@ -382,7 +382,7 @@ func (d deed) culprits(o *v1alpha1.Observation) (steps []v1alpha1.Step, evidence
 	units := d.units(o)
 	steps = stopUnits(o, units, "this unit, added to the node, "+d.what)
 	for _, u := range units {
-		evidence = append(evidence, facts.Seen(o, "units", fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)+d.line(u.Script)))
+		evidence = append(evidence, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)+d.line(u.Script)))
 	}
 	if len(steps) > 0 {
 		return steps, evidence
@@ -390,7 +390,7 @@ func (d deed) culprits(o *v1alpha1.Observation) (steps []v1alpha1.Step, evidence
 	for _, j := range d.jobs(o) {
 		text := j.Command + d.line(j.Script)
 		if j.Crontab != "" {
-			evidence = append(evidence, facts.Seen(o, "units", "cron, "+j.Crontab+": "+text))
+			evidence = append(evidence, facts.Seen(o, v1alpha1.SourceUnits, "cron, "+j.Crontab+": "+text))
 			steps = append(steps, detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)),
 				"stops what somebody runs on this node"))
 			continue

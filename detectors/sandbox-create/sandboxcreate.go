@@ -99,7 +99,7 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 				shim = &v1alpha1.Finding{
 					Cause: "shim-missing", Certainty: v1alpha1.Certain,
 					Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(file)),
-					Evidence: []v1alpha1.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s has type %s; %s is not an executable in containerd's PATH", r.Name, r.Type, path.Base(file)))},
+					Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s has type %s; %s is not an executable in containerd's PATH", r.Name, r.Type, path.Base(file)))},
 				}
 				with(shim, failing, shimTexts...)
 				shim.Remedy = facts.Place(o).NewRemedy("restore-shim", restore(o, file, "the shim")...)
@@ -114,7 +114,7 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 			oci = &v1alpha1.Finding{
 				Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
-				Evidence: []v1alpha1.Evidence{facts.Seen(o, "runtime.status", fmt.Sprintf("handler %s runs %s, which is not an executable in containerd's PATH", r.Name, name))},
+				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s runs %s, which is not an executable in containerd's PATH", r.Name, name))},
 			}
 			with(oci, failing, ociTexts...)
 			if r.BinaryName != "" && path.Base(r.BinaryName) != "runc" {
@@ -214,11 +214,11 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 		fd := v1alpha1.Finding{
 			Cause: cause, Certainty: v1alpha1.Certain,
 			Summary:  fmt.Sprintf("the runtime's filesystem %s has no %s left: a sandbox cannot be written", f.Path, what),
-			Evidence: []v1alpha1.Evidence{facts.Seen(o, "filesystems", facts.Usage(f, inodes))},
+			Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
 		}
 		with(&fd, failing, words.NoSpaceLeftOnDevice, "disk quota exceeded")
 		for _, u := range facts.Alien(o, f, inodes) {
-			fd.Evidence = append(fd.Evidence, facts.Seen(o, "filesystems", fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+			fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 		}
 		steps, untouched := facts.MakeRoom(o, f, inodes)
 		fd.ManualAction, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)
@@ -245,7 +245,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 		}
 		if f.Immutable {
 			what = f.Path + " is immutable"
-			ev = append(ev, facts.Seen(o, "files", f.Path+" has the immutable attribute (lsattr: i): not even root writes there"))
+			ev = append(ev, facts.Seen(o, v1alpha1.SourceFiles, f.Path+" has the immutable attribute (lsattr: i): not even root writes there"))
 			steps = append(steps, facts.Mutable(o.Node, f.Path, "take the attribute away; the kubelet retries within ten seconds"))
 		}
 	}
@@ -254,7 +254,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 			continue
 		}
 		what = m.Target + " is mounted read-only"
-		ev = append(ev, facts.Seen(o, "mounts", fmt.Sprintf("%s is a read-only mount of %s %s", m.Target, m.Source, m.Root)))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceMounts, fmt.Sprintf("%s is a read-only mount of %s %s", m.Target, m.Source, m.Root)))
 		if under, ok := facts.Filesystem(o, "imagefs"); ok && m.Target != root && m.Target != under.Mount {
 			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the directory: take it off", "umount", m.Target))
 		} else {
@@ -264,7 +264,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 	if len(steps) == 0 {
 		if f, ok := facts.Filesystem(o, "imagefs"); ok && f.ReadOnly {
 			what = f.Path + " is on a read-only filesystem"
-			ev = append(ev, facts.Seen(o, "filesystems", what+" ("+f.Mount+")"))
+			ev = append(ev, facts.Seen(o, v1alpha1.SourceFilesystems, what+" ("+f.Mount+")"))
 			steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount), "writes to a damaged filesystem damage it further"))
 		}
 	}
@@ -311,7 +311,9 @@ func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.
 		if !strings.HasPrefix(full, "/sys/fs/cgroup") {
 			full = "/sys/fs/cgroup/" + strings.TrimLeft(c.Path, "/")
 		}
-		say := func(what string) { fd.Evidence = append(fd.Evidence, facts.Seen(o, "cgroups", full+": "+what)) }
+		say := func(what string) {
+			fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceCgroups, full+": "+what))
+		}
 		switch {
 		case c.ReadOnly:
 			say("mounted read-only")

@@ -124,7 +124,7 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, said)
 	}
 	if !unread {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "security", "profiles below /var/lib/kubelet/seccomp: "+list(o.Security.SeccompProfiles)))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSecurity, "profiles below /var/lib/kubelet/seccomp: "+list(o.Security.SeccompProfiles)))
 	}
 	f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
 	return f

@@ -57,7 +57,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		if s.InFstab {
 			text += ", also in /etc/fstab"
 		}
-		f.Evidence = append(f.Evidence, facts.Seen(o, "swaps", text))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSwaps, text))
 		if masked == nil {
 			off := detectors.NodeStep(v1alpha1.Safe, o.Node, "take this swap out of use; its pages move back to memory", "swapoff", s.Path)
 			if off.Undo = "swapon " + detectors.Quote(s.Path); s.UsedBytes > 0 {
@@ -71,7 +71,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		}
 	}
 	if masked != nil {
-		f.Evidence = append(f.Evidence, facts.Seen(o, "mounts", "/proc/swaps is a bind mount of "+masked.Root))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceMounts, "/proc/swaps is a bind mount of "+masked.Root))
 		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
 	}
 	if said {
