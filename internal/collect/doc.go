@@ -2,8 +2,8 @@
 //
 // It knows where a node keeps things and in which formats; it knows nothing of faults, findings or injectors, and it
 // changes nothing: no file is written, no process signalled, no configuration touched. No secret is taken: kubeconfigs are
-// read without key and token, certificates without key, a container's environment is never opened, and every line of log
-// passes package redact.
+// read without key and token, certificates without key, of the kubelet's and the runtime's environment only PATH, TZ and proxies are
+// taken and no container's is opened, and every line of log passes package redact.
 //
 // A look must end in time while the node is broken. So
 //

@@ -2,8 +2,11 @@ package collect
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
@@ -31,21 +34,16 @@ func readMounts(r root) mountTable {
 }
 
 func parseMounts(s string) mountTable {
+	infos, err := mountinfo.GetMountsFromReader(strings.NewReader(s), nil)
+	if err != nil {
+		return nil
+	}
 	var t mountTable
-	for line := range strings.Lines(s) {
-		left, right, ok := strings.Cut(strings.TrimSpace(line), " - ")
-		if !ok {
-			continue
-		}
-		l, r := strings.Fields(left), strings.Fields(right)
-		if len(l) < 6 || len(r) < 2 {
-			continue
-		}
-		m := mountLine{majorMinor: l[2], root: unescape(l[3]), target: unescape(l[4]), options: strings.Split(l[5], ","), fstype: r[0], source: unescape(r[1])}
-		if len(r) > 2 {
-			m.super = strings.Split(r[2], ",")
-		}
-		t = append(t, m)
+	for _, m := range infos {
+		t = append(t, mountLine{
+			majorMinor: fmt.Sprintf("%d:%d", m.Major, m.Minor), root: m.Root, target: m.Mountpoint, options: strings.Split(m.Options, ","),
+			fstype: m.FSType, source: m.Source, super: strings.Split(m.VFSOptions, ","),
+		})
 	}
 	return t
 }

@@ -225,7 +225,7 @@ func (l *look) runtimeProcess(_ context.Context, s *source) error {
 		switch {
 		case p.pid == listener && p.pid != 1: // systemd itself listens for what it starts at the first call
 			d = -1
-		case p.name != usual.comm || p.state == "Z":
+		case p.name != usual.comm || p.state == "Z" || servesOthers(l.argv(p.pid), endpoint):
 			continue
 		}
 		if rt.PID == 0 || d < depth {
@@ -260,6 +260,13 @@ func (l *look) runtimeProcess(_ context.Context, s *source) error {
 		setIfEmpty(&r.StateDir, set.state)
 	})
 	return nil
+}
+
+// servesOthers tells a containerd that is told to listen elsewhere: dockerd starts one of its own, and k3s does.
+func servesOthers(argv []string, endpoint string) bool {
+	address := cmp.Or(flagValue(argv, "address"), flagValue(argv, "a"))
+	config := cmp.Or(flagValue(argv, "config"), flagValue(argv, "c"))
+	return address != "" && !strings.HasSuffix(endpoint, strings.TrimPrefix(address, "/var")) || strings.Contains(config, "/docker/")
 }
 
 // runtimeCLI is the command that talks CRI to this runtime: crictl where the node's or the runtime's PATH has it, or the one that k3s

@@ -111,6 +111,9 @@ func TestRuntimes(t *testing.T) {
 		}, func(o *v1alpha1.Observation, s settings) bool {
 			return o.Runtime.ConfigFile.Missing && o.Runtime.ConfigFile.Error == "" && o.Runtime.Unit == "containerd" && s.root == "/var/lib/containerd"
 		}},
+		{"Docker's own containerd", nil, func(f map[string]string) {
+			process(f, "50", "containerd", "/system.slice/docker.service", "containerd", "--config", "/var/run/docker/containerd/containerd.toml")
+		}, func(o *v1alpha1.Observation, s settings) bool { return o.Runtime.Unit == "" && o.Runtime.PID == 0 }},
 		{"nobody", nil, func(map[string]string) {}, func(o *v1alpha1.Observation, s settings) bool {
 			return o.Runtime.Unit == "" && o.Runtime.PID == 0 && o.Kubelet.Unit == "" && slices.Contains((&look{}).logUnits(), "crio")
 		}},
