@@ -3,7 +3,6 @@ package collect
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -131,33 +130,5 @@ func TestStretched(t *testing.T) {
 		if got := stretched(tree(t, c.files), short); got.Overall != short.Overall {
 			t.Errorf("%s: a caller's bound became %s", name, got.Overall)
 		}
-	}
-}
-
-// An old event may name any registry. One that does not resolve, one that refuses and one that swallows packets cost a look one bound
-// together, and the rest of it nothing.
-func TestRegistriesDoNotHoldTheLook(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes the call, and never a handshake
-	must(t, err)
-	defer silent.Close()
-	refusing, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	refusing.Close()
-	l := newLook(protocol.ObserveOptions{Registries: []string{"gone.registry.invalid", refusing.Addr().String(), silent.Addr().String(), "192.0.2.1"}},
-		tree(t, map[string]string{"/proc/self/x": "", kubeletConfigFile: "maxPods: 7\n"}), noCommands)
-	began := time.Now()
-	o := l.run(t.Context())
-	if took := time.Since(began); took > reachWait+slack {
-		t.Errorf("the look took %s", took)
-	}
-	got := map[string]string{}
-	for _, r := range o.Registries {
-		got[r.Host] = r.Mirrors[0].Reach
-	}
-	if len(got) != 4 || got["gone.registry.invalid"] != "dns" || got[refusing.Addr().String()] != "refused" || got[silent.Addr().String()] != "timeout" || got["192.0.2.1"] == "ok" {
-		t.Errorf("%v, unknown %+v", got, o.Unknown)
-	}
-	if o.Kubelet.Config.MaxPods != 7 {
-		t.Errorf("what answers was not read: %+v", o.Kubelet)
 	}
 }
