@@ -1,6 +1,7 @@
 package cgroupdriver_test
 
 import (
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -61,5 +62,12 @@ var silent = []detectorstest.Case{
 	{Name: "cgroupDriver in the kubelet's file, without effect", Ill: func(o *v1alpha1.Observation) { o.Kubelet.File.CgroupDriver = "cgroupfs" }},
 	{Name: "SystemdCgroup changed in the file, runtime not restarted", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = detectorstest.Ptr(false)
+	}},
+	// CRI-O puts conmon below system.slice by default (monitor_cgroup), and an agent took it for the container.
+	{Name: "CRI-O, with conmon below system.slice", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		for i := range o.Containers {
+			o.Containers[i].UnderKubepods, o.Containers[i].CgroupPath = false, fmt.Sprintf("/system.slice/crio-conmon-%064x.scope", i)
+		}
 	}},
 }

@@ -86,6 +86,11 @@ var silent = []detectorstest.Case{
 	{Name: "clocks a few seconds apart", Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.APIOffsetSeconds, o.Clocks.ProcessOffsetSeconds["kubelet"] = 3, -8
 	}},
+	{Name: "the API server's clock is wrong, and the node's is disciplined", Perhaps: []string{"clock-cert/clock-skew"}, Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = 95, true
+		o.API.ServerDate = detectorstest.Ago(95 * time.Second)
+		o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: detectorstest.Ago(98 * time.Second)}
+	}},
 }
 
 // wrongMachineClock is a machine whose clock went a quarter of an hour ahead, past the end of the kubelet's certificate. The control

@@ -2,6 +2,7 @@ package cni_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	_ "github.com/sickbay-dev/sickbay/detectors/all"
@@ -59,6 +60,44 @@ var sick = []detectorstest.Case{
 		detectorstest.CNIDown(o, detectorstest.NoConfig)
 		detectorstest.KubeletStopped(o)
 	}},
+	// New pods would come up on podman's bridge.
+	{Name: "Calico's binary gone, with podman's conflist behind it", Want: []string{"cni/plugin-binary-missing"}, Never: []string{"10-calico.conflist"}, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = []v1alpha1.CNIConfig{
+			{Path: "/etc/cni/net.d/10-calico.conflist", Name: "k8s-pod-network", Plugins: []string{"calico", "calico-ipam", "bandwidth", "portmap"}, Used: true},
+			{Path: "/etc/cni/net.d/87-podman-bridge.conflist", Name: "podman", Plugins: []string{"bridge", "host-local", "portmap", "firewall", "tuning"}},
+		}
+		o.CNI.Binaries = []string{"bandwidth", "bridge", "firewall", "host-local", "loopback", "portmap", "tuning"}
+		o.CNI.IPAM = nil
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): failed to find plugin "calico" in path [/opt/cni/bin]`)
+	}},
+	// go-cni stops after the first file that it can load: what sorts behind was never read.
+	{Name: "the runtime names one broken file, and another sorts behind the good one", Want: []string{"cni/conflist-invalid"}, Remedy: "mv -T --backup=numbered -- /etc/cni/net.d/05-new.conflist", Never: []string{"99-draft.conf"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CNIDown(o, "cni config load failed: failed to load CNI config list file /etc/cni/net.d/05-new.conflist: error parsing configuration list: unexpected end of JSON input: invalid cni config: failed to load cni config")
+		o.CNI.Configs = []v1alpha1.CNIConfig{
+			{Path: "/etc/cni/net.d/05-new.conflist", Error: "unexpected end of JSON input"},
+			{Path: "/etc/cni/net.d/10-kindnet.conflist", Name: "kindnet", Plugins: []string{"ptp", "host-local", "portmap"}, Used: true},
+			{Path: "/etc/cni/net.d/99-draft.conf", Error: "no plugin type"},
+		}
+	}},
+	// No conflist names it: containerd's default is use_internal_loopback = false.
+	{Name: "loopback plugin gone", Want: []string{"cni/plugin-binary-missing"}, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Binaries = []string{"host-local", "portmap", "ptp"}
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="loopback" failed (add): failed to find plugin "loopback" in path [/opt/cni/bin]`)
+	}},
+	{Name: "flannel's delegate gone", Want: []string{"cni/plugin-binary-missing"}, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-flannel.conflist", Name: "cbr0", Plugins: []string{"flannel", "portmap"}, Used: true}}
+		o.CNI.Binaries, o.CNI.IPAM = []string{"flannel", "host-local", "loopback", "portmap"}, nil
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="flannel" failed (add): failed to delegate add: failed to find plugin "bridge" in path [/opt/cni/bin]`)
+	}},
+	noAddress("Cilium", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  No more IPs available`),
+	noAddress("the AWS VPC CNI", "aws-cni", `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container`),
+	noAddress("Calico", "calico", `plugin type="calico" failed (add): failed to request IPv4 addresses: Assigned 0 out of 1 requested IPv4 addresses; No more free affine blocks and strict affinity enabled`),
+	// After 25 events the kubelet's recorder lets one through in five minutes (client-go's events_cache.go).
+	{Name: "no address left, and the events are rationed", Want: []string{"cni/ipam-exhausted"}, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.IPAM = nil
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "5f": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`, 3*time.Minute, 37)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -70,4 +109,21 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "bridge-nf-call-iptables off with ptp", Ill: func(o *v1alpha1.Observation) { o.Network.BridgeNFCallIPTables = "0" }},
 	{Name: "all addresses in use by running pods", Ill: func(o *v1alpha1.Observation) { o.CNI.IPAM[0].Reserved = 254 }},
+	{Name: "one pod's Multus annotation is malformed", Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = []v1alpha1.CNIConfig{
+			{Path: "/etc/cni/net.d/00-multus.conf", Name: "multus-cni-network", Plugins: []string{"multus"}, Used: true},
+			{Path: "/etc/cni/net.d/10-calico.conflist", Name: "k8s-pod-network", Plugins: []string{"calico", "calico-ipam", "bandwidth", "portmap"}},
+		}
+		o.CNI.Binaries, o.CNI.IPAM = []string{"bandwidth", "calico", "calico-ipam", "loopback", "multus", "portmap"}, nil
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new]: error getting k8s network: parsePodNetworkAnnotation: failed to parse pod Network Attachment Selection Annotation JSON format: invalid character 'm' looking for beginning of object key string`)
+	}},
+}
+
+// noAddress is a node on which this network has no address left.
+func noAddress(network, plugin, says string) detectorstest.Case {
+	return detectorstest.Case{Name: "no address left of " + network, Want: []string{"cni/ipam-exhausted"}, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-net.conflist", Name: "net", Plugins: []string{plugin}, Used: true}}
+		o.CNI.Binaries, o.CNI.IPAM = []string{plugin, "loopback"}, nil
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": `+says)
+	}}
 }

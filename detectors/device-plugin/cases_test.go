@@ -34,6 +34,12 @@ var sick = []detectorstest.Case{
 		detectorstest.Devices(o, "0", "0")
 		wantsLamp(o)
 	}},
+	{Name: "one of three device plugins gone", Want: []string{"device-plugin/plugin-down"}, Remedy: "lamp-plugin-4x", Never: []string{"nvidia-device-plugin-daemonset-q1", "virt-handler-z9"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Devices(o, "2", "0")
+		detectorstest.LampSocket(o, "refused")
+		detectorstest.AddPod(o, detectorstest.Pod("gpu-operator", "nvidia-device-plugin-daemonset-q1", detectorstest.DaemonSet("nvidia-device-plugin-daemonset"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
+		detectorstest.AddPod(o, detectorstest.Pod("kubevirt", "virt-handler-z9", detectorstest.DaemonSet("virt-handler"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
+	}},
 }
 
 var silent = []detectorstest.Case{

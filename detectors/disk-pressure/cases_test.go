@@ -2,6 +2,7 @@ package diskpressure_test
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -69,6 +70,28 @@ var sick = []detectorstest.Case{
 		detectorstest.NodefsFull(o)
 		detectorstest.CSIWaits(o, false, detectorstest.NotInTheList)
 	}},
+	// containerd's docs/snapshotters/devmapper.md puts the thin pool, the storage of every container, there.
+	{Name: "imagefs full, with devmapper's pool on it", Want: []string{"disk-pressure/imagefs-full"}, Never: []string{"/var/lib/containerd/devmapper"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.BytesFree = 4 << 20
+		f.TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/containerd/devmapper", Bytes: 400 << 20, Files: 3, Dir: true}}
+		o.Runtime.Snapshotter = "devmapper"
+	}},
+	{Name: "nodefs full, with logs on a disk of their own", Want: []string{"disk-pressure/nodefs-full"}, Never: []string{"journalctl", "/var/log"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.NodefsFull(o)
+		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/pods", Bytes: 480 << 20, Files: 200, Dir: true}}
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/var/log", Mount: "/var/log", Device: "/dev/vdc1", MajorMinor: "254:33", Type: "ext4", Bytes: 20 << 30, BytesFree: 12 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"logs"}})
+	}},
+	// By a soft threshold after its grace period, or a filesystem that is not asked for.
+	{Name: "DiskPressure for hours", Want: []string{"disk-pressure/nodefs-full"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "5%")
+		o.Kubelet.Config.EvictionSoft = map[string]string{"nodefs.available": "15%"}
+		o.Kubelet.File.EvictionSoft = o.Kubelet.Config.EvictionSoft
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+		pressureSince(o, 2*time.Hour)
+		detectorstest.Event(o, "", "", "EvictionThresholdMet", "Attempting to reclaim ephemeral-storage", 20*time.Second, 700)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -85,4 +108,20 @@ var silent = []detectorstest.Case{
 	{Name: "a huge log of a pod deleted long ago", Ill: func(o *v1alpha1.Observation) {
 		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/old-backup", Bytes: 90 << 30, Files: 1}}
 	}},
+	// The kubelet asks CRI for its image filesystem: the snapshots have a disk of their own.
+	{Name: "the kubelet says for hours that there is no pressure", Perhaps: []string{"disk-pressure/imagefs-full"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.BytesFree = f.Bytes / 10
+		pressureSince(o, 40*time.Hour)
+	}},
+}
+
+// pressureSince has DiskPressure be what it is for so long, and the kubelet have said so a moment ago.
+func pressureSince(o *v1alpha1.Observation, long time.Duration) {
+	for i := range o.API.Node.Status.Conditions {
+		if c := &o.API.Node.Status.Conditions[i]; c.Type == corev1.NodeDiskPressure {
+			c.LastTransitionTime, c.LastHeartbeatTime = detectorstest.MetaAgo(long), detectorstest.MetaAgo(4*time.Second)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package imagepull_test
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -68,6 +69,53 @@ var sick = []detectorstest.Case{
 		h.Error = "toml: line 2: expected '='"
 		o.Registries = []v1alpha1.RegistryHost{h}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", "failed to load hosts.toml: toml: line 2")
+	}},
+	{Name: "registry down, and the host drops what comes in on its port", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to do request: Head "https://quay.io/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
+		o.Network.RejectRules = []string{"iptables -t filter -A INPUT -p tcp -m tcp --dport 443 -j DROP"}
+	}},
+	{Name: "registry down over IPv6, and a rule about another host", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to do request: Head "https://quay.io/v2/team/web/manifests/1": dial tcp [2001:db8:7::7]:443: i/o timeout`)
+		o.Network.RejectRules = []string{"ip6tables -t filter -A OUTPUT -d 2001:db8:bad::1/128 -p tcp -m tcp --dport 443 -j REJECT --reject-with icmp6-port-unreachable"}
+	}},
+	{Name: "no such tag, and the node has other versions of other applications", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "docker.io/library/postgres:17.99", "docker.io/library/postgres:17.99: not found", detectorstest.Deployment("orders-db"))
+		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:a", Tags: []string{"docker.io/library/postgres:16.10"}}, v1alpha1.Image{ID: "sha256:b", Tags: []string{"docker.io/library/postgres:9.6"}})
+	}},
+	{Name: "no such tag of an image called certificate", Want: []string{"image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "docker.io/enix/x509-certificate-exporter:9.9", "docker.io/enix/x509-certificate-exporter:9.9: not found")
+	}},
+	{Name: "the registry asks for a client certificate", Want: []string{"image-pull/registry-auth"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": remote error: tls: certificate required`)
+	}},
+	{Name: "the tag lacks the node's platform", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Host.Arch = "arm64"
+		detectorstest.PullFails(o, "quay.io/team/web:2", "no match for platform in manifest: not found", detectorstest.Deployment("web"))
+		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:a", Tags: []string{"quay.io/team/web:1"}})
+	}},
+	// The node reaches neither by itself, and yet a registry answered.
+	{Name: "no such tag, behind a proxy", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Never: []string{"hosts.toml"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "docker.io/library/nginx:1.99", "docker.io/library/nginx:1.99: not found")
+		o.Registries = []v1alpha1.RegistryHost{{Host: "docker.io", Path: "/etc/containerd/certs.d/docker.io/hosts.toml", Server: "https://registry-1.docker.io",
+			Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "timeout", ReachError: "dial tcp 198.51.100.7:443: i/o timeout"}},
+			Origin:  &v1alpha1.RegistryMirror{URL: "https://registry-1.docker.io", Reach: "timeout", ReachError: "dial tcp 198.51.100.9:443: i/o timeout"}}}
+	}},
+	{Name: "Docker Hub's pull limit", Want: []string{"image-pull/registry-auth"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "docker.io/library/nginx:1.27", "failed to copy: httpReadSeeker: failed open: unexpected status code https://registry-1.docker.io/v2/library/nginx/manifests/sha256:0a: 429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit")
+	}},
+	// KubeletEnsureSecretPulledImages, on since 1.35: what another pod's credential pulled is pulled again with this pod's own.
+	{Name: "no credential, and another pod's image is on the node", Want: []string{"image-pull/registry-auth"}, Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:a", Tags: []string{detectorstest.Registry + "/team/web:1"}})
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials")
+	}},
+	{Name: "no such tag of an image volume", Want: []string{"image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
+		text := `failed to pull and unpack image "quay.io/team/model:9": failed to resolve reference "quay.io/team/model:9": quay.io/team/model:9: not found`
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "infer", detectorstest.Waiting("ImagePullBackOff", `Back-off pulling image "quay.io/team/model:9": ErrImagePull: rpc error: code = NotFound desc = `+text)))
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "quay.io/team/model:9", PullPolicy: corev1.PullIfNotPresent}}})
+		detectorstest.Event(o, "default", "infer", "Failed", `Failed to pull image "quay.io/team/model:9": rpc error: code = NotFound desc = `+text, 20*time.Second, 4)
+	}},
+	{Name: "token server unreachable", Want: []string{"image-pull/registry-unreachable"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "docker.io/library/nginx:1.27", `failed to authorize: failed to fetch anonymous token: Get "https://auth.docker.io/token?scope=repository%3Alibrary%2Fnginx%3Apull&service=registry.docker.io": dial tcp 203.0.113.9:443: i/o timeout`)
 	}},
 }
 

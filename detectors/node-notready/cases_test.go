@@ -137,6 +137,30 @@ var sick = []detectorstest.Case{
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
+	// Nothing of an ordinary firewall is about what the node sends to port 6443.
+	{Name: "API server down, on a host with a firewall", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		o.Network.RejectRules = []string{
+			"iptables -t filter -A INPUT -j REJECT --reject-with icmp-host-prohibited",
+			"iptables -t filter -A FORWARD -j REJECT --reject-with icmp-host-prohibited",
+			"iptables -t filter -A INPUT -m conntrack --ctstate INVALID -j DROP",
+			"iptables -t filter -A f2b-sshd -s 203.0.113.9/32 -j REJECT --reject-with icmp-port-unreachable",
+			"iptables -t filter -A INPUT ! -s 10.0.0.0/8 -p tcp -m tcp --dport 6443 -j DROP",
+			"nft inet firewalld filter_INPUT handle 178: reject with icmpx admin-prohibited",
+		}
+	}},
+	// https://github.com/projectcalico/calico/issues/2612: every Calico node has one for its own block.
+	{Name: "API server down, on a Calico node with its blackhole route", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		o.Network.RejectRules = []string{"route blackhole 10.244.7.64/26"}
+	}},
+	{Name: "API server behind a load balancer dropped by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 10.0.0.100/32 -p tcp -m tcp --dport 6443 -j DROP", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Server = "https://10.0.0.100:6443"
+		o.API.Endpoints = []string{"cp-1", "10.0.0.11", "cp-2", "10.0.0.12", "cp-3", "10.0.0.13"}
+		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -d 10.0.0.100/32 -p tcp -m tcp --dport 6443 -j DROP"}
+		detectorstest.SilentKubelet(o, `"Failed to update lease" err="Put \"https://10.0.0.100:6443/apis/coordination.k8s.io/v1\": dial tcp 10.0.0.100:6443: i/o timeout"`)
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError, o.Kubelet.Kubeconfig.ServerCAMatches = "timeout", "dial tcp 10.0.0.100:6443: i/o timeout", false
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -172,10 +196,26 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=lab-worker")
 	}},
 	{Name: "a cordoned node", Ill: func(o *v1alpha1.Observation) { o.API.Node.Spec.Unschedulable = true }},
+	// EKS, AKS and GKE keep the kubelet's kubeconfig in /var/lib/kubelet, and its flag says so; the agent that looked did not know the flag.
+	{Name: "API server down, and the kubeconfig that was read is not the kubelet's", Perhaps: []string{"node-notready/apiserver-unreachable"}, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "")
+		o.Kubelet.Flags = []string{"/usr/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig", "--config=/etc/kubernetes/kubelet/config.json"}
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
+	}},
+	{Name: "the node was asked for by its address", Ill: func(o *v1alpha1.Observation) {
+		o.Node = "10.0.0.7"
+		o.API.Node, o.API.Lease, o.API.CSINode, o.API.Pods, o.API.Events = nil, nil, nil, nil, nil
+	}},
 }
 
 // answeredInPart is the API server's view when a busy one told its version and then nothing within the bound.
 func answeredInPart(o *v1alpha1.Observation) {
 	o.API = &v1alpha1.API{ServerVersion: o.API.ServerVersion, ServerDate: o.API.ServerDate, AskedAt: o.API.AskedAt}
 	detectorstest.Unknown(o, "ask the API server: the API server did not answer within 2s", v1alpha1.SourceAPI)
+}
+
+// cutOff is a kubelet that waits for its API server, and what a dial from the node gives.
+func cutOff(o *v1alpha1.Observation, reach string) {
+	detectorstest.SilentKubelet(o, `"Failed to update lease" err="Put \"https://lab-control-plane:6443/apis/coordination.k8s.io/v1\": context deadline exceeded"`)
+	o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError, o.Kubelet.Kubeconfig.ServerCAMatches = reach, "dial tcp 172.18.0.2:6443: i/o timeout", false
 }

@@ -1,9 +1,12 @@
 package oomthrottle_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -50,6 +53,33 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
 		throttled(o)
 	}},
+	{Name: "a Job's pods are killed for memory one after the other", Want: []string{"oom-throttle/memory-limit"}, Ill: func(o *v1alpha1.Observation) {
+		for i := range 3 {
+			p := detectorstest.AddPod(o, detectorstest.Pod("default", fmt.Sprintf("train-%d", i), limits("", "64Mi"), detectorstest.Crashing("OOMKilled", 137, 0, 20*time.Second)))
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "train", Controller: detectorstest.Ptr(true)}}
+			p.Spec.RestartPolicy, p.Status.Phase = corev1.RestartPolicyNever, corev1.PodFailed
+			s := &p.Status.ContainerStatuses[0]
+			s.State, s.LastTerminationState = corev1.ContainerState{Terminated: s.LastTerminationState.Terminated}, corev1.ContainerState{}
+			s.State.Terminated.FinishedAt = detectorstest.MetaAgo(time.Duration(1+i) * 90 * time.Second)
+		}
+	}},
+	{Name: "memory limit of the whole pod", Want: []string{"oom-throttle/memory-limit"}, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "hog", detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second), detectorstest.Deployment("hog")))
+		p.Spec.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}
+	}},
+	// The API refuses a resize that changes the pod's class.
+	{Name: "memory limit of a bare pod of class Guaranteed", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"requests":{`, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("100m", "64Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second)))
+		p.Spec.Containers[0].Resources.Requests, p.Status.QOSClass = p.Spec.Containers[0].Resources.Limits, corev1.PodQOSGuaranteed
+	}},
+	// The kernel stamps its log by a clock that NTP does not discipline: 20 ppm are 75 seconds in forty days.
+	{Name: "memory limit, the kernel's stamps ahead after a long uptime", Want: []string{"oom-throttle/memory-limit"}, Ill: func(o *v1alpha1.Observation) {
+		o.Host.UptimeSeconds = 40 * 86400
+		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "64Mi"), detectorstest.Crashing("Error", 137, 6, time.Second)))
+		for _, ahead := range []time.Duration{70 * time.Second, 75 * time.Second} {
+			detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/kubepods.slice/kubepods-poduid_hog.slice/cri-containerd-old-hog.scope,task=app,pid=4242,uid=0", -ahead)
+		}
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -78,6 +108,17 @@ var silent = []detectorstest.Case{
 	{Name: "a batch job at its limit", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "batch", limits("500m", "")))
 		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 45_000_000}
+	}},
+	// throttled_usec is the sum over the CPUs: half of each period on each of eight, as the one-thread job above.
+	{Name: "a batch job of eight threads at its limit", Ill: func(o *v1alpha1.Observation) {
+		o.Host.CPUs = 16
+		detectorstest.AddPod(o, detectorstest.Pod("default", "batch", limits("4", "")))
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 4000, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 900 * 8 * 50_000, UsageUsec: 900 * 400_000}
+	}},
+	{Name: "throttled while it starts", Once: true, Perhaps: []string{"oom-throttle/cpu-throttled"}, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "java", limits("500m", "")))
+		p.Status.ContainerStatuses[0].State.Running.StartedAt = detectorstest.MetaAgo(9 * time.Second)
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 85, NrThrottled: 81, ThrottledUsec: 85 * 75_000}
 	}},
 }
 

@@ -87,6 +87,16 @@ var sick = []detectorstest.Case{
 		frozen(o, f)
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
 	}},
+	{Name: "CRI-O stopped by SIGSTOP", Want: []string{"pleg/runtime-hung"}, Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Processes[0].State = "T"
+		for _, s := range []string{v1alpha1.SourceStatus, v1alpha1.SourceSandboxes, v1alpha1.SourceContainers} {
+			detectorstest.Unknown(o, "CRI call over unix:///var/run/crio/crio.sock gave no answer within 1.5 s", s)
+		}
+		was := o.Runtime
+		o.Runtime = v1alpha1.Runtime{Endpoint: was.Endpoint, Name: was.Name, Unit: was.Unit, PID: was.PID, Exe: was.Exe, Environment: was.Environment}
+		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -115,6 +125,20 @@ var silent = []detectorstest.Case{
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(2 * time.Second) })
 		o.Runtime = v1alpha1.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", v1alpha1.SourceStatus)
+	}},
+	{Name: "CRI-O", Ill: detectorstest.CRIO},
+	// Flatcar keeps it elsewhere. A large database takes its time.
+	{Name: "containerd is starting, and there never was an /etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.NRestarts, u.ActiveSince = "activating", "start", 0, detectorstest.Ago(20*time.Second)
+			u.ExecStart = "/usr/bin/containerd --config /usr/share/containerd/config.toml"
+		})
+		o.Runtime.ConfigFile = v1alpha1.RuntimeConfigFile{Path: "/etc/containerd/config.toml", Missing: true}
+	}},
+	// The same semaphore guards the move of processes between cgroups; the collector looked at the frames below and saw no freeze.
+	{Name: "containerd's threads wait for the cgroup semaphore", Once: true, Ill: func(o *v1alpha1.Observation) {
+		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Wchan: "percpu_rwsem_wait"}, {TID: 212, Wchan: "percpu_rwsem_wait"}}
+		detectorstest.Unknown(o, "ListContainers gave no answer within 1.5 s", v1alpha1.SourceContainers)
 	}},
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	_ "github.com/sickbay-dev/sickbay/detectors/all"
@@ -25,6 +26,31 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "probe's port is wrong", Want: []string{"probe-kill/probe-wrong-endpoint"}, Remedy: "8080", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.ProbeKills(o, `Get "http://10.244.1.9:9999/healthz": dial tcp 10.244.1.9:9999: connect: connection refused`, detectorstest.Liveness(9999, "/healthz"))
+	}},
+	{Name: "probe's timeout too short, with the owner's startup probe of half an hour", Want: []string{"probe-kill/probe-too-aggressive"}, Never: []string{`"failureThreshold":60`}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, "context deadline exceeded", detectorstest.Deployment("shop"), detectorstest.Liveness(8080, "/healthz", func(p *corev1.Probe) { p.TimeoutSeconds, p.PeriodSeconds, p.FailureThreshold = 1, 10, 3 }),
+			detectorstest.With(func(c *corev1.Container) {
+				c.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt(8080)}}, PeriodSeconds: 10, FailureThreshold: 180, TimeoutSeconds: 1}
+			}))
+	}},
+	// Under containers the patch would add one without an image, which the API refuses.
+	{Name: "a native sidecar's probe is impatient", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: `"initContainers":[`, Never: []string{`"containers":[`}, Ill: func(o *v1alpha1.Observation) {
+		always := corev1.ContainerRestartPolicyAlways
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "shop", detectorstest.Deployment("shop"), detectorstest.Crashing("Error", 137, 4, 3*time.Second)))
+		side := p.Spec.Containers[0].DeepCopy()
+		side.Name, side.RestartPolicy = "proxy", &always
+		side.LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt(8080)}}, TimeoutSeconds: 1, PeriodSeconds: 2, FailureThreshold: 1}
+		p.Spec.InitContainers = []corev1.Container{*side}
+		st := p.Status.ContainerStatuses[0]
+		st.Name = "proxy"
+		p.Status.InitContainerStatuses = []corev1.ContainerStatus{st}
+		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+		p.Status.ContainerStatuses[0].LastTerminationState = corev1.ContainerState{}
+		detectorstest.Event(o, "default", "shop", "Unhealthy", "Liveness probe failed: context deadline exceeded", 21*time.Second, 5)
+		detectorstest.Event(o, "default", "shop", "Killing", "Container proxy failed liveness probe, will be restarted", 20*time.Second, 5)
+		for i := range o.API.Events {
+			o.API.Events[i].InvolvedObject.FieldPath = "spec.initContainers{proxy}"
+		}
 	}},
 }
 

@@ -116,6 +116,22 @@ var silent = []detectorstest.Case{
 		o.LocalUnits = []v1alpha1.Unit{{Name: "pause-music.service", ActiveState: "active", ExecStart: "/usr/bin/music"}, {Name: "clock-sync.timer", ActiveState: "active"}}
 		o.Units["cron"] = v1alpha1.Unit{Name: "cron.service", ActiveState: "inactive", SubState: "dead"}
 	}},
+	{Name: "the runtime has a mount namespace of its own", Ill: func(o *v1alpha1.Observation) {
+		for i := range o.Runtime.Sandboxes {
+			s := &o.Runtime.Sandboxes[i]
+			if s.NetNS != "" {
+				s.NetNS, s.NetNSGone = "", true
+			}
+		}
+	}},
+	{Name: "the node was booted twice within the hour, and its pods come back one after the other", Ill: func(o *v1alpha1.Observation) {
+		o.Host.UptimeSeconds = 300
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(290 * time.Second) })
+		detectorstest.Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 15*time.Second, 2)
+		o.API.Events[len(o.API.Events)-1].FirstTimestamp = detectorstest.MetaAgo(50 * time.Minute)
+		s := sandbox(o, "app")
+		s.Attempt, s.CreatedAt = 2, detectorstest.Ago(12*time.Second)
+	}},
 }
 
 func sandbox(o *v1alpha1.Observation, name string) *v1alpha1.Sandbox {

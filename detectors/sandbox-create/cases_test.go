@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	_ "github.com/sickbay-dev/sickbay/detectors/all"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
@@ -65,6 +67,18 @@ var sick = []detectorstest.Case{
 		o.Kubelet.File.FailSwapOn = detectorstest.Ptr(true)
 		detectorstest.KubeletLoops(o, detectorstest.SwapRefused)
 	}},
+	// After ten events that differ in ids client-go's aggregator puts these words before them.
+	{Name: "cgroup cannot be made, said by combined events", Want: []string{"sandbox-create/cgroup-unwritable"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 14, 0)))
+		detectorstest.Event(o, "default", "new", "Failed", `(combined from similar events): Error: failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: no space left on device`, 20*time.Second, 31)
+	}},
+	{Name: "the kernel made the snapshotter's filesystem read-only after errors", Want: []string{"sandbox-create/snapshotter-unwritable"}, Never: []string{"remount"}, Ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.ReadOnly = true
+		detectorstest.Kmsg(o, "EXT4-fs error (device loop3): ext4_journal_check_start:84: comm containerd: Detected aborted journal", 40*time.Second)
+		detectorstest.Kmsg(o, "EXT4-fs (loop3): Remounting filesystem read-only", 40*time.Second)
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-12: read-only file system")
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -73,5 +87,15 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "a pod that failed is deleted", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Event(o, "default", "gone", "FailedCreatePodSandBox", "unable to apply cgroup configuration", 10*time.Second, 4)
+	}},
+	{Name: "a snapshotter's layer is mounted read-only", Ill: func(o *v1alpha1.Observation) {
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/42/fs", Source: "/dev/loop7", Root: "/", Type: "ext4", Options: []string{"ro", "relatime"}})
+	}},
+	// containerd takes a runtime_type that is a path as it is (shim_manager.go, resolveRuntimePath).
+	{Name: "a handler whose type is its shim's path", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RuntimeClass(o, "wasm", "spin")
+		o.Runtime.Handlers = append(o.Runtime.Handlers, v1alpha1.RuntimeHandler{Name: "spin", Type: "/opt/kwasm/bin/containerd-shim-spin-v2"})
+		detectorstest.AddPod(o, detectorstest.Pod("default", "wasm", func(p *corev1.Pod) { p.Spec.RuntimeClassName = detectorstest.Ptr("wasm") }))
+		o.Files = append(o.Files, v1alpha1.File{Path: "/opt/kwasm/bin/containerd-shim-spin-v2", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 30 << 20})
 	}},
 }

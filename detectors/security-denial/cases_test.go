@@ -65,6 +65,12 @@ var silent = []detectorstest.Case{
 		o.Containers[2].LSMLabel = "cri-containerd.apparmor.d (enforce)"
 		detectorstest.Kmsg(o, `audit: apparmor="DENIED" operation="ptrace" profile="cri-containerd.apparmor.d" pid=7`, 3*time.Second)
 	}},
+	// seccomp answers EPERM ("operation not permitted"), never EACCES unless its profile says so.
+	{Name: "permission denied on a file, under a seccomp profile", Perhaps: []string{"security-denial/seccomp-denied"}, Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "db", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 6, time.Second)))
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "open /data/db.lock: permission denied"
+	}},
 }
 
 func localhostProfile(name string) detectorstest.PodOption {

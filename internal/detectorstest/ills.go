@@ -165,3 +165,19 @@ const SwapRefused = "failed to run Kubelet: running with swap on is not supporte
 
 // NotInTheList is what the kubelet says of a CSI driver that has not registered.
 const NotInTheList = `MountVolume.MountDevice failed for volume "pv-1" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name csi.sickbay.dev not found in the list of registered CSI drivers`
+
+// CRIO has CRI-O run the node. containerd.service is asked for all the same, and systemctl answers with defaults for a unit that is not
+// there; CRI-O's verbose status has no containerd part, and its handlers have no type.
+func CRIO(o *v1alpha1.Observation) {
+	o.Units["containerd"] = v1alpha1.Unit{Name: "containerd.service", LoadState: "not-found", ActiveState: "inactive", SubState: "dead", Result: "success", KillMode: "control-group"}
+	o.Units["crio"] = v1alpha1.Unit{Name: "crio.service", LoadState: "loaded", ActiveState: "active", SubState: "running", Result: "success", MainPID: 200, KillMode: "process", ActiveSince: Ago(time.Hour)}
+	o.Processes[0] = v1alpha1.Process{PID: 200, Name: "crio", Unit: "crio", State: "S", Exe: "/usr/bin/crio"}
+	rt := &o.Runtime
+	rt.Endpoint, rt.Name, rt.Version, rt.LastCNILoad = "unix:///var/run/crio/crio.sock", "cri-o", "1.34.0", ""
+	rt.Unit, rt.Exe, rt.ConfigFiles = "crio", "/usr/bin/crio", []string{"/etc/crio/crio.conf.d/10-crio.conf"}
+	rt.CLI = []string{"/usr/bin/crictl", "--runtime-endpoint", rt.Endpoint}
+	rt.DefaultHandler, rt.Handlers, rt.ConfigFile = "crun", []v1alpha1.RuntimeHandler{{Name: "crun"}, {Name: "runc"}}, v1alpha1.RuntimeConfigFile{}
+	rt.Snapshotter, rt.RootDir, rt.StateDir = "", "/var/lib/containers/storage", "/run/containers/storage"
+	o.Kubelet.Config.RuntimeEndpoint, o.Kubelet.File.RuntimeEndpoint = rt.Endpoint, rt.Endpoint
+	o.Clocks.ProcessOffsetSeconds = map[string]float64{"kubelet": 0}
+}

@@ -1,0 +1,118 @@
+package detectorstest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pending are the checks that are red today, by "failure: name", and what is wrong. One that turns green must be taken off: it is then
+// held like every other.
+var pending = map[string]string{
+	"cgroup-driver: CRI-O, with conmon below system.slice":                                                   "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
+	"clock-cert: the API server's clock is wrong, and the node's is disciplined":                             "skew does not ask Clocks.Synchronized",
+	"cni: Calico's binary gone, with podman's conflist behind it":                                            "binary takes the file in use for the stranger where any later one has its plugins",
+	"cni: the runtime names one broken file, and another sorts behind the good one":                          "invalidConfig takes every broken file for the one that the runtime names",
+	"cni: loopback plugin gone":                                                                              "binary knows only plugins that a conflist names",
+	"cni: flannel's delegate gone":                                                                           "binary knows only plugins that a conflist names",
+	"cni: no address left of Cilium":                                                                         "ipam knows host-local's words only",
+	"cni: no address left of the AWS VPC CNI":                                                                "ipam knows host-local's words only",
+	"cni: no address left of Calico":                                                                         "ipam knows host-local's words only",
+	"cni: no address left, and the events are rationed":                                                      "facts.CreateFailures: an event of three minutes ago is too old, though its pod still waits",
+	"cni: one pod's Multus annotation is malformed":                                                          "rejected takes \"failed to parse\" of the annotation for the file's",
+	"csi-mount: one of three CSI drivers not registered":                                                     "facts.Plugins: the word csi is in every driver's path",
+	"csi-mount: a damaged filesystem of a generic ephemeral volume":                                          "waiting passes over ephemeral volumes",
+	"csi-mount: mount refuses an XFS volume":                                                                 "device and repair do not ask the volume's fsType",
+	"csi-mount: an encrypted volume that nobody opened":                                                      "corruptTexts has what mount says of a type that it does not know",
+	"csi-mount: a driver that is at work on a large volume":                                                  "judgeVolume takes Aborted for no answer, though the socket answers",
+	"csi-mount: the external attacher in the control plane is slow":                                          "judgeVolume blames the node's plugin for FailedAttachVolume",
+	"device-plugin: one of three device plugins gone":                                                        "facts.Plugins: the word device-plugin is in every plugin's path",
+	"disk-pressure: imagefs full, with devmapper's pool on it":                                               "facts.Alien takes what it does not know for foreign",
+	"disk-pressure: nodefs full, with logs on a disk of their own":                                           "facts.MakeRoom deletes logs that lie on another filesystem",
+	"disk-pressure: DiskPressure for hours":                                                                  "judge is silent where the condition stands and no hard threshold is crossed",
+	"disk-pressure: the kubelet says for hours that there is no pressure":                                    "judgeFilesystem does not ask the condition",
+	"image-pull: registry down, and the host drops what comes in on its port":                                "unreachable takes rules of INPUT",
+	"image-pull: registry down over IPv6, and a rule about another host":                                     "addressIn reads IPv4 only",
+	"image-pull: no such tag, and the node has other versions of other applications":                         "tagNotFound offers any tag of the repository",
+	"image-pull: no such tag of an image called certificate":                                                 "judgePull looks for words in the image's own name",
+	"image-pull: the registry asks for a client certificate":                                                 "judgePull takes every tls error for an unknown CA",
+	"image-pull: the tag lacks the node's platform":                                                          "tagNotFound does not know \"no match for platform\"",
+	"image-pull: no such tag, behind a proxy":                                                                "brokenMirror trusts dials that do not go through the runtime's proxy",
+	"image-pull: Docker Hub's pull limit":                                                                    "judgePull knows no 429",
+	"image-pull: no credential, and another pod's image is on the node":                                      "pulls passes over images that are on the node",
+	"image-pull: no such tag of an image volume":                                                             "pulls knows containers' images only",
+	"image-pull: token server unreachable":                                                                   "judgePull asks for words of credentials before those of the network",
+	"node-notready: API server down, on a host with a firewall":                                              "rulesAgainst takes rules of INPUT, FORWARD and of other ports",
+	"node-notready: API server down, on a Calico node with its blackhole route":                              "rulesAgainst takes routes that do not contain the server's address",
+	"node-notready: API server behind a load balancer dropped by a rule":                                     "badServer knows the control-plane nodes' addresses only",
+	"node-notready: API server down, and the kubeconfig that was read is not the kubelet's":                  "kubeconfig does not compare the file's path with the flag",
+	"node-notready: the node was asked for by its address":                                                   "unregistered does not compare the name with the kubelet's own",
+	"oom-throttle: a Job's pods are killed for memory one after the other":                                   "judge sees no pods that failed",
+	"oom-throttle: memory limit of the whole pod":                                                            "memory asks for a limit of the container",
+	"oom-throttle: memory limit of a bare pod of class Guaranteed":                                           "raise leaves the requests, which changes the class",
+	"oom-throttle: memory limit, the kernel's stamps ahead after a long uptime":                              "kernelSays drops lines of the future, as after a clock that was set back",
+	"oom-throttle: a batch job of eight threads at its limit":                                                "starves compares throttled time of all CPUs with the wall clock",
+	"oom-throttle: throttled while it starts":                                                                "cpu is certain after nine seconds",
+	"pleg: CRI-O stopped by SIGSTOP":                                                                         "halted and the remedies know containerd only",
+	"pleg: CRI-O":                                                                                            "halted takes containerd.service that is not there for one that stopped; sandbox-changed runtimeRestart its default KillMode",
+	"pleg: containerd's threads wait for the cgroup semaphore":                                               "ioStall takes percpu_rwsem_wait for a freeze",
+	"probe-kill: probe's timeout too short, with the owner's startup probe of half an hour":                  "relax overwrites a startup probe that is longer",
+	"probe-kill: a native sidecar's probe is impatient":                                                      "judgeContainer patches an init container among the containers",
+	"sandbox-changed: the runtime has a mount namespace of its own":                                          "cut believes a mount table in which no sandbox is",
+	"sandbox-changed: the node was booted twice within the hour, and its pods come back one after the other": "changed counts a death of before the boot",
+	"sandbox-create: cgroup cannot be made, said by combined events":                                         "facts.CreateFailures wants \"Error:\" at the message's beginning",
+	"sandbox-create: the kernel made the snapshotter's filesystem read-only after errors":                    "unwritable remounts without a look at the kernel's log",
+	"sandbox-create: a snapshotter's layer is mounted read-only":                                             "unwritable takes every mount below the root for one over it",
+	"sandbox-create: a handler whose type is its shim's path":                                                "shimFile does not know a type that is a path",
+	"security-denial: permission denied on a file, under a seccomp profile":                                  "denied takes EACCES for seccomp's",
+}
+
+// stale fails for names of the failure in pending that no case has.
+func stale(t *testing.T, failure string, cases []Case) {
+	for name := range pending {
+		if name, mine := strings.CutPrefix(name, failure+": "); mine && !slices.ContainsFunc(cases, func(c Case) bool { return c.Name == name }) {
+			t.Errorf("pending has %q, which is no case", name)
+		}
+	}
+}
+
+// Expect runs a check as a subtest. One that is pending must fail.
+func Expect(t *testing.T, failure, name string, check func(t testing.TB)) {
+	t.Run(name, func(t *testing.T) {
+		why, red := pending[failure+": "+name]
+		if !red {
+			check(t)
+			return
+		}
+		r := &recorder{TB: t}
+		r.run(check)
+		if len(r.said) == 0 {
+			t.Fatalf("%q is green: take it off pending", failure+": "+name)
+		}
+		t.Skipf("pending: %s\n%s", why, r.said)
+	})
+}
+
+// recorder keeps what a check says.
+type recorder struct {
+	testing.TB
+	said []string
+}
+
+// stop ends a check where a test would end.
+type stop struct{}
+
+func (r *recorder) run(check func(t testing.TB)) {
+	defer func() {
+		if p := recover(); p != nil && p != (stop{}) {
+			panic(p)
+		}
+	}()
+	check(r)
+}
+
+func (r *recorder) Error(args ...any)            { r.said = append(r.said, fmt.Sprintln(args...)) }
+func (r *recorder) Errorf(form string, a ...any) { r.Error(fmt.Sprintf(form, a...)) }
+func (r *recorder) Fatal(args ...any)            { r.Error(args...); panic(stop{}) }
+func (r *recorder) Fatalf(form string, a ...any) { r.Fatal(fmt.Sprintf(form, a...)) }
