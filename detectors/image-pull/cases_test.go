@@ -30,7 +30,7 @@ var sick = []detectorstest.Case{
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `unexpected status from HEAD request to https://`+detectorstest.Registry+`/v2/team/web/manifests/1: 401 Unauthorized`, detectorstest.Deployment("web"))
 	}},
 	{Name: "registry rejected by a rule", Want: []string{"image-pull/registry-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT", Ill: func(o *v1alpha1.Observation) {
-		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("iptables -t filter -A OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT")}
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.9/32 -p tcp -m tcp --dport 5000 -j REJECT")
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
 	{Name: "a mirror's fault hidden by the origin's 404", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "mv -T --backup=numbered -- /etc/containerd/certs.d/registry.example.test:5000/hosts.toml", Ill: func(o *v1alpha1.Observation) {
@@ -61,7 +61,7 @@ var sick = []detectorstest.Case{
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:9", detectorstest.Registry+"/team/web:9: not found", detectorstest.Deployment("web"))
 	}},
 	{Name: "a rule for another address on the registry's port", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop")}
+		detectorstest.Rules(o, "nft inet corp out handle 4: ip daddr 10.9.9.9 tcp dport 5000 drop")
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 172.18.0.9:5000: connect: connection refused`)
 	}},
 	{Name: "hosts.toml cannot be read", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "hosts.toml /etc/containerd/certs.d/registry.example.test:5000/hosts.toml.sickbay-aside", Ill: func(o *v1alpha1.Observation) {
@@ -72,11 +72,11 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "registry down, and the host drops what comes in on its port", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to do request: Head "https://quay.io/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
-		o.Network.RejectRules = []string{"iptables -t filter -A INPUT -p tcp -m tcp --dport 443 -j DROP"}
+		detectorstest.Rules(o, "iptables -t filter -A INPUT -p tcp -m tcp --dport 443 -j DROP")
 	}},
 	{Name: "registry down over IPv6, and a rule about another host", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to do request: Head "https://quay.io/v2/team/web/manifests/1": dial tcp [2001:db8:7::7]:443: i/o timeout`)
-		o.Network.RejectRules = []string{"ip6tables -t filter -A OUTPUT -d 2001:db8:bad::1/128 -p tcp -m tcp --dport 443 -j REJECT --reject-with icmp6-port-unreachable"}
+		detectorstest.Rules(o, "ip6tables -t filter -A OUTPUT -d 2001:db8:bad::1/128 -p tcp -m tcp --dport 443 -j REJECT --reject-with icmp6-port-unreachable")
 	}},
 	{Name: "no such tag, and the node has other versions of other applications", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "docker.io/library/postgres:17.99", "docker.io/library/postgres:17.99: not found", detectorstest.Deployment("orders-db"))

@@ -28,12 +28,12 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "API server rejected by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "refused", "dial tcp 172.18.0.2:6443: connect: connection refused"
-		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT")}
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT")
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="dial tcp 172.18.0.2:6443: connect: connection refused"`)
 	}},
 	{Name: "API server dropped by nft", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "nft delete rule inet fw out handle 7", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Reach = "timeout"
-		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("nft inet fw out handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop")}
+		detectorstest.Rules(o, "nft inet fw out handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop")
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
 	}},
 	{Name: "API server unreachable for no reason on the node", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
@@ -140,24 +140,24 @@ var sick = []detectorstest.Case{
 	// Nothing of an ordinary firewall is about what the node sends to port 6443.
 	{Name: "API server down, on a host with a firewall", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		cutOff(o, "timeout")
-		o.Network.RejectRules = []string{
+		detectorstest.Rules(o,
 			"iptables -t filter -A INPUT -j REJECT --reject-with icmp-host-prohibited",
 			"iptables -t filter -A FORWARD -j REJECT --reject-with icmp-host-prohibited",
 			"iptables -t filter -A INPUT -m conntrack --ctstate INVALID -j DROP",
 			"iptables -t filter -A f2b-sshd -s 203.0.113.9/32 -j REJECT --reject-with icmp-port-unreachable",
 			"iptables -t filter -A INPUT ! -s 10.0.0.0/8 -p tcp -m tcp --dport 6443 -j DROP",
 			"nft inet firewalld filter_INPUT handle 178: reject with icmpx admin-prohibited",
-		}
+		)
 	}},
 	// https://github.com/projectcalico/calico/issues/2612: every Calico node has one for its own block.
 	{Name: "API server down, on a Calico node with its blackhole route", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		cutOff(o, "timeout")
-		o.Network.RejectRules = []string{"route blackhole 10.244.7.64/26"}
+		detectorstest.Rules(o, "route blackhole 10.244.7.64/26")
 	}},
 	{Name: "API server behind a load balancer dropped by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 10.0.0.100/32 -p tcp -m tcp --dport 6443 -j DROP", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Server = "https://10.0.0.100:6443"
 		o.API.Endpoints = []string{"cp-1", "10.0.0.11", "cp-2", "10.0.0.12", "cp-3", "10.0.0.13"}
-		o.Network.RejectRules = []string{"iptables -t filter -A OUTPUT -d 10.0.0.100/32 -p tcp -m tcp --dport 6443 -j DROP"}
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 10.0.0.100/32 -p tcp -m tcp --dport 6443 -j DROP")
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="Put \"https://10.0.0.100:6443/apis/coordination.k8s.io/v1\": dial tcp 10.0.0.100:6443: i/o timeout"`)
 		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError, o.Kubelet.Kubeconfig.ServerCAMatches = "timeout", "dial tcp 10.0.0.100:6443: i/o timeout", false
 	}},
@@ -190,7 +190,7 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Kubeconfig.Reach = "timeout"
 	}},
 	{Name: "a rule against another port", Ill: func(o *v1alpha1.Observation) {
-		o.Network.RejectRules = []v1alpha1.Rule{v1alpha1.ParseRule("iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT")}
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -p tcp -m tcp --dport 25 -j REJECT")
 	}},
 	{Name: "hostname-override that agrees with the certificate", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Flags = append(o.Kubelet.Flags, "--hostname-override=lab-worker")

@@ -303,3 +303,10 @@ func Thresholds(o *v1alpha1.Observation, kv ...string) {
 func RuntimeClass(o *v1alpha1.Observation, name, handler string) {
 	o.API.RuntimeClasses = append(o.API.RuntimeClasses, nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Handler: handler})
 }
+
+// Rules gives the node's firewall these rules.
+func Rules(o *v1alpha1.Observation, texts ...string) {
+	for _, t := range texts {
+		o.Network.RejectRules = append(o.Network.RejectRules, v1alpha1.ParseRule(t))
+	}
+}
