@@ -55,6 +55,8 @@ type KubeletConfig struct {
 	MaxPods                          int32             `json:"maxPods,omitempty"`
 	RotateCertificates               *bool             `json:"rotateCertificates,omitempty"`
 	RegisterNode                     *bool             `json:"registerNode,omitempty"`
+	HealthzPort                      *int32            `json:"healthzPort,omitempty"` // 0: the kubelet does not serve healthz
+	HealthzBindAddress               string            `json:"healthzBindAddress,omitempty"`
 }
 
 // Kubeconfig is how the kubelet reaches the API server; no key or token is ever read into it.

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"strconv"
 	"strings"
@@ -27,19 +28,41 @@ import (
 const (
 	kubeletDir        = "/var/lib/kubelet"
 	kubeletConfigFile = kubeletDir + "/config.yaml"
-	healthzURL        = "http://127.0.0.1:10248/healthz"
 	// healthzWait is how long a loopback answer may take: a kubelet answers in 2 ms, a stopped one never.
 	healthzWait = time.Second
 )
 
-// healthz asks the running kubelet on its loopback port (kubelet cmd/kubelet/app/server.go, healthzPort 10248).
+// healthzURL is where the kubelet serves healthz by its flags and configuration (cmd/kubelet/app/server.go); empty when it does not.
+func (l *look) healthzURL() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, flags := l.obs.Kubelet.Config, l.obs.Kubelet.Flags
+	port := "10248"
+	if c.HealthzPort != nil {
+		port = strconv.Itoa(int(*c.HealthzPort))
+	}
+	if port = cmp.Or(flagValue(flags, "healthz-port"), port); port == "0" {
+		return ""
+	}
+	host := cmp.Or(flagValue(flags, "healthz-bind-address"), c.HealthzBindAddress, "127.0.0.1")
+	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/healthz"
+}
+
+// healthz asks the running kubelet.
 func (l *look) healthz(ctx context.Context, s *source) error {
 	if l.root != "/" && l.root != "" {
 		return nil // a fixture has no kubelet
 	}
-	d := "GET " + healthzURL
+	url := l.healthzURL()
+	if url == "" {
+		return errors.New("the kubelet is configured not to serve healthz")
+	}
+	d := "GET " + url
 	s.doing.Store(&d)
-	a, err := askHealthz(ctx, healthzURL, timeoutscale.Bound(healthzWait))
+	a, err := askHealthz(ctx, url, timeoutscale.Bound(healthzWait))
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,20 @@ func TestKubeletDropIns(t *testing.T) {
 	}
 }
 
+func TestHealthzURL(t *testing.T) {
+	for want, files := range map[string]map[string]string{
+		"http://127.0.0.1:10248/healthz": nil,
+		"http://localhost:10999/healthz": {kubeletConfigFile: "healthzPort: 10999\nhealthzBindAddress: 0.0.0.0\n"},
+		"":                               {kubeletConfigFile: "healthzPort: 0\n"},
+	} {
+		l := at(t, tree(t, files))
+		_ = l.kubeletConfig(t.Context(), newSource("test"))
+		if got := l.healthzURL(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // A kubelet that exits at each start has no process: its flags are those with which systemd starts it.
 func TestFlagsOfAStoppedKubelet(t *testing.T) {
 	l := at(t, tree(t, map[string]string{"/var/lib/kubelet/kubeadm-flags.env": "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/crio/crio.sock\"\n", "/etc/default/kubelet": "# none\n"}))
