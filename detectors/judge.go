@@ -22,6 +22,7 @@ func Find(h v1alpha1.History, detectors []Detector) []v1alpha1.Finding {
 	if len(h) == 0 {
 		return nil
 	}
+	h = asked(h)
 	var found []v1alpha1.Finding
 	for _, d := range detectors {
 		for _, f := range d.Judge(h) {
@@ -35,6 +36,25 @@ func Find(h v1alpha1.History, detectors []Detector) []v1alpha1.Finding {
 		}
 	}
 	return found
+}
+
+// asked takes the API server's view from looks that asked it for another name than the kubelet has, such as the node's address: that
+// it has no such Node says nothing then, and no step may name one.
+func asked(h v1alpha1.History) v1alpha1.History {
+	out := h
+	for i := range h {
+		name := h[i].KubeletName()
+		if name == "" || name == h[i].Node || h[i].API == nil || h[i].API.Node != nil {
+			continue
+		}
+		if &out[0] == &h[0] {
+			out = slices.Clone(h)
+		}
+		out[i].API = nil
+		out[i].Unknown = append(slices.Clone(h[i].Unknown), v1alpha1.Unknown{What: v1alpha1.SourceAPI,
+			Why: fmt.Sprintf("there is no Node %s; the kubelet calls itself %s", h[i].Node, name)})
+	}
+	return out
 }
 
 // Reduce merges findings of the same thing and folds those that the graph explains by another one into its Consequences, so that a

@@ -26,7 +26,7 @@ func (realDeps) injecting(ctx context.Context, n node.Node) (injecting, error) {
 func (realDeps) agent(n node.Node) diagnose.Agent { return testbed.NewAgent(n) }
 
 func (realDeps) remedyTarget(s *target) remedy.Target {
-	t := remedy.Target{Nodes: func(name string) (node.Node, bool) { n, ok := s.nodes[name]; return n, ok }}
+	t := remedy.Target{Nodes: s.node}
 	t.Kube, t.REST = s.kube, s.rest
 	if s.cluster != nil {
 		t.Kube, t.REST, t.Original = s.cluster.Kube(), s.cluster.RESTConfig(), s.cluster.Original

@@ -4,13 +4,19 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -91,7 +97,8 @@ type target struct {
 	diagnose.Target
 	ours    bool
 	cluster *cluster.Cluster // nil for local and ssh
-	nodes   map[string]node.Node
+	mu      sync.Mutex
+	nodes   map[string]node.Node // also by the names they were found to have
 	options diagnose.Options
 	rest    *rest.Config // of --kubeconfig, else nil
 	kube    kubernetes.Interface
@@ -115,16 +122,29 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 			return apiserver.Observe(ctx, s.rest, s.kube, nodes)
 		})
 	}
+	guessed := map[string]bool{} // names that nobody gave
 	switch {
 	case w.local:
 		name, err := localName(w.nodes)
 		if err != nil {
 			return nil, err
 		}
+		if len(w.nodes) == 0 {
+			name = s.nameOf(ctx, name, guessed)
+		}
 		s.nodes[name] = node.Local(name)
 	case len(w.ssh) > 0:
 		for _, dest := range w.ssh {
-			name, dest := sshName(dest)
+			name, dest, given := sshName(dest)
+			if name == "" || dest == "" {
+				return nil, usagef("--ssh %s: it names no host", dest)
+			}
+			if !given {
+				name = s.nameOf(ctx, name, guessed)
+			}
+			if s.nodes[name] != nil {
+				return nil, usagef("--ssh %s: node %s is named twice", dest, name)
+			}
 			s.nodes[name] = node.SSH(name, dest, w.sudo)
 		}
 		if s.options.NodeTimeout == 0 {
@@ -152,7 +172,11 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	for name, n := range s.nodes {
 		if len(w.nodes) == 0 || slices.Contains(w.nodes, name) {
-			s.Nodes = append(s.Nodes, diagnose.Node{Name: name, Agent: a.deps.agent(n)})
+			one := diagnose.Node{Name: name, Agent: a.deps.agent(n)}
+			if guessed[name] {
+				one.Renamed = func(found string) { s.rename(found, n) }
+			}
+			s.Nodes = append(s.Nodes, one)
 		}
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
@@ -174,13 +198,75 @@ func localName(given []string) (string, error) {
 	return strings.ToLower(name), nil
 }
 
-// sshName takes NODE=DESTINATION apart; without NODE= the host's name is the node's.
-func sshName(s string) (name, dest string) {
+// sshName takes NODE=DESTINATION apart. Without NODE= the host is all that is known of the node's name, without the port of an
+// ssh:// address.
+func sshName(s string) (name, dest string, given bool) {
 	if name, dest, ok := strings.Cut(s, "="); ok {
-		return name, dest
+		return name, dest, true
 	}
-	host := strings.TrimPrefix(s, "ssh://")
-	return host[strings.LastIndexByte(host, '@')+1:], s
+	if u, err := url.Parse(s); err == nil && u.Scheme == "ssh" {
+		return u.Hostname(), s, false
+	}
+	return strings.Trim(s[strings.LastIndexByte(s, '@')+1:], "[]"), s, false
+}
+
+// nameOf is the Node of the API server that a host is, by its name, hostname label, addresses or provider ID. Where there is none, or no
+// API server, the host's own name is a guess, and the kubelet's certificate will tell.
+func (s *target) nameOf(ctx context.Context, host string, guessed map[string]bool) string {
+	if s.kube != nil {
+		ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(4*time.Second))
+		defer cancel()
+		if list, err := s.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); err == nil {
+			if name, ok := nodeAt(host, list.Items); ok {
+				return name
+			}
+		}
+	}
+	guessed[host] = true
+	return host
+}
+
+// nodeAt finds the one Node that a host is. The surest sign wins; one that fits several nodes is none.
+func nodeAt(host string, nodes []corev1.Node) (string, bool) {
+	short, _, _ := strings.Cut(host, ".")
+	if net.ParseIP(host) != nil {
+		short = host
+	}
+	for _, is := range []func(n *corev1.Node) bool{
+		func(n *corev1.Node) bool { return n.Name == host },
+		func(n *corev1.Node) bool { return n.Labels[corev1.LabelHostname] == host },
+		func(n *corev1.Node) bool {
+			return slices.ContainsFunc(n.Status.Addresses, func(a corev1.NodeAddress) bool { return strings.EqualFold(a.Address, host) })
+		},
+		func(n *corev1.Node) bool { return n.Spec.ProviderID != "" && path.Base(n.Spec.ProviderID) == host },
+		func(n *corev1.Node) bool { return n.Name == short || n.Labels[corev1.LabelHostname] == short },
+	} {
+		var found []string
+		for i := range nodes {
+			if is(&nodes[i]) {
+				found = append(found, nodes[i].Name)
+			}
+		}
+		if len(found) > 0 {
+			return found[0], len(found) == 1
+		}
+	}
+	return "", false
+}
+
+// rename makes a node known by the name that its kubelet has.
+func (s *target) rename(name string, n node.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes[name] = n
+}
+
+// node reaches a node by its name.
+func (s *target) node(name string) (node.Node, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.nodes[name]
+	return n, ok
 }
 
 // whichCluster takes the named cluster, else sickbay's own, else the only one there is.

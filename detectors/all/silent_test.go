@@ -17,6 +17,10 @@ var silent = []detectorstest.Case{
 		o.Host.CgroupVersion = 2
 		o.Kubelet.Config.FailCgroupV1, o.Kubelet.File.FailCgroupV1 = nil, nil
 	}},
+	{Name: "healthy, asked for by its address", Ill: func(o *v1alpha1.Observation) {
+		o.Node = "10.0.0.7"
+		o.API.Node, o.API.Lease, o.API.CSINode, o.API.Pods, o.API.Events = nil, nil, nil, nil, nil
+	}},
 	{Name: "healthy, without the API", Ill: func(o *v1alpha1.Observation) {
 		o.API = nil
 		o.Clocks.APIOffsetKnown = false

@@ -518,6 +518,11 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.UnableToRegisterNode, "Error getting node", "not found"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
+	if o.KubeletName() == "" {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the kubelet calls its node "+o.Node+": `openssl x509 -noout -subject` of its client certificate says system:node:NAME"
+		f.ManualAction = "under which name the kubelet registers is not known: nothing is done to a node by a guess"
+		return f
+	}
 	var steps []v1alpha1.Step
 	if v, ok := facts.FlagValue(o, "register-node"); ok && v == "false" {
 		f.Summary = "the kubelet runs with --register-node=false, and there is no Node object " + o.Node

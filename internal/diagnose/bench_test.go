@@ -120,7 +120,7 @@ func BenchmarkOnce(b *testing.B) {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
 			var t Target
 			for i := range n {
-				t.Nodes = append(t.Nodes, Node{fmt.Sprintf("n%04d", i), AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+				t.Nodes = append(t.Nodes, Node{Name: fmt.Sprintf("n%04d", i), Agent: AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
 					var o v1alpha1.Observation
 					return &o, json.Unmarshal(looks[i%len(looks)], &o)
 				})})

@@ -34,11 +34,11 @@ func TestADeadNodeDelaysNobody(t *testing.T) {
 	hang := AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
 		select {} // not even its context ends it
 	})
-	target := Target{API: APIFunc(apiOf), Nodes: []Node{{"dead", hang}, {"refused", AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+	target := Target{API: APIFunc(apiOf), Nodes: []Node{{Name: "dead", Agent: hang}, {Name: "refused", Agent: AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
 		return nil, errors.New("container dead is not running")
 	})}}}
 	for i := range 20 {
-		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("n%02d", i), AgentFunc(well)})
+		target.Nodes = append(target.Nodes, Node{Name: fmt.Sprintf("n%02d", i), Agent: AgentFunc(well)})
 	}
 	began := time.Now()
 	got, err := Look(t.Context(), target, Options{NodeTimeout: 200 * time.Millisecond, Parallel: 4})
@@ -76,7 +76,7 @@ func TestManyDeadNodesDelayNobody(t *testing.T) {
 	const bound = 400 * time.Millisecond
 	target := Target{}
 	for i := range 8 {
-		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("dead%d", i), AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {
+		target.Nodes = append(target.Nodes, Node{Name: fmt.Sprintf("dead%d", i), Agent: AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})})
@@ -84,7 +84,7 @@ func TestManyDeadNodesDelayNobody(t *testing.T) {
 	began := time.Now()
 	var last atomic.Int64
 	for i := range 50 {
-		target.Nodes = append(target.Nodes, Node{fmt.Sprintf("n%02d", i), AgentFunc(func(ctx context.Context, ask Ask) (*v1alpha1.Observation, error) {
+		target.Nodes = append(target.Nodes, Node{Name: fmt.Sprintf("n%02d", i), Agent: AgentFunc(func(ctx context.Context, ask Ask) (*v1alpha1.Observation, error) {
 			last.Store(int64(time.Since(began)))
 			return well(ctx, ask)
 		})})
@@ -145,7 +145,7 @@ func TestNoAPIStillLooks(t *testing.T) {
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Look(t.Context(), Target{API: api, Nodes: []Node{{"a", AgentFunc(well)}}}, Options{APITimeout: 50 * time.Millisecond})
+			got, err := Look(t.Context(), Target{API: api, Nodes: []Node{{Name: "a", Agent: AgentFunc(well)}}}, Options{APITimeout: 50 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,7 @@ func TestNoAPIStillLooks(t *testing.T) {
 
 func TestLookEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	target := Target{Nodes: []Node{{"a", AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {
+	target := Target{Nodes: []Node{{Name: "a", Agent: AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {
 		cancel()
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -175,7 +175,7 @@ func TestLookEndsWithItsContext(t *testing.T) {
 func TestClocksAreComparedThroughTheAskingMachine(t *testing.T) {
 	now := time.Now()
 	target := Target{
-		Nodes: []Node{{"fast", AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
+		Nodes: []Node{{Name: "fast", Agent: AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
 			return &v1alpha1.Observation{Clocks: v1alpha1.Clocks{NodeUnix: float64(time.Now().UnixMilli())/1000 + 3600}}, nil
 		})}},
 		API: APIFunc(func(context.Context, []string) (map[string]*v1alpha1.API, error) {
@@ -203,7 +203,7 @@ func TestWatcherKeepsBaselineCursorsAndLines(t *testing.T) {
 			Cursor: fmt.Sprint(n), Lines: []v1alpha1.LogLine{{Text: fmt.Sprintf("line %d", n)}},
 		}}, nil
 	})
-	w := NewWatcher(Target{API: APIFunc(apiOf), Nodes: []Node{{"a", agent}}}, Options{Keep: 3, KeepLines: 100})
+	w := NewWatcher(Target{API: APIFunc(apiOf), Nodes: []Node{{Name: "a", Agent: agent}}}, Options{Keep: 3, KeepLines: 100})
 	for range 10 {
 		if _, err := w.Look(t.Context()); err != nil {
 			t.Fatal(err)
@@ -240,7 +240,7 @@ func TestHistoryStaysBounded(t *testing.T) {
 	agent := AgentFunc(func(context.Context, Ask) (*v1alpha1.Observation, error) {
 		return &v1alpha1.Observation{Journal: v1alpha1.Journal{Lines: make([]v1alpha1.LogLine, 50)}}, nil
 	})
-	w := NewWatcher(Target{Nodes: []Node{{"a", agent}}}, Options{Keep: 5, KeepLines: 120})
+	w := NewWatcher(Target{Nodes: []Node{{Name: "a", Agent: agent}}}, Options{Keep: 5, KeepLines: 120})
 	for range 100 {
 		if _, err := w.Look(t.Context()); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,21 +16,26 @@ import (
 // the target, always: a node that did not answer within its bound has an observation of Unknowns that say why. The error
 // is not nil only when ctx ended or the target has no nodes.
 func Look(ctx context.Context, t Target, o Options) (map[string]v1alpha1.Observation, error) {
-	return lookAll(ctx, t, o.withDefaults(), nil)
+	got, _, err := lookAll(ctx, t, o.withDefaults(), nil)
+	return got, err
 }
 
-func lookAll(ctx context.Context, t Target, o Options, asks map[string]Ask) (map[string]v1alpha1.Observation, error) {
+// lookAll looks at all nodes and says which of them have another name than the one they were asked for by.
+func lookAll(ctx context.Context, t Target, o Options, asks map[string]Ask) (out map[string]v1alpha1.Observation, renamed map[string]string, err error) {
 	var mu sync.Mutex
-	out := make(map[string]v1alpha1.Observation, len(t.Nodes))
-	err := look(ctx, t, o, asks, func(_ int, obs v1alpha1.Observation) {
+	out, renamed = make(map[string]v1alpha1.Observation, len(t.Nodes)), map[string]string{}
+	err = look(ctx, t, o, asks, func(i int, obs v1alpha1.Observation) {
 		mu.Lock()
 		defer mu.Unlock()
 		out[obs.Node] = obs
+		if given := t.Nodes[i].Name; given != obs.Node {
+			renamed[given] = obs.Node
+		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return out, nil
+	return out, renamed, nil
 }
 
 // Once looks at every node once and judges it at once: an observation is dropped as soon as it is judged, so that a thousand nodes
@@ -68,7 +74,7 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 	}
 	names := make([]string, len(t.Nodes))
 	for i, n := range t.Nodes {
-		names[i] = n.Name
+		names[i] = cmp.Or(asks[n.Name].Name, n.Name)
 	}
 
 	var api map[string]*v1alpha1.API
@@ -99,7 +105,7 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 			if !ok {
 				ask = Ask{Since: o.Since}
 			}
-			r := seen{node: n.Name, began: time.Now()}
+			r := seen{node: names[i], began: time.Now()}
 			if n.Agent == nil {
 				r.err = errors.New("the node's own view was not asked for")
 			} else {
@@ -109,13 +115,41 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 			}
 			r.end = time.Now()
 			<-apiDone
+			view, viewErr := api[r.node], apiErr
+			if n.Renamed != nil {
+				view, viewErr = identify(ctx, t.API, o, n, &r, view, viewErr)
+			}
 			if ctx.Err() == nil {
-				each(i, join(r, api[r.node], apiErr))
+				each(i, join(r, view, viewErr))
 			}
 		})
 	}
 	wg.Wait()
 	return ctx.Err()
+}
+
+// identify finds the name of a node that was asked for by a guess, and what the API server says of that name. Where the node does not
+// say its name and the API server has no Node of the one given, its view is unknown: nothing may be done to a Node by a guess.
+func identify(ctx context.Context, api API, o Options, n Node, r *seen, view *v1alpha1.API, viewErr error) (*v1alpha1.API, error) {
+	name := ""
+	if r.err == nil && r.obs != nil {
+		name = r.obs.KubeletName()
+	}
+	switch {
+	case name != "" && name != r.node:
+		r.node = name
+		n.Renamed(name)
+		if api == nil {
+			return view, viewErr
+		}
+		got, err := bounded(ctx, o.APITimeout, func(ctx context.Context) (map[string]*v1alpha1.API, error) {
+			return api.ObserveAPI(ctx, []string{name})
+		})
+		return got[name], err
+	case name == "" && r.node == n.Name && view != nil && view.Node == nil:
+		return nil, fmt.Errorf("there is no Node %s, and the node does not say what it is called: pass NODE=%s", n.Name, n.Name)
+	}
+	return view, viewErr
 }
 
 // slowPart of a node's bound is what an answer usually takes a small part of: 4 s / 4, where a healthy look takes 0.2.

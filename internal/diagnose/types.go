@@ -17,6 +17,8 @@ type Ask struct {
 	Since time.Duration
 	// Registries are hosts that pods of the node wait for: their TLS is probed although this look's log has no pull.
 	Registries []string
+	// Name is what the kubelet called the node in an earlier look, where it was asked for by another name.
+	Name string `json:"-"`
 }
 
 // Agent gives the node's own view. It must return when ctx ends.
@@ -49,6 +51,8 @@ func (f APIFunc) ObserveAPI(ctx context.Context, nodes []string) (map[string]*v1
 type Node struct {
 	Name  string
 	Agent Agent
+	// Renamed is set where the name is a guess, such as an address: it hears what the kubelet calls the node, if that is another name.
+	Renamed func(name string)
 }
 
 // Target is what to look at. API nil means there is no way to the API server, and every observation says so.

@@ -43,7 +43,7 @@ func (w *Watcher) look(ctx context.Context, t Target) (map[string]v1alpha1.Obser
 	}
 	w.mu.Unlock()
 
-	got, err := lookAll(ctx, t, w.opts, asks)
+	got, renamed, err := lookAll(ctx, t, w.opts, asks)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +51,11 @@ func (w *Watcher) look(ctx context.Context, t Target) (map[string]v1alpha1.Obser
 	defer w.mu.Unlock()
 	for node, obs := range got {
 		w.add(node, obs)
+	}
+	for given, found := range renamed {
+		ask := w.asks[found]
+		ask.Name = found
+		w.asks[given] = ask
 	}
 	return got, nil
 }

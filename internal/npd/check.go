@@ -101,7 +101,13 @@ func Check(ctx context.Context, on diagnose.Target, o CheckOptions) (Answer, err
 // look makes a round. Looks older than the logs that are read are let go: a condition is gone at the latest when what it was
 // told by is as old.
 func look(ctx context.Context, on diagnose.Target, o CheckOptions, before v1alpha1.History, told map[string]Answer) (round, v1alpha1.History) {
+	// The name that the kubelet had in an earlier round, where the one that is asked for is a guess.
 	node := on.Nodes[0].Name
+	if len(before) > 0 {
+		on.Nodes = slices.Clone(on.Nodes)
+		node = before.Last().Node
+		on.Nodes[0].Name = node
+	}
 	w := diagnose.NewWatcher(on, o.Look)
 	oldest := time.Now().Add(-o.Look.Since)
 	for len(before) > 0 && before[0].At.Before(oldest) {
@@ -109,11 +115,15 @@ func look(ctx context.Context, on diagnose.Target, o CheckOptions, before v1alph
 	}
 	w.Resume(map[string]v1alpha1.History{node: before})
 	r := round{At: time.Now(), Answers: map[string]Answer{}}
-	if _, err := w.Look(ctx); err != nil {
+	got, err := w.Look(ctx)
+	if err != nil {
 		for _, f := range failures.All() {
 			r.Answers[f.Name] = Answer{Status: Unknown, Message: cut("the node could not be looked at: " + err.Error())}
 		}
 		return r, before
+	}
+	for name := range got {
+		node = name
 	}
 	history := w.Histories()[node]
 	d := w.Diagnose(nil)
