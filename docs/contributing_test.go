@@ -53,11 +53,6 @@ func TestContributing(t *testing.T) {
 	if len(blocks) != 6 || len(touched) != 4 {
 		t.Fatalf("%d blocks in %v; want one line in api/failures and one in detectors/all, a folder in scenarios and one in detectors", len(blocks), touched)
 	}
-	workload, err := os.ReadFile("../scenarios/swap-on/workload.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	write("scenarios/max-pods-too-low/workload.yaml", string(workload))
 	// make generate
 	schema, err := os.ReadFile("scenario.schema.json")
 	if err != nil {

@@ -94,7 +94,7 @@ func (s *Scenario) Render(file string, v WorkloadValues) (string, error) {
 	if s.files == nil {
 		return "", fmt.Errorf("scenario %s was not loaded from a folder, so its %s cannot be read", s.Metadata.Name, file)
 	}
-	data, err := fs.ReadFile(s.files, file)
+	data, err := readManifest(s.files, file)
 	if err != nil {
 		return "", fmt.Errorf("read %s of scenario %s: %w", file, s.Metadata.Name, err)
 	}
@@ -103,6 +103,14 @@ func (s *Scenario) Render(file string, v WorkloadValues) (string, error) {
 		return "", fmt.Errorf("%s: %w", path.Join(s.Dir, file), err)
 	}
 	return out, nil
+}
+
+// readManifest reads a manifest of a scenario's folder, or one that scenarios share: shared/NAME.
+func readManifest(dir fs.FS, file string) ([]byte, error) {
+	if strings.HasPrefix(file, "shared/") {
+		return embedded.ReadFile(file)
+	}
+	return fs.ReadFile(dir, file)
 }
 
 func render(name string, data []byte, v WorkloadValues) (string, error) {
@@ -132,9 +140,11 @@ func (d *document) workload(s *Scenario, dir fs.FS) {
 
 // manifest checks that a manifest is there and is a template that renders, and answers with what it renders to.
 func (d *document) manifest(path, file string, s *Scenario, dir fs.FS) (string, bool) {
-	data, err := fs.ReadFile(dir, file)
+	data, err := readManifest(dir, file)
 	if err != nil {
 		files, _ := fs.Glob(dir, "*.yaml")
+		shared, _ := fs.Glob(embedded, "shared/*.yaml")
+		files = append(files, shared...)
 		d.near(path, nearest(file, files), "there is no file %q beside the scenario", file)
 		return "", false
 	}

@@ -39,8 +39,8 @@ type ScenarioSpec struct {
 	Claims []string `json:"claims,omitempty"`
 	// Registry runs beside the cluster for as long as the run does. It is up before anything is prepared.
 	Registry *Registry `json:"registry,omitempty"`
-	// Workload is a manifest file in the scenario's folder, applied before the baseline and bound to the victim by
-	// nodeName; Go template with what WorkloadValues holds.
+	// Workload is a manifest file in the scenario's folder, or shared/NAME for one that sickbay's scenarios share (shared/app.yaml: one
+	// agnhost pod). It is applied before the baseline and bound to the victim by nodeName; a Go template with what WorkloadValues holds.
 	Workload string `json:"workload,omitempty"`
 	// Prepare are mechanisms that make the node able to host the fault; part of the baseline, undone at residue.
 	Prepare []Action `json:"prepare,omitempty"`

@@ -43,7 +43,7 @@ func TestVMCall(t *testing.T) {
 // TestVMCallFiles: a scenario of this machine's goes with all that stands beside it; one whose path is wrong boots nothing.
 func TestVMCallFiles(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("../../scenarios/conflist-missing")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS("../../scenarios/bridge-netfilter-off")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(filepath.Join(dir, "scenario.yaml"), filepath.Join(dir, "mine.yml")); err != nil {
@@ -52,10 +52,10 @@ func TestVMCallFiles(t *testing.T) {
 	a := newApp(nil, os.Stdout, os.Stderr)
 	cmd, _, own := a.vmRunVerb()
 	got, files, err := vmCall(cmd.Flags(), own, []string{"swap-on", filepath.Join(dir, "mine.yml")}, "")
-	if want := []string{"run", "swap-on", "conflist-missing/mine.yml", "--topology=small"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"run", "swap-on", "bridge-netfilter-off/mine.yml", "--topology=small"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if len(files) != 2 || len(files["conflist-missing/mine.yml"]) == 0 || len(files["conflist-missing/workload.yaml"]) == 0 {
+	if len(files) != 2 || len(files["bridge-netfilter-off/mine.yml"]) == 0 || len(files["bridge-netfilter-off/workload.yaml"]) == 0 {
 		t.Errorf("files %q", slices.Sorted(maps.Keys(files)))
 	}
 	if _, _, err := vmCall(cmd.Flags(), own, []string{filepath.Join(dir, "scenario.yaml")}, ""); err == nil {
