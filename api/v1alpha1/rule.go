@@ -8,10 +8,11 @@ import (
 
 // Rule drops or rejects packets of this node: a rule or default policy of its firewall, or a route.
 type Rule struct {
-	// Text has one of these forms; the first three can be taken back:
+	// Text has one of these forms; the first four can be taken back:
 	//	iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT   (also ip6tables)
 	//	nft FAMILY TABLE CHAIN handle N: ip daddr 172.18.0.2 tcp dport 6443 drop
 	//	route blackhole 172.18.0.2   (also unreachable, prohibit)
+	//	rule 100: from all to 172.18.0.2 prohibit   (of policy routing; rule6 of IPv6's)
 	//	iptables -t filter -P OUTPUT DROP
 	//	nft FAMILY TABLE CHAIN policy drop
 	Text string `json:"text"`
@@ -65,6 +66,26 @@ func ParseRule(text string) Rule {
 		if len(words) > 3 {
 			r.Chain = words[3]
 			r.nft(words[4:])
+		}
+	case "rule", "rule6":
+		r.Hooks = []string{"output", "forward"}
+		for i := 2; i+1 < len(words); i++ {
+			switch v := words[i+1]; words[i] {
+			case "from":
+				if v != "all" {
+					r.Senders = []string{v}
+				}
+			case "to":
+				r.Destinations = []string{v}
+			case "iif":
+				r.In = v
+			case "oif":
+				r.Out = v
+			case "ipproto":
+				r.Protocol = v
+			case "dport":
+				r.Ports = []string{v}
+			}
 		}
 	case "route":
 		r.Destinations = []string{words[2]}

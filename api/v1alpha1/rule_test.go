@@ -17,9 +17,11 @@ func TestParseRule(t *testing.T) {
 		`nft inet fw out handle 7: ip daddr { 172.18.0.2, 10.0.0.0/8 } tcp dport { 443, 6443 } counter packets 0 bytes 0 reject with tcp reset`: {
 			Chain: "out", Destinations: []string{"172.18.0.2", "10.0.0.0/8"}, Protocol: "tcp", Ports: []string{"443", "6443"}},
 		`nft inet fw out handle 8: oifname != "lo" ip6 daddr @blocked ct state new drop`: {Chain: "out", Out: "!lo", Destinations: []string{"@blocked"}, States: []string{"new"}},
-		"nft inet fw out policy drop":      {Chain: "out", DefaultPolicy: true},
-		"route blackhole 10.244.7.64/26":   {Destinations: []string{"10.244.7.64/26"}, Hooks: []string{"output", "forward"}},
-		"something that is no rule at all": {},
+		"nft inet fw out policy drop":                         {Chain: "out", DefaultPolicy: true},
+		"rule 100: from all to 172.18.0.2 prohibit":           {Destinations: []string{"172.18.0.2"}, Hooks: []string{"output", "forward"}},
+		"rule6 90: from fd00::/64 to 2001:db8::9 unreachable": {Senders: []string{"fd00::/64"}, Destinations: []string{"2001:db8::9"}, Hooks: []string{"output", "forward"}},
+		"route blackhole 10.244.7.64/26":                      {Destinations: []string{"10.244.7.64/26"}, Hooks: []string{"output", "forward"}},
+		"something that is no rule at all":                    {},
 	} {
 		want.Text = text
 		if got := ParseRule(text); !reflect.DeepEqual(got, want) {

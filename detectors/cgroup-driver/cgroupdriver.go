@@ -57,7 +57,7 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 		Evidence: []v1alpha1.Evidence{facts.FromLine(line), facts.Seen(o, v1alpha1.SourceHost, "cgroup version 1"),
 			facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
 		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
-			facts.SetKubeletConfig(o.Node, "let the kubelet run on cgroup v1 until the host is moved to v2", "failCgroupV1", "false"),
+			facts.SetKubeletConfig(o, "let the kubelet run on cgroup v1 until the host is moved to v2", "failCgroupV1", "false"),
 			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
 			detectors.WaitReady(o.Node)),
 	}

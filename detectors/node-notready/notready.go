@@ -530,7 +530,7 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	} else if c, source := facts.Config(o); c.RegisterNode != nil && !*c.RegisterNode {
 		f.Summary = "the kubelet runs with registerNode: false, and there is no Node object " + o.Node
 		f.Evidence = append(f.Evidence, facts.Seen(o, source, "registerNode: false"))
-		steps = append(steps, facts.SetKubeletConfig(o.Node, "the kubelet may register its node again", "registerNode", "true"))
+		steps = append(steps, facts.SetKubeletConfig(o, "the kubelet may register its node again", "registerNode", "true"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("register-again", append(steps,
 		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start"), detectors.WaitReady(o.Node))...)

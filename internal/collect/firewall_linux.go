@@ -88,6 +88,8 @@ func (l *look) firewall(ctx context.Context, s *source) error {
 	}
 	take(rejectRoutes(ask("ip", "route", "show", "table", "all")), nil)
 	take(rejectRoutes(ask("ip", "-6", "route", "show", "table", "all")), nil)
+	take(policyRules("rule", ask("ip", "rule", "show")), nil)
+	take(policyRules("rule6", ask("ip", "-6", "rule", "show")), nil)
 	take(nftRules(ask("nft", "-a", "list", "ruleset")))
 	return errors.Join(errs...)
 }
@@ -223,6 +225,17 @@ func rejectRoutes(routes string) (out []v1alpha1.Rule) {
 		}
 		if !slices.ContainsFunc(out, func(had v1alpha1.Rule) bool { return had.Text == r.Text }) {
 			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// policyRules reads `ip rule show`: "100:	from all to 172.18.0.2 prohibit".
+func policyRules(kind, shown string) (out []v1alpha1.Rule) {
+	for line := range strings.Lines(shown) {
+		f := strings.Fields(line)
+		if len(f) > 2 && slices.Contains([]string{"blackhole", "unreachable", "prohibit"}, f[len(f)-1]) {
+			out = append(out, v1alpha1.ParseRule(kind+" "+strings.Join(f, " ")))
 		}
 	}
 	return out

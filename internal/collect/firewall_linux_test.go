@@ -111,3 +111,10 @@ func TestDefaultRoute6(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestPolicyRules(t *testing.T) {
+	got := policyRules("rule", "0:\tfrom all lookup local\n100:\tfrom all to 172.18.0.2 prohibit\n32766:\tfrom all lookup main\n")
+	if len(got) != 1 || got[0].Text != "rule 100: from all to 172.18.0.2 prohibit" || !slices.Equal(got[0].Destinations, []string{"172.18.0.2"}) || !got[0].Outgoing() {
+		t.Errorf("%+v", got)
+	}
+}

@@ -46,7 +46,6 @@ var pending = map[string]string{
 	"node-notready: API server down, on a Calico node with its blackhole route":                              "rulesAgainst takes routes that do not contain the server's address",
 	"node-notready: API server behind a load balancer dropped by a rule":                                     "badServer knows the control-plane nodes' addresses only",
 	"node-notready: API server down, and the kubeconfig that was read is not the kubelet's":                  "kubeconfig does not compare the file's path with the flag",
-	"node-notready: the node was asked for by its address":                                                   "unregistered does not compare the name with the kubelet's own",
 	"oom-throttle: a Job's pods are killed for memory one after the other":                                   "judge sees no pods that failed",
 	"oom-throttle: memory limit of the whole pod":                                                            "memory asks for a limit of the container",
 	"oom-throttle: memory limit of a bare pod of class Guaranteed":                                           "raise leaves the requests, which changes the class",

@@ -69,15 +69,28 @@ func keep[T any](list []T, want func(T) bool) []T {
 // Regexp quotes a key for use in a sed or grep expression.
 func Regexp(key string) string { return strings.ReplaceAll(key, ".", `\.`) }
 
-// SetKubeletConfig sets a top-level key of the kubelet's configuration file, in place where the key is there, else at its
-// alphabetical place, where kubeadm would have written it.
-func SetKubeletConfig(node, why, key, value string) v1alpha1.Step {
-	const file = "/var/lib/kubelet/config.yaml"
-	return detectors.EditFile(v1alpha1.Safe, node, why, fmt.Sprintf(`f=%[3]s
-new=$(awk -v k=%[1]s -v v=%[2]s '
-$0 ~ "^" k ":" { print k ": " v; done = 1; next }
+// SetKubeletConfig sets a top-level key of the kubelet's configuration: in the file that decides, which is the last of those that are
+// merged to set it, else in the first, at its alphabetical place, where kubeadm would have written it.
+func SetKubeletConfig(o *v1alpha1.Observation, why, key, value string) v1alpha1.Step {
+	files := o.Kubelet.ConfigFiles
+	if len(files) == 0 {
+		files = []string{"/var/lib/kubelet/config.yaml"}
+	}
+	return detectors.EditFile(v1alpha1.Safe, o.Node, why, setKubeletConfig(files, key, value), files...)
+}
+
+func setKubeletConfig(files []string, key, value string) string {
+	quoted := make([]string, len(files))
+	for i, f := range files {
+		quoted[i] = detectors.Quote(f)
+	}
+	return fmt.Sprintf(`f=%[4]s
+for c in %[3]s; do if [ -f "$c" ] && grep -Eq '^([[:space:]]*")?%[1]s"?[[:space:]]*:' "$c"; then f=$c; fi; done
+if head -c1 "$f" | grep -q '{'; then new=$(jq '.%[1]s = %[2]s' "$f")
+else new=$(awk -v k=%[1]s -v v=%[2]s '
+$0 ~ "^\"?" k "\"?[ \t]*:" { print k ": " v; done = 1; next }
 !done && /^[a-zA-Z]/ { split($0, w, ":"); if (w[1] > k) { print k ": " v; done = 1 } }
 { print }
-END { if (!done) print k ": " v }' $f)
-printf '%%s\n' "$new" > $f`, key, value, file), file)
+END { if (!done) print k ": " v }' "$f"); fi
+printf '%%s\n' "$new" > "$f"`, key, value, strings.Join(quoted, " "), quoted[0])
 }

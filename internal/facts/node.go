@@ -136,7 +136,7 @@ const (
 // KubeletState reads the kubelet's state of the last look, helped by earlier ones.
 func KubeletState(h v1alpha1.History) Kubelet {
 	o := h.Last()
-	u, ok := o.Units["kubelet"]
+	u, ok := KubeletUnit(o)
 	k := Kubelet{Unit: u, Known: ok}
 	if !ok {
 		return k
@@ -146,6 +146,8 @@ func KubeletState(h v1alpha1.History) Kubelet {
 		k.Said = false // said before the start that worked
 	}
 	switch {
+	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
+		k.Running = true // it runs without a unit, or in one that is not known
 	case u.LoadState == "masked" || u.LoadState == "not-found" || u.ActiveState == "inactive" || u.ActiveState == "failed" || u.ActiveState == "deactivating":
 		k.Stopped = true
 	case k.Said && Has(k.Exit.Text, ends...) && o.At.Sub(u.ActiveSince) < ending && (u.NRestarts > 0 || !k.Exit.At.Before(u.ActiveSince)):
@@ -161,7 +163,7 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	default:
 		k.Running = u.ActiveState == "active"
 	}
-	if p, ok := MainProcess(o, "kubelet"); ok && (Halted(p) || u.Frozen) {
+	if p, ok := MainProcess(o, KubeletUnitName(o)); ok && (Halted(p) || u.Frozen) {
 		k.Halted, k.Running = true, false
 	} else if u.Frozen {
 		k.Halted, k.Running = true, false
@@ -174,8 +176,9 @@ func restarted(h v1alpha1.History) bool {
 	if len(h) < 2 {
 		return false
 	}
-	last, before := h.Last().Units["kubelet"], h[len(h)-2].Units["kubelet"]
-	if len(h) >= 3 && before.NRestarts > h[len(h)-3].Units["kubelet"].NRestarts && last.NRestarts > before.NRestarts {
+	unit := KubeletUnitName(h.Last())
+	last, before := h.Last().Units[unit], h[len(h)-2].Units[unit]
+	if len(h) >= 3 && before.NRestarts > h[len(h)-3].Units[unit].NRestarts && last.NRestarts > before.NRestarts {
 		return true
 	}
 	return last.NRestarts >= before.NRestarts+2
@@ -254,7 +257,7 @@ func Config(o *v1alpha1.Observation) (c v1alpha1.KubeletConfig, source string) {
 func FlagValue(o *v1alpha1.Observation, name string) (string, bool) {
 	flags := o.Kubelet.Flags
 	if len(flags) == 0 {
-		flags = strings.Fields(o.Units["kubelet"].ExecStart)
+		flags = strings.Fields(o.Units[KubeletUnitName(o)].ExecStart)
 	}
 	for i, f := range flags {
 		if v, ok := strings.CutPrefix(f, "--"+name+"="); ok {

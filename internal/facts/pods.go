@@ -106,11 +106,21 @@ var podInLine = regexp.MustCompile(`pod="([^"/]+)/([^"]+)"`)
 // that still holds has spoken again.
 const createFresh = 90 * time.Second
 
+// rationed is the burst of client-go's event recorder (tools/record/events_cache.go); after it, one event of an object in five minutes is
+// let through.
+const (
+	rationed      = 25
+	rationedFresh = 5*time.Minute + createFresh
+)
+
 // CreateFailures are the sandboxes and containers that could not be made lately and still do not run, newest first, one per pod.
 func CreateFailures(h v1alpha1.History) []CreateFailure {
 	o := h.Last()
 	var all []CreateFailure
-	for _, e := range Events(o, "Pod", "", "", createFresh, "FailedCreatePodSandBox", "FailedCreatePodContainer", "Failed", "FailedCreatePodSandbox") {
+	for _, e := range Events(o, "Pod", "", "", rationedFresh, "FailedCreatePodSandBox", "FailedCreatePodContainer", "Failed", "FailedCreatePodSandbox") {
+		if APINow(o).Sub(EventTime(&e)) > createFresh && EventCount(&e) < rationed {
+			continue
+		}
 		if e.Reason == "Failed" && !strings.HasPrefix(e.Message, "Error:") {
 			continue
 		}

@@ -48,6 +48,12 @@ func Unrule(rule string) []string {
 		return []string{"nft", "delete", "rule", words[1], words[2], words[3], "handle", strings.TrimSuffix(words[5], ":")}
 	case "route":
 		return append([]string{"ip", "route", "del"}, words[1:3]...)
+	case "rule", "rule6":
+		argv := []string{"ip"}
+		if words[0] == "rule6" {
+			argv = append(argv, "-6")
+		}
+		return slices.Concat(argv, []string{"rule", "del", "pref", strings.TrimSuffix(words[1], ":")}, words[2:])
 	}
 	return nil
 }

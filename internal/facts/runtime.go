@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 )
 
 // The runtimes by the names that CRI's Version gives.
@@ -66,4 +67,15 @@ func KubeletUnitName(o *v1alpha1.Observation) string {
 		return o.Kubelet.Unit
 	}
 	return "kubelet"
+}
+
+// KubeletUnit is the kubelet's unit, and whether it is there.
+func KubeletUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
+	u, ok := o.Units[KubeletUnitName(o)]
+	return u, ok
+}
+
+// RestartKubelet restarts the unit that the kubelet runs in.
+func RestartKubelet(o *v1alpha1.Observation, why string) v1alpha1.Step {
+	return detectors.Restart(o.Node, KubeletUnitName(o)+".service", why)
 }

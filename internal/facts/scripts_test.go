@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
@@ -22,7 +23,7 @@ func TestSetKubeletConfig(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			step := facts.SetKubeletConfig("n", "w", "failCgroupV1", "false")
+			step := facts.SetKubeletConfig(&v1alpha1.Observation{Node: "n"}, "w", "failCgroupV1", "false")
 			run := func(script, want string) {
 				if out, err := detectorstest.Script(t, strings.ReplaceAll(script, "/var/lib/kubelet/config.yaml", file), ""); err != nil {
 					t.Fatalf("%v\n%s", err, out)
@@ -37,6 +38,30 @@ func TestSetKubeletConfig(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// The last file that sets the key decides (--config-dir), and a file may be JSON.
+func TestSetKubeletConfigWhereItDecides(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	main, first, last := file("config.json", "{\n  \"failSwapOn\": true,\n  \"kind\": \"KubeletConfiguration\"\n}\n"), file("10-ours.conf", "failCgroupV1: true\n"), file("20-other.conf", "maxPods: 9\n")
+	o := &v1alpha1.Observation{Node: "n", Kubelet: v1alpha1.Kubelet{ConfigFiles: []string{main, first, last}}}
+	for _, key := range []string{"failCgroupV1", "failSwapOn"} {
+		if out, err := detectorstest.Script(t, facts.SetKubeletConfig(o, "w", key, "false").Exec[2], ""); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for p, want := range map[string]string{main: "{\n  \"failSwapOn\": false,\n  \"kind\": \"KubeletConfiguration\"\n}\n", first: "failCgroupV1: false\n", last: "maxPods: 9\n"} {
+		if got, _ := os.ReadFile(p); string(got) != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", filepath.Base(p), got, want)
+		}
 	}
 }
 
