@@ -56,7 +56,11 @@ func (c Case) History() v1alpha1.History {
 // Run judges a failure's cases with all registered detectors. Each cause of the failure needs a case, and so does each edge of the
 // causal graph that names one of this failure's.
 func Run(t *testing.T, failure string, sick, silent []Case) {
-	stale(t, failure, slices.Concat(sick, silent))
+	var names []string
+	for _, c := range slices.Concat(sick, silent) {
+		names = append(names, c.Name)
+	}
+	Stale(t, failure, names)
 	have, scripts := map[string]bool{}, map[string]string{}
 	for _, c := range sick {
 		for _, w := range c.Want {
