@@ -18,6 +18,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/sickbay-dev/sickbay/internal/procmounts"
 	"github.com/sickbay-dev/sickbay/internal/vdso"
 )
 
@@ -91,7 +92,7 @@ func (hostKernel) Mounts(pid int) ([]*Mount, error) {
 	if pid == 0 {
 		return mountinfo.GetMounts(nil)
 	}
-	return mountinfo.PidMountInfo(pid)
+	return procmounts.Of(pid)
 }
 
 func (hostKernel) Mount(source, target, fstype string, flags MountFlag, data string) error {

@@ -330,11 +330,11 @@ func TestEvictWaitsForTheSuccessor(t *testing.T) {
 
 func TestEvictionIsRefused(t *testing.T) {
 	quick := Options{Bounds: Bounds{Change: 20 * time.Millisecond, Delete: 20 * time.Millisecond}}
-	tg, _, kube := target(pod("owned", false))
+	tg, _, _ := target(pod("owned", false))
 	if _, err := Apply(t.Context(), tg, plan(onOwned("evict")), quick); err == nil || !strings.Contains(err.Error(), "no owner") {
 		t.Errorf("a bare pod was evicted: %v", err)
 	}
-	tg, _, kube = target(readyPod("owned", "1"))
+	tg, _, kube := target(readyPod("owned", "1"))
 	kube.PrependReactor("create", "pods/eviction", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewTooManyRequests("it would violate the pod's disruption budget", 1)
 	})

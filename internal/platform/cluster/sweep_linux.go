@@ -8,8 +8,9 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/internal/procmounts"
 )
 
 // fiThaw is FITHAW of linux/fs.h.
@@ -120,7 +121,7 @@ func processesOf(id string) []int {
 
 // loopMounts lists where a process sees filesystems on loop devices.
 func loopMounts(pid int) []string {
-	mounts, _ := mountinfo.PidMountInfo(pid) // none of one that has ended
+	mounts, _ := procmounts.Of(pid) // none of one that has ended
 	var at []string
 	for _, m := range mounts {
 		if strings.HasPrefix(m.Source, "/dev/loop") {

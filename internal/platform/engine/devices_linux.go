@@ -11,6 +11,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/internal/procmounts"
 )
 
 // loop is an attached loop device. The kernel prints the path as the process saw it that attached the device: in a container
@@ -106,7 +108,7 @@ const fithaw = 0xc0045878
 // thaw unfreezes the filesystems on loop devices in these containers: a process that waits for a frozen one cannot be killed.
 func thaw(pids []int) {
 	for _, pid := range pids {
-		mounts, _ := mountinfo.PidMountInfo(pid) // none of one that has ended
+		mounts, _ := procmounts.Of(pid) // none of one that has ended
 		for _, m := range mounts {
 			if !strings.HasPrefix(m.Source, "/dev/loop") {
 				continue
