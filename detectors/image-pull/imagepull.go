@@ -530,22 +530,13 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	}
 	f := &v1alpha1.Finding{Cause: "registry-unreachable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "registry " + asked + " cannot be reached from this node"}
-	host, port, _ := strings.Cut(asked, ":")
-	if port == "" {
-		port = "443"
-	}
 	var steps []v1alpha1.Step
-	for _, rule := range o.Network.RejectRules {
-		if !rule.Outgoing() || rule.DefaultPolicy {
-			continue
-		}
-		r := rule.Text
-		// The address in the rule may be the name's: the message of the dial names it.
-		if strings.Contains(r, host) || addressIn(p.message, r) || !ipv4.MatchString(r) && regexp.MustCompile(`dport `+regexp.QuoteMeta(port)+`\b`).MatchString(r) {
-			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r))
-			if argv := facts.Unrule(r); argv != nil {
-				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this rule keeps the node from the registry", argv...))
-			}
+	for _, r := range facts.RulesAgainst(o, facts.Targets(p.message)) {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r.Text))
+		if by, managed := facts.Managed(r); managed {
+			f.ManualAction = "the rule is " + by + "'s, which would set it again: allow " + asked + " there"
+		} else if argv := facts.Unrule(r.Text); argv != nil {
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this rule keeps the node from "+asked, argv...))
 		}
 	}
 	if hosts := hostConfig(o, p.host); hosts != nil && len(steps) == 0 && asked == p.host {
@@ -555,19 +546,15 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 			}
 		}
 	}
-	if len(steps) == 0 {
+	switch {
+	case len(steps) == 0 && f.ManualAction != "":
+		return f
+	case len(steps) == 0:
 		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment containerd) have to be looked at"
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
 	return f
-}
-
-var ipv4 = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
-
-// addressIn: an address that the message names stands in the rule.
-func addressIn(message, rule string) bool {
-	return slices.ContainsFunc(ipv4.FindAllString(message, -1), func(a string) bool { return strings.Contains(rule, a) })
 }
 
 // mirror: what stands before the registry is wrong; bad are the hosts that do not work.

@@ -32,7 +32,6 @@ var pending = map[string]string{
 	"disk-pressure: nodefs full, with logs on a disk of their own":                                           "facts.MakeRoom deletes logs that lie on another filesystem",
 	"disk-pressure: DiskPressure for hours":                                                                  "judge is silent where the condition stands and no hard threshold is crossed",
 	"disk-pressure: the kubelet says for hours that there is no pressure":                                    "judgeFilesystem does not ask the condition",
-	"image-pull: registry down over IPv6, and a rule about another host":                                     "addressIn reads IPv4 only",
 	"image-pull: no such tag, and the node has other versions of other applications":                         "tagNotFound offers any tag of the repository",
 	"image-pull: no such tag of an image called certificate":                                                 "judgePull looks for words in the image's own name",
 	"image-pull: the registry asks for a client certificate":                                                 "judgePull takes every tls error for an unknown CA",

@@ -1,0 +1,155 @@
+package facts
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+// Target is where packets go.
+type Target struct {
+	Addr     netip.Addr
+	Port     string
+	Protocol string // tcp, udp
+}
+
+var (
+	dialed   = regexp.MustCompile(`dial (tcp|udp)[46]? (\[?[0-9a-fA-F.:]+\]?:\d+)`)
+	lookedUp = regexp.MustCompile(`lookup \S+ on (\[?[0-9a-fA-F.:]+\]?:\d+)`)
+)
+
+// Targets are those that a dial error names: the server itself, or the name server that was asked for it.
+func Targets(text string) []Target {
+	var out []Target
+	add := func(address, protocol string) {
+		if a, err := netip.ParseAddrPort(address); err == nil {
+			out = append(out, Target{a.Addr().Unmap(), strconv.Itoa(int(a.Port())), protocol})
+		}
+	}
+	for _, m := range dialed.FindAllStringSubmatch(text, -1) {
+		add(m[2], m[1])
+	}
+	for _, m := range lookedUp.FindAllStringSubmatch(text, -1) {
+		add(m[1], "udp")
+	}
+	return out
+}
+
+// RulesAgainst are the rules and routes that keep this node's packets from one of the targets: they are on the way out, and what they
+// match has the target in it. One that matches more than is told here (a set, a user, a rate) is not among them, nor is one for
+// everything: rules before it may accept.
+func RulesAgainst(o *v1alpha1.Observation, targets []Target) []v1alpha1.Rule {
+	var out []v1alpha1.Rule
+	for _, r := range o.Network.RejectRules {
+		if slices.ContainsFunc(targets, func(t Target) bool { return t.stoppedBy(o, r) }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// further are matches of a rule that Rule has no field for.
+var further = []string{"owner", "skuid", "skgid", "mark", "cgroup", "limit", "connlimit", "hashlimit", "--sport", "sport", "--match-set", "--length", "time", "string"}
+
+func (t Target) stoppedBy(o *v1alpha1.Observation, r v1alpha1.Rule) bool {
+	words := strings.Fields(r.Text)
+	if !r.Outgoing() || r.DefaultPolicy || len(words) < 3 || r.In != "" || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(further, w) }) ||
+		len(r.States) > 0 && !slices.Contains(r.States, "new") || len(r.Destinations) == 0 && len(r.Ports) == 0 {
+		return false
+	}
+	switch family := words[0] + " " + words[1]; {
+	case words[0] == "iptables" || family == "nft ip":
+		if !t.Addr.Is4() {
+			return false
+		}
+	case words[0] == "ip6tables" || family == "nft ip6":
+		if t.Addr.Is4() {
+			return false
+		}
+	}
+	protocol := slices.DeleteFunc(strings.Split(r.Protocol, ","), func(p string) bool { return p == "" || p == "all" })
+	return covers(protocol, func(p string) bool {
+		return p == t.Protocol || p == map[string]string{"tcp": "6", "udp": "17"}[t.Protocol]
+	}) &&
+		covers(r.Ports, func(p string) bool { return portIn(t.Port, p) }) &&
+		covers(r.Destinations, func(d string) bool { return addrIn(t.Addr, d) }) &&
+		(len(r.Senders) == 0 || slices.ContainsFunc(ownAddrs(o), func(a netip.Addr) bool {
+			return covers(r.Senders, func(s string) bool { return addrIn(a, s) })
+		})) &&
+		covers(strings.FieldsFunc(r.Out, func(c rune) bool { return c == ',' }), func(dev string) bool { return leavesBy(o, dev) })
+}
+
+// covers tells whether a list of values, of which those with "!" before them are all but that, has one that is meant. An empty list is
+// everything.
+func covers(list []string, is func(string) bool) bool {
+	yes := len(list) == 0
+	for _, v := range list {
+		if not, negated := strings.CutPrefix(v, "!"); negated {
+			if is(not) || strings.HasPrefix(not, "@") {
+				return false
+			}
+			yes = true
+		} else if is(v) {
+			yes = true
+		}
+	}
+	return yes
+}
+
+func portIn(port, ports string) bool {
+	first, last, ranged := strings.Cut(ports, "-")
+	if !ranged {
+		last = first
+	}
+	p, err1 := strconv.Atoi(port)
+	a, err2 := strconv.Atoi(first)
+	b, err3 := strconv.Atoi(last)
+	return err1 == nil && err2 == nil && err3 == nil && a <= p && p <= b
+}
+
+func addrIn(a netip.Addr, list string) bool {
+	if p, err := netip.ParsePrefix(list); err == nil {
+		return p.Contains(a)
+	}
+	if one, err := netip.ParseAddr(list); err == nil {
+		return one == a
+	}
+	first, last, _ := strings.Cut(list, "-")
+	low, err1 := netip.ParseAddr(first)
+	high, err2 := netip.ParseAddr(last)
+	return err1 == nil && err2 == nil && low.Is4() == a.Is4() && low.Compare(a) <= 0 && a.Compare(high) <= 0
+}
+
+func ownAddrs(o *v1alpha1.Observation) []netip.Addr {
+	var out []netip.Addr
+	if o.API != nil && o.API.Node != nil {
+		for _, a := range o.API.Node.Status.Addresses {
+			if ip, err := netip.ParseAddr(a.Address); err == nil {
+				out = append(out, ip)
+			}
+		}
+	}
+	return out
+}
+
+// leavesBy tells whether packets to other machines leave by the device; "eth+" are all that begin so.
+func leavesBy(o *v1alpha1.Observation, dev string) bool {
+	for _, route := range []string{o.Network.DefaultRoute, o.Network.DefaultRoute6} {
+		_, by, _ := strings.Cut(route, "dev ")
+		by, _, _ = strings.Cut(by, " ")
+		prefix, any := strings.CutSuffix(strings.ReplaceAll(dev, "*", "+"), "+")
+		if by != "" && (by == dev || any && strings.HasPrefix(by, prefix)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Managed tells whose rule it is, where that is a manager that would set it again: a firewall's, or a routing daemon's.
+func Managed(r v1alpha1.Rule) (by string, yes bool) {
+	return r.Owner, !slices.Contains([]string{"", "static", "boot", "kernel"}, r.Owner)
+}
