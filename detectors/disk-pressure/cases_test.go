@@ -25,10 +25,12 @@ var sick = []detectorstest.Case{
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
 	}},
-	{Name: "imagefs full of images", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "images prune", Ill: func(o *v1alpha1.Observation) {
+	{Name: "imagefs full of images", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "rmi sha256:old", Never: []string{"--prune", "sha256:1", "sha256:pinned", "sha256:loaded"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "imagefs.available", "15%")
 		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
 		detectorstest.Full(f, "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs")
+		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:old", Tags: []string{"quay.io/shop/app:1.0"}, SizeBytes: 120 << 20},
+			v1alpha1.Image{ID: "sha256:pinned", Tags: []string{"registry.k8s.io/kube-proxy:v1.37.2"}, Pinned: true}, v1alpha1.Image{ID: "sha256:loaded", Tags: []string{"localhost/shop/app:2.0"}})
 	}},
 	{Name: "inodes of imagefs used up under a threshold", Want: []string{"disk-pressure/inodes-exhausted"}, Remedy: "rm -rf --one-file-system -- /var/lib/containerd/tiny", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "imagefs.inodesFree", "5%")
@@ -70,6 +72,59 @@ var sick = []detectorstest.Case{
 		detectorstest.NodefsFull(o)
 		detectorstest.CSIWaits(o, false, detectorstest.NotInTheList)
 	}},
+	{Name: "imagefs full of images, and some were loaded from a file", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		detectorstest.Full(f, "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs")
+		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:old", Tags: []string{"quay.io/shop/app:1.0"}, SizeBytes: 120 << 20})
+		detectorstest.AddPod(o, detectorstest.Pod("default", "sealed", detectorstest.With(func(c *corev1.Container) { c.ImagePullPolicy = corev1.PullNever })))
+	}},
+	// RKE2 and k3s log their containerd into its root; the blockfile snapshotter's scratch file is open only while it is copied.
+	{Name: "imagefs full, with k3s's log and a scratch file on it", Want: []string{"disk-pressure/imagefs-full"}, Never: []string{"containerd.log", "scratch"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		const root = "/var/lib/rancher/k3s/agent/containerd"
+		o.Runtime.RootDir = root
+		f := detectorstest.LoopFilesystem(o, root, "imagefs")
+		detectorstest.Full(f, root+"/containerd.log")
+		f.TopUsers = append(f.TopUsers, v1alpha1.PathUse{Path: root + "/scratch", Bytes: 100 << 20, Files: 1})
+	}},
+	{Name: "the disk of CRI-O's storage full", Want: []string{"disk-pressure/imagefs-full"}, Never: []string{"overlay", "userns.lock"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		delete(o.Units, "containerd")
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containers/storage", "imagefs")
+		detectorstest.Full(f, "/var/lib/containers/storage/overlay")
+		f.TopUsers[0].Dir = true
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "a kubelet of another directory, full", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /mnt/kubelet/dump.tar", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "10%")
+		o.Kubelet.RootDir = "/mnt/kubelet"
+		detectorstest.Full(detectorstest.LoopFilesystem(o, "/mnt/kubelet", "nodefs"), "/mnt/kubelet/dump.tar")
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "nodefs full of the journal", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "journalctl --vacuum-size=64M", Never: []string{"/var/log/pods"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.NodefsFull(o)
+		o.Filesystems[0].Roles = []string{"nodefs", "logs"}
+		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/log/journal", Bytes: 300 << 20, Files: 40, Dir: true}, {Path: "/var/log/pods", Bytes: 1 << 20, Files: 40, Dir: true}}
+	}},
+	{Name: "a folder of the kubelet's disk that may be anything", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.NodefsFull(o)
+		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/backup", Bytes: 400 << 20, Files: 3, Dir: true}}
+	}},
+	// The kubelet's drop-ins are merged after its file: the last one that has the threshold decides.
+	{Name: "threshold beyond the disk, set by a drop-in", Want: []string{"disk-pressure/threshold-misconfigured"}, Remedy: "in /etc/kubernetes/kubelet/config.d/10-disk.conf /etc/kubernetes/kubelet.yaml; do", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.ConfigFiles = []string{"/etc/kubernetes/kubelet.yaml", "/etc/kubernetes/kubelet/config.d/10-disk.conf"}
+		detectorstest.Thresholds(o, "nodefs.available", "95%")
+		detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "DiskPressure for hours by a filesystem that is not looked at", Want: []string{"disk-pressure/inodes-exhausted"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "nodefs.available", "5%")
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+		pressureSince(o, 20*time.Minute)
+		detectorstest.Event(o, "", "", "EvictionThresholdMet", "Attempting to reclaim inodes", 20*time.Second, 70)
+	}},
 	// containerd's docs/snapshotters/devmapper.md puts the thin pool, the storage of every container, there.
 	{Name: "imagefs full, with devmapper's pool on it", Want: []string{"disk-pressure/imagefs-full"}, Never: []string{"/var/lib/containerd/devmapper"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
@@ -101,6 +156,11 @@ var silent = []detectorstest.Case{
 	{Name: "DiskPressure lingers after the space is back", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "DiskPressure lingers longer than usual after the space is back", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Config.EvictionPressureTransitionPeriod = "30m0s"
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+		pressureSince(o, 20*time.Minute)
 	}},
 	{Name: "soft threshold crossed", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Config.EvictionSoft = map[string]string{"nodefs.available": "50%"}

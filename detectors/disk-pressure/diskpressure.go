@@ -2,11 +2,15 @@
 // threshold that the filesystem cannot meet.
 //
 // statfs against the threshold in force decides. The DiskPressure condition comes up to 10s later and stays for the
-// transition period after the cause is gone, so alone it is no finding.
+// transition period after the cause is gone, so it says little by itself until it is older than that. The kubelet asks CRI for the
+// image filesystem, which may be on another disk than the runtime's root: where it goes on to see no pressure, statfs proves nothing.
 package diskpressure
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -34,7 +38,69 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		out = append(out, judgeFilesystem(h, imagefs, "imagefs", false)...)
 		out = append(out, judgeFilesystem(h, imagefs, "imagefs", true)...)
 	}
+	if len(out) == 0 && haveNode {
+		out = standing(o, nodefs, imagefs)
+	}
 	return out
+}
+
+// said is how long a kubelet under pressure may be silent: it says so every ten seconds, and the events of one thing are counted up
+// later and later.
+const said = 90 * time.Second
+
+// standing is DiskPressure that stands though no hard threshold is crossed: by a soft one after its grace period, or on a filesystem
+// that was not looked at.
+func standing(o *v1alpha1.Observation, nodefs, imagefs v1alpha1.Filesystem) []v1alpha1.Finding {
+	condition, _ := facts.Condition(o, corev1.NodeDiskPressure)
+	if condition.Status != corev1.ConditionTrue {
+		return nil
+	}
+	fd := v1alpha1.Finding{
+		Failure: "disk-pressure", Cause: "nodefs-full", Node: o.Node, Certainty: v1alpha1.Likely,
+		Evidence:     []v1alpha1.Evidence{facts.FromCondition(condition)},
+		Consequences: facts.Consequences(o),
+		ToConfirm:    "`kubectl get --raw /api/v1/nodes/" + o.Node + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: which filesystem the kubelet sees, and evictionSoft of its configuration",
+		ManualAction: "no hard threshold is crossed on the filesystems that were looked at: make room on the one that the kubelet sees, or correct the threshold",
+	}
+	for _, f := range []struct {
+		v1alpha1.Filesystem
+		role string
+	}{{nodefs, "nodefs"}, {imagefs, "imagefs"}} {
+		for _, signal := range []struct {
+			name, cause string
+			total, free int64
+		}{{".available", f.role + "-full", f.Bytes, f.BytesFree}, {".inodesFree", "inodes-exhausted", f.Inodes, f.InodesFree}} {
+			if t, crossed := facts.SoftThreshold(o, f.role+signal.name, signal.total, signal.free); crossed {
+				fd.Cause = signal.cause
+				fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceKubelet, fmt.Sprintf("evictionSoft %s: %s", t.Signal, t.Text)),
+					facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f.Filesystem, signal.cause == "inodes-exhausted")))
+				fd.Summary = fmt.Sprintf("the filesystem %s has less left than the soft eviction threshold %s=%s", f.Path, t.Signal, t.Text)
+				return []v1alpha1.Finding{fd}
+			}
+		}
+	}
+	for _, e := range facts.Events(o, "Node", "", "", said, "EvictionThresholdMet") {
+		fd.Evidence = append(fd.Evidence, facts.FromEvent(&e))
+		if strings.Contains(e.Message, "inodes") {
+			fd.Cause = "inodes-exhausted"
+		}
+	}
+	// Pressure that is over keeps the condition for one period. It comes and goes with what is used, hence the hour.
+	age := facts.APINow(o).Sub(condition.LastTransitionTime.Time)
+	if age < period(o)+time.Minute || len(fd.Evidence) == 1 && age < time.Hour {
+		return nil
+	}
+	fd.Summary = fmt.Sprintf("the kubelet sees pressure on a disk for %s, and no threshold of it is crossed where it was looked at", age.Round(time.Minute))
+	return []v1alpha1.Finding{fd}
+}
+
+// period is the kubelet's evictionPressureTransitionPeriod.
+func period(o *v1alpha1.Observation) time.Duration {
+	c, _ := facts.Config(o)
+	if d, err := time.ParseDuration(c.EvictionPressureTransitionPeriod); err == nil && d > 0 {
+		return d
+	}
+	return 5 * time.Minute
 }
 
 // judge one filesystem by bytes or inodes.
@@ -93,7 +159,12 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 	if pressed {
 		finding.Evidence = append(finding.Evidence, facts.FromCondition(condition))
 	}
-	for _, u := range facts.Alien(o, f, inodes) {
+	if !gone && condition.Status == corev1.ConditionFalse && !facts.Silent(o) {
+		finding.Certainty = v1alpha1.Likely
+		finding.Evidence = append(finding.Evidence, facts.FromCondition(condition))
+		finding.ToConfirm = "`kubectl get --raw /api/v1/nodes/" + o.Node + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: the kubelet sees no pressure, so it may look at another filesystem or threshold"
+	}
+	for _, u := range facts.Strangers(o, f, inodes) {
 		finding.Evidence = append(finding.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 	}
 	steps, untouched := facts.MakeRoom(o, f, inodes)
@@ -127,24 +198,36 @@ func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold,
 		return fd
 	}
 	key := t.Signal
+	files := slices.Clone(o.Kubelet.ConfigFiles)
+	if len(files) == 0 {
+		files = []string{facts.KubeletRoot(o) + "/config.yaml"}
+	}
+	slices.Reverse(files)
 	fd.Remedy = facts.Place(o).NewRemedy("correct-threshold",
 		detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("set %s back to %s in the kubelet's configuration", key, right),
-			setThreshold("/var/lib/kubelet/config.yaml", key, right), "/var/lib/kubelet/config.yaml"),
-		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
+			setThreshold(key, right, files...), files...),
+		detectors.Restart(o.Node, facts.KubeletUnitName(o)+".service", "the kubelet reads its configuration only at start; pods go on"),
 		detectors.WaitReady(o.Node),
 	)
 	return fd
 }
 
-// setThreshold is a script that sets a threshold in evictionHard, and leaves evictionSoft, whose keys are the same. It fails where
-// the file has no such threshold.
-func setThreshold(file, key, value string) string {
-	return fmt.Sprintf(`f=%[1]s
-new=$(awk -v k=%[2]s -v v=%[3]s '
+// setThreshold is a script that sets a threshold in evictionHard, and leaves evictionSoft, whose keys are the same, in the first of the
+// files that has it: the one that is merged last decides. It fails where none has such a threshold.
+func setThreshold(key, value string, files ...string) string {
+	words := make([]string, len(files))
+	for i, f := range files {
+		words[i] = detectors.Quote(f)
+	}
+	return fmt.Sprintf(`for f in %[1]s; do
+  new=$(awk -v k=%[2]s -v v=%[3]s '
 BEGIN { key = "[\"\047]?" k "[\"\047]?[ \t]*:" }
 /^[^ \t#]/ { hard = /^["\047]?evictionHard["\047]?[ \t]*:/; if (hard && sub(key "[^,}]*", k ": " v)) done = 1 }
 hard && $0 ~ "^[ \t]+" key { sub(/:.*/, ": " v); done = 1 }
 { print }
-END { exit !done }' "$f") || { echo "$f has no %[2]s in evictionHard: it is set elsewhere (--eviction-hard, --config-dir)" >&2; exit 1; }
-printf '%%s\n' "$new" > "$f"`, detectors.Quote(file), key, value)
+END { exit !done }' "$f") && break
+  new=
+done
+[ -n "$new" ] || { echo "no configuration file has %[2]s in evictionHard: it is set elsewhere" >&2; exit 1; }
+printf '%%s\n' "$new" > "$f"`, strings.Join(words, " "), key, value)
 }

@@ -16,7 +16,7 @@ func TestSetThreshold(t *testing.T) {
 		"evictionHard:\n  nodefs.inodesFree: 5%\nevictionSoft:\n  nodefs.available: 15%\n":                                        "", // not there
 		"kind: X\n": "",
 	} {
-		got, why := detectorstest.Edit(t, in, "", func(file string) string { return setThreshold(file, "nodefs.available", "10%") })
+		got, why := detectorstest.Edit(t, in, "", func(file string) string { return setThreshold("nodefs.available", "10%", file) })
 		if want == "" {
 			if !strings.Contains(why, "set elsewhere") {
 				t.Errorf("%q is not refused: %q %s", in, got, why)

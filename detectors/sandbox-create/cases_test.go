@@ -1,6 +1,7 @@
 package sandboxcreate_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,9 +44,12 @@ var sick = []detectorstest.Case{
 		f.BytesFree = 0
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: no space left on device")
 	}},
-	{Name: "runtime's inodes used up, thresholds off", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "find /var/lib/containerd -xdev -maxdepth 1 -type f -delete", Ill: func(o *v1alpha1.Observation) {
+	{Name: "runtime's inodes used up, thresholds off", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "find /var/lib/containerd -xdev -maxdepth 1 -type f -empty", Ill: func(o *v1alpha1.Observation) {
 		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
 		f.InodesFree = 0
+		for i := range 6 {
+			f.TopUsers = append(f.TopUsers, v1alpha1.PathUse{Path: fmt.Sprintf("/var/lib/containerd/job-%d", i), Files: 1})
+		}
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: no space left on device")
 	}},
 	{Name: "pods' cgroup may have no children", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cgroup.max.descendants", Ill: func(o *v1alpha1.Observation) {

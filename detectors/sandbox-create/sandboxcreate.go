@@ -217,7 +217,7 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
 		}
 		with(&fd, failing, words.NoSpaceLeftOnDevice, "disk quota exceeded")
-		for _, u := range facts.Alien(o, f, inodes) {
+		for _, u := range facts.Strangers(o, f, inodes) {
 			fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
 		}
 		steps, untouched := facts.MakeRoom(o, f, inodes)

@@ -3,10 +3,12 @@ package facts
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -21,7 +23,7 @@ func Filesystem(o *v1alpha1.Observation, role string) (v1alpha1.Filesystem, bool
 			return f, true
 		}
 	}
-	want := map[string]string{"nodefs": "/var/lib/kubelet", "imagefs": RuntimeRoot(o)}[role]
+	want := map[string]string{"nodefs": KubeletRoot(o), "imagefs": RuntimeRoot(o)}[role]
 	for _, f := range o.Filesystems {
 		if want != "" && f.Path == want {
 			return f, true
@@ -30,10 +32,21 @@ func Filesystem(o *v1alpha1.Observation, role string) (v1alpha1.Filesystem, bool
 	return v1alpha1.Filesystem{}, false
 }
 
+// KubeletRoot is the kubelet's root directory.
+func KubeletRoot(o *v1alpha1.Observation) string {
+	if o.Kubelet.RootDir != "" {
+		return strings.TrimRight(o.Kubelet.RootDir, "/")
+	}
+	return "/var/lib/kubelet"
+}
+
 // RuntimeRoot is the runtime's root directory.
 func RuntimeRoot(o *v1alpha1.Observation) string {
 	if o.Runtime.RootDir != "" {
 		return strings.TrimRight(o.Runtime.RootDir, "/")
+	}
+	if Runtime(o).Name == CRIO {
+		return "/var/lib/containers/storage"
 	}
 	return "/var/lib/containerd"
 }
@@ -118,6 +131,14 @@ func EmptyConfig(c v1alpha1.KubeletConfig) bool {
 	return c.CgroupDriver == "" && c.FailSwapOn == nil && c.EvictionHard == nil && c.RuntimeEndpoint == "" && c.MaxPods == 0 && c.RotateCertificates == nil
 }
 
+// SoftThreshold is a soft threshold of a signal that is crossed. The kubelet acts on one after its grace period.
+func SoftThreshold(o *v1alpha1.Observation, signal string, capacity, free int64) (Threshold, bool) {
+	c, _ := Config(o)
+	text, set := c.EvictionSoft[signal]
+	value, ok := amount(text, capacity)
+	return Threshold{Signal: signal, Text: text, Value: value}, set && ok && free < value
+}
+
 func amount(text string, capacity int64) (int64, bool) {
 	if p, ok := strings.CutSuffix(text, "%"); ok {
 		v, err := strconv.ParseFloat(p, 64)
@@ -138,77 +159,157 @@ func Usage(f v1alpha1.Filesystem, inodes bool) string {
 	return fmt.Sprintf("%s (%s on %s): %s of %s free", f.Path, f.Type, f.Mount, text.Bytes(f.BytesFree), text.Bytes(f.Bytes))
 }
 
-// What belongs directly below the two roots; anything else that is large was put there by somebody.
-var (
-	kubeletOwn = []string{"actuated_pods_state", "allocated_pods_state", "checkpoints", "config.yaml", "config.yaml.d", "config.d", "cpu_manager_state", "device-plugins",
-		"dra_manager_state", "instance-config.yaml", "kubeadm-flags.env", "kubeconfig", "memory_manager_state", "pki", "plugins", "plugins_registry", "pod-resources",
-		"pods", "seccomp", "lost+found", "image_manager", "pod_status_manager_state", "patches", "containers", "volumes", "logs"}
-	runtimeOwn = []string{"tmpmounts", "lost+found", "opt", "containerd.sock"}
-)
-
-// Alien are the entries directly below a filesystem's path that belong to neither the runtime nor the kubelet and take a
-// twentieth of it at least: what an operator sees at once with du and may delete.
-func Alien(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) []v1alpha1.PathUse {
-	var out []v1alpha1.PathUse
-	for _, u := range f.TopUsers {
-		name := path.Base(u.Path)
-		var own []string
-		switch path.Dir(u.Path) {
-		case RuntimeRoot(o):
-			own = runtimeOwn
-		case "/var/lib/kubelet":
-			own = kubeletOwn
-		default:
-			continue // what belongs elsewhere is not known
-		}
-		if strings.HasPrefix(name, "io.containerd.") {
-			continue
-		}
-		if slices.Contains(own, name) {
-			continue
-		}
-		if inodes && u.Files*20 >= f.Inodes && f.Inodes > 0 || !inodes && u.Bytes*20 >= f.Bytes && f.Bytes > 0 {
-			out = append(out, u)
-		}
+// owns tells what a directory's own program keeps directly in it: a containerd of its usual layout in its root and its state
+// directory, the kubelet in its own. What else is in there somebody put there. known is false for every other directory.
+func owns(o *v1alpha1.Observation, dir string) (own func(name string) bool, known bool) {
+	r := Runtime(o)
+	list := func(names ...string) func(string) bool {
+		return func(name string) bool { return slices.Contains(names, name) }
 	}
-	return out
+	switch {
+	case dir == KubeletRoot(o):
+		return func(name string) bool {
+			return list("checkpoints", "config.yaml.d", "config.d", "device-plugins", "kubeconfig", "pki", "plugins", "plugins_registry", "pod-resources", "pods-api", "pods",
+				"seccomp", "image_manager", "patches", "containers", "volumes", "logs", "tracing", "nodeagent-health", "pod-startup")(name) ||
+				strings.HasSuffix(name, "_state") || strings.HasSuffix(name, "_checkpoint") || path.Ext(name) != "" && strings.Contains("/.yaml/.env/.conf/.json/.kubeconfig/.crt/.key/", path.Ext(name)+"/")
+		}, true
+	case r.Name == Containerd && (dir == RuntimeRoot(o) || dir == r.State || r.State == "" && dir == "/run/containerd"):
+		return func(name string) bool {
+			return strings.HasPrefix(name, "io.containerd.") || strings.Contains(name, ".sock") || list("tmpmounts", "opt", "s", "fifo", "runc", "cri", "nri", "lost+found")(name)
+		}, true
+	}
+	return nil, false
 }
 
-// MakeRoom are the steps that free a filesystem, the smallest first: what does not belong there, unused images, old logs.
+// data are words in the names of files that hold what somebody still needs though nobody may have them open: disk images and pools,
+// databases, logs, keys.
+var data = regexp.MustCompile(`(?i)(\.(log|img|raw|qcow2?|vmdk|ext4|xfs|erofs|squashfs|iso|db|sqlite|bolt|wal|lock|pid|toml|data|meta|swap)(\.|$))|swap|pool|scratch|devmapper|blockfile|snapshot|metadata`)
+
+// Strangers are the entries below the directories of kubelet and runtime that take a twentieth of a filesystem at least and belong to
+// neither, as far as their names say.
+func Strangers(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) []v1alpha1.PathUse {
+	return keep(f.TopUsers, func(u v1alpha1.PathUse) bool {
+		own, known := owns(o, path.Dir(u.Path))
+		return known && !own(path.Base(u.Path)) && large(f, u, inodes)
+	})
+}
+
+func large(f v1alpha1.Filesystem, u v1alpha1.PathUse, inodes bool) bool {
+	if inodes {
+		return f.Inodes > 0 && u.Files*20 >= f.Inodes
+	}
+	return f.Bytes > 0 && u.Bytes*20 >= f.Bytes
+}
+
+// MakeRoom are the steps that free a filesystem by what was seen to fill it, and what is left to a person. Deleted is only what is
+// proven to be nobody's: a plain file that no process, loop device, swap or configuration has, or files without content. A directory
+// may be a storage pool that is not in use at the moment: it stays.
 func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (steps []v1alpha1.Step, untouched string) {
-	for _, u := range Alien(o, f, inodes) {
-		what := fmt.Sprintf("delete %s: %s", u.Path, text.Bytes(u.Bytes))
-		if inodes {
-			what = fmt.Sprintf("delete %s: %s", u.Path, Plural(int(u.Files), "inode"))
+	for _, u := range Strangers(o, f, inodes) {
+		if data.MatchString(path.Base(u.Path)) {
+			continue
 		}
-		what += ", and neither the runtime nor the kubelet keeps anything under that name"
-		if u.Dir || u.Files > 1 {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, what, "rm", "-rf", "--one-file-system", "--", u.Path))
-		} else {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, what, "rm", "-f", "--", u.Path))
+		switch {
+		case u.Dir && inodes && u.Bytes < 128*u.Files: // a directory on a disk takes 30 bytes or so for each name
+			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and no file of it has any content", u.Path, Plural(int(u.Files), "inode")),
+				`[ -d "$p" ] && [ ! -L "$p" ] || stays "it is no directory"
+! find "$p" -xdev ! -type d ! -type f -o -type f -size +0 | grep -q . || stays "not all of it is empty files"`, "rm -rf --one-file-system -- "+detectors.Quote(u.Path)))
+		case !u.Dir && !inodes:
+			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s in a file that neither the runtime nor the kubelet keeps, if nobody uses it", u.Path, text.Bytes(u.Bytes)),
+				`[ -f "$p" ] && [ ! -L "$p" ] || stays "it is no plain file"`, "rm -f -- "+detectors.Quote(u.Path)))
+		}
+	}
+	// Where nothing that was counted takes the inodes, they are names directly below: more than were listed.
+	if inodes && len(f.TopUsers) > 0 && !slices.ContainsFunc(f.TopUsers, func(u v1alpha1.PathUse) bool { return large(f, u, true) }) {
+		dirs := []string{f.Path}
+		for _, u := range f.TopUsers {
+			dirs = append(dirs, path.Dir(u.Path))
+		}
+		slices.Sort(dirs)
+		for _, dir := range slices.Compact(dirs) {
+			if _, known := owns(o, dir); known {
+				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the files directly below "+dir+" that have no content; those of kubelet and runtime stay",
+					"find", dir, "-xdev", "-maxdepth", "1", "-type", "f", "-empty", "!", "-name", "*.*", "!", "-name", "*lock*", "!", "-name", "*_state", "!", "-name", "*_checkpoint", "-delete"))
+			}
 		}
 	}
 	if len(steps) > 0 {
 		return steps, ""
 	}
-	if inodes && f.Path == RuntimeRoot(o) {
-		return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the plain files directly below the runtime's root: the runtime keeps nothing but directories there",
-			"find", f.Path, "-xdev", "-maxdepth", "1", "-type", "f", "-delete")}, ""
-	}
-	if inodes && f.Path == "/var/lib/kubelet" {
-		argv := []string{"find", f.Path, "-xdev", "-maxdepth", "1", "-type", "f", "-empty"}
-		for _, n := range kubeletOwn {
-			argv = append(argv, "!", "-name", n)
-		}
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the empty files directly below the kubelet's directory that are none of its own", append(argv, "-delete")...))
-	}
 	if image, ok := Filesystem(o, "imagefs"); ok && SameFilesystem(image, f) {
-		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "delete images that no container uses; the kubelet's own image GC does the same under DiskPressure",
-			`if command -v crictl >/dev/null; then crictl rmi --prune; else ctr -n k8s.io images prune --all; fi`))
+		steps = append(steps, unusedImages(o, f)...)
 	}
-	if node, ok := Filesystem(o, "nodefs"); ok && SameFilesystem(node, f) {
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "cut the journal down", "journalctl", "--vacuum-size=64M"),
-			detectors.ShellStep(v1alpha1.Safe, o.Node, "delete rotated container logs; the ones being written stay", `find /var/log/pods -xdev -type f -name '*.log.*' -delete`))
+	if logs, ok := Filesystem(o, "logs"); ok && SameFilesystem(logs, f) {
+		for _, u := range f.TopUsers {
+			switch {
+			case !large(f, u, inodes):
+			case u.Path == "/var/log/journal":
+				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "cut the journal down: it takes "+text.Bytes(u.Bytes), "journalctl", "--vacuum-size=64M"))
+			case u.Path == "/var/log/pods":
+				steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "delete rotated container logs: logs take "+text.Bytes(u.Bytes)+"; the ones being written stay", `find /var/log/pods -xdev -type f -name '*.log.*' -delete`))
+			}
+		}
 	}
-	return steps, "nothing that is plainly foreign fills it: if this does not free enough, decide with `du -xhd2 " + f.Path + "` what may go, or enlarge the filesystem"
+	return steps, "nothing that is proven to be nobody's fills it: decide with `du -xhd2 " + f.Path + "` what may go (`du --inodes` for inodes), or enlarge the filesystem; " +
+		"the kubelet itself deletes unused images under DiskPressure, those that no registry has any more included"
+}
+
+// discard deletes a path after proof that nobody uses it.
+func discard(o *v1alpha1.Observation, p, why, kind, remove string) v1alpha1.Step {
+	return detectors.ShellStep(v1alpha1.Safe, o.Node, why, `p=`+detectors.Quote(p)+`
+stays() { echo "$p stays: $1" >&2; exit 1; }
+[ -e "$p" ] || exit 0
+`+kind+`
+! find -L /proc/[0-9]*/fd -maxdepth 1 -inum "$(stat -c %i "$p")" -exec stat -Lc %d:%i {} + 2>/dev/null | grep -qx "$(stat -c %d:%i "$p")" || stays "a process has it open"
+! find /proc/[0-9]*/fd -maxdepth 1 -type l -exec readlink {} + 2>/dev/null | grep -qF "$p/" || stays "a process has something of it open"
+! grep -qsF -- "$p" /proc/[0-9]*/maps || stays "a process has mapped it"
+! grep -qsF -- "$p" /sys/block/*/loop/backing_file /proc/swaps /proc/mounts || stays "it is a disk, swap or mounted"
+! grep -rqsF -- "$p" /etc /run/systemd /usr/lib/systemd || stays "a configuration names it"
+`+remove)
+}
+
+// unusedImages deletes images by their IDs through CRI: those that no container and no pod of this node uses, that are not pinned,
+// and that carry the name of a registry. What was loaded from a file carries none, or is told by pods that are never to pull: then
+// any image may have been.
+func unusedImages(o *v1alpha1.Observation, f v1alpha1.Filesystem) []v1alpha1.Step {
+	for _, source := range []string{v1alpha1.SourceImages, v1alpha1.SourceContainers, v1alpha1.SourceAPI} {
+		if _, unread := o.Unreadable(source); unread || o.API == nil {
+			return nil
+		}
+	}
+	used := map[string]bool{o.Runtime.SandboxImage: true}
+	for _, c := range o.Runtime.Containers {
+		used[c.Image] = true
+	}
+	for _, list := range [][]corev1.Pod{o.API.Pods, o.API.Pending} {
+		for i := range list {
+			spec := &list[i].Spec
+			for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+				if used[c.Image] = true; c.ImagePullPolicy == corev1.PullNever {
+					return nil
+				}
+			}
+			for _, v := range spec.Volumes {
+				if v.Image != nil {
+					used[v.Image.Reference] = true
+				}
+			}
+		}
+	}
+	argv, freed := append(slices.Clone(Runtime(o).CLI), "rmi"), uint64(0)
+	for _, i := range o.Runtime.Images {
+		pulled := !i.Pinned && len(i.Tags) > 0 && !used[i.ID] && !slices.ContainsFunc(i.Tags, func(tag string) bool {
+			host, name, _ := strings.Cut(tag, "/")
+			return used[tag] || used[strings.TrimPrefix(strings.TrimPrefix(tag, "docker.io/"), "library/")] || host == "localhost" || !strings.ContainsAny(host, ".:") || strings.HasPrefix(name, "library/import-") ||
+				strings.Contains(tag, "/pause:")
+		})
+		if pulled {
+			argv, freed = append(argv, i.ID), freed+i.SizeBytes
+		}
+	}
+	if int64(freed)*20 < f.Bytes || f.Bytes == 0 {
+		return nil
+	}
+	return []v1alpha1.Step{detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "delete images that no container and no pod of this node uses: "+text.Bytes(int64(freed)), argv...),
+		"an image that its registry has no longer is lost")}
 }
