@@ -22,8 +22,9 @@ var sick = []detectorstest.Case{
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3: could not find expected ':'"}
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
-	{Name: "kubeconfig names another server", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster", Ill: func(o *v1alpha1.Observation) {
+	{Name: "kubeconfig names another server", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster", Baseline: true, Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Server, o.Kubelet.Kubeconfig.Reach = "https://172.18.0.99:6443", "timeout"
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(65 * time.Second) })
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="dial tcp 172.18.0.99:6443: i/o timeout"`)
 	}},
 	{Name: "API server rejected by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j REJECT", Ill: func(o *v1alpha1.Observation) {
@@ -53,6 +54,31 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "kubelet does not know a flag", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "--network-plugin", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, "failed to parse kubelet flag: unknown flag: --network-plugin")
+	}},
+	{Name: "the CA by which the kubelet knows its callers is gone", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "certificate-authority-data", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to construct kubelet dependencies: unable to load client CA file /etc/kubernetes/pki/ca.crt: open /etc/kubernetes/pki/ca.crt: no such file or directory`)
+	}},
+	{Name: "a feature gate that went with an upgrade", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "--feature-gates", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to set feature gates from initial flags-based config: unrecognized feature gate: KubeletCredentialProviders`)
+	}},
+	{Name: "a label that kubelets may not give themselves", Want: []string{"node-notready/kubelet-stopped"}, Remedy: `node-role\.kubernetes\.io/worker=`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [node-role.kubernetes.io/worker]\n--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix`)
+	}},
+	{Name: "no /dev/kmsg", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: failed to create kubelet: open /dev/kmsg: no such file or directory`)
+	}},
+	{Name: "state of another CPU manager policy", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="start cpu manager error: could not restore state from checkpoint: configured policy \"static\" differs from state checkpoint policy \"none\", please drain this node and delete the CPU manager checkpoint file \"/var/lib/kubelet/cpu_manager_state\" before restarting Kubelet"`, 2*time.Second)
+	}},
+	{Name: "k3s stopped", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start k3s-agent.service", Ill: func(o *v1alpha1.Observation) {
+		k3s(o)
+		u := o.Units["k3s-agent"]
+		u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0
+		o.Units["k3s-agent"] = u
+		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
+		detectorstest.SilentKubelet(o, "x")
 	}},
 	{Name: "kubelet config damaged", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.File, o.Kubelet.FileError = v1alpha1.KubeletConfig{}, "yaml: line 12: mapping values are not allowed in this context"
@@ -121,7 +147,7 @@ var sick = []detectorstest.Case{
 		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "dns", "dial tcp: lookup lab-control-plane on 127.0.0.1:53: connection refused"
 		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="dial tcp: lookup lab-control-plane on 127.0.0.1:53: connection refused"`)
 	}},
-	{Name: "kubeconfig names another server, a moment after the restart", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster", Ill: func(o *v1alpha1.Observation) {
+	{Name: "kubeconfig names another server, a moment after the restart", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "joined by", Likely: true, Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Server, o.Kubelet.Kubeconfig.Reach = "https://old-master:6443", "dns"
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(5 * time.Second) })
 		detectorstest.Log(o, "kubelet", `"Unable to register node with API server" err="Post \"https://old-master:6443/api/v1/nodes\": dial tcp: lookup old-master on 172.18.0.1:53: no such host"`, 2*time.Second)
@@ -153,6 +179,73 @@ var sick = []detectorstest.Case{
 	{Name: "API server down, on a Calico node with its blackhole route", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		cutOff(o, "timeout")
 		detectorstest.Rules(o, "route blackhole 10.244.7.64/26")
+	}},
+	// The kubelet has reported by this server since its start.
+	{Name: "load balancer before the API server down", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		behindBalancer(o, "api.lab.example.test", "10.0.0.100")
+		o.Network.Hosts = []string{"10.0.0.100 api.lab.example.test"}
+	}},
+	{Name: "a set of addresses that could not be read, and API server down", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		detectorstest.Rules(o, "nft inet fw out handle 9: ip daddr @blocked tcp dport 6443 drop", "iptables -t filter -A OUTPUT -m owner --uid-owner 1000 -p tcp -m tcp --dport 6443 -j DROP")
+	}},
+	{Name: "a rule of an address range, by multiport", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.0/24", Never: []string{"10.0.0.0/8", "--dport 25"}, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.0/24 -p tcp -m multiport --dports 443,6000:7000 -j DROP",
+			"iptables -t filter -A OUTPUT -d 10.0.0.0/8 -j DROP", "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 25 -j DROP", "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p udp -j DROP")
+	}},
+	{Name: "what is rejected is not waited for", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -j REJECT --reject-with tcp-reset")
+	}},
+	{Name: "OUTPUT drops what no rule accepts", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -I OUTPUT -d 172.18.0.2 -p tcp --dport 6443 -j ACCEPT", Never: []string{"-P", "-D"}, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		detectorstest.Rules(o, "iptables -t filter -P OUTPUT DROP")
+	}},
+	{Name: "an nft chain drops what no rule accepts", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "nft insert rule inet filter output ip daddr 172.18.0.2 tcp dport 6443 accept", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		o.Network.RejectRules = []v1alpha1.Rule{{Text: "nft inet filter output policy drop", Chain: "output", Hooks: []string{"output"}, DefaultPolicy: true}}
+	}},
+	{Name: "policy routing prohibits the API server's address", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "ip rule del pref 100 from all to 172.18.0.2 prohibit", Never: []string{"10.9.0.0"}, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "no-route")
+		detectorstest.Rules(o, "rule 90: from all to 10.9.0.0/16 blackhole", "rule 100: from all to 172.18.0.2 prohibit")
+	}},
+	{Name: "a blackhole route over the API server's network", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "ip route del blackhole 172.18.0.0/16", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "no-route")
+		detectorstest.Rules(o, "route blackhole 172.18.0.0/16")
+	}},
+	{Name: "API server over IPv6 dropped by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "ip6tables -t filter -D OUTPUT -d fd00::/64", Never: []string{"2001:db8"}, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		o.Kubelet.Kubeconfig.ReachError = "dial tcp [fd00::2]:6443: i/o timeout"
+		o.API.Endpoints = []string{"lab-control-plane", "fd00::2"}
+		detectorstest.Rules(o, "ip6tables -t filter -A OUTPUT -d fd00::/64 -p tcp -j DROP", "ip6tables -t filter -A OUTPUT -d 2001:db8::/32 -p tcp -j DROP")
+	}},
+	{Name: "the kubelet's proxy is down", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Likely: true, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		o.Kubelet.Environment.HTTPSProxy, o.Kubelet.Environment.NoProxy = "http://proxy.example.test:3128", "10.0.0.0/8"
+	}},
+	{Name: "token that the API server does not know", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-credentials default-auth --client-certificate=", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.ClientCert = ""
+		unauthorized(o)
+	}},
+	{Name: "client certificate of a CA that was rotated away", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "certificate approve", Ill: func(o *v1alpha1.Observation) {
+		o.Certs[1].ChainsToCA = false
+		unauthorized(o)
+	}},
+	{Name: "the cloud's identity is not mapped to a node", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.ClientCert, o.Kubelet.Kubeconfig.Exec = "", "aws-iam-authenticator"
+		unauthorized(o)
+	}},
+	{Name: "kubeconfig of a cloud's bootstrap gone", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Flags = []string{"/usr/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig"}
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/var/lib/kubelet/kubeconfig"}
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "client certificate with another's key", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "openssl pkey", Ill: func(o *v1alpha1.Observation) {
+		good := o.Certs[1]
+		good.Path = "/var/lib/kubelet/pki/kubelet-client-2026-11-01.pem"
+		o.Certs = append(o.Certs, good)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: could not convert data from \"/var/lib/kubelet/pki/kubelet-client-current.pem\" into cert/key pair: tls: private key does not match public key`)
 	}},
 	{Name: "API server behind a load balancer dropped by a rule", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 10.0.0.100/32 -p tcp -m tcp --dport 6443 -j DROP", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig.Server = "https://10.0.0.100:6443"
@@ -202,6 +295,7 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Flags = []string{"/usr/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig", "--config=/etc/kubernetes/kubelet/config.json"}
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
 	}},
+	{Name: "k3s", Ill: k3s},
 	{Name: "the node was asked for by its address", Ill: func(o *v1alpha1.Observation) {
 		o.Node = "10.0.0.7"
 		o.API.Node, o.API.Lease, o.API.CSINode, o.API.Pods, o.API.Events = nil, nil, nil, nil, nil
@@ -212,6 +306,29 @@ var silent = []detectorstest.Case{
 func answeredInPart(o *v1alpha1.Observation) {
 	o.API = &v1alpha1.API{ServerVersion: o.API.ServerVersion, ServerDate: o.API.ServerDate, AskedAt: o.API.AskedAt}
 	detectorstest.Unknown(o, "ask the API server: the API server did not answer within 2s", v1alpha1.SourceAPI)
+}
+
+// k3s has one process be kubelet and supervisor of the runtime; there is no kubelet.service.
+func k3s(o *v1alpha1.Observation) {
+	u := o.Units["kubelet"]
+	u.Name = "k3s-agent.service"
+	delete(o.Units, "kubelet")
+	o.Units["k3s-agent"], o.Kubelet.Unit = u, "k3s-agent"
+	o.Kubelet.Flags = nil
+	o.Kubelet.Kubeconfig.Path = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"
+}
+
+// behindBalancer is a cluster of three control-plane nodes whose load balancer does not answer.
+func behindBalancer(o *v1alpha1.Observation, name, addr string) {
+	c := &o.Kubelet.Kubeconfig
+	c.Server, c.Reach, c.ReachError, c.ServerCAMatches = "https://"+name+":6443", "timeout", "dial tcp "+addr+":6443: i/o timeout", false
+	o.API.Endpoints = []string{"cp-1", "10.0.0.11", "cp-2", "10.0.0.12", "cp-3", "10.0.0.13"}
+	detectorstest.SilentKubelet(o, `"Failed to update lease" err="dial tcp `+addr+`:6443: i/o timeout"`)
+}
+
+// unauthorized is a kubelet that the API server does not know.
+func unauthorized(o *v1alpha1.Observation) {
+	detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="Unauthorized" node="lab-worker"`)
 }
 
 // cutOff is a kubelet that waits for its API server, and what a dial from the node gives.

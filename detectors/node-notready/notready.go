@@ -30,7 +30,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	if !k.Known {
 		return nil
 	}
-	for _, judge := range []func(v1alpha1.History, facts.Kubelet) *v1alpha1.Finding{kubeconfig, untrusted, unreachable, stopped, unregistered} {
+	for _, judge := range []func(v1alpha1.History, facts.Kubelet) *v1alpha1.Finding{kubeconfig, untrusted, unreachable, refused, stopped, unregistered} {
 		if f := judge(h, k); f != nil {
 			f.Failure, f.Node = "node-notready", o.Node
 			f.Consequences = facts.Consequences(o)
@@ -42,11 +42,11 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 
 // kubeletConf is where the kubelet looks for its kubeconfig.
 func kubeletConf(o *v1alpha1.Observation) string {
-	if o.Kubelet.Kubeconfig.Path != "" {
-		return o.Kubelet.Kubeconfig.Path
-	}
 	if v, ok := facts.FlagValue(o, "kubeconfig"); ok {
 		return v
+	}
+	if o.Kubelet.Kubeconfig.Path != "" {
+		return o.Kubelet.Kubeconfig.Path
 	}
 	return "/etc/kubernetes/kubelet.conf"
 }
@@ -63,7 +63,11 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		return nil // not looked at
 	}
 	path := kubeletConf(o)
+	if c.Path != "" && c.Path != path {
+		return nil // not the one that the kubelet uses
+	}
 	var what string
+	elsewhere := false
 	switch {
 	case !c.Exists:
 		what = path + " does not exist"
@@ -71,9 +75,12 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		what = path + ": " + c.Error
 	case c.Server == "":
 		what = path + " names no server"
-	case badServer(o, c):
-		what = path + " names the server " + c.Server + ", which is no address of this cluster's API server"
-	case !k.Running && !k.Stopped && refusesUser(h):
+	case badServer(o, k):
+		elsewhere = true
+		what = path + " names the server " + c.Server + ", which is no address of this cluster's control-plane nodes"
+	case !k.Running && !k.Stopped && says(h, words.KeyDoesNotMatch):
+		what = "the client certificate that " + path + " names is not of the key beside it"
+	case !k.Running && !k.Stopped && says(h, userTexts...):
 		what = path + " names a user that the kubelet cannot use"
 	default:
 		return nil
@@ -94,19 +101,113 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(asks))
 	}
 	f.Evidence = append(f.Evidence, unitEvidence(o, k))
-	if facts.Has(c.Error, "certificate", "client-key", ".pem") && c.Exists && c.Server != "" && c.ClientCert != "" && !haveClientCert(o) {
-		f.Remedy = facts.Place(o).NewRemedy("renew-client-cert",
-			detectors.APIStep(v1alpha1.Safe, "the kubelet's client certificate is gone: the cluster signs it a new one", v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}}),
-			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
-		if o.API == nil {
-			f.Remedy, f.ManualAction = nil, "the client certificate is gone: with access to the cluster, sign a new one or run `kubeadm join` again"
+	if elsewhere {
+		f.Summary = "the kubelet does not find the API server: " + what
+		if before, ok := servedBefore(h); ok {
+			f.Evidence = append(f.Evidence, v1alpha1.Evidence{Source: v1alpha1.SourceKubeconfig, At: before.At, Text: "before: server " + before.Kubelet.Kubeconfig.Server})
+		} else {
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether "+c.Server+" is a load balancer before the control plane: controlPlaneEndpoint in `kubectl -n kube-system get configmap kubeadm-config -o yaml`, or the kubeconfig of another node"
 		}
+	}
+	if what := c.Error; c.Exists && c.Server != "" && c.ClientCert != "" && (facts.Has(what, "certificate", "client-key", ".pem") && !haveClientCert(o) || says(h, words.KeyDoesNotMatch)) {
+		renewCert(o, f)
 		return f
+	}
+	rewrite(h, f)
+	return f
+}
+
+// renewCert gives the kubelet a client certificate with its key: another one of this node where there is one, else the cluster signs it.
+func renewCert(o *v1alpha1.Observation, f *v1alpha1.Finding) {
+	dir := certDir(o)
+	link := dir + "/kubelet-client-current.pem"
+	step := detectors.APIStep(v1alpha1.Safe, "the cluster signs the kubelet a new client certificate; the key is made on the node and stays there", v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}})
+	if slices.ContainsFunc(o.Certs, func(c v1alpha1.Certificate) bool {
+		return c.Use == "kubelet-client" && c.Error == "" && c.Path != link && strings.HasPrefix(c.Path, dir+"/") && facts.APINow(o).Before(c.NotAfter)
+	}) {
+		step = detectors.ShellStep(v1alpha1.Safe, o.Node, "another certificate of this kubelet is valid and has its key: use it", useMatching(dir, link))
+	} else if o.API == nil {
+		f.ManualAction = "the client certificate cannot be used: with access to the cluster, sign a new one or run `kubeadm join` again"
+		return
+	}
+	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", step, facts.RestartKubelet(o, "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
+}
+
+func certDir(o *v1alpha1.Observation) string {
+	if o.Kubelet.CertDir != "" {
+		return o.Kubelet.CertDir
+	}
+	return "/var/lib/kubelet/pki"
+}
+
+// useMatching is a script that links the newest certificate that is valid and has its own key beside it.
+func useMatching(dir, link string) string {
+	return fmt.Sprintf(`dir=%[1]s
+good=
+for c in "$dir"/kubelet-client-2*.pem; do
+  if openssl x509 -in "$c" -noout -checkend 0 >/dev/null && [ "$(openssl x509 -in "$c" -noout -pubkey)" = "$(openssl pkey -in "$c" -pubout)" ]; then good=$c; fi
+done
+[ -n "$good" ] || { echo "no certificate in $dir is valid and has its key: the cluster has to sign a new one, or the node has to join again" >&2; exit 1; }
+ln -sfn "$good" %[2]s`, detectors.Quote(dir), detectors.Quote(link))
+}
+
+// rewrite writes the kubeconfig again where it is one of kubeadm's. One that a cloud's bootstrap wrote, or whose user is a program,
+// cannot be made of what is on the node.
+func rewrite(h v1alpha1.History, f *v1alpha1.Finding) {
+	o := h.Last()
+	path := kubeletConf(o)
+	exec := slices.IndexFunc(h, func(o v1alpha1.Observation) bool { return o.Kubelet.Kubeconfig.Exec != "" })
+	if path != "/etc/kubernetes/kubelet.conf" || exec >= 0 {
+		f.ManualAction = "what joined this node to its cluster writes " + path + ": run it again, or take the file of another node of the same group"
+		return
 	}
 	f.Remedy = facts.Place(o).NewRemedy("rewrite-kubeconfig",
 		detectors.EditFile(v1alpha1.Safe, o.Node, "write the kubeconfig again from what is on the node: the cluster's CA, the client certificate the kubelet rotates, and the server it joined", writeKubeconfig(h, path), path),
-		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
+		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
+}
+
+// refused: the API server answers the kubelet that it does not know it: a token that is not one, or a certificate that another CA signed.
+func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
+	if !k.Running || !facts.Silent(o) && !unregisteredNow(o) {
+		return nil
+	}
+	var said *v1alpha1.LogLine
+	for _, l := range facts.Lines(h, "kubelet", time.Minute) {
+		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials) {
+			said = &l
+		}
+	}
+	ended := func(c v1alpha1.Certificate) bool {
+		return c.Use == "kubelet-client" && facts.APINow(o).After(c.NotAfter)
+	}
+	if said == nil || c.ClientCert != "" && slices.ContainsFunc(o.Certs, ended) {
+		return nil
+	}
+	with := "a token or no credential at all"
+	switch {
+	case c.Exec != "":
+		with = "what " + c.Exec + " gives"
+	case c.ClientCert != "":
+		with = "the certificate in " + c.ClientCert
+	}
+	f := &v1alpha1.Finding{
+		Cause: "kubeconfig-broken", Certainty: v1alpha1.Certain,
+		Summary:  fmt.Sprintf("the API server does not know the kubelet by what %s has it say: user %s with %s", kubeletConf(o), c.User, with),
+		Evidence: []v1alpha1.Evidence{facts.FromLine(*said), facts.Seen(o, v1alpha1.SourceKubeconfig, "user "+c.User+" with "+with), unitEvidence(o, k)},
+	}
+	switch {
+	case c.Exec != "":
+		f.ManualAction = "run " + c.Exec + " on the node as the kubelet does, and look whether the cluster maps the identity that it gives to a node"
+	case c.ClientCert != "":
+		renewCert(o, f)
+	case haveClientCert(o):
+		rewrite(h, f)
+	default:
+		f.ManualAction = "the node has no client certificate either: it has to join again (kubeadm join with a new token)"
+	}
 	return f
 }
 
@@ -124,21 +225,46 @@ func haveClientCert(o *v1alpha1.Observation) bool {
 	return slices.ContainsFunc(o.Certs, func(c v1alpha1.Certificate) bool { return c.Use == "kubelet-client" && c.Error == "" })
 }
 
-// badServer: the server is none of the names and addresses the API server is known by.
-func badServer(o *v1alpha1.Observation, c v1alpha1.Kubeconfig) bool {
-	if c.Reach == "ok" || c.Reach == "" || o.API == nil || len(o.API.Endpoints) == 0 || facts.Has(c.Reach, "tls") {
+// renews is how often a kubelet renews its lease: one of so soon after its start may be its predecessor's.
+const renews = 10 * time.Second
+
+// badServer: the kubeconfig's server is none of the names and addresses of the control plane, and does not answer. That of a load
+// balancer is none either: one by which the kubelet has reported since its start is right, and so is one that something on the node
+// is seen to be in the way of.
+func badServer(o *v1alpha1.Observation, k facts.Kubelet) bool {
+	c := o.Kubelet.Kubeconfig
+	if c.Reach == "ok" || c.Reach == "" || o.API == nil || len(o.API.Endpoints) == 0 || facts.Has(c.Reach, "tls") || proxied(o) != "" {
 		return false
 	}
 	u, err := url.Parse(c.Server)
 	if err != nil || u.Hostname() == "" {
 		return true
 	}
-	return !slices.Contains(o.API.Endpoints, u.Hostname())
+	if o.API.Lease != nil && o.API.Lease.Spec.RenewTime != nil && o.API.Lease.Spec.RenewTime.After(k.Unit.ActiveSince.Add(renews)) {
+		return false
+	}
+	rules := rulesAgainst(o)
+	return !slices.Contains(o.API.Endpoints, u.Hostname()) && len(rules[named])+len(rules[every]) == 0
 }
 
-// refusesUser: the kubelet says that the kubeconfig's own content is the matter, beyond what a reader of the file can tell.
-func refusesUser(h v1alpha1.History) bool {
-	_, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, "invalid configuration: [", "invalid configuration: no configuration", "no Auth Provider found", "context was not found", "unable to read client-cert", "unable to read client-key", "tls: failed to find any PEM data")
+// servedBefore is an earlier look in which the kubeconfig named another server, which answered.
+func servedBefore(h v1alpha1.History) (v1alpha1.Observation, bool) {
+	now := h.Last().Kubelet.Kubeconfig.Server
+	i := slices.IndexFunc(h, func(o v1alpha1.Observation) bool {
+		c := o.Kubelet.Kubeconfig
+		return c.Server != "" && c.Server != now && c.Reach == "ok"
+	})
+	if i < 0 {
+		return v1alpha1.Observation{}, false
+	}
+	return h[i], true
+}
+
+// userTexts are last words of a kubelet that cannot use the kubeconfig's user, beyond what a reader of the file can tell.
+var userTexts = []string{"invalid configuration: [", "invalid configuration: no configuration", "no Auth Provider found", "context was not found", "unable to read client-cert", "unable to read client-key", "tls: failed to find any PEM data"}
+
+func says(h v1alpha1.History, texts ...string) bool {
+	_, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, texts...)
 	return ok
 }
 
@@ -151,16 +277,21 @@ func writeKubeconfig(h v1alpha1.History, path string) string {
 			break
 		}
 	}
+	now := h.Last().Kubelet.Kubeconfig.Server
 	from := "server=" + detectors.Quote(server)
 	if server == "" {
 		from = `server=$(sed -nE 's/^ *apiServerEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf /etc/kubernetes/kubeadm-join.yaml 2>/dev/null | head -n1)
 [ -n "$server" ] || server=$(sed -nE 's/^ *controlPlaneEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf 2>/dev/null | head -n1)
 [ -n "$server" ] || { echo "no file on this node tells the API server's address" >&2; exit 1; }
 case "$server" in https://*) ;; *) server=https://$server ;; esac`
+		if now != "" && h.Last().Kubelet.Kubeconfig.Reach != "ok" {
+			from += fmt.Sprintf(`
+[ "$server" != %s ] || { echo "the node joined by $server, too: what is in the way is not the kubeconfig" >&2; exit 1; }`, detectors.Quote(now))
+		}
 	}
 	return from + fmt.Sprintf(`
 f=%s
-pem=/var/lib/kubelet/pki/kubelet-client-current.pem
+pem=%s
 [ -s "$pem" ] || { echo "$pem is not there: the node has to be joined again (kubeadm join)" >&2; exit 1; }
 umask 077
 : > "$f"
@@ -168,7 +299,7 @@ k="kubectl config --kubeconfig=$f"
 $k set-cluster default-cluster --server="$server" --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs=true >/dev/null
 $k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
 $k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
-$k use-context default-context >/dev/null`, detectors.Quote(path))
+$k use-context default-context >/dev/null`, detectors.Quote(path), detectors.Quote(certDir(h.Last())+"/kubelet-client-current.pem"))
 }
 
 // reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
@@ -191,8 +322,11 @@ func failedBefore(h v1alpha1.History) bool {
 	return before != "" && before != "ok"
 }
 
+// complaints are what a kubelet says that does not get through.
+var complaints = []string{words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus, words.UnableToRegisterNode, "Unable to update node status", words.FailedToEnsureLeaseExists, "Error getting node"}
+
 func complains(h v1alpha1.History) (v1alpha1.LogLine, bool) {
-	return facts.LastOf(h, "kubelet", 30*time.Second, words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus, words.UnableToRegisterNode, "Unable to update node status", words.FailedToEnsureLeaseExists, "Error getting node")
+	return facts.LastOf(h, "kubelet", 30*time.Second, complaints...)
 }
 
 // untrusted: the server shows a certificate that does not verify against the CA the kubelet trusts.
@@ -227,7 +361,7 @@ for ca in /etc/kubernetes/pki/ca.crt $(find /var/lib/kubelet/pods -path '*kube-a
   fi
 done
 [ -n "$found" ] || { echo "no CA on this node verifies $server" >&2; exit 1; }`, detectors.Quote(kubeletConf(o)), detectors.Quote(c.Server)), kubeletConf(o)),
-		detectors.Restart(o.Node, "kubelet.service", "the kubelet reads it only at start; pods go on"),
+		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 	return f
 }
@@ -249,7 +383,7 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if age, ok := facts.LeaseAge(o); ok && age < justRenewed && c.Reach == "timeout" {
 		return nil
 	}
-	rules := rulesAgainst(o, c.Server)
+	rules := rulesAgainst(o)
 	// Nor does one late dial tell why there is no kubelet: it does not end for want of a server.
 	if c.Reach == "timeout" && k.Down() && len(rules) == 0 && !failedBefore(h) {
 		return nil
@@ -259,10 +393,12 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Summary:  fmt.Sprintf("the node cannot reach the API server %s (%s)", c.Server, c.Reach),
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
 	}
-	for _, r := range rules {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r))
+	for _, how := range []int{named, every, perhaps} {
+		for _, r := range rules[how] {
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceFirewall, r.Text))
+		}
 	}
-	if o.Network.DefaultRoute == "" && c.Reach == "no-route" {
+	if o.Network.DefaultRoute == "" && o.Network.DefaultRoute6 == "" && c.Reach == "no-route" {
 		if _, unread := o.Unreadable(v1alpha1.SourceNetwork); !unread {
 			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "there is no default route"))
 		}
@@ -274,12 +410,17 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewed %s ago", age.Round(time.Second))))
 	}
 	var steps []v1alpha1.Step
-	for _, r := range rules {
-		if argv := facts.Unrule(r); argv != nil {
+	for _, r := range rules[named] {
+		if argv := facts.Unrule(r.Text); argv != nil {
 			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this keeps the node from the API server", argv...))
 		}
 	}
-	if line, step, ok := misled(o, c); ok {
+	for _, r := range rules[every] {
+		if step := letThrough(o, r); step != nil && len(rules[named]) == 0 {
+			steps = append(steps, *step)
+		}
+	}
+	if line, step, ok := misled(h); ok {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "/etc/hosts: "+line))
 		steps = append(steps, step)
 	}
@@ -288,12 +429,20 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.ManualAction = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
 		return f
 	}
+	if proxy := proxied(o); proxy != "" {
+		f.Certainty, f.ManualAction = v1alpha1.Likely, "the kubelet goes through the proxy "+proxy+": look whether that answers and may connect to "+c.Server
+		f.ToConfirm = "`curl -k -x " + proxy + " " + c.Server + "/livez` on the node"
+		return f
+	}
 	if len(steps) == 0 {
 		if o.API == nil {
 			f.Certainty = v1alpha1.Likely
 			f.ToConfirm = "whether the API server answers anybody: `curl -k " + c.Server + "/livez` from another machine"
 		}
 		f.ManualAction = "nothing on the node explains it (no rule, no route): firewall, routing or the API server's own host have to be looked at"
+		if len(rules[perhaps]) > 0 {
+			f.ManualAction = "whether the node's packets meet the rules above is not known: they also ask for what this look does not see; trace one (nft monitor trace, iptables -j TRACE), then look at routing and the API server's own host"
+		}
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("open-api-path", append(steps, detectors.WaitReady(o.Node))...)
@@ -304,7 +453,10 @@ var dialled = regexp.MustCompile(`dial tcp \[?([0-9a-fA-F.:]+?)\]?:\d+:`)
 
 // misled: a line of /etc/hosts gives the API server's name an address that the server does not have, and that is where this node
 // went. The step takes the line out, in place: in a container the file is a mount and cannot be replaced.
-func misled(o *v1alpha1.Observation, c v1alpha1.Kubeconfig) (line string, step v1alpha1.Step, ok bool) {
+// A load balancer's name has an address of its own: there only a line that an earlier look did not have is known to be wrong.
+func misled(h v1alpha1.History) (line string, step v1alpha1.Step, ok bool) {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
 	u, err := url.Parse(c.Server)
 	m := dialled.FindStringSubmatch(c.ReachError)
 	if err != nil || m == nil || o.API == nil || slices.Contains(o.API.Endpoints, m[1]) {
@@ -314,36 +466,13 @@ func misled(o *v1alpha1.Observation, c v1alpha1.Kubeconfig) (line string, step v
 		f := strings.Fields(line)
 		return f[0] == m[1] && slices.Contains(f[1:], u.Hostname())
 	})
-	if i < 0 {
+	if i < 0 || !slices.Contains(o.API.Endpoints, u.Hostname()) && (h[0].Kubelet.Kubeconfig.Reach != "ok" || slices.Contains(h[0].Network.Hosts, o.Network.Hosts[i])) {
 		return "", step, false
 	}
 	return o.Network.Hosts[i], detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", m[1], u.Hostname()),
 		fmt.Sprintf(`new=$(awk -v a=%s -v n=%s '{ for (i = 2; i <= NF; i++) if ($1 == a && $i == n) next; print }' /etc/hosts)
 printf '%%s\n' "$new" > /etc/hosts`, detectors.Quote(m[1]), detectors.Quote(u.Hostname())), "/etc/hosts"), true
 }
-
-// rulesAgainst are the rules that keep traffic from a server: those that name its address or port, and those for everything.
-func rulesAgainst(o *v1alpha1.Observation, server string) []string {
-	u, _ := url.Parse(server)
-	var out []string
-	for _, rule := range o.Network.RejectRules {
-		if !rule.Outgoing() || rule.DefaultPolicy {
-			continue
-		}
-		r := rule.Text
-		names := u != nil && (u.Port() != "" && regexp.MustCompile(`\b`+u.Port()+`\b`).MatchString(r) || u.Hostname() != "" && strings.Contains(r, u.Hostname()))
-		if !names && o.API != nil {
-			names = slices.ContainsFunc(o.API.Endpoints, func(e string) bool { return e != "" && strings.Contains(r, e) })
-		}
-		general := !strings.Contains(r, "dport")
-		if names || general {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-var unknownFlag = regexp.MustCompile(`unknown flag: --([a-z0-9-]+)`)
 
 // stopped: there is no working kubelet, and none of the causes above is why. Other failures that have it as a consequence
 // (swap, cgroup v1, an expired certificate) cover this finding.
@@ -354,32 +483,33 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	}
 	u := k.Unit
 	f := &v1alpha1.Finding{Cause: "kubelet-stopped", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{unitEvidence(o, k)}}
+	service := facts.KubeletUnitName(o) + ".service"
 	var steps []v1alpha1.Step
 	switch {
 	case k.Halted:
-		p, _ := facts.MainProcess(o, "kubelet")
+		p, _ := facts.MainProcess(o, facts.KubeletUnitName(o))
 		how := facts.HaltedHow(p)
 		f.Summary = "the kubelet's process is there and does not run: it " + how
 		f.Evidence = append([]v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
 		if len(h) < 2 && !facts.Silent(o) && o.Kubelet.Healthz == "ok" {
 			return nil
 		}
-		steps = facts.Wake(o, "kubelet")
+		steps = facts.Wake(o, facts.KubeletUnitName(o))
 	case u.LoadState == "not-found":
-		f.Summary = "there is no kubelet.service on this node"
+		f.Summary = "there is no " + service + " on this node"
 		if !o.Host.InContainer {
 			f.ManualAction = "install the kubelet's package and its unit again"
 			return f
 		}
 		unit := "/etc/systemd/system/kubelet.service" // where kind's images have it
 		for i := range h {
-			if was := h[i].Units["kubelet"].Fragment; was != "" {
+			if was := h[i].Units[facts.KubeletUnitName(o)].Fragment; was != "" {
 				unit = was
 			}
 		}
 		steps = append(steps, detectors.RestoreStep(o.Node, unit, "the unit's file comes back from the node's image"),
 			detectors.NodeStep(v1alpha1.Safe, o.Node, "systemd reads it", "systemctl", "daemon-reload"),
-			detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
+			detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service))
 	case k.Looping:
 		f.Summary = "the kubelet exits at start, again and again"
 		if k.Said {
@@ -397,7 +527,7 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
 		if u.LoadState == "masked" {
 			f.Summary = "the kubelet does not run: its unit is masked"
-			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the unit is masked", "systemctl", "unmask", "kubelet.service"), "systemctl mask kubelet.service"))
+			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the unit is masked", "systemctl", "unmask", service), "systemctl mask "+service))
 		}
 		if u.ExecMainStatus == 203 {
 			steps = append(steps, detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"))
@@ -407,15 +537,15 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			steps = append(steps, clusterConfig(o))
 		}
 		if u.ActiveState == "failed" {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", "kubelet.service"))
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", service))
 		}
 		if k.Said && u.ActiveState == "failed" {
 			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
 		}
 		if u.UnitFileState == "disabled" {
-			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", "kubelet.service"), "systemctl disable kubelet.service"))
+			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", service), "systemctl disable "+service))
 		}
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", "kubelet.service"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-kubelet", append(steps, detectors.WaitReady(o.Node))...)
 	return f
@@ -429,18 +559,23 @@ func changedByHand(s v1alpha1.Step, undo string) v1alpha1.Step {
 
 // repair are the steps against what makes the kubelet exit, where that is plain.
 func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, untouched string) {
+	again := facts.RestartKubelet(o, "start it again")
 	if k.Unit.ExecMainStatus == 203 {
-		return []v1alpha1.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"),
-			detectors.Restart(o.Node, "kubelet.service", "start it again")}, ""
+		return []v1alpha1.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"), again}, ""
 	}
-	if m := unknownFlag.FindStringSubmatch(k.Exit.Text); k.Said && m != nil {
-		return []v1alpha1.Step{
-			dropFlag(o, m[1], "this kubelet has no flag --"+m[1]+": take it out of the files its flags come from"),
-			detectors.Restart(o.Node, "kubelet.service", "start it with the flags that are left"),
-		}, ""
-	}
-	if m := portTaken.FindStringSubmatch(k.Exit.Text); k.Said && m != nil {
-		return nil, fmt.Sprintf("another program has port %s, which the kubelet serves (`ss -ltnp sport = :%s` names it): which of the two gets it is for its owner to say", m[1], m[1])
+	if k.Said {
+		for _, e := range endings {
+			m := e.says.FindStringSubmatch(k.Exit.Text)
+			if m == nil {
+				continue
+			}
+			if e.mend != nil {
+				if step, ok := e.mend(o, m[1]); ok {
+					return []v1alpha1.Step{step, again}, ""
+				}
+			}
+			return nil, fmt.Sprintf(e.manual, m[1])
+		}
 	}
 	for _, f := range o.Files {
 		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && k.Said && strings.Contains(k.Exit.Text, words.OperationNotPermitted) {
@@ -448,22 +583,60 @@ func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, un
 		}
 	}
 	if len(steps) > 0 {
-		return append(steps, detectors.Restart(o.Node, "kubelet.service", "start it again")), ""
+		return append(steps, again), ""
 	}
 	if o.Kubelet.FileError != "" || k.Said && facts.Has(k.Exit.Text, configTexts...) || wrongEndpoint(o, k) {
-		return []v1alpha1.Step{clusterConfig(o), detectors.Restart(o.Node, "kubelet.service", "start it with the configuration of the cluster")}, ""
+		if files := o.Kubelet.ConfigFiles; len(files) > 0 && files[0] != kubeadmConfig {
+			return nil, "its configuration (" + strings.Join(files, ", ") + ") is not kubeadm's: mend it as the last words say, or have what joined this node write it again"
+		}
+		return []v1alpha1.Step{clusterConfig(o), again}, ""
 	}
 	return nil, "its last words name the reason; it has to be removed by hand"
 }
 
-var portTaken = regexp.MustCompile(`listen tcp \S*?:(\d+): bind: address already in use`)
+// endings are last words that name what ends the kubelet, what of it can be mended, and what a person does where it cannot. The first
+// group of says is what is named.
+var endings = []struct {
+	says   *regexp.Regexp
+	mend   func(o *v1alpha1.Observation, what string) (v1alpha1.Step, bool)
+	manual string
+}{
+	{says: regexp.MustCompile(`unknown flag: --([a-z0-9-]+)`), mend: func(o *v1alpha1.Observation, flag string) (v1alpha1.Step, bool) {
+		return dropFlag(o, flag, "this kubelet has no flag --"+flag+": take it out of the files its flags come from"), true
+	}},
+	{says: regexp.MustCompile(`listen tcp \S*?:(\d+): bind: address already in use`),
+		manual: "another program has port %[1]s, which the kubelet serves (`ss -ltnp sport = :%[1]s` names it): which of the two gets it is for its owner to say"},
+	{says: regexp.MustCompile(`unrecognized feature gate: (\w+)`), mend: func(o *v1alpha1.Observation, gate string) (v1alpha1.Step, bool) {
+		return dropItem(o, "feature-gates", gate, "this kubelet has no feature gate "+gate+": take it out of its flags and its configuration"), true
+	}},
+	// staging/src/k8s.io/kubelet/pkg/apis/well_known_labels.go has those that it may give itself.
+	{says: regexp.MustCompile(`unknown 'kubernetes\.io' or 'k8s\.io' labels specified with --node-labels: \[([^\] ]+)`), mend: func(o *v1alpha1.Observation, label string) (v1alpha1.Step, bool) {
+		return dropItem(o, "node-labels", label, "a kubelet may not give its node the label "+label+": `kubectl label node` may"), true
+	}},
+	{says: regexp.MustCompile(`unable to load client CA file \\?"?([^ \\":]+)`), mend: func(o *v1alpha1.Observation, file string) (v1alpha1.Step, bool) {
+		if !o.Kubelet.Kubeconfig.Exists || o.Kubelet.Kubeconfig.CASHA256 == "" {
+			return v1alpha1.Step{}, false
+		}
+		return detectors.EditFile(v1alpha1.Safe, o.Node, "the CA by which the kubelet knows its callers comes back from its kubeconfig", fmt.Sprintf(`f=%s
+mkdir -p "$(dirname "$f")"
+ca=$(kubectl config view --kubeconfig=%s --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d)
+[ -n "$ca" ] || { echo "the kubeconfig holds no CA of its own" >&2; exit 1; }
+printf '%%s\n' "$ca" > "$f"`, detectors.Quote(file), detectors.Quote(kubeletConf(o))), file), true
+	}, manual: "put the cluster's CA back to %s, from another node or the control plane's /etc/kubernetes/pki/ca.crt"},
+	{says: regexp.MustCompile(`open (/dev/kmsg): (?:no such file or directory|operation not permitted|permission denied)`),
+		manual: "the kubelet reads the kernel's log from %s, which this machine does not have: a container needs that device of its host (or a link to /dev/console, as nested kubelets do), or the gate KubeletInUserNamespace"},
+	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
+		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
+}
+
+const kubeadmConfig = "/var/lib/kubelet/config.yaml"
 
 // configTexts are last words about what only the kubelet's configuration can have told it.
 var configTexts = []string{words.LoadKubeletConfigFile, "load Kubelet config file", words.ValidateKubeletConfiguration, words.ReservedCgroupLimits, "Reserved Compressible Cgroup Limits", "invalid configuration: cgroup"}
 
 // wrongEndpoint: the configuration names a socket for the runtime that is not there, while the runtime runs and serves its own.
 func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
-	u := o.Units["containerd"]
+	u, _ := facts.RuntimeUnit(o)
 	return k.Said && facts.Has(k.Exit.Text, words.RuntimeAPIForEndpoint, words.ValidateServiceConnection) && facts.Has(k.Exit.Text, words.NoSuchFileOrDirectory, words.ConnectionRefused) &&
 		u.ActiveState == "active" && !facts.OwnSocket(o)
 }
@@ -471,7 +644,7 @@ func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
 func clusterConfig(o *v1alpha1.Observation) v1alpha1.Step {
 	// kubeadm makes a copy of the old file first, and fails where there is none.
 	return detectors.EditFile(v1alpha1.Safe, o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)",
-		"[ -e /var/lib/kubelet/config.yaml ] || : > /var/lib/kubelet/config.yaml\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o), "/var/lib/kubelet/config.yaml")
+		"[ -e "+kubeadmConfig+" ] || : > "+kubeadmConfig+"\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o), kubeadmConfig)
 }
 
 var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
@@ -533,7 +706,7 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		steps = append(steps, facts.SetKubeletConfig(o, "the kubelet may register its node again", "registerNode", "true"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("register-again", append(steps,
-		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start"), detectors.WaitReady(o.Node))...)
+		facts.RestartKubelet(o, "the kubelet registers its node at start"), detectors.WaitReady(o.Node))...)
 	return f
 }
 
@@ -583,21 +756,54 @@ func misnamed(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("register-by-own-name", append(steps,
-		detectors.Restart(o.Node, "kubelet.service", "the kubelet registers its node at start; pods go on"), detectors.WaitReady(o.Node))...)
+		facts.RestartKubelet(o, "the kubelet registers its node at start; pods go on"), detectors.WaitReady(o.Node))...)
 	return f
+}
+
+// flagFiles are the files that the kubelet's flags come from.
+func flagFiles(o *v1alpha1.Observation) []string {
+	u, _ := facts.KubeletUnit(o)
+	files := append([]string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}, u.DropIns...)
+	if u.Fragment != "" {
+		files = append(files, u.Fragment)
+	}
+	return files
 }
 
 // dropFlag takes a flag out of the files that the kubelet's flags come from, its value with it, and no other flag that begins
 // alike. It fails where none of them has it.
 func dropFlag(o *v1alpha1.Observation, name, why string) v1alpha1.Step {
-	files := []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}
-	files = append(files, o.Units["kubelet"].DropIns...)
-	if f := o.Units["kubelet"].Fragment; f != "" {
-		files = append(files, f)
-	}
+	files := flagFiles(o)
 	s := detectors.EditFile(v1alpha1.Safe, o.Node, why, dropFlagFrom(name, files), files...)
 	s.Undo += "\nsystemctl daemon-reload"
 	return s
+}
+
+// dropItem takes one key=value out of a flag that is a list of such, and out of the map of the configuration that stands for it.
+func dropItem(o *v1alpha1.Observation, flag, item, why string) v1alpha1.Step {
+	files := slices.Concat(flagFiles(o), o.Kubelet.ConfigFiles)
+	s := detectors.EditFile(v1alpha1.Safe, o.Node, why, dropItemFrom(flag, item, files), files...)
+	s.Undo += "\nsystemctl daemon-reload"
+	return s
+}
+
+func dropItemFrom(flag, item string, files []string) string {
+	words := make([]string, len(files))
+	for i, f := range files {
+		words[i] = detectors.Quote(f)
+	}
+	return fmt.Sprintf(`done=
+for f in %[1]s; do
+  [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- '(--%[2]s[= ]([^ "'\'']*,)?|^[[:space:]]+)%[3]s[=:]' || continue
+  sed -i --follow-symlinks -E \
+    -e '\!^[[:space:]]+%[3]s:!d' \
+    -e 's!(--%[2]s[= ]([^ "'\'']*,)?)%[3]s=[^, "'\'']*(,|([ "'\'']|$))!\1\4!' \
+    -e 's!(--%[2]s[= ][^ "'\'']+),([ "'\'']|$)!\1\2!' \
+    -e 's! ?--%[2]s[= ]([ "'\'']|$)!\1!' "$f"
+  done="$done $f"
+done
+[ -n "$done" ] || { echo "no file of the kubelet's flags or configuration has %[4]s: see systemctl cat kubelet" >&2; exit 1; }
+systemctl daemon-reload`, strings.Join(words, " "), flag, facts.Regexp(item), item)
 }
 
 func dropFlagFrom(name string, files []string) string {

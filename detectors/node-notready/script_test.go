@@ -33,3 +33,32 @@ func TestDropFlag(t *testing.T) {
 		}
 	}
 }
+
+func TestDropItem(t *testing.T) {
+	const refused = ""
+	for in, want := range map[string]string{
+		"A=\"--feature-gates=Gone=true --v=2\"\n":                "A=\" --v=2\"\n",
+		"A=\"--v=2 --feature-gates=Gone=true\"\n":                "A=\"--v=2\"\n",
+		"A=\"--feature-gates=Other=true,Gone=true --v=2\"\n":     "A=\"--feature-gates=Other=true --v=2\"\n",
+		"A=\"--feature-gates Gone=false,Other=true\"\n":          "A=\"--feature-gates Other=true\"\n",
+		"A=\"--feature-gates=X=true,Gone=true,Y=true\"\n":        "A=\"--feature-gates=X=true,Y=true\"\n",
+		"featureGates:\n  Gone: true\n  Other: false\nkind: X\n": "featureGates:\n  Other: false\nkind: X\n",
+		"A=\"--feature-gates=GoneToo=true\"\n":                   refused,
+		"# --feature-gates=Gone=true\n":                          refused,
+		"":                                                       refused,
+	} {
+		got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropItemFrom("feature-gates", "Gone", []string{file, file + ".gone"}) })
+		if want == refused {
+			if !strings.Contains(why, "has Gone") {
+				t.Errorf("%q is not refused: %q %s", in, got, why)
+			}
+		} else if got != want {
+			t.Errorf("%q became %q, not %q %s", in, got, want, why)
+		}
+	}
+	const label = "node-role.kubernetes.io/worker"
+	got, why := detectorstest.Edit(t, "E=--node-labels=zone=a,"+label+"=,disk=ssd\n", "", func(file string) string { return dropItemFrom("node-labels", label, []string{file}) })
+	if got != "E=--node-labels=zone=a,disk=ssd\n" {
+		t.Errorf("%q %s", got, why)
+	}
+}

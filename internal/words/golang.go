@@ -6,6 +6,8 @@ var (
 		Sample: `tps://sickbay-control-plane:6443/api/v1/nodes\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2016-11-28T08:46:30Z is before 2026-11-26T08:07:06Z" node="sickbay-worker"`})
 	UnknownAuthority = golang.says("certificate signed by unknown authority", Entry{File: "src/crypto/x509/verify.go",
 		Sample: "x509: certificate signed by unknown authority (issuer CN=kubernetes)"})
+	KeyDoesNotMatch = golang.says("private key does not match public key", Entry{File: "src/crypto/tls/tls.go",
+		Sample: `failed to run Kubelet: could not convert data from "/var/lib/kubelet/pki/kubelet-client-current.pem" into cert/key pair: tls: private key does not match public key`})
 	ExecutableFileNotFound = golang.says("executable file not found", Entry{File: "src/os/exec/lp_unix.go",
 		Sample: ` to check mkfs.erofs availability: failed to run mkfs.erofs --help: exec: \"mkfs.erofs\": executable file not found in $PATH: skip plugin" id=io.containerd.differ.v1.erofs type=io.containerd.differ.v1`})
 	NoSuchHost = golang.says("no such host", Entry{File: "src/net/net.go",

@@ -66,6 +66,10 @@ var (
 		Sample: `E1126 01:37:30.459333   26245 run.go:72] "command failed" err="failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is `})
 	ValidateServiceConnection = kubelet.says("validate service connection", Entry{File: "staging/src/k8s.io/cri-client/pkg/remote_runtime.go",
 		Sample: "failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: "})
+	Unauthorized = kubelet.says(`err="Unauthorized"`, Entry{File: "staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go",
+		Sample: `E1129 08:46:30.176365   12958 kubelet_node_status.go:108] "Unable to register node with API server" err="Unauthorized" node="w1"`})
+	ProvideCredentials = kubelet.says("the server has asked for the client to provide credentials", Entry{File: "staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go",
+		Sample: `"Failed to ensure lease exists, will retry" err="the server has asked for the client to provide credentials (get leases.coordination.k8s.io w1)"`})
 	PLEGNotHealthy = kubelet.says("PLEG is not healthy: pleg was last seen active", Entry{File: "pkg/kubelet/pleg/generic.go",
 		Sample: "PLEG is not healthy: pleg was last seen active 3m9.221034024s ago; threshold is 3m0s"})
 	LivenessProbeFailed = kubelet.says("Liveness probe failed", Entry{File: "pkg/kubelet/prober/prober.go",
