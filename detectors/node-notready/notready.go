@@ -244,7 +244,7 @@ func badServer(o *v1alpha1.Observation, k facts.Kubelet) bool {
 		return false
 	}
 	rules := rulesAgainst(o)
-	return !slices.Contains(o.API.Endpoints, u.Hostname()) && len(rules[named])+len(rules[every]) == 0
+	return !slices.Contains(o.API.Endpoints, u.Hostname()) && len(rules.named)+len(rules.every) == 0
 }
 
 // servedBefore is an earlier look in which the kubeconfig named another server, which answered.
@@ -385,7 +385,7 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	}
 	rules := rulesAgainst(o)
 	// Nor does one late dial tell why there is no kubelet: it does not end for want of a server.
-	if c.Reach == "timeout" && k.Down() && len(rules) == 0 && !failedBefore(h) {
+	if c.Reach == "timeout" && k.Down() && len(rules.named)+len(rules.every) == 0 && !failedBefore(h) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
@@ -393,10 +393,8 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Summary:  fmt.Sprintf("the node cannot reach the API server %s (%s)", c.Server, c.Reach),
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
 	}
-	for _, how := range []int{named, every, perhaps} {
-		for _, r := range rules[how] {
-			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceFirewall, r.Text))
-		}
+	for _, r := range slices.Concat(rules.named, rules.every, rules.perhaps) {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceFirewall, r.Text))
 	}
 	if o.Network.DefaultRoute == "" && o.Network.DefaultRoute6 == "" && c.Reach == "no-route" {
 		if _, unread := o.Unreadable(v1alpha1.SourceNetwork); !unread {
@@ -410,13 +408,15 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewed %s ago", age.Round(time.Second))))
 	}
 	var steps []v1alpha1.Step
-	for _, r := range rules[named] {
-		if argv := facts.Unrule(r.Text); argv != nil {
+	for _, r := range rules.named {
+		if by, managed := facts.Managed(r); managed {
+			f.ManualAction = "the rule is " + by + "'s, which would set it again: allow " + c.Server + " there"
+		} else if argv := facts.Unrule(r.Text); argv != nil {
 			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this keeps the node from the API server", argv...))
 		}
 	}
-	for _, r := range rules[every] {
-		if step := letThrough(o, r); step != nil && len(rules[named]) == 0 {
+	for _, r := range rules.every {
+		if step := letThrough(o, r); step != nil && len(rules.named) == 0 {
 			steps = append(steps, *step)
 		}
 	}
@@ -439,8 +439,11 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			f.Certainty = v1alpha1.Likely
 			f.ToConfirm = "whether the API server answers anybody: `curl -k " + c.Server + "/livez` from another machine"
 		}
+		if f.ManualAction != "" {
+			return f
+		}
 		f.ManualAction = "nothing on the node explains it (no rule, no route): firewall, routing or the API server's own host have to be looked at"
-		if len(rules[perhaps]) > 0 {
+		if len(rules.perhaps) > 0 {
 			f.ManualAction = "whether the node's packets meet the rules above is not known: they also ask for what this look does not see; trace one (nft monitor trace, iptables -j TRACE), then look at routing and the API server's own host"
 		}
 		return f
@@ -449,8 +452,6 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	return f
 }
 
-var dialled = regexp.MustCompile(`dial tcp \[?([0-9a-fA-F.:]+?)\]?:\d+:`)
-
 // misled: a line of /etc/hosts gives the API server's name an address that the server does not have, and that is where this node
 // went. The step takes the line out, in place: in a container the file is a mount and cannot be replaced.
 // A load balancer's name has an address of its own: there only a line that an earlier look did not have is known to be wrong.
@@ -458,20 +459,21 @@ func misled(h v1alpha1.History) (line string, step v1alpha1.Step, ok bool) {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
 	u, err := url.Parse(c.Server)
-	m := dialled.FindStringSubmatch(c.ReachError)
-	if err != nil || m == nil || o.API == nil || slices.Contains(o.API.Endpoints, m[1]) {
+	to := facts.Targets(c.ReachError)
+	if err != nil || len(to) == 0 || o.API == nil || slices.Contains(o.API.Endpoints, to[0].Addr.String()) {
 		return "", step, false
 	}
+	went := to[0].Addr.String()
 	i := slices.IndexFunc(o.Network.Hosts, func(line string) bool {
 		f := strings.Fields(line)
-		return f[0] == m[1] && slices.Contains(f[1:], u.Hostname())
+		return f[0] == went && slices.Contains(f[1:], u.Hostname())
 	})
 	if i < 0 || !slices.Contains(o.API.Endpoints, u.Hostname()) && (h[0].Kubelet.Kubeconfig.Reach != "ok" || slices.Contains(h[0].Network.Hosts, o.Network.Hosts[i])) {
 		return "", step, false
 	}
-	return o.Network.Hosts[i], detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", m[1], u.Hostname()),
+	return o.Network.Hosts[i], detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", went, u.Hostname()),
 		fmt.Sprintf(`new=$(awk -v a=%s -v n=%s '{ for (i = 2; i <= NF; i++) if ($1 == a && $i == n) next; print }' /etc/hosts)
-printf '%%s\n' "$new" > /etc/hosts`, detectors.Quote(m[1]), detectors.Quote(u.Hostname())), "/etc/hosts"), true
+printf '%%s\n' "$new" > /etc/hosts`, detectors.Quote(went), detectors.Quote(u.Hostname())), "/etc/hosts"), true
 }
 
 // stopped: there is no working kubelet, and none of the causes above is why. Other failures that have it as a consequence

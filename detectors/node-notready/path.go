@@ -1,100 +1,87 @@
 package notready
 
 import (
+	"cmp"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
-// server is the API server as this node knows it.
-type server struct {
-	host, port string
-	addrs      []netip.Addr // as far as known
-}
-
-// serverOf are the name and port of the kubeconfig's server, and the addresses that its name has: by the dial, by /etc/hosts, or by the
-// cluster where the name is a control-plane node's. Those of a load balancer's name are known by the dial only.
-func serverOf(o *v1alpha1.Observation) server {
+// targets are the addresses and the port of the kubeconfig's server: by the dial, by /etc/hosts, or by the cluster where the name is a
+// control-plane node's. Those of a load balancer's name are known by the dial only.
+func targets(o *v1alpha1.Observation) []facts.Target {
 	c := o.Kubelet.Kubeconfig
 	u, err := url.Parse(c.Server)
-	if err != nil {
-		return server{}
+	if err != nil || u.Hostname() == "" {
+		return nil
 	}
-	s := server{host: u.Hostname(), port: u.Port()}
-	if s.port == "" {
-		s.port = "443"
-	}
-	texts := []string{s.host}
-	if m := dialled.FindStringSubmatch(c.ReachError); m != nil {
-		texts = append(texts, m[1])
-	} else if o.API != nil && slices.Contains(o.API.Endpoints, s.host) {
-		texts = append(texts, o.API.Endpoints...)
+	dialled := facts.Targets(c.ReachError)
+	addrs := []string{u.Hostname()}
+	if len(dialled) == 0 && o.API != nil && slices.Contains(o.API.Endpoints, u.Hostname()) {
+		addrs = append(addrs, o.API.Endpoints...)
 	}
 	for _, line := range o.Network.Hosts {
-		if f := strings.Fields(line); len(f) > 1 && slices.Contains(f[1:], s.host) {
-			texts = append(texts, f[0])
+		if f := strings.Fields(line); len(f) > 1 && slices.Contains(f[1:], u.Hostname()) {
+			addrs = append(addrs, f[0])
 		}
 	}
-	for _, t := range texts {
-		if a, err := netip.ParseAddr(t); err == nil {
-			s.addrs = append(s.addrs, a.Unmap())
+	for _, text := range addrs {
+		if a, err := netip.ParseAddr(text); err == nil {
+			dialled = append(dialled, facts.Target{Addr: a.Unmap(), Port: cmp.Or(u.Port(), "443"), Protocol: "tcp"})
 		}
 	}
-	return s
+	return dialled
 }
 
-// How a rule stands to the dial that failed.
-const (
-	beside  = iota // the dial does not meet it, or fails in another way than this rule has it fail
-	perhaps        // it has matches that are not known here
-	every          // it is for everything that no rule before it accepts
-	named          // it names this server's address or port
-)
+// inTheWay are the rules that end a dial of the server as this one ended.
+type inTheWay struct {
+	named   []v1alpha1.Rule // they name its address or port
+	every   []v1alpha1.Rule // they are for all that no rule before them accepts
+	perhaps []v1alpha1.Rule // they also ask for what is not known of the dial
+}
 
-// against tells how a rule stands to a dial of the server that gave reach.
-func against(o *v1alpha1.Observation, s server, r v1alpha1.Rule, reach string) int {
-	if !r.Outgoing() || r.In != "" && r.In != "lo" || r.Out == "lo" || len(r.States) > 0 && !slices.Contains(r.States, "new") || fails(r, reach) {
-		return beside
-	}
-	if r.Protocol != "" && !slices.Contains([]string{"tcp", "6", "all", "0", "ip", "ipv6"}, r.Protocol) && !strings.Contains(r.Protocol, "tcp") {
-		return beside
-	}
-	stands := every
-	for _, m := range []struct {
-		values []string
-		in     func(value string) (yes, known bool)
-		counts bool
-	}{
-		{r.Destinations, s.has, true},
-		{r.Ports, s.serves, true},
-		{r.Senders, func(v string) (bool, bool) { return own(o, v) }, false},
-	} {
-		yes, known := matches(m.values, m.in)
+func rulesAgainst(o *v1alpha1.Observation) (out inTheWay) {
+	to := targets(o)
+	for _, r := range o.Network.RejectRules {
+		if !r.Outgoing() || contradicts(r, o.Kubelet.Kubeconfig.Reach) {
+			continue
+		}
+		if all := r; len(r.Destinations) == 0 && len(r.Ports) == 0 && len(to) > 0 {
+			all.DefaultPolicy, all.Ports = false, []string{to[0].Port} // what else it asks for decides
+			if meets(o, to, all) {
+				out.every = append(out.every, r)
+			}
+			continue
+		}
+		plain := r
+		plain.Text = strings.Join(strings.Fields(r.Text)[:2], " ") + " …"
+		plain.Destinations = slices.DeleteFunc(slices.Clone(r.Destinations), func(d string) bool { return strings.Contains(d, "@") })
+		if len(plain.Destinations)+len(plain.Ports) == 0 && len(to) > 0 {
+			plain.Ports = []string{to[0].Port}
+		}
 		switch {
-		case known && !yes:
-			return beside
-		case !known:
-			stands = perhaps
-		case m.counts && len(m.values) > 0 && stands == every:
-			stands = named
+		case meets(o, to, r):
+			out.named = append(out.named, r)
+		case meets(o, to, plain):
+			out.perhaps = append(out.perhaps, r)
 		}
 	}
-	if !r.DefaultPolicy && strange(r.Text) {
-		return perhaps
-	}
-	return stands
+	return out
 }
 
-// fails tells that a dial which meets the rule ends otherwise than in reach: what is dropped is waited for, the rest is answered at once.
-func fails(r v1alpha1.Rule, reach string) bool {
+func meets(o *v1alpha1.Observation, to []facts.Target, r v1alpha1.Rule) bool {
+	return len(facts.RulesAgainst(&v1alpha1.Observation{API: o.API, Network: v1alpha1.Network{RejectRules: []v1alpha1.Rule{r}, DefaultRoute: o.Network.DefaultRoute, DefaultRoute6: o.Network.DefaultRoute6}}, to)) > 0
+}
+
+// contradicts tells that a dial which meets the rule ends otherwise than in reach: what is dropped is waited for, the rest is answered at once.
+func contradicts(r v1alpha1.Rule, reach string) bool {
 	drops := strings.HasPrefix(r.Text, "nft ") && strings.Contains(r.Text, "drop") || strings.HasSuffix(r.Text, "DROP")
 	switch reach {
 	case "timeout":
@@ -105,125 +92,16 @@ func fails(r v1alpha1.Rule, reach string) bool {
 	return false
 }
 
-// matches tells whether one of the values holds, "!" before them means that none may. Without values everything matches.
-func matches(values []string, in func(string) (yes, known bool)) (yes, known bool) {
-	if len(values) == 0 {
-		return true, true
-	}
-	not := strings.HasPrefix(values[0], "!")
-	known = true
-	for _, v := range values {
-		y, k := in(strings.TrimPrefix(v, "!"))
-		if y {
-			return !not, true
-		}
-		known = known && k
-	}
-	return not, known
-}
-
-func (s server) has(value string) (yes, known bool) {
-	return contains(value, s.addrs)
-}
-
-// contains tells whether an address, prefix or range holds one of the addresses.
-func contains(value string, addrs []netip.Addr) (yes, known bool) {
-	if strings.HasPrefix(value, "@") || len(addrs) == 0 {
-		return false, false
-	}
-	from, to, isRange := strings.Cut(value, "-")
-	if isRange {
-		first, err1 := netip.ParseAddr(from)
-		last, err2 := netip.ParseAddr(to)
-		return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return first.Compare(a) <= 0 && a.Compare(last) <= 0 }), err1 == nil && err2 == nil
-	}
-	if p, err := netip.ParsePrefix(value); err == nil {
-		return slices.ContainsFunc(addrs, p.Contains), true
-	}
-	a, err := netip.ParseAddr(value)
-	return err == nil && slices.Contains(addrs, a.Unmap()), err == nil
-}
-
-func (s server) serves(value string) (yes, known bool) {
-	if strings.HasPrefix(value, "@") {
-		return false, false
-	}
-	from, to, isRange := strings.Cut(strings.ReplaceAll(value, ":", "-"), "-")
-	if !isRange {
-		to = from
-	}
-	number := func(text string) int {
-		if n, ok := map[string]string{"https": "443", "http": "80", "ssh": "22", "smtp": "25"}[text]; ok {
-			text = n
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return -1
-		}
-		return n
-	}
-	port, first, last := number(s.port), number(from), number(to)
-	return first >= 0 && first <= port && port <= last, first >= 0 && last >= 0
-}
-
-// own tells whether a sender is this node.
-func own(o *v1alpha1.Observation, value string) (yes, known bool) {
-	var addrs []netip.Addr
-	if o.API != nil && o.API.Node != nil {
-		for _, a := range o.API.Node.Status.Addresses {
-			if ip, err := netip.ParseAddr(a.Address); err == nil {
-				addrs = append(addrs, ip)
-			}
-		}
-	}
-	return contains(value, addrs)
-}
-
-var (
-	module    = regexp.MustCompile(`-m (\w+)`)
-	ordinary  = []string{"tcp", "comment", "conntrack", "state", "multiport", "set", "iprange"}
-	nftOthers = regexp.MustCompile(`\b(skuid|skgid|mark|cgroup|cgroupv2|limit|fib|socket|quota|time|hour|day|sport|dscp|length|flags|numgen|osf)\b`)
-	ruleWords = regexp.MustCompile(`\b(fwmark|uidrange|sport|tos|iif|not)\b`)
-)
-
-// strange tells that a rule also asks for what is not known of the dial.
-func strange(text string) bool {
-	switch kind, _, _ := strings.Cut(text, " "); kind {
-	case "iptables", "ip6tables":
-		return slices.ContainsFunc(module.FindAllStringSubmatch(text, -1), func(m []string) bool { return !slices.Contains(ordinary, m[1]) }) || strings.Contains(text, "--sport")
-	case "nft":
-		return nftOthers.MatchString(text)
-	case "rule", "rule6":
-		return ruleWords.MatchString(text)
-	}
-	return false
-}
-
-// rulesAgainst are the rules that keep this node from its server, by how they stand to it.
-func rulesAgainst(o *v1alpha1.Observation) map[int][]v1alpha1.Rule {
-	s := serverOf(o)
-	if s.host == "" {
-		return nil
-	}
-	out := map[int][]v1alpha1.Rule{}
-	for _, r := range o.Network.RejectRules {
-		if how := against(o, s, r, o.Kubelet.Kubeconfig.Reach); how != beside {
-			out[how] = append(out[how], r)
-		}
-	}
-	return out
-}
-
 // letThrough is the step that has a chain accept what goes to the server before a rule or policy of it that is for everything; nil where
 // the server's address is not known.
 func letThrough(o *v1alpha1.Observation, r v1alpha1.Rule) *v1alpha1.Step {
-	s := serverOf(o)
 	words := strings.Fields(r.Text)
 	var argv, undo []string
-	for _, a := range s.addrs {
+	for _, t := range targets(o) {
+		a := t.Addr
 		switch {
 		case words[0] == "iptables" && a.Is4(), words[0] == "ip6tables" && a.Is6():
-			match := []string{r.Chain, "-d", a.String(), "-p", "tcp", "--dport", s.port, "-j", "ACCEPT"}
+			match := []string{r.Chain, "-d", a.String(), "-p", "tcp", "--dport", t.Port, "-j", "ACCEPT"}
 			argv = slices.Concat([]string{words[0], "-t", words[2], "-I"}, match)
 			undo = slices.Concat([]string{words[0], "-t", words[2], "-D"}, match)
 		case words[0] == "nft" && len(words) > 3:
@@ -231,7 +109,7 @@ func letThrough(o *v1alpha1.Observation, r v1alpha1.Rule) *v1alpha1.Step {
 			if a.Is6() {
 				family = "ip6"
 			}
-			argv = slices.Concat([]string{"nft", "insert", "rule"}, words[1:4], []string{family, "daddr", a.String(), "tcp", "dport", s.port, "accept", "comment", "sickbay"})
+			argv = slices.Concat([]string{"nft", "insert", "rule"}, words[1:4], []string{family, "daddr", a.String(), "tcp", "dport", t.Port, "accept", "comment", "sickbay"})
 		default:
 			continue
 		}
@@ -244,7 +122,7 @@ func letThrough(o *v1alpha1.Observation, r v1alpha1.Rule) *v1alpha1.Step {
 			list := command(words[1:4])
 			step.Undo = "nft delete rule " + list + " handle \"$(nft -a list chain " + list + " | sed -nE 's/.*comment \"sickbay\" # handle ([0-9]+)/\\1/p' | head -n1)\""
 		}
-		step = detectors.Destructive(step, "opens the owner's firewall for "+a.String()+" port "+s.port)
+		step = detectors.Destructive(step, "opens the owner's firewall for "+a.String()+" port "+t.Port)
 		return &step
 	}
 	return nil

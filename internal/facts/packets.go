@@ -53,7 +53,8 @@ func RulesAgainst(o *v1alpha1.Observation, targets []Target) []v1alpha1.Rule {
 }
 
 // further are matches of a rule that Rule has no field for.
-var further = []string{"owner", "skuid", "skgid", "mark", "cgroup", "limit", "connlimit", "hashlimit", "--sport", "sport", "--match-set", "--length", "time", "string"}
+var further = []string{"owner", "skuid", "skgid", "mark", "cgroup", "limit", "connlimit", "hashlimit", "--sport", "sport", "--match-set", "--length", "time", "string",
+	"fwmark", "uidrange", "tos", "not"}
 
 func (t Target) stoppedBy(o *v1alpha1.Observation, r v1alpha1.Rule) bool {
 	words := strings.Fields(r.Text)
