@@ -1,10 +1,13 @@
 package csimount_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	_ "github.com/sickbay-dev/sickbay/detectors/all"
@@ -44,6 +47,48 @@ var sick = []detectorstest.Case{
 		o.API.PVCs[0].Name = "db-data"
 		o.API.Pods[len(o.API.Pods)-1].Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}}}
 	}},
+	{Name: "another driver's FUSE mounts do not count", Want: []string{"csi-mount/driver-not-registered"}, Remedy: "csi-node-77", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, false, detectorstest.NotInTheList)
+		listDriver(o, "s3.csi.aws.com")
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/kubelet/plugins/kubernetes.io/csi/s3.csi.aws.com/ab12/globalmount", Source: "mountpoint-s3", Type: "fuse.mountpoint-s3"})
+	}},
+	{Name: "a FUSE driver whose mounts would end with it", Want: []string{"csi-mount/driver-unresponsive"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "")
+		csiSocket(o, "timeout")
+		o.API.Pods[len(o.API.Pods)-1].CreationTimestamp = detectorstest.MetaAgo(45 * time.Second)
+		o.API.PVs = append(o.API.PVs, corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-2"}, Spec: corev1.PersistentVolumeSpec{PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: detectorstest.Driver}}}})
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/kubelet/pods/uid-app/volumes/kubernetes.io~csi/pv-2/mount", Source: "seaweedfs", Type: "fuse.seaweedfs"})
+	}},
+	{Name: "the driver's own pod does not start", Want: []string{"csi-mount/driver-not-registered"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, false, detectorstest.NotInTheList)
+		for i := range o.API.Pods {
+			if p := &o.API.Pods[i]; p.Name == "csi-node-77" {
+				p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CreateContainerConfigError", Message: `secret "cloud-sa" not found`}}
+			}
+		}
+	}},
+	// The folder is called otherwise; the plugin is told its name.
+	{Name: "a driver in a folder of another name", Want: []string{"csi-mount/driver-not-registered"}, Remedy: "csi-nfs-node-5", Never: []string{"csi-node-77"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, false, strings.ReplaceAll(detectorstest.NotInTheList, detectorstest.Driver, "nfs.csi.k8s.io"))
+		o.API.PVs[0].Spec.CSI.Driver = "nfs.csi.k8s.io"
+		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "csi-nfs-node-5", detectorstest.DaemonSet("csi-nfs-node"), detectorstest.HostPath("/var/lib/kubelet/plugins/csi-nfsplugin"), detectorstest.HostPath("/var/lib/kubelet/plugins_registry"),
+			detectorstest.With(func(c *corev1.Container) { c.Args = []string{"--nodeid=x", "--drivername=nfs.csi.k8s.io"} })))
+	}},
+	{Name: "an inline volume of a driver that is not here", Want: []string{"csi-mount/driver-not-registered"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "secrets" : kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name secrets-store.csi.k8s.io not found in the list of registered CSI drivers`)
+		o.API.Pods[len(o.API.Pods)-1].Spec.Volumes = []corev1.Volume{{Name: "secrets", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "secrets-store.csi.k8s.io"}}}}
+	}},
+	{Name: "a damaged filesystem of an in-tree volume that was handed to its driver", Want: []string{"csi-mount/filesystem-corrupt"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/nvme1n1 but could not correct them: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY`)
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "vol-1"}}
+		o.API.PVs[0].Annotations = map[string]string{"pv.kubernetes.io/migrated-to": detectorstest.Driver}
+	}},
+	{Name: "a btrfs volume that is damaged", Want: []string{"csi-mount/filesystem-corrupt"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/vdb: can't read superblock`)
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.CSI.FSType = "btrfs"
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -69,6 +114,32 @@ var silent = []detectorstest.Case{
 		csiSocket(o, "ok")
 		o.API.PVs[0].Spec.CSI.VolumeAttributes = nil
 	}},
+	{Name: "a volume that holds another filesystem than it is to have", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck", "repair"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a restored snapshot of a mounted XFS volume", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck", "repair"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount", 30*time.Second)
+	}},
+	{Name: "an ext4 volume with a feature that the kernel lacks", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdb, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
+	}},
+	{Name: "no helper for an NFS volume of a CSI driver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a driver whose backend is slow", Perhaps: []string{"csi-mount/driver-unresponsive"}, Never: []string{"csi-node-77"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a config map is missing in a pod with a CSI volume", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "settings" : failed to sync configmap cache: timed out waiting for the condition: context deadline exceeded`)
+		csiSocket(o, "ok")
+	}},
 	// What csi-common drivers say while mkfs, fsck or fsGroup takes longer than the kubelet's two minutes.
 	{Name: "a driver that is at work on a large volume", Perhaps: []string{"csi-mount/driver-unresponsive"}, Never: []string{"csi-node-77"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Aborted desc = An operation with the given Volume ID vol-1 already exists`)
@@ -83,4 +154,8 @@ var silent = []detectorstest.Case{
 
 func csiSocket(o *v1alpha1.Observation, answers string) {
 	o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/plugins/" + detectorstest.Driver + "/csi.sock", Kind: "csi", Name: detectorstest.Driver, Answers: answers}}
+}
+
+func listDriver(o *v1alpha1.Observation, name string) {
+	o.API.CSINode.Spec.Drivers = append(o.API.CSINode.Spec.Drivers, storagev1.CSINodeDriver{Name: name, NodeID: o.Node})
 }

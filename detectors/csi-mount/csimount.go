@@ -6,6 +6,7 @@ package csimount
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,8 +31,10 @@ const fresh = 5 * time.Minute
 type volume struct {
 	pod     *corev1.Pod
 	claim   string
+	spec    string // what the kubelet calls it: its PersistentVolume's name, or the name in the pod
 	driver  string
 	handle  string
+	fsType  string
 	attrs   map[string]string
 	message string
 	at      v1alpha1.Evidence
@@ -66,18 +69,21 @@ func waiting(h v1alpha1.History) []volume {
 		}
 		var vols []volume
 		for _, pv := range p.Spec.Volumes {
-			v := volume{pod: p}
+			v := volume{pod: p, spec: pv.Name}
 			switch {
 			case pv.CSI != nil:
 				v.driver, v.attrs = pv.CSI.Driver, pv.CSI.VolumeAttributes
+				if pv.CSI.FSType != nil {
+					v.fsType = *pv.CSI.FSType
+				}
 			case pv.PersistentVolumeClaim != nil:
 				v.claim = pv.PersistentVolumeClaim.ClaimName
-				src := source(o, p.Namespace, v.claim)
-				if src == nil {
-					continue
-				}
-				v.driver, v.handle, v.attrs = src.Driver, src.VolumeHandle, src.VolumeAttributes
+			case pv.Ephemeral != nil:
+				v.claim = p.Name + "-" + pv.Name
 			default:
+				continue
+			}
+			if v.claim != "" && !v.from(o) {
 				continue
 			}
 			vols = append(vols, v)
@@ -85,14 +91,16 @@ func waiting(h v1alpha1.History) []volume {
 		if len(vols) == 0 {
 			continue
 		}
-		events := facts.Events(o, "Pod", p.Namespace, p.Name, fresh, "FailedMount", "FailedAttachVolume", "FailedMapVolume")
+		events := facts.Events(o, "Pod", p.Namespace, p.Name, fresh, "FailedMount", "FailedMapVolume") // FailedAttachVolume is the control plane's
 		for _, v := range vols {
 			for _, e := range events {
-				// "Unable to attach or mount volumes" only says that others failed.
-				if facts.Has(e.Message, "Unable to attach or mount volumes") {
+				// The first only says that others failed, the second that the control plane has not attached it.
+				if facts.Has(e.Message, "Unable to attach or mount volumes", words.ExternalAttacher) {
 					continue
 				}
-				if len(vols) == 1 || facts.Has(e.Message, nonEmpty(v.handle, v.claim, v.driver)...) {
+				if m := forVolume.FindStringSubmatch(e.Message); m != nil && m[1] != v.spec {
+					continue
+				} else if m != nil || len(vols) == 1 || facts.Has(e.Message, nonEmpty(v.handle, v.claim, v.driver)...) {
 					v.message, v.at = e.Message, facts.FromEvent(&e)
 					break
 				}
@@ -107,6 +115,8 @@ func waiting(h v1alpha1.History) []volume {
 	}
 	return out
 }
+
+var forVolume = regexp.MustCompile(`failed for volume "([^"]+)"`)
 
 // blockedOnVolumes: no container has been started and no sandbox is missed: mounting comes before both.
 func blockedOnVolumes(p *corev1.Pod) bool {
@@ -125,22 +135,37 @@ func nonEmpty(words ...string) []string {
 	return slices.DeleteFunc(words, func(s string) bool { return s == "" })
 }
 
-func source(o *v1alpha1.Observation, namespace, claim string) *corev1.CSIPersistentVolumeSource {
+// from fills in what the claim's volume says, and tells whether it is a CSI driver's: an in-tree volume may have been handed to one.
+func (v *volume) from(o *v1alpha1.Observation) bool {
 	for i := range o.API.PVCs {
 		c := &o.API.PVCs[i]
-		if c.Namespace != namespace || c.Name != claim || c.Spec.VolumeName == "" {
+		if c.Namespace != v.pod.Namespace || c.Name != v.claim || c.Spec.VolumeName == "" {
 			continue
 		}
 		for j := range o.API.PVs {
-			if o.API.PVs[j].Name == c.Spec.VolumeName {
-				return o.API.PVs[j].Spec.CSI
+			pv := &o.API.PVs[j]
+			if pv.Name != c.Spec.VolumeName {
+				continue
 			}
+			v.spec = pv.Name
+			if src := pv.Spec.CSI; src != nil {
+				v.driver, v.handle, v.fsType, v.attrs = src.Driver, src.VolumeHandle, src.FSType, src.VolumeAttributes
+			} else {
+				v.driver, v.handle = pv.Annotations["pv.kubernetes.io/migrated-to"], pv.Name
+			}
+			return v.driver != ""
 		}
 	}
-	return nil
+	return false
 }
 
-var corruptTexts = []string{"wrong fs type", "bad superblock", "Structure needs cleaning", "superblock", "fsck", "can't read superblock", "needs to be formatted", "bad magic number", "unknown filesystem type", "Bad message", "contains a file system with errors", "UNEXPECTED INCONSISTENCY", "errors were found", "does not hold", "bad geometry"}
+// damaged are words of a filesystem that is damaged. refused are mount's for one that it cannot take: damaged, or not what it is to be
+// mounted as.
+var (
+	damaged = []string{"Structure needs cleaning", "structure needs cleaning", "bad magic number", "can't read superblock", "Bad message", "bad message", "contains a file system with errors",
+		"UNEXPECTED INCONSISTENCY", words.FsckFoundErrors, "bad geometry"}
+	refused = []string{"wrong fs type", "bad superblock", "unknown filesystem type", words.AlreadyContains}
+)
 
 func registered(o *v1alpha1.Observation, driver string) bool {
 	if o.API.CSINode == nil {
@@ -163,9 +188,6 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 			socket = s
 		}
 	}
-	restart := func(why string) []v1alpha1.Step {
-		return facts.RestartPlugin(o, []string{"/var/lib/kubelet/plugins_registry", "/var/lib/kubelet/plugins"}, []string{v.driver, strings.SplitN(v.driver, ".", 2)[0], "csi"}, why)
-	}
 	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain}
 	if v.message != "" {
 		f.Evidence = append(f.Evidence, v.at)
@@ -181,38 +203,116 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Cause = "driver-not-registered"
 		f.Summary = "CSI driver " + v.driver + " is not registered with the kubelet of this node"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.csinode", "drivers: "+drivers(o)))
-		f.Remedy = facts.Place(o).NewRemedy("register-driver", restart("the driver's registrar announces it to the kubelet when it starts")...)
-		f.ManualAction = "no pod or unit of driver " + v.driver + " was found on this node: deploy its node plugin"
-	case facts.Has(v.message, corruptTexts...):
+		restart(o, f, v, socket, "register-driver", "the driver's registrar announces it to the kubelet when it starts")
+	case facts.Has(v.message, slices.Concat(damaged, refused)...):
 		f.Cause = "filesystem-corrupt"
 		f.Summary = fmt.Sprintf("the filesystem of volume %s cannot be mounted: %s", name(v), tail(v.message))
-		// The kernel's log is everybody's: its word counts where it names the device that the driver named.
-		if d := blockDev.FindString(v.message); d != "" {
-			if l, ok := facts.LastLine(h, "kernel", fresh, "("+d[strings.LastIndex(d, "/")+1:]+")"); ok {
-				f.Evidence = append(f.Evidence, facts.FromLine(l))
-			}
-		}
-		dev, fstype := device(v)
-		if dev == "" {
-			f.ManualAction = "which device holds the volume was not told: `fsck` it where the driver keeps it, or restore it from a backup"
-			return f
-		}
-		f.Remedy = facts.Place(o).NewRemedy("repair-filesystem", detectors.ShellStep(v1alpha1.Safe, o.Node,
-			"the volume is mounted nowhere: repair it, with a backup superblock where the first one is gone; the kubelet retries within two minutes", repair(dev, fstype)))
-		return f
-	case facts.Has(v.message, "DeadlineExceeded", "context deadline exceeded", "timed out waiting", "code = Unavailable", words.ConnectionRefused, "connection error", "code = Aborted", "dial unix") ||
+		unmountable(h, f, v)
+	// Nobody took the call, by the words of gRPC or by what the socket shows.
+	case socket != nil && socket.Answers == "ok" && facts.Has(v.message, late...):
+		f.Cause, f.Certainty = "driver-unresponsive", v1alpha1.Likely
+		f.Summary = "CSI driver " + v.driver + " answers, and does not finish its work on volume " + name(v)
+		f.ToConfirm = "the driver's own log: it may be formatting, checking or changing the owner of a large volume, or its backend hangs"
+		f.ManualAction = "do not restart the driver while it may be at work on the volume: that ends a mkfs or fsck in the middle"
+	case facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") ||
 		socket != nil && socket.Answers != "ok" && silentFor(h, socket.Path) && facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > patience:
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
-		f.Remedy = facts.Place(o).NewRemedy("restart-driver", restart("a new driver process; volumes that are mounted stay mounted")...)
-		f.ManualAction = "no pod or unit of driver " + v.driver + " was found on this node: restart its node plugin"
+		if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether anybody answers on the driver's socket below "+facts.KubeletRoot(o)+"/plugins, and the driver's own log"
+			f.ManualAction = "whether the driver answers was not seen: it may be at work, and a restart ends that"
+			return f
+		}
+		restart(o, f, v, socket, "restart-driver", "a new driver process; what the kernel has mounted stays mounted")
 	default:
 		return nil
 	}
-	if f.Remedy != nil {
-		f.ManualAction = ""
-	}
 	return f
+}
+
+// late are the words of a call that took too long, or that found an earlier one still at work (csi-common drivers: Aborted).
+var late = []string{"code = Aborted", "code = DeadlineExceeded", "context deadline exceeded"}
+
+// restart gives a finding the remedy that makes the driver's pod again. The mounts of a FUSE driver are served by processes of that
+// pod: every pod that uses one would lose it, so that is left to a person.
+func restart(o *v1alpha1.Observation, f *v1alpha1.Finding, v volume, socket *v1alpha1.PluginSocket, remedy, why string) {
+	folder := facts.KubeletRoot(o) + "/plugins/" + v.driver
+	if socket != nil {
+		folder = path.Dir(socket.Path)
+	}
+	steps, reason := facts.RestartPlugin(o, facts.CSIPlugin(o, v.driver, folder), v.driver, why)
+	if mount := fuse(o, v.driver); mount != "" && len(steps) > 0 {
+		steps, reason = nil, "a restart of the driver may end mounts that its processes serve, such as "+mount+": move the pods that use them first"
+	}
+	f.Remedy, f.ManualAction = facts.Place(o).NewRemedy(remedy, steps...), reason
+	if f.Remedy == nil && reason == "" {
+		f.ManualAction = "restart the node plugin of driver " + v.driver
+	}
+}
+
+// fuse is a mount that a process in user space serves for the driver, or for one that is not known. A staged volume's path has the
+// driver's name, a published one's the name of its PersistentVolume.
+func fuse(o *v1alpha1.Observation, driver string) string {
+	for _, m := range o.Mounts {
+		if m.Type != "fuse" && !strings.HasPrefix(m.Type, "fuse.") {
+			continue
+		}
+		whose := ""
+		if _, rest, ok := strings.Cut(m.Target, "/kubernetes.io/csi/"); ok {
+			whose, _, _ = strings.Cut(rest, "/")
+		} else if _, rest, ok := strings.Cut(m.Target, "/kubernetes.io~csi/"); ok {
+			pv, _, _ := strings.Cut(rest, "/")
+			for i := range o.API.PVs {
+				if src := o.API.PVs[i].Spec.CSI; src != nil && o.API.PVs[i].Name == pv {
+					whose = src.Driver
+				}
+			}
+		}
+		if whose == driver || !registered(o, whose) {
+			return m.Target
+		}
+	}
+	return ""
+}
+
+// unmountable judges a filesystem that mount refuses: what the kernel says of the device, and the type that the volume is to have,
+// decide whether it can be repaired.
+func unmountable(h v1alpha1.History, f *v1alpha1.Finding, v volume) {
+	dev, fsType := device(v)
+	sure := facts.Has(v.message, damaged...)
+	f.ManualAction = "see what the device holds with `blkid -p`, and check it read-only (`e2fsck -n`, `xfs_repair -n`, `btrfs check --readonly`) before anything is repaired, or restore the volume from a backup"
+	// The kernel's log is everybody's: its word counts where it names the device that the driver named.
+	if d := blockDev.FindString(v.message); d != "" {
+		in := "(" + d[strings.LastIndex(d, "/")+1:] + ")"
+		if l, ok := facts.LastLine(h, "kernel", fresh, in); ok {
+			f.Evidence = append(f.Evidence, facts.FromLine(l))
+		}
+		if l, ok := facts.LastLine(h, "kernel", fresh, in, words.DuplicateUUID); ok {
+			f.Evidence, sure, fsType = append(f.Evidence, facts.FromLine(l)), false, "xfs"
+			f.ManualAction = "another mounted filesystem has the same UUID, as a restored snapshot has: mount it with nouuid, or give it another one (`xfs_admin -U generate`)"
+		}
+		if l, ok := facts.LastLine(h, "kernel", fresh, in, words.UnsupportedFeatures); ok {
+			f.Evidence, sure, fsType = append(f.Evidence, facts.FromLine(l)), false, "newer"
+			f.ManualAction = "this kernel does not know a feature of the filesystem: it is not damaged; a newer kernel mounts it"
+		}
+	}
+	foreign := facts.Has(v.message, "unknown filesystem type", words.AlreadyContains)
+	ext := strings.HasPrefix(fsType, "ext")
+	if !sure && (foreign || fsType != "" && !ext) {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "`blkid -p` of the device: mount says the same of a damaged filesystem, of another type, of one that is encrypted, and of features that the kernel lacks"
+		return
+	}
+	if foreign || fsType != "" && !ext {
+		return
+	}
+	if dev == "" {
+		f.ManualAction = "which device holds the volume was not told: `fsck` it where the driver keeps it, or restore it from a backup"
+		return
+	}
+	f.ManualAction = ""
+	f.Remedy = facts.Place(h.Last()).NewRemedy("repair-filesystem", detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, h.Last().Node,
+		"the volume is mounted nowhere here, and holds ext2, 3 or 4 as far as blkid says: repair it, with a backup superblock where the first one is gone. What is overwritten is kept in /var/tmp for e2undo; the kubelet retries within two minutes",
+		repair(dev, ext)), "changes the data of a volume, which no other node may have attached"))
 }
 
 // patience is how long a volume may take before a driver that says nothing is held to blame. The kubelet itself waits two minutes
@@ -264,12 +364,16 @@ var (
 	deviceIn = regexp.MustCompile(`(?:mount: [^ ]+: .* on |on |Volume |device |of |file |image |open |mount )"?(/[^\s:,'"]+)`)
 	blockDev = regexp.MustCompile(`/dev/[a-z0-9/_-]+`)
 	imageIn  = regexp.MustCompile(`/[^\s:,'"]+\.(?:img|raw|image|ext4|xfs)\b`)
-	typeIn   = regexp.MustCompile(`\b(ext[234]|xfs|btrfs)\b`)
+	typeIn   = regexp.MustCompile(`\bas "?(ext[234]|xfs|btrfs|zfs)\b|\btype "?(ext[234]|xfs|btrfs|zfs)\b`)
 )
 
 // device is the device or image that holds the volume: the error names it, else the volume's own attributes.
 func device(v volume) (dev, fstype string) {
-	fstype = typeIn.FindString(v.message)
+	if fstype = v.fsType; fstype == "" {
+		if m := typeIn.FindStringSubmatch(v.message); m != nil {
+			fstype = m[1] + m[2]
+		}
+	}
 	if m := imageIn.FindString(v.message); m != "" {
 		return m, fstype
 	}
@@ -293,20 +397,30 @@ func device(v volume) (dev, fstype string) {
 // unused stops a repair where the filesystem is mounted: an image is, through a loop device.
 const unused = `if findmnt -n -S "$d" >&2 || [ -f "$d" ] && losetup -n -j "$d" | grep . >&2; then echo "$d is in use" >&2; exit 1; fi`
 
-// repair checks the filesystem where it stands. e2fsck finds backup superblocks by itself when the first one is damaged; where
+// repair checks the filesystem where it stands, if blkid knows it as ext, or knows nothing there and the volume is to be ext: what
+// lies over the remains of an older one is not touched. Where blkid knows nothing, only a filesystem whose inodes are whole counts: those
+// of one that another lies over are garbage. e2fsck finds backup superblocks by itself when the first one is damaged; where
 // the first one does not even look like one, the places are given by the block size.
-func repair(dev, fstype string) string {
-	q := detectors.Quote(dev)
-	if fstype == "xfs" {
-		return "d=" + q + `
-` + unused + `
-xfs_repair "$d"`
+func repair(dev string, ext bool) string {
+	nothing := `echo "blkid finds no filesystem on $d, and the volume's type is not told" >&2; exit 1`
+	if ext {
+		nothing = "bare=yes"
 	}
-	return "d=" + q + `
+	return "d=" + detectors.Quote(dev) + `
 ` + unused + `
+code=0 bare=
+have=$(blkid -p -s TYPE -o value -- "$d") || code=$?
+case "$code $have" in
+"0 ext"[234]) ;;
+"2 ") ` + nothing + ` ;;
+*) echo "$d holds ${have:-what blkid cannot tell}: only ext is repaired" >&2; exit 1 ;;
+esac
+n=0
 check() {
+  n=$((n + 1))
   code=0
-  e2fsck -f -y "$@" "$d" || code=$?
+  if [ -n "$bare" ] && e2fsck -f -n "$@" "$d" 2>&1 | grep -Eq 'Cannot proceed|garbage|Clear|llegal'; then return; fi
+  e2fsck -f -y -z "/var/tmp/sickbay-$(basename "$d")-$$-$n.e2undo" "$@" "$d" || code=$?
   if [ $code -lt 4 ]; then exit 0; fi
 }
 check
@@ -315,6 +429,6 @@ check -b 98304 -B 4096
 check -b 8193 -B 1024
 check -b 24577 -B 1024
 check -b 16384 -B 2048
-echo "no superblock of $d is usable: restore the volume from a backup" >&2
+echo "no superblock of $d is usable, or too much of its filesystem is lost: restore the volume from a backup" >&2
 exit 1`
 }

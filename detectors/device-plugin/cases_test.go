@@ -40,6 +40,33 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("gpu-operator", "nvidia-device-plugin-daemonset-q1", detectorstest.DaemonSet("nvidia-device-plugin-daemonset"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
 		detectorstest.AddPod(o, detectorstest.Pod("kubevirt", "virt-handler-z9", detectorstest.DaemonSet("virt-handler"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
 	}},
+	{Name: "a device plugin uninstalled, the kubelet restarted, and a pod that is for this node", Want: []string{"device-plugin/plugin-down"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.API.Node.Status.Capacity[detectorstest.Device], o.API.Node.Status.Allocatable[detectorstest.Device] = resource.MustParse("0"), resource.MustParse("0")
+		wantsLamp(o)
+		o.API.Pending[0].Spec.NodeSelector = map[string]string{corev1.LabelHostname: o.Node}
+	}},
+	{Name: "the same, said by affinity", Want: []string{"device-plugin/plugin-down"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.API.Node.Status.Capacity[detectorstest.Device], o.API.Node.Status.Allocatable[detectorstest.Device] = resource.MustParse("0"), resource.MustParse("0")
+		wantsLamp(o)
+		o.API.Pending[0].Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+			{MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{o.Node}}}}}}}}
+	}},
+	{Name: "NVIDIA's plugin gone, known by its vendor", Want: []string{"device-plugin/plugin-down"}, Remedy: "nvidia-device-plugin-daemonset-q1", Never: []string{"kube-sriov", "virt-handler"}, Ill: func(o *v1alpha1.Observation) {
+		gone(o, "nvidia.com/gpu")
+		plugins(o)
+	}},
+	{Name: "an SR-IOV pool gone, known by a word of its kind", Want: []string{"device-plugin/plugin-down"}, Remedy: "kube-sriov-device-plugin-r2", Never: []string{"nvidia", "virt-handler"}, Ill: func(o *v1alpha1.Observation) {
+		gone(o, "intel.com/sriov_netdevice")
+		plugins(o)
+	}},
+	{Name: "KVM gone, known by its namespace", Want: []string{"device-plugin/plugin-down"}, Remedy: "virt-handler-z9", Never: []string{"nvidia", "kube-sriov"}, Ill: func(o *v1alpha1.Observation) {
+		gone(o, "devices.kubevirt.io/kvm")
+		plugins(o)
+	}},
+	{Name: "a plugin gone that no pod is known to be", Want: []string{"device-plugin/plugin-down"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		gone(o, "xilinx.com/fpga-u30")
+		plugins(o)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -60,6 +87,13 @@ var silent = []detectorstest.Case{
 		o.API.Node.Status.Capacity[detectorstest.Device], o.API.Node.Status.Allocatable[detectorstest.Device] = resource.MustParse("0"), resource.MustParse("0")
 		wantsLamp(o)
 	}},
+	// Another strategy or MIG profile: the plugin gives up one resource and offers another.
+	{Name: "GPUs offered as MIG slices", Baseline: true, Perhaps: []string{"device-plugin/plugin-down"}, Never: []string{"nvidia-device-plugin"}, Ill: func(o *v1alpha1.Observation) {
+		plugins(o)
+		o.API.Node.Status.Capacity["nvidia.com/mig-1g.10gb"], o.API.Node.Status.Allocatable["nvidia.com/mig-1g.10gb"] = resource.MustParse("7"), resource.MustParse("7")
+		o.API.Node.Status.Capacity["nvidia.com/gpu"], o.API.Node.Status.Allocatable["nvidia.com/gpu"] = resource.MustParse("0"), resource.MustParse("0")
+		o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/nvidia-mig.sock", Kind: "device-plugin", Name: "nvidia-mig", Answers: "ok"})
+	}},
 	{Name: "a device plugin without devices that nobody wants", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Devices(o, "0", "0")
 		detectorstest.LampSocket(o, "ok")
@@ -73,4 +107,18 @@ func wantsLamp(o *v1alpha1.Observation) {
 	p.Spec.Containers = []corev1.Container{{Name: "c", Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{detectorstest.Device: resource.MustParse("1")}}}}
 	p.Status = corev1.PodStatus{Phase: corev1.PodPending}
 	o.API.Pending = append(o.API.Pending, *p)
+}
+
+// gone has a resource's plugin end, and its socket stay.
+func gone(o *v1alpha1.Observation, name corev1.ResourceName) {
+	o.API.Node.Status.Capacity[name], o.API.Node.Status.Allocatable[name] = resource.MustParse("2"), resource.MustParse("0")
+	detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="EOF" resource="`+string(name)+`"`, time.Minute)
+	o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/x.sock", Kind: "device-plugin", Name: "x", Answers: "refused"})
+}
+
+// plugins adds the device plugins of NVIDIA, SR-IOV and KubeVirt.
+func plugins(o *v1alpha1.Observation) {
+	for _, p := range [][2]string{{"gpu-operator", "nvidia-device-plugin-daemonset-q1"}, {"kube-system", "kube-sriov-device-plugin-r2"}, {"kubevirt", "virt-handler-z9"}} {
+		detectorstest.AddPod(o, detectorstest.Pod(p[0], p[1], detectorstest.DaemonSet(p[1][:len(p[1])-3]), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
+	}
 }

@@ -6,6 +6,7 @@
 package deviceplugin
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -87,14 +88,6 @@ func hadBefore(h v1alpha1.History, name string) (most int64) {
 	return most
 }
 
-// pluginDirs are where device plugins have their sockets.
-var pluginDirs = []string{"/var/lib/kubelet/device-plugins"}
-
-// wordsOf are those by which the plugin of a resource is known.
-func wordsOf(resource string) []string {
-	return []string{resource[strings.LastIndex(resource, "/")+1:], resource, "device-plugin"}
-}
-
 // serves tells whether a socket of this name is the resource's: a plugin calls it what it likes, mostly after what it gives.
 func serves(socket, resource string) bool {
 	plain := strings.NewReplacer("/", "-", "_", "-", ".", "-").Replace
@@ -115,15 +108,64 @@ func wantedBy(o *v1alpha1.Observation, name string) []string {
 			if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 				continue
 			}
-			for _, c := range p.Spec.Containers {
-				if q, ok := c.Resources.Limits[corev1.ResourceName(name)]; ok && !q.IsZero() {
-					out = append(out, p.Namespace+"/"+p.Name)
-					break
-				}
+			if asks(p, name) {
+				out = append(out, p.Namespace+"/"+p.Name)
 			}
 		}
 	}
 	return out
+}
+
+// aimedHere are the pods that wait for a resource and that their own specification lets run on this node alone.
+func aimedHere(o *v1alpha1.Observation, name string) []string {
+	var out []string
+	for i := range o.API.Pending {
+		p := &o.API.Pending[i]
+		here := p.Spec.NodeSelector[corev1.LabelHostname] != "" && p.Spec.NodeSelector[corev1.LabelHostname] == hostname(o)
+		if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
+			terms := a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+			here = here || len(terms) > 0 && !slices.ContainsFunc(terms, func(t corev1.NodeSelectorTerm) bool {
+				only := func(r corev1.NodeSelectorRequirement, key, value string) bool {
+					return r.Key == key && r.Operator == corev1.NodeSelectorOpIn && len(r.Values) == 1 && r.Values[0] == value
+				}
+				return !slices.ContainsFunc(t.MatchFields, func(r corev1.NodeSelectorRequirement) bool { return only(r, "metadata.name", o.API.Node.Name) }) &&
+					!slices.ContainsFunc(t.MatchExpressions, func(r corev1.NodeSelectorRequirement) bool { return only(r, corev1.LabelHostname, hostname(o)) })
+			})
+		}
+		if here && asks(p, name) {
+			out = append(out, p.Namespace+"/"+p.Name)
+		}
+	}
+	return out
+}
+
+func hostname(o *v1alpha1.Observation) string {
+	return cmp.Or(o.API.Node.Labels[corev1.LabelHostname], o.API.Node.Name)
+}
+
+func asks(p *corev1.Pod, name string) bool {
+	return slices.ContainsFunc(slices.Concat(p.Spec.InitContainers, p.Spec.Containers), func(c corev1.Container) bool {
+		q, ok := c.Resources.Limits[corev1.ResourceName(name)]
+		return ok && !q.IsZero()
+	})
+}
+
+// relatives are how many devices the node has now of other resources of the same vendor, and whether it had all of those kinds before.
+func relatives(h v1alpha1.History, name string) (now int64, before bool) {
+	vendor, _, _ := strings.Cut(name, "/")
+	before = true
+	for _, other := range resources(h) {
+		if v, _, _ := strings.Cut(other, "/"); v != vendor || other == name {
+			continue
+		}
+		_, a := amounts(h.Last().API.Node, other)
+		now += a
+		if base, ok := h.Baseline(); ok && a > 0 && base.API != nil && base.API.Node != nil {
+			_, had := amounts(base.API.Node, other)
+			before = before && had > 0
+		}
+	}
+	return now, before
 }
 
 func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
@@ -131,7 +173,7 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	capacity, allocatable := amounts(o.API.Node, name)
 	most := hadBefore(h, name)
 	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, words.ListAndWatchEndedUnexpectedly, name)
-	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name), "Registered device plugin for resource \""+name)
+	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name))
 	down := endedSaid && (!registeredSaid || registered.At.Before(ended.At))
 	var socket *v1alpha1.PluginSocket
 	for i := range o.Sockets {
@@ -147,8 +189,11 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	short := capacity - allocatable
 	// A kubelet that was started without hearing of the plugin counts none of its devices, and nobody may remember that there
 	// were some: but a pod wants one, and the plugin that gives them is here.
-	forgotten := capacity == 0 && most == 0 && !unread && !listening && len(wantedBy(o, name)) > 0 && len(facts.Plugins(o, pluginDirs, wordsOf(name))) > 0
-	if short <= 0 && !forgotten && (most == 0 || allocatable >= most && capacity >= most) {
+	forgotten := capacity == 0 && most == 0 && !unread && !listening && len(wantedBy(o, name)) > 0 && len(facts.DevicePlugin(o, name)) > 0
+	// The node still lists what a plugin once gave it, and a pod waits that may run nowhere else.
+	_, listed := o.API.Node.Status.Capacity[corev1.ResourceName(name)]
+	uninstalled := listed && capacity == 0 && most == 0 && !unread && !listening && !forgotten && len(aimedHere(o, name)) > 0
+	if short <= 0 && !forgotten && !uninstalled && (most == 0 || allocatable >= most && capacity >= most) {
 		return nil // all there are, are allocatable
 	}
 	ev := []v1alpha1.Evidence{facts.Seen(o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", name, capacity, allocatable))}
@@ -166,24 +211,35 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	refusedSocket := socket != nil && socket.Answers != "ok"
 	gone := allocatable == 0 && (down || refusedSocket || !unread && !listening && len(o.Sockets) > 0 && socket == nil)
 	vanished := capacity == 0 && most > 0
-	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units["kubelet"].ActiveSince) < remembered && !down
-	again := facts.RestartPlugin(o, pluginDirs, wordsOf(name), "the plugin registers with the kubelet when it starts")
+	// A plugin that was told to offer its devices otherwise (MIG, time slices, another pool) gives up one resource for another.
+	given, before := relatives(h, name)
+	if (gone || vanished) && listening && !refusedSocket && given > 0 {
+		if !before {
+			return nil
+		}
+		gone, vanished, down = true, false, false
+	}
+	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units[facts.KubeletUnitName(o)].ActiveSince) < remembered && !down
+	again, reason := facts.RestartPlugin(o, facts.DevicePlugin(o, name), name, "the plugin registers with the kubelet when it starts")
 	switch {
-	case gone || vanished || restarted || forgotten:
+	case gone || vanished || restarted || forgotten || uninstalled:
 		f.Cause = "plugin-down"
 		f.Summary = "the device plugin of " + name + " is gone: the node offers none of its devices"
 		if restarted || forgotten {
 			f.Summary = "the device plugin of " + name + " runs, and has not registered again since the kubelet started"
 		}
+		if uninstalled {
+			f.Summary = "no device plugin of " + name + " has registered since the kubelet started, and pod " + aimedHere(o, name)[0] + " may run on no other node"
+		}
 		if endedSaid {
 			f.Evidence = append(f.Evidence, facts.FromLine(ended))
 		}
-		if !down && !refusedSocket && !vanished && !restarted && !forgotten {
-			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below /var/lib/kubelet/device-plugins"
+		if !down && !refusedSocket && !vanished && !restarted && !forgotten && !uninstalled {
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below "+facts.KubeletRoot(o)+"/device-plugins"
 		}
 		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", again...)
 		if f.Remedy == nil {
-			f.ManualAction = "no pod on this node mounts /var/lib/kubelet/device-plugins, and no unit carries the plugin's name: deploy the plugin again"
+			f.ManualAction = reason
 		}
 	case allocatable < capacity:
 		f.Cause = "device-unhealthy"
@@ -192,10 +248,13 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 			f.Evidence = append(f.Evidence, facts.FromLine(l))
 		}
 		if !listening && !registeredSaid {
-			f.Certainty, f.ToConfirm = v1alpha1.Likely, "the plugin's own log, and its socket below /var/lib/kubelet/device-plugins: a plugin that is gone looks the same for five minutes"
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "the plugin's own log, and its socket below "+facts.KubeletRoot(o)+"/device-plugins: a plugin that is gone looks the same for five minutes"
 		}
 		f.Remedy = facts.Place(o).NewRemedy("reset-devices", again...)
-		f.ManualAction = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
+		f.ManualAction = reason
+		if f.Remedy != nil {
+			f.ManualAction = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
+		}
 	default:
 		return nil
 	}
@@ -238,9 +297,9 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 			Summary:  fmt.Sprintf("the device plugin of %s refuses to allocate: %s", resource, facts.Short(reason)),
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
 		}
-		steps := facts.RestartPlugin(o, pluginDirs, wordsOf(resource), "a new plugin process takes stock of its devices")
+		steps, why := facts.RestartPlugin(o, facts.DevicePlugin(o, resource), resource, "a new plugin process takes stock of its devices")
 		if len(steps) == 0 {
-			f.ManualAction = "the plugin's own log says why it refuses; no pod or unit of the plugin was found on this node"
+			f.ManualAction = "the plugin's own log says why it refuses; " + why
 			out = append(out, f)
 			continue
 		}
@@ -267,11 +326,11 @@ func awaitRegistration(o *v1alpha1.Observation, resource string) *v1alpha1.Step 
 		}
 		step := detectors.ShellStep(v1alpha1.Safe, o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", fmt.Sprintf(`s=%s
 for _ in $(seq 60); do
-  if [ -S "$s" ] && journalctl -u kubelet -o cat --since "@$(stat -c %%Y "$s")" | grep -qF %s; then exit 0; fi
+  if [ -S "$s" ] && journalctl -u %s -o cat --since "@$(stat -c %%Y "$s")" | grep -qF %s; then exit 0; fi
   sleep 1
 done
 echo "no plugin of %s registered with the kubelet within a minute" >&2
-exit 1`, detectors.Quote(s.Path), detectors.Quote(registrationOf(resource)), resource))
+exit 1`, detectors.Quote(s.Path), detectors.Quote(facts.KubeletUnitName(o)), detectors.Quote(registrationOf(resource)), resource))
 		return &step
 	}
 	return nil
@@ -283,10 +342,8 @@ func servedSince(o *v1alpha1.Observation, failed *corev1.Pod, resource string) b
 		if p.Status.Phase != corev1.PodRunning || p.Status.StartTime == nil || !p.Status.StartTime.After(failed.CreationTimestamp.Time) {
 			continue
 		}
-		for _, c := range p.Spec.Containers {
-			if q, ok := c.Resources.Limits[corev1.ResourceName(resource)]; ok && !q.IsZero() {
-				return true
-			}
+		if asks(p, resource) {
+			return true
 		}
 	}
 	return false

@@ -1,6 +1,9 @@
 package facts
 
 import (
+	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,69 +13,113 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 )
 
-// Plugins are the pods on this node that run a node plugin (device plugin, CSI driver): they mount its socket's directory. names
-// are words of the plugin's own name.
-func Plugins(o *v1alpha1.Observation, dirs []string, names []string) []*corev1.Pod {
-	var pods []*corev1.Pod
-	for _, d := range dirs {
-		for _, p := range Mounters(o, d) {
-			if !slices.Contains(pods, p) {
-				pods = append(pods, p)
-			}
-		}
+// CSIPlugin are the pods on this node that run a CSI driver: they mount its own folder, or mount the folder of all and name the driver.
+// That a pod mounts the folder of all says nothing: every driver's does.
+func CSIPlugin(o *v1alpha1.Observation, driver, folder string) []*corev1.Pod {
+	if own := Mounters(o, folder); len(own) > 0 {
+		return own
 	}
-	// Where several mount the directory, the plugin's own name decides; where none carries it, all of them are meant.
-	if named := keep(pods, func(p *corev1.Pod) bool { return carries(p, names) }); len(named) > 0 {
-		return named
-	}
-	return pods
+	return keep(append(Mounters(o, KubeletRoot(o)+"/plugins_registry"), Mounters(o, KubeletRoot(o)+"/plugins")...), func(p *corev1.Pod) bool { return mentions(p, driver) })
 }
 
-// RestartPlugin are the steps that have a node plugin start again: its pod recreated where it is one, its unit restarted where
-// somebody runs it as a service of the node.
-func RestartPlugin(o *v1alpha1.Observation, dirs []string, names []string, why string) []v1alpha1.Step {
-	var steps []v1alpha1.Step
-	pods := Plugins(o, dirs, names)
-	for _, p := range pods {
-		steps = append(steps, RenewPod(p, why)...)
+// DevicePlugin are the pods on this node that offer a resource, such as nvidia.com/gpu: of those that mount the folder of the plugins'
+// sockets the ones that name the resource best.
+func DevicePlugin(o *v1alpha1.Observation, resource string) []*corev1.Pod {
+	var best []*corev1.Pod
+	most := 0
+	for _, p := range Mounters(o, KubeletRoot(o)+"/device-plugins") {
+		_, _, owner := Owner(p)
+		text := p.Name + " " + owner
+		for _, c := range p.Spec.Containers {
+			text += " " + c.Name + " " + path.Base(c.Image)
+		}
+		score := named(text, resource)
+		switch {
+		case mentions(p, resource):
+			score = 4
+		case score == 0 && named(p.Namespace, resource) > 0:
+			score = 1
+		}
+		if score > most {
+			best, most = nil, score
+		}
+		if score > 0 && score == most {
+			best = append(best, p)
+		}
 	}
-	if len(steps) > 0 {
-		return steps
+	return best
+}
+
+// generic are words that the names of many resources and plugins have.
+var generic = []string{"device", "devices", "plugin", "plugins", "node", "manager", "kube", "k8s", "kubernetes", "com", "org", "net", "dev", "example", "smart"}
+
+// named tells how well a text names a resource: 3 by all words of its kind, 2 by one word of its kind or its vendor, 0 not at all.
+func named(text, resource string) int {
+	words := split(text)
+	vendor, kind, _ := strings.Cut(resource, "/")
+	if k := split(kind); len(k) > 0 && !slices.ContainsFunc(k, func(w string) bool { return !slices.Contains(words, w) }) {
+		return 3
+	}
+	for _, w := range append(split(kind), split(vendor)...) {
+		if len(w) > 2 && !slices.Contains(generic, w) && slices.ContainsFunc(words, func(s string) bool { return strings.HasPrefix(s, w) || strings.HasSuffix(s, w) }) {
+			return 2
+		}
+	}
+	return 0
+}
+
+func split(s string) []string {
+	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return strings.ContainsRune("-_./: @", r) })
+}
+
+// mentions tells that a pod's command line or environment has the name, and not as a part of a longer one.
+func mentions(p *corev1.Pod, name string) bool {
+	whole := regexp.MustCompile(`(^|[^A-Za-z0-9.-])` + regexp.QuoteMeta(name) + `($|[^A-Za-z0-9.-])`)
+	for _, c := range p.Spec.Containers {
+		text := slices.Concat(c.Command, c.Args)
+		for _, e := range c.Env {
+			text = append(text, e.Value)
+		}
+		if whole.MatchString(strings.Join(text, " ")) {
+			return true
+		}
+	}
+	return false
+}
+
+// RestartPlugin is the step that has a node plugin start again, or the reason why there is none: its one pod made again, or the one
+// unit that names it restarted.
+func RestartPlugin(o *v1alpha1.Observation, pods []*corev1.Pod, name, why string) (steps []v1alpha1.Step, reason string) {
+	slices.SortStableFunc(pods, func(a, b *corev1.Pod) int { return strings.Compare(a.Namespace+a.Name, b.Namespace+b.Name) })
+	pods = slices.Compact(pods)
+	if len(pods) > 1 {
+		pods = keep(pods, func(p *corev1.Pod) bool { kind, _, _ := Owner(p); return kind == "DaemonSet" })
+	}
+	switch {
+	case len(pods) > 1:
+		return nil, fmt.Sprintf("%d pods on this node may be the plugin of %s, %s/%s among them: restart the one that is", len(pods), name, pods[0].Namespace, pods[0].Name)
+	case len(pods) == 1:
+		p := pods[0]
+		for _, c := range Containers(p) {
+			if w := c.Status.State.Waiting; w != nil {
+				return nil, fmt.Sprintf("%s is the plugin's, and waits: %s %s", c.Where(), w.Reason, Short(w.Message))
+			}
+		}
+		if steps = RenewPod(p, why); len(steps) == 0 {
+			reason = "pod " + p.Namespace + "/" + p.Name + " is the plugin, and static: restart it by its manifest on the node"
+		}
+		return steps, reason
 	}
 	units := slices.Clone(o.LocalUnits)
 	for _, u := range o.Units {
 		units = append(units, u)
 	}
 	slices.SortFunc(units, func(a, b v1alpha1.Unit) int { return strings.Compare(a.Name, b.Name) })
-	for _, u := range units {
-		text := strings.ToLower(u.Name + " " + u.ExecStart)
-		if u.Name == "" || !Has(text, lower(names)...) || slices.ContainsFunc(steps, func(s v1alpha1.Step) bool { return slices.Contains(s.Exec, u.Name) }) {
-			continue
-		}
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, "systemctl", "restart", u.Name))
+	units = slices.CompactFunc(keep(units, func(u v1alpha1.Unit) bool {
+		return u.Name != "" && (named(u.Name, name) == 3 || strings.Contains(u.ExecStart, name))
+	}), func(a, b v1alpha1.Unit) bool { return a.Name == b.Name })
+	if len(units) != 1 {
+		return nil, "no pod or unit on this node is known to be the plugin of " + name + ": deploy it, or restart it where it runs"
 	}
-	return steps
-}
-
-func lower(words []string) []string {
-	out := make([]string, 0, len(words))
-	for _, w := range words {
-		if w != "" {
-			out = append(out, strings.ToLower(w))
-		}
-	}
-	return out
-}
-
-func carries(p *corev1.Pod, names []string) bool {
-	text := p.Name
-	for _, c := range p.Spec.Containers {
-		text += " " + strings.Join(c.Args, " ") + " " + strings.Join(c.Command, " ")
-	}
-	for _, v := range p.Spec.Volumes {
-		if v.HostPath != nil {
-			text += " " + v.HostPath.Path
-		}
-	}
-	return Has(strings.ToLower(text), lower(names)...)
+	return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, why, "systemctl", "restart", units[0].Name)}, ""
 }

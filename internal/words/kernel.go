@@ -14,6 +14,10 @@ var (
 		Sample: `E1128 01:38:52.606702   34447 server.go:1332] "Failed to set rlimit on max file handles" err="operation not permitted"`})
 	NoSuchFileOrDirectory = kernel.says("no such file or directory", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
 		Sample: `rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory"`})
+	DuplicateUUID = kernel.says("has duplicate UUID", Entry{File: "fs/xfs/xfs_mount.c",
+		Sample: "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount"})
+	UnsupportedFeatures = kernel.says("because of unsupported optional features", Entry{File: "fs/ext4/super.c",
+		Sample: "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)"})
 	MemoryOomGroupSet = kernel.says("memory.oom.group set", Entry{File: "mm/oom_kill.c",
 		Sample: "e37bcf1f3b47cb49e44dedd90479956133e955694675efababb4a.scope are going to be killed due to memory.oom.group set"})
 )

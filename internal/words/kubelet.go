@@ -52,6 +52,12 @@ var (
 		Sample: `E1126 01:54:39.900545   64665 run.go:72] "command failed" err="failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"`})
 	LoadKubeletConfigFile = kubelet.says("load kubelet config file", Entry{File: "cmd/kubelet/app/server.go",
 		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
+	ExternalAttacher = kubelet.says("timed out waiting for external-attacher", Entry{File: "pkg/volume/csi/csi_attacher.go",
+		Sample: `AttachVolume.Attach failed for volume "pv-1" : timed out waiting for external-attacher of ebs.csi.aws.com CSI driver to attach volume vol-1`})
+	AlreadyContains = kubelet.says("it already contains", Entry{File: "mount-utils: mount_linux.go",
+		Sample: `failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`})
+	FsckFoundErrors = kubelet.says("but could not correct them", Entry{File: "mount-utils: mount_linux.go",
+		Sample: "rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.31.1"})
 	CSIDriverNotRegistered = kubelet.says("not found in the list of registered CSI drivers", Entry{File: "pkg/volume/csi/csi_client.go",
 		Sample: "failed to create newCsiDriverClient: driver name filesystem-corrupt-4la5i.csi.sickbay.dev not found in the list of registered CSI drivers"})
 	BootstrapCertificateExpired = kubelet.says("part of the existing bootstrap client certificate", Entry{File: "pkg/kubelet/certificate/bootstrap/bootstrap.go",
