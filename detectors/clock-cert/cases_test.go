@@ -70,6 +70,11 @@ var sick = []detectorstest.Case{
 		o.Clocks.APIOffsetSeconds = -7200
 		detectorstest.SignedByNobody(o)
 	}},
+	// phc2sys disciplines the node's clock on machines with a PTP clock.
+	{Name: "kubelet's clock ahead, on a node whose services set clocks", Want: []string{"clock-cert/clock-skew"}, Never: []string{"phc2sys.service", "clock-sync.service"}, Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.ProcessOffsetSeconds["kubelet"] = 7200
+		o.LocalUnits = []v1alpha1.Unit{{Name: "phc2sys.service", ActiveState: "active", ExecStart: "/usr/sbin/phc2sys -a -r -c CLOCK_REALTIME"}, {Name: "clock-sync.service", ActiveState: "active", ExecStart: "/usr/local/bin/clock-sync --server ntp.example.net"}}
+	}},
 }
 
 var silent = []detectorstest.Case{

@@ -55,8 +55,8 @@ var pending = map[string]string{
 	"stranger: OpenShift, Multus, an older agent":                                                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: kubeadm with CRI-O, Calico, an older agent":                                                   "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: MicroK8s, Calico, an older agent":                                                             "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"artefact: clock":    "clock-cert clockSource looks for the word in drop-ins and unit names, as the injector's shift-clock has it",
 	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
+	"clock-cert: kubelet's clock ahead, on a node whose services set clocks": "clockSource stops what has clock in its name or command",
 }
 
 // Pending tells whether a check is red today.
