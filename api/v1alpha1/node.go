@@ -135,6 +135,9 @@ type RuntimeConfigFile struct {
 	ModTime    time.Time        `json:"modTime,omitzero"`
 	Handlers   []RuntimeHandler `json:"handlers,omitempty"`
 	ConfigPath string           `json:"configPath,omitempty"` // registry config_path (certs.d)
+	// DisabledPlugins are containerd's disabled_plugins of all its files, DisabledBy the files that have some.
+	DisabledPlugins []string `json:"disabledPlugins,omitempty"`
+	DisabledBy      []string `json:"disabledBy,omitempty"`
 }
 
 // Condition is a condition of the runtime.

@@ -210,8 +210,9 @@ type Process struct {
 	FrozenCgroup bool     `json:"frozenCgroup,omitempty"`
 	OpenFiles    int      `json:"openFiles,omitempty"`
 	MaxFiles     int      `json:"maxFiles,omitempty"`
-	CPUQuota     CPUUsage `json:"cpuQuota"`             // of its cgroup
-	CgroupPath   string   `json:"cgroupPath,omitempty"` // of the cpu controller on v1, unified on v2, below /sys/fs/cgroup
+	CPUQuota     CPUUsage `json:"cpuQuota"`              // of its cgroup, or of the one above that has a smaller quota
+	QuotaCgroup  string   `json:"quotaCgroup,omitempty"` // that one above, such as /system.slice
+	CgroupPath   string   `json:"cgroupPath,omitempty"`  // of the cpu controller on v1, unified on v2, below /sys/fs/cgroup
 }
 
 // Thread is one thread of a process and where in the kernel it waits.

@@ -264,7 +264,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		for _, s := range o.Runtime.Sandboxes {
 			if s.Namespace == c.Namespace && s.Name == c.Pod && s.Ready {
 				steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup",
-					facts.EndSandbox(s.ID)))
+					facts.EndSandbox(o, s.ID)))
 			}
 		}
 	}

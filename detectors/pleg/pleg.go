@@ -5,7 +5,10 @@
 package pleg
 
 import (
+	"cmp"
 	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +25,7 @@ func init() {
 
 // judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, ioStall, overloaded, unserved, silent} {
+	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, withoutCRI, ioStall, overloaded, unserved, silent} {
 		if f := judge(h); f != nil {
 			f.Failure, f.Node = "pleg", h.Last().Node
 			f.Consequences = append(f.Consequences, facts.Consequences(h.Last())...)
@@ -33,7 +36,6 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 }
 
 const (
-	runtimeUnit = "containerd"
 	slowCall    = 2000 // ms; a healthy CRI call takes under 50
 	starvedCall = 300  // ms; with one per cent of a core, calls between the slow ones take this long
 	// emulatedCall is slowCall where QEMU emulates the processor: the slowest call of a look takes 0.6 s there, one in fifty 3 s, with
@@ -41,82 +43,144 @@ const (
 	emulatedCall = 10_000
 )
 
+// runtime is the runtime as this look shows it.
+type runtime struct {
+	facts.RuntimeOf
+	unit  v1alpha1.Unit
+	there bool // its unit exists
+}
+
+func runtimeOf(o *v1alpha1.Observation) runtime {
+	r := runtime{RuntimeOf: facts.Runtime(o)}
+	r.unit, r.there = facts.RuntimeUnit(o)
+	return r
+}
+
 // halted: the runtime's process does not run. The state of the process is the proof, whatever it did to others yet.
 func halted(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	u, ok := o.Units[runtimeUnit]
-	if !ok {
-		return nil
+	r := runtimeOf(o)
+	if list := facts.HaltedRuntime(o); len(list) > 0 || r.unit.Frozen {
+		return asleep(h, r, list)
 	}
-	p, seen := facts.MainProcess(o, runtimeUnit)
-	if u.Frozen || seen && facts.Halted(p) {
-		how := "is frozen by its cgroup"
-		if seen && facts.Halted(p) {
-			how = facts.HaltedHow(p)
-		}
-		// One look may hit a process in the middle of being traced or frozen for a moment.
-		if len(h) >= 2 && !supported(h) && !haltedBefore(h) {
-			return nil
-		}
-		ev := []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("containerd (pid %d) %s", u.MainPID, how))}
-		return &v1alpha1.Finding{
-			Cause: "runtime-hung", Certainty: v1alpha1.Certain,
-			Summary:  "containerd " + how + ": it answers no call, so the kubelet can neither list nor change containers",
-			Evidence: support(h, ev),
-			Remedy:   facts.Place(o).NewRemedy("wake-runtime", append(facts.Wake(o, runtimeUnit), ready(o)...)...),
-		}
-	}
-	stopped := u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked"
+	u := r.unit
+	stopped := r.there && (u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked")
 	// While the next try is being prepared (start-pre) the unit has forgotten how the last one ended; its log has not.
-	_, said := facts.LastOf(h, runtimeUnit, trying, "status=203/EXEC")
+	_, said := facts.LastOf(h, facts.RuntimeLog, trying, "status=203/EXEC")
 	noExec := u.ExecMainStatus == 203 || said && !stopped
 	looping := u.ActiveState == "activating" && (u.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
-	if !stopped && !looping {
+	if !stopped && !looping || stopped && serves(o) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
 		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
-		Summary:  "containerd does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("containerd: %s/%s, load %s, result %s, exit status %d, %d restarts", u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
+		Summary:  r.Name + " does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, load %s, result %s, exit status %d, %d restarts", r.Unit, u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
 	}
-	if l, ok := facts.LastOf(h, runtimeUnit, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
+	if l, ok := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Evidence = support(h, f.Evidence)
 	var steps []v1alpha1.Step
 	if u.LoadState == "masked" {
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the unit is masked", "systemctl", "unmask", "containerd.service"))
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the unit is masked", "systemctl", "unmask", r.Unit+".service"))
 	}
 	if noExec {
-		steps = append(steps, detectors.RestoreStep(o.Node, binary(o), "systemd cannot execute the runtime's binary (status 203)"))
-	} else if looping || o.Runtime.ConfigFile.Error != "" {
-		f.ManualAction = "containerd exits at start by itself; what it says decides, most often /etc/containerd/config.toml: " + o.Runtime.ConfigFile.Error
-		if o.Runtime.ConfigFile.Error != "" {
-			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, o.Runtime.ConfigFile.Path+": "+o.Runtime.ConfigFile.Error))
-			steps = append(steps, detectors.RestoreStep(o.Node, "/etc/containerd/config.toml", "the configuration cannot be read: put the node image's own back"))
+		steps = append(steps, detectors.RestoreStep(o.Node, binary(r), "systemd cannot execute the runtime's binary (status 203)"))
+	} else if file := o.Runtime.ConfigFile; looping || file.Error != "" {
+		f.ManualAction = r.Name + " exits at start by itself; what it says decides, most often " + cmp.Or(file.Path, "its configuration") + ": " + file.Error
+		if file.Error != "" {
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, file.Path+": "+file.Error))
+			steps = append(steps, detectors.RestoreStep(o.Node, file.Path, "the configuration cannot be read: put the node image's own back"))
 		}
 	}
-	if u.Result != "success" && u.Result != "" {
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", "containerd.service"))
-	}
-	steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "running containers belong to their shims and go on", "systemctl", "start", "containerd.service"))
-	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(steps, ready(o)...)...)
+	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(append(steps, start(o.Node, r)...), ready(o)...)...)
 	return f
 }
 
-func binary(o *v1alpha1.Observation) string {
-	for _, w := range strings.Fields(o.Units[runtimeUnit].ExecStart) {
-		if strings.HasPrefix(w, "/") && strings.HasSuffix(w, "/containerd") {
+// asleep: the runtime's process, or one that its unit has forgotten after a stop by hand, is stopped or frozen. Such a one keeps what a
+// new one needs: the database's lock and the socket.
+func asleep(h v1alpha1.History, r runtime, list []v1alpha1.Process) *v1alpha1.Finding {
+	o := h.Last()
+	how, evidence := "is frozen by its cgroup", r.Unit+": systemd has frozen the unit"
+	if len(list) > 0 {
+		how = facts.HaltedHow(list[0])
+		evidence = fmt.Sprintf("%s (pid %d) %s", list[0].Name, list[0].PID, how)
+	}
+	current := slices.ContainsFunc(list, func(p v1alpha1.Process) bool { return p.PID == r.unit.MainPID })
+	left := r.there && len(list) > 0 && !current && !r.unit.Frozen
+	if left && r.unit.ActiveState == "active" && serves(o) {
+		return nil // a new one serves: what is left of the old one is in nobody's way
+	}
+	// One look may hit a process in the middle of being traced or frozen for a moment.
+	if len(h) >= 2 && !left && !supported(h) && !haltedBefore(h) {
+		return nil
+	}
+	f := &v1alpha1.Finding{
+		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
+		Summary: r.Name + " " + how + ": it answers no call, so the kubelet can neither list nor change containers",
+	}
+	ev := []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, evidence)}
+	steps := facts.Wake(o, r.Unit, list...)
+	if left {
+		f.Summary += fmt.Sprintf("; its unit was stopped or restarted since and is %s: a new process cannot start beside the old one", r.unit.ActiveState)
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, result %s, main process %d", r.Unit, r.unit.ActiveState, r.unit.SubState, r.unit.Result, r.unit.MainPID)))
+		steps = append(steps, end(o.Node, list)...)
+		if r.unit.ActiveState != "active" || r.unit.MainPID == 0 {
+			steps = append(steps, start(o.Node, r)...)
+		}
+	} else if r.unit.ActiveState == "deactivating" {
+		steps = append(steps, start(o.Node, r)...)
+	}
+	f.Evidence = support(h, ev)
+	f.Remedy = facts.Place(o).NewRemedy("wake-runtime", append(steps, ready(o)...)...)
+	return f
+}
+
+// serves tells that the runtime answers CRI now, whoever started it.
+func serves(o *v1alpha1.Observation) bool {
+	_, unread := o.Unreadable(v1alpha1.SourceStatus)
+	return !unread && len(o.Runtime.Conditions) > 0
+}
+
+// start are the steps that start the runtime's unit.
+func start(node string, r runtime) []v1alpha1.Step {
+	var steps []v1alpha1.Step
+	if r.unit.Result != "success" && r.unit.Result != "" {
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, node, "forget the failed starts", "systemctl", "reset-failed", r.Unit+".service"))
+	}
+	return append(steps, detectors.NodeStep(v1alpha1.Safe, node, "running containers belong to their shims and go on", "systemctl", "start", r.Unit+".service"))
+}
+
+// end are the steps that end processes which their unit has given up. One that was told to end while it was frozen is gone by then.
+func end(node string, list []v1alpha1.Process) []v1alpha1.Step {
+	var steps []v1alpha1.Step
+	for _, p := range list {
+		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, node, fmt.Sprintf("process %d was given up by its unit: end it, so that the new one gets its lock and socket; containers belong to their shims and go on", p.PID),
+			fmt.Sprintf(`same() { [ "$(cat /proc/%[1]d/comm 2>/dev/null)" = %[2]s ]; }
+for _ in 1 2 3; do same || exit 0; sleep 1; done
+kill -TERM %[1]d
+for _ in 1 2 3 4 5; do same || exit 0; sleep 1; done
+kill -KILL %[1]d`, p.PID, detectors.Quote(p.Name))))
+	}
+	return steps
+}
+
+// binaries are where the runtimes' packages put them, by the name of the runtime.
+var binaries = map[string]string{facts.Containerd: "/usr/local/bin/containerd", facts.CRIO: "/usr/bin/crio", facts.Docker: "/usr/bin/cri-dockerd"}
+
+func binary(r runtime) string {
+	for _, w := range strings.Fields(r.unit.ExecStart) {
+		if strings.HasPrefix(w, "/") && path.Base(w) == path.Base(binaries[r.Name]) {
 			return w
 		}
 	}
-	return "/usr/local/bin/containerd"
+	return binaries[r.Name]
 }
 
 func haltedBefore(h v1alpha1.History) bool {
 	before := &h[len(h)-2]
-	p, ok := facts.MainProcess(before, runtimeUnit)
-	return before.Units[runtimeUnit].Frozen || ok && facts.Halted(p)
+	return runtimeOf(before).unit.Frozen || len(facts.HaltedRuntime(before)) > 0
 }
 
 // supported: somebody already misses the runtime.
@@ -151,9 +215,6 @@ func ready(o *v1alpha1.Observation) []v1alpha1.Step {
 	return []v1alpha1.Step{detectors.WaitReady(o.Node)}
 }
 
-// freezeGates are kernel functions in which a write to a frozen filesystem waits.
-var freezeGates = []string{"percpu_rwsem_wait", "__sb_start_write", "sb_start_write", "percpu_down_read", "freeze_super", "wait_for_partially_frozen", "ext4_journal_start", "ext4_journal_check_start"}
-
 // diskWaits are kernel functions in which a thread waits for a slow or dead device.
 var diskWaits = []string{"io_schedule", "jbd2_log_wait_commit", "wait_on_page", "folio_wait", "blkdev_issue_flush", "submit_bio_wait", "rq_qos_wait", "do_get_write_access", "wait_transaction_locked", "nfs_", "rpc_wait", "xlog_", "btrfs_"}
 
@@ -164,20 +225,17 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	blocked := blockedThreads(o)
 	var ev []v1alpha1.Evidence
 	certainty, how := v1alpha1.Certain, ""
-	gate := waitingIn(blocked, freezeGates)
 	switch {
 	case ok && fs.Frozen:
 		how = "is frozen"
 		ev = append(ev, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s (%s on %s) is frozen: writes wait in the kernel's freeze gate", fs.Path, fs.Type, fs.Mount)))
-	case ok && gate != "" && (persists(h) || facts.RuntimeListsBlocked(o)):
-		how = "is frozen"
 	case waitingIn(blocked, diskWaits) != "" && persists(h) && (facts.RuntimeListsBlocked(o) || supported(h)):
 		how, certainty = "does not complete its writes", v1alpha1.Likely
 	default:
 		return nil
 	}
 	if len(blocked) > 0 {
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("%s of containerd in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("%s of the runtime in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
 	}
 	f := &v1alpha1.Finding{
 		Cause: "runtime-io-stall", Certainty: certainty, Evidence: support(h, ev),
@@ -186,12 +244,12 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	if !ok {
 		name = facts.RuntimeRoot(o)
 	}
-	f.Summary = fmt.Sprintf("the runtime's filesystem %s %s, so containerd hangs as soon as it writes", name, how)
+	f.Summary = fmt.Sprintf("the runtime's filesystem %s %s, so %s hangs as soon as it writes", name, how, facts.Runtime(o).Name)
 	if ok && nearlyFull(o, fs) {
 		f.Summary += "; the same filesystem is also full"
 	}
 	if certainty == v1alpha1.Likely {
-		f.ToConfirm = "whether the device answers: `dmesg | tail`, `cat /sys/block/*/stat`, and `cat /proc/" + fmt.Sprint(o.Units[runtimeUnit].MainPID) + "/task/*/stack` on the node"
+		f.ToConfirm = "whether the device answers: `dmesg | tail`, `cat /sys/block/*/stat`, and `cat /proc/" + fmt.Sprint(runtimePID(o)) + "/task/*/stack` on the node"
 		f.ManualAction = "the device under " + name + " is slow or dead: nothing on the node repairs it"
 		return f
 	}
@@ -224,9 +282,10 @@ func nearlyFull(o *v1alpha1.Observation, f v1alpha1.Filesystem) bool {
 
 // blockedThreads are the runtime's threads, and those of its shims, in state D.
 func blockedThreads(o *v1alpha1.Observation) []v1alpha1.Thread {
+	r := facts.Runtime(o)
 	var out []v1alpha1.Thread
 	for _, p := range o.Processes {
-		if p.Unit == runtimeUnit || p.Name == "containerd" {
+		if p.PID == o.Runtime.PID || p.Unit != "" && p.Unit == r.Unit || p.Unit == "" && p.Name == "containerd" {
 			out = append(out, p.BlockedD...)
 		}
 	}
@@ -270,11 +329,11 @@ func persists(h v1alpha1.History) bool {
 // overloaded: the runtime's cgroup is throttled so hard that its calls come late.
 func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	p, ok := facts.MainProcess(o, runtimeUnit)
+	p, ok := facts.RuntimeProcess(o)
 	if !ok {
 		return nil
 	}
-	q := p.CPUQuota
+	r, q := facts.Runtime(o), p.CPUQuota
 	periods, throttled := q.NrPeriods, q.NrThrottled
 	if before, ok := earlier(h); ok && q.NrPeriods > before.NrPeriods {
 		periods, throttled = q.NrPeriods-before.NrPeriods, q.NrThrottled-before.NrThrottled
@@ -295,9 +354,14 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{Cause: "runtime-overloaded", Certainty: v1alpha1.Certain}
 	switch {
 	case q.QuotaMilli > 0 && periods >= 5 && throttled*2 >= periods:
-		f.Summary = fmt.Sprintf("containerd may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", milli(q.QuotaMilli), throttled*100/periods)
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("containerd.service: quota %dm, throttled in %d of %d periods, %d ms throttled in total", q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
-		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o), ready(o)...)...)
+		f.Summary = fmt.Sprintf("%s may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", r.Name, milli(q.QuotaMilli), throttled*100/periods)
+		limited := r.Unit + ".service"
+		if p.QuotaCgroup != "" {
+			limited = p.QuotaCgroup
+			f.Summary += "; the limit is that of " + p.QuotaCgroup
+		}
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: quota %dm, throttled in %d of %d periods, %d ms throttled in total", limited, q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
+		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o, p), ready(o)...)...)
 	case late && o.Host.CPUs > 0 && (o.Host.PSI.CPUSome >= 80 || o.Host.PSI.CPUSome == 0 && o.Host.LoadAverage1 >= 10*float64(o.Host.CPUs)) && len(blockedThreads(o)) == 0:
 		f.Certainty = v1alpha1.Likely
 		f.Summary = fmt.Sprintf("the node has far more runnable work than its %d CPUs, and the runtime's calls come late", o.Host.CPUs)
@@ -326,35 +390,47 @@ func slowest(o *v1alpha1.Observation) (ms int64, call string) {
 }
 
 func earlier(h v1alpha1.History) (v1alpha1.CPUUsage, bool) {
+	now, _ := facts.RuntimeProcess(h.Last())
 	for i := len(h) - 2; i >= 0; i-- {
-		if p, ok := facts.MainProcess(&h[i], runtimeUnit); ok && h[i].Units[runtimeUnit].MainPID == h.Last().Units[runtimeUnit].MainPID && p.CPUQuota.QuotaMilli > 0 {
-			// A quota's period is a second at most: that long ago, at least five have passed.
-			if h.Last().At.Sub(h[i].At) >= 6*time.Second {
-				return p.CPUQuota, true
-			}
+		// A quota's period is a second at most: six seconds ago, at least five have passed.
+		if p, ok := facts.RuntimeProcess(&h[i]); ok && p.PID == now.PID && p.QuotaCgroup == now.QuotaCgroup && p.CPUQuota.QuotaMilli > 0 && h.Last().At.Sub(h[i].At) >= 6*time.Second {
+			return p.CPUQuota, true
 		}
 	}
 	return v1alpha1.CPUUsage{}, false
 }
 
-// liftQuota takes the limit away where it is set: the unit and its drop-ins, and the cgroup's own file, which is all that a limit
-// set by hand changes.
-func liftQuota(o *v1alpha1.Observation) []v1alpha1.Step {
+// liftQuota takes the limit away where it is set: the files of the unit, or the slice above it that has the limit, and the cgroup's
+// own file, which is all that a limit set by hand changes.
+func liftQuota(o *v1alpha1.Observation, p v1alpha1.Process) []v1alpha1.Step {
 	var steps []v1alpha1.Step
-	u := o.Units[runtimeUnit]
+	u, _ := facts.RuntimeUnit(o)
 	files := slices.Clone(u.DropIns)
 	if u.Fragment != "" {
 		files = append(files, u.Fragment)
 	}
-	if len(files) > 0 {
+	switch slice := path.Base(p.QuotaCgroup); {
+	case strings.HasSuffix(slice, ".slice"):
+		step := detectors.NodeStep(v1alpha1.Safe, o.Node, "take the CPU limit from the slice that the runtime's unit is in", "systemctl", "set-property", slice, "CPUQuota=")
+		step.Undo = fmt.Sprintf("systemctl set-property %s CPUQuota=%s%%", detectors.Quote(slice), percent(p.CPUQuota.QuotaMilli))
+		steps = append(steps, step)
+	case p.QuotaCgroup == "" && len(files) > 0:
 		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's files, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, files))
 	}
-	return append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
-		`pid=$(systemctl show -p MainPID --value containerd)
-cg=$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' "/proc/$pid/cgroup")
+	return append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)", fmt.Sprintf(
+		`pid=%d above=%s
+[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = %s ] || exit 0 # it was restarted meanwhile
+cg=${above:-$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' "/proc/$pid/cgroup")}
 for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
-cg=$(awk -F: '$1=="0"{print $3}' "/proc/$pid/cgroup")
-f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`))
+cg=${above:-$(awk -F: '$1=="0"{print $3}' "/proc/$pid/cgroup")}
+f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`, p.PID, detectors.Quote(p.QuotaCgroup), detectors.Quote(p.Name))))
+}
+
+func percent(milli int64) string { return fmt.Sprintf("%d.%d", milli/10, milli%10) }
+
+func runtimePID(o *v1alpha1.Observation) int {
+	p, _ := facts.RuntimeProcess(o)
+	return p.PID
 }
 
 // starting is how long a runtime's socket may be missing after its start: its unit is active when it says that it serves
@@ -368,28 +444,110 @@ const trying = 15 * time.Second
 // notice, and nobody else gets in, a kubelet that starts least of all.
 func unserved(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	u := o.Units[runtimeUnit]
+	r := runtimeOf(o)
 	why, unread := o.Unreadable(v1alpha1.SourceStatus)
-	if !unread || u.ActiveState != "active" || o.At.Sub(u.ActiveSince) < starting || !facts.OwnSocket(o) ||
+	// Where it serves is only sure by its process, or where it serves unless told otherwise.
+	sure := r.Name == facts.Containerd && facts.OwnSocket(o) || r.Name == facts.CRIO && strings.HasSuffix(r.Socket, "/run/crio/crio.sock")
+	if !unread || r.unit.ActiveState != "active" || o.At.Sub(r.unit.ActiveSince) < starting || !sure ||
 		!strings.Contains(why, "dial unix") || !facts.Has(why, words.NoSuchFileOrDirectory, words.ConnectionRefused) {
 		return nil
 	}
 	return &v1alpha1.Finding{
 		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
-		Summary: "containerd runs, and nobody can connect to it: its socket is gone",
+		Summary: r.Name + " runs, and nobody can connect to it: its socket is gone",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why),
-			facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("containerd: %s/%s since %s", u.ActiveState, u.SubState, u.ActiveSince.UTC().Format(time.RFC3339)))},
+			facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s since %s", r.Unit, r.unit.ActiveState, r.unit.SubState, r.unit.ActiveSince.UTC().Format(time.RFC3339)))},
 		Remedy: facts.Place(o).NewRemedy("serve-again", append([]v1alpha1.Step{
 			facts.RestartRuntime(o, "a new runtime process makes its socket again"),
 		}, ready(o)...)...),
 	}
 }
 
+// criPlugins are containerd's parts without which it serves no CRI, in the order in which they need each other, and their old name.
+var criPlugins = []string{"io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "cri"}
+
+// withoutCRI: the runtime answers, and has no CRI service. What kept it from loading stands in its configuration or in its log.
+func withoutCRI(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	r := runtimeOf(o)
+	why, unread := o.Unreadable(v1alpha1.SourceStatus)
+	if !unread || !strings.Contains(why, words.UnknownRuntimeService) {
+		return nil
+	}
+	f := &v1alpha1.Finding{Cause: "runtime-hung", Certainty: v1alpha1.Certain,
+		Evidence: support(h, []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why)})}
+	f.Summary = cmp.Or(r.Name, "the runtime") + " runs and serves no CRI: "
+	show := "`journalctl -u " + cmp.Or(r.Unit, "containerd") + " | grep -e 'load.* plugin' -e level=fatal`"
+	disabled := keep(o.Runtime.ConfigFile.DisabledPlugins, criPlugins)
+	line, plugin, failed := pluginError(h)
+	switch {
+	case len(disabled) > 0:
+		files := o.Runtime.ConfigFile.DisabledBy
+		says := fmt.Sprintf("%s has it in disabled_plugins (%s)", strings.Join(files, ", "), strings.Join(disabled, ", "))
+		f.Summary += says
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, says))
+		step := detectors.EditFile(v1alpha1.Safe, o.Node, "take CRI out of disabled_plugins; nothing else of the file changes", enable(files), files...)
+		f.Remedy = facts.Place(o).NewRemedy("enable-cri", append([]v1alpha1.Step{step, facts.RestartRuntime(o, "a new process loads the CRI service")}, ready(o)...)...)
+	case failed:
+		f.Summary += plugin + " could not be loaded: " + pluginReason(line.Text)
+		f.Evidence = append(f.Evidence, facts.FromLine(line))
+		f.ManualAction = "what the runtime says has to be changed in its configuration (" + strings.Join(o.Runtime.ConfigFiles, ", ") + "), then it has to be restarted; its own words: " + show
+	default:
+		f.Summary += "its CRI service is disabled, could not be loaded, or is of a version that this kubelet does not speak"
+		f.ManualAction = "what keeps it from loading was not seen; the runtime says it when it starts: " + show
+	}
+	return f
+}
+
+func keep(list, of []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return !slices.Contains(of, s) })
+}
+
+// pluginError is the runtime's line about the first part that could not be loaded: the others fail for want of it.
+func pluginError(h v1alpha1.History) (v1alpha1.LogLine, string, bool) {
+	for _, plugin := range criPlugins[:3] {
+		for _, said := range [][]string{{words.FailedToLoadPlugin, "id=" + plugin}, {words.FailedToLoadPlugin + " " + plugin}, {words.FailedToLoadPlugin, `"id":"` + plugin + `"`}} {
+			if l, ok := facts.LastLine(h, facts.RuntimeLog, always, said...); ok {
+				return l, plugin, true
+			}
+		}
+	}
+	return v1alpha1.LogLine{}, "", false
+}
+
+// always is longer than any log that is read.
+const always = 365 * 24 * time.Hour
+
+var errorField = regexp.MustCompile(`error"?[=:]"((?:[^"\\]|\\.)*)"`)
+
+func pluginReason(line string) string {
+	if m := errorField.FindStringSubmatch(line); m != nil {
+		return facts.Short(strings.ReplaceAll(m[1], `\"`, `"`))
+	}
+	return facts.Short(line)
+}
+
+// enable is a script that takes the CRI service out of disabled_plugins, on one line or on several.
+func enable(files []string) string {
+	var quoted []string
+	for _, f := range files {
+		quoted = append(quoted, detectors.Quote(f))
+	}
+	return fmt.Sprintf(`for f in %s; do
+new=$(awk -v q="['\"]" '
+/^[[:space:]]*disabled_plugins[[:space:]]*=/ { inside = 1 }
+inside { gsub(q "(io\\.containerd\\.grpc\\.v1\\.cri|io\\.containerd\\.cri\\.v1\\.(runtime|images)|cri)" q "[[:space:]]*,?", "") }
+{ print }
+inside && /\]/ { inside = 0 }' "$f")
+printf '%%s\n' "$new" > "$f"
+done`, strings.Join(quoted, " "))
+}
+
 // silent: the runtime's process is there, not blocked and not throttled, and yet answers nothing: it is deadlocked, most likely.
 func silent(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	u, ok := o.Units[runtimeUnit]
-	if !ok || u.ActiveState != "active" || len(blockedThreads(o)) > 0 {
+	r := runtimeOf(o)
+	if !r.there || r.unit.ActiveState != "active" || len(blockedThreads(o)) > 0 {
 		return nil
 	}
 	pleg, isPLEG := facts.PLEGUnhealthy(h)
@@ -414,11 +572,11 @@ func silent(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	return &v1alpha1.Finding{
 		Cause: "runtime-hung", Certainty: v1alpha1.Likely, Evidence: ev,
-		Summary:   "containerd's process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
-		ToConfirm: "where its goroutines wait: `kill -USR1 $(systemctl show -p MainPID --value containerd)` writes them to its journal",
+		Summary:   r.Name + "'s process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
+		ToConfirm: fmt.Sprintf("where its goroutines wait: `kill -USR1 %d` has it write them to its log or to a file that it names", runtimePID(o)),
 		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]v1alpha1.Step{
 			facts.RestartRuntime(o, "a new runtime process"),
-			detectors.Restart(o.Node, "kubelet.service", "the kubelet connects to the new runtime"),
+			facts.RestartKubelet(o, "the kubelet connects to the new runtime"),
 		}, ready(o)...)...),
 	}
 }

@@ -64,13 +64,14 @@ func changed(h v1alpha1.History) []again {
 		}
 		return byPod[k]
 	}
+	booted := boot(o)
 	for _, e := range facts.Events(o, "Pod", "", "", fresh, "SandboxChanged") {
 		a := get(e.InvolvedObject.Namespace, e.InvolvedObject.Name)
-		a.times = max(a.times, facts.EventCount(&e))
+		a.times = max(a.times, countSince(h, &e, booted))
 		if facts.EventTime(&e).After(a.last) {
 			a.last, a.evidence = facts.EventTime(&e), facts.FromEvent(&e)
 		}
-		if first := e.FirstTimestamp.Time; !first.IsZero() && (a.first.IsZero() || first.Before(a.first)) {
+		if first := later(e.FirstTimestamp.Time, booted); !e.FirstTimestamp.IsZero() && (a.first.IsZero() || first.Before(a.first)) {
 			a.first = first
 		}
 	}
@@ -97,7 +98,7 @@ func changed(h v1alpha1.History) []again {
 		times := 1
 		for i := range h {
 			for _, b := range h[i].Runtime.Sandboxes {
-				if b.PodUID == s.PodUID && b.Attempt < s.Attempt {
+				if h[i].At.After(booted) && b.PodUID == s.PodUID && b.Attempt < s.Attempt {
 					times = max(times, int(s.Attempt-b.Attempt))
 				}
 			}
@@ -114,6 +115,48 @@ func changed(h v1alpha1.History) []again {
 		}
 	}
 	return out
+}
+
+// boot is when the node started, by the runtime's and the kubelet's units where it is a container: then every sandbox is made again.
+func boot(o *v1alpha1.Observation) time.Time {
+	var t time.Time
+	if o.Host.UptimeSeconds > 0 {
+		t = o.At.Add(-time.Duration(o.Host.UptimeSeconds * float64(time.Second)))
+	}
+	r, _ := facts.RuntimeUnit(o)
+	k, _ := facts.KubeletUnit(o)
+	if !r.ActiveSince.IsZero() && !k.ActiveSince.IsZero() && r.ActiveSince.Sub(k.ActiveSince).Abs() < settled {
+		t = later(t, r.ActiveSince)
+	}
+	return t
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// countSince is how often an event was seen since the boot: its own count, or, where that began before, what it grew by from look to
+// look, and once.
+func countSince(h v1alpha1.History, e *corev1.Event, booted time.Time) int {
+	n := facts.EventCount(e)
+	if e.FirstTimestamp.IsZero() || !e.FirstTimestamp.Time.Before(booted) {
+		return n
+	}
+	least := n
+	for i := range h {
+		if h[i].API == nil || !h[i].At.After(booted) {
+			continue
+		}
+		for j := range h[i].API.Events {
+			if b := &h[i].API.Events[j]; b.Name == e.Name && b.Namespace == e.Namespace && b.Reason == e.Reason && b.InvolvedObject == e.InvolvedObject {
+				least = min(least, facts.EventCount(b))
+			}
+		}
+	}
+	return n - least + 1
 }
 
 // goesOn tells that the next death is still to be expected: three times the usual pause between two have not passed yet.
@@ -134,17 +177,33 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
+// spared tells that shims were seen, and none of them in the runtime's unit: its end does not reach them.
+func spared(o *v1alpha1.Observation, unit string) bool {
+	shims, inUnit := 0, 0
+	for _, p := range o.Processes {
+		if p.Name == "containerd-shim" {
+			shims++
+			if p.Unit == unit {
+				inUnit++
+			}
+		}
+	}
+	return shims > 0 && inUnit == 0
+}
+
 // runtimeRestart: the runtime's unit kills its whole cgroup when it stops, shims and pods included.
 func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	u, ok := o.Units["containerd"]
-	if !ok || u.KillMode == "" || u.KillMode == "process" || u.KillMode == "none" {
+	r := facts.Runtime(o)
+	u, ok := facts.RuntimeUnit(o)
+	// CRI-O's and Docker's containers are in no cgroup of the runtime's unit.
+	if !ok || r.Name != facts.Containerd || u.KillMode == "" || u.KillMode == "process" || u.KillMode == "none" || spared(o, r.Unit) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
 		Cause: "runtime-restart-kills-pods", Certainty: v1alpha1.Certain,
-		Summary:  "every restart of containerd takes the node's pods with it: its unit has KillMode=" + u.KillMode,
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("containerd.service: KillMode=%s; drop-ins: %s", u.KillMode, strings.Join(u.DropIns, ", ")))},
+		Summary:  "every restart of containerd takes the node's pods with it: " + r.Unit + ".service has KillMode=" + u.KillMode,
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s.service: KillMode=%s; drop-ins: %s", r.Unit, u.KillMode, strings.Join(u.DropIns, ", ")))},
 	}
 	died := changed(h)
 	after := 0
@@ -164,37 +223,26 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 	// Reading the units again is enough: systemd looks at KillMode when it stops the unit. Nothing is restarted.
 	var steps []v1alpha1.Step
 	if len(u.DropIns) > 0 {
-		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of containerd's drop-ins: its own unit says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
+		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of the unit's drop-ins: its own file says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
 	}
-	if u.Fragment != "" {
-		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "and have the unit itself say process, where it says anything else or nothing (then systemd takes control-group)", spareShims(u.Fragment), u.Fragment))
-	}
-	if len(steps) == 0 {
-		f.ManualAction = "where KillMode is set was not seen: `systemctl cat containerd`"
-	}
-	f.Remedy = facts.Place(o).NewRemedy("spare-pods", steps...)
+	step := detectors.DropIn(o.Node, r.Unit+".service", "Service", "KillMode=process", "and where its own file says anything else or nothing, say process in a drop-in")
+	unless := fmt.Sprintf("[ \"$(systemctl show -p KillMode --value %s.service)\" != process ] || exit 0\n", detectors.Quote(r.Unit))
+	undo := step.Undo
+	step = detectors.ShellStep(v1alpha1.Safe, o.Node, step.Why, unless+step.Exec[2])
+	step.Undo = undo
+	f.Remedy = facts.Place(o).NewRemedy("spare-pods", append(steps, step)...)
 	return f
 }
 
-// spareShims is a script that has a unit say KillMode=process, and looks that systemd takes it so.
-func spareShims(unit string) string {
-	return fmt.Sprintf(`f=%[1]s
-if grep -E '^[[:space:]]*KillMode[[:space:]]*=' "$f" | grep -qv 'process'; then
-  sed -i --follow-symlinks -E 's/^[[:space:]]*KillMode[[:space:]]*=.*/KillMode=process/' "$f"
-elif [ "$(systemctl show -p KillMode --value containerd.service)" != process ]; then
-  sed -i --follow-symlinks '/^\[Service\]/a KillMode=process' "$f"
-fi
-systemctl daemon-reload
-[ "$(systemctl show -p KillMode --value containerd.service)" = process ] || { echo "containerd.service does not say KillMode=process yet: see systemctl cat containerd" >&2; exit 1; }`, detectors.Quote(unit))
-}
-
-// cut are the sandboxes of a look that are there without their network. An older sandbox of a pod that has a good one already is
+// cut are the sandboxes of a look that are there without their network. That no namespace has a name says nothing: the runtime has a
+// mount table of its own then, in which they have. An older sandbox of a pod that has a good one already is
 // only waiting to be collected, and one that is being made has none yet.
 func cut(o *v1alpha1.Observation) []v1alpha1.Sandbox {
+	named := slices.ContainsFunc(o.Runtime.Sandboxes, func(s v1alpha1.Sandbox) bool { return s.NetNS != "" })
 	var out []v1alpha1.Sandbox
 	for _, s := range o.Runtime.Sandboxes {
 		p := facts.Pod(o, s.Namespace, s.Name)
-		if !(s.NetNSGone || s.IPGone) || !s.Ready && !wanted(p) || p != nil && (p.Spec.HostNetwork || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
+		if !(s.NetNSGone && named || s.IPGone) || !s.Ready && !wanted(p) || p != nil && (p.Spec.HostNetwork || p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
 			continue
 		}
 		if slices.ContainsFunc(o.Runtime.Sandboxes, func(b v1alpha1.Sandbox) bool {
@@ -253,7 +301,7 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 			}
 		}
 		steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
-			facts.EndSandbox(s.ID)))
+			facts.EndSandbox(o, s.ID)))
 	}
 	if len(lost) == 0 && len(before) > 0 {
 		f.Evidence = append(f.Evidence, before[len(before)-1])
@@ -448,7 +496,7 @@ kill -KILL %[1]d`, pid, started)
 // killed: sandboxes end again and again while the runtime runs on.
 func killed(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	u, ok := o.Units["containerd"]
+	u, ok := facts.RuntimeUnit(o)
 	if !ok {
 		return nil // it may be a restart of the runtime
 	}
@@ -471,7 +519,7 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 	if len(died) == 1 {
 		f.Object = &v1alpha1.ObjectRef{Kind: "Pod", Namespace: worst.namespace, Name: worst.name}
 	}
-	if l, ok := facts.LastOf(h, "containerd", fresh, words.ShimDisconnected, "exit_status:137", words.TtrpcClosed); ok {
+	if l, ok := facts.LastOf(h, facts.RuntimeLog, fresh, words.ShimDisconnected, "exit_status:137", words.TtrpcClosed); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	stop, evidence := killing.culprits(o)
@@ -481,7 +529,10 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 		f.ManualAction = restarts(o)
 		return f
 	}
-	if o.API == nil {
+	switch {
+	case o.Host.UptimeSeconds == 0:
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the node was restarted meanwhile: `uptime -s` on it"
+	case o.API == nil:
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the pod is still there, with access to the API server: the runtime keeps the sandboxes of a deleted one for a while"
 	}
 	f.ManualAction = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " +

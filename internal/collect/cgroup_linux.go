@@ -117,6 +117,20 @@ func (h hierarchies) cpu(r root, c cgroupOf) (u v1alpha1.CPUUsage, name string, 
 	return u, name, true
 }
 
+// quota is the CPU accounting of the cgroup with the smallest quota at or above a process's own, and that cgroup.
+func (h hierarchies) quota(r root, c cgroupOf) (u v1alpha1.CPUUsage, name string) {
+	key := ""
+	if _, v1 := h.v1["cpu"]; v1 {
+		key = "cpu"
+	}
+	for p := c[key]; p != "" && p != "/" && p != "."; p = path.Dir(p) {
+		if above, n, ok := h.cpu(r, cgroupOf{key: p}); ok && above.QuotaMilli > 0 && (u.QuotaMilli == 0 || above.QuotaMilli < u.QuotaMilli) {
+			u, name = above, n
+		}
+	}
+	return u, name
+}
+
 type memoryUse struct{ usage, limit, peak, oomKills int64 }
 
 func (h hierarchies) memory(r root, c cgroupOf) (m memoryUse, name string, ok bool) {

@@ -146,6 +146,9 @@ func (l *look) process(p procInfo, cg cgroupOf, h hierarchies) v1alpha1.Process 
 		out.Exe, out.ExeDeleted = strings.CutSuffix(exe, " (deleted)")
 	}
 	out.CPUQuota, out.CgroupPath, _ = h.cpu(r, cg)
+	if q, name := h.quota(r, cg); name != out.CgroupPath && q.QuotaMilli > 0 {
+		out.CPUQuota, out.QuotaCgroup = q, name
+	}
 	if p.name != "containerd-shim" && serviceNames[p.name] {
 		if fds, err := r.names(procPath(p.pid, "fd"), 1<<16); err == nil {
 			out.OpenFiles = len(fds)

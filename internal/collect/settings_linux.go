@@ -170,10 +170,11 @@ func sortHandlers(h []v1alpha1.RuntimeHandler) {
 
 // configTOML is the part of containerd's file that is read, versions 2 and 3.
 type configTOML struct {
-	Root    string   `toml:"root"`
-	State   string   `toml:"state"`
-	Imports []string `toml:"imports"`
-	Plugins struct {
+	Root     string   `toml:"root"`
+	State    string   `toml:"state"`
+	Imports  []string `toml:"imports"`
+	Disabled []string `toml:"disabled_plugins"`
+	Plugins  struct {
 		Grpc    criTOML `toml:"io.containerd.grpc.v1.cri"`
 		Runtime criTOML `toml:"io.containerd.cri.v1.runtime"`
 		Images  struct {
@@ -393,6 +394,9 @@ func (l *look) mergeTOML(s *source, p string, set *settings, file *v1alpha1.Runt
 	}
 	setIf(&set.root, c.Root)
 	setIf(&set.state, c.State)
+	if len(c.Disabled) > 0 {
+		file.DisabledPlugins, file.DisabledBy = append(file.DisabledPlugins, c.Disabled...), append(file.DisabledBy, p)
+	}
 	by := map[string]v1alpha1.RuntimeHandler{}
 	for _, cri := range []criTOML{c.Plugins.Grpc, c.Plugins.Runtime} {
 		setIf(&set.sandboxImage, cri.SandboxImage)

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -13,13 +14,19 @@ import (
 // ahead is how far a line may be stamped after the look that holds it: a look takes a second or two, and many on a slow machine.
 const ahead = time.Minute
 
-// Lines are a unit's journal lines of the time before the last look, oldest first. Unit "kernel" is the kernel log, "kubelet" the unit
-// that the kubelet runs in, "" any unit.
+// RuntimeLog names the runtime's log to Lines, whatever its unit is called.
+const RuntimeLog = "the runtime"
+
+// Lines are a unit's journal lines of the time before the last look, oldest first. Unit "kernel" is the kernel log, "kubelet" the log
+// of the unit that the kubelet runs in, RuntimeLog that of the runtime, "" any.
 // Those from the future were written before the node's clock was set back: nobody knows how long ago, and a minute cannot be meant.
 func Lines(h v1alpha1.History, unit string, within time.Duration) []v1alpha1.LogLine {
 	since, future := h.Last().At.Add(-within), h.Last().At.Add(ahead)
-	if unit == "kubelet" {
+	switch unit {
+	case "kubelet":
 		unit = KubeletUnitName(h.Last())
+	case RuntimeLog:
+		unit = cmp.Or(Runtime(h.Last()).Unit, RuntimeLog)
 	}
 	var out []v1alpha1.LogLine
 	for i := range h {

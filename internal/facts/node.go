@@ -163,9 +163,7 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	default:
 		k.Running = u.ActiveState == "active"
 	}
-	if p, ok := MainProcess(o, KubeletUnitName(o)); ok && (Halted(p) || u.Frozen) {
-		k.Halted, k.Running = true, false
-	} else if u.Frozen {
+	if p, ok := MainProcess(o, KubeletUnitName(o)); ok && Halted(p) || u.Frozen {
 		k.Halted, k.Running = true, false
 	}
 	return k
@@ -215,27 +213,30 @@ func HaltedHow(p v1alpha1.Process) string {
 	}
 }
 
-// Wake are the steps that make a halted unit run again.
-func Wake(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
-	var steps []v1alpha1.Step
-	p, ok := MainProcess(o, unit)
-	if o.Units[unit].Frozen || ok && p.FrozenCgroup {
-		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "the unit's cgroup is frozen: thaw it (systemd's own way first, then both cgroup versions' files)",
-			`systemctl thaw `+unit+`.service 2>/dev/null || true
-cg=$(awk -F: '$2=="freezer"{print $3}' /proc/`+mainPID(o, unit)+`/cgroup)
-if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "/sys/fs/cgroup/freezer$cg/freezer.state" ]; then echo THAWED > "/sys/fs/cgroup/freezer$cg/freezer.state"; fi
-cg=$(awk -F: '$1=="0"{print $3}' /proc/`+mainPID(o, unit)+`/cgroup)
-if [ -n "$cg" ] && [ -e "/sys/fs/cgroup$cg/cgroup.freeze" ]; then echo 0 > "/sys/fs/cgroup$cg/cgroup.freeze"; fi`))
+// Wake are the steps that make a unit's halted processes run again: its main process, and the others that are named. Those that were
+// told to end while they were halted do so then.
+func Wake(o *v1alpha1.Observation, unit string, halted ...v1alpha1.Process) []v1alpha1.Step {
+	if p, ok := MainProcess(o, unit); len(halted) == 0 && ok && Halted(p) {
+		halted = append(halted, p)
 	}
-	if ok && (p.State == "T" || p.State == "t") {
-		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "its main process is stopped: continue it, nothing is lost",
-			`kill -CONT "$(systemctl show -p MainPID --value `+unit+`)"`))
+	var steps []v1alpha1.Step
+	if o.Units[unit].Frozen {
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "systemd froze the unit: thaw it", "systemctl", "thaw", unit+".service"))
+	}
+	for _, p := range halted {
+		if p.FrozenCgroup {
+			steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, fmt.Sprintf("the cgroup of process %d (%s) is frozen: thaw it, in the files of both cgroup versions", p.PID, p.Name),
+				fmt.Sprintf(`[ "$(cat /proc/%[1]d/comm 2>/dev/null)" = %[2]s ] || exit 0 # it ended meanwhile
+thaw() { d=$1$2; while [ "$d" != "$1" ] && [ "$d" != "$1/" ]; do [ ! -e "$d/$3" ] || echo "$4" > "$d/$3"; d=${d%%/*}; done; }
+thaw /sys/fs/cgroup/freezer "$(awk -F: '$2=="freezer"{print $3}' /proc/%[1]d/cgroup)" freezer.state THAWED
+thaw /sys/fs/cgroup "$(awk -F: '$1=="0"{print $3}' /proc/%[1]d/cgroup)" cgroup.freeze 0`, p.PID, detectors.Quote(p.Name))))
+		}
+		if p.State == "T" || p.State == "t" {
+			steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, fmt.Sprintf("process %d (%s) is stopped: continue it, nothing is lost", p.PID, p.Name),
+				fmt.Sprintf(`[ "$(cat /proc/%[1]d/comm 2>/dev/null)" != %[2]s ] || kill -CONT %[1]d`, p.PID, detectors.Quote(p.Name))))
+		}
 	}
 	return steps
-}
-
-func mainPID(o *v1alpha1.Observation, unit string) string {
-	return fmt.Sprint(o.Units[unit].MainPID)
 }
 
 // Config is the kubelet's configuration as far as it is known to be in force: of the running kubelet, else what it would

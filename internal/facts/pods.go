@@ -102,26 +102,20 @@ type CreateFailure struct {
 
 var podInLine = regexp.MustCompile(`pod="([^"/]+)/([^"]+)"`)
 
-// The kubelet retries a sandbox about every 10s to 15s, an event is counted up at most every few seconds: within 90s a fault
-// that still holds has spoken again.
+// The kubelet retries a sandbox about every 10s to 15s, and says so in its log: within 90s a fault that still holds has spoken again.
 const createFresh = 90 * time.Second
 
-// rationed is the burst of client-go's event recorder (tools/record/events_cache.go); after it, one event of an object in five minutes is
-// let through.
-const (
-	rationed      = 25
-	rationedFresh = 5*time.Minute + createFresh
-)
+// After the first 25 the kubelet may send an event of a pod once in five minutes only (client-go's tools/record/events_cache.go): while
+// the pod still waits, one as old as that still holds.
+const createRationed = 10 * time.Minute
 
 // CreateFailures are the sandboxes and containers that could not be made lately and still do not run, newest first, one per pod.
 func CreateFailures(h v1alpha1.History) []CreateFailure {
 	o := h.Last()
 	var all []CreateFailure
-	for _, e := range Events(o, "Pod", "", "", rationedFresh, "FailedCreatePodSandBox", "FailedCreatePodContainer", "Failed", "FailedCreatePodSandbox") {
-		if APINow(o).Sub(EventTime(&e)) > createFresh && EventCount(&e) < rationed {
-			continue
-		}
-		if e.Reason == "Failed" && !strings.HasPrefix(e.Message, "Error:") {
+	for _, e := range Events(o, "Pod", "", "", createRationed, "FailedCreatePodSandBox", "FailedCreatePodContainer", "Failed", "FailedCreatePodSandbox") {
+		if message := strings.TrimPrefix(e.Message, combined); e.Reason == "Failed" && !strings.HasPrefix(message, "Error:") ||
+			APINow(o).Sub(EventTime(&e)) > createFresh && (EventCount(&e) < 2 || !stillWaits(o, &e)) {
 			continue
 		}
 		all = append(all, CreateFailure{e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message, EventTime(&e), FromEvent(&e), e.Reason == "Failed"})
@@ -150,6 +144,16 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 		out = append(out, f)
 	}
 	return out
+}
+
+// combined begins the message of an event that client-go made of ten alike.
+const combined = "(combined from similar events): "
+
+// stillWaits tells that the pod of an event has not got what the event says failed.
+func stillWaits(o *v1alpha1.Observation, e *corev1.Event) bool {
+	p := Pod(o, e.InvolvedObject.Namespace, e.InvolvedObject.Name)
+	return p != nil && (e.InvolvedObject.UID == "" || e.InvolvedObject.UID == p.UID) && slices.ContainsFunc(Containers(p), func(c ContainerOf) bool { return c.Status.State.Waiting != nil }) &&
+		len(Events(o, "Pod", p.Namespace, p.Name, APINow(o).Sub(EventTime(e)), "Started", "Created", "Pulled")) == 0
 }
 
 // over tells that what could not be made has been made since, or is not wanted any more.
@@ -255,6 +259,9 @@ func LastEnd(c ContainerOf) *corev1.ContainerStateTerminated {
 }
 
 // EndSandbox is the command that ends a pod's sandbox: the kubelet makes it again, and its containers. It may have ended meanwhile.
-func EndSandbox(id string) string {
+func EndSandbox(o *v1alpha1.Observation, id string) string {
+	if r := Runtime(o); r.Name != "" && r.Name != Containerd || strings.Contains(r.Socket, "/k3s/") {
+		return strings.Join(r.CLI, " ") + " stopp " + detectors.Quote(id)
+	}
 	return fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q %[2]s # it may have ended meanwhile", detectors.Quote(id), detectors.Quote("^"+id+".*RUNNING"))
 }

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -10,8 +11,9 @@ import (
 
 // RestartRuntime restarts the runtime. Where its unit's KillMode has systemd end every process of it, no pod survives that.
 func RestartRuntime(o *v1alpha1.Observation, why string) v1alpha1.Step {
-	s := detectors.Restart(o.Node, "containerd.service", why+"; containers belong to their shims and go on")
-	if m := o.Units["containerd"].KillMode; m == "control-group" || m == "mixed" {
+	s := detectors.Restart(o.Node, cmp.Or(Runtime(o).Unit, "containerd")+".service", why+"; containers belong to their shims and go on")
+	u, _ := RuntimeUnit(o)
+	if m := u.KillMode; m == "control-group" || m == "mixed" {
 		s.Why = why + "; its KillMode " + m + " ends all containers with it"
 		return detectors.Loses(s)
 	}

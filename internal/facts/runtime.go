@@ -2,6 +2,8 @@ package facts
 
 import (
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -42,7 +44,13 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 	}
 	if r.Unit == "" {
 		usual := map[string]string{Containerd: "containerd", CRIO: "crio", Docker: "cri-docker"}[r.Name]
-		if _, there := o.Units[usual]; there {
+		switch {
+		case strings.Contains(r.Socket, "/k3s/"): // k3s and RKE2 start their containerd themselves
+			usual = KubeletUnitName(o)
+		case strings.Contains(r.Socket, "/microk8s/"):
+			usual = "snap.microk8s.daemon-containerd"
+		}
+		if u, there := o.Units[usual]; there && u.LoadState != "not-found" {
 			r.Unit = usual
 		}
 	}
@@ -58,8 +66,42 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 // RuntimeUnit is the runtime's unit, and whether it is there.
 func RuntimeUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
 	u, ok := o.Units[Runtime(o).Unit]
-	return u, ok
+	return u, ok && u.LoadState != "not-found"
 }
+
+// RuntimeProcess is the runtime's process: the one that serves CRI, else its unit's main process.
+func RuntimeProcess(o *v1alpha1.Observation) (v1alpha1.Process, bool) {
+	for _, p := range o.Processes {
+		if p.PID != 0 && p.PID == o.Runtime.PID {
+			return p, true
+		}
+	}
+	if unit := Runtime(o).Unit; unit != "" {
+		return MainProcess(o, unit)
+	}
+	return v1alpha1.Process{}, false
+}
+
+// programs are the processes of which each runtime consists.
+var programs = map[string][]string{Containerd: {"containerd"}, CRIO: {"crio"}, Docker: {"cri-dockerd", "dockerd"}}
+
+// HaltedRuntime are the runtime's processes that are there and do not run, whether their unit still knows them or not: a stop or a
+// restart by hand does not end a process that is frozen, and its unit forgets it.
+func HaltedRuntime(o *v1alpha1.Observation) []v1alpha1.Process {
+	r := Runtime(o)
+	main, _ := RuntimeProcess(o)
+	var out []v1alpha1.Process
+	for _, p := range o.Processes {
+		own := p.PID == main.PID || slices.Contains(programs[r.Name], p.Name) && (p.Unit == r.Unit || p.Unit == "") && !inContainer.MatchString(p.CgroupPath)
+		if own && Halted(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// inContainer matches the cgroup of a container's process, such as that of a runtime that runs in a pod.
+var inContainer = regexp.MustCompile(`kubepods|[0-9a-f]{64}`)
 
 // KubeletUnitName is the unit that the kubelet runs in: kubelet, k3s, rke2-agent …
 func KubeletUnitName(o *v1alpha1.Observation) string {

@@ -18,6 +18,8 @@ var (
 		Sample: `cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-sickbay.conflist: error parsing configuration list: invalid character '\n' in string literal: invalid cni config: failed to load cni config`})
 	FailedToStartShim = containerd.says("failed to start shim", Entry{File: "core/runtime/v2/task_manager.go",
 		Sample: `1a3fa51d8dfb3d6cbdf35a02daea2b1a57be76f15b8f2c9181e3b": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or director`})
+	FailedToLoadPlugin = containerd.says("failed to load plugin", Entry{File: "cmd/containerd/server/server.go",
+		Sample: "level=warning msg=\"failed to load plugin io.containerd.grpc.v1.cri\" error=\"invalid plugin config: `mirrors` cannot be set when `config_path` is provided\""})
 	HasNoNetworks = containerd.says("has no networks", Entry{File: "go-cni: opts.go",
 		Sample: "cni config load failed: CNI config list in config file /etc/cni/net.d/00-x.conflist has no networks, skipping: invalid cni config: failed to load cni config"})
 	InvalidCniConfig = containerd.says("invalid cni config", Entry{File: "go-cni: errors.go",

@@ -10,6 +10,8 @@ var (
 		Sample: `failed to run Kubelet: could not convert data from "/var/lib/kubelet/pki/kubelet-client-current.pem" into cert/key pair: tls: private key does not match public key`})
 	ExecutableFileNotFound = golang.says("executable file not found", Entry{File: "src/os/exec/lp_unix.go",
 		Sample: ` to check mkfs.erofs availability: failed to run mkfs.erofs --help: exec: \"mkfs.erofs\": executable file not found in $PATH: skip plugin" id=io.containerd.differ.v1.erofs type=io.containerd.differ.v1`})
+	UnknownRuntimeService = golang.says("unknown service runtime.v1.RuntimeService", Entry{File: "google.golang.org/grpc: server.go",
+		Sample: `err="validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.sock\": rpc error: code = Unimplemented desc = unknown service runtime.v1.RuntimeService"`})
 	NoSuchHost = golang.says("no such host", Entry{File: "src/net/net.go",
 		Sample: `": dial tcp: lookup mirror.example.test on 10.0.0.1:53: no such host`})
 )
