@@ -40,10 +40,7 @@ var sick = []detectorstest.Case{
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: connection error: desc = "+why, v1alpha1.SourceStatus)
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: `+why)
 	}},
-	{Name: "runtime's filesystem frozen", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze --unfreeze /var/lib/containerd", Ill: func(o *v1alpha1.Observation) {
-		frozen(o, detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"))
-		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
-	}},
+	{Name: "runtime's filesystem frozen", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze --unfreeze /var/lib/containerd", Ill: runtimeFrozen},
 	{Name: "runtime's disk does not answer", Want: []string{"pleg/runtime-io-stall"}, Remedy: "-", Likely: true, Baseline: true, Ill: func(o *v1alpha1.Observation) {
 		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Wchan: "jbd2_log_wait_commit"}}
 		detectorstest.Unknown(o, "ListContainers gave no answer within 1.5 s", v1alpha1.SourceContainers)
@@ -72,6 +69,10 @@ var sick = []detectorstest.Case{
 		runtimeStopped(o)
 		detectorstest.KubeletStopped(o)
 	}},
+	{Name: "runtime's filesystem frozen, and a kubelet that starts", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze", Ill: detectorstest.All(runtimeFrozen, findsNoRuntime)},
+	{Name: "runtime's filesystem frozen, and the kubelet stopped", Want: []string{"pleg/runtime-io-stall", "node-notready/kubelet-stopped"}, Remedy: "fsfreeze", Ill: detectorstest.All(runtimeFrozen, detectorstest.KubeletStopped)},
+	{Name: "runtime throttled, and a kubelet that starts", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: detectorstest.All(runtimeThrottled, findsNoRuntime)},
+	{Name: "runtime throttled, and the kubelet stopped", Want: []string{"pleg/runtime-overloaded", "node-notready/kubelet-stopped"}, Remedy: "cfs_quota_us", Ill: detectorstest.All(runtimeThrottled, detectorstest.KubeletStopped)},
 	{Name: "runtime throttled, and probes by exec come late", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
 		runtimeThrottled(o)
 		detectorstest.ProbeKills(o, `command "/bin/grpc_health_probe" timed out`, byExec)
@@ -168,6 +169,11 @@ func plegDisk(o *v1alpha1.Observation) {
 	detectorstest.Event(o, "default", "late", "FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: code = DeadlineExceeded desc = context deadline exceeded", 20*time.Second, 3)
 }
 
+func runtimeFrozen(o *v1alpha1.Observation) {
+	frozen(o, detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"))
+	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
+}
+
 func runtimeStopped(o *v1alpha1.Observation) {
 	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
 	o.Processes = o.Processes[1:]
@@ -180,6 +186,8 @@ func runtimeThrottled(o *v1alpha1.Observation) {
 	o.Runtime.CallMS["ListContainers"] = 4200
 	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 }
+
+func findsNoRuntime(o *v1alpha1.Observation) { detectorstest.KubeletLoops(o, detectorstest.NoRuntime) }
 
 var byExec = detectorstest.Liveness(0, "", func(p *corev1.Probe) {
 	p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/grpc_health_probe"}}}

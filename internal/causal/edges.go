@@ -4,6 +4,9 @@ import "github.com/sickbay-dev/sickbay/internal/words"
 
 //go:generate go test -run TestPageIsUpToDate . -update
 
+// noRuntime is what a kubelet says that starts and gets no answer from the runtime.
+var noRuntime = []string{words.RuntimeAPIForEndpoint, words.ValidateServiceConnection}
+
 // edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way, or never did
 // in any recording, is not here.
 var edges = []Edge{
@@ -16,9 +19,15 @@ var edges = []Edge{
 		Why: "without a valid certificate the kubelet ends itself", Needs: "clock-cert: client certificate expired"},
 	{From: "clock-cert/clock-skew", To: "node-notready/kubelet-stopped", Scope: Node,
 		Why: "by a wrong clock the kubelet's certificate is not valid, and it ends itself", Needs: "recorded/clock-skew-ahead"},
-	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: []string{words.RuntimeAPIForEndpoint, words.ValidateServiceConnection},
+	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
 		Why: "a kubelet that starts and finds no runtime ends itself", Needs: "pleg: containerd's socket deleted, and a kubelet that starts",
 		Limit: "pleg: containerd and the kubelet stopped by their units"},
+	{From: "pleg/runtime-io-stall", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
+		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime's filesystem frozen, and a kubelet that starts",
+		Limit: "pleg: runtime's filesystem frozen, and the kubelet stopped"},
+	{From: "pleg/runtime-overloaded", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
+		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime throttled, and a kubelet that starts",
+		Limit: "pleg: runtime throttled, and the kubelet stopped"},
 
 	// No room.
 	{From: "disk-pressure/imagefs-full", To: "sandbox-create/disk-full", Scope: Node,
@@ -45,6 +54,20 @@ var edges = []Edge{
 	{From: "sandbox-changed/sandbox-network-lost", To: "probe-kill/probe-too-aggressive", Scope: Object,
 		Why: "no answer comes over a network that is gone", Needs: "recorded/sandbox-network-lost",
 		Limit: "sandbox-changed: network namespace gone, and another pod's impatient probe"},
+
+	// The kubelet stops what is left of a sandbox, network included, before it makes the next one.
+	{From: "sandbox-create/shim-missing", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
+		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: shim gone, and a sandbox that ended"},
+	{From: "sandbox-create/oci-runtime-missing", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
+		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: runc gone, and a sandbox that ended"},
+	{From: "sandbox-create/snapshotter-unwritable", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
+		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: snapshot directory immutable, and a sandbox that ended"},
+	{From: "sandbox-create/disk-full", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
+		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: runtime's disk full, and a sandbox that ended"},
+	{From: "sandbox-create/inodes-exhausted", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
+		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: runtime's inodes used up, and a sandbox that ended"},
+	{From: "sandbox-create/cgroup-unwritable", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
+		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: pods' cgroup may have no children, and a sandbox that ended"},
 
 	{From: "cgroup-driver/driver-mismatch", To: "sandbox-changed/sandbox-killed", Scope: Node,
 		Why: "a sandbox that cannot start is made again and again", Needs: "recorded-v2/driver-mismatch"},

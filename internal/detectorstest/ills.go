@@ -40,6 +40,24 @@ func SandboxFails(o *v1alpha1.Observation, message string, options ...PodOption)
 	return p
 }
 
+// All is several ills at once.
+func All(ills ...func(o *v1alpha1.Observation)) func(o *v1alpha1.Observation) {
+	return func(o *v1alpha1.Observation) {
+		for _, ill := range ills {
+			ill(o)
+		}
+	}
+}
+
+// NotMadeAgain is a running pod whose sandbox ended: the kubelet has taken its network down, and makes no new one.
+func NotMadeAgain(o *v1alpha1.Observation) {
+	for i := range o.Runtime.Sandboxes {
+		if s := &o.Runtime.Sandboxes[i]; s.Name == "app" {
+			s.Ready, s.NetNSGone = false, true
+		}
+	}
+}
+
 // SilentKubelet has the kubelet renew no lease, and say a line.
 func SilentKubelet(o *v1alpha1.Observation, line string) {
 	o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: Ago(70 * time.Second)}
@@ -165,6 +183,9 @@ const SwapRefused = "failed to run Kubelet: running with swap on is not supporte
 
 // NotInTheList is what the kubelet says of a CSI driver that has not registered.
 const NotInTheList = `MountVolume.MountDevice failed for volume "pv-1" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name csi.sickbay.dev not found in the list of registered CSI drivers`
+
+// NoRuntime is what a kubelet ends with that starts and gets no answer from the runtime.
+const NoRuntime = "failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: code = DeadlineExceeded desc = context deadline exceeded"
 
 // CRIO has CRI-O run the node. containerd.service is asked for all the same, and systemctl answers with defaults for a unit that is not
 // there; CRI-O's verbose status has no containerd part, and its handlers have no type.
