@@ -130,6 +130,7 @@ type Unit struct {
 	StateSince     time.Time `json:"stateSince"`
 	Frozen         bool      `json:"frozen"`             // FreezerState=frozen
 	DropIns        []string  `json:"dropIns,omitempty"`  // paths
+	Binds          []string  `json:"binds,omitempty"`    // what its own mounts cover, as SOURCE:TARGET
 	KillMode       string    `json:"killMode,omitempty"` // process, control-group, mixed, none
 	Fragment       string    `json:"fragment,omitempty"` // FragmentPath
 	ExecStart      string    `json:"execStart,omitempty"`

@@ -23,8 +23,15 @@ var sick = []detectorstest.Case{
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 		o.Clocks.ProcessOffsetSeconds["kubelet"] = 10 * 365 * 86400
 	}},
+	{Name: "the kubelet is started by way of another program, which moves its clock", Want: []string{"clock-cert/clock-skew"}, Remedy: "/opt/lab/launch", Never: []string{"systemctl disable"}, Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.ProcessOffsetSeconds["kubelet"] = 10 * 365 * 86400
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
+			u.ExecStart, u.DropIns = "/opt/lab/launch --quiet /usr/bin/kubelet $KUBELET_EXTRA_ARGS", []string{"/etc/systemd/system/kubelet.service.d/10-kubeadm.conf", "/etc/systemd/system/kubelet.service.d/20-lab.conf"}
+		})
+		o.LocalUnits = append(o.LocalUnits, v1alpha1.Unit{Name: "phc2sys.service", ActiveState: "active", ExecStart: "/usr/sbin/phc2sys -s eth0 -c CLOCK_REALTIME -w"})
+	}},
 	{Name: "the node's clock behind", Want: []string{"clock-cert/clock-skew"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
-		o.Clocks.APIOffsetSeconds = -7200
+		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
 	}},
 	{Name: "the machine's clock ahead of its battery's, and the certificate ends in between", Want: []string{"clock-cert/clock-skew"}, Remedy: "hwclock --hctosys", Ill: wrongMachineClock},
 	{Name: "the clock is right, the battery is empty and the certificate has ended", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "kubectl certificate approve", Ill: func(o *v1alpha1.Observation) {
@@ -59,15 +66,15 @@ var sick = []detectorstest.Case{
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
 	{Name: "two faults, the node's clock behind and another CA in the kubeconfig", Want: []string{"clock-cert/clock-skew", "node-notready/apiserver-untrusted"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
-		o.Clocks.APIOffsetSeconds = -7200
+		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
 		detectorstest.AnotherCA(o)
 	}},
 	{Name: "the node's clock behind, and a registry's certificate is not valid yet", Want: []string{"clock-cert/clock-skew"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
-		o.Clocks.APIOffsetSeconds = -7200
+		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T08:00:00Z is before 2026-11-24T09:00:00Z`)
 	}},
 	{Name: "the node's clock behind, and a registry signed by nobody", Want: []string{"clock-cert/clock-skew", "image-pull/registry-tls"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
-		o.Clocks.APIOffsetSeconds = -7200
+		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
 		detectorstest.SignedByNobody(o)
 	}},
 	// phc2sys disciplines the node's clock on machines with a PTP clock.
@@ -90,6 +97,9 @@ var silent = []detectorstest.Case{
 	{Name: "certificate file expired under a kubelet that reports", Ill: func(o *v1alpha1.Observation) { o.Certs[1].NotAfter = detectorstest.Ago(time.Hour) }},
 	{Name: "clocks a few seconds apart", Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.APIOffsetSeconds, o.Clocks.ProcessOffsetSeconds["kubelet"] = 3, -8
+	}},
+	{Name: "kubelet logs in another time zone, and its healthz is elsewhere", Ill: func(o *v1alpha1.Observation) {
+		o.Clocks.ProcessOffsetSeconds["kubelet"], o.Kubelet.Healthz, o.Kubelet.Environment.TZ = 5*3600+1800, "", "Asia/Kolkata"
 	}},
 	{Name: "the API server's clock is wrong, and the node's is disciplined", Perhaps: []string{"clock-cert/clock-skew"}, Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = 95, true

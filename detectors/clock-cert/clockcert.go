@@ -5,7 +5,9 @@
 package clockcert
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -51,13 +53,19 @@ func skew(h v1alpha1.History) *v1alpha1.Finding {
 	if o.Clocks.APIOffsetKnown && math.Abs(o.Clocks.APIOffsetSeconds) > skewed {
 		whose = append(whose, fmt.Sprintf("the node's clock is %s the API server's", apart(o.Clocks.APIOffsetSeconds)))
 		f.Evidence = append(f.Evidence, facts.Seen(o, "clocks", fmt.Sprintf("node %s, API server %s", o.At.UTC().Format(time.RFC3339), facts.APINow(o).UTC().Format(time.RFC3339))))
-		steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "set the node's clock by its time servers, at once",
-			`timedatectl set-ntp true 2>/dev/null || true
+		if o.Clocks.Synchronized {
+			f.Certainty = v1alpha1.Likely
+			f.ToConfirm = "which of the two is right: a time server keeps the node's (`chronyc tracking`, `timedatectl`), so look at the control plane's first"
+			f.ManualAction = "a time server keeps the node's clock: set the control plane's, or see which servers the node asks"
+		} else {
+			steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "set the node's clock by its time servers, at once",
+				`timedatectl set-ntp true 2>/dev/null || true
 if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat systemd-timesyncd >/dev/null 2>&1; then systemctl restart systemd-timesyncd; else echo "no time service on this node: install one, or set the clock with date -s" >&2; exit 1; fi`))
+		}
 	}
-	for _, unit := range []string{"containerd", "kubelet"} {
-		off, ok := o.Clocks.ProcessOffsetSeconds[unit]
-		if !ok || math.Abs(off) <= skewed {
+	for _, unit := range slices.Sorted(maps.Keys(o.Clocks.ProcessOffsetSeconds)) {
+		off := o.Clocks.ProcessOffsetSeconds[unit]
+		if math.Abs(off) <= skewed || zoned(o, unit, off) && !refusedByDate(h) {
 			continue
 		}
 		ahead := apart(off)
@@ -73,7 +81,7 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 		f.Evidence = append(f.Evidence, facts.Seen(o, "clocks", text))
 		steps = append(steps, clockSource(o, unit)...)
 		why := "a new process reads the right clock"
-		if unit == "containerd" {
+		if unit == facts.Runtime(o).Unit {
 			why += "; containers belong to their shims and go on"
 		}
 		steps = append(steps, detectors.Restart(o.Node, unit+".service", why))
@@ -81,9 +89,9 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 	// The lease says the same, from outside: a renewal in the future can only come from a clock ahead.
 	if age, ok := facts.LeaseAge(o); ok && age < -time.Duration(skewed)*time.Second {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewTime %s lies %s in the API server's future", o.API.Lease.Spec.RenewTime.UTC().Format(time.RFC3339), (-age).Round(time.Second))))
-		if _, measured := o.Clocks.ProcessOffsetSeconds["kubelet"]; len(whose) == 0 && !measured && !stale(h) {
+		if _, measured := o.Clocks.ProcessOffsetSeconds[facts.KubeletUnitName(o)]; len(whose) == 0 && !measured && !stale(h) {
 			whose = append(whose, "the kubelet's clock is ahead of the API server's")
-			steps = append(clockSource(o, "kubelet"), detectors.Restart(o.Node, "kubelet.service", "a new process reads the right clock"))
+			steps = append(clockSource(o, facts.KubeletUnitName(o)), facts.RestartKubelet(o, "a new process reads the right clock"))
 		}
 	}
 	if len(whose) == 0 {
@@ -93,8 +101,16 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.CertificateNotValid, "The currently active client certificate has expired"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	f.Remedy = facts.Place(o).NewRemedy("right-clock", append(steps, detectors.WaitReady(o.Node))...)
+	if len(steps) > 0 {
+		f.Remedy = facts.Place(o).NewRemedy("right-clock", append(steps, detectors.WaitReady(o.Node))...)
+	}
 	return f
+}
+
+// refusedByDate: the kubelet finds a certificate not valid by its clock.
+func refusedByDate(h v1alpha1.History) bool {
+	_, ok := facts.LastOf(h, "kubelet", 5*time.Minute, words.CertificateNotValid, words.BootstrapCertificateExpired)
+	return ok
 }
 
 // stale: a lease from the future that is not renewed any more is the rest of a clock that is right again: until time has
@@ -130,23 +146,29 @@ func stamped(h v1alpha1.History, unit string) (v1alpha1.LogLine, bool) {
 	return v1alpha1.LogLine{}, false
 }
 
-// clockSource are the steps against what gives a process another clock than its node's: a drop-in or a unit somebody added.
+// clockSource are the steps against what gives a process another clock than its node's: its unit starts it by way of another program,
+// since a program does not change its own clock.
 func clockSource(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
-	var steps []v1alpha1.Step
-	speaks := func(s string) bool {
-		return facts.Has(strings.ToLower(s), "clock", "faketime", "skew", "timens")
+	u := o.Units[unit]
+	argv := strings.Fields(u.ExecStart)
+	p, _ := facts.MainProcess(o, unit)
+	program := p.Exe
+	if i := slices.IndexFunc(argv, func(w string) bool { return path.Base(w) == unit }); program == "" && i > 0 {
+		program = argv[i]
 	}
-	if d := o.Units[unit].DropIns; len(d) > 0 {
-		steps = append(steps, facts.DropSetting(o.Node, "take out of "+unit+"'s drop-ins what gives it a clock of its own, if anything does", `^[[:space:]]*(Environment|Exec[A-Za-z]*)[[:space:]]*=.*(faketime|FAKETIME|clock|timens)`, d))
+	if len(argv) == 0 || program == "" || argv[0] == program || path.Base(argv[0]) == path.Base(program) || !slices.Contains(argv[1:], program) || len(u.DropIns) == 0 {
+		return nil
 	}
-	for _, u := range o.LocalUnits {
-		if speaks(u.Name) || speaks(u.ExecStart) {
-			stop := detectors.NodeStep(v1alpha1.Destructive, o.Node, "this unit, added to the node, moves clocks: "+facts.Short(u.ExecStart), "systemctl", "disable", "--now", u.Name)
-			stop.Undo = "systemctl enable --now " + detectors.Quote(u.Name)
-			steps = append(steps, detectors.Destructive(stop, "stops what somebody runs on this node"))
-		}
+	return []v1alpha1.Step{facts.DropSetting(o.Node, "the unit starts "+unit+" by way of "+argv[0]+": take the drop-in's line out that does so", `^[[:space:]]*ExecStart[[:space:]]*=[-@:+!]*`+facts.Regexp(argv[0])+`[[:space:]]`, u.DropIns)}
+}
+
+// zoned tells that an offset is one of time zones: stamps without a zone, of a process that keeps another one than the journal's reader
+// took. They are whole quarters of an hour, and a process that answers with its time has no zone.
+func zoned(o *v1alpha1.Observation, unit string, off float64) bool {
+	if unit != facts.KubeletUnitName(o) || o.Kubelet.Healthz != "" || math.Abs(off) > 14.1*3600 {
+		return false
 	}
-	return steps
+	return math.Abs(off-900*math.Round(off/900)) < skewed
 }
 
 // againstHardware: nothing disciplines the node's clock, the machine's own battery-backed clock contradicts it, and it is by the
@@ -180,7 +202,7 @@ func againstHardware(h v1alpha1.History) *v1alpha1.Finding {
 				`if command -v chronyc >/dev/null && chronyc -a makestep; then exit 0; fi
 if systemctl is-active --quiet systemd-timesyncd; then systemctl restart systemd-timesyncd; elif command -v hwclock >/dev/null; then hwclock --hctosys --utc
 else date --utc --set "@$(cat /sys/class/rtc/rtc0/since_epoch)"; fi`),
-			detectors.Restart(o.Node, "kubelet.service", "a new process reads the right clock, and its certificate is valid again"),
+			facts.RestartKubelet(o, "a new process reads the right clock, and its certificate is valid again"),
 			detectors.WaitReady(o.Node)),
 	}
 }
@@ -223,8 +245,8 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", 2*time.Minute, "client certificate has expired", words.CertificateNotValid, words.UnableToLoadBootstrapKubeconfig, "Unauthorized"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	restart := []v1alpha1.Step{detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)}
-	link := "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	restart := []v1alpha1.Step{facts.RestartKubelet(o, "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)}
+	link := cmp.Or(o.Kubelet.CertDir, "/var/lib/kubelet/pki") + "/kubelet-client-current.pem"
 	for _, c := range o.Certs {
 		if c.Use == "kubelet-client" && c.Error == "" && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore) && path.Base(c.Path) != path.Base(link) && strings.HasSuffix(c.Path, ".pem") {
 			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCerts, c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))

@@ -27,13 +27,14 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	}
 	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, words.SwapRefused)
 	masked := mount(o, "/proc/swaps")
+	own := ownView(o)
 	on := len(o.Swaps) > 0
 	fails, known := failSwapOn(o)
 	switch {
 	case said && (on || masked != nil || swapsUnread(o)):
 	case said && newest(h, line):
 		// The kubelet sees swap that this look does not: its unit has its own view of /proc, or swap went off this second.
-		if !overridden(o) {
+		if own == "" {
 			return nil
 		}
 	case on && known && fails && k.Down():
@@ -59,6 +60,9 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		}
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSwaps, text))
 		if masked == nil {
+			if !s.InFstab {
+				f.ManualAction = "what turned it on may do so at the next boot: see `systemctl list-units --type swap --all` and zram-generator"
+			}
 			off := detectors.NodeStep(v1alpha1.Safe, o.Node, "take this swap out of use; its pages move back to memory", "swapoff", s.Path)
 			if off.Undo = "swapon " + detectors.Quote(s.Path); s.UsedBytes > 0 {
 				off = detectors.Disrupts(off) // memory that is short then is taken from pods
@@ -72,6 +76,10 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	}
 	if masked != nil {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceMounts, "/proc/swaps is a bind mount of "+masked.Root))
+		if strings.HasPrefix(masked.Type, "fuse") {
+			f.ManualAction = "/proc/swaps is " + masked.Type + "'s and shows the swap of the machine that this node is a container of: turn it off there, or let the kubelet start with it (failSwapOn: false)"
+			return []v1alpha1.Finding{f}
+		}
 		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
 	}
 	if said {
@@ -81,14 +89,16 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		_, source := facts.Config(o)
 		f.Evidence = append(f.Evidence, facts.Seen(o, source, fmt.Sprintf("failSwapOn: %v", fails)))
 	}
-	if d := dropIn(o); d != "" {
-		steps = append(steps, facts.DropSetting(o.Node, "the drop-in shows the kubelet a /proc/swaps of its own", `^[[:space:]]*Bind(ReadOnly)?Paths=.*:/proc/swaps`, []string{d}))
+	if own != "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "the kubelet's unit mounts "+own+" for itself"))
+		u, _ := facts.KubeletUnit(o)
+		steps = append(steps, facts.DropSetting(o.Node, "the unit shows the kubelet a /proc/swaps of its own", `^[[:space:]]*Bind(ReadOnly)?Paths[[:space:]]*=.*:/proc/swaps`, u.DropIns))
 	}
 	if len(steps) == 0 {
 		f.ManualAction = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"
 		return []v1alpha1.Finding{f}
 	}
-	steps = append(steps, detectors.Restart(o.Node, "kubelet.service", "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
+	steps = append(steps, facts.RestartKubelet(o, "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
 	f.Remedy = facts.Place(o).NewRemedy("swap-off", steps...)
 	return []v1alpha1.Finding{f}
 }
@@ -139,13 +149,12 @@ func newest(h v1alpha1.History, line v1alpha1.LogLine) bool {
 	return !k.Said || strings.Contains(k.Exit.Text, words.SwapRefused) || !k.Exit.At.After(line.At)
 }
 
-func overridden(o *v1alpha1.Observation) bool { return dropIn(o) != "" }
-
-// dropIn is a drop-in of the kubelet that speaks of swap by its name.
-func dropIn(o *v1alpha1.Observation) string {
-	for _, d := range o.Units["kubelet"].DropIns {
-		if strings.Contains(strings.ToLower(d[strings.LastIndex(d, "/")+1:]), "swap") {
-			return d
+// ownView is what the kubelet's unit mounts over its own /proc/swaps, as systemd has it.
+func ownView(o *v1alpha1.Observation) string {
+	u, _ := facts.KubeletUnit(o)
+	for _, b := range u.Binds {
+		if parts := strings.Split(b, ":"); len(parts) > 1 && parts[1] == "/proc/swaps" {
+			return b
 		}
 	}
 	return ""

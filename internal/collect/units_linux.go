@@ -37,7 +37,7 @@ func (l *look) units(ctx context.Context, s *source) error {
 		return err
 	}
 	argv := []string{"systemctl", "show", "--no-pager", "-p",
-		"Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ExecMainStatus,ExecMainCode,NRestarts,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,FreezerState,DropInPaths,ExecStart,KillMode,FragmentPath,Environment,EnvironmentFiles"}
+		"Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,ExecMainStatus,ExecMainCode,NRestarts,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,FreezerState,DropInPaths,ExecStart,KillMode,FragmentPath,Environment,EnvironmentFiles,BindPaths,BindReadOnlyPaths"}
 	wanted := slices.Concat(kubeletUnits, runtimeUnits)
 	for _, u := range l.serviceUnits() {
 		if !slices.Contains(wanted, u) {
@@ -153,7 +153,7 @@ func parseUnits(out string, boot time.Time) (units []v1alpha1.Unit) {
 			UnitFileState: p["UnitFileState"], MainPID: n("MainPID"), ExecMainStatus: n("ExecMainStatus"), ExecMainCode: n("ExecMainCode"),
 			NRestarts: n("NRestarts"), ActiveSince: monotonicTime(p["ActiveEnterTimestampMonotonic"], boot),
 			StateSince: monotonicTime(p["StateChangeTimestampMonotonic"], boot), Frozen: p["FreezerState"] == "frozen" || p["FreezerState"] == "freezing",
-			DropIns: strings.Fields(p["DropInPaths"]), KillMode: p["KillMode"], Fragment: p["FragmentPath"],
+			DropIns: strings.Fields(p["DropInPaths"]), KillMode: p["KillMode"], Binds: strings.Fields(p["BindPaths"] + " " + p["BindReadOnlyPaths"]), Fragment: p["FragmentPath"],
 			ExecStart: strings.Join(redact.Args(strings.Fields(systemd.Argv(p["ExecStart"]))), " "),
 		})
 	}

@@ -11,7 +11,6 @@ import (
 // held like every other.
 var pending = map[string]string{
 	"cgroup-driver: CRI-O, with conmon below system.slice":                                  "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
-	"clock-cert: the API server's clock is wrong, and the node's is disciplined":            "skew does not ask Clocks.Synchronized",
 	"cni: Calico's binary gone, with podman's conflist behind it":                           "binary takes the file in use for the stranger where any later one has its plugins",
 	"cni: the runtime names one broken file, and another sorts behind the good one":         "invalidConfig takes every broken file for the one that the runtime names",
 	"cni: loopback plugin gone":                                                             "binary knows only plugins that a conflist names",
@@ -48,7 +47,6 @@ var pending = map[string]string{
 	"stranger: RKE2, Calico, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: MicroK8s, Calico, an older agent":                                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
-	"clock-cert: kubelet's clock ahead, on a node whose services set clocks": "clockSource stops what has clock in its name or command",
 }
 
 // Pending tells whether a check is red today.
