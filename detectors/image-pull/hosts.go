@@ -1,14 +1,17 @@
 package imagepull
 
 import (
+	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // certs.d and hosts.toml as containerd reads them (core/remotes/docker/config/hosts.go): a pull tries each [host."URL"] in the
@@ -17,8 +20,20 @@ import (
 
 const certsDir = "/etc/containerd/certs.d"
 
+// hasHostsTOML: CRI-O and Docker know no hosts.toml, they trust every *.crt in a registry's directory.
+func hasHostsTOML(o *v1alpha1.Observation) bool {
+	name := facts.Runtime(o).Name
+	return name != facts.CRIO && name != facts.Docker
+}
+
 // ownDir is the directory of a registry of its own, whether it exists or not.
 func ownDir(o *v1alpha1.Observation, r *v1alpha1.RegistryHost, host string) string {
+	switch facts.Runtime(o).Name {
+	case facts.CRIO:
+		return path.Join("/etc/containers/certs.d", host)
+	case facts.Docker:
+		return path.Join("/etc/docker/certs.d", host)
+	}
 	if r != nil && r.Path != "" && !isDefault(r) {
 		return path.Dir(r.Path)
 	}
@@ -26,6 +41,33 @@ func ownDir(o *v1alpha1.Observation, r *v1alpha1.RegistryHost, host string) stri
 		return path.Join(first, host)
 	}
 	return path.Join(certsDir, host)
+}
+
+// writers are the distributions that write hosts.toml themselves, at every start, by the root of what they write and the file that
+// they write it from.
+var writers = map[string]string{
+	"/var/lib/rancher/k3s/":  "/etc/rancher/k3s/registries.yaml",
+	"/var/lib/rancher/rke2/": "/etc/rancher/rke2/registries.yaml",
+}
+
+// managed tells which file decides instead of the registry's hosts.toml, and why that has to be changed by its owner; nothing where
+// hosts.toml does.
+func managed(o *v1alpha1.Observation, r *v1alpha1.RegistryHost, host string) (file, why string) {
+	dir := ownDir(o, r, host)
+	for root, from := range writers {
+		if strings.HasPrefix(dir, root) {
+			return from, dir + " is written from it at every start"
+		}
+	}
+	if hasHostsTOML(o) && (r == nil || r.Path == "") && o.Runtime.ConfigFile.ConfigPath == "" && o.Runtime.ConfigFile.Path != "" && readsNone(o.Runtime.Version) {
+		return cmp.Or(o.Runtime.ConfigFile.Path, "containerd's configuration"), "it sets no config_path, so this containerd reads no hosts.toml"
+	}
+	return "", ""
+}
+
+// readsNone tells that a containerd looks into certs.d only where config_path says so: those before 2.3.
+func readsNone(version string) bool {
+	return regexp.MustCompile(`^v?(1\.|2\.[0-2]\.)`).MatchString(version)
 }
 
 // isDefault: the file is that of all registries without a directory of their own.
@@ -117,7 +159,8 @@ func writeFile(file, text string) string {
 // of the same subject (a CA that was renewed), beside all others, which may serve other hosts. It fails where the server does not
 // verify with the file afterwards.
 func trustChain(server, name, ca string) string {
-	return fmt.Sprintf(`ca=%[1]s
+	return fmt.Sprintf(`(
+ca=%[1]s
 mkdir -p "${ca%%/*}"
 t=$(mktemp -d)
 trap 'rm -rf "$t"' EXIT
@@ -132,6 +175,7 @@ for c in "$t"/had-*.pem; do
 done
 openssl x509 -in "$last" >> "$t/ca"
 cat "$t/ca" > "$ca"
-openssl s_client -connect %[2]s -servername %[3]s -CAfile "$ca" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "%[2]s does not verify with $ca either" >&2; exit 1; }`,
+openssl s_client -connect %[2]s -servername %[3]s -CAfile "$ca" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "%[2]s does not verify with $ca either" >&2; exit 1; }
+)`,
 		detectors.Quote(ca), detectors.Quote(server), detectors.Quote(name))
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -226,7 +227,23 @@ func TestTrustChain(t *testing.T) {
 			}
 		})
 	}
+	// The file is as it was where the server does not verify with what it shows: here another CA stands above its certificate.
 	file := filepath.Join(t.TempDir(), "ca.crt")
+	liar := httptest.NewUnstartedServer(http.NotFoundHandler())
+	liar.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der, other.Raw}, PrivateKey: leafKey}}}
+	liar.StartTLS()
+	defer liar.Close()
+	if err := os.WriteFile(file, []byte(text(old)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	edit := detectors.EditFile(v1alpha1.Safe, "n", "", trustChain(liar.Listener.Addr().String(), "127.0.0.1", file), file)
+	if out, err := detectorstest.Script(t, edit.Exec[2], ""); err == nil {
+		t.Errorf("it does not verify, and all is well: %s", out)
+	}
+	if got, _ := os.ReadFile(file); string(got) != text(old) {
+		t.Errorf("the file is not as it was: %s", got)
+	}
+	file = filepath.Join(t.TempDir(), "ca.crt")
 	server.Close()
 	if out, err := detectorstest.Script(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file), ""); err == nil {
 		t.Errorf("nobody listens, and all is well: %s", out)

@@ -5,11 +5,13 @@
 package imagepull
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,10 +31,13 @@ func init() {
 type pull struct {
 	image    string
 	host     string
+	answer   answer
 	message  string
 	evidence v1alpha1.Evidence
 	waiting  []facts.ContainerOf
 	invalid  bool
+	// Of what the image is: a volume of the pod, or the sandbox, whose image the runtime's configuration names; else a container.
+	volume, sandbox bool
 }
 
 // judge explains each image that pods of this node wait for.
@@ -62,48 +67,84 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 func pulls(h v1alpha1.History) []pull {
 	o := h.Last()
 	var out []pull
+	add := func(p pull) {
+		p.host, p.answer = hostOf(p.image), read(p.message, p.image)
+		i := slices.IndexFunc(out, func(x pull) bool { return x.image == p.image })
+		if i < 0 {
+			out = append(out, p)
+			return
+		}
+		if !slices.ContainsFunc(out[i].waiting, func(x facts.ContainerOf) bool { return x.Pod == p.waiting[0].Pod }) {
+			out[i].waiting = append(out[i].waiting, p.waiting[0])
+		}
+	}
 	for _, w := range facts.Waiting(o, "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "RegistryUnavailable") {
-		image := w.Spec.Image
-		if w.Spec.ImagePullPolicy != corev1.PullAlways && slices.ContainsFunc(o.Runtime.Images, func(i v1alpha1.Image) bool {
-			return slices.Contains(i.Tags, canonical(image)) || slices.Contains(i.Tags, image)
-		}) {
+		p := pull{image: w.Spec.Image, waiting: []facts.ContainerOf{w}, invalid: w.Status.State.Waiting.Reason == "InvalidImageName"}
+		for _, v := range w.Pod.Spec.Volumes {
+			if v.Image != nil && v.Image.Reference != "" && strings.Contains(w.Status.State.Waiting.Message, strconv.Quote(v.Image.Reference)) {
+				p.image, p.volume = v.Image.Reference, true
+			}
+		}
+		if p.message, p.evidence = said(h, w, p.image); p.message == "" {
+			continue
+		}
+		if has(o, p.image) && (p.volume || w.Spec.ImagePullPolicy != corev1.PullAlways) && !(read(p.message, p.image).cause == authCause && verifies(o)) {
 			continue // it is there since; the back-off ends by itself
 		}
-		message, ev := answer(h, w)
-		if message == "" {
+		add(p)
+	}
+	for _, f := range facts.CreateFailures(h) {
+		pod := facts.Pod(o, f.Namespace, f.Pod)
+		m := sandboxImage.FindStringSubmatch(f.Message)
+		if m == nil || f.Container || pod == nil || len(pod.Spec.Containers) == 0 {
 			continue
 		}
-		i := slices.IndexFunc(out, func(p pull) bool { return p.image == image })
-		if i < 0 {
-			out = append(out, pull{image: image, host: hostOf(image), message: message, evidence: ev, waiting: []facts.ContainerOf{w},
-				invalid: w.Status.State.Waiting.Reason == "InvalidImageName"})
-			continue
-		}
-		if !slices.ContainsFunc(out[i].waiting, func(x facts.ContainerOf) bool { return x.Pod == w.Pod }) {
-			out[i].waiting = append(out[i].waiting, w)
-		}
+		image := m[1] + m[2]
+		_, rest, _ := strings.Cut(f.Message, image)
+		add(pull{image: image, message: rest, evidence: f.Evidence, sandbox: true,
+			waiting: []facts.ContainerOf{{Pod: pod, Spec: &pod.Spec.Containers[0], Status: &corev1.ContainerStatus{}}}})
 	}
 	return out
 }
 
-// answer is the newest text that says more than "Back-off pulling image".
-func answer(h v1alpha1.History, w facts.ContainerOf) (string, v1alpha1.Evidence) {
+// sandboxImage is the sandbox's own image in the error of a sandbox: containerd's words, cri-dockerd's, and those of CRI-O, which names
+// no other image there.
+var sandboxImage = regexp.MustCompile(`(?:sandbox image|pull(?:ing)? image) \\?"([^"\\]+)|initializing source docker://([^\s"]+?):? `)
+
+func has(o *v1alpha1.Observation, image string) bool {
+	return slices.ContainsFunc(o.Runtime.Images, func(i v1alpha1.Image) bool {
+		return slices.Contains(i.Tags, canonical(image)) || slices.Contains(i.Tags, image)
+	})
+}
+
+// verifies: since 1.35 a kubelet pulls an image that is on the node again for a pod whose credential it was not pulled with
+// (KubeletEnsureSecretPulledImages).
+func verifies(o *v1alpha1.Observation) bool {
+	_, rest, _ := strings.Cut(o.Kubelet.Version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(minor)
+	return err == nil && n >= 35
+}
+
+var errIn = regexp.MustCompile(`\berr=("(?:[^"\\]|\\.)*")`)
+
+// said is the newest text about an image that says more than "Back-off pulling image".
+func said(h v1alpha1.History, w facts.ContainerOf, image string) (string, v1alpha1.Evidence) {
 	o := h.Last()
 	s := w.Status.State.Waiting
-	says := func(m string) bool {
-		return facts.Has(m, "failed to", "rpc error", "x509", "not found", "couldn't parse", "Failed to apply default image tag", "invalid reference")
-	}
 	for _, e := range facts.Events(o, "Pod", w.Pod.Namespace, w.Pod.Name, time.Hour, "Failed", "InspectFailed") {
-		if says(e.Message) && strings.Contains(e.Message, w.Spec.Image) && (e.InvolvedObject.UID == "" || e.InvolvedObject.UID == w.Pod.UID) {
+		if !strings.HasPrefix(e.Message, "Error: ") && strings.Contains(e.Message, image) && (e.InvolvedObject.UID == "" || e.InvolvedObject.UID == w.Pod.UID) {
 			return e.Message, facts.FromEvent(&e)
 		}
 	}
-	if says(s.Message) {
-		return s.Message, facts.Seen(o, "api.pods", w.Where()+" "+s.Reason+": "+s.Message)
+	if m := strings.TrimPrefix(s.Message, "Back-off pulling image "+strconv.Quote(image)); m != "" {
+		return m, facts.Seen(o, "api.pods", w.Where()+" "+s.Reason+": "+s.Message)
 	}
-	for _, l := range slices.Backward(facts.Lines(h, "", 6*time.Minute)) {
-		if strings.Contains(l.Text, w.Spec.Image) && facts.Has(l.Text, "PullImage", words.FailedToPullImage) && says(l.Text) {
-			return l.Text, facts.FromLine(l)
+	for _, l := range slices.Backward(facts.Lines(h, facts.KubeletUnitName(o), 6*time.Minute)) {
+		if m := errIn.FindStringSubmatch(l.Text); m != nil && strings.Contains(l.Text, image) && facts.Has(l.Text, "PullImage", words.FailedToPullImage) {
+			if text, err := strconv.Unquote(m[1]); err == nil {
+				return text, facts.FromLine(l)
+			}
 		}
 	}
 	return "", v1alpha1.Evidence{}
@@ -142,52 +183,49 @@ func canonical(image string) string {
 	return out
 }
 
-var (
-	tlsTexts  = []string{"x509:", "tls: ", "unable to read CA cert", "unable to load CA cert", "server gave HTTP response to HTTPS client", "certificate"}
-	authTexts = []string{words.PullAccessDenied, words.NoBasicAuthCredentials, "insufficient_scope", words.AuthorizationFailed, "401 Unauthorized", "403 Forbidden", "unauthorized: ", "failed to authorize", "failed to fetch anonymous token", "failed to fetch oauth token", "denied: "}
-	netTexts  = []string{"dial tcp", words.ConnectionRefused, "i/o timeout", words.NoSuchHost, words.NoRouteToHost, "network is unreachable", "connection reset", "context deadline exceeded", "EOF", "TLS handshake timeout", "502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"}
-	urlIn     = regexp.MustCompile(`(?:https?)://[^\s"\\/]+`)
-)
-
 func judgePull(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
-	hosts := hostConfig(o, p.host)
-	// The host that answered: an error names it in the URL it tried.
-	asked := ""
-	if u, err := url.Parse(urlIn.FindString(p.message)); err == nil {
-		asked = u.Host
-	}
+	hosts, a := hostConfig(o, p.host), p.answer
 	origin := hasOrigin(hosts, p.host)
-	elsewhere := hosts != nil && asked != "" && asked != p.host && (isMirror(hosts, asked) || urlHost(hosts.Server) == asked)
-	failed := facts.Has(p.message, tlsTexts...) || facts.Has(p.message, netTexts...)
+	elsewhere := hosts != nil && a.asked != "" && !sameRegistry(a.asked, p.host) && (isMirror(hosts, a.asked) || urlHost(hosts.Server) == a.asked)
+	failed := a.cause == tlsCause || a.cause == netCause && a.why != byProxy
 	switch {
-	case p.invalid || facts.Has(p.message, "couldn't parse image", "invalid reference format", "Failed to apply default image tag"):
+	case p.invalid:
 		return tagNotFound(h, p)
+	case a.cause == "":
+		return nil
 	case hosts != nil && hosts.Error != "":
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
+	case a.cause == mirrorCause:
+		return mirror(h, p, hosts, a.why)
 	// Where the registry itself does not answer either, the mirror is the way that is meant, and what ails is the mirror.
-	case elsewhere && failed && origin && answers(hosts, true):
-		return mirror(h, p, hosts, "the mirror "+asked+" fails: it stands before "+p.host, asked)
-	case elsewhere && failed && answers(hosts, false):
-		return mirror(h, p, hosts, "every pull is sent to "+asked+", which fails; "+p.host+" itself is never asked, and answers", asked)
-	case facts.Has(p.message, authTexts...) && !facts.Has(p.message, "x509:"):
-		return auth(h, p)
-	case facts.Has(p.message, tlsTexts...) && !strings.Contains(p.message, "TLS handshake timeout"):
-		return untrusted(h, p, hosts, asked)
-	case facts.Has(p.message, netTexts...):
-		return unreachable(h, p, asked)
-	case facts.Has(p.message, ": not found", "not found", "manifest unknown", "404", "name unknown"):
-		// The origin's 404 outranks what a mirror before it said.
-		if broken := brokenMirror(hosts); broken != nil && origin && urlHost(broken.URL) != p.host {
-			return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError), urlHost(broken.URL))
-		}
-		return tagNotFound(h, p)
+	case elsewhere && failed && origin && answers(o, hosts, true):
+		return mirror(h, p, hosts, "the mirror "+a.asked+" fails: it stands before "+p.host, a.asked)
+	case elsewhere && failed && answers(o, hosts, false):
+		return mirror(h, p, hosts, "every pull is sent to "+a.asked+", which fails; "+p.host+" itself is never asked, and answers", a.asked)
 	}
-	return nil
+	switch a.cause {
+	case authCause:
+		return auth(h, p)
+	case tlsCause:
+		return untrusted(h, p, hosts, a.asked)
+	case netCause:
+		return unreachable(h, p, a.asked)
+	}
+	// The origin's 404 outranks what a mirror before it said. One that this node does not reach by itself was asked through a proxy, and
+	// so was the mirror.
+	if broken := brokenMirror(hosts); broken != nil && origin && !sameRegistry(broken.URL, p.host) && answers(o, hosts, true) && a.why == "" {
+		return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError), urlHost(broken.URL))
+	}
+	return tagNotFound(h, p)
 }
 
-// answers tells whether the registry itself was reached from the node; untold when that was not tried.
-func answers(r *v1alpha1.RegistryHost, untold bool) bool {
+// answers tells whether the registry itself was reached from the node; untold when that was not tried. Behind a proxy, what the node
+// reaches by itself is not what the runtime reaches.
+func answers(o *v1alpha1.Observation, r *v1alpha1.RegistryHost, untold bool) bool {
+	if proxied(o, r.Host) {
+		return false
+	}
 	if r.Origin == nil || r.Origin.Reach == "" {
 		return untold
 	}
@@ -218,7 +256,7 @@ func hasOrigin(r *v1alpha1.RegistryHost, host string) bool {
 		return true
 	}
 	origin := urlHost(r.Server)
-	return origin == host || !isMirror(r, origin)
+	return sameRegistry(origin, host) || !isMirror(r, origin)
 }
 
 func urlHost(s string) string {
@@ -243,6 +281,9 @@ func brokenMirror(r *v1alpha1.RegistryHost) *v1alpha1.RegistryMirror {
 // retry has the waiting pods made again: a new pod has no back-off. Others retry within five minutes.
 func retry(p pull) []v1alpha1.Step {
 	var steps []v1alpha1.Step
+	if p.sandbox {
+		return nil // the kubelet makes a sandbox again every few seconds
+	}
 	for _, w := range p.waiting {
 		steps = append(steps, facts.RenewPod(w.Pod, "the same pod again, without the back-off of up to five minutes")...)
 	}
@@ -252,7 +293,7 @@ func retry(p pull) []v1alpha1.Step {
 // untrusted: the registry's certificate does not verify on this node.
 func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked string) *v1alpha1.Finding {
 	o := h.Last()
-	f := &v1alpha1.Finding{Cause: "registry-tls", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence}}
+	f := &v1alpha1.Finding{Cause: tlsCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence}}
 	server := p.host
 	if asked != "" {
 		server = asked
@@ -277,18 +318,23 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	if seen != nil {
 		reach = seen.Reach
 	}
+	said := p.answer.text
 	switch {
-	case facts.Has(p.message, "certificate has expired", "not yet valid") || reach == "tls-expired":
+	case facts.Has(said, "certificate has expired", "not yet valid") || reach == "tls-expired":
 		f.Summary = "the certificate of registry " + server + " is not valid now"
 		f.ManualAction = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + server + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
 		return f
-	case facts.Has(p.message, "certificate is valid for", "doesn't contain any IP SANs", "not valid for any names", "cannot validate certificate for") || reach == "tls-name":
+	case facts.Has(said, "certificate is valid for", "unrecognized name", "doesn't contain any IP SANs", "not valid for any names", "cannot validate certificate for") || reach == "tls-name":
 		f.Summary = "the certificate of registry " + server + " is for another name"
 		f.ManualAction = "pull by the name the certificate is for, or have it issued for " + server
 		return f
-	case facts.Has(p.message, "server gave HTTP response to HTTPS client"):
+	case facts.Has(said, "server gave HTTP response", "first record does not look like a TLS"):
 		f.Summary = "registry " + server + " speaks HTTP, and the runtime expects TLS"
 		f.ManualAction = "give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"
+		return f
+	case facts.Has(said, "handshake failure", "protocol version", "no cipher suite", "tls: internal error", "insecure algorithm"):
+		f.Summary = "registry " + server + " and the runtime agree on no version or cipher of TLS"
+		f.ManualAction = "the registry's owner has to look at what it offers: `openssl s_client -connect " + server + " </dev/null`"
 		return f
 	}
 	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
@@ -298,6 +344,10 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	u, err := url.Parse("https://" + server)
 	if err != nil {
 		f.ManualAction = "the host of that registry, " + server + ", is none to connect to"
+		return f
+	}
+	if file, why := managed(o, hosts, p.host); why != "" {
+		f.ManualAction = "have the runtime trust the registry's CA in " + file + ": " + why
 		return f
 	}
 	// The host's own place in hosts.toml may name a CA that is not there, or a wrong one: there the right one belongs.
@@ -324,7 +374,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		"look at the chain the registry shows and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
 		trustChain(connect, u.Hostname(), ca), ca), "trusts whoever answers as "+connect+" now")}
 	// A file that is named and not there is an error of every pull.
-	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); !named || len(want) != len(had) {
+	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); hasHostsTOML(o) && (!named || len(want) != len(had)) {
 		file, script := nameCA(o, hosts, p.host, server, want)
 		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed", script, file))
 	}
@@ -390,23 +440,29 @@ func missingSecret(o *v1alpha1.Observation, p pull) string {
 // auth: the registry wants a credential.
 func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
-	f := &v1alpha1.Finding{Cause: "registry-auth", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: authCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "registry " + p.host + " wants a credential that the pod does not bring"}
+	if p.answer.unsure != "" {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, p.answer.unsure
+	}
+	if p.answer.why != "" {
+		f.Summary = "registry " + p.host + " " + p.answer.why
+	}
+	if has(o, p.image) {
+		f.Summary += "; the image is on the node, pulled for another pod"
+	}
 	pod := p.waiting[0].Pod
-	var fits string
+	var fits []string
 	for _, s := range o.API.PullSecrets {
-		if s.Namespace != pod.Namespace || !s.Exists {
-			continue
-		}
-		if slices.ContainsFunc(s.Hosts, func(x string) bool { return sameRegistry(x, p.host) }) {
-			fits = s.Name
+		if s.Namespace == pod.Namespace && s.Exists && slices.ContainsFunc(s.Hosts, func(x string) bool { return secretFor(x, p) }) {
+			fits = append(fits, s.Name)
 		}
 	}
 	refs := pod.Spec.ImagePullSecrets
 	switch note := missingSecret(o, p); {
 	case note != "":
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", note))
-		f.Summary = "registry " + p.host + " wants a credential: " + note
+		f.Summary += ": " + note
 	case len(refs) == 0:
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s names no pull secret", pod.Namespace, pod.Name)))
 	default:
@@ -418,25 +474,64 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 			}
 		}
 	}
-	if p.host == "docker.io" && len(refs) == 0 && strings.Contains(p.message, words.RepositoryMayRequire) {
-		f.Certainty = v1alpha1.Likely
-		f.ToConfirm = "whether the repository exists: Docker Hub gives the same answer for a missing one"
-	}
-	if fits == "" || slices.ContainsFunc(refs, func(r corev1.LocalObjectReference) bool { return r.Name == fits }) {
+	brought := slices.IndexFunc(fits, func(n string) bool {
+		return slices.ContainsFunc(refs, func(r corev1.LocalObjectReference) bool { return r.Name == n })
+	})
+	switch {
+	case p.sandbox:
+		f.ManualAction = "the image is the sandbox's, which no pod's secret is asked for: " + sandboxConfig(o, p)
+	case strings.Contains(p.answer.why, "client certificate"):
+		f.ManualAction = "the registry's owner has to issue a client certificate; hosts.toml names it for " + p.host + " (client = …)"
+	case brought >= 0:
+		f.ManualAction = fmt.Sprintf("the pod brings secret %s for %s, and the registry refuses it: its owner has to correct the credential", fits[brought], p.host)
+	case len(fits) > 1:
+		f.ManualAction = fmt.Sprintf("the secrets %s of the namespace are all for %s: their owners have to say which the pod may bring in imagePullSecrets", strings.Join(fits, ", "), p.host)
+	case len(fits) == 0:
 		f.ManualAction = fmt.Sprintf("nobody but its owner has the credential: `kubectl -n %s create secret docker-registry NAME --docker-server=%s …`, and name it in imagePullSecrets", pod.Namespace, p.host)
-		if fits != "" {
-			f.ManualAction = fmt.Sprintf("the pod brings secret %s for %s, and the registry refuses it: its owner has to correct the credential", fits, p.host)
+	default:
+		steps, reason, ok := facts.ChangePod(pod, fmt.Sprintf("secret %s of the namespace holds a credential for %s: have the pod bring it", fits[0], p.host),
+			map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits[0]}}})
+		if !ok {
+			f.ManualAction = reason
+			break
 		}
-		return f
+		f.Remedy = facts.Place(o).NewRemedy("bring-credential", steps...)
 	}
-	steps, reason, ok := facts.ChangePod(pod, fmt.Sprintf("secret %s of the namespace holds a credential for %s: have the pod bring it", fits, p.host),
-		map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits}}})
-	if !ok {
-		f.ManualAction = reason
-		return f
-	}
-	f.Remedy = facts.Place(o).NewRemedy("bring-credential", steps...)
 	return f
+}
+
+// secretFor tells whether a secret's entry is for the image: its host, and where the entry has a path the repositories below it.
+func secretFor(entry string, p pull) bool {
+	entry = strings.TrimPrefix(strings.TrimPrefix(entry, "https://"), "http://")
+	_, below, _ := strings.Cut(strings.Trim(entry, "/"), "/")
+	if below == "v1" || below == "v2" { // https://index.docker.io/v1/
+		below = ""
+	}
+	repo := strings.TrimPrefix(repository(canonical(p.image)), p.host+"/")
+	return sameRegistry(entry, p.host) && (below == "" || repo == below || strings.HasPrefix(repo, below+"/"))
+}
+
+// sandboxConfig says where the sandbox's image is set, and what of it the node has.
+func sandboxConfig(o *v1alpha1.Observation, p pull) string {
+	name := path.Base(repository(p.image))
+	var have []string
+	for _, i := range o.Runtime.Images {
+		for _, t := range i.Tags {
+			if path.Base(repository(t)) == name {
+				have = append(have, t)
+			}
+		}
+	}
+	where := "the runtime's configuration"
+	if o.Runtime.ConfigFile.Path != "" {
+		where = o.Runtime.ConfigFile.Path
+	}
+	out := where + " names " + p.image + " for every sandbox"
+	if len(have) > 0 {
+		slices.Sort(have)
+		out += ", and the node has " + strings.Join(slices.Compact(have), ", ")
+	}
+	return out
 }
 
 func sameRegistry(a, b string) bool {
@@ -449,10 +544,13 @@ func sameRegistry(a, b string) bool {
 // tagNotFound: the registry answers, and does not have it.
 func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
-	f := &v1alpha1.Finding{Cause: "tag-not-found", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: tagCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the registry has no " + p.image}
-	if p.invalid {
+	switch {
+	case p.invalid:
 		f.Summary = p.image + " is no image reference"
+	case p.answer.why != "":
+		f.Summary = p.image + " " + p.answer.why
 	}
 	repo := repository(canonical(p.image))
 	var have []string
@@ -463,20 +561,30 @@ func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 			}
 		}
 	}
-	slices.Sort(have)
-	w := p.waiting[0]
-	right, why := "", ""
-	switch sibling := runs(o, w); {
-	case sibling != nil:
-		right, why = sibling.Spec.Image, "the tag of before this rollout, which still runs: what `kubectl rollout undo` goes back to"
-		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", sibling.Where()+" runs "+right))
-	case len(have) > 0:
-		right, why = have[len(have)-1], "the tag this node has of the same repository; the application's owner should confirm it"
+	if len(have) > 0 {
+		slices.Sort(have)
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceImages, "the node has "+strings.Join(have, ", ")))
-	default:
+	}
+	w := p.waiting[0]
+	sibling := runs(o, w)
+	switch {
+	case p.sandbox:
+		f.ManualAction = sandboxConfig(o, p) + ": name one there that the registry has, and restart the runtime"
+		return f
+	case p.answer.why == otherPlatform:
+		f.Summary += " (" + o.Host.Arch + ")"
+		f.ManualAction = "the image's owner has to build it for this platform, or the pod has to go to nodes of another (nodeSelector kubernetes.io/arch)"
+		return f
+	case p.answer.why == otherFormat:
+		f.ManualAction = "the image's owner has to push it again, as an image of schema 2 or OCI"
+		return f
+	case sibling == nil || p.volume:
 		f.ManualAction = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
 		return f
 	}
+	// Only what the same application runs is known to be right: another version on the node may be another application's.
+	right, why := sibling.Spec.Image, "the tag of before this rollout, which still runs: what `kubectl rollout undo` goes back to"
+	f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", sibling.Where()+" runs "+right))
 	kind, apiVersion, name := facts.Owner(w.Pod)
 	key := "containers"
 	if w.Init {
@@ -528,8 +636,24 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	if asked == "" {
 		asked = p.host
 	}
-	f := &v1alpha1.Finding{Cause: "registry-unreachable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: netCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "registry " + asked + " cannot be reached from this node"}
+	proxy := cmp.Or(o.Runtime.Environment.HTTPSProxy, o.Runtime.Environment.HTTPProxy)
+	unit := cmp.Or(facts.Runtime(o).Unit, "containerd")
+	switch a := p.answer; {
+	case a.unsure != "":
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, a.unsure
+		fallthrough
+	case a.why != "":
+		f.Summary = strings.TrimSpace("registry " + asked + " " + a.why + " " + map[bool]string{true: proxy}[a.why == byProxy])
+	case a.token:
+		f.Summary = asked + ", which gives out tokens for registry " + p.host + ", cannot be reached from this node"
+	}
+	if proxy != "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntime, "the runtime's environment names the proxy "+proxy+", and for no proxy "+cmp.Or(o.Runtime.Environment.NoProxy, "nothing")))
+	} else if other := o.Kubelet.Environment.HTTPSProxy; other != "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntime, "the kubelet's environment names the proxy "+other+", the runtime's none: it is the runtime that pulls"))
+	}
 	var steps []v1alpha1.Step
 	for _, r := range facts.RulesAgainst(o, facts.Targets(p.message)) {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r.Text))
@@ -550,7 +674,13 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	case len(steps) == 0 && f.ManualAction != "":
 		return f
 	case len(steps) == 0:
-		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment containerd) have to be looked at"
+		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment " + unit + ") have to be looked at"
+		if p.answer.why == byProxy {
+			f.ManualAction = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment " + unit + "`, NO_PROXY for registries inside"
+		}
+		if p.sandbox {
+			f.ManualAction = sandboxConfig(o, p) + "; " + f.ManualAction
+		}
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
@@ -560,14 +690,22 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 // mirror: what stands before the registry is wrong; bad are the hosts that do not work.
 func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what string, bad ...string) *v1alpha1.Finding {
 	o := h.Last()
-	f := &v1alpha1.Finding{Cause: "mirror-misconfigured", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
+	f := &v1alpha1.Finding{Cause: mirrorCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
+	if hosts == nil {
+		f.ManualAction = "the file that the error names is for its owner to mend"
+		return f
+	}
 	f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, hosts.Path+": "+what))
 	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, words.TryingNextHost); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	if hosts.Origin != nil && hosts.Origin.URL != "" {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("connect %s from the node: %s %s", hosts.Origin.URL, hosts.Origin.Reach, hosts.Origin.ReachError)))
+	}
+	if file, why := managed(o, hosts, p.host); why != "" {
+		f.ManualAction = "correct the mirror in " + file + ": " + why
+		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]v1alpha1.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)
 	return f

@@ -1,0 +1,188 @@
+package imagepull
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/words"
+)
+
+// answer is what the error of a pull says, once the names of others are cut out of it.
+type answer struct {
+	reading
+	text  string // what is left of the error
+	asked string // host and port of the URL that it names
+	token bool   // that is a token server
+}
+
+// reading is one kind of answer. Several causes share words; the table's order is from the most specific to the least.
+type reading struct {
+	says  string // regular expression
+	cause string // of image-pull; empty where the registry has no part in it
+	why   string // for the summary
+	// unsure: the answer is given for other reasons as well; what tells them apart.
+	unsure string
+}
+
+const (
+	tagCause, authCause, tlsCause, netCause, mirrorCause = "tag-not-found", "registry-auth", "registry-tls", "registry-unreachable", "mirror-misconfigured"
+
+	// byProxy: the runtime's own proxy is what fails. Go says a proxy's refusal by its status without the number.
+	byProxy = "is asked through a proxy that does not do it"
+	// A tag that is there, and of no use to this node.
+	otherPlatform, otherFormat = "is not there for this node's platform", "is in a format that this runtime does not read"
+
+	isThere = "whether the repository exists: the registry gives the same answer for a missing one"
+)
+
+// The texts are those of containerd, of containers/image (CRI-O), of moby (cri-dockerd) and of registries, the same in all of them
+// where they are Go's own or HTTP's. An error of the network stands at the end of a chain whose beginning says what it was for:
+// "failed to authorize: failed to fetch anonymous token: … dial tcp …" is about a server that is not reached, not about a credential.
+var readings = []reading{
+	{says: `couldn't parse image|invalid reference format|Failed to apply default image tag|InvalidImageName`, cause: tagCause, why: "is no image reference"},
+	{says: `did not resolve to an alias|no unqualified-search registries`, cause: tagCause, why: "names no registry, and the runtime knows none for short names"},
+	// What came was damaged on its way or in a cache.
+	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected )?digest|verification failed for digest|gzip: invalid (header|checksum)|archive/tar: invalid`,
+		cause: netCause, why: "sends something else than its manifest names: a proxy or cache on the way damages it", unsure: "pull the same image where no proxy or cache is on the way"},
+	// The node itself: its disk, its runtime, its policy.
+	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown`},
+	{says: `proxyconnect|407 |Proxy Authentication Required|: (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$`, cause: netCause, why: byProxy},
+	// The other side refuses the runtime's own certificate.
+	{says: `remote error: tls: (certificate required|bad certificate|unknown certificate|certificate expired|expired certificate|revoked certificate|certificate revoked|unsupported certificate|access denied)`, cause: authCause, why: "wants a client certificate that the runtime does not bring"},
+	{says: `failed to load hosts\.toml|failed to parse hosts|loading registries configuration|loading registries\.conf|failed to load X509 key pair`, cause: mirrorCause, why: "it cannot be read"},
+	{says: `x509:|tls: |unable to (read|load) CA cert|server gave HTTP response to HTTPS client|http: server gave HTTP`, cause: tlsCause},
+	{says: `dial (tcp|udp)|\blookup\b|i/o timeout|` + words.NoSuchHost + `|` + words.NoRouteToHost + `|network is unreachable|` + words.ConnectionRefused + `|connection reset|broken pipe|server misbehaving|TLS handshake timeout|Client\.Timeout|context (deadline exceeded|canceled)|request canceled|\bEOF\b|http2: |connect: `, cause: netCause},
+	{says: `\b429 |(?i:too ?many ?requests|rate limit)`, cause: authCause, why: "answers no more pulls for now: its limit for this address or account is reached", unsure: "whether it is the limit of an anonymous address: a credential has one of its own, and a limit ends by itself, within hours"},
+	{says: `no match for platform|no matching manifest for|no image found in (image index|manifest list)|no child with platform`, cause: tagCause, why: otherPlatform},
+	{says: `no longer supported since containerd|unsupported manifest (schema|media)|manifest schema|schema ?[vV]?(ersion )?1\b|unsupported MIMEType|not implemented: media type`, cause: tagCause, why: otherFormat},
+	{says: `\b40[45] |\b410 |Code: 404`, cause: tagCause},
+	{says: `\b401 |Code: 401`, cause: authCause},
+	{says: `\b403 |Code: 403`, cause: authCause, unsure: isThere + ", and whether the credential may pull it"},
+	{says: `\b5\d\d [A-Z(]|Code: 5\d\d`, cause: netCause, why: "answers with an error of its own"},
+	{says: words.NoBasicAuthCredentials + `|invalid username/password|authentication required|incorrect username or password|[Tt]oken (has|is) expired|Authorization Token has expired`, cause: authCause},
+	{says: `manifest unknown|MANIFEST_UNKNOWN|[Nn]ame unknown|NAME_UNKNOWN|repository name not known|NotFound:`, cause: tagCause},
+	{says: words.PullAccessDenied + `|` + words.RepositoryMayRequire + `|` + words.AuthorizationFailed + `|unauthorized|UNAUTHORIZED|denied\b|DENIED|insufficient_scope|failed to authorize|fetch (anonymous|oauth) token`, cause: authCause, unsure: isThere},
+	{says: `not found\b|does not exist`, cause: tagCause},
+}
+
+var compiled = func() []*regexp.Regexp {
+	out := make([]*regexp.Regexp, len(readings))
+	for i, r := range readings {
+		out[i] = regexp.MustCompile(r.says)
+	}
+	return out
+}()
+
+// read is what the error of a pull says.
+func read(message, image string) answer {
+	a := answer{}
+	a.text, a.asked, a.token = cut(message, image)
+	for i, is := range compiled {
+		if is.MatchString(a.text) {
+			a.reading = readings[i]
+			break
+		}
+	}
+	switch {
+	case a.token && a.cause == tagCause: // a token server that is not there refuses everybody
+		a.cause, a.unsure = authCause, "whether "+a.asked+" is the registry's token server"
+	case a.cause == authCause && a.unsure == "" && a.why == "" && hidesMissing(image) && !strings.Contains(a.text, words.NoBasicAuthCredentials):
+		a.unsure = isThere
+	}
+	return a
+}
+
+// hidesMissing: registries that answer for a repository that does not exist as for one that is private.
+func hidesMissing(image string) bool {
+	host := hostOf(image)
+	return slices.ContainsFunc([]string{"docker.io", "quay.io", "ghcr.io", "gcr.io", "pkg.dev", "registry.gitlab.com", "public.ecr.aws"}, func(s string) bool {
+		return host == s || strings.HasSuffix(host, "."+s)
+	})
+}
+
+var (
+	urlIn     = regexp.MustCompile(`(?:https?|docker)://[^\s"\\,)]+`)
+	tokenPath = regexp.MustCompile(`(?i)/(token|auth)/?$`)
+	jsonCode  = regexp.MustCompile(`\\?"code\\?":\s*\\?"([A-Za-z_]+)\\?"`)
+	quoted    = regexp.MustCompile(`\\*"[^"\\]*\\*"`)
+	lookup    = regexp.MustCompile(`\blookup \S+`)
+	pathIn    = regexp.MustCompile(`(^|\s)/[^\s:]+`)
+	digestIn  = regexp.MustCompile(`[@-]?sha256:[0-9a-f]*`)
+	hostPort  = regexp.MustCompile(`\[?[0-9A-Fa-f.:]*[0-9A-Fa-f]\]?:\d+\b`)
+	// preceding are words before which an error names something.
+	preceding = `(\b(?:for|in|from|image|reference|repository|registry|source|manifest|index|name) )`
+)
+
+// cut takes out of an error what others have named: the image, URLs and their hosts, whatever stands in quotes, files, addresses. A
+// registry's error code in JSON stays. asked is the host of the first URL: what was asked; an answer may quote another behind it.
+func cut(message, image string) (text, asked string, token bool) {
+	text = strings.TrimPrefix(message, "(combined from similar events): ")
+	text = jsonCode.ReplaceAllString(text, " $1 ")
+	for _, found := range urlIn.FindAllString(text, -1) {
+		if u, err := url.Parse(strings.TrimRight(found, ":.,")); err == nil && u.Host != "" && u.Scheme != "docker" {
+			asked = u.Host
+			token = tokenPath.MatchString(u.Path)
+			break
+		}
+	}
+	text = urlIn.ReplaceAllStringFunc(text, func(s string) string {
+		if strings.HasSuffix(s, ":") { // of the error, not of the URL
+			return "URL:"
+		}
+		return "URL"
+	})
+	text = quoted.ReplaceAllString(text, "NAME")
+	// A full reference can stand anywhere, a short one only where a name is meant: an image may be called "denied".
+	var full, short []string
+	for _, ref := range names(image) {
+		if q := regexp.QuoteMeta(ref); strings.ContainsAny(ref, ":/@") {
+			full = append(full, q)
+		} else {
+			short = append(short, q)
+		}
+	}
+	for _, n := range []struct {
+		before string
+		refs   []string
+	}{{`(^|[\s"'(])`, full}, {preceding, short}} {
+		if len(n.refs) > 0 {
+			text = regexp.MustCompile(n.before+"(?:"+strings.Join(n.refs, "|")+`)(?:@\S+)?([\s:,"')]|$)`).ReplaceAllString(text, "${1}IMAGE${2}")
+		}
+	}
+	text = lookup.ReplaceAllString(text, "lookup NAME")
+	text = hostPort.ReplaceAllString(text, "ADDRESS")
+	text = pathIn.ReplaceAllString(text, "${1}PATH")
+	return digestIn.ReplaceAllString(text, " DIGEST"), asked, token
+}
+
+// names are the forms in which an error names an image or a part of its reference, the longest first.
+func names(image string) []string {
+	full := canonical(image)
+	bare := strings.TrimPrefix(strings.TrimPrefix(full, "docker.io/"), "library/")
+	out := []string{image, full, strings.TrimPrefix(full, "docker.io/"), bare}
+	for _, ref := range slices.Clone(out) {
+		out = append(out, repository(ref))
+	}
+	out = append(out, hostOf(image), repository(strings.TrimPrefix(full, hostOf(full)+"/")))
+	if _, tag, ok := strings.Cut(strings.TrimPrefix(full, repository(full)), ":"); ok {
+		out = append(out, tag)
+	}
+	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
+	return slices.Compact(slices.DeleteFunc(out, func(s string) bool { return s == "" }))
+}
+
+// proxied tells whether the runtime reaches the host through a proxy: dials from the node tell nothing of its way then.
+func proxied(o *v1alpha1.Observation, host string) bool {
+	e := o.Runtime.Environment
+	if e.HTTPSProxy == "" && e.HTTPProxy == "" {
+		return false
+	}
+	name, _, _ := strings.Cut(host, ":")
+	return !slices.ContainsFunc(strings.FieldsFunc(e.NoProxy, func(c rune) bool { return c == ',' || c == ' ' }), func(no string) bool {
+		no, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(no, "*"), "."), ":")
+		return no == "*" || no != "" && (name == no || strings.HasSuffix(name, "."+no))
+	})
+}

@@ -1,0 +1,118 @@
+package imagepull
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// %[1]s is the image.
+const prefix = `Failed to pull image "%[1]s": rpc error: code = Unknown desc = failed to pull and unpack image "%[1]s": failed to resolve reference "%[1]s": `
+
+var errorsOfPulls = []struct {
+	text, cause string
+	sure        bool
+}{
+	// containerd
+	{prefix + `%[1]s: not found`, tagCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": dial tcp 203.0.113.7:443: connect: connection refused`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": dial tcp: lookup unauthorized.test on 192.0.2.53:53: no such host`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": net/http: TLS handshake timeout`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": EOF`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": proxyconnect tcp: dial tcp 127.0.0.1:7890: connect: connection refused`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": proxyconnect tcp: tls: first record does not look like a TLS handshake`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": Proxy Authentication Required`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": Forbidden`, netCause, true}, // the proxy's
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 403 Forbidden`, authCause, false},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 401 Unauthorized`, authCause, true},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 404 Not Found`, tagCause, true},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 407 Proxy Authentication Required`, netCause, true},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 429 Too Many Requests`, authCause, false},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 500 Internal Server Error`, netCause, true},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 504 Gateway Time-out`, netCause, true},
+	{prefix + `failed to authorize: failed to fetch anonymous token: Get "https://auth.r.test/token?scope=repository%%3Aa%%3Apull": dial tcp 203.0.113.9:443: i/o timeout`, netCause, true},
+	{prefix + `failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://auth.r.test/token?scope=x: 503 Service Unavailable`, netCause, true},
+	{prefix + `failed to authorize: failed to fetch oauth token: unexpected status from POST request to https://auth.r.test/token: 401 Unauthorized`, authCause, true},
+	{prefix + `failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://r.test/service/token?scope=x: 404 Not Found`, authCause, false},
+	{prefix + `failed to authorize: failed to fetch anonymous token: Get "https://auth.r.test/token": tls: failed to verify certificate: x509: certificate signed by unknown authority`, tlsCause, true},
+	{prefix + `pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`, authCause, true},
+	{prefix + `pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed`, authCause, false},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": tls: failed to verify certificate: x509: certificate is valid for denied.test, not r.test`, tlsCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": http: server gave HTTP response to HTTPS client`, tlsCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": remote error: tls: handshake failure`, tlsCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": remote error: tls: certificate required`, authCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": remote error: tls: bad certificate`, authCause, true},
+	{prefix + `no match for platform in manifest: not found`, tagCause, true},
+	{prefix + `media type "application/vnd.docker.distribution.manifest.v1+prettyjws" is no longer supported since containerd v2.1, please rebuild the image`, tagCause, true},
+	{prefix + `failed to copy: httpReadSeeker: failed open: content at https://r.test/v2/a/blobs/sha256:0a not found: not found`, tagCause, true},
+	{prefix + `failed commit on ref "layer-sha256:0a": unexpected commit digest sha256:0b, expected sha256:0a: failed precondition`, netCause, false},
+	{prefix + `failed to copy: write /var/lib/containerd/io.containerd.content.v1.content/ingest/0a/data: no space left on device`, "", true},
+	{prefix + `failed to extract layer sha256:0a: mount callback failed on /var/lib/containerd/tmpmounts/x: open /etc/denied: operation not permitted: unknown`, "", true},
+	{`Failed to pull image "%[1]s": rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused"`, "", true},
+	{"(combined from similar events): " + prefix + `%[1]s: not found`, tagCause, true},
+	// CRI-O
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: reading manifest 1 in r.test/a: manifest unknown: manifest unknown`, tagCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: reading manifest 1 in r.test/a: unauthorized: access to the requested resource is not authorized`, authCause, false},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: pinging container registry r.test: Get "https://r.test/v2/": dial tcp 203.0.113.7:443: connect: no route to host`, netCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: pinging container registry r.test: Get "https://r.test/v2/": x509: certificate signed by unknown authority`, tlsCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: pinging container registry r.test: StatusCode: 404, "<html>certificate timeout</html>"`, tagCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: Requesting bearer token: invalid status code from registry 503 (Service Unavailable)`, netCause, true},
+	{`Failed to pull image "%[1]s": unable to retrieve auth token: invalid username/password: unauthorized: authentication required`, authCause, true},
+	{`Failed to pull image "%[1]s": choosing an image from manifest list docker://%[1]s: no image found in image index for architecture "arm64", variant "v8", OS "linux"`, tagCause, true},
+	{`Failed to pull image "%[1]s": copying system image from manifest list: writing blob: storing blob to file "/var/tmp/storage1/1": write /var/tmp/storage1/1: no space left on device`, "", true},
+	{`Failed to pull image "%[1]s": short-name "%[1]s" did not resolve to an alias and no unqualified-search registries are defined in "/etc/containers/registries.conf"`, tagCause, true},
+	{`Failed to pull image "%[1]s": loading registries configuration "/etc/containers/registries.conf": toml: line 3`, mirrorCause, true},
+	{`Failed to pull image "%[1]s": Source image rejected: A signature was required, but no signature exists`, "", true},
+	// cri-dockerd
+	{`Failed to pull image "%[1]s": Error response from daemon: manifest for %[1]s not found: manifest unknown: manifest unknown`, tagCause, true},
+	{`Failed to pull image "%[1]s": Error response from daemon: Get "https://r.test/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)`, netCause, true},
+	{`Failed to pull image "%[1]s": Error response from daemon: no matching manifest for linux/arm64/v8 in the manifest list entries`, tagCause, true},
+	{`Failed to pull image "%[1]s": Error response from daemon: toomanyrequests: You have reached your pull rate limit.`, authCause, false},
+	{`Failed to pull image "%[1]s": Error response from daemon: unauthorized: authentication required`, authCause, true},
+}
+
+// What an image, its registry or its tag is called never changes what is read.
+func TestRead(t *testing.T) {
+	var images []string
+	for _, word := range []string{"certificate", "x509", "unauthorized", "timeout", "not-found", "tls", "denied", "mirror", "eof", "dial-tcp", "lookup", "429", "no-such-host"} {
+		images = append(images, "r.test/"+word+":1", "r.test/a:"+word, word+".test/a:1", "r.test/team/"+word+"/"+word+"-exporter:1")
+	}
+	for _, s := range errorsOfPulls {
+		for _, image := range append(images, "r.test/a:1", "r.test:5000/a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef") {
+			text := fmt.Sprintf(s.text, image)
+			a := read(text, image)
+			if a.cause != s.cause || (a.unsure == "") != s.sure {
+				t.Errorf("%s\nread as %q (unsure: %q) by %s\n%s", text, a.cause, a.unsure, a.says, a.text)
+			}
+		}
+	}
+}
+
+// Where a registry hides what is missing, a refusal is no proof of a missing credential.
+func TestHidesMissing(t *testing.T) {
+	for image, sure := range map[string]bool{
+		"quay.io/team/web:1": false, "ghcr.io/team/web:1": false, "eu.gcr.io/p/web:1": false, "europe-docker.pkg.dev/p/r/web:1": false, "nginx:1": false,
+		"harbor.example.test/team/web:1": true, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1": true, "notquay.io/team/web:1": true,
+	} {
+		text := fmt.Sprintf(prefix, image) + "unexpected status from HEAD request to https://" + hostOf(image) + "/v2/web/manifests/1: 401 UNAUTHORIZED"
+		if a := read(text, image); a.cause != authCause || (a.unsure == "") != sure {
+			t.Errorf("%s: %q, unsure %q", image, a.cause, a.unsure)
+		}
+	}
+}
+
+func TestAsked(t *testing.T) {
+	for text, want := range map[string]string{
+		`failed to do request: Head "https://mirror.test/v2/a/manifests/1?ns=r.test": EOF`:                      "mirror.test",
+		`unexpected status from HEAD request to https://r.test:5000/v2/token/manifests/1: 401 Unauthorized`:     "r.test:5000",
+		`failed to fetch anonymous token: Get "https://auth.r.test/token?x=y": EOF`:                             "auth.r.test token",
+		`unexpected status from GET request to https://r.test/v2/auth?scope=x: 401`:                             "r.test token",
+		`unexpected status code https://r.test/v2/a: 429 Too Many Requests - Server message: https://help.test`: "r.test",
+		`initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: manifest unknown`:             "",
+	} {
+		_, asked, token := cut(text, "r.test/a:1")
+		if got := strings.TrimSpace(asked + map[bool]string{true: " token"}[token]); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
