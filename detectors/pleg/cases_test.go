@@ -88,6 +88,68 @@ var sick = []detectorstest.Case{
 		frozen(o, f)
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
 	}},
+	// After a restart by hand: the old process cannot end while it is frozen, its unit gives it up, and a new one waits for its lock.
+	{Name: "containerd's cgroup frozen, and its unit restarted by hand since", Want: []string{"pleg/runtime-hung"}, Remedy: "/proc/200/comm", Ill: func(o *v1alpha1.Observation) {
+		leftFrozen(o)
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.MainPID = "failed", "failed", "timeout", 0
+		})
+	}},
+	{Name: "containerd's cgroup frozen, and a new process waits for its lock", Want: []string{"pleg/runtime-hung"}, Remedy: "freezer.state", Ill: func(o *v1alpha1.Observation) {
+		leftFrozen(o)
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.MainPID, u.NRestarts = "activating", "start", 900, 3
+		})
+		o.Processes = append(o.Processes, v1alpha1.Process{PID: 900, Name: "containerd", Unit: "containerd", State: "S"})
+	}},
+	{Name: "containerd's cgroup frozen outside its unit, containerd and the kubelet restarted by hand", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Ill: func(o *v1alpha1.Observation) {
+		leftFrozen(o)
+		o.Processes[0].Unit, o.Runtime.Unit = "", ""
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.MainPID = "deactivating", "final-sigkill", "timeout", 0
+		})
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint "unix:///run/containerd/containerd.sock": rpc error: code = DeadlineExceeded`)
+	}},
+	{Name: "containerd stopped by SIGSTOP, and its unit stopped by hand since", Want: []string{"pleg/runtime-hung"}, Remedy: "kill -CONT 200", Ill: func(o *v1alpha1.Observation) {
+		leftFrozen(o)
+		o.Processes[0].FrozenCgroup, o.Processes[0].State = false, "T"
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	}},
+	{Name: "containerd killed by kill -9, and not started again", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl reset-failed containerd.service", Ill: func(o *v1alpha1.Observation) {
+		runtimeStopped(o)
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.Result = "failed", "failed", "signal" })
+	}},
+	{Name: "CRI disabled in containerd's configuration", Want: []string{"pleg/runtime-hung"}, Remedy: "disabled_plugins", Ill: func(o *v1alpha1.Observation) {
+		withoutCRI(o)
+		o.Runtime.ConfigFile.DisabledPlugins, o.Runtime.ConfigFile.DisabledBy = []string{"io.containerd.grpc.v1.cri"}, []string{"/etc/containerd/config.toml"}
+	}},
+	{Name: "CRI disabled, and a kubelet that starts", Want: []string{"pleg/runtime-hung"}, Remedy: "disabled_plugins", Ill: func(o *v1alpha1.Observation) {
+		withoutCRI(o)
+		o.Runtime.ConfigFile.DisabledPlugins, o.Runtime.ConfigFile.DisabledBy = []string{"cri"}, []string{"/etc/containerd/conf.d/10-docker.toml"}
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint "unix:///run/containerd/containerd.sock": rpc error: code = Unimplemented desc = unknown service runtime.v1.RuntimeService`)
+	}},
+	{Name: "containerd could not load CRI", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		withoutCRI(o)
+		detectorstest.Log(o, "containerd", "level=warning msg=\"failed to load plugin io.containerd.grpc.v1.cri\" error=\"invalid plugin config: `mirrors` cannot be set when `config_path` is provided\"", 2*time.Minute)
+	}},
+	{Name: "containerd 2 could not load CRI", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		withoutCRI(o)
+		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to find snapshotter \"stargz\"" id=io.containerd.cri.v1.images type=io.containerd.cri.v1`, 2*time.Minute)
+		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to load CRI image service plugin dependency: not found" id=io.containerd.grpc.v1.cri type=io.containerd.grpc.v1`, 2*time.Minute)
+	}},
+	{Name: "containerd runs without CRI, and nothing says why", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: withoutCRI},
+	{Name: "all of system.slice throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "systemctl set-property system.slice CPUQuota=", Ill: func(o *v1alpha1.Observation) {
+		runtimeThrottled(o)
+		o.Processes[0].QuotaCgroup = "/system.slice"
+	}},
+	{Name: "k3s' containerd stopped by SIGSTOP", Want: []string{"pleg/runtime-hung"}, Remedy: "kill -CONT 201", Never: []string{"kill -TERM", "kubelet.service"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RuntimeSilent(o)
+		k3s := o.Units["kubelet"]
+		k3s.Name = "k3s-agent.service"
+		o.Units = map[string]v1alpha1.Unit{"k3s-agent": k3s}
+		o.Kubelet.Unit, o.Runtime.Unit, o.Runtime.PID, o.Runtime.Endpoint = "k3s-agent", "k3s-agent", 201, "unix:///run/k3s/containerd/containerd.sock"
+		o.Processes = []v1alpha1.Process{{PID: 300, Name: "k3s-agent", Unit: "k3s-agent", State: "S"}, {PID: 201, Name: "containerd", Unit: "k3s-agent", State: "T"}}
+	}},
 	{Name: "CRI-O stopped by SIGSTOP", Want: []string{"pleg/runtime-hung"}, Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		o.Processes[0].State = "T"
@@ -128,6 +190,16 @@ var silent = []detectorstest.Case{
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", v1alpha1.SourceStatus)
 	}},
 	{Name: "CRI-O", Ill: detectorstest.CRIO},
+	{Name: "what is left of an old containerd is frozen, and a new one serves", Ill: func(o *v1alpha1.Observation) {
+		o.Processes = append(o.Processes, v1alpha1.Process{PID: 150, Name: "containerd", Unit: "containerd", State: "S", FrozenCgroup: true})
+	}},
+	{Name: "a containerd of a node in a container is frozen", Ill: func(o *v1alpha1.Observation) {
+		o.Processes = append(o.Processes, v1alpha1.Process{PID: 5000, Name: "containerd", Unit: "containerd", State: "T", CgroupPath: "/docker/" + strings.Repeat("0a", 32) + "/system.slice/containerd.service"})
+	}},
+	{Name: "a plugin that nobody needs could not be loaded", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.ConfigFile.DisabledPlugins, o.Runtime.ConfigFile.DisabledBy = []string{"io.containerd.snapshotter.v1.btrfs"}, []string{"/etc/containerd/config.toml"}
+		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin io.containerd.snapshotter.v1.devmapper" error="devmapper not configured"`, time.Minute)
+	}},
 	// Flatcar keeps it elsewhere. A large database takes its time.
 	{Name: "containerd is starting, and there never was an /etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
@@ -148,6 +220,21 @@ func frozen(o *v1alpha1.Observation, f *v1alpha1.Filesystem) {
 	o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Name: "containerd", Wchan: "percpu_rwsem_wait"}, {TID: 214, Name: "containerd", Wchan: "percpu_rwsem_wait"}}
 	detectorstest.Unknown(o, "ListContainers over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceContainers)
 	o.Runtime.Containers = nil
+}
+
+// leftFrozen is a containerd that froze, and whose unit was stopped or restarted by hand since.
+func leftFrozen(o *v1alpha1.Observation) {
+	detectorstest.RuntimeSilent(o)
+	o.Processes[0].FrozenCgroup = true
+}
+
+// withoutCRI is a containerd that serves everything but CRI.
+func withoutCRI(o *v1alpha1.Observation) {
+	was := o.Runtime
+	for s, rpc := range map[string]string{v1alpha1.SourceStatus: "Status", v1alpha1.SourceSandboxes: "ListPodSandbox", v1alpha1.SourceContainers: "ListContainers"} {
+		detectorstest.Unknown(o, "CRI "+rpc+" over unix:///run/containerd/containerd.sock: unknown service runtime.v1.RuntimeService", s)
+	}
+	o.Runtime = v1alpha1.Runtime{Endpoint: was.Endpoint, Name: was.Name, Unit: was.Unit, PID: was.PID, Exe: was.Exe, CLI: was.CLI, ConfigFiles: was.ConfigFiles, ConfigFile: was.ConfigFile}
 }
 
 const plegMessage = "PLEG is not healthy: pleg was last seen active 3m14.2s ago; threshold is 3m0s"

@@ -108,9 +108,9 @@ func asleep(h v1alpha1.History, r runtime, list []v1alpha1.Process) *v1alpha1.Fi
 		evidence = fmt.Sprintf("%s (pid %d) %s", list[0].Name, list[0].PID, how)
 	}
 	current := slices.ContainsFunc(list, func(p v1alpha1.Process) bool { return p.PID == r.unit.MainPID })
-	left := r.there && len(list) > 0 && !current && !r.unit.Frozen
-	if left && r.unit.ActiveState == "active" && serves(o) {
-		return nil // a new one serves: what is left of the old one is in nobody's way
+	left := r.there && r.unit.ActiveState != "active" && len(list) > 0 && !current
+	if p, ok := facts.RuntimeProcess(o); ok && !facts.Halted(p) && !r.unit.Frozen && (!r.there || r.unit.ActiveState == "active") {
+		return nil // a new one runs: what is left of the old one is in nobody's way
 	}
 	// One look may hit a process in the middle of being traced or frozen for a moment.
 	if len(h) >= 2 && !left && !supported(h) && !haltedBefore(h) {
@@ -125,10 +125,7 @@ func asleep(h v1alpha1.History, r runtime, list []v1alpha1.Process) *v1alpha1.Fi
 	if left {
 		f.Summary += fmt.Sprintf("; its unit was stopped or restarted since and is %s: a new process cannot start beside the old one", r.unit.ActiveState)
 		ev = append(ev, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, result %s, main process %d", r.Unit, r.unit.ActiveState, r.unit.SubState, r.unit.Result, r.unit.MainPID)))
-		steps = append(steps, end(o.Node, list)...)
-		if r.unit.ActiveState != "active" || r.unit.MainPID == 0 {
-			steps = append(steps, start(o.Node, r)...)
-		}
+		steps = append(append(steps, end(o.Node, list)...), start(o.Node, r)...)
 	} else if r.unit.ActiveState == "deactivating" {
 		steps = append(steps, start(o.Node, r)...)
 	}
