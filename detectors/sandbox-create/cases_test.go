@@ -65,6 +65,74 @@ var sick = []detectorstest.Case{
 		detectorstest.Kmsg(o, "EXT4-fs (loop3): Remounting filesystem read-only", 40*time.Second)
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-12: read-only file system")
 	}},
+	// containerd cannot make the sandbox's directory of state; bytes are left.
+	{Name: "no inodes left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "rm -rf --one-file-system -- /run/containerd/old-tasks", Never: []string{"io.containerd", "/run/containerd/s"}, Ill: func(o *v1alpha1.Observation) {
+		f := run(o)
+		f.InodesFree = 3
+		f.TopUsers = []v1alpha1.PathUse{{Path: "/run/containerd/old-tasks", Files: 201, Dir: true}, {Path: "/run/containerd/io.containerd.runtime.v2.task", Bytes: 90 << 10, Files: 400, Dir: true}, {Path: "/run/containerd/s", Files: 100, Dir: true}}
+		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
+	}},
+	{Name: "/run full, and the network plugin meets it first", Want: []string{"sandbox-create/disk-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		run(o).BytesFree = 0
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab12": plugin type="ptp" failed (add): open /run/cni-ipam-state/kindnet/10.244.1.9: no space left on device`)
+	}},
+	{Name: "/run full, and the network namespace cannot be made", Want: []string{"sandbox-create/disk-full"}, Ill: func(o *v1alpha1.Observation) {
+		run(o).BytesFree = 0
+		detectorstest.SandboxFails(o, `failed to create network namespace for sandbox "ab12": open /var/run/netns/cni-2f6a: no space left on device`)
+	}},
+	{Name: "/tmp full, and the runtime needs it", Want: []string{"sandbox-create/disk-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/tmp", Mount: "/tmp", Device: "tmpfs", MajorMinor: "0:41", Type: "tmpfs", Bytes: 1 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"tmp"}})
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to create shim task: failed to create temp file: open /tmp/runc-process123: no space left on device")
+	}},
+	{Name: "/var/log full, and the log folder of a pod cannot be made", Want: []string{"sandbox-create/disk-full"}, Remedy: "journalctl", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/var/log", Mount: "/var/log", Device: "/dev/vdc1", MajorMinor: "254:33", Type: "ext4", Bytes: 2 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"logs"},
+			TopUsers: []v1alpha1.PathUse{{Path: "/var/log/journal", Bytes: 1900 << 20, Files: 40, Dir: true}}})
+		detectorstest.SandboxFails(o, "failed to create pod log directory: mkdir /var/log/pods/default_new_0a1b: no space left on device")
+	}},
+	{Name: "no inotify watches left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "inotify-watches", "uid 0", 8192, 8192)
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to add inotify watch for /sys/fs/cgroup/kubelet.slice/x/memory.events: no space left on device")
+	}},
+	{Name: "no inotify instances left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "inotify-instances", "uid 0", 128, 128)
+		detectorstest.SandboxFails(o, "failed to create fsnotify watcher: too many open files")
+	}},
+	{Name: "no process IDs left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "pids", "system.slice", 4915, 4915)
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: resource temporarily unavailable")
+	}},
+	{Name: "the runtime has no open files left", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "open-files", "containerd 200", 1024, 1024)
+		detectorstest.SandboxFails(o, "failed to create containerd container: failed to create prepare snapshot dir: open /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots: too many open files")
+	}},
+	{Name: "a handler for Kata whose shim is not installed", Want: []string{"sandbox-create/shim-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		handler(o, v1alpha1.RuntimeHandler{Name: "kata", Type: "io.containerd.kata.v2"})
+		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: failed to resolve runtime path: runtime "io.containerd.kata.v2" binary not installed "containerd-shim-kata-v2": file does not exist`)
+	}},
+	{Name: "a handler whose shim's path is of another node", Want: []string{"sandbox-create/shim-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		handler(o, v1alpha1.RuntimeHandler{Name: "spin", Type: "/opt/kwasm/bin/containerd-shim-spin-v2"})
+		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: start failed: fork/exec /opt/kwasm/bin/containerd-shim-spin-v2: no such file or directory`)
+	}},
+	{Name: "runc of another architecture", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/x/log.json: no such file or directory): fork/exec /usr/local/sbin/runc: exec format error")
+	}},
+	{Name: "a shim of another architecture", Want: []string{"sandbox-create/shim-missing"}, Remedy: ":/usr/local/bin/containerd-shim-runc-v2", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: exec format error")
+	}},
+	{Name: "runc on a filesystem that is mounted noexec", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/usr/local", Source: "/dev/vdb1", Root: "/", Type: "ext4", Options: []string{"rw", "noexec"}})
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/x/log.json: no such file or directory): fork/exec /usr/local/sbin/runc: permission denied")
+	}},
+	{Name: "runc gone from a machine that is no container", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		o.Runtime.Handlers[0].RuntimePath = ""
+	}},
+	{Name: "XFS gave the runtime's disk up", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.ReadOnly, f.Type, f.Device = true, "xfs", "/dev/mapper/vg-containerd"
+		detectorstest.Kmsg(o, "XFS (dm-3): Filesystem has been shut down due to log error (0x2).", 40*time.Second)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -76,6 +144,28 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "a snapshotter's layer is mounted read-only", Ill: func(o *v1alpha1.Observation) {
 		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/42/fs", Source: "/dev/loop7", Root: "/", Type: "ext4", Options: []string{"ro", "relatime"}})
+	}},
+	{Name: "nydus' and erofs' layers are mounted read-only", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Snapshotter = "nydus"
+		for _, at := range []string{"io.containerd.snapshotter.v1.nydus/mnt", "io.containerd.snapshotter.v1.nydus/snapshots/7/mnt", "io.containerd.snapshotter.v1.erofs"} {
+			o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/containerd/" + at, Source: "/dev/loop8", Root: "/", Type: "erofs", Options: []string{"ro"}})
+		}
+	}},
+	{Name: "a small /run that nobody misses", Ill: func(o *v1alpha1.Observation) { run(o).BytesFree = 3 << 20 }},
+	{Name: "/tmp full, and a pod that fails for something else", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/tmp", Mount: "/tmp", Device: "tmpfs", MajorMinor: "0:41", Type: "tmpfs", Bytes: 1 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"tmp"}})
+		detectorstest.SandboxFails(o, "failed to write /data/x: no space left on device")
+	}},
+	{Name: "inotify instances used up, and no sandbox fails", Ill: func(o *v1alpha1.Observation) { limit(o, "inotify-instances", "uid 0", 128, 128) }},
+	{Name: "another process has no open files left", Ill: func(o *v1alpha1.Observation) { limit(o, "open-files", "java 900", 1024, 1024) }},
+	// k3s keeps its shim and runc in a folder of its own.
+	{Name: "binaries of a runtime whose PATH is not known", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Environment.Path = nil
+		o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[0].RuntimePath = "", ""
+		o.Files = nil
+	}},
+	{Name: "a handler that no pod asks for, without its shim", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers = append(o.Runtime.Handlers, v1alpha1.RuntimeHandler{Name: "gvisor", Type: "io.containerd.runsc.v1"})
 	}},
 	// containerd takes a runtime_type that is a path as it is (shim_manager.go, resolveRuntimePath).
 	{Name: "a handler whose type is its shim's path", Ill: func(o *v1alpha1.Observation) {
@@ -120,4 +210,22 @@ func inodesGone(o *v1alpha1.Observation) {
 func noChildren(o *v1alpha1.Observation) {
 	o.Cgroups = []v1alpha1.Cgroup{{Path: "kubelet.slice/kubelet-kubepods.slice", Limited: true, MaxBelow: 0, Below: 12}}
 	detectorstest.SandboxFails(o, "failed to create containerd task: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/kubelet.slice: resource temporarily unavailable")
+}
+
+// run is the tmpfs of state, sockets and network namespaces.
+func run(o *v1alpha1.Observation) *v1alpha1.Filesystem {
+	o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/run/containerd", Mount: "/run", Device: "tmpfs", MajorMinor: "0:25", Type: "tmpfs", Bytes: 8 << 20, BytesFree: 5 << 20, Inodes: 1200, InodesFree: 500,
+		Roles: []string{"containerd-state", "run", "netns", "cni-state"}})
+	return &o.Filesystems[len(o.Filesystems)-1]
+}
+
+func limit(o *v1alpha1.Observation, name, of string, used, most int64) {
+	o.Limits = append(o.Limits, v1alpha1.Limit{Name: name, Of: of, Used: used, Max: most})
+}
+
+// handler gives the runtime a handler, and the cluster a RuntimeClass and a pod of it.
+func handler(o *v1alpha1.Observation, h v1alpha1.RuntimeHandler) {
+	detectorstest.RuntimeClass(o, h.Name, h.Name)
+	o.Runtime.Handlers = append(o.Runtime.Handlers, h)
+	detectorstest.AddPod(o, detectorstest.Pod("default", h.Name, func(p *corev1.Pod) { p.Spec.RuntimeClassName = detectorstest.Ptr(h.Name) }))
 }

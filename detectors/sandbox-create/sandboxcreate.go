@@ -6,11 +6,15 @@
 package sandboxcreate
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -28,9 +32,10 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, unwritable, cgroups} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, cgroups, limits} {
 		out = append(out, judge(o, failing)...)
 	}
+	out = append(out, unwritable(h, failing)...)
 	for i := range out {
 		out[i].Failure, out[i].Node = "sandbox-create", o.Node
 		out[i].Consequences = append(out[i].Consequences, facts.Consequences(o)...)
@@ -57,7 +62,7 @@ func inUse(o *v1alpha1.Observation, handler string) bool {
 	if def == "" {
 		def = "runc"
 	}
-	if handler == def {
+	if handler == def && (o.API == nil || slices.ContainsFunc(facts.Pods(o), func(p *corev1.Pod) bool { return p.Spec.RuntimeClassName == nil })) {
 		return true
 	}
 	for _, s := range o.Runtime.Sandboxes {
@@ -88,40 +93,34 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 	if _, unread := o.Unreadable(v1alpha1.SourceFiles); unread {
 		return nil // where the binaries are was not looked at: an empty path says nothing
 	}
+	// An agent that looks at the runtime's process knows its PATH, or that it does not; those before looked where systemd does.
+	searched := len(o.Runtime.Environment.Path) > 0 || !o.Looked(v1alpha1.SourceRuntime) && o.Runtime.Exe == "" && !slices.ContainsFunc(o.Unknown, func(u v1alpha1.Unknown) bool { return u.What == v1alpha1.SourceRuntime })
+	said := func(texts ...string) bool {
+		return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool { return facts.Has(c.Message, texts...) })
+	}
 	var shim, oci *v1alpha1.Finding
 	for _, r := range o.Runtime.Handlers {
 		if !inUse(o, r.Name) {
 			continue
 		}
-		file := shimFile(o, r.Type)
-		if r.ShimPath == "" && r.Type != "" || broken(o, file, failing, "containerd-shim") {
-			if shim == nil {
-				shim = &v1alpha1.Finding{
-					Cause: "shim-missing", Certainty: v1alpha1.Certain,
-					Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(file)),
-					Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s has type %s; %s is not an executable in containerd's PATH", r.Name, r.Type, path.Base(file)))},
-				}
-				with(shim, failing, shimTexts...)
-				shim.Remedy = facts.Place(o).NewRemedy("restore-shim", restore(o, file, "the shim")...)
+		if p := shimFile(o, r); p != "" && shim == nil && (gone(o, r.ShimPath, p, searched || said(words.BinaryNotInstalled)) || broken(o, p, failing)) {
+			shim = &v1alpha1.Finding{
+				Cause: "shim-missing", Certainty: v1alpha1.Certain,
+				Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(p)),
+				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s has type %s; %s", r.Name, r.Type, state(o, r.ShimPath, p)))},
 			}
+			with(shim, failing, shimTexts...)
+			repair(o, shim, r.Name, p, path.Base(p) == "containerd-shim-runc-v2", "restore-shim", "the shim")
 		}
-		name := r.BinaryName
-		if name == "" {
-			name = "runc"
-		}
-		file = runtimeFile(o, name)
-		if (r.RuntimePath == "" && strings.Contains(r.Type, "runc") || broken(o, file, failing, "runc")) && oci == nil {
+		name := cmp.Or(r.BinaryName, "runc")
+		if p := runtimeFile(o, r, name); oci == nil && (strings.Contains(r.Type, "runc") && gone(o, r.RuntimePath, p, searched || said(words.ExecutableFileNotFound)) || broken(o, p, failing)) {
 			oci = &v1alpha1.Finding{
 				Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
-				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s runs %s, which is not an executable in containerd's PATH", r.Name, name))},
+				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s runs %s; %s", r.Name, name, state(o, r.RuntimePath, p)))},
 			}
 			with(oci, failing, ociTexts...)
-			if r.BinaryName != "" && path.Base(r.BinaryName) != "runc" {
-				oci.ManualAction = fmt.Sprintf("the runtime's configuration names %s for handler %s: install it, or take BinaryName out of %s and restart containerd", name, r.Name, configFile(o))
-			} else {
-				oci.Remedy = facts.Place(o).NewRemedy("restore-runtime", restore(o, file, "the OCI runtime")...)
-			}
+			repair(o, oci, r.Name, p, path.Base(name) == "runc", "restore-runtime", "the OCI runtime")
 		}
 	}
 	var out []v1alpha1.Finding
@@ -140,18 +139,31 @@ func configFile(o *v1alpha1.Observation) string {
 	return "/etc/containerd/config.toml"
 }
 
-// shimFile is where the shim of a runtime type belongs: io.containerd.runc.v2 → containerd-shim-runc-v2.
-func shimFile(o *v1alpha1.Observation, kind string) string {
-	parts := strings.Split(kind, ".")
-	name := "containerd-shim-runc-v2"
-	if len(parts) >= 2 {
-		name = "containerd-shim-" + strings.Join(parts[len(parts)-2:], "-")
+// shimFile is the shim of a handler: its type is a path, or io.containerd.runc.v2 for containerd-shim-runc-v2 (containerd
+// core/runtime/v2/shim_manager.go). Empty where the type names none.
+func shimFile(o *v1alpha1.Observation, r v1alpha1.RuntimeHandler) string {
+	parts := strings.Split(r.Type, ".")
+	switch {
+	case r.ShimPath != "":
+		return r.ShimPath
+	case path.IsAbs(r.Type):
+		return r.Type
+	case len(parts) < 2:
+		return ""
 	}
-	return known(o, name, "/usr/local/bin/"+name)
+	name := "containerd-shim-" + strings.Join(parts[len(parts)-2:], "-")
+	beside := "/usr/local/bin" // of containerd, where it looks before its PATH
+	if o.Runtime.Exe != "" {
+		beside = path.Dir(o.Runtime.Exe)
+	}
+	return known(o, name, beside+"/"+name)
 }
 
-func runtimeFile(o *v1alpha1.Observation, name string) string {
-	if path.IsAbs(name) {
+func runtimeFile(o *v1alpha1.Observation, r v1alpha1.RuntimeHandler, name string) string {
+	switch {
+	case r.RuntimePath != "":
+		return r.RuntimePath
+	case path.IsAbs(name):
 		return name
 	}
 	return known(o, name, "/usr/local/sbin/"+name)
@@ -175,56 +187,210 @@ func file(o *v1alpha1.Observation, p string) (v1alpha1.File, bool) {
 	return o.Files[i], true
 }
 
-// broken: the file is there and named by a failure that says it cannot be run.
-func broken(o *v1alpha1.Observation, p string, failing []facts.CreateFailure, name string) bool {
-	if f, ok := file(o, p); ok && f.Exists && f.Error == "" && (f.SizeBytes < 4096 && f.Script == "" || !strings.Contains(f.Mode, "x")) && f.Mode != "" && !strings.HasPrefix(f.Mode, "L") {
+// gone tells that a binary was looked for, in the runtime's own PATH, and is not there to be run.
+func gone(o *v1alpha1.Observation, found, p string, searched bool) bool {
+	if found != "" || !searched {
+		return false
+	}
+	f, ok := file(o, p)
+	return !ok || !executable(f)
+}
+
+func executable(f v1alpha1.File) bool {
+	return f.Exists && strings.HasPrefix(f.Mode, "-") && strings.Contains(f.Mode, "x")
+}
+
+// broken tells that a binary is there and cannot be run: by its state, or by the words of a failure that names it.
+func broken(o *v1alpha1.Observation, p string, failing []facts.CreateFailure) bool {
+	// Runc and its shim have megabytes; of others nothing is known but that an ELF header has 64 bytes.
+	least := int64(64)
+	if name := path.Base(p); name == "runc" || name == "containerd-shim-runc-v2" {
+		least = 4096
+	}
+	if f, ok := file(o, p); ok && f.Exists && f.Error == "" && (f.SizeBytes < least && f.Script == "" || !strings.Contains(f.Mode, "x")) && f.Mode != "" && !strings.HasPrefix(f.Mode, "L") {
 		return true
 	}
 	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
-		return strings.Contains(c.Message, name) && facts.Has(c.Message, "exec format error", "permission denied: unknown", "fork/exec") && facts.Has(c.Message, path.Base(p)+": exec format error", path.Base(p)+": permission denied")
+		return facts.Has(c.Message, "/"+path.Base(p)+": "+words.ExecFormatError, "/"+path.Base(p)+": permission denied")
 	})
 }
 
-func restore(o *v1alpha1.Observation, p, what string) []v1alpha1.Step {
-	if f, ok := file(o, p); ok && f.Exists && f.SizeBytes > 4096 && f.Mode != "" && !strings.Contains(f.Mode, "x") {
-		return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, what+" is there and not executable", "chmod", "0755", p)}
+// noexec is the mount that a file lies on where nothing may be run from that.
+func noexec(o *v1alpha1.Observation, p string) string {
+	var on v1alpha1.Mount
+	for _, m := range o.Mounts {
+		if (m.Target == "/" || strings.HasPrefix(p, m.Target+"/")) && len(m.Target) >= len(on.Target) {
+			on = m
+		}
 	}
-	back := detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds")
-	if f, ok := file(o, p); ok && strings.HasPrefix(f.Mode, "d") {
-		return []v1alpha1.Step{detectors.MoveAside(o.Node, p, "a folder stands in its place"), back}
+	if slices.Contains(on.Options, "noexec") {
+		return on.Target
 	}
-	return []v1alpha1.Step{back}
+	return ""
 }
 
-// space: the runtime's filesystem has nothing left.
-func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
-	f, ok := facts.Filesystem(o, "imagefs")
-	if !ok {
-		return nil
+// state is what is known of a binary.
+func state(o *v1alpha1.Observation, found, p string) string {
+	f, ok := file(o, p)
+	switch {
+	case noexec(o, p) != "":
+		return p + " is on " + noexec(o, p) + ", which is mounted noexec"
+	case found == "" && (!ok || !f.Exists):
+		return path.Base(p) + " is not an executable in the runtime's PATH"
+	case ok:
+		return fmt.Sprintf("%s is there: %s, %d bytes", p, f.Mode, f.SizeBytes)
 	}
-	var out []v1alpha1.Finding
-	for _, inodes := range []bool{false, true} {
-		cause, gone, what := "disk-full", facts.Full(f), "bytes"
-		if inodes {
-			cause, gone, what = "inodes-exhausted", facts.OutOfInodes(f), "inodes"
+	return found + " is there, and cannot be run"
+}
+
+// repair gives the finding its remedy. What kind's image has of its own can be put back from it; on any other machine, and what
+// somebody added to the node, it has to be installed by whoever did.
+func repair(o *v1alpha1.Observation, fd *v1alpha1.Finding, handler, p string, own bool, remedy, what string) {
+	f, ok := file(o, p)
+	var steps []v1alpha1.Step
+	switch {
+	case noexec(o, p) != "":
+		fd.ManualAction = noexec(o, p) + " is mounted noexec: mount it with exec, or install " + what + " elsewhere in the runtime's PATH"
+		return
+	case ok && f.Exists && f.SizeBytes > 4096 && strings.HasPrefix(f.Mode, "-") && !strings.Contains(f.Mode, "x"):
+		s := detectors.NodeStep(v1alpha1.Safe, o.Node, what+" is there and not executable", "chmod", "0755", p)
+		steps = append(steps, s)
+	case !own || !o.Host.InContainer:
+		fd.ManualAction = fmt.Sprintf("install %s, built for this machine (%s), with the package that it came with (%s), or take handler %s out of %s and restart the runtime", path.Base(p), o.Host.Arch, p, handler, configFile(o))
+		return
+	default:
+		if ok && strings.HasPrefix(f.Mode, "d") {
+			steps = append(steps, detectors.MoveAside(o.Node, p, "a folder stands in its place"))
 		}
-		if !gone {
+		steps = append(steps, detectors.RestoreStep(o.Node, p, what+" comes back from the node's image; the kubelet retries within ten seconds"))
+	}
+	fd.Remedy = facts.Place(o).NewRemedy(remedy, steps...)
+}
+
+// what a role's filesystem is for. A sandbox is written to those that need is said of; on the others only what a failure names lies.
+var roles = []struct {
+	role, what string
+	need       bool
+}{
+	{"imagefs", "the runtime's filesystem", true},
+	{"containerd-state", "the filesystem of the runtime's state", true},
+	{"run", "the filesystem of runtime state and sockets", true},
+	{"netns", "the filesystem of network namespaces", true},
+	{"cni-state", "the filesystem of the network plugin's state", false},
+	{"logs", "the filesystem of container logs", false},
+	{"tmp", "the filesystem of temporary files", false},
+	{"nodefs", "the kubelet's filesystem", false},
+	{"root", "the root filesystem", false},
+}
+
+var noSpace = []string{words.NoSpaceLeftOnDevice, "disk quota exceeded"}
+
+// pathFull is the path that a failure says there is no space for.
+var pathFull = regexp.MustCompile(`(/[^\s:"'\\]+)\\*"?: (?:no space left on device|disk quota exceeded)`)
+
+// full is the failure that a filesystem without room explains: one that names a path on it, or no path at all where every sandbox
+// needs it.
+func full(o *v1alpha1.Observation, f v1alpha1.Filesystem, need bool, failing []facts.CreateFailure) bool {
+	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+		if !facts.Has(c.Message, noSpace...) {
+			return false
+		}
+		m := pathFull.FindStringSubmatch(c.Message)
+		if m == nil {
+			return need
+		}
+		named := m[1]
+		if rest, ok := strings.CutPrefix(named, "/var/run/"); ok {
+			named = "/run/" + rest
+		}
+		on := -1
+		for i, g := range o.Filesystems {
+			if mount := strings.TrimRight(g.Mount, "/"); strings.HasPrefix(named, mount+"/") && (on < 0 || len(g.Mount) > len(o.Filesystems[on].Mount)) {
+				on = i
+			}
+		}
+		return on >= 0 && facts.SameFilesystem(o.Filesystems[on], f)
+	})
+}
+
+// space: a filesystem that making a sandbox writes to has nothing left. That of the runtime needs no failure to be believed; the
+// others are full only if a failure says so.
+func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	var out []v1alpha1.Finding
+	var seen []v1alpha1.Filesystem
+	for _, r := range roles {
+		f, ok := facts.Filesystem(o, r.role)
+		if !ok || slices.ContainsFunc(seen, func(s v1alpha1.Filesystem) bool { return facts.SameFilesystem(s, f) }) {
 			continue
 		}
-		fd := v1alpha1.Finding{
-			Cause: cause, Certainty: v1alpha1.Certain,
-			Summary:  fmt.Sprintf("the runtime's filesystem %s has no %s left: a sandbox cannot be written", f.Path, what),
-			Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
+		seen = append(seen, f)
+		for _, inodes := range []bool{false, true} {
+			cause, gone, what := "disk-full", facts.Full(f), "bytes"
+			if inodes {
+				cause, gone, what = "inodes-exhausted", facts.OutOfInodes(f), "inodes"
+			}
+			if !gone || r.role != "imagefs" && !full(o, f, r.need, failing) {
+				continue
+			}
+			fd := v1alpha1.Finding{
+				Cause: cause, Certainty: v1alpha1.Certain,
+				Summary:  fmt.Sprintf("%s %s has no %s left: a sandbox cannot be written", r.what, f.Path, what),
+				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
+			}
+			with(&fd, failing, noSpace...)
+			for _, u := range facts.Strangers(o, f, inodes) {
+				fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+			}
+			steps, untouched := facts.MakeRoom(o, f, inodes)
+			fd.ManualAction, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)
+			out = append(out, fd)
 		}
-		with(&fd, failing, words.NoSpaceLeftOnDevice, "disk quota exceeded")
-		for _, u := range facts.Strangers(o, f, inodes) {
-			fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
-		}
-		steps, untouched := facts.MakeRoom(o, f, inodes)
-		fd.ManualAction, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)
-		out = append(out, fd)
 	}
 	return out
+}
+
+// reached are the limits of the kernel that making a sandbox meets, the words with which it does, and the cause that is nearest.
+var reached = []struct {
+	limit, cause, what string
+	says               []string
+}{
+	{"pids", "cgroup-unwritable", "process IDs", []string{words.TemporarilyUnavailable, "cannot fork", "pthread_create failed"}},
+	{"inotify-watches", "cgroup-unwritable", "inotify watches", noSpace[:1]},
+	{"inotify-instances", "cgroup-unwritable", "inotify instances", []string{words.TooManyOpenFiles}},
+	{"open-files", "snapshotter-unwritable", "open files", []string{words.TooManyOpenFiles}},
+}
+
+// limits: something is used up that is neither space nor memory, and a failure says so.
+func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	for _, r := range reached {
+		for _, l := range o.Limits {
+			if l.Name != r.limit || l.Max <= 0 || l.Used*100 < l.Max*98 || !slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+				return facts.Has(c.Message, r.says...)
+			}) {
+				continue
+			}
+			if r.limit == "open-files" && l.Of != "node" && !strings.HasPrefix(l.Of, facts.Runtime(o).Name+" ") && !strings.HasPrefix(l.Of, "crio ") && !strings.HasPrefix(l.Of, "kubelet ") {
+				continue // another process' own
+			}
+			fd := v1alpha1.Finding{
+				Cause: r.cause, Certainty: v1alpha1.Certain,
+				Summary:      fmt.Sprintf("no %s are left: %s uses %d of %d, and a sandbox cannot be made", r.what, l.Of, l.Used, l.Max),
+				Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceLimits, fmt.Sprintf("%s of %s: %d of %d", l.Name, l.Of, l.Used, l.Max))},
+				ManualAction: "find what uses them up, end that, or raise the limit: " + raise[r.limit],
+			}
+			with(&fd, failing, r.says...)
+			return []v1alpha1.Finding{fd}
+		}
+	}
+	return nil
+}
+
+// raise is where a limit is set.
+var raise = map[string]string{
+	"pids":              "`ps -eLo ppid,comm | sort | uniq -c | sort -n | tail`; kernel.pid_max and kernel.threads-max, TasksMax of the slice, podPidsLimit of the kubelet",
+	"inotify-watches":   "fs.inotify.max_user_watches",
+	"inotify-instances": "fs.inotify.max_user_instances",
+	"open-files":        "LimitNOFILE of the unit, or fs.file-max",
 }
 
 var (
@@ -234,11 +400,26 @@ var (
 )
 
 // unwritable: the snapshotter's directory refuses writes: immutable, or on a read-only mount.
-func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+func unwritable(h v1alpha1.History, failing []facts.CreateFailure) []v1alpha1.Finding {
+	o := h.Last()
 	root := facts.RuntimeRoot(o)
 	var steps []v1alpha1.Step
 	var ev []v1alpha1.Evidence
 	var what string
+	var reason string
+	remount := func(f v1alpha1.Filesystem, mount string) {
+		if l, ok := errored(h, f); ok {
+			what += ": the kernel made it so after errors"
+			ev = append(ev, facts.FromLine(l))
+			reason = "the filesystem is damaged, or its disk fails: drain the node, read the kernel's log, check the filesystem (fsck, xfs_repair) while it is not mounted"
+			return
+		}
+		if _, unread := o.Unreadable(v1alpha1.SourceKmsg); unread {
+			reason = "the kernel's log was not read: if it made the filesystem read-only after an error, fsck comes before a remount"
+			return
+		}
+		steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again", "mount", "-o", "remount,rw", mount), "writes to a damaged filesystem damage it further"))
+	}
 	for _, f := range o.Files {
 		if !strings.HasPrefix(f.Path, root) || !f.Exists {
 			continue
@@ -250,7 +431,7 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 		}
 	}
 	for _, m := range o.Mounts {
-		if m.Target != root && !strings.HasPrefix(m.Target, root+"/io.containerd.") || !slices.Contains(m.Options, "ro") || strings.Contains(m.Target, "/rootfs") {
+		if !slices.Contains(m.Options, "ro") || !written(o, root, m.Target) {
 			continue
 		}
 		what = m.Target + " is mounted read-only"
@@ -258,18 +439,18 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 		if under, ok := facts.Filesystem(o, "imagefs"); ok && m.Target != root && m.Target != under.Mount {
 			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the directory: take it off", "umount", m.Target))
 		} else {
-			steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", m.Target), "writes to a damaged filesystem damage it further"))
+			remount(under, m.Target)
 		}
 	}
-	if len(steps) == 0 {
+	if len(steps) == 0 && reason == "" {
 		if f, ok := facts.Filesystem(o, "imagefs"); ok && f.ReadOnly {
 			what = f.Path + " is on a read-only filesystem"
 			ev = append(ev, facts.Seen(o, v1alpha1.SourceFilesystems, what+" ("+f.Mount+")"))
-			steps = append(steps, detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again; if the kernel made it read-only after an error, fsck comes first", "mount", "-o", "remount,rw", f.Mount), "writes to a damaged filesystem damage it further"))
+			remount(f, f.Mount)
 		}
 	}
 	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev}
-	if len(steps) == 0 {
+	if len(steps) == 0 && reason == "" {
 		// Nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely one.
 		for _, c := range failing {
 			if !facts.Has(c.Message, deniedTexts...) || !facts.Has(c.Message, snapshotTexts...) {
@@ -290,8 +471,35 @@ func unwritable(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alph
 	}
 	with(&fd, failing, deniedTexts...)
 	fd.Summary = "the snapshotter cannot write: " + what
-	fd.Remedy = facts.Place(o).NewRemedy("make-writable", steps...)
+	fd.Remedy, fd.ManualAction = facts.Place(o).NewRemedy("make-writable", steps...), reason
 	return []v1alpha1.Finding{fd}
+}
+
+// written tells that the runtime itself writes directly into a directory: its root, its plugins' and the snapshotter's snapshots. What
+// snapshotters mount below those are layers, read-only by intent (erofs, nydus).
+func written(o *v1alpha1.Observation, root, dir string) bool {
+	if dir == root {
+		return true
+	}
+	parent, name := path.Split(dir)
+	parent = strings.TrimRight(parent, "/")
+	if s, mine := strings.CutPrefix(path.Base(parent), "io.containerd.snapshotter.v1."); mine && name == "snapshots" {
+		parent, name = path.Dir(parent), "io.containerd.snapshotter.v1."+s
+	}
+	s, snapshotter := strings.CutPrefix(name, "io.containerd.snapshotter.v1.")
+	return parent == root && strings.HasPrefix(name, "io.containerd.") && (!snapshotter || o.Runtime.Snapshotter == "" || s == o.Runtime.Snapshotter)
+}
+
+// errored is the kernel's word that it made a filesystem read-only, or gave it up, after errors.
+func errored(h v1alpha1.History, f v1alpha1.Filesystem) (v1alpha1.LogLine, bool) {
+	device := path.Base(f.Device)
+	for _, l := range slices.Backward(facts.Lines(h, "kernel", 24*time.Hour)) {
+		if facts.Has(l.Text, words.RemountedReadOnly, words.XFSShutDown, words.BtrfsForcedReadOnly) &&
+			(facts.Has(l.Text, "("+device+")", "device "+device+" ", "device "+device+")") || strings.HasPrefix(f.Device, "/dev/mapper/") || strings.HasPrefix(f.Device, "/dev/disk/")) {
+			return l, true
+		}
+	}
+	return v1alpha1.LogLine{}, false
 }
 
 var cgroupTexts = []string{words.CgroupNotApplied, "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", words.FailedToEnsureThatThePod, "cpuset.cpus"}
@@ -300,6 +508,7 @@ var cgroupTexts = []string{words.CgroupNotApplied, "failed to create cgroup", "c
 func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	fd := v1alpha1.Finding{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain}
 	var steps []v1alpha1.Step
+	const limit = "takes away a limit that somebody set"
 	// One mount shows in every cgroup below it, and is taken off once.
 	add := func(s v1alpha1.Step) {
 		if !slices.ContainsFunc(steps, func(t v1alpha1.Step) bool { return t.Run == s.Run }) {
@@ -336,14 +545,14 @@ func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.
 			add(facts.Mutable(o.Node, full, "take the attribute away"))
 		case c.Limited && c.Below >= c.MaxBelow:
 			say(fmt.Sprintf("cgroup.max.descendants is %d, and there are %d", c.MaxBelow, c.Below))
-			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")))
+			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")), limit))
 		case c.EmptyCPUs && len(failing) > 0:
 			say("cpuset.cpus or cpuset.mems is empty: no process can enter (the kernel says \"no space left on device\")")
 			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
 for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.Quote(full))))
 		case c.PIDsMax > 0 && c.PIDsInside >= c.PIDsMax:
 			say(fmt.Sprintf("pids.max is %d, and %d processes are inside", c.PIDsMax, c.PIDsInside))
-			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")))
+			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")), limit))
 		case c.Frozen:
 			say("frozen")
 			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s

@@ -28,16 +28,13 @@ var pending = map[string]string{
 	"oom-throttle: throttled while it starts":                                               "cpu is certain after nine seconds",
 	"probe-kill: probe's timeout too short, with the owner's startup probe of half an hour": "relax overwrites a startup probe that is longer",
 	"probe-kill: a native sidecar's probe is impatient":                                     "judgeContainer patches an init container among the containers",
-	"sandbox-create: the kernel made the snapshotter's filesystem read-only after errors":   "unwritable remounts without a look at the kernel's log",
-	"sandbox-create: a snapshotter's layer is mounted read-only":                            "unwritable takes every mount below the root for one over it",
-	"sandbox-create: a handler whose type is its shim's path":                               "shimFile does not know a type that is a path",
 	"security-denial: permission denied on a file, under a seccomp profile":                 "denied takes EACCES for seccomp's",
 	"stranger: EKS AL2023, flannel, IPv6-only":                                              "cni netfilter asks for IPv4 only where no pod has such an address",
 	"stranger: kubeadm HA, Calico, an API server behind a proxy":                            "node-notready reachFailing believes a dial that did not go through the proxy of the kubeconfig",
 	"stranger: k3s, flannel, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: RKE2, Calico, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: MicroK8s, Calico, an older agent":                                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
+	"artefact: init.pid":                                                                    "sandbox-changed killing looks for the file that the injector's script reads",
 }
 
 // Pending tells whether a check is red today.

@@ -211,7 +211,7 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		}
 		switch {
 		case u.Dir && inodes && u.Bytes < 128*u.Files: // a directory on a disk takes 30 bytes or so for each name
-			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and no file of it has any content", u.Path, Plural(int(u.Files), "inode")),
+			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and all files in it are empty", u.Path, Plural(int(u.Files), "inode")),
 				`[ -d "$p" ] && [ ! -L "$p" ] || stays "it is no directory"
 ! find "$p" -xdev ! -type d ! -type f -o -type f -size +0 | grep -q . || stays "not all of it is empty files"`, "rm -rf --one-file-system -- "+detectors.Quote(u.Path)))
 		case !u.Dir && !inodes:
@@ -228,7 +228,7 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		slices.Sort(dirs)
 		for _, dir := range slices.Compact(dirs) {
 			if _, known := owns(o, dir); known {
-				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the files directly below "+dir+" that have no content; those of kubelet and runtime stay",
+				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the files directly below "+dir+" that are empty; those of kubelet and runtime stay",
 					"find", dir, "-xdev", "-maxdepth", "1", "-type", "f", "-empty", "!", "-name", "*.*", "!", "-name", "*lock*", "!", "-name", "*_state", "!", "-name", "*_checkpoint", "-delete"))
 			}
 		}

@@ -14,6 +14,18 @@ var (
 		Sample: `E1128 01:38:52.606702   34447 server.go:1332] "Failed to set rlimit on max file handles" err="operation not permitted"`})
 	NoSuchFileOrDirectory = kernel.says("no such file or directory", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
 		Sample: `rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory"`})
+	TooManyOpenFiles = kernel.says("too many open files", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "failed to create fsnotify watcher: too many open files"})
+	TemporarilyUnavailable = kernel.says("resource temporarily unavailable", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily unavailable"})
+	ExecFormatError = kernel.says("exec format error", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: exec format error"})
+	RemountedReadOnly = kernel.says("Remounting filesystem read-only", Entry{File: "fs/ext4/super.c",
+		Sample: "EXT4-fs (loop3): Remounting filesystem read-only"})
+	XFSShutDown = kernel.says("has been shut down", Entry{File: "fs/xfs/xfs_fsops.c",
+		Sample: "XFS (dm-3): Filesystem has been shut down due to log error (0x2)."})
+	BtrfsForcedReadOnly = kernel.says("forced readonly", Entry{File: "fs/btrfs/messages.c",
+		Sample: "BTRFS info (device vdb state EA): forced readonly"})
 	DuplicateUUID = kernel.says("has duplicate UUID", Entry{File: "fs/xfs/xfs_mount.c",
 		Sample: "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount"})
 	UnsupportedFeatures = kernel.says("because of unsupported optional features", Entry{File: "fs/ext4/super.c",
