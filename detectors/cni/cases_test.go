@@ -1,8 +1,12 @@
 package cni_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	_ "github.com/sickbay-dev/sickbay/detectors/all"
@@ -42,7 +46,7 @@ var sick = []detectorstest.Case{
 		o.CNI.Binaries = []string{"host-local", "loopback", "portmap"}
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to find plugin "ptp" in path [/opt/cni/bin]`)
 	}},
-	{Name: "addresses leaked", Want: []string{"cni/ipam-exhausted"}, Remedy: "ctr -n k8s.io containers ls", Ill: func(o *v1alpha1.Observation) {
+	{Name: "addresses leaked", Want: []string{"cni/ipam-exhausted"}, Remedy: "pods -q --no-trunc", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 251
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
 	}},
@@ -89,6 +93,63 @@ var sick = []detectorstest.Case{
 		o.CNI.Binaries, o.CNI.IPAM = []string{"flannel", "host-local", "loopback", "portmap"}, nil
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="flannel" failed (add): failed to delegate add: failed to find plugin "bridge" in path [/opt/cni/bin]`)
 	}},
+	{Name: "CRI-O says that a delegate of Multus is gone", Want: []string{"cni/plugin-binary-missing"}, Remedy: ":/var/lib/cni/bin/whereabouts", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_5f_0(9d): error adding pod default_new to CNI network "multus-cni-network": plugin type="multus" name="multus-cni-network" failed (add): [default/new/5f:storage]: error adding container to network "storage": failed to find plugin "whereabouts" in path [/var/lib/cni/bin /opt/cni/bin]`)
+	}},
+	{Name: "Calico's binary gone on a machine, where its agent brings it", Want: []string{"cni/plugin-binary-missing"}, Remedy: "/pods/calico-node-7k2p/eviction", Never: []string{"docker cp"}, Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		calico(o)
+		o.CNI.Binaries = []string{"bandwidth", "loopback", "portmap"}
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): failed to find plugin "calico" in path [/opt/cni/bin]`)
+	}},
+	{Name: "loopback gone on a machine", Want: []string{"cni/plugin-binary-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		calico(o)
+		o.CNI.Binaries = []string{"bandwidth", "calico", "calico-ipam", "portmap"}
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="loopback" failed (add): failed to find plugin "loopback" in path [/opt/cni/bin]`)
+	}},
+	{Name: "the plugins' folder is mounted noexec", Want: []string{"cni/plugin-binary-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/opt/cni/bin", Type: "ext4", Options: []string{"rw", "noexec"}})
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="ptp" name="kindnet" failed (add): fork/exec /opt/cni/bin/ptp: permission denied`)
+	}},
+	{Name: "a plugin of another architecture", Want: []string{"cni/plugin-binary-missing"}, Remedy: ":/opt/cni/bin/host-local", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="ptp" name="kindnet" failed (add): fork/exec /opt/cni/bin/host-local: exec format error`)
+	}},
+	{Name: "a version of CNI that the plugins do not know", Want: []string{"cni/conflist-invalid"}, Remedy: "mv -T --backup=numbered -- /etc/cni/net.d/10-kindnet.conflist", Ill: func(o *v1alpha1.Observation) {
+		const says = `incompatible CNI versions; config is "1.2.0", plugin supports ["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]`
+		o.Runtime.Conditions[1] = v1alpha1.Condition{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: " + says}
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="ptp" failed (add): `+says)
+	}},
+	{Name: "CRI-O has no network configuration", Want: []string{"cni/conflist-missing"}, Remedy: "/pods/calico-node-7k2p/eviction", Never: []string{"kube-multus"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		calico(o)
+		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "kube-multus-ds-9x2", detectorstest.DaemonSet("kube-multus-ds"), detectorstest.HostNetwork, detectorstest.HostPath("/etc/cni/net.d")))
+		o.CNI.Configs = nil
+		detectorstest.CNIDown(o, "")
+		o.Runtime.Conditions[1].Message = "Network plugin returns error: No CNI configuration file in /etc/cni/net.d/. Has your network provider started?"
+	}},
+	// With the file aside alone, new pods would come up on podman's bridge.
+	{Name: "Calico's file damaged, with podman's behind it", Want: []string{"cni/conflist-invalid"}, Remedy: "/pods/calico-node-7k2p/eviction", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-calico.conflist", Error: "unexpected end of JSON input"}, {Path: "/etc/cni/net.d/87-podman.conflist", Name: "podman", Plugins: []string{"bridge", "host-local"}, Used: true}}
+		detectorstest.CNIDown(o, "cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-calico.conflist: error parsing configuration list: unexpected end of JSON input: invalid cni config: failed to load cni config")
+	}},
+	{Name: "bridged traffic of an IPv6-only cluster bypasses ip6tables", Want: []string{"cni/bridge-netfilter-off"}, Remedy: "sysctl -w net.bridge.bridge-nf-call-ip6tables=1", Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs[0].Plugins = []string{"bridge", "host-local", "portmap"}
+		o.CNI.Binaries = append(o.CNI.Binaries, "bridge")
+		o.API.Node.Spec.PodCIDRs = []string{"fd00:10:244:1::/64"}
+		o.Network.BridgeNFCallIPTables, o.Network.BridgeNFCallIP6Tables = "1", "0"
+	}},
+	{Name: "bridged traffic bypasses iptables, and nobody is seen to need them", Want: []string{"cni/bridge-netfilter-off"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs[0].Plugins = []string{"bridge", "host-local", "portmap"}
+		o.CNI.Binaries = append(o.CNI.Binaries, "bridge")
+		o.Network.BridgeNFCallIPTables = "0"
+		o.API.Pods = slices.DeleteFunc(o.API.Pods, func(p corev1.Pod) bool { return strings.HasPrefix(p.Name, "kube-proxy") })
+	}},
+	noAddress("Azure", "azure-vnet", `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to allocate address: No available addresses`),
+	noAddress("whereabouts", "multus", `plugin type="multus" failed (add): [default/new/5f:storage]: error adding container to network "storage": error at storage engine: Could not allocate IP in range: ip: 172.16.0.1 / - 172.16.0.6 / range: net.IPNet{}`),
+	noAddress("Cilium's cluster pool", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  range is full`),
 	noAddress("Cilium", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  No more IPs available`),
 	noAddress("the AWS VPC CNI", "aws-cni", `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container`),
 	noAddress("Calico", "calico", `plugin type="calico" failed (add): failed to request IPv4 addresses: Assigned 0 out of 1 requested IPv4 addresses; No more free affine blocks and strict affinity enabled`),
@@ -109,6 +170,9 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "bridge-nf-call-iptables off with ptp", Ill: func(o *v1alpha1.Observation) { o.Network.BridgeNFCallIPTables = "0" }},
 	{Name: "all addresses in use by running pods", Ill: func(o *v1alpha1.Observation) { o.CNI.IPAM[0].Reserved = 254 }},
+	{Name: "flannel waits for its subnet", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="flannel" failed (add): open /run/flannel/subnet.env: permission denied`)
+	}},
 	{Name: "one pod's Multus annotation is malformed", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = []v1alpha1.CNIConfig{
 			{Path: "/etc/cni/net.d/00-multus.conf", Name: "multus-cni-network", Plugins: []string{"multus"}, Used: true},
@@ -117,6 +181,14 @@ var silent = []detectorstest.Case{
 		o.CNI.Binaries, o.CNI.IPAM = []string{"bandwidth", "calico", "calico-ipam", "loopback", "multus", "portmap"}, nil
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new]: error getting k8s network: parsePodNetworkAnnotation: failed to parse pod Network Attachment Selection Annotation JSON format: invalid character 'm' looking for beginning of object key string`)
 	}},
+}
+
+// calico is a node whose network is Calico, with its agent.
+func calico(o *v1alpha1.Observation) {
+	o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-calico.conflist", Name: "k8s-pod-network", Plugins: []string{"calico", "calico-ipam", "bandwidth", "portmap"}, Used: true}}
+	o.CNI.Binaries, o.CNI.IPAM = []string{"bandwidth", "calico", "calico-ipam", "loopback", "portmap"}, nil
+	o.API.Pods = slices.DeleteFunc(o.API.Pods, func(p corev1.Pod) bool { return strings.HasPrefix(p.Name, "kindnet") })
+	detectorstest.AddPod(o, detectorstest.Pod("kube-system", "calico-node-7k2p", detectorstest.DaemonSet("calico-node"), detectorstest.HostNetwork, detectorstest.HostPath("/etc/cni/net.d"), detectorstest.HostPath("/opt/cni/bin")))
 }
 
 // noAddress is a node on which this network has no address left.

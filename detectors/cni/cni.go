@@ -6,10 +6,15 @@
 package cni
 
 import (
+	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -65,8 +70,9 @@ func networkReady(o *v1alpha1.Observation) (v1alpha1.Condition, bool) {
 func config(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	c, known := networkReady(o)
-	if known && c.Status {
-		return nil
+	load := o.Runtime.LastCNILoad
+	if known && (c.Status || !facts.Has(c.Message, noConfig...) && (load == "" || load == "OK")) {
+		return nil // what else it says is a plugin's own answer
 	}
 	var ev []v1alpha1.Evidence
 	if known {
@@ -78,7 +84,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 		// The runtime does not answer: the kubelet's own last word counts if the Ready condition still carries it and the
 		// directory agrees.
 		cond, bad := facts.NotReady(o)
-		if !bad || !strings.Contains(cond.Message, words.CniPluginNotInitialized) {
+		if !bad || !facts.Has(cond.Message, noConfig...) {
 			return nil
 		}
 		ev = append(ev, facts.FromCondition(cond))
@@ -89,20 +95,23 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 			ManualAction: "the CNI directory could not be read"}
 	}
 
+	// The runtime reads the files in their order and ends at the first that it can load; of the broken ones, only one that it names, or
+	// that sorts before that, is in its way.
 	var broken, good []v1alpha1.CNIConfig
+	names := slices.ContainsFunc(o.CNI.Configs, func(f v1alpha1.CNIConfig) bool { return strings.Contains(load, f.Path) })
 	for _, f := range o.CNI.Configs {
-		if f.Error != "" {
+		switch {
+		case names && strings.Contains(load, f.Path), !names && f.Error != "" && len(good) == 0:
 			broken = append(broken, f)
-		} else {
+		case f.Error == "":
 			good = append(good, f)
 		}
 	}
-	load := o.Runtime.LastCNILoad
 	invalid := facts.Has(load, words.InvalidCniConfig, words.FailedToLoadCNIConfig, "failed to convert CNI config", words.HasNoNetworks, "network type not found", "error parsing") ||
 		len(broken) > 0 && !strings.Contains(load, words.NoNetworkConfigFound)
 	switch {
 	case invalid && (len(broken) > 0 || load != ""):
-		return invalidConfig(o, ev, broken)
+		return invalidConfig(o, ev, broken, good)
 	case len(good) > 0:
 		// The file is there and the runtime has not noticed it: its watch ignores files that are moved in, and ends when the
 		// directory itself is replaced.
@@ -115,7 +124,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 			Summary:  "the runtime has no network configuration: " + strings.Join(names, ", ") + " came into the directory without the runtime noticing",
 			Evidence: append(ev, facts.Seen(o, v1alpha1.SourceCNI, strings.Join(names, ", ")+": can be loaded, and is not in use")),
 			Remedy: facts.Place(o).NewRemedy("reload-conflist",
-				detectors.Restart(o.Node, "containerd.service", "a new runtime process reads the directory at start; containers belong to their shims and go on"),
+				facts.RestartRuntime(o, "a new runtime process reads the directory at start"),
 				detectors.WaitReady(o.Node)),
 		}
 	default:
@@ -128,61 +137,94 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 			Summary:  "there is no CNI configuration in " + confDir(o) + ": the runtime cannot give any new pod a network",
 			Evidence: append(ev, facts.Seen(o, v1alpha1.SourceCNI, text)),
 		}
-		steps, untouched := rewrite(o)
+		was, _ := used(&h[0])
+		steps, untouched := rewrite(o, was)
 		if o.CNI.ConfDirError != "" && len(steps) > 0 {
 			steps = slices.Insert(steps, 0, detectors.NodeStep(v1alpha1.Safe, o.Node, "the directory itself is missing", "mkdir", "-p", confDir(o)))
-			steps = slices.Insert(steps, len(steps)-1, detectors.Restart(o.Node, "containerd.service", "the runtime's watch ended with the directory; a new process watches the new one"))
+			steps = slices.Insert(steps, len(steps)-1, facts.RestartRuntime(o, "the runtime's watch ended with the directory; a new process watches the new one"))
 		}
 		f.ManualAction, f.Remedy = untouched, facts.Place(o).NewRemedy("restore-conflist", steps...)
 		return f
 	}
 }
 
-// rewrite are the steps that have the network's own agent write the configuration again.
-func rewrite(o *v1alpha1.Observation) (steps []v1alpha1.Step, untouched string) {
+// noConfig is how the runtimes say that they have no network configuration: containerd, CRI-O (ocicni), cri-dockerd.
+var noConfig = []string{words.CniPluginNotInitialized, "o CNI configuration file in", "cni config uninitialized"}
+
+// generic are words in the names of configurations that are no network's own.
+var generic = []string{"cni", "conf", "conflist", "net", "network", "host", "local", "ptp", "bridge", "portmap", "loopback", "ipam", "firewall", "tuning", "bandwidth", "default", "pod", "sbr", "vrf"}
+
+// agents are the DaemonSet pods of this node that write a configuration: they mount the directory and have the network's name in theirs
+// or in their images'.
+func agents(o *v1alpha1.Observation, c v1alpha1.CNIConfig) []*corev1.Pod {
+	file := strings.TrimSuffix(path.Base(c.Path), path.Ext(c.Path))
+	tokens := strings.FieldsFunc(strings.ToLower(strings.Join(append([]string{file, c.Name}, c.Plugins...), " ")), func(r rune) bool { return !unicode.IsLetter(r) })
+	tokens = slices.DeleteFunc(tokens, func(t string) bool { return len(t) < 3 || slices.Contains(generic, t) })
+	var out []*corev1.Pod
+	for _, p := range facts.MountersOf(o, confDir(o)) {
+		if len(tokens) > 0 && facts.Has(called(p), tokens...) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// called is a pod's name and its images'.
+func called(p *corev1.Pod) string {
+	text := p.Name
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		text += " " + c.Image
+	}
+	return strings.ToLower(text)
+}
+
+// chained agents put themselves before a network's configuration, and write none of their own.
+var chained = []string{"multus", "istio", "linkerd", "whereabouts", "spiderpool", "bandwidth", "sriov"}
+
+// rewrite are the steps that have the network's own agent write its configuration again.
+func rewrite(o *v1alpha1.Observation, was v1alpha1.CNIConfig) (steps []v1alpha1.Step, untouched string) {
 	if o.API == nil {
 		return nil, "only the network's own agent knows the configuration, and without the API server its pod cannot be recreated: recreate the CNI DaemonSet's pod of this node"
 	}
-	agents := facts.MountersOf(o, confDir(o))
-	if len(agents) == 0 {
+	pods := agents(o, was)
+	if len(pods) == 0 {
+		pods = facts.MountersOf(o, confDir(o))
+		if own := slices.DeleteFunc(slices.Clone(pods), func(p *corev1.Pod) bool { return facts.Has(p.Name, chained...) }); len(own) > 0 {
+			pods = own
+		}
+	}
+	if len(pods) == 0 {
 		return nil, "no DaemonSet pod on this node mounts " + confDir(o) + ": install the network plugin again (kubectl apply of its manifest)"
 	}
-	for _, p := range agents {
+	for _, p := range pods {
 		steps = append(steps, detectors.EvictPod(p.Namespace, p.Name, "the network's agent writes the configuration when it starts; it uses the host network, so it needs none to start"))
 	}
 	return append(steps, detectors.WaitReady(o.Node)), ""
 }
 
-func invalidConfig(o *v1alpha1.Observation, ev []v1alpha1.Evidence, broken []v1alpha1.CNIConfig) *v1alpha1.Finding {
-	var names []string
-	for _, b := range broken {
-		names = append(names, b.Path)
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceCNI, b.Path+": "+b.Error))
-	}
+func invalidConfig(o *v1alpha1.Observation, ev []v1alpha1.Evidence, broken, good []v1alpha1.CNIConfig) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{
 		Cause: "conflist-invalid", Certainty: v1alpha1.Certain, Evidence: ev,
 		Summary: "the CNI configuration cannot be loaded: " + facts.Short(o.Runtime.LastCNILoad),
 	}
 	if len(broken) == 0 {
-		for _, c := range o.CNI.Configs {
-			if strings.Contains(o.Runtime.LastCNILoad, c.Path) {
-				broken, names = append(broken, c), append(names, c.Path)
-			}
-		}
-	}
-	if len(broken) == 0 {
 		f.ManualAction = "which file is meant could not be told"
 		return f
 	}
-	f.Summary = "the CNI configuration " + strings.Join(names, ", ") + " cannot be loaded"
+	var names []string
 	var steps []v1alpha1.Step
 	for _, b := range broken {
+		names = append(names, b.Path)
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCNI, b.Path+": "+cmp.Or(b.Error, "the runtime refuses it")))
 		steps = append(steps, detectors.MoveAside(o.Node, b.Path, "the runtime refuses the whole directory for the sake of this file"))
 	}
-	if slices.ContainsFunc(o.CNI.Configs, func(c v1alpha1.CNIConfig) bool { return c.Error == "" && !slices.Contains(names, c.Path) }) {
+	f.Summary = "the CNI configuration " + strings.Join(names, ", ") + " cannot be loaded"
+	// With the file aside the runtime takes the next one: right where that is the network whose agent runs here, and a foreign bridge
+	// for every new pod where the broken one was.
+	if len(agents(o, broken[0])) == 0 && len(good) > 0 && (len(agents(o, good[0])) > 0 || o.API == nil) {
 		steps = append(steps, detectors.WaitReady(o.Node)) // the removal itself makes the runtime read the directory again
 	} else {
-		more, untouched := rewrite(o)
+		more, untouched := rewrite(o, broken[0])
 		if len(more) == 0 {
 			f.ManualAction = untouched
 			return f // without its agent the broken file is all there is: a person may repair it
@@ -218,46 +260,81 @@ func lacks(o *v1alpha1.Observation, c v1alpha1.CNIConfig) []string {
 	return out
 }
 
-// binary: a plugin of the configuration in use is not there, or cannot be run.
+// answer is what a network plugin said: to a runtime that makes a sandbox, or that asks for the network's state.
+type answer struct {
+	message  string
+	evidence v1alpha1.Evidence
+}
+
+// answers are the newest of each pod, and the state.
+func answers(h v1alpha1.History) (out []answer) {
+	o := h.Last()
+	for _, f := range facts.CreateFailures(h) {
+		if !f.Container && facts.Has(f.Message, words.SetupNetworkForSandbox, "network for pod", "plugin type=", "create pod network sandbox", words.FailedToFindPlugin) {
+			out = append(out, answer{f.Message, f.Evidence})
+		}
+	}
+	if c, known := networkReady(o); known && !c.Status && !facts.Has(c.Message, noConfig...) {
+		out = append(out, answer{c.Message, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message))})
+	}
+	return out
+}
+
+// said is the first answer with one of the texts.
+func said(h v1alpha1.History, texts ...string) (answer, bool) {
+	list := answers(h)
+	i := slices.IndexFunc(list, func(a answer) bool { return facts.Has(a.message, texts...) })
+	if i < 0 {
+		return answer{}, false
+	}
+	return list[i], true
+}
+
+var (
+	notFound = regexp.MustCompile(words.FailedToFindPlugin + ` \\*"([^"\\]+)\\*" in path \[([^\]]*)\]`)
+	notRun   = regexp.MustCompile(`fork/exec (/\S*/)([^/\s:"\\]+)\\*"?: (exec format error|permission denied)`)
+)
+
+// binary: a plugin is not there, or cannot be run: one that the configuration in use names, or that a plugin calls, or loopback, which
+// the runtime calls for every sandbox.
 func binary(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	if _, unread := o.Unreadable(v1alpha1.SourceCNI); unread {
+	c, _ := used(o)
+	var gone []string
+	var ev []v1alpha1.Evidence
+	dir, why := cmp.Or(strings.Join(o.CNI.BinDirs, ", "), "/opt/cni/bin"), "missing"
+	for _, a := range answers(h) {
+		if m := notFound.FindStringSubmatch(a.message); m != nil {
+			gone, dir = []string{m[1]}, strings.Join(strings.Fields(m[2]), ", ")
+		} else if m := notRun.FindStringSubmatch(a.message); m != nil && strings.Contains(a.message, "plugin type=") {
+			gone, dir, why = []string{m[2]}, path.Clean(m[1]), m[3]
+		} else {
+			continue
+		}
+		ev = append(ev, a.evidence)
+		break
+	}
+	_, unread := o.Unreadable(v1alpha1.SourceCNI)
+	if unread && len(gone) == 0 {
 		return nil
 	}
-	c, ok := used(o)
-	if !ok {
-		return nil
-	}
-	gone := lacks(o, c)
-	failure, failing := sandboxFailure(h, words.FailedToFindPlugin, "exec format error", "permission denied")
-	if failing && len(gone) == 0 {
-		// It is executable by its mode, and yet cannot be run: the name stands in `plugin type="ptp" failed (add)`.
-		if _, after, ok := strings.Cut(failure.Message, `plugin type="`); ok && facts.Has(failure.Message, "exec format error", "permission denied") {
-			name, _, _ := strings.Cut(after, `"`)
-			if slices.Contains(c.Plugins, name) && strings.Contains(failure.Message, name+":") {
-				gone = []string{name}
-			}
+	if lacks := lacks(o, c); !unread && len(o.CNI.BinDirs) > 0 && why == "missing" {
+		if len(gone) == 0 || slices.Contains(lacks, gone[0]) {
+			gone = lacks
 		}
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	var ev []v1alpha1.Evidence
-	dirs := strings.Join(o.CNI.BinDirs, ", ")
-	if dirs == "" {
-		dirs = "/opt/cni/bin"
-	}
-	ev = append(ev, facts.Seen(o, v1alpha1.SourceCNI, fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dirs, strings.Join(o.CNI.Binaries, ", "))))
-	if failing {
-		ev = append(ev, failure.Evidence)
-	}
-	// Another file, all of whose plugins are there, waits behind this one: then this one is the stranger, not the binary.
+	what := fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dir, strings.Join(o.CNI.Binaries, ", "))
+	ev = slices.Insert(ev, 0, facts.Seen(o, v1alpha1.SourceCNI, what))
+	// Another network's agent runs here and this one's does not: then this file is the stranger, not the binary.
 	for _, other := range o.CNI.Configs {
-		if other.Path != c.Path && other.Error == "" && len(other.Plugins) > 0 && len(lacks(o, other)) == 0 && other.Path > c.Path {
+		if other.Path > c.Path && other.Error == "" && len(other.Plugins) > 0 && len(lacks(o, other)) == 0 && slices.Contains(c.Plugins, gone[0]) && len(agents(o, other)) > 0 && len(agents(o, c)) == 0 {
 			return &v1alpha1.Finding{
 				Cause: "conflist-invalid", Certainty: v1alpha1.Certain,
-				Summary:  fmt.Sprintf("%s sorts before %s and hides it, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
-				Evidence: ev,
+				Summary:  fmt.Sprintf("%s sorts before %s, whose agent runs on this node, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
+				Evidence: append(ev, facts.Seen(o, "api.pods", "agent of "+other.Path+": pod "+agents(o, other)[0].Name)),
 				Remedy: facts.Place(o).NewRemedy("remove-shadow",
 					detectors.MoveAside(o.Node, c.Path, "the file that hides the network's own configuration; the removal makes the runtime read the directory again")),
 			}
@@ -265,43 +342,59 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	f := &v1alpha1.Finding{
 		Cause: "plugin-binary-missing", Certainty: v1alpha1.Certain, Evidence: ev,
-		Summary: fmt.Sprintf("the CNI plugin %s of %s is missing or cannot be run: every new sandbox fails, running pods go on", strings.Join(gone, ", "), c.Path),
+		Summary: fmt.Sprintf("the CNI plugin %s is missing or cannot be run (%s): every new sandbox fails, running pods go on", strings.Join(gone, ", "), why),
+	}
+	restorePlugins(o, f, gone, dir, why)
+	return f
+}
+
+// restorePlugins brings plugins back from where they come: the mode, the network's agent, which copies its own when it starts, or the
+// node's image.
+func restorePlugins(o *v1alpha1.Observation, f *v1alpha1.Finding, gone []string, dirs, why string) {
+	dir, _, _ := strings.Cut(dirs, ",")
+	if i := slices.IndexFunc(o.Mounts, func(m v1alpha1.Mount) bool {
+		return slices.Contains(m.Options, "noexec") && (m.Target == dir || strings.HasPrefix(dir, m.Target+"/"))
+	}); i >= 0 && why == "permission denied" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceMounts, o.Mounts[i].Target+" is mounted noexec"))
+		f.ManualAction = "nothing below " + o.Mounts[i].Target + " can be run, since it is mounted noexec: whoever hardened this node has to except it"
+		return
 	}
 	var steps []v1alpha1.Step
+	var evicted []string
 	for _, name := range gone {
-		file := path.Join(binDir(o), name)
+		file := path.Join(dir, name)
 		i := slices.IndexFunc(o.Files, func(f v1alpha1.File) bool { return f.Path == file })
 		if i >= 0 && o.Files[i].Exists && o.Files[i].SizeBytes > 4096 && !strings.Contains(o.Files[i].Mode, "x") {
 			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the plugin is there and not executable", "chmod", "0755", file))
 			continue
 		}
+		token, _, _ := strings.Cut(name, "-")
+		pods := facts.MountersOf(o, dir)
+		if i := slices.IndexFunc(pods, func(p *corev1.Pod) bool {
+			return len(token) > 2 && !slices.Contains(generic, token) && strings.Contains(called(p), token)
+		}); i >= 0 {
+			if !slices.Contains(evicted, pods[i].Name) {
+				evicted = append(evicted, pods[i].Name)
+				steps = append(steps, detectors.EvictPod(pods[i].Namespace, pods[i].Name, "the network's agent copies its plugins to the node when it starts"))
+			}
+			continue
+		}
+		if !o.Host.InContainer {
+			f.ManualAction = fmt.Sprintf("put %s for %s into %s again: loopback, bridge, host-local and their like are of containernetworking/plugins (the package kubernetes-cni or containernetworking-plugins), others of their network", name, o.Host.Arch, dir)
+			return
+		}
 		steps = append(steps, detectors.RestoreStep(o.Node, file, "the plugin's binary comes back from the node's image; the kubelet retries within seconds"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("restore-plugin", steps...)
-	return f
 }
 
-func binDir(o *v1alpha1.Observation) string {
-	if len(o.CNI.BinDirs) > 0 {
-		return o.CNI.BinDirs[0]
-	}
-	return "/opt/cni/bin"
-}
+// noAddress is how the networks say that they have none left.
+var noAddress = []string{words.NoIPAddresses, words.FailedToAllocateForRange, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.AWSNoAddress, words.AzureNoAddress, words.WhereaboutsNoAddress}
 
-// sandboxFailure is the newest sandbox that a CNI plugin failed, with one of the texts.
-func sandboxFailure(h v1alpha1.History, texts ...string) (facts.CreateFailure, bool) {
-	for _, f := range facts.CreateFailures(h) {
-		if !f.Container && facts.Has(f.Message, words.SetupNetworkForSandbox, "network for pod", "plugin type=", words.FailedToFindPlugin) && facts.Has(f.Message, texts...) {
-			return f, true
-		}
-	}
-	return facts.CreateFailure{}, false
-}
-
-// ipam: the address range of the node is used up.
+// ipam: no address is left for a new pod.
 func ipam(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	failure, failing := sandboxFailure(h, "no IP addresses available in range set", "failed to allocate for range")
+	failure, failing := said(h, noAddress...)
 	for _, s := range o.CNI.IPAM {
 		if s.Capacity <= 0 || s.Reserved < s.Capacity {
 			continue
@@ -314,7 +407,7 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCNI, fmt.Sprintf("%s: %d of %d addresses reserved, %d of them for containers the runtime does not know",
 				s.Dir, s.Reserved, s.Capacity, max(s.Orphans, 0)))}}
 		if failing {
-			f.Evidence = append(f.Evidence, failure.Evidence)
+			f.Evidence = append(f.Evidence, failure.evidence)
 		}
 		if s.Orphans <= 0 {
 			f.ManualAction = "every address belongs to a sandbox the runtime lists: fewer pods on this node, or a larger pod range for it"
@@ -322,28 +415,32 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
 		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(v1alpha1.Safe, o.Node,
-			"release every address whose container the runtime does not know: host-local keeps one file per address, with the container's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
-			releaseAddresses(s.Dir, making)))
+			"release every address whose sandbox the runtime does not know: host-local keeps one file per address, with the sandbox's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
+			releaseAddresses(s.Dir, making, facts.Runtime(o).CLI)))
 		return f
 	}
-	if failing && !slices.ContainsFunc(o.CNI.IPAM, func(s v1alpha1.IPAMState) bool { return s.Capacity > 0 }) {
-		return &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{failure.Evidence},
-			Summary: "the network plugin has no address left for a new pod", ToConfirm: "how many addresses are reserved, and for which containers: the IPAM plugin's own state",
-			ManualAction: "the state of this IPAM plugin is not known to sickbay"}
+	if !failing {
+		return nil
 	}
-	return nil
+	return &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{failure.evidence},
+		Summary:      "the network has no address left for a new pod, as its plugin says",
+		ManualAction: "see who has the addresses by the network's own means (calicoctl ipam check, cilium status, the subnet and the limits of the machine's interfaces in a cloud, whereabouts' ippools): fewer pods here, a larger range, or addresses released whose pods are gone"}
 }
 
 // making is how many seconds after its address a sandbox that is being made is known to the runtime.
 const making = 15
 
-// releaseAddresses is a script that moves host-local's files aside for containers that the runtime does not know; where some are younger
+// releaseAddresses is a script that moves host-local's files aside for sandboxes that the runtime does not know; where some are younger
 // than so many seconds, only those that it still does not know that much later.
-func releaseAddresses(dir string, seconds int) string {
+func releaseAddresses(dir string, seconds int, cli []string) string {
+	list := make([]string, len(cli))
+	for i, w := range cli {
+		list[i] = detectors.Quote(w)
+	}
 	return fmt.Sprintf(`cd %[1]s
 aside=%[3]s; mkdir -p "$aside"
 orphans() {
-  known=$(ctr -n k8s.io containers ls -q) && [ -n "$known" ] || return 1
+  known=$(%[4]s --timeout=30s pods -q --no-trunc) && [ -n "$known" ] || return 1
   for f in *.*.*.* *:*; do
     [ -f "$f" ] || continue
     id=$(head -n1 "$f" | tr -d '\r')
@@ -359,27 +456,41 @@ else
 fi
 printf '%%s\n' "$was" | while read -r f id; do
   if printf '%%s\n' "$is" | grep -qxF -- "$f $id"; then mv -f -- "$f" "$aside/"; fi
-done`, detectors.Quote(dir), seconds, detectors.Quote(dir+v1alpha1.Aside))
+done`, detectors.Quote(dir), seconds, detectors.Quote(dir+v1alpha1.Aside), strings.Join(list, " "))
 }
 
-// rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says.
+// refusals are how plugins say that they cannot use their configuration.
+var refusals = []string{words.IncompatibleVersions, "unsupported CNI result version", "failed to load netconf", "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", "IPAM plugin returned missing", "unknown IPAM", "must specify"}
+
+// rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says. What a pod's annotation
+// asks for is that pod's.
 func rejected(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	f, ok := sandboxFailure(h, "incompatible CNI versions", "unsupported CNI result version", "failed to load netconf", "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", "IPAM plugin returned missing", "unknown IPAM", "must specify")
-	if !ok {
+	list := answers(h)
+	i := slices.IndexFunc(list, func(a answer) bool {
+		return facts.Has(a.message, refusals...) && !facts.Has(strings.ToLower(a.message), "annotation")
+	})
+	if i < 0 {
 		return nil
 	}
 	c, _ := used(o)
-	out := &v1alpha1.Finding{Cause: "conflist-invalid", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{f.Evidence},
-		Summary: "a network plugin refuses what " + c.Path + " tells it", ToConfirm: "the fields of " + c.Path + " that the message names"}
-	for _, other := range o.CNI.Configs {
-		if c.Path != "" && other.Path > c.Path && other.Error == "" && len(lacks(o, other)) == 0 {
-			out.Remedy = facts.Place(o).NewRemedy("remove-shadow", detectors.MoveAside(o.Node, c.Path, "the file that hides "+other.Path))
-			return out
-		}
+	out := &v1alpha1.Finding{Cause: "conflist-invalid", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{list[i].evidence},
+		Summary: "a network plugin refuses what " + c.Path + " tells it"}
+	if !facts.Has(list[i].message, words.IncompatibleVersions) {
+		out.Certainty, out.ToConfirm = v1alpha1.Likely, "the fields of "+c.Path+" that the message names"
 	}
-	steps, untouched := rewrite(o)
-	if c.Path == "" || len(steps) == 0 {
+	if len(agents(o, c)) == 0 {
+		for _, other := range o.CNI.Configs {
+			if c.Path != "" && other.Path > c.Path && other.Error == "" && len(lacks(o, other)) == 0 && len(agents(o, other)) > 0 {
+				out.Remedy = facts.Place(o).NewRemedy("remove-shadow", detectors.MoveAside(o.Node, c.Path, "the file that hides "+other.Path+", whose agent runs on this node"))
+				return out
+			}
+		}
+		out.ManualAction = "no agent on this node is seen to write " + c.Path + ": mend the fields that the message names"
+		return out
+	}
+	steps, untouched := rewrite(o, c)
+	if len(steps) == 0 {
 		out.ManualAction = untouched
 		return out
 	}
@@ -391,25 +502,42 @@ func rejected(h v1alpha1.History) *v1alpha1.Finding {
 // netfilter: pods hang on a bridge whose traffic bypasses iptables. With ptp plugins, as kind has them, the setting has no effect.
 func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
-	if _, unread := o.Unreadable(v1alpha1.SourceNetwork); unread || o.Network.BridgeNFCallIPTables == "1" {
+	key, value := "net.bridge.bridge-nf-call-iptables", o.Network.BridgeNFCallIPTables
+	if ipv6Only(o) {
+		key, value = "net.bridge.bridge-nf-call-ip6tables", o.Network.BridgeNFCallIP6Tables
+	}
+	if _, unread := o.Unreadable(v1alpha1.SourceNetwork); unread || value == "1" {
 		return nil
 	}
 	c, ok := used(o)
 	if !ok || !slices.ContainsFunc(c.Plugins, func(p string) bool { return p == "bridge" || p == "flannel" }) {
 		return nil
 	}
-	text, why := "net.bridge.bridge-nf-call-iptables is 0", "bridged pod traffic passes iptables again, and with it service addresses and policies"
+	text, why := key+" is 0", "bridged pod traffic passes iptables again, and with it service addresses and policies"
 	var steps []v1alpha1.Step
-	if o.Network.BridgeNFCallIPTables == "" {
-		text = "br_netfilter is not there: net.bridge.bridge-nf-call-iptables does not exist"
+	if value == "" {
+		text = "br_netfilter is not there: " + key + " does not exist"
 		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the module the setting belongs to", "modprobe", "br_netfilter"))
 	}
-	steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, "sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"))
-	return &v1alpha1.Finding{
+	steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, "sysctl", "-w", key+"=1"))
+	f := &v1alpha1.Finding{
 		Cause: "bridge-netfilter-off", Certainty: v1alpha1.Certain,
 		Summary:      "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",
 		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceNetwork, text), facts.Seen(o, v1alpha1.SourceCNI, c.Path+" uses "+strings.Join(c.Plugins, ", "))},
 		Remedy:       facts.Place(o).NewRemedy("bridge-netfilter-on", steps...),
-		ManualAction: "what set it may set it again at the next boot: see `grep -r bridge-nf /etc/sysctl.conf /etc/sysctl.d`, write net.bridge.bridge-nf-call-iptables = 1 there and br_netfilter into /etc/modules-load.d",
+		ManualAction: "what set it may set it again at the next boot: see `grep -r bridge-nf /etc/sysctl.conf /etc/sysctl.d`, write " + key + " = 1 there and br_netfilter into /etc/modules-load.d",
 	}
+	// Where something else than kube-proxy serves services, it may not need iptables.
+	if !slices.ContainsFunc(facts.Pods(o), func(p *corev1.Pod) bool { return strings.HasPrefix(p.Name, "kube-proxy") }) {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether services are served by iptables on this node (kube-proxy's, or one inside the kubelet's own process as with k3s)"
+	}
+	return f
+}
+
+// ipv6Only tells that all pod ranges of the node are of IPv6.
+func ipv6Only(o *v1alpha1.Observation) bool {
+	if o.API == nil || o.API.Node == nil || len(o.API.Node.Spec.PodCIDRs) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(o.API.Node.Spec.PodCIDRs, func(c string) bool { return !strings.Contains(c, ":") })
 }

@@ -35,10 +35,10 @@ func TestReleaseAddresses(t *testing.T) {
 			}
 			// It knows the sandbox that is being made from the second question on.
 			ctr := "#!/bin/sh\necho runs\nif [ -e \"$0.asked\" ]; then echo made; fi\n: > \"$0.asked\"\n"
-			if err := os.WriteFile(filepath.Join(bin, "ctr"), []byte(ctr), 0o700); err != nil {
+			if err := os.WriteFile(filepath.Join(bin, "crictl"), []byte(ctr), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("sh", "-ec", releaseAddresses(dir, 1))
+			cmd := exec.Command("sh", "-ec", releaseAddresses(dir, 1, []string{"crictl"}))
 			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 			began := time.Now()
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -70,10 +70,10 @@ func TestReleaseAddressesNeedsTheRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ctr := range []string{"#!/bin/sh\nexit 1\n", "#!/bin/sh\n"} {
-		if err := os.WriteFile(filepath.Join(bin, "ctr"), []byte(ctr), 0o700); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, "crictl"), []byte(ctr), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("sh", "-ec", releaseAddresses(dir, 1))
+		cmd := exec.Command("sh", "-ec", releaseAddresses(dir, 1, []string{"crictl"}))
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 		if out, err := cmd.CombinedOutput(); err == nil {
 			t.Errorf("it ended well: %s", out)

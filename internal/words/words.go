@@ -40,4 +40,6 @@ func (c *Component) says(text string, e Entry) string {
 }
 
 // Components are all that have words here.
-func Components() []*Component { return []*Component{kubelet, containerd, runc, cni, golang, kernel} }
+func Components() []*Component {
+	return []*Component{kubelet, containerd, runc, cni, golang, kernel, calico, cilium, awsCNI, azureCNI, whereabouts}
+}
