@@ -64,14 +64,6 @@ var sick = []detectorstest.Case{
 		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/fill", Bytes: 290 << 30, Files: 1}}
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: mkdir: no space left on device")
 	}},
-	{Name: "nodefs full, and the device plugin was evicted", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.NodefsFull(o)
-		detectorstest.PluginGone(o)
-	}},
-	{Name: "nodefs full, and the CSI driver was evicted", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /var/lib/kubelet/fill", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.NodefsFull(o)
-		detectorstest.CSIWaits(o, false, detectorstest.NotInTheList)
-	}},
 	{Name: "imagefs full of images, and some were loaded from a file", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "imagefs.available", "15%")
 		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")

@@ -69,9 +69,7 @@ var sick = []detectorstest.Case{
 		runtimeStopped(o)
 		detectorstest.KubeletStopped(o)
 	}},
-	{Name: "runtime's filesystem frozen, and a kubelet that starts", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze", Ill: detectorstest.All(runtimeFrozen, findsNoRuntime)},
 	{Name: "runtime's filesystem frozen, and the kubelet stopped", Want: []string{"pleg/runtime-io-stall", "node-notready/kubelet-stopped"}, Remedy: "fsfreeze", Ill: detectorstest.All(runtimeFrozen, detectorstest.KubeletStopped)},
-	{Name: "runtime throttled, and a kubelet that starts", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: detectorstest.All(runtimeThrottled, findsNoRuntime)},
 	{Name: "runtime throttled, and the kubelet stopped", Want: []string{"pleg/runtime-overloaded", "node-notready/kubelet-stopped"}, Remedy: "cfs_quota_us", Ill: detectorstest.All(runtimeThrottled, detectorstest.KubeletStopped)},
 	{Name: "runtime throttled, and probes by exec come late", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
 		runtimeThrottled(o)
@@ -273,8 +271,6 @@ func runtimeThrottled(o *v1alpha1.Observation) {
 	o.Runtime.CallMS["ListContainers"] = 4200
 	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 }
-
-func findsNoRuntime(o *v1alpha1.Observation) { detectorstest.KubeletLoops(o, detectorstest.NoRuntime) }
 
 var byExec = detectorstest.Liveness(0, "", func(p *corev1.Probe) {
 	p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/grpc_health_probe"}}}

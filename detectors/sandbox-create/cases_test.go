@@ -47,12 +47,6 @@ var sick = []detectorstest.Case{
 		o.Kubelet.File.FailSwapOn = detectorstest.Ptr(true)
 		detectorstest.KubeletLoops(o, detectorstest.SwapRefused)
 	}},
-	{Name: "shim gone, and a sandbox that ended", Want: []string{"sandbox-create/shim-missing"}, Ill: detectorstest.All(shimGone, detectorstest.NotMadeAgain)},
-	{Name: "runc gone, and a sandbox that ended", Want: []string{"sandbox-create/oci-runtime-missing"}, Ill: detectorstest.All(runcGone, detectorstest.NotMadeAgain)},
-	{Name: "snapshot directory immutable, and a sandbox that ended", Want: []string{"sandbox-create/snapshotter-unwritable"}, Ill: detectorstest.All(immutable, detectorstest.NotMadeAgain)},
-	{Name: "runtime's disk full, and a sandbox that ended", Want: []string{"sandbox-create/disk-full"}, Ill: detectorstest.All(diskFull, detectorstest.NotMadeAgain)},
-	{Name: "runtime's inodes used up, and a sandbox that ended", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: detectorstest.All(inodesGone, detectorstest.NotMadeAgain)},
-	{Name: "pods' cgroup may have no children, and a sandbox that ended", Want: []string{"sandbox-create/cgroup-unwritable"}, Ill: detectorstest.All(noChildren, detectorstest.NotMadeAgain)},
 	// After ten events that differ in ids client-go's aggregator puts these words before them.
 	{Name: "cgroup cannot be made, said by combined events", Want: []string{"sandbox-create/cgroup-unwritable"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 14, 0)))

@@ -1,15 +1,67 @@
 package causal
 
-import "github.com/sickbay-dev/sickbay/internal/words"
+import (
+	"slices"
+
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/internal/words"
+)
 
 //go:generate go test -run TestPageIsUpToDate . -update
 
 // noRuntime is what a kubelet says that starts and gets no answer from the runtime.
 var noRuntime = []string{words.RuntimeAPIForEndpoint, words.ValidateServiceConnection}
 
+// origin is a cause, and the case of its failure that the ill of a group is added to.
+type origin struct{ from, of string }
+
+// each is an edge from every origin to one consequence.
+func each(scope Scope, to, why, ill string, origins ...origin) []Edge {
+	var out []Edge
+	for _, o := range origins {
+		failure, _ := failures.Split(o.from)
+		out = append(out, Edge{From: o.from, To: to, Scope: scope, Why: why, Needs: failure + ": " + o.of + " + " + ill})
+	}
+	return out
+}
+
+var (
+	// No sandbox can be made.
+	noSandbox = []origin{
+		{"sandbox-create/shim-missing", "shim gone"},
+		{"sandbox-create/oci-runtime-missing", "runc gone"},
+		{"sandbox-create/snapshotter-unwritable", "snapshot directory immutable"},
+		{"sandbox-create/disk-full", "runtime's disk full, thresholds off"},
+		{"sandbox-create/inodes-exhausted", "runtime's inodes used up, thresholds off"},
+		{"sandbox-create/cgroup-unwritable", "pods' cgroup may have no children"},
+		{"cni/conflist-missing", "conflist gone"},
+		{"cni/conflist-invalid", "conflist damaged"},
+		{"cni/plugin-binary-missing", "plugin binary gone"},
+		{"cni/ipam-exhausted", "addresses leaked"},
+		ioStall, overloaded,
+	}
+	mismatch   = origin{"cgroup-driver/driver-mismatch", "kubelet cgroupfs, runtime systemd"}
+	ioStall    = origin{"pleg/runtime-io-stall", "runtime's filesystem frozen"}
+	overloaded = origin{"pleg/runtime-overloaded", "runtime throttled"}
+	hung       = origin{"pleg/runtime-hung", "containerd stopped by its unit"}
+	// The kubelet makes no pod: it does not run, or has not read its node once.
+	noKubelet = []origin{
+		{"node-notready/kubelet-stopped", "kubelet stopped"},
+		{"node-notready/kubeconfig-broken", "kubeconfig gone"},
+		{"node-notready/apiserver-unreachable", "API server rejected by a rule"},
+		{"node-notready/apiserver-untrusted", "another CA in the kubeconfig"},
+	}
+	pressure = []origin{
+		{"disk-pressure/nodefs-full", "nodefs full"},
+		{"disk-pressure/imagefs-full", "imagefs full"},
+		{"disk-pressure/inodes-exhausted", "inodes of imagefs used up under a threshold"},
+		{"disk-pressure/threshold-misconfigured", "threshold beyond the disk"},
+	}
+)
+
 // edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way, or never did
 // in any recording, is not here.
-var edges = []Edge{
+var edges = slices.Concat([]Edge{
 	// The kubelet ends itself, and says why.
 	{From: "swap/swap-on", To: "node-notready/kubelet-stopped", Scope: Node,
 		Why: "the kubelet ends itself when it finds swap on", Needs: "recorded/swap-on"},
@@ -23,10 +75,10 @@ var edges = []Edge{
 		Why: "a kubelet that starts and finds no runtime ends itself", Needs: "pleg: containerd's socket deleted, and a kubelet that starts",
 		Limit: "pleg: containerd and the kubelet stopped by their units"},
 	{From: "pleg/runtime-io-stall", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
-		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime's filesystem frozen, and a kubelet that starts",
+		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime's filesystem frozen + a kubelet that starts",
 		Limit: "pleg: runtime's filesystem frozen, and the kubelet stopped"},
 	{From: "pleg/runtime-overloaded", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
-		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime throttled, and a kubelet that starts",
+		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime throttled + a kubelet that starts",
 		Limit: "pleg: runtime throttled, and the kubelet stopped"},
 
 	// No room.
@@ -36,10 +88,6 @@ var edges = []Edge{
 		Why: "one disk for both: a sandbox cannot be written", Needs: "disk-pressure: one disk for kubelet and runtime, full"},
 	{From: "disk-pressure/inodes-exhausted", To: "sandbox-create/inodes-exhausted", Scope: Node,
 		Why: "a sandbox cannot be written", Needs: "disk-pressure: inodes of imagefs used up under a threshold"},
-	{From: "disk-pressure/nodefs-full", To: "device-plugin/plugin-down", Scope: Node,
-		Why: "the kubelet evicts the plugin's pod and admits no new one", Needs: "disk-pressure: nodefs full, and the device plugin was evicted"},
-	{From: "disk-pressure/nodefs-full", To: "csi-mount/driver-not-registered", Scope: Node,
-		Why: "the kubelet evicts the driver's pod and admits no new one", Needs: "disk-pressure: nodefs full, and the CSI driver was evicted"},
 
 	// A call that comes late, a network that is gone, a process without memory or CPU: the probe is not at fault.
 	{From: "pleg/runtime-overloaded", To: "probe-kill/probe-too-aggressive", Scope: Node, Says: []string{`" timed out`},
@@ -55,35 +103,35 @@ var edges = []Edge{
 		Why: "no answer comes over a network that is gone", Needs: "recorded/sandbox-network-lost",
 		Limit: "sandbox-changed: network namespace gone, and another pod's impatient probe"},
 
-	// The kubelet stops what is left of a sandbox, network included, before it makes the next one.
-	{From: "sandbox-create/shim-missing", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
-		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: shim gone, and a sandbox that ended"},
-	{From: "sandbox-create/oci-runtime-missing", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
-		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: runc gone, and a sandbox that ended"},
-	{From: "sandbox-create/snapshotter-unwritable", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
-		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: snapshot directory immutable, and a sandbox that ended"},
-	{From: "sandbox-create/disk-full", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
-		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: runtime's disk full, and a sandbox that ended"},
-	{From: "sandbox-create/inodes-exhausted", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
-		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: runtime's inodes used up, and a sandbox that ended"},
-	{From: "sandbox-create/cgroup-unwritable", To: "sandbox-changed/sandbox-network-lost", Scope: Node,
-		Why: "a sandbox that ended is not made again", Needs: "sandbox-create: pods' cgroup may have no children, and a sandbox that ended"},
-
 	{From: "cgroup-driver/driver-mismatch", To: "sandbox-changed/sandbox-killed", Scope: Node,
 		Why: "a sandbox that cannot start is made again and again", Needs: "recorded-v2/driver-mismatch"},
 	{From: "clock-cert/clock-skew", To: "image-pull/registry-tls", Scope: Node, Says: []string{"has expired or is not yet valid"},
 		Why: "by a wrong clock the registry's certificate is not valid", Needs: "clock-cert: the node's clock behind, and a registry's certificate is not valid yet",
 		Limit: "clock-cert: the node's clock behind, and a registry signed by nobody"},
+},
+	// The kubelet stops what is left of a sandbox, its network included, before it makes the next one. It tries that again and again, and
+	// says so each time.
+	each(Node, "sandbox-changed/sandbox-network-lost", "a sandbox that ended is not made again", "a sandbox that ended",
+		slices.Concat(noSandbox, []origin{mismatch}, noKubelet)...),
+	each(Node, "sandbox-changed/sandbox-killed", "a sandbox that cannot be made is tried again and again", "a sandbox made again and again",
+		append(noSandbox, hung)...),
+	each(Node, "sandbox-changed/sandbox-killed", "where the kubelet learns of another driver, it makes all sandboxes again", "a sandbox made again and again",
+		origin{"cgroup-driver/silent-mismatch", "kubelet systemd, runtime cgroupfs"}, origin{"cgroup-driver/handler-mismatch", "a RuntimeClass' handler differs"}),
+	// What ended is started again by nobody.
+	each(Node, "device-plugin/plugin-down", "the kubelet evicts the plugin's pod and admits no new one", "a device plugin that ended", pressure...),
+	each(Node, "csi-mount/driver-not-registered", "the kubelet evicts the driver's pod and admits no new one", "a CSI driver that is gone", pressure...),
+	each(Node, "device-plugin/plugin-down", "a plugin that ended is not started again", "a device plugin that ended",
+		slices.Concat(noKubelet, []origin{hung, ioStall, overloaded})...),
 
 	// What explains nothing, and has to be treated first.
-	{From: "pleg/runtime-io-stall", To: "disk-pressure/imagefs-full", Scope: Order,
+	[]Edge{{From: "pleg/runtime-io-stall", To: "disk-pressure/imagefs-full", Scope: Order,
 		Why: "nothing can be deleted from a frozen filesystem", Needs: "pleg: pleg-disk"},
-	{From: "disk-pressure/nodefs-full", To: "sandbox-create/shim-missing", Scope: Order,
-		Why: "a binary comes back only where there is room", Needs: "sandbox-create: two faults, shim gone and nodefs full"},
-	{From: "disk-pressure/nodefs-full", To: "clock-cert/client-cert-expired", Scope: Order,
-		Why: "the new certificate is written to the kubelet's disk", Needs: "clock-cert: two faults, client certificate expired and nodefs full"},
-	{From: "clock-cert/clock-skew", To: "node-notready/apiserver-untrusted", Scope: Order,
-		Why: "the right CA is found by what it verifies, and by a wrong clock it verifies nothing", Needs: "clock-cert: two faults, the node's clock behind and another CA in the kubeconfig"},
-	{From: "node-notready/kubelet-stopped", To: "cni/conflist-missing", Scope: Order,
-		Why: "the network's pod is made again by a kubelet that runs", Needs: "cni: two faults, conflist gone and kubelet stopped"},
-}
+		{From: "disk-pressure/nodefs-full", To: "sandbox-create/shim-missing", Scope: Order,
+			Why: "a binary comes back only where there is room", Needs: "sandbox-create: two faults, shim gone and nodefs full"},
+		{From: "disk-pressure/nodefs-full", To: "clock-cert/client-cert-expired", Scope: Order,
+			Why: "the new certificate is written to the kubelet's disk", Needs: "clock-cert: two faults, client certificate expired and nodefs full"},
+		{From: "clock-cert/clock-skew", To: "node-notready/apiserver-untrusted", Scope: Order,
+			Why: "the right CA is found by what it verifies, and by a wrong clock it verifies nothing", Needs: "clock-cert: two faults, the node's clock behind and another CA in the kubeconfig"},
+		{From: "node-notready/kubelet-stopped", To: "cni/conflist-missing", Scope: Order,
+			Why: "the network's pod is made again by a kubelet that runs", Needs: "cni: two faults, conflist gone and kubelet stopped"},
+	})

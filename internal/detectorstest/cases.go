@@ -56,6 +56,7 @@ func (c Case) History() v1alpha1.History {
 // Run judges a failure's cases with all registered detectors. Each cause of the failure needs a case, and so does each edge of the
 // causal graph that names one of this failure's.
 func Run(t *testing.T, failure string, sick, silent []Case) {
+	sick = append(slices.Clone(sick), compounds(t, failure, sick)...)
 	var names []string
 	for _, c := range slices.Concat(sick, silent) {
 		names = append(names, c.Name)
@@ -107,6 +108,29 @@ func Run(t *testing.T, failure string, sick, silent []Case) {
 		}
 		return detectors.Find(sick[i].History(), detectors.Registered()), sick[i].Want, true
 	})
+}
+
+// compounds are the cases that edges name as "case + ill": what the edge explains is folded into the case, what it orders stands in
+// this order.
+func compounds(t *testing.T, failure string, sick []Case) (out []Case) {
+	for _, e := range causal.Default().Edges() {
+		name, mine := strings.CutPrefix(e.Needs, failure+": ")
+		of, ill, compound := strings.Cut(name, " + ")
+		if !mine || !compound {
+			continue
+		}
+		i := slices.IndexFunc(sick, func(c Case) bool { return c.Name == of })
+		if i < 0 || ills[ill] == nil {
+			t.Errorf("an edge of the causal graph needs %q: no such case or ill", e.Needs)
+			continue
+		}
+		c := Case{Name: name, Want: sick[i].Want, Likely: sick[i].Likely, Baseline: sick[i].Baseline, Ill: All(sick[i].Ill, ills[ill])}
+		if e.Scope == causal.Order {
+			c.Want = []string{e.From, e.To}
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // found judges the case, and checks what holds of every judgement: it is what the case wants; the same history gives the same

@@ -58,6 +58,25 @@ func NotMadeAgain(o *v1alpha1.Observation) {
 	}
 }
 
+// TriedAgain is a pod whose sandbox the kubelet makes again and again.
+func TriedAgain(o *v1alpha1.Observation) {
+	Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
+}
+
+// ills are what an edge of the causal graph adds to a case: "failure: case + ill".
+var ills = map[string]func(o *v1alpha1.Observation){
+	"a sandbox that ended":           NotMadeAgain,
+	"a sandbox made again and again": TriedAgain,
+	"a device plugin that ended":     PluginGone,
+	"a CSI driver that is gone":      func(o *v1alpha1.Observation) { CSIWaits(o, false, NotInTheList) },
+	"a kubelet that starts":          func(o *v1alpha1.Observation) { KubeletLoops(o, NoRuntime) },
+	"a registry signed by nobody":    SignedByNobody,
+	"conflist gone": func(o *v1alpha1.Observation) {
+		o.CNI.Configs = nil
+		CNIDown(o, NoConfig)
+	},
+}
+
 // SilentKubelet has the kubelet renew no lease, and say a line.
 func SilentKubelet(o *v1alpha1.Observation, line string) {
 	o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: Ago(70 * time.Second)}
