@@ -20,7 +20,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "pleg", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceProcesses, v1alpha1.SourceFilesystems}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "pleg", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceProcesses, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems}, Judge: judge})
 }
 
 // judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,23 +154,10 @@ func stretched(r root, opts protocol.ObserveOptions) protocol.ObserveOptions {
 		return opts.WithDefaults()
 	}
 	opts = opts.WithDefaults()
-	busy := busyness(r)
+	busy := timeoutscale.Busyness(r.text, cpuCount(r.text("/sys/devices/system/cpu/online")))
 	opts.Overall += time.Duration(busy / 3 * float64(opts.Overall))
 	opts.PerSource = min(opts.Overall, opts.PerSource+time.Duration(busy*2/3*float64(opts.PerSource)))
 	return opts
-}
-
-// busyness is 0 for a node with time to spare and 1 for one on which tasks wait half of the time, for CPUs or disks, by the kernel's
-// pressure, or by the load where it has none.
-func busyness(r root) float64 {
-	cpu, _ := pressure(r.text("/proc/pressure/cpu"))
-	io, _ := pressure(r.text("/proc/pressure/io"))
-	busy := max(cpu, io) / 50
-	if cpus := cpuCount(r.text("/sys/devices/system/cpu/online")); cpus > 0 {
-		load, _ := strconv.ParseFloat(firstField(r.text("/proc/loadavg")), 64)
-		busy = max(busy, (load/float64(cpus)-1)/4)
-	}
-	return min(1, max(0, busy))
 }
 
 func newLook(opts protocol.ObserveOptions, r root, run execFunc) *look {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
 func well(_ context.Context, ask Ask) (*v1alpha1.Observation, error) {
@@ -128,6 +130,68 @@ func TestSeenOnlyInPart(t *testing.T) {
 		d := Judge(map[string]v1alpha1.History{"n": {c.o}}, silent)
 		if d.Healthy != c.healthy || c.why != "" && (d.Unknown[0].What != "node" || !strings.Contains(d.Unknown[0].Why, c.why)) {
 			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+// A node of which a detector saw nothing that its verdict rests on is not healthy, and its reader learns why and what to do next. One
+// source that is missing among others, and an API server that nobody asked for, change nothing.
+func TestNothingToJudgeIsNotHealthy(t *testing.T) {
+	const why = "CRI call gave no answer within 1.5 s"
+	cri := []string{v1alpha1.SourceStatus, v1alpha1.SourceSandboxes, v1alpha1.SourceContainers}
+	for name, c := range map[string]struct {
+		unread []string
+		why    string
+		says   string // of the reason; empty where the node is healthy
+	}{
+		"all read":                  {nil, "", ""},
+		"no way to the API server":  {[]string{v1alpha1.SourceAPI}, noAPI.Error(), ""},
+		"the API server is silent":  {[]string{v1alpha1.SourceAPI}, "no answer within 4s", "kubectl get --raw"},
+		"the runtime is silent":     {cri, why, "crictl --runtime-endpoint unix:///run/containerd/containerd.sock version"},
+		"one call to it is":         {cri[2:], why, ""},
+		"its status is":             {cri[:1], why, ""},
+		"certificates are not read": {[]string{v1alpha1.SourceCerts}, "permission denied", "clock-cert rests on"},
+		"filesystems are not read":  {[]string{v1alpha1.SourceFilesystems}, "not tried", "disk-pressure rests on"},
+		"the journal is not read":   {[]string{v1alpha1.SourceJournal}, "no journalctl", ""},
+	} {
+		o := detectorstest.Healthy()
+		for _, s := range c.unread {
+			detectorstest.Unknown(o, c.why, s)
+			if s == v1alpha1.SourceAPI {
+				o.API = nil
+			}
+		}
+		d := Judge(map[string]v1alpha1.History{"n": {*o}}, nil)
+		if len(d.Findings) > 0 {
+			t.Errorf("%s: %+v", name, d.Findings)
+		}
+		told := slices.ContainsFunc(d.Unknown, func(u v1alpha1.NodeUnknown) bool {
+			return u.What == verdict && strings.Contains(u.Why, c.says) && strings.Contains(u.Why, c.why) && strings.Contains(u.Why, "; next: ")
+		})
+		if d.Healthy != (c.says == "") || told == d.Healthy {
+			t.Errorf("%s: healthy %v, %+v", name, d.Healthy, d.Unknown)
+		}
+		var text strings.Builder
+		if err := WriteText(&text, d, TextOptions{Width: 400, Now: o.At}); err != nil {
+			t.Fatal(err)
+		}
+		if !d.Healthy && (!strings.HasPrefix(text.String(), "UNKNOWN") || !strings.Contains(text.String(), c.says)) {
+			t.Errorf("%s: %s", name, text.String())
+		}
+	}
+}
+
+// A busy machine is a slow one, and a look that takes longer there is waited for.
+func TestBusyMachinesGetMoreTime(t *testing.T) {
+	was := busyness
+	t.Cleanup(func() { busyness = was })
+	for busy, want := range map[float64]time.Duration{0: 4 * time.Second, 0.5: 6 * time.Second, 1: 8 * time.Second} {
+		busyness = func() float64 { return busy }
+		if o := (Options{}).withDefaults(); o.NodeTimeout != want || o.APITimeout != want {
+			t.Errorf("busy %v: %s, %s", busy, o.NodeTimeout, o.APITimeout)
+		}
+		if o := (Options{NodeTimeout: time.Second}).withDefaults(); o.NodeTimeout != time.Second {
+			t.Errorf("busy %v: %s where a second was asked for", busy, o.NodeTimeout)
 		}
 	}
 }

@@ -1,18 +1,22 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // Judge has the detectors judge every node's history, side by side, and collects what could not be read. A nil judge
@@ -85,6 +89,10 @@ func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (
 	}
 	v.findings, v.at = judge(h), h.Last().At
 	v.unknown, v.blind = unread(h.Last())
+	if why := unjudged(h.Last()); why != "" && len(v.findings) == 0 && !v.blind {
+		v.unknown = slices.Insert(v.unknown, 0, v1alpha1.NodeUnknown{Node: node, What: verdict, Why: why})
+		v.blind = true
+	}
 	if len(v.findings) > 0 {
 		v.pods = notReady(node, h.Last())
 	}
@@ -194,6 +202,57 @@ func unread(o *v1alpha1.Observation) (list []v1alpha1.NodeUnknown, blind bool) {
 		blind = true
 	}
 	return list, blind
+}
+
+// verdict is what is unknown where a detector saw nothing of what its verdict rests on.
+const verdict = "verdict"
+
+// unjudged says which detectors saw nothing of what they rest on, why, and what to do next: their silence says nothing. So does that of
+// all where the runtime answered no call. Empty where each saw something. Who gave no way to the API server knows what is not judged.
+func unjudged(o *v1alpha1.Observation) string {
+	missing := func(source string) (string, bool) {
+		if source == v1alpha1.SourceAPI && o.API != nil {
+			return "", false
+		}
+		return o.Unreadable(source)
+	}
+	if why, no := missing(v1alpha1.SourceStatus); no {
+		_, noSandboxes := missing(v1alpha1.SourceSandboxes)
+		_, noContainers := missing(v1alpha1.SourceContainers)
+		if noSandboxes && noContainers {
+			return "the container runtime answered no call: " + why + "; next: " + next(o, v1alpha1.SourceStatus)
+		}
+	}
+	var names []string
+	var first, reason string
+	for _, d := range detectors.Registered() {
+		if len(d.Needs) == 0 || slices.ContainsFunc(d.Needs, func(s string) bool { why, no := missing(s); return !no || why == noAPI.Error() }) {
+			continue
+		}
+		names = append(names, d.Failure)
+		if first == "" {
+			first = d.Needs[0]
+			reason, _ = missing(first)
+		}
+	}
+	if first == "" {
+		return ""
+	}
+	return fmt.Sprintf("nothing could be read of what %s rests on: %s: %s; next: %s", strings.Join(names, ", "), first, reason, next(o, first))
+}
+
+// next is the command with which a person goes on where a source could not be read.
+func next(o *v1alpha1.Observation, source string) string {
+	switch source {
+	case v1alpha1.SourceAPI:
+		return "`kubectl get --raw '/readyz?verbose'`"
+	case v1alpha1.SourceStatus:
+		r := facts.Runtime(o)
+		return "`" + strings.Join(r.CLI, " ") + " version` and `journalctl -n 50 -u " + cmp.Or(r.Unit, "containerd") + "` on the node"
+	case v1alpha1.SourceUnits, v1alpha1.SourceJournal:
+		return "`systemctl status` and `journalctl -n 50` on the node"
+	}
+	return "`sickbay diagnose --unknown`, which says why each source could not be read"
 }
 
 // partly says why a look that was made does not count as having seen the node; empty when it does.

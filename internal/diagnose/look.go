@@ -59,6 +59,8 @@ func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (v1alpha1.D
 	return d, nil
 }
 
+var noAPI = errors.New("no access to the API server was given")
+
 // seen is what an agent gave, with the asking machine's clock around it, to compare clocks with the API server's answer.
 type seen struct {
 	node       string
@@ -78,7 +80,7 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 	}
 
 	var api map[string]*v1alpha1.API
-	apiErr := errors.New("no access to the API server was given")
+	apiErr := noAPI
 	apiDone := make(chan struct{})
 	if t.API == nil {
 		close(apiDone)

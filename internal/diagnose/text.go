@@ -88,7 +88,7 @@ func (t *text) verdict() {
 	}
 	blind := 0
 	for _, u := range t.d.Unknown {
-		if u.What == "node" {
+		if u.What == "node" || u.What == verdict {
 			blind++
 		}
 	}
@@ -353,7 +353,7 @@ func (t *text) unknown() {
 	sources := map[string][]string{}
 	for _, u := range t.d.Unknown {
 		switch {
-		case u.What == "node":
+		case u.What == "node", u.What == verdict:
 			row(u.Node + ": " + oneLine(u.Why))
 		case u.What == "api" || t.o.Unknown:
 			row(strings.TrimSpace(u.Node+" "+u.What) + ": " + oneLine(u.Why))

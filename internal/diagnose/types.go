@@ -2,6 +2,8 @@ package diagnose
 
 import (
 	"context"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -80,9 +82,10 @@ func (t Target) Only(names ...string) Target {
 type Options struct {
 	// NodeTimeout is how long one node may take, its agent's installation included. Default 4s: an agent gives every source
 	// its own deadline and answers within 2s on a node whose disk is frozen, and a diagnosis with one dead node has to
-	// come within 5s.
+	// come within 5s. Up to twice that where this machine is busy: kind's nodes are on it, and at a load of 14 on two cores one
+	// look in eight took longer.
 	NodeTimeout time.Duration
-	// APITimeout bounds the API server's view. Default 4s, for the same reason.
+	// APITimeout bounds the API server's view. Default as NodeTimeout's.
 	APITimeout time.Duration
 	// Parallel bounds how many nodes are asked at a time. Default 16.
 	Parallel int
@@ -101,8 +104,12 @@ func (o Options) withDefaults() Options {
 			*d = v
 		}
 	}
-	def(&o.NodeTimeout, timeoutscale.Bound(4*time.Second))
-	def(&o.APITimeout, timeoutscale.Bound(4*time.Second))
+	if o.NodeTimeout <= 0 || o.APITimeout <= 0 {
+		limit := timeoutscale.Bound(4 * time.Second)
+		limit += time.Duration(busyness() * float64(limit))
+		def(&o.NodeTimeout, limit)
+		def(&o.APITimeout, limit)
+	}
 	def(&o.Since, 10*time.Minute)
 	if o.Parallel <= 0 {
 		o.Parallel = 16
@@ -114,6 +121,11 @@ func (o Options) withDefaults() Options {
 		o.KeepLines = 2000
 	}
 	return o
+}
+
+// busyness is that of this machine.
+var busyness = func() float64 {
+	return timeoutscale.Busyness(func(path string) string { raw, _ := os.ReadFile(path); return string(raw) }, runtime.NumCPU())
 }
 
 // JudgeFunc gives the findings of one node's history. Detectors' own is the default everywhere; tests bring theirs.

@@ -37,6 +37,8 @@ type Answer struct {
 	// Key is what makes two problems the same although their numbers moved on: the message then stays, or the condition would
 	// change, with an event, at every check.
 	Key string `json:"key,omitempty"`
+	// Known is when the status was last seen to be so, by the node's wall clock.
+	Known time.Time `json:"known,omitzero"`
 }
 
 // CheckOptions say how to check. Zero values take the defaults beside them.
@@ -55,6 +57,9 @@ const DefaultState = "/run/sickbay-npd"
 const (
 	// bound is the whole check's, two seconds below NPD's own, which kills without an answer.
 	bound = Timeout - 2*time.Second
+	// keepKnown is how long the last known status outlasts looks that know nothing. NPD's consumers take Unknown for healthy:
+	// NVSentinel then cancels a repair that is under way. medik8s' node health check gives a node the same five minutes.
+	keepKnown = 5 * time.Minute
 	// keepLooks is the baseline and as many looks as a detector compares.
 	keepLooks = 5
 )
@@ -118,7 +123,7 @@ func look(ctx context.Context, on diagnose.Target, o CheckOptions, before v1alph
 	got, err := w.Look(ctx)
 	if err != nil {
 		for _, f := range failures.All() {
-			r.Answers[f.Name] = Answer{Status: Unknown, Message: cut("the node could not be looked at: " + err.Error())}
+			r.Answers[f.Name] = keep(Answer{Status: Unknown, Message: cut("the node could not be looked at: " + err.Error())}, told[f.Name], r.At)
 		}
 		return r, before
 	}
@@ -128,9 +133,21 @@ func look(ctx context.Context, on diagnose.Target, o CheckOptions, before v1alph
 	history := w.Histories()[node]
 	d := w.Diagnose(nil)
 	for _, f := range failures.All() {
-		r.Answers[f.Name] = answer(f, d, history.Last(), told[f.Name])
+		r.Answers[f.Name] = keep(answer(f, d, history.Last(), told[f.Name]), told[f.Name], r.At)
 	}
 	return r, history
+}
+
+// keep is the last known answer where the new one knows nothing, for keepKnown.
+func keep(now, told Answer, at time.Time) Answer {
+	if now.Status != Unknown {
+		now.Known = at
+		return now
+	}
+	if age := at.Sub(told.Known); told.Status != Unknown && !told.Known.IsZero() && age >= 0 && age < keepKnown {
+		return told
+	}
+	return now
 }
 
 // answer takes one failure out of a diagnosis.

@@ -192,6 +192,48 @@ func check(t *testing.T, on diagnose.Target, dir, failure string) Answer {
 	return a
 }
 
+// A status that was known stays through looks that know nothing, with its message, and is Unknown after five minutes.
+func TestUnknownKeepsTheLastStatus(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	look := swapLook
+	on, _ := node(func() (*v1alpha1.Observation, error) { return look() })
+	before := map[string]Answer{"swap": check(t, on, dir, "swap"), "disk-pressure": check(t, on, dir, "disk-pressure")}
+	if before["swap"].Status != NonOK || before["disk-pressure"].Status != OK {
+		t.Fatalf("%+v", before)
+	}
+	look = func() (*v1alpha1.Observation, error) { return nil, errors.New("the agent is gone") }
+	for range 2 {
+		forget(t, dir)
+		for f, was := range before {
+			if a := check(t, on, dir, f); a.Status != was.Status || a.Message != was.Message {
+				t.Errorf("%s was %+v, and in a look that knows nothing %+v", f, was, a)
+			}
+		}
+	}
+	var r round
+	if err := read(dir, roundFile, &r); err != nil {
+		t.Fatal(err)
+	}
+	for f, a := range r.Answers {
+		a.Known = a.Known.Add(-keepKnown)
+		r.Answers[f] = a
+	}
+	r.At = r.At.Add(-DefaultEvery)
+	if err := write(dir, roundFile, r); err != nil {
+		t.Fatal(err)
+	}
+	for f := range before {
+		if a := check(t, on, dir, f); a.Status != Unknown || !strings.Contains(a.Message, "the agent is gone") {
+			t.Errorf("%s after %s: %+v", f, keepKnown, a)
+		}
+	}
+	look = healthyLook
+	forget(t, dir)
+	if a := check(t, on, dir, "swap"); a.Status != OK {
+		t.Errorf("after the cure: %+v", a)
+	}
+}
+
 // forget ends a round: NPD's next comes half a minute later.
 func forget(t *testing.T, dir string) {
 	t.Helper()
