@@ -11,15 +11,6 @@ import (
 // held like every other.
 var pending = map[string]string{
 	"cgroup-driver: CRI-O, with conmon below system.slice":                                  "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
-	"cni: Calico's binary gone, with podman's conflist behind it":                           "binary takes the file in use for the stranger where any later one has its plugins",
-	"cni: the runtime names one broken file, and another sorts behind the good one":         "invalidConfig takes every broken file for the one that the runtime names",
-	"cni: loopback plugin gone":                                                             "binary knows only plugins that a conflist names",
-	"cni: flannel's delegate gone":                                                          "binary knows only plugins that a conflist names",
-	"cni: no address left of Cilium":                                                        "ipam knows host-local's words only",
-	"cni: no address left of the AWS VPC CNI":                                               "ipam knows host-local's words only",
-	"cni: no address left of Calico":                                                        "ipam knows host-local's words only",
-	"cni: no address left, and the events are rationed":                                     "facts.CreateFailures: an event of three minutes ago is too old, though its pod still waits",
-	"cni: one pod's Multus annotation is malformed":                                         "rejected takes \"failed to parse\" of the annotation for the file's",
 	"oom-throttle: a Job's pods are killed for memory one after the other":                  "judge sees no pods that failed",
 	"oom-throttle: memory limit of the whole pod":                                           "memory asks for a limit of the container",
 	"oom-throttle: memory limit of a bare pod of class Guaranteed":                          "raise leaves the requests, which changes the class",
@@ -34,7 +25,7 @@ var pending = map[string]string{
 	"stranger: k3s, flannel, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: RKE2, Calico, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
 	"stranger: MicroK8s, Calico, an older agent":                                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"artefact: init.pid":                                                                    "sandbox-changed killing looks for the file that the injector's script reads",
+	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
 }
 
 // Pending tells whether a check is red today.
