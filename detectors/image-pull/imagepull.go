@@ -119,12 +119,7 @@ func has(o *v1alpha1.Observation, image string) bool {
 
 // verifies: since 1.35 a kubelet pulls an image that is on the node again for a pod whose credential it was not pulled with
 // (KubeletEnsureSecretPulledImages).
-func verifies(o *v1alpha1.Observation) bool {
-	_, rest, _ := strings.Cut(o.Kubelet.Version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	n, err := strconv.Atoi(minor)
-	return err == nil && n >= 35
-}
+func verifies(o *v1alpha1.Observation) bool { return facts.KubeletMinor(o) >= 35 }
 
 var errIn = regexp.MustCompile(`\berr=("(?:[^"\\]|\\.)*")`)
 

@@ -80,9 +80,63 @@ var sick = []detectorstest.Case{
 			detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/kubepods.slice/kubepods-poduid_hog.slice/cri-containerd-old-hog.scope,task=app,pid=4242,uid=0", -ahead)
 		}
 	}},
+	{Name: "memory limit below what runc needs to start", Want: []string{"oom-throttle/memory-limit"}, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "tiny", limits("", "4Mi"), detectorstest.Crashing("StartError", 128, 3, time.Second), detectorstest.Deployment("tiny")))
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)"
+	}},
+	{Name: "memory limit of a pod of several containers, and the kernel names the pod", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"spec":{"resources":{"limits":{"memory":"512Mi"}}}`, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "96Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second), detectorstest.Deployment("hog")))
+		p.Spec.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/kubepods.slice/kubepods-pod1234_ab.slice,task_memcg=/kubepods.slice/kubepods-pod1234_ab.slice/cri-containerd-old-hog.scope,task=hog,pid=9,uid=0", 20*time.Second)
+	}},
+	{Name: "memory limit of an init container", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"initContainers":[{"name":"c"`, Ill: func(o *v1alpha1.Observation) {
+		initial(detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second), detectorstest.Deployment("hog"))))
+	}},
+	{Name: "memory limit of a Deployment of class Guaranteed", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"requests":{"memory":"256Mi"}`, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("100m", "64Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second), detectorstest.Deployment("hog")))
+		p.Status.QOSClass = corev1.PodQOSGuaranteed
+	}},
+	{Name: "memory limit of a bare pod, where there is no resize", Want: []string{"oom-throttle/memory-limit"}, Remedy: "kubectl replace --force", Never: []string{"resize"}, Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Version = "v1.32.9"
+		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second)))
+	}},
+	{Name: "CPU limit of the whole pod", Want: []string{"oom-throttle/cpu-throttled"}, Remedy: `"cpu":"500m"`, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "busy", detectorstest.Deployment("busy")))
+		p.Spec.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m")}}
+		o.Containers[len(o.Containers)-1].PodCPU = v1alpha1.CPUUsage{QuotaMilli: 50, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 85_000_000}
+	}},
+	{Name: "CPU limit, counted over periods of 10 ms", Want: []string{"oom-throttle/cpu-throttled"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("50m", "")))
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 50, PeriodUsec: 10_000, NrPeriods: 9000, NrThrottled: 8950, ThrottledUsec: 85_000_000}
+	}},
+	{Name: "CPU limit of half a CPU for many threads, and the probe notices", Want: []string{"oom-throttle/cpu-throttled"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "busy", limits("500m", "")))
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 900 * 350_000}
+		detectorstest.Event(o, "default", "busy", "Unhealthy", "Readiness probe failed: context deadline exceeded", 5*time.Second, 9)
+	}},
+}
+
+// initial makes the pod's only container an init container.
+func initial(p *corev1.Pod) {
+	p.Spec.InitContainers, p.Status.InitContainerStatuses = p.Spec.Containers, p.Status.ContainerStatuses
+	p.Spec.Containers, p.Status.ContainerStatuses = []corev1.Container{{Name: "app"}}, nil
 }
 
 var silent = []detectorstest.Case{
+	{Name: "a batch job of sixteen threads at its limit of two CPUs", Ill: func(o *v1alpha1.Observation) {
+		o.Host.CPUs = 16
+		detectorstest.AddPod(o, detectorstest.Pod("default", "batch", limits("2", "")))
+		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 2000, NrPeriods: 900, NrThrottled: 898, ThrottledUsec: 900 * 1_400_000, UsageUsec: 900 * 200_000}
+	}},
+	{Name: "one pod of a Job was killed for memory", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "train-0", limits("", "64Mi"), detectorstest.Crashing("OOMKilled", 137, 0, 20*time.Second)))
+		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "train", Controller: detectorstest.Ptr(true)}}
+		p.Status.Phase = corev1.PodFailed
+		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: p.Status.ContainerStatuses[0].LastTerminationState.Terminated}
+	}},
+	{Name: "killed without a limit, by a node out of memory", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "victim", detectorstest.Crashing("OOMKilled", 137, 4, time.Minute)))
+	}},
 	{Name: "an application killed by itself with 137", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "broken", limits("", "64Mi"), detectorstest.Crashing("Error", 137, 9, time.Second)))
 	}},

@@ -6,9 +6,11 @@
 package oomthrottle
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,8 +49,93 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			}
 		}
 	}
+	return append(out, jobs(o, seen)...)
+}
+
+// jobs: a Job makes a new pod where one was killed, so no container restarts. Two of one owner are again and again.
+func jobs(o *v1alpha1.Observation, seen map[string]bool) []v1alpha1.Finding {
+	if o.API == nil {
+		return nil
+	}
+	killed := map[string][]facts.ContainerOf{}
+	var order []string
+	for i := range o.API.Pods {
+		p := &o.API.Pods[i]
+		if kind, _, _ := facts.Owner(p); p.Status.Phase != corev1.PodFailed || kind == "Pod" || facts.Static(p) {
+			continue
+		}
+		for _, c := range facts.Containers(p) {
+			key := facts.GroupKey(p) + c.Spec.Name
+			if t := c.Status.State.Terminated; t != nil && oomKilled(t) && !seen["memory-limit"+key] && facts.APINow(o).Sub(t.FinishedAt.Time) < fresh {
+				if killed[key] == nil {
+					order = append(order, key)
+				}
+				killed[key] = append(killed[key], c)
+			}
+		}
+	}
+	var out []v1alpha1.Finding
+	for _, key := range order {
+		list := killed[key]
+		l, ok := memoryLimit(list[0], nil)
+		if len(list) < 2 || !ok {
+			continue
+		}
+		kind, _, name := facts.Owner(list[0].Pod)
+		f := v1alpha1.Finding{Failure: "oom-throttle", Node: o.Node, Object: facts.PodRef(list[0].Pod), Cause: "memory-limit", Certainty: v1alpha1.Certain,
+			Summary: fmt.Sprintf("the pods of %s %s reach %s one after the other, and are killed", kind, name, l)}
+		for _, c := range list[:min(len(list), 3)] {
+			t := c.Status.State.Terminated
+			f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s ended %s, exit code %d, at %s", c.Where(), t.Reason, t.ExitCode, t.FinishedAt.UTC().Format(time.RFC3339))))
+		}
+		f.Remedy, f.ManualAction = l.raise(o, list[0])
+		out = append(out, f)
+	}
 	return out
 }
+
+// oomKilled tells of an end that it was by the limit. Where the limit is too low for runc's own init the container never starts.
+func oomKilled(t *corev1.ContainerStateTerminated) bool {
+	return t.Reason == "OOMKilled" || initKilled(t.Message)
+}
+
+func initKilled(message string) bool { return strings.Contains(message, words.InitOOMKilled) }
+
+// bound is a limit that a container runs into: its own, or that of its whole pod.
+type bound struct {
+	resource corev1.ResourceName
+	limit    resource.Quantity
+	pod      bool
+}
+
+func (b bound) String() string {
+	what := map[corev1.ResourceName]string{corev1.ResourceMemory: "memory", corev1.ResourceCPU: "CPU"}[b.resource]
+	if b.pod {
+		return "the whole pod's " + what + " limit of " + b.limit.String()
+	}
+	return "the " + what + " limit of " + b.limit.String()
+}
+
+func limitOf(c facts.ContainerOf, name corev1.ResourceName) (own, pod resource.Quantity) {
+	own = c.Spec.Resources.Limits[name]
+	if r := c.Pod.Spec.Resources; r != nil {
+		pod = r.Limits[name]
+	}
+	return own, pod
+}
+
+// memoryLimit is the limit that the container was killed by, as far as the kernel says: the memory cgroup that ran out is the pod's
+// where no container's name is in it.
+func memoryLimit(c facts.ContainerOf, kmsg []v1alpha1.LogLine) (bound, bool) {
+	own, pod := limitOf(c, corev1.ResourceMemory)
+	b := bound{corev1.ResourceMemory, own, false}
+	if !pod.IsZero() && (own.IsZero() || len(kmsg) > 0 && podGroup.MatchString(kmsg[len(kmsg)-1].Text)) {
+		b.limit, b.pod = pod, true
+	}
+	return b, !b.limit.IsZero()
+}
+
+var podGroup = regexp.MustCompile(`oom_memcg=[^,]*pod[0-9a-f_-]+(\.slice)?,`)
 
 // limitKill tells the kernel's line of a kill in a memory cgroup (mm/oom_kill.c).
 func limitKill(text string) bool {
@@ -93,17 +180,18 @@ func usage(o *v1alpha1.Observation, c facts.ContainerOf) (v1alpha1.ContainerUsag
 
 func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
-	limit, limited := c.Spec.Resources.Limits[corev1.ResourceMemory]
-	if !limited || limit.IsZero() {
-		return nil // killed without a limit of its own: the node or the pod ran out, which more limit does not cure
-	}
 	t := facts.LastEnd(c)
 	kmsg := kernelSays(h, c, limitKill)
+	b, limited := memoryLimit(c, kmsg)
+	if !limited {
+		return nil // killed without a limit: the node ran out, which more limit does not cure
+	}
+	limit := b.limit
 	u, running := usage(o, c)
 	now := facts.APINow(o)
 	var ev []v1alpha1.Evidence
 	kills := 0
-	ended := t != nil && (t.Reason == "OOMKilled" || t.ExitCode == 137 && len(kmsg) > 0)
+	ended := t != nil && (oomKilled(t) || t.ExitCode == 137 && len(kmsg) > 0)
 	if ended && now.Sub(t.FinishedAt.Time) < fresh {
 		// Killed while it had been restarted before, or waiting in back-off after the kill.
 		kills = 1
@@ -125,6 +213,10 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 			ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, text.Bytes(u.MemoryPeak), text.Bytes(u.MemoryLimit))))
 		}
 	}
+	if w := c.Status.State.Waiting; w != nil && initKilled(w.Message) && c.Status.RestartCount >= 1 {
+		kills = 2
+		ev = append(ev, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
+	}
 	if kills < 2 {
 		return nil
 	}
@@ -134,17 +226,12 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if group := kernelSays(h, c, groupKill); len(group) > 0 {
 		ev = append(ev, facts.FromLine(group[len(group)-1]))
 	}
-	more := scale(limit, 4)
 	f := &v1alpha1.Finding{
 		Cause: "memory-limit", Certainty: v1alpha1.Certain, Evidence: ev,
-		Summary:      fmt.Sprintf("%s reaches its memory limit of %s again and again, and is killed", c.Where(), limit.String()),
+		Summary:      fmt.Sprintf("%s reaches %s again and again, and is killed", c.Where(), b),
 		Consequences: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
 	}
-	if total := o.Host.MemoryBytes; total > 0 && more.Value() > total/2 {
-		f.ManualAction = fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
-		return f
-	}
-	f.Remedy, f.ManualAction = raise(o, c, corev1.ResourceMemory, more, "four times the limit, to see what the application needs; if it is killed again, look for a leak")
+	f.Remedy, f.ManualAction = b.raise(o, c)
 	return f
 }
 
@@ -156,22 +243,43 @@ func scale(q resource.Quantity, by int64) resource.Quantity {
 }
 
 // raise sets a new limit: in place where the pod has no owner (no restart of the pod is needed), else in its template.
-func raise(o *v1alpha1.Observation, c facts.ContainerOf, name corev1.ResourceName, to resource.Quantity, why string) (*v1alpha1.Remedy, string) {
-	limits := map[string]any{"limits": map[string]any{string(name): to.String()}}
-	patch := map[string]any{"name": c.Spec.Name, "resources": limits}
-	kind, _, _ := facts.Owner(c.Pod)
-	if kind == "Pod" && !facts.Static(c.Pod) && !c.Init {
-		raw, err := json.Marshal(map[string]any{"spec": map[string]any{"containers": []any{patch}}})
-		if err != nil {
-			return nil, "the change cannot be written as a patch"
+func (b bound) raise(o *v1alpha1.Observation, c facts.ContainerOf) (*v1alpha1.Remedy, string) {
+	more, why := scale(b.limit, 4), "four times the limit, to see what the application needs; if it is killed again, look for a leak"
+	switch b.resource {
+	case corev1.ResourceMemory:
+		if total := o.Host.MemoryBytes; total > 0 && more.Value() > total/2 {
+			return nil, fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
 		}
-		return facts.Place(o).NewRemedy("raise-limit", detectors.PatchOwner(*facts.PodRef(c.Pod), "", "resize", string(raw), why)), ""
+	case corev1.ResourceCPU:
+		// Ten times, where memory gets four: a CPU limit reserves nothing, and one that is still too low keeps the application waiting.
+		more, why = *resource.NewMilliQuantity(b.limit.MilliValue()*10, resource.DecimalSI), "ten times the limit, as far as the node has it; the application's owner should confirm what it needs"
+		if all := int64(o.Host.CPUs) * 1000; all > 0 && more.MilliValue() > all {
+			more = *resource.NewMilliQuantity(all, resource.DecimalSI)
+		}
+	}
+	set := map[string]any{"limits": map[string]any{string(b.resource): more.String()}}
+	// In the class Guaranteed requests are the limits. The API refuses a resize that changes the class, and in a template the pod would lose
+	// its rank and its own CPUs.
+	if c.Pod.Status.QOSClass == corev1.PodQOSGuaranteed {
+		set["requests"] = set["limits"]
 	}
 	key := "containers"
 	if c.Init {
 		key = "initContainers"
 	}
-	steps, reason, ok := facts.ChangePod(c.Pod, why, map[string]any{key: []any{patch}})
+	spec := map[string]any{key: []any{map[string]any{"name": c.Spec.Name, "resources": set}}}
+	if b.pod {
+		spec = map[string]any{"resources": set}
+	}
+	// The resize subresource is there since 1.33; it takes containers only.
+	if kind, _, _ := facts.Owner(c.Pod); kind == "Pod" && !facts.Static(c.Pod) && !c.Init && !b.pod && facts.KubeletMinor(o) >= 33 {
+		raw, err := json.Marshal(map[string]any{"spec": spec})
+		if err != nil {
+			return nil, "the change cannot be written as a patch"
+		}
+		return facts.Place(o).NewRemedy("raise-limit", detectors.PatchOwner(*facts.PodRef(c.Pod), "", "resize", string(raw), why)), ""
+	}
+	steps, reason, ok := facts.ChangePod(c.Pod, why, spec)
 	if !ok {
 		return nil, reason
 	}
@@ -179,20 +287,28 @@ func raise(o *v1alpha1.Observation, c facts.ContainerOf, name corev1.ResourceNam
 }
 
 const (
-	// starved: throttled in four of five periods, and standing still for 60% of the time on at least one CPU.
+	// starved: throttled in four of five periods, and of the CPU time that it asks for less than two fifths is had.
 	throttledShare = 0.8
 	starvedShare   = 0.6
 	minPeriods     = 30
+	// busy is the quota, in thousandths of a CPU, from which on a container is not starved by it: a batch job at its limit stands still for a
+	// part of each period, the larger the more threads it has, and does its work.
+	busy = 400
+	// settled: while it starts, a container may take all it gets.
+	settled = time.Minute
 )
 
 // throttling is how often a quota stopped a cgroup, of how many periods, and for how long.
 type throttling struct {
-	periods, throttled, usec int64
-	over                     string
+	v1alpha1.CPUUsage
+	over string
 }
 
+// starves compares what was held back with what was used. Both are sums over CPUs, so it does not matter on how many threads ran; and
+// where nearly all periods were throttled, what was used is the quota.
 func (t throttling) starves() bool {
-	return t.periods >= minPeriods && float64(t.throttled) >= throttledShare*float64(t.periods) && float64(t.usec) >= starvedShare*float64(t.periods)*100_000
+	used := float64(t.NrPeriods) * float64(cmp.Or(t.PeriodUsec, 100_000)) * float64(t.QuotaMilli) / 1000
+	return t.NrPeriods >= minPeriods && float64(t.NrThrottled) >= throttledShare*float64(t.NrPeriods) && float64(t.ThrottledUsec) >= starvedShare*(float64(t.ThrottledUsec)+used)
 }
 
 // since is the throttling over what was watched where that is long enough, else over the cgroup's whole life. of gives the same
@@ -205,48 +321,55 @@ func since(h v1alpha1.History, c facts.ContainerOf, now v1alpha1.CPUUsage, of fu
 		}
 		if b, same := of(u); same && now.NrPeriods-b.NrPeriods >= minPeriods {
 			over := "in the last " + h.Last().At.Sub(h[i].At).Round(time.Second).String()
-			return throttling{now.NrPeriods - b.NrPeriods, now.NrThrottled - b.NrThrottled, now.ThrottledUsec - b.ThrottledUsec, over}
+			now.NrPeriods, now.NrThrottled, now.ThrottledUsec = now.NrPeriods-b.NrPeriods, now.NrThrottled-b.NrThrottled, now.ThrottledUsec-b.ThrottledUsec
+			return throttling{now, over}
 		}
 	}
-	return throttling{now.NrPeriods, now.NrThrottled, now.ThrottledUsec, "since its start"}
+	return throttling{now, "since its start"}
 }
 
 func cpu(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	u, ok := usage(o, c)
-	if !ok || u.CPU.QuotaMilli <= 0 {
+	if !ok || u.CPU.QuotaMilli <= 0 && u.PodCPU.QuotaMilli <= 0 {
 		return nil
 	}
-	limit, limited := c.Spec.Resources.Limits[corev1.ResourceCPU]
-	if !limited {
+	own, pod := limitOf(c, corev1.ResourceCPU)
+	b := bound{corev1.ResourceCPU, own, own.IsZero()}
+	if b.pod {
+		b.limit = pod
+	}
+	if b.limit.IsZero() {
 		return nil
 	}
 	t, where := since(h, c, u.CPU, func(b v1alpha1.ContainerUsage) (v1alpha1.CPUUsage, bool) { return b.CPU, b.ID == u.ID }), c.Where()
 	// A pod with one container has the same quota as that. Either may run out first, and what the pod's stops the container's does not
 	// count; nor does a container that is killed before it is up.
-	if !t.starves() && u.PodCPU.QuotaMilli == u.CPU.QuotaMilli {
+	if !t.starves() && (b.pod || u.PodCPU.QuotaMilli == u.CPU.QuotaMilli) {
 		t = since(h, c, u.PodCPU, func(b v1alpha1.ContainerUsage) (v1alpha1.CPUUsage, bool) {
 			return b.PodCPU, path.Dir(b.CgroupPath) == path.Dir(u.CgroupPath)
 		})
 		where = "the pod of " + where
 	}
-	if !t.starves() {
+	harmed := facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy")
+	if !t.starves() || t.QuotaMilli > busy && len(harmed) == 0 {
 		return nil
 	}
 	f := &v1alpha1.Finding{
 		Cause: "cpu-throttled", Certainty: v1alpha1.Certain,
-		Summary:  fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), limit.String()),
-		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total; quota %dm", where, t.throttled, t.periods, t.over, float64(t.usec)/1e6, u.CPU.QuotaMilli))},
+		Summary: fmt.Sprintf("%s may use %s of a CPU and stands still most of the time for it", c.Where(), b.limit.String()),
+		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: throttled in %d of %d periods %s, %.1f s in total over its CPUs; quota %dm",
+			where, t.NrThrottled, t.NrPeriods, t.over, float64(t.ThrottledUsec)/1e6, t.QuotaMilli))},
 	}
-	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Unhealthy") {
-		f.Evidence = append(f.Evidence, facts.FromEvent(&e))
-		break
+	if len(harmed) > 0 {
+		f.Evidence = append(f.Evidence, facts.FromEvent(&harmed[0]))
 	}
-	// Ten times, where memory gets four: a CPU limit reserves nothing, and one that is still too low keeps the application waiting.
-	more := *resource.NewMilliQuantity(limit.MilliValue()*10, resource.DecimalSI)
-	if o.Host.CPUs > 0 && more.MilliValue() > int64(o.Host.CPUs)*1000 {
-		more = *resource.NewMilliQuantity(int64(o.Host.CPUs)*1000, resource.DecimalSI)
+	switch r := c.Status.State.Running; {
+	case t.QuotaMilli > busy:
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the application is late for its limit: whether its probes pass with a higher one"
+	case r != nil && c.Status.RestartCount == 0 && facts.APINow(o).Sub(r.StartedAt.Time) < settled:
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether it goes on when the application has started: look again in a minute"
 	}
-	f.Remedy, f.ManualAction = raise(o, c, corev1.ResourceCPU, more, "ten times the limit, as far as the node has it; the application's owner should confirm what it needs")
+	f.Remedy, f.ManualAction = b.raise(o, c)
 	return f
 }

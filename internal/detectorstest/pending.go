@@ -10,22 +10,14 @@ import (
 // pending are the checks that are red today, by "failure: name", and what is wrong. One that turns green must be taken off: it is then
 // held like every other.
 var pending = map[string]string{
-	"cgroup-driver: CRI-O, with conmon below system.slice":                                  "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
-	"oom-throttle: a Job's pods are killed for memory one after the other":                  "judge sees no pods that failed",
-	"oom-throttle: memory limit of the whole pod":                                           "memory asks for a limit of the container",
-	"oom-throttle: memory limit of a bare pod of class Guaranteed":                          "raise leaves the requests, which changes the class",
-	"oom-throttle: memory limit, the kernel's stamps ahead after a long uptime":             "kernelSays drops lines of the future, as after a clock that was set back",
-	"oom-throttle: a batch job of eight threads at its limit":                               "starves compares throttled time of all CPUs with the wall clock",
-	"oom-throttle: throttled while it starts":                                               "cpu is certain after nine seconds",
-	"probe-kill: probe's timeout too short, with the owner's startup probe of half an hour": "relax overwrites a startup probe that is longer",
-	"probe-kill: a native sidecar's probe is impatient":                                     "judgeContainer patches an init container among the containers",
-	"security-denial: permission denied on a file, under a seccomp profile":                 "denied takes EACCES for seccomp's",
-	"stranger: EKS AL2023, flannel, IPv6-only":                                              "cni netfilter asks for IPv4 only where no pod has such an address",
-	"stranger: kubeadm HA, Calico, an API server behind a proxy":                            "node-notready reachFailing believes a dial that did not go through the proxy of the kubeconfig",
-	"stranger: k3s, flannel, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"stranger: RKE2, Calico, an older agent":                                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"stranger: MicroK8s, Calico, an older agent":                                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
+	"cgroup-driver: CRI-O, with conmon below system.slice":                  "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
+	"security-denial: permission denied on a file, under a seccomp profile": "denied takes EACCES for seccomp's",
+	"stranger: EKS AL2023, flannel, IPv6-only":                              "cni netfilter asks for IPv4 only where no pod has such an address",
+	"stranger: kubeadm HA, Calico, an API server behind a proxy":            "node-notready reachFailing believes a dial that did not go through the proxy of the kubeconfig",
+	"stranger: k3s, flannel, an older agent":                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
+	"stranger: RKE2, Calico, an older agent":                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
+	"stranger: MicroK8s, Calico, an older agent":                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
+	"artefact: init.pid":                                                    "sandbox-changed killing looks for the file that the injector's script reads",
 }
 
 // Pending tells whether a check is red today.

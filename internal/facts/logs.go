@@ -17,6 +17,12 @@ const ahead = time.Minute
 // RuntimeLog names the runtime's log to Lines, whatever its unit is called.
 const RuntimeLog = "the runtime"
 
+// drift is how far the kernel's stamps may be off: printk counts by a clock of the CPU that NTP does not discipline, and 50 ppm of either
+// sign are usual (dmesg(1) warns of it).
+func drift(o *v1alpha1.Observation) time.Duration {
+	return min(time.Duration(o.Host.UptimeSeconds*50/1e6*float64(time.Second)), 10*time.Minute)
+}
+
 // Lines are a unit's journal lines of the time before the last look, oldest first. Unit "kernel" is the kernel log, "kubelet" the log
 // of the unit that the kubelet runs in, RuntimeLog that of the runtime, "" any.
 // Those from the future were written before the node's clock was set back: nobody knows how long ago, and a minute cannot be meant.
@@ -27,6 +33,8 @@ func Lines(h v1alpha1.History, unit string, within time.Duration) []v1alpha1.Log
 		unit = KubeletUnitName(h.Last())
 	case RuntimeLog:
 		unit = cmp.Or(Runtime(h.Last()).Unit, RuntimeLog)
+	case "kernel":
+		since, future = since.Add(-drift(h.Last())), future.Add(drift(h.Last()))
 	}
 	var out []v1alpha1.LogLine
 	for i := range h {

@@ -4,6 +4,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -120,4 +121,12 @@ func KubeletUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
 // RestartKubelet restarts the unit that the kubelet runs in.
 func RestartKubelet(o *v1alpha1.Observation, why string) v1alpha1.Step {
 	return detectors.Restart(o.Node, KubeletUnitName(o)+".service", why)
+}
+
+// KubeletMinor is the kubelet's minor version: 37 of v1.37.2, 0 when it is not known.
+func KubeletMinor(o *v1alpha1.Observation) int {
+	_, rest, _ := strings.Cut(o.Kubelet.Version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	n, _ := strconv.Atoi(minor)
+	return n
 }

@@ -4,6 +4,8 @@ package words
 var (
 	CgroupNotApplied = runc.says("unable to apply cgroup configuration", Entry{File: "libcontainer/process_linux.go",
 		Sample: "unable to apply cgroup configuration"})
+	InitOOMKilled = runc.says("container init was OOM-killed", Entry{File: "libcontainer/process_linux.go",
+		Sample: "runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)"})
 )
 
 var runc = &Component{Name: "runc", Version: "v1.5.2"}
