@@ -52,6 +52,18 @@ var sick = []detectorstest.Case{
 			o.API.Events[i].InvolvedObject.FieldPath = "spec.initContainers{proxy}"
 		}
 	}},
+	{Name: "the owner's startup probe of ten minutes is too short", Want: []string{"probe-kill/probe-too-aggressive"}, Likely: true, Remedy: `"failureThreshold":240`, Ill: func(o *v1alpha1.Observation) {
+		startup := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt(8080)}}, PeriodSeconds: 10, FailureThreshold: 60, TimeoutSeconds: 10}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "shop", detectorstest.Deployment("shop"), detectorstest.Liveness(8080, "/healthz"), detectorstest.Crashing("Error", 137, 4, 10*time.Minute)))
+		p.Spec.Containers[0].StartupProbe = startup
+		detectorstest.Event(o, "default", "shop", "Unhealthy", `Startup probe failed: dial tcp 10.244.1.9:8080: connect: connection refused`, 21*time.Second, 5)
+		detectorstest.Event(o, "default", "shop", "Killing", "Container c failed startup probe, will be restarted", 20*time.Second, 5)
+	}},
+	{Name: "probe's path is wrong, and the owner's startup probe passes elsewhere", Want: []string{"probe-kill/probe-wrong-endpoint"}, Remedy: `"livenessProbe"`, Never: []string{"startupProbe"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, "HTTP probe failed with statuscode: 404", detectorstest.Deployment("shop"), detectorstest.Liveness(8080, "/nope"), detectorstest.With(func(c *corev1.Container) {
+			c.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/started", Port: intstr.FromInt(8080)}}}
+		}))
+	}},
 }
 
 var silent = []detectorstest.Case{

@@ -7,6 +7,7 @@ package probekill
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -112,7 +113,7 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		patch = relax(c, probe, kind)
 	} else {
 		f.Summary = fmt.Sprintf("the %s probe of %s asks where nobody answers: %s", kind, c.Where(), why)
-		patch = redirect(c, probe)
+		patch = redirect(c, probe, kind)
 	}
 	if certainty == v1alpha1.Likely {
 		f.ToConfirm = "ask the application by hand while it runs: `kubectl port-forward` and the probe's own request, and how long it takes to answer after its start"
@@ -122,7 +123,11 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		return f
 	}
 	patch["name"] = c.Spec.Name
-	steps, reason, ok := facts.ChangePod(c.Pod, "give the probe what the application needs; its owner should confirm the values", map[string]any{"containers": []any{patch}})
+	key := "containers"
+	if c.Init {
+		key = "initContainers" // a native sidecar
+	}
+	steps, reason, ok := facts.ChangePod(c.Pod, "give the probe what the application needs; its owner should confirm the values", map[string]any{key: []any{patch}})
 	if !ok {
 		f.ManualAction = reason
 		return f
@@ -258,7 +263,7 @@ func passesElsewhere(c facts.ContainerOf, port int) bool {
 func livedOnlyWindow(c facts.ContainerOf, p *corev1.Probe) bool {
 	t := facts.LastEnd(c)
 	if t == nil || t.StartedAt.IsZero() || t.FinishedAt.IsZero() {
-		return true
+		return false // nothing is known of it
 	}
 	grace := int64(30)
 	if c.Pod.Spec.TerminationGracePeriodSeconds != nil {
@@ -272,23 +277,28 @@ func livedOnlyWindow(c facts.ContainerOf, p *corev1.Probe) bool {
 	return t.FinishedAt.Sub(t.StartedAt.Time) <= most
 }
 
-// relax gives the application a startup probe and time to answer.
+// relax gives the application time to answer, and to start where no startup probe of its owner's does: one that passed is left as it is.
 func relax(c facts.ContainerOf, p *corev1.Probe, kind string) map[string]any {
 	timeout := min(max(p.TimeoutSeconds*5, 10), 60)
-	period := max(p.PeriodSeconds, 10)
-	threshold := max(p.FailureThreshold, 3)
+	patch := map[string]any{}
+	if kind == "liveness" {
+		patch["livenessProbe"] = map[string]any{"timeoutSeconds": timeout, "periodSeconds": max(p.PeriodSeconds, 10), "failureThreshold": max(p.FailureThreshold, 3)}
+		if c.Spec.StartupProbe != nil {
+			return patch
+		}
+	}
 	start := p.DeepCopy()
 	start.InitialDelaySeconds, start.TimeoutSeconds, start.PeriodSeconds, start.FailureThreshold, start.SuccessThreshold = 0, timeout, 5, 60, 1
-	patch := map[string]any{"startupProbe": start}
-	if kind == "liveness" {
-		patch["livenessProbe"] = map[string]any{"timeoutSeconds": timeout, "periodSeconds": period, "failureThreshold": threshold}
+	if kind == "startup" { // never less than it has
+		start.FailureThreshold = max(60, 2*int32(window(p)/(5*time.Second)))
 	}
+	patch["startupProbe"] = start
 	return patch
 }
 
 // redirect has the probe ask where the application is known to answer: as its passing readiness probe does, else whether the
 // one port it declares is open. Nothing more can be known from the node.
-func redirect(c facts.ContainerOf, p *corev1.Probe) map[string]any {
+func redirect(c facts.ContainerOf, p *corev1.Probe, kind string) map[string]any {
 	var handler corev1.ProbeHandler
 	port, ok := probePort(c.Spec, p)
 	switch {
@@ -315,11 +325,12 @@ func redirect(c facts.ContainerOf, p *corev1.Probe) map[string]any {
 	case handler.Exec != nil:
 		h["exec"] = handler.Exec
 	}
+	// The other probe goes along where it asks the same; one that asks elsewhere is its owner's, and has not failed.
 	patch := map[string]any{}
-	if c.Spec.LivenessProbe != nil {
+	if l := c.Spec.LivenessProbe; l != nil && (kind == "liveness" || reflect.DeepEqual(l.ProbeHandler, p.ProbeHandler)) {
 		patch["livenessProbe"] = h
 	}
-	if c.Spec.StartupProbe != nil {
+	if s := c.Spec.StartupProbe; s != nil && (kind == "startup" || reflect.DeepEqual(s.ProbeHandler, p.ProbeHandler)) {
 		patch["startupProbe"] = h
 	}
 	return patch
