@@ -117,6 +117,16 @@ var sick = []detectorstest.Case{
 		runtimeStopped(o)
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.Result = "failed", "failed", "signal" })
 	}},
+	{Name: "runtime's filesystem frozen, and its unit restarted by hand since", Want: []string{"pleg/runtime-io-stall"}, Remedy: "systemctl start containerd.service", Ill: frozenRestarted},
+	{Name: "runtime's filesystem frozen, runtime and kubelet restarted by hand since", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze", Ill: func(o *v1alpha1.Observation) {
+		frozenRestarted(o)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint "unix:///run/containerd/containerd.sock": rpc error: code = DeadlineExceeded`)
+	}},
+	{Name: "runtime throttled, and restarted by hand since", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: throttledRestarted},
+	{Name: "runtime throttled, runtime and kubelet restarted by hand since", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
+		throttledRestarted(o)
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint "unix:///run/containerd/containerd.sock": rpc error: code = DeadlineExceeded`)
+	}},
 	{Name: "CRI disabled in containerd's configuration", Want: []string{"pleg/runtime-hung"}, Remedy: "disabled_plugins", Ill: func(o *v1alpha1.Observation) {
 		withoutCRI(o)
 		o.Runtime.ConfigFile.DisabledPlugins, o.Runtime.ConfigFile.DisabledBy = []string{"io.containerd.grpc.v1.cri"}, []string{"/etc/containerd/config.toml"}
@@ -139,6 +149,10 @@ var sick = []detectorstest.Case{
 	{Name: "all of system.slice throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "systemctl set-property system.slice CPUQuota=", Ill: func(o *v1alpha1.Observation) {
 		runtimeThrottled(o)
 		o.Processes[0].QuotaCgroup = "/system.slice"
+	}},
+	{Name: "the node's own container throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		runtimeThrottled(o)
+		o.Processes[0].QuotaCgroup = "/docker/" + strings.Repeat("0a", 32)
 	}},
 	{Name: "k3s' containerd stopped by SIGSTOP", Want: []string{"pleg/runtime-hung"}, Remedy: "kill -CONT 201", Never: []string{"kill -TERM", "kubelet.service"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.RuntimeSilent(o)
@@ -226,6 +240,25 @@ func leftFrozen(o *v1alpha1.Observation) {
 	o.Processes[0].FrozenCgroup = true
 }
 
+// frozenRestarted is a runtime whose filesystem is frozen: its old process waits there and cannot end, and its unit gave it up.
+func frozenRestarted(o *v1alpha1.Observation) {
+	detectorstest.RuntimeSilent(o)
+	frozen(o, detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"))
+	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+		u.ActiveState, u.SubState, u.Result, u.MainPID = "failed", "failed", "timeout", 0
+	})
+}
+
+// throttledRestarted is a runtime that has too little CPU to be ready before systemd ends its start.
+func throttledRestarted(o *v1alpha1.Observation) {
+	detectorstest.RuntimeSilent(o)
+	runtimeThrottled(o)
+	o.Processes[0].PID, o.Runtime.PID = 900, 900
+	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+		u.ActiveState, u.SubState, u.MainPID, u.NRestarts = "activating", "start", 900, 3
+	})
+}
+
 // withoutCRI is a containerd that serves everything but CRI.
 func withoutCRI(o *v1alpha1.Observation) {
 	was := o.Runtime
@@ -268,7 +301,9 @@ func runtimeStopped(o *v1alpha1.Observation) {
 
 func runtimeThrottled(o *v1alpha1.Observation) {
 	o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 600, NrThrottled: 580, ThrottledUsec: 55_000_000}
-	o.Runtime.CallMS["ListContainers"] = 4200
+	if o.Runtime.CallMS != nil {
+		o.Runtime.CallMS["ListContainers"] = 4200
+	}
 	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 }
 

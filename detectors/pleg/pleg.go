@@ -23,9 +23,10 @@ func init() {
 	detectors.Register(detectors.Detector{Failure: "pleg", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceProcesses, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems}, Judge: judge})
 }
 
-// judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside.
+// judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside, and after a
+// restart by hand like one that does not start.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, withoutCRI, ioStall, overloaded, unserved, silent} {
+	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, withoutCRI, ioStall, overloaded, stopped, unserved, silent} {
 		if f := judge(h); f != nil {
 			f.Failure, f.Node = "pleg", h.Last().Node
 			f.Consequences = append(f.Consequences, facts.Consequences(h.Last())...)
@@ -56,13 +57,51 @@ func runtimeOf(o *v1alpha1.Observation) runtime {
 	return r
 }
 
-// halted: the runtime's process does not run. The state of the process is the proof, whatever it did to others yet.
+// halted: the runtime's process, or one that its unit has forgotten after a stop by hand, is stopped or frozen. Its state is the proof,
+// whatever it did to others yet. Such a process keeps what a new one needs: the database's lock and the socket.
 func halted(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	r := runtimeOf(o)
-	if list := facts.HaltedRuntime(o); len(list) > 0 || r.unit.Frozen {
-		return asleep(h, r, list)
+	list := facts.HaltedRuntime(o)
+	if len(list) == 0 && !r.unit.Frozen {
+		return nil
 	}
+	how, evidence := "is frozen by its cgroup", r.Unit+": systemd has frozen the unit"
+	if len(list) > 0 {
+		how = facts.HaltedHow(list[0])
+		evidence = fmt.Sprintf("%s (pid %d) %s", list[0].Name, list[0].PID, how)
+	}
+	current := slices.ContainsFunc(list, func(p v1alpha1.Process) bool { return p.PID == r.unit.MainPID })
+	left := r.there && r.unit.ActiveState != "active" && len(list) > 0 && !current
+	if p, ok := facts.RuntimeProcess(o); ok && !facts.Halted(p) && !r.unit.Frozen && (!r.there || r.unit.ActiveState == "active") {
+		return nil // a new one runs: what is left of the old one is in nobody's way
+	}
+	// One look may hit a process in the middle of being traced or frozen for a moment.
+	if len(h) >= 2 && !left && !supported(h) && !haltedBefore(h) {
+		return nil
+	}
+	f := &v1alpha1.Finding{
+		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
+		Summary: r.Name + " " + how + ": it answers no call, so the kubelet can neither list nor change containers",
+	}
+	ev := []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, evidence)}
+	steps := facts.Wake(o, r.Unit, list...)
+	if left {
+		f.Summary += fmt.Sprintf("; its unit was stopped or restarted since and is %s: a new process cannot start beside the old one", r.unit.ActiveState)
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, result %s, main process %d", r.Unit, r.unit.ActiveState, r.unit.SubState, r.unit.Result, r.unit.MainPID)))
+		steps = append(append(steps, end(o.Node, list)...), start(o.Node, r)...)
+	} else if r.unit.ActiveState == "deactivating" {
+		steps = append(steps, start(o.Node, r)...)
+	}
+	f.Evidence = support(h, ev)
+	f.Remedy = facts.Place(o).NewRemedy("wake-runtime", append(steps, ready(o)...)...)
+	return f
+}
+
+// stopped: the runtime's unit does not run, or starts again and again.
+func stopped(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	r := runtimeOf(o)
 	u := r.unit
 	stopped := r.there && (u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked")
 	// While the next try is being prepared (start-pre) the unit has forgotten how the last one ended; its log has not.
@@ -95,42 +134,6 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(append(steps, start(o.Node, r)...), ready(o)...)...)
-	return f
-}
-
-// asleep: the runtime's process, or one that its unit has forgotten after a stop by hand, is stopped or frozen. Such a one keeps what a
-// new one needs: the database's lock and the socket.
-func asleep(h v1alpha1.History, r runtime, list []v1alpha1.Process) *v1alpha1.Finding {
-	o := h.Last()
-	how, evidence := "is frozen by its cgroup", r.Unit+": systemd has frozen the unit"
-	if len(list) > 0 {
-		how = facts.HaltedHow(list[0])
-		evidence = fmt.Sprintf("%s (pid %d) %s", list[0].Name, list[0].PID, how)
-	}
-	current := slices.ContainsFunc(list, func(p v1alpha1.Process) bool { return p.PID == r.unit.MainPID })
-	left := r.there && r.unit.ActiveState != "active" && len(list) > 0 && !current
-	if p, ok := facts.RuntimeProcess(o); ok && !facts.Halted(p) && !r.unit.Frozen && (!r.there || r.unit.ActiveState == "active") {
-		return nil // a new one runs: what is left of the old one is in nobody's way
-	}
-	// One look may hit a process in the middle of being traced or frozen for a moment.
-	if len(h) >= 2 && !left && !supported(h) && !haltedBefore(h) {
-		return nil
-	}
-	f := &v1alpha1.Finding{
-		Cause: "runtime-hung", Certainty: v1alpha1.Certain,
-		Summary: r.Name + " " + how + ": it answers no call, so the kubelet can neither list nor change containers",
-	}
-	ev := []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, evidence)}
-	steps := facts.Wake(o, r.Unit, list...)
-	if left {
-		f.Summary += fmt.Sprintf("; its unit was stopped or restarted since and is %s: a new process cannot start beside the old one", r.unit.ActiveState)
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, result %s, main process %d", r.Unit, r.unit.ActiveState, r.unit.SubState, r.unit.Result, r.unit.MainPID)))
-		steps = append(append(steps, end(o.Node, list)...), start(o.Node, r)...)
-	} else if r.unit.ActiveState == "deactivating" {
-		steps = append(steps, start(o.Node, r)...)
-	}
-	f.Evidence = support(h, ev)
-	f.Remedy = facts.Place(o).NewRemedy("wake-runtime", append(steps, ready(o)...)...)
 	return f
 }
 
@@ -254,9 +257,11 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	if mount == "" {
 		mount = name
 	}
-	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append([]v1alpha1.Step{
-		detectors.NodeStep(v1alpha1.Safe, o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
-	}, ready(o)...)...)
+	steps := []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount)}
+	if r := runtimeOf(o); r.there && r.unit.ActiveState != "active" { // somebody restarted it meanwhile: it could neither end nor start
+		steps = append(steps, start(o.Node, r)...)
+	}
+	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append(steps, ready(o)...)...)
 	return f
 }
 
@@ -341,7 +346,8 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 		most = emulatedCall
 	}
 	late := slow >= most || facts.TimedOut(o, v1alpha1.SourceStatus) || facts.RuntimeListsBlocked(o)
-	starved := q.QuotaMilli > 0 && periods >= 20 && throttled*5 >= periods*4 && slow >= starvedCall
+	u, _ := facts.RuntimeUnit(o)
+	starved := q.QuotaMilli > 0 && periods >= 20 && throttled*5 >= periods*4 && (slow >= starvedCall || u.ActiveState == "activating")
 	if !late && !starved {
 		if _, pleg := facts.PLEGUnhealthy(h); !pleg {
 			return nil
@@ -358,7 +364,11 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 			f.Summary += "; the limit is that of " + p.QuotaCgroup
 		}
 		ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: quota %dm, throttled in %d of %d periods, %d ms throttled in total", limited, q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
-		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o, p), ready(o)...)...)
+		if p.QuotaCgroup != "" && !strings.HasSuffix(p.QuotaCgroup, ".slice") {
+			f.ManualAction = "the limit of " + p.QuotaCgroup + " is that of whatever runs this node: it is changed there"
+		} else {
+			f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o, p), ready(o)...)...)
+		}
 	case late && o.Host.CPUs > 0 && (o.Host.PSI.CPUSome >= 80 || o.Host.PSI.CPUSome == 0 && o.Host.LoadAverage1 >= 10*float64(o.Host.CPUs)) && len(blockedThreads(o)) == 0:
 		f.Certainty = v1alpha1.Likely
 		f.Summary = fmt.Sprintf("the node has far more runnable work than its %d CPUs, and the runtime's calls come late", o.Host.CPUs)
@@ -407,11 +417,11 @@ func liftQuota(o *v1alpha1.Observation, p v1alpha1.Process) []v1alpha1.Step {
 		files = append(files, u.Fragment)
 	}
 	switch slice := path.Base(p.QuotaCgroup); {
-	case strings.HasSuffix(slice, ".slice"):
+	case p.QuotaCgroup != "":
 		step := detectors.NodeStep(v1alpha1.Safe, o.Node, "take the CPU limit from the slice that the runtime's unit is in", "systemctl", "set-property", slice, "CPUQuota=")
 		step.Undo = fmt.Sprintf("systemctl set-property %s CPUQuota=%s%%", detectors.Quote(slice), percent(p.CPUQuota.QuotaMilli))
 		steps = append(steps, step)
-	case p.QuotaCgroup == "" && len(files) > 0:
+	case len(files) > 0:
 		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's files, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, files))
 	}
 	return append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)", fmt.Sprintf(

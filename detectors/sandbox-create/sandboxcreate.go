@@ -24,7 +24,7 @@ import (
 )
 
 func init() {
-	detectors.Register(detectors.Detector{Failure: "sandbox-create", Needs: []string{v1alpha1.SourceJournal, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems, v1alpha1.SourceCgroups, v1alpha1.SourceFiles}, Judge: judge})
+	detectors.Register(detectors.Detector{Failure: "sandbox-create", Needs: []string{v1alpha1.SourceJournal, v1alpha1.SourceRuntime, v1alpha1.SourceStatus, v1alpha1.SourceFilesystems, v1alpha1.SourceCgroups, v1alpha1.SourceFiles}, Judge: judge})
 }
 
 // judge asks for each thing that making a sandbox needs.

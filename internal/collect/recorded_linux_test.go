@@ -287,3 +287,22 @@ func TestUsageHasThePods(t *testing.T) {
 		}
 	}
 }
+
+// The smallest quota at or above a process's cgroup is the one that holds.
+func TestQuotaOfASlice(t *testing.T) {
+	const own, slice = "/sys/fs/cgroup/system.slice/containerd.service/cpu.max", "/sys/fs/cgroup/system.slice/cpu.max"
+	for _, c := range []struct {
+		files map[string]string
+		milli int64
+		name  string
+	}{
+		{map[string]string{own: "max 100000\n", slice: "1000 100000\n"}, 10, "/system.slice"},
+		{map[string]string{own: "500 100000\n", slice: "1000 100000\n"}, 5, "/system.slice/containerd.service"},
+		{map[string]string{own: "max 100000\n", slice: "max 100000\n"}, 0, ""},
+	} {
+		q, name := unifiedMount.hierarchies().quota(tree(t, c.files), cgroupOf{"": "/system.slice/containerd.service"})
+		if q.QuotaMilli != c.milli || name != c.name {
+			t.Errorf("%v: %d of %q", c.files, q.QuotaMilli, name)
+		}
+	}
+}

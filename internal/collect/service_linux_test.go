@@ -125,6 +125,11 @@ func TestRuntimes(t *testing.T) {
 		}, func(o *v1alpha1.Observation, s settings) bool {
 			return o.Runtime.ConfigFile.Missing && o.Runtime.ConfigFile.Error == "" && o.Runtime.Unit == "containerd" && s.root == "/var/lib/containerd"
 		}},
+		{"containerd without CRI", map[string]string{"/etc/containerd/config.toml": "version = 2\nimports = [\"conf.d/*.toml\"]\n", "/etc/containerd/conf.d/docker.toml": "disabled_plugins = [\n  \"cri\",\n]\n"}, func(f map[string]string) {
+			process(f, "50", "containerd", "/system.slice/containerd.service", "/usr/bin/containerd")
+		}, func(o *v1alpha1.Observation, s settings) bool {
+			return slices.Equal(o.Runtime.ConfigFile.DisabledPlugins, []string{"cri"}) && slices.Equal(o.Runtime.ConfigFile.DisabledBy, []string{"/etc/containerd/conf.d/docker.toml"})
+		}},
 		{"Docker's own containerd", nil, func(f map[string]string) {
 			process(f, "50", "containerd", "/system.slice/docker.service", "containerd", "--config", "/var/run/docker/containerd/containerd.toml")
 		}, func(o *v1alpha1.Observation, s settings) bool { return o.Runtime.Unit == "" && o.Runtime.PID == 0 }},

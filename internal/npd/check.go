@@ -57,6 +57,8 @@ const DefaultState = "/run/sickbay-npd"
 const (
 	// bound is the whole check's, two seconds below NPD's own, which kills without an answer.
 	bound = Timeout - 2*time.Second
+	// lookBound leaves time to judge: what the node did not say by then is unknown.
+	lookBound = bound - 2*time.Second
 	// keepKnown is how long the last known status outlasts looks that know nothing. NPD's consumers take Unknown for healthy:
 	// NVSentinel then cancels a repair that is under way. medik8s' node health check gives a node the same five minutes.
 	keepKnown = 5 * time.Minute
@@ -80,6 +82,9 @@ func Check(ctx context.Context, on diagnose.Target, o CheckOptions) (Answer, err
 		o.Every = DefaultEvery
 	}
 	o.Look.Keep = keepLooks
+	if o.Look.NodeTimeout <= 0 {
+		o.Look.NodeTimeout, o.Look.APITimeout = lookBound, lookBound
+	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	unlock, err := lock(ctx, o.State)
