@@ -63,6 +63,20 @@ var sick = []detectorstest.Case{
 		gone(o, "devices.kubevirt.io/kvm")
 		plugins(o)
 	}},
+	{Name: "a plugin gone that is told its resource", Want: []string{"device-plugin/plugin-down"}, Remedy: "anything-x2", Never: []string{"serial-exporter"}, Ill: func(o *v1alpha1.Observation) {
+		gone(o, "squat.ai/serial")
+		for _, p := range []string{"anything-x2", "serial-exporter-b7"} {
+			detectorstest.AddPod(o, detectorstest.Pod("kube-system", p, detectorstest.DaemonSet(p[:len(p)-3]), detectorstest.HostPath("/var/lib/kubelet/device-plugins"),
+				detectorstest.With(func(c *corev1.Container) {
+					c.Args = []string{"--resource=" + map[bool]string{true: "squat.ai/serial"}[p == "anything-x2"]}
+				})))
+		}
+	}},
+	{Name: "two pods that may be the plugin", Want: []string{"device-plugin/plugin-down"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		gone(o, "nvidia.com/gpu")
+		plugins(o)
+		detectorstest.AddPod(o, detectorstest.Pod("gpu-operator", "nvidia-kubevirt-device-plugin-c3", detectorstest.DaemonSet("nvidia-kubevirt-device-plugin"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
+	}},
 	{Name: "a plugin gone that no pod is known to be", Want: []string{"device-plugin/plugin-down"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		gone(o, "xilinx.com/fpga-u30")
 		plugins(o)
@@ -88,11 +102,11 @@ var silent = []detectorstest.Case{
 		wantsLamp(o)
 	}},
 	// Another strategy or MIG profile: the plugin gives up one resource and offers another.
-	{Name: "GPUs offered as MIG slices", Baseline: true, Perhaps: []string{"device-plugin/plugin-down"}, Never: []string{"nvidia-device-plugin"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "GPUs offered as MIG slices", Perhaps: []string{"device-plugin/plugin-down"}, Never: []string{"nvidia-device-plugin"}, Ill: func(o *v1alpha1.Observation) {
+		gone(o, "nvidia.com/gpu")
 		plugins(o)
 		o.API.Node.Status.Capacity["nvidia.com/mig-1g.10gb"], o.API.Node.Status.Allocatable["nvidia.com/mig-1g.10gb"] = resource.MustParse("7"), resource.MustParse("7")
-		o.API.Node.Status.Capacity["nvidia.com/gpu"], o.API.Node.Status.Allocatable["nvidia.com/gpu"] = resource.MustParse("0"), resource.MustParse("0")
-		o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/nvidia-mig.sock", Kind: "device-plugin", Name: "nvidia-mig", Answers: "ok"})
+		o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/device-plugins/nvidia-mig.sock", Kind: "device-plugin", Name: "nvidia-mig", Answers: "ok"}}
 	}},
 	{Name: "a device plugin without devices that nobody wants", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Devices(o, "0", "0")

@@ -213,11 +213,12 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 	vanished := capacity == 0 && most > 0
 	// A plugin that was told to offer its devices otherwise (MIG, time slices, another pool) gives up one resource for another.
 	given, before := relatives(h, name)
-	if (gone || vanished) && listening && !refusedSocket && given > 0 {
+	renamed := false
+	if (gone || vanished) && (listening || unread) && !refusedSocket && given > 0 {
 		if !before {
 			return nil
 		}
-		gone, vanished, down = true, false, false
+		renamed, gone, vanished, down = true, true, false, false
 	}
 	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units[facts.KubeletUnitName(o)].ActiveSince) < remembered && !down
 	again, reason := facts.RestartPlugin(o, facts.DevicePlugin(o, name), name, "the plugin registers with the kubelet when it starts")
@@ -237,6 +238,10 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 		if !down && !refusedSocket && !vanished && !restarted && !forgotten && !uninstalled {
 			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below "+facts.KubeletRoot(o)+"/device-plugins"
 		}
+		if renamed {
+			f.ManualAction = "other devices of the same vendor are offered: if its plugin was told to offer them so, ask for those; else restart the plugin"
+			return f
+		}
 		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", again...)
 		if f.Remedy == nil {
 			f.ManualAction = reason
@@ -246,8 +251,10 @@ func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("the device plugin of %s reports %d of %d devices unhealthy", name, short, capacity)
 		if l, ok := facts.LastLine(h, "kubelet", remembered, words.ProcessedDeviceUpdates, name); ok {
 			f.Evidence = append(f.Evidence, facts.FromLine(l))
+			registeredSaid = true
 		}
-		if !listening && !registeredSaid {
+		// A socket that answers is the plugin's only if it is known to be.
+		if (socket == nil || !listening) && !registeredSaid {
 			f.Certainty, f.ToConfirm = v1alpha1.Likely, "the plugin's own log, and its socket below "+facts.KubeletRoot(o)+"/device-plugins: a plugin that is gone looks the same for five minutes"
 		}
 		f.Remedy = facts.Place(o).NewRemedy("reset-devices", again...)

@@ -80,13 +80,14 @@ var sick = []detectorstest.Case{
 		detectorstest.Full(f, root+"/containerd.log")
 		f.TopUsers = append(f.TopUsers, v1alpha1.PathUse{Path: root + "/scratch", Bytes: 100 << 20, Files: 1})
 	}},
-	{Name: "the disk of CRI-O's storage full", Want: []string{"disk-pressure/imagefs-full"}, Never: []string{"overlay", "userns.lock"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "the disk of CRI-O's storage full", Want: []string{"disk-pressure/imagefs-full"}, Never: []string{"overlay", "anything"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		delete(o.Units, "containerd")
 		detectorstest.Thresholds(o, "imagefs.available", "15%")
 		f := detectorstest.LoopFilesystem(o, "/var/lib/containers/storage", "imagefs")
 		detectorstest.Full(f, "/var/lib/containers/storage/overlay")
 		f.TopUsers[0].Dir = true
+		f.TopUsers = append(f.TopUsers, v1alpha1.PathUse{Path: "/var/lib/containers/storage/anything", Bytes: 100 << 20, Files: 1})
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
 	}},
 	{Name: "a kubelet of another directory, full", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /mnt/kubelet/dump.tar", Ill: func(o *v1alpha1.Observation) {
@@ -148,6 +149,15 @@ var silent = []detectorstest.Case{
 	{Name: "DiskPressure lingers after the space is back", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "imagefs.available", "15%", "nodefs.available", "5%")
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "DiskPressure lingers, and its event is fresh", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+		pressureSince(o, 2*time.Minute)
+		detectorstest.Event(o, "", "", "EvictionThresholdMet", "Attempting to reclaim ephemeral-storage", 20*time.Second, 7)
+	}},
+	{Name: "DiskPressure that came and went, of which nothing is said any more", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+		pressureSince(o, 20*time.Minute)
 	}},
 	{Name: "DiskPressure lingers longer than usual after the space is back", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Config.EvictionPressureTransitionPeriod = "30m0s"

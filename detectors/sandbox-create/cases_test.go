@@ -66,6 +66,10 @@ var sick = []detectorstest.Case{
 		f.TopUsers = []v1alpha1.PathUse{{Path: "/run/containerd/old-tasks", Files: 201, Dir: true}, {Path: "/run/containerd/io.containerd.runtime.v2.task", Bytes: 90 << 10, Files: 400, Dir: true}, {Path: "/run/containerd/s", Files: 100, Dir: true}}
 		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
 	}},
+	{Name: "hardly an inode left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
+		run(o).InodesFree = 19
+		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
+	}},
 	{Name: "/run full, and the network plugin meets it first", Want: []string{"sandbox-create/disk-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		run(o).BytesFree = 0
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab12": plugin type="ptp" failed (add): open /run/cni-ipam-state/kindnet/10.244.1.9: no space left on device`)
@@ -151,7 +155,10 @@ var silent = []detectorstest.Case{
 		detectorstest.SandboxFails(o, "failed to write /data/x: no space left on device")
 	}},
 	{Name: "inotify instances used up, and no sandbox fails", Ill: func(o *v1alpha1.Observation) { limit(o, "inotify-instances", "uid 0", 128, 128) }},
-	{Name: "another process has no open files left", Ill: func(o *v1alpha1.Observation) { limit(o, "open-files", "java 900", 1024, 1024) }},
+	{Name: "another process has no open files left", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "open-files", "java 900", 1024, 1024)
+		detectorstest.SandboxFails(o, "failed to read the image's configuration: too many open files")
+	}},
 	// k3s keeps its shim and runc in a folder of its own.
 	{Name: "binaries of a runtime whose PATH is not known", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Environment.Path = nil

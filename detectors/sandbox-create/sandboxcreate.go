@@ -325,11 +325,12 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 		}
 		seen = append(seen, f)
 		for _, inodes := range []bool{false, true} {
-			cause, gone, what := "disk-full", facts.Full(f), "bytes"
+			// What a failure gave back when it cleaned up after itself is free again.
+			cause, gone, scarce, what := "disk-full", facts.Full(f), false, "bytes"
 			if inodes {
-				cause, gone, what = "inodes-exhausted", facts.OutOfInodes(f), "inodes"
+				cause, gone, scarce, what = "inodes-exhausted", facts.OutOfInodes(f), f.Inodes > 0 && f.InodesFree < 100, "inodes"
 			}
-			if !gone || r.role != "imagefs" && !full(o, f, r.need, failing) {
+			if r.role == "imagefs" && !gone || r.role != "imagefs" && (!gone && !scarce || !full(o, f, r.need && gone, failing)) {
 				continue
 			}
 			fd := v1alpha1.Finding{

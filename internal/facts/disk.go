@@ -300,7 +300,7 @@ func unusedImages(o *v1alpha1.Observation, f v1alpha1.Filesystem) []v1alpha1.Ste
 	for _, i := range o.Runtime.Images {
 		pulled := !i.Pinned && len(i.Tags) > 0 && !used[i.ID] && !slices.ContainsFunc(i.Tags, func(tag string) bool {
 			host, name, _ := strings.Cut(tag, "/")
-			return used[tag] || used[strings.TrimPrefix(strings.TrimPrefix(tag, "docker.io/"), "library/")] || host == "localhost" || !strings.ContainsAny(host, ".:") || strings.HasPrefix(name, "library/import-") ||
+			return used[tag] || used[strings.TrimPrefix(strings.TrimPrefix(tag, "docker.io/"), "library/")] || !strings.ContainsAny(host, ".:") || strings.HasPrefix(name, "library/import-") ||
 				strings.Contains(tag, "/pause:")
 		})
 		if pulled {
