@@ -138,7 +138,10 @@ var sick = []detectorstest.Case{
 	{Name: "bridged traffic of an IPv6-only cluster bypasses ip6tables", Want: []string{"cni/bridge-netfilter-off"}, Remedy: "sysctl -w net.bridge.bridge-nf-call-ip6tables=1", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs[0].Plugins = []string{"bridge", "host-local", "portmap"}
 		o.CNI.Binaries = append(o.CNI.Binaries, "bridge")
-		o.API.Node.Spec.PodCIDRs = []string{"fd00:10:244:1::/64"}
+		o.CNI.Configs[0].Subnets = []string{"fd00:10:244:1::/64"}
+		for i := range o.API.Pods {
+			o.API.Pods[i].Status.PodIP, o.API.Pods[i].Status.PodIPs = "fd00:10:244:1::7", nil
+		}
 		o.Network.BridgeNFCallIPTables, o.Network.BridgeNFCallIP6Tables = "1", "0"
 	}},
 	{Name: "bridged traffic bypasses iptables, and nobody is seen to need them", Want: []string{"cni/bridge-netfilter-off"}, Likely: true, Ill: func(o *v1alpha1.Observation) {

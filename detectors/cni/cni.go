@@ -502,15 +502,12 @@ func rejected(h v1alpha1.History) *v1alpha1.Finding {
 // netfilter: pods hang on a bridge whose traffic bypasses iptables. With ptp plugins, as kind has them, the setting has no effect.
 func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
+	c, ok := used(o)
 	key, value := "net.bridge.bridge-nf-call-iptables", o.Network.BridgeNFCallIPTables
-	if ipv6Only(o) {
+	if ipv6Only(o, c) {
 		key, value = "net.bridge.bridge-nf-call-ip6tables", o.Network.BridgeNFCallIP6Tables
 	}
-	if _, unread := o.Unreadable(v1alpha1.SourceNetwork); unread || value == "1" {
-		return nil
-	}
-	c, ok := used(o)
-	if !ok || !slices.ContainsFunc(c.Plugins, func(p string) bool { return p == "bridge" || p == "flannel" }) {
+	if _, unread := o.Unreadable(v1alpha1.SourceNetwork); unread || value == "1" || !ok || !slices.ContainsFunc(c.Plugins, func(p string) bool { return p == "bridge" || p == "flannel" }) {
 		return nil
 	}
 	text, why := key+" is 0", "bridged pod traffic passes iptables again, and with it service addresses and policies"
@@ -534,10 +531,15 @@ func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 	return f
 }
 
-// ipv6Only tells that all pod ranges of the node are of IPv6.
-func ipv6Only(o *v1alpha1.Observation) bool {
-	if o.API == nil || o.API.Node == nil || len(o.API.Node.Spec.PodCIDRs) == 0 {
-		return false
+// ipv6Only tells that pods of this node have addresses of IPv6 alone.
+func ipv6Only(o *v1alpha1.Observation, c v1alpha1.CNIConfig) bool {
+	addrs := slices.Clone(c.Subnets)
+	for _, p := range facts.Pods(o) {
+		for _, ip := range append(p.Status.PodIPs, corev1.PodIP{IP: p.Status.PodIP}) {
+			if ip.IP != "" {
+				addrs = append(addrs, ip.IP)
+			}
+		}
 	}
-	return !slices.ContainsFunc(o.API.Node.Spec.PodCIDRs, func(c string) bool { return !strings.Contains(c, ":") })
+	return len(addrs) > 0 && !slices.ContainsFunc(addrs, func(a string) bool { return !strings.Contains(a, ":") })
 }

@@ -310,7 +310,7 @@ func reachFailing(h v1alpha1.History, k facts.Kubelet) bool {
 		return true
 	}
 	_, says := complains(h)
-	return says || failedBefore(h)
+	return says || failedBefore(h) && proxied(o) == ""
 }
 
 // failedBefore: the dial of the look before failed as well.

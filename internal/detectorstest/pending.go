@@ -12,12 +12,7 @@ import (
 var pending = map[string]string{
 	"cgroup-driver: CRI-O, with conmon below system.slice":                  "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
 	"security-denial: permission denied on a file, under a seccomp profile": "denied takes EACCES for seccomp's",
-	"stranger: EKS AL2023, flannel, IPv6-only":                              "cni netfilter asks for IPv4 only where no pod has such an address",
-	"stranger: kubeadm HA, Calico, an API server behind a proxy":            "node-notready reachFailing believes a dial that did not go through the proxy of the kubeconfig",
-	"stranger: k3s, flannel, an older agent":                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"stranger: RKE2, Calico, an older agent":                                "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"stranger: MicroK8s, Calico, an older agent":                            "pleg halted, node-notready stopped (facts.KubeletState), sandbox-changed runtimeRestart take LoadState=not-found for a unit",
-	"artefact: init.pid":                                                    "sandbox-changed killing looks for the file that the injector's script reads",
+	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
 }
 
 // Pending tells whether a check is red today.

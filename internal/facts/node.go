@@ -138,7 +138,11 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	o := h.Last()
 	u, ok := KubeletUnit(o)
 	k := Kubelet{Unit: u, Known: ok}
-	if !ok {
+	// A unit that does not exist is not one that stopped: the kubelet may run in another, and only its own answer tells.
+	if _, unread := o.Unreadable(v1alpha1.SourceKubeletAPI); unread && u.LoadState == "not-found" {
+		k.Known = false
+	}
+	if !k.Known {
 		return k
 	}
 	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:"}, ends...)...)
