@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,19 +51,47 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	return out
 }
 
-// profile is the Localhost seccomp profile of a container, its pod's where it has none of its own.
-func profile(c facts.ContainerOf) (string, bool) {
-	var s *corev1.SeccompProfile
-	if sc := c.Pod.Spec.SecurityContext; sc != nil {
-		s = sc.SeccompProfile
-	}
+// seccompOf is the seccomp profile of a container, its pod's where it has none of its own.
+func seccompOf(c facts.ContainerOf) *corev1.SeccompProfile {
 	if sc := c.Spec.SecurityContext; sc != nil && sc.SeccompProfile != nil {
-		s = sc.SeccompProfile
+		return sc.SeccompProfile
 	}
+	if sc := c.Pod.Spec.SecurityContext; sc != nil {
+		return sc.SeccompProfile
+	}
+	return nil
+}
+
+// profile is the Localhost seccomp profile of a container.
+func profile(c facts.ContainerOf) (string, bool) {
+	s := seccompOf(c)
 	if s == nil || s.Type != corev1.SeccompProfileTypeLocalhost || s.LocalhostProfile == nil {
 		return "", false
 	}
 	return *s.LocalhostProfile, true
+}
+
+// byDefault tells that the runtime's own profile confines the container: asked for, or seccompDefault's.
+func byDefault(o *v1alpha1.Observation, c facts.ContainerOf) bool {
+	if sc := c.Spec.SecurityContext; sc != nil && sc.Privileged != nil && *sc.Privileged {
+		return false
+	}
+	if s := seccompOf(c); s != nil {
+		return s.Type == corev1.SeccompProfileTypeRuntimeDefault
+	}
+	return o.Kubelet.Config.SeccompDefault != nil && *o.Kubelet.Config.SeccompDefault
+}
+
+// confine is a patch that gives a container, or its pod where it has no profile of its own, another profile.
+func confine(c facts.ContainerOf, own bool, value map[string]any) map[string]any {
+	switch patch := map[string]any{"name": c.Spec.Name, "securityContext": value}; {
+	case !own:
+		return map[string]any{"securityContext": value}
+	case c.Init:
+		return map[string]any{"initContainers": []any{patch}}
+	default:
+		return map[string]any{"containers": []any{patch}}
+	}
 }
 
 // runtimeDefault moves a container from its own profile to the runtime's.
@@ -71,14 +100,7 @@ func runtimeDefault(o *v1alpha1.Observation, c facts.ContainerOf, name string) (
 	own := c.Spec.SecurityContext != nil && c.Spec.SecurityContext.SeccompProfile != nil
 	// In a patch the profile's name has to go with its type: the API refuses one without the other.
 	value := map[string]any{"seccompProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
-	patch := map[string]any{"securityContext": value}
-	if own {
-		key := "containers"
-		if c.Init {
-			key = "initContainers"
-		}
-		patch = map[string]any{key: []any{map[string]any{"name": c.Spec.Name, "securityContext": value}}}
-	}
+	patch := confine(c, own, value)
 	steps, reason, ok := facts.ChangePod(c.Pod, why, patch)
 	if !ok {
 		return nil, reason
@@ -146,8 +168,11 @@ var auditCall = regexp.MustCompile(`\bsyscall=(\d+)`)
 func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	name, ok := profile(c)
-	if !ok || !failing(c, o) {
+	if !failing(c, o) {
 		return nil
+	}
+	if !ok {
+		return deniedByDefault(h, c)
 	}
 	t := facts.LastEnd(c)
 	if t == nil {
@@ -167,8 +192,9 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	case t.ExitCode == sigsys || t.Signal == 31:
 		end.Text += " (159 = 128 + SIGSYS: a system call was denied)"
 	case logged:
-	case facts.Has(strings.ToLower(t.Message), words.OperationNotPermitted, "permission denied", "eperm", "function not implemented", "bad system call"):
-	case facts.Has(strings.ToLower(waitMessage(c)), words.OperationNotPermitted, "permission denied"):
+	// A filter answers EPERM or ENOSYS unless its profile says otherwise; EACCES ("permission denied") is a matter of files.
+	case facts.Has(strings.ToLower(t.Message), words.OperationNotPermitted, "eperm", "function not implemented", "bad system call"):
+	case facts.Has(strings.ToLower(waitMessage(c)), words.OperationNotPermitted):
 	case t.ExitCode == 0 || t.Reason == "OOMKilled" || t.ExitCode == 137 || t.ExitCode == 143:
 		return nil
 	default:
@@ -183,6 +209,27 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		}
 	}
 	f.Remedy, f.ManualAction = runtimeDefault(o, c, "use-default-profile")
+	return f
+}
+
+// deniedByDefault: the runtime's default profile answers with an error where it denies, so a SIGSYS, or a record of one, may be of a filter
+// that the application has set itself.
+func deniedByDefault(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
+	o := h.Last()
+	t := facts.LastEnd(c)
+	audit, logged := auditLine(h, c)
+	if t == nil || !byDefault(o, c) || t.ExitCode != sigsys && t.Signal != 31 && !logged {
+		return nil
+	}
+	f := &v1alpha1.Finding{Cause: "seccomp-denied", Certainty: v1alpha1.Likely,
+		Summary:   fmt.Sprintf("the runtime's default seccomp profile denies %s a system call it needs", c.Where()),
+		ToConfirm: "whether the filter is the runtime's or one that the application sets itself: its log (`kubectl logs --previous`)",
+		Evidence:  []v1alpha1.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("%s ended with exit code %d; %d restarts", c.Where(), t.ExitCode, c.Status.RestartCount))},
+		ManualAction: "have the application do without the call, or give it a Localhost profile that allows that one as well; " +
+			"Unconfined is for its owner to answer for"}
+	if logged {
+		f.Evidence = append(f.Evidence, facts.FromLine(audit))
+	}
 	return f
 }
 
@@ -212,10 +259,9 @@ func failing(c facts.ContainerOf, o *v1alpha1.Observation) bool {
 	return t != nil && t.ExitCode != 0 && c.Status.RestartCount >= 2 && r != nil && facts.APINow(o).Sub(r.StartedAt.Time) < 30*time.Second && facts.APINow(o).Sub(t.FinishedAt.Time) < fresh
 }
 
-// auditLine is the kernel's record of a denied call by this container: its process id was seen, or the time is that of its end.
-func auditLine(h v1alpha1.History, c facts.ContainerOf) (v1alpha1.LogLine, bool) {
+// pidsOf are the processes of the container that any look saw.
+func pidsOf(h v1alpha1.History, c facts.ContainerOf) map[string]bool {
 	pids := map[string]bool{}
-	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
 	for i := range h {
 		for _, u := range h[i].Containers {
 			if u.Namespace == c.Pod.Namespace && u.Pod == c.Pod.Name && u.Name == c.Spec.Name && u.PID > 0 {
@@ -223,19 +269,37 @@ func auditLine(h v1alpha1.History, c facts.ContainerOf) (v1alpha1.LogLine, bool)
 			}
 		}
 	}
-	t := facts.LastEnd(c)
+	return pids
+}
+
+// auditLine is the kernel's record of a denied call by this container: its process id was seen, or the time is that of its end.
+func auditLine(h v1alpha1.History, c facts.ContainerOf) (v1alpha1.LogLine, bool) {
+	pids := pidsOf(h, c)
+	id := c.Status.ContainerID[strings.LastIndex(c.Status.ContainerID, "/")+1:]
 	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
-		if !strings.Contains(l.Text, "type=1326") {
+		// The kernel's log gives a record's number, auditd and journald its name.
+		if !facts.Has(l.Text, "type=1326", "type=SECCOMP", "SECCOMP auid=") {
 			continue
 		}
 		m := auditPID.FindStringSubmatch(l.Text)
-		byPID := m != nil && pids[m[1]]
-		byTime := t != nil && t.ExitCode == sigsys && l.At.Sub(t.FinishedAt.Time).Abs() < 2*time.Second
-		if byPID || byTime || id != "" && strings.Contains(l.Text, id) {
+		t := facts.LastEnd(c)
+		if m != nil && pids[m[1]] || t != nil && t.ExitCode == sigsys && recorded(l).Sub(t.FinishedAt.Time).Abs() < 2*time.Second || id != "" && strings.Contains(l.Text, id) {
 			return l, true
 		}
 	}
 	return v1alpha1.LogLine{}, false
+}
+
+var auditStamp = regexp.MustCompile(`audit\((\d{9,})\.(\d{3}):\d+\)`)
+
+// recorded is when an audit record was made, by its own stamp: it is of the system's clock, the kernel log's drifts.
+func recorded(l v1alpha1.LogLine) time.Time {
+	if m := auditStamp.FindStringSubmatch(l.Text); m != nil {
+		if ms, err := strconv.ParseInt(m[1]+m[2], 10, 64); err == nil {
+			return time.UnixMilli(ms)
+		}
+	}
+	return l.At
 }
 
 // label is what confines the container, as the kernel names it.
@@ -260,10 +324,21 @@ func apparmorProfile(c facts.ContainerOf) string {
 	if sc := c.Spec.SecurityContext; sc != nil && sc.AppArmorProfile != nil {
 		a = sc.AppArmorProfile
 	}
-	if a == nil || a.Type != corev1.AppArmorProfileTypeLocalhost || a.LocalhostProfile == nil {
+	if a == nil { // before 1.30 it was an annotation
+		name, _ := strings.CutPrefix(c.Pod.Annotations[corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix+c.Spec.Name], corev1.DeprecatedAppArmorBetaProfileNamePrefix)
+		return name
+	}
+	if a.Type != corev1.AppArmorProfileTypeLocalhost || a.LocalhostProfile == nil {
 		return ""
 	}
 	return *a.LocalhostProfile
+}
+
+// itsOwn tells that an audit record is of a process of the container that was seen, or of the moment of its end.
+func itsOwn(h v1alpha1.History, c facts.ContainerOf, l v1alpha1.LogLine) bool {
+	m := auditPID.FindStringSubmatch(l.Text)
+	t := facts.LastEnd(c)
+	return m != nil && pidsOf(h, c)[m[1]] || t != nil && recorded(l).Sub(t.FinishedAt.Time).Abs() < 2*time.Second
 }
 
 func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
@@ -282,7 +357,8 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	var line v1alpha1.LogLine
 	found := false
 	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
-		if strings.Contains(l.Text, `apparmor="DENIED"`) && strings.Contains(l.Text, `profile="`+name+`"`) {
+		// The runtime's own profile confines nearly every container: only a record of this one's process, or of its end, is its own.
+		if strings.Contains(l.Text, `apparmor="DENIED"`) && strings.Contains(l.Text, `profile="`+name+`"`) && (apparmorProfile(c) != "" || itsOwn(h, c, l)) {
 			line, found = l, true
 			break
 		}
@@ -306,11 +382,12 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		f.ManualAction = "the profile is the runtime's own: have the application do without the access, or give it a profile that allows it"
 		return f
 	}
-	value := map[string]any{"appArmorProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
-	patch := map[string]any{"securityContext": value}
-	if c.Spec.SecurityContext != nil && c.Spec.SecurityContext.AppArmorProfile != nil {
-		patch = map[string]any{"containers": []any{map[string]any{"name": c.Spec.Name, "securityContext": value}}}
+	if _, annotated := c.Pod.Annotations[corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix+c.Spec.Name]; annotated {
+		f.ManualAction = "the pod names the profile by an annotation: correct the profile, or the annotation in the pod's template"
+		return f
 	}
+	value := map[string]any{"appArmorProfile": map[string]any{"type": "RuntimeDefault", "localhostProfile": nil}}
+	patch := confine(c, c.Spec.SecurityContext != nil && c.Spec.SecurityContext.AppArmorProfile != nil, value)
 	steps, reason, ok := facts.ChangePod(c.Pod, "the runtime's default profile instead; whoever wrote the profile should correct it", patch)
 	if !ok {
 		f.ManualAction = reason
@@ -375,7 +452,7 @@ func selinux(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 			// Only what belongs to volumes has a label of the policy's that containers may read; nobody relabels the rest of a node.
 			if host := onNode(c, p[1]); host != "" {
 				f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("%s in the container is %s on the node", p[1], host)))
-				f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "give the volume the label that the policy has for it", "restorecon", "-RF", host), "the labels that the volume has now are not kept"))
+				f.Remedy = facts.Place(o).NewRemedy("restore-labels", detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "give the volume the label that the policy has for it", "restorecon", "-R", host), "the labels that the volume has now are not kept"))
 			}
 		}
 		return f
