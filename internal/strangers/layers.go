@@ -140,6 +140,7 @@ var sizes = []Layer{
 var families = []Layer{
 	{"dual-stack", func(o *v1alpha1.Observation) {
 		o.Network.DefaultRoute6 = "fe80::1 dev ens5"
+		o.API.Node.Spec.PodCIDRs = []string{"10.42.3.0/24", "2001:db8:42::/64"}
 		for i := range o.API.Pods {
 			o.API.Pods[i].Status.PodIPs = []corev1.PodIP{{IP: o.API.Pods[i].Status.PodIP}, {IP: fmt.Sprintf("2001:db8:42::%x", i+2)}}
 		}
@@ -147,6 +148,8 @@ var families = []Layer{
 	{"IPv6-only", func(o *v1alpha1.Observation) {
 		o.Network.DefaultRoute, o.Network.DefaultRoute6 = "", "fe80::1 dev ens5"
 		o.Network.BridgeNFCallIPTables = "0"
+		o.API.Node.Spec.PodCIDRs = []string{"2001:db8:42::/64"}
+		o.API.Node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "2001:db8:7::31"}}
 		for i := range o.CNI.Configs {
 			o.CNI.Configs[i].Subnets = []string{"2001:db8:42::/64"}
 		}
