@@ -125,10 +125,15 @@ func boot(o *v1alpha1.Observation) time.Time {
 	}
 	r, _ := facts.RuntimeUnit(o)
 	k, _ := facts.KubeletUnit(o)
-	if !r.ActiveSince.IsZero() && !k.ActiveSince.IsZero() && r.ActiveSince.Sub(k.ActiveSince).Abs() < settled {
+	if !r.ActiveSince.IsZero() && !k.ActiveSince.IsZero() && r.ActiveSince.Sub(k.ActiveSince).Abs() < settled && !outlived(o, r.ActiveSince) {
 		t = later(t, r.ActiveSince)
 	}
 	return t
+}
+
+// outlived tells that sandboxes are older than a start of the runtime: it was restarted, and took none with it.
+func outlived(o *v1alpha1.Observation, start time.Time) bool {
+	return slices.ContainsFunc(o.Runtime.Sandboxes, func(s v1alpha1.Sandbox) bool { return s.Ready && s.CreatedAt.Before(start) })
 }
 
 func later(a, b time.Time) time.Time {

@@ -1,0 +1,98 @@
+package all_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// The first thing that happens to a sick node is a restart by hand. Every core cause is found after one of the kubelet and the runtime,
+// in either order, by somebody who looks for the first time and by one who has looked before.
+func TestFoundAfterARestart(t *testing.T) {
+	list, err := scenarios.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		if s.Spec.Profile != "core" {
+			continue
+		}
+		for _, on := range []string{"recorded", "recorded-v2"} {
+			dir := filepath.Join("testdata", on, s.Metadata.Name)
+			want := wanted(t, dir)
+			for _, kubeletFirst := range []bool{true, false} {
+				name := "runtime first"
+				if kubeletFirst {
+					name = "kubelet first"
+				}
+				t.Run(filepath.Join(on, s.Metadata.Name, name), func(t *testing.T) {
+					h := recorded(t, dir)
+					restart(h.Last(), kubeletFirst, s.Metadata.Name == "sandbox-killed")
+					judged(t, "by one who has looked before", h, want)
+					judged(t, "at a first look", h[len(h)-1:], want)
+				})
+			}
+		}
+	}
+}
+
+// restart makes a look one of 50 seconds later, after both were restarted: the fault is as it was, what was said is older, and
+// processes have other numbers. One that does not run cannot end: its unit gives it up. Sandboxes that are killed go on being killed.
+func restart(o *v1alpha1.Observation, kubeletFirst, killed bool) {
+	const later = 50 * time.Second
+	loops := facts.KubeletState(v1alpha1.History{*o}).Looping
+	o.At = o.At.Add(later)
+	if o.API != nil {
+		o.API.ServerDate, o.API.AskedAt = o.API.ServerDate.Add(later), o.API.AskedAt.Add(later)
+		for i := range o.API.Events {
+			if e := &o.API.Events[i]; e.Reason == "SandboxChanged" && killed {
+				e.LastTimestamp, e.Count = metav1.NewTime(o.At.Add(-3*time.Second)), e.Count+3
+			}
+		}
+		if l := o.API.Lease; l != nil && l.Spec.RenewTime != nil && !facts.Silent(o) {
+			l.Spec.RenewTime = &metav1.MicroTime{Time: l.Spec.RenewTime.Add(later)}
+		}
+	}
+	for i, unit := range []string{facts.KubeletUnitName(o), facts.Runtime(o).Unit} {
+		u, ok := o.Units[unit]
+		if i == 0 && loops { // and so it did before
+			u.ActiveSince, u.StateSince = u.ActiveSince.Add(later), u.StateSince.Add(later)
+			o.Units[unit] = u
+			for j := range o.Journal.Lines {
+				if l := &o.Journal.Lines[j]; l.Source == unit {
+					l.At = l.At.Add(later)
+				}
+			}
+		}
+		if !ok || u.ActiveState != "active" || i == 0 && loops {
+			continue
+		}
+		ago := 40 * time.Second
+		if (i == 0) != kubeletFirst {
+			ago = 34 * time.Second
+		}
+		p, there := facts.MainProcess(o, unit)
+		switch {
+		case there && facts.Halted(p):
+			u.ActiveState, u.SubState, u.Result, u.MainPID = "failed", "failed", "timeout", 0
+		default:
+			for j := range o.Processes {
+				if o.Processes[j].PID == u.MainPID {
+					o.Processes[j].PID += 100_000
+				}
+			}
+			if o.Runtime.PID == u.MainPID {
+				o.Runtime.PID += 100_000
+			}
+			u.MainPID += 100_000
+			u.ActiveSince, u.StateSince = o.At.Add(-ago), o.At.Add(-ago)
+		}
+		o.Units[unit] = u
+	}
+}
