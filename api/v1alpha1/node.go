@@ -42,6 +42,7 @@ type Environment struct {
 // KubeletConfig is the part of KubeletConfiguration that detectors judge.
 type KubeletConfig struct {
 	CgroupDriver                     string            `json:"cgroupDriver,omitempty"`
+	CgroupsPerQOS                    *bool             `json:"cgroupsPerQOS,omitempty"`
 	FailSwapOn                       *bool             `json:"failSwapOn,omitempty"`
 	FailCgroupV1                     *bool             `json:"failCgroupV1,omitempty"`
 	SwapBehavior                     string            `json:"swapBehavior,omitempty"`

@@ -43,6 +43,18 @@ var sick = []detectorstest.Case{
 		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/containerd.service/kubelet-kubepods-pod1.slice:cri-containerd:abc"
 		o.Files = []v1alpha1.File{{Path: "/usr/local/sbin/runc", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 5120}}
 	}},
+	{Name: "k3s writes its containerd's configuration itself", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Unit = "k3s-agent"
+		o.Runtime.Handlers[0].SystemdCgroup = nil
+	}},
+	{Name: "a container outside, and nothing seen that starts it there", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/abc"
+	}},
+	{Name: "kubelet refuses cgroup v1 by a drop-in of its configuration", Want: []string{"cgroup-driver/cgroup-v1-refused"}, Remedy: "/etc/kubernetes/kubelet.conf.d/20-hardening.conf", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.ConfigFiles = append(o.Kubelet.ConfigFiles, "/etc/kubernetes/kubelet.conf.d/20-hardening.conf")
+		o.Kubelet.File.FailCgroupV1 = detectorstest.Ptr(true)
+		detectorstest.KubeletLoops(o, "failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be removed in a future release, path: &TypeMeta{}")
+	}},
 	{Name: "kubelet refuses cgroup v1", Want: []string{"cgroup-driver/cgroup-v1-refused"}, Remedy: "failCgroupV1", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.File.FailCgroupV1 = nil
 		detectorstest.KubeletLoops(o, "failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be removed in a future release, path: &TypeMeta{}")
@@ -62,6 +74,12 @@ var silent = []detectorstest.Case{
 	{Name: "cgroupDriver in the kubelet's file, without effect", Ill: func(o *v1alpha1.Observation) { o.Kubelet.File.CgroupDriver = "cgroupfs" }},
 	{Name: "SystemdCgroup changed in the file, runtime not restarted", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = detectorstest.Ptr(false)
+	}},
+	{Name: "a kubelet without cgroups for its pods", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Config.CgroupsPerQOS, o.Kubelet.File.CgroupsPerQOS = detectorstest.Ptr(false), detectorstest.Ptr(false)
+		for i := range o.Containers {
+			o.Containers[i].UnderKubepods, o.Containers[i].CgroupPath = false, "/system.slice/abc"
+		}
 	}},
 	// CRI-O puts conmon below system.slice by default (monitor_cgroup), and an agent took it for the container.
 	{Name: "CRI-O, with conmon below system.slice", Ill: func(o *v1alpha1.Observation) {

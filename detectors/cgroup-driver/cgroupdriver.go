@@ -6,6 +6,7 @@
 package cgroupdriver
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 			facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("kubelet: %s/%s, result %s, %d restarts", k.Unit.ActiveState, k.Unit.SubState, k.Unit.Result, k.Unit.NRestarts))},
 		Remedy: facts.Place(o).NewRemedy("allow-cgroup-v1",
 			facts.SetKubeletConfig(o, "let the kubelet run on cgroup v1 until the host is moved to v2", "failCgroupV1", "false"),
-			detectors.Restart(o.Node, "kubelet.service", "the kubelet reads its configuration only at start; pods go on"),
+			facts.RestartKubelet(o, "the kubelet reads its configuration only at start; pods go on"),
 			detectors.WaitReady(o.Node)),
 	}
 }
@@ -77,7 +78,7 @@ func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 	if c, source := facts.Config(o); source == "kubelet.configz" && c.CgroupDriver != "" {
 		return c.CgroupDriver, facts.Seen(o, v1alpha1.SourceKubelet, "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
 	}
-	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, words.CgroupDriverFromRuntime); ok && !l.At.Before(o.Units["kubelet"].ActiveSince.Add(-time.Second)) {
+	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, words.CgroupDriverFromRuntime); ok && !l.At.Before(o.Units[facts.KubeletUnitName(o)].ActiveSince.Add(-time.Second)) {
 		switch {
 		case strings.Contains(l.Text, `cgroupDriver="systemd"`):
 			return "systemd", facts.FromLine(l), true
@@ -124,7 +125,8 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	var outside []v1alpha1.ContainerUsage
 	for _, c := range o.Containers {
 		// One of which this node's runtime says no pod may be another node's, on a machine that hosts nodes as containers.
-		if !c.UnderKubepods && c.PID > 0 && c.CgroupPath != "" && c.Pod != "" {
+		// The process of a container's monitor (conmon) is none of the container's.
+		if !c.UnderKubepods && c.PID > 0 && c.CgroupPath != "" && c.Pod != "" && !strings.Contains(c.CgroupPath, "-conmon-") && perQOS(o) {
 			outside = append(outside, c)
 		}
 	}
@@ -199,6 +201,15 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	return f
 }
 
+// perQOS tells whether the kubelet puts pods into cgroups of its own at all.
+func perQOS(o *v1alpha1.Observation) bool {
+	if v, ok := facts.FlagValue(o, "cgroups-per-qos"); ok {
+		return v != "false"
+	}
+	c, _ := facts.Config(o)
+	return c.CgroupsPerQOS == nil || *c.CgroupsPerQOS
+}
+
 func runs(n int) string {
 	if n == 1 {
 		return "1 container runs"
@@ -216,9 +227,17 @@ func option(r v1alpha1.RuntimeHandler) string {
 // agree makes all handlers use systemd, restarts containerd and then the kubelet, and has misplaced pods made again.
 func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, outside []v1alpha1.ContainerUsage, script v1alpha1.File, hasScript bool) (*v1alpha1.Remedy, string) {
 	o := h.Last()
-	file := o.Runtime.ConfigFile.Path
-	if file == "" {
-		file = "/etc/containerd/config.toml"
+	rt := facts.Runtime(o)
+	if rt.Name != "" && rt.Name != facts.Containerd {
+		return nil, "set " + rt.Name + "'s cgroup manager (CRI-O: cgroup_manager in /etc/crio/crio.conf.d; Docker: native.cgroupdriver in daemon.json) and the kubelet's cgroupDriver to systemd, restart both, and evict this node's pods"
+	}
+	if rt.Unit != "" && rt.Unit != "containerd" {
+		return nil, rt.Unit + " writes containerd's configuration anew at every start: set SystemdCgroup in its template (config.toml.tmpl, or the options of " + rt.Unit + "), restart it, and evict this node's pods"
+	}
+	file := cmp.Or(o.Runtime.ConfigFile.Path, "/etc/containerd/config.toml")
+	files := o.Runtime.ConfigFiles
+	if len(files) == 0 {
+		files = []string{file}
 	}
 	var steps []v1alpha1.Step
 	inFile := o.Runtime.ConfigFile.Handlers
@@ -235,14 +254,15 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(file, n), file))
+		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(files, n), files...))
 	}
 	if hasScript {
 		steps = append(steps, unwrap(o, file, script)...)
 	}
-	if len(wrong) > 0 || len(names) > 0 || hasScript {
+	mends := len(wrong) > 0 || len(names) > 0 || hasScript
+	if mends {
 		steps = append(steps, facts.RestartRuntime(o, "the runtime first, so that the kubelet is told the right driver"))
-		restart := detectors.Restart(o.Node, "kubelet.service", "the kubelet asks the runtime for its driver once, at start")
+		restart := facts.RestartKubelet(o, "the kubelet asks the runtime for its driver once, at start")
 		if kubelet == "cgroupfs" {
 			restart.Why += "; with another driver it makes all sandboxes of this node again"
 			restart = detectors.Disrupts(restart)
@@ -252,7 +272,8 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 	seen := map[string]bool{}
 	for _, c := range outside {
 		key := c.Namespace + "/" + c.Pod
-		if seen[key] {
+		// What started it outside would do so again, unless it was another process of the runtime.
+		if u, _ := facts.RuntimeUnit(o); seen[key] || !mends && !slices.ContainsFunc(o.Runtime.Containers, func(r v1alpha1.Container) bool { return r.ID == c.ID && r.CreatedAt.Before(u.ActiveSince) }) {
 			continue
 		}
 		seen[key] = true
@@ -269,7 +290,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		}
 	}
 	if len(steps) == 0 {
-		return nil, "kubelet and runtime name the same driver: what starts containers outside is to be found in the runtime's binary or base spec"
+		return nil, "kubelet and runtime name the same driver, and what starts containers outside is not seen: look at the runtime's binary, its base spec, and cgroupRoot of the kubelet; then evict the pods above"
 	}
 	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
 }
@@ -331,11 +352,16 @@ sed -i -E "\!$line!d" "$f"
 grep -qF %[3]s "$f" || mv -fT -- %[3]s %[4]s`, detectors.Quote(file), facts.Regexp(script), detectors.Quote(script), detectors.Quote(script+v1alpha1.Aside))
 }
 
-// setSystemdCgroup edits the options of one handler in the runtime's TOML: in place where the key is there, else a line
-// below the table's head, else a table of its own at the end. It changes nothing, and fails, where the handler is not in this file
-// (but in one that it imports) or has its options in one line.
-func setSystemdCgroup(file, handler string) string {
+// setSystemdCgroup edits the options of one handler in the last of the runtime's merged files that has them: in place where the key is there, else a line
+// below the table's head, else a table of its own at the end. It changes nothing, and fails, where the handler is in none of them
+// or has its options in one line.
+func setSystemdCgroup(files []string, handler string) string {
+	quoted := make([]string, len(files))
+	for i, f := range files {
+		quoted[i] = detectors.Quote(f)
+	}
 	return fmt.Sprintf(`f=%[1]s
+for c in %[3]s; do if [ -f "$c" ] && grep -Eq '\.runtimes\.["'\'']?%[2]s["'\'']?(\.options)?\]' "$c"; then f=$c; fi; done
 new=$(awk -v h=%[2]s '
 BEGIN { head = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\.options\\]"; own = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\]" }
 function close_table() { if (inside && !set) { print "    SystemdCgroup = true"; set = 1 } }
@@ -348,7 +374,7 @@ END {
   if (!found && base != "" && !oneline) { sub(/\].*$/, ".options]", base); print base; print "    SystemdCgroup = true"; set = 1 }
   exit !set
 }' "$f") || { echo "$f has no table of handler %[2]s to set SystemdCgroup in: see its imports, and set it by hand" >&2; exit 1; }
-printf '%%s\n' "$new" > "$f"`, detectors.Quote(file), handler)
+printf '%%s\n' "$new" > "$f"`, quoted[0], handler, strings.Join(quoted, " "))
 }
 
 func owner(p *corev1.Pod) (kind, apiVersion, name string) {

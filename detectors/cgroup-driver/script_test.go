@@ -22,7 +22,7 @@ func TestSetSystemdCgroup(t *testing.T) {
 			"[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  BinaryName = ''\n  SystemdCgroup = true\n[x]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, why := detectorstest.Edit(t, c.in, "", func(file string) string { return setSystemdCgroup(file, c.handler) }); got != c.want {
+			if got, why := detectorstest.Edit(t, c.in, "", func(file string) string { return setSystemdCgroup([]string{file}, c.handler) }); got != c.want {
 				t.Errorf("got\n%s\nwant\n%s%s", got, c.want, why)
 			}
 		})
@@ -33,7 +33,7 @@ func TestSetSystemdCgroup(t *testing.T) {
 		"dotted options":          head + "  options.SystemdCgroup = false\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, why := detectorstest.Edit(t, in, "", func(file string) string { return setSystemdCgroup(file, "runc") }); !strings.Contains(why, "by hand") {
+			if _, why := detectorstest.Edit(t, in, "", func(file string) string { return setSystemdCgroup([]string{file}, "runc") }); !strings.Contains(why, "by hand") {
 				t.Errorf("not refused: %q", why)
 			}
 		})

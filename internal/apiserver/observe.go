@@ -527,7 +527,7 @@ func (s server) configz(ctx context.Context, name string) *v1alpha1.KubeletConfi
 	}
 	k := z.KubeletConfig
 	return &v1alpha1.KubeletConfig{
-		CgroupDriver: k.CgroupDriver, FailSwapOn: k.FailSwapOn, FailCgroupV1: k.FailCgroupV1, SwapBehavior: k.MemorySwap.SwapBehavior,
+		CgroupDriver: k.CgroupDriver, CgroupsPerQOS: k.CgroupsPerQOS, FailSwapOn: k.FailSwapOn, FailCgroupV1: k.FailCgroupV1, SwapBehavior: k.MemorySwap.SwapBehavior,
 		EvictionHard: k.EvictionHard, EvictionSoft: k.EvictionSoft, EvictionPressureTransitionPeriod: duration(k.EvictionPressureTransitionPeriod),
 		ImageGCHighThresholdPercent: k.ImageGCHighThresholdPercent, RuntimeEndpoint: k.ContainerRuntimeEndpoint,
 		NodeStatusUpdateFrequency: duration(k.NodeStatusUpdateFrequency), SeccompDefault: k.SeccompDefault, MaxPods: k.MaxPods,

@@ -10,7 +10,6 @@ import (
 // pending are the checks that are red today, by "failure: name", and what is wrong. One that turns green must be taken off: it is then
 // held like every other.
 var pending = map[string]string{
-	"cgroup-driver: CRI-O, with conmon below system.slice": "mismatch takes a process outside kubepods for the container; see pleg: CRI-O",
 	"artefact: init.pid": "sandbox-changed killing looks for the file that the injector's script reads",
 }
 
