@@ -60,23 +60,11 @@ var sick = []detectorstest.Case{
 		o.Runtime.Conditions[1] = v1alpha1.Condition{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: cni plugin not initialized"}
 		o.Runtime.LastCNILoad = detectorstest.NoConfig
 	}},
-	{Name: "two faults, client certificate expired and nodefs full", Want: []string{"disk-pressure/nodefs-full", "clock-cert/client-cert-expired"}, Remedy: "rm -f", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.NodefsFull(o)
-		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
-		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
-	}},
-	{Name: "two faults, the node's clock behind and another CA in the kubeconfig", Want: []string{"clock-cert/clock-skew", "node-notready/apiserver-untrusted"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
-		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
-		detectorstest.AnotherCA(o)
-	}},
 	{Name: "the node's clock behind, and a registry's certificate is not valid yet", Want: []string{"clock-cert/clock-skew"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T08:00:00Z is before 2026-11-24T09:00:00Z`)
 	}},
-	{Name: "the node's clock behind, and a registry signed by nobody", Want: []string{"clock-cert/clock-skew", "image-pull/registry-tls"}, Remedy: "timedatectl", Ill: func(o *v1alpha1.Observation) {
-		o.Clocks.APIOffsetSeconds, o.Clocks.Synchronized = -7200, false
-		detectorstest.SignedByNobody(o)
-	}},
+
 	// phc2sys disciplines the node's clock on machines with a PTP clock.
 	{Name: "kubelet's clock ahead, on a node whose services set clocks", Want: []string{"clock-cert/clock-skew"}, Never: []string{"phc2sys.service", "clock-sync.service"}, Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.ProcessOffsetSeconds["kubelet"] = 7200

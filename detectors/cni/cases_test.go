@@ -59,11 +59,7 @@ var sick = []detectorstest.Case{
 		o.CNI.Binaries = append(o.CNI.Binaries, "bridge")
 		o.Network.BridgeNFCallIPTables = "0"
 	}},
-	{Name: "two faults, conflist gone and kubelet stopped", Want: []string{"node-notready/kubelet-stopped", "cni/conflist-missing"}, Remedy: "systemctl start kubelet.service", Ill: func(o *v1alpha1.Observation) {
-		o.CNI.Configs = nil
-		detectorstest.CNIDown(o, detectorstest.NoConfig)
-		detectorstest.KubeletStopped(o)
-	}},
+
 	// New pods would come up on podman's bridge.
 	{Name: "Calico's binary gone, with podman's conflist behind it", Want: []string{"cni/plugin-binary-missing"}, Never: []string{"10-calico.conflist"}, Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = []v1alpha1.CNIConfig{

@@ -40,10 +40,6 @@ var sick = []detectorstest.Case{
 		detectorstest.Impatient(o, limits("", "32Mi"))
 		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/docker/x/kubelet.slice/cri-containerd-old-shop.scope,task=shop,pid=9,uid=0", 20*time.Second)
 	}},
-	{Name: "memory limit, and another pod's impatient probe", Want: []string{"oom-throttle/memory-limit", "probe-kill/probe-too-aggressive"}, Remedy: "--subresource resize", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "32Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second)))
-		detectorstest.Impatient(o)
-	}},
 	{Name: "CPU limit, and the probe notices", Want: []string{"oom-throttle/cpu-throttled"}, Remedy: `"cpu":"500m"`, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Impatient(o, limits("50m", ""))
 		throttled(o)

@@ -28,7 +28,7 @@ var sick = []detectorstest.Case{
 		detectorstest.RuntimeSilent(o)
 	}},
 	{Name: "containerd deadlocked, seen twice", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl restart containerd.service", Likely: true, Baseline: true, Ill: detectorstest.RuntimeSilent},
-	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Ill: runtimeStopped},
+	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Ill: detectorstest.RuntimeStopped},
 	{Name: "containerd's configuration cut off, at its first start with it", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
 		detectorstest.RuntimeSilent(o)
@@ -65,19 +65,9 @@ var sick = []detectorstest.Case{
 		o.Runtime = v1alpha1.Runtime{Endpoint: o.Runtime.Endpoint, ConfigFile: o.Runtime.ConfigFile}
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: connect: no such file or directory", v1alpha1.SourceStatus)
 	}},
-	{Name: "containerd and the kubelet stopped by their units", Want: []string{"pleg/runtime-hung", "node-notready/kubelet-stopped"}, Remedy: "systemctl start containerd.service", Ill: func(o *v1alpha1.Observation) {
-		runtimeStopped(o)
-		detectorstest.KubeletStopped(o)
-	}},
-	{Name: "runtime's filesystem frozen, and the kubelet stopped", Want: []string{"pleg/runtime-io-stall", "node-notready/kubelet-stopped"}, Remedy: "fsfreeze", Ill: detectorstest.All(runtimeFrozen, detectorstest.KubeletStopped)},
-	{Name: "runtime throttled, and the kubelet stopped", Want: []string{"pleg/runtime-overloaded", "node-notready/kubelet-stopped"}, Remedy: "cfs_quota_us", Ill: detectorstest.All(runtimeThrottled, detectorstest.KubeletStopped)},
 	{Name: "runtime throttled, and probes by exec come late", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
 		runtimeThrottled(o)
 		detectorstest.ProbeKills(o, `command "/bin/grpc_health_probe" timed out`, byExec)
-	}},
-	{Name: "runtime throttled, and a probe by HTTP is impatient", Want: []string{"pleg/runtime-overloaded", "probe-kill/probe-too-aggressive"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
-		runtimeThrottled(o)
-		detectorstest.Impatient(o)
 	}},
 	{Name: "runtime's filesystem frozen and full, thresholds off", Want: []string{"pleg/runtime-io-stall", "sandbox-create/disk-full"}, Remedy: "fsfreeze", Ill: func(o *v1alpha1.Observation) {
 		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
@@ -114,7 +104,7 @@ var sick = []detectorstest.Case{
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
 	}},
 	{Name: "containerd killed by kill -9, and not started again", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl reset-failed containerd.service", Ill: func(o *v1alpha1.Observation) {
-		runtimeStopped(o)
+		detectorstest.RuntimeStopped(o)
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.Result = "failed", "failed", "signal" })
 	}},
 	{Name: "runtime's filesystem frozen, and its unit restarted by hand since", Want: []string{"pleg/runtime-io-stall"}, Remedy: "systemctl start containerd.service", Ill: frozenRestarted},
@@ -290,13 +280,6 @@ func plegDisk(o *v1alpha1.Observation) {
 func runtimeFrozen(o *v1alpha1.Observation) {
 	frozen(o, detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs"))
 	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
-}
-
-func runtimeStopped(o *v1alpha1.Observation) {
-	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
-	o.Processes = o.Processes[1:]
-	detectorstest.RuntimeSilent(o)
-	detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
 }
 
 func runtimeThrottled(o *v1alpha1.Observation) {

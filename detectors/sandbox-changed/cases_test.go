@@ -77,10 +77,6 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "api-1", detectorstest.Deployment("api")))
 		sandbox(o, "api-1").IPGone = true
 	}},
-	{Name: "network namespace gone, and another pod's impatient probe", Want: []string{"sandbox-changed/sandbox-network-lost", "probe-kill/probe-too-aggressive"}, Remedy: "tasks kill", Ill: func(o *v1alpha1.Observation) {
-		sandbox(o, "app").NetNSGone = true
-		detectorstest.Impatient(o)
-	}},
 }
 
 var silent = []detectorstest.Case{

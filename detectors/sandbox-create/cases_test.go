@@ -36,11 +36,7 @@ var sick = []detectorstest.Case{
 		o.Cgroups = []v1alpha1.Cgroup{{Path: "cpuset/kubelet.slice/kubelet-kubepods.slice", EmptyCPUs: true}}
 		detectorstest.SandboxFails(o, "failed to create containerd task: unable to apply cgroup configuration: failed to write 77: write /sys/fs/cgroup/cpuset/x/cgroup.procs: no space left on device")
 	}},
-	{Name: "two faults, shim gone and nodefs full", Want: []string{"disk-pressure/nodefs-full", "sandbox-create/shim-missing"}, Remedy: "rm -f", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.Thresholds(o, "nodefs.available", "10%")
-		detectorstest.Full(detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
-		o.Runtime.Handlers[0].ShimPath = ""
-	}}, {Name: "two faults, conflist gone and swap on", Want: []string{"swap/swap-on", "cni/conflist-missing"}, Remedy: "swapoff", Ill: func(o *v1alpha1.Observation) {
+	{Name: "two faults, conflist gone and swap on", Want: []string{"swap/swap-on", "cni/conflist-missing"}, Remedy: "swapoff", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = nil
 		detectorstest.CNIDown(o, detectorstest.NoConfig)
 		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 16 << 20}}

@@ -1,6 +1,7 @@
 package securitydenial_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -32,16 +33,14 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "AppArmor denies", Want: []string{"security-denial/apparmor-denied"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
 		o.Security.AppArmor = true
-		detectorstest.AddPod(o, detectorstest.Pod("default", "armed", detectorstest.Crashing("Error", 1, 3, time.Second), func(p *corev1.Pod) {
-			p.Spec.SecurityContext = &corev1.PodSecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("deny-write")}}
-		}))
-		detectorstest.Kmsg(o, `audit: type=1400 audit(1.2:3): apparmor="DENIED" operation="open" profile="deny-write" name="/tmp/x" pid=77 comm="sh" requested_mask="wc"`, 22*time.Second)
+		detectorstest.AddPod(o, detectorstest.Pod("default", "armed", detectorstest.Crashing("Error", 1, 3, time.Second), denyWrite))
+		detectorstest.Kmsg(o, deniedWrite, 22*time.Second)
 	}},
 	{Name: "SELinux denies", Want: []string{"security-denial/selinux-denied"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.Security.SELinux = "enforcing"
 		detectorstest.AddPod(o, detectorstest.Pod("default", "labeled", detectorstest.Crashing("Error", 1, 3, time.Second)))
 		o.Containers[len(o.Containers)-1].LSMLabel = "system_u:system_r:container_t:s0:c1,c2"
-		detectorstest.Kmsg(o, `audit: type=1400 avc:  denied  { write } for pid=7 comm="sh" path="/data/x" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=file`, 22*time.Second)
+		detectorstest.Kmsg(o, deniedLabel, 22*time.Second)
 	}},
 	// Not -F: it would take the volume's categories, by which the running pod is kept apart from others.
 	{Name: "SELinux denies a file of a volume", Want: []string{"security-denial/selinux-denied"}, Remedy: "restorecon -R /var/local-path-provisioner/shop/list", Ill: func(o *v1alpha1.Observation) {
@@ -79,6 +78,30 @@ var sick = []detectorstest.Case{
 		}))
 		o.Kmsg = append(o.Kmsg, v1alpha1.LogLine{Source: "audit", At: detectorstest.Ago(20 * time.Second), Text: `type=AVC msg=audit(1795514379.123:78): apparmor="DENIED" operation="open" profile="deny-write" name="/tmp/x" pid=77 comm="sh"`})
 	}},
+	{Name: "seccomp denies, and the probe notices", Want: []string{"security-denial/seccomp-denied"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		deaf(o, localhostProfile("profiles/strict.json"))
+	}},
+	{Name: "AppArmor denies, and the probe notices", Want: []string{"security-denial/apparmor-denied"}, Remedy: "RuntimeDefault", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		deaf(o, denyWrite)
+		detectorstest.Kmsg(o, deniedWrite, 22*time.Second)
+	}},
+	{Name: "SELinux denies, and the probe notices", Want: []string{"security-denial/selinux-denied"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SELinux = "enforcing"
+		deaf(o)
+		o.Containers[len(o.Containers)-1].LSMLabel = "system_u:system_r:container_t:s0:c1,c2"
+		detectorstest.Kmsg(o, deniedLabel, 22*time.Second)
+	}},
+	{Name: "SELinux denies, and another pod's impatient probe", Want: []string{"security-denial/selinux-denied", "probe-kill/probe-too-aggressive"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SELinux = "enforcing"
+		detectorstest.AddPod(o, detectorstest.Pod("default", "labeled", detectorstest.Crashing("Error", 1, 3, time.Second)))
+		detectorstest.Impatient(o)
+		for i := range o.Containers {
+			o.Containers[i].LSMLabel = fmt.Sprintf("system_u:system_r:container_t:s0:c1,c%d", len(o.Containers)-i)
+		}
+		detectorstest.Kmsg(o, deniedLabel, 22*time.Second)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -113,4 +136,20 @@ func localhostProfile(name string) detectorstest.PodOption {
 	return func(p *corev1.Pod) {
 		p.Spec.SecurityContext = &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: &name}}
 	}
+}
+
+const (
+	deniedWrite = `audit: type=1400 audit(1.2:3): apparmor="DENIED" operation="open" profile="deny-write" name="/tmp/x" pid=77 comm="sh" requested_mask="wc"`
+	deniedLabel = `audit: type=1400 avc:  denied  { write } for pid=7 comm="sh" path="/data/x" scontext=system_u:system_r:container_t:s0:c1,c2 tcontext=system_u:object_r:etc_t:s0 tclass=file`
+)
+
+func denyWrite(p *corev1.Pod) {
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("deny-write")}}
+}
+
+// deaf is a pod that cannot listen, says so and ends when its probe has it killed.
+func deaf(o *v1alpha1.Observation, options ...detectorstest.PodOption) {
+	detectorstest.ProbeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: connect: connection refused`, append(options, detectorstest.Liveness(8080, "/healthz"))...)
+	t := o.API.Pods[len(o.API.Pods)-1].Status.ContainerStatuses[0].LastTerminationState.Terminated
+	t.ExitCode, t.Message = 1, "bind: Operation not permitted"
 }

@@ -51,6 +51,13 @@ var (
 		{"node-notready/apiserver-unreachable", "API server rejected by a rule"},
 		{"node-notready/apiserver-untrusted", "another CA in the kubeconfig"},
 	}
+	pulls = []origin{
+		{"image-pull/registry-tls", "registry signed by nobody"},
+		{"image-pull/tag-not-found", "no such tag"},
+		{"image-pull/registry-auth", "no credential"},
+		{"image-pull/registry-unreachable", "registry rejected by a rule"},
+		{"image-pull/mirror-misconfigured", "a mirror's fault hidden by the origin's 404"},
+	}
 	pressure = []origin{
 		{"disk-pressure/nodefs-full", "nodefs full"},
 		{"disk-pressure/imagefs-full", "imagefs full"},
@@ -59,8 +66,7 @@ var (
 	}
 )
 
-// edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way, or never did
-// in any recording, is not here.
+// edges is the table. Each edge is here because something fails without it: its Needs. What only comes about on the way is not here.
 var edges = slices.Concat([]Edge{
 	// The kubelet ends itself, and says why.
 	{From: "swap/swap-on", To: "node-notready/kubelet-stopped", Scope: Node,
@@ -73,13 +79,13 @@ var edges = slices.Concat([]Edge{
 		Why: "by a wrong clock the kubelet's certificate is not valid, and it ends itself", Needs: "recorded/clock-skew-ahead"},
 	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
 		Why: "a kubelet that starts and finds no runtime ends itself", Needs: "pleg: containerd's socket deleted, and a kubelet that starts",
-		Limit: "pleg: containerd and the kubelet stopped by their units"},
+		Limit: "pleg: containerd stopped by its unit + kubelet stopped"},
 	{From: "pleg/runtime-io-stall", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
 		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime's filesystem frozen + a kubelet that starts",
-		Limit: "pleg: runtime's filesystem frozen, and the kubelet stopped"},
+		Limit: "pleg: runtime's filesystem frozen + kubelet stopped"},
 	{From: "pleg/runtime-overloaded", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
 		Why: "a kubelet that starts and gets no answer from the runtime ends itself", Needs: "pleg: runtime throttled + a kubelet that starts",
-		Limit: "pleg: runtime throttled, and the kubelet stopped"},
+		Limit: "pleg: runtime throttled + kubelet stopped"},
 
 	// No room.
 	{From: "disk-pressure/imagefs-full", To: "sandbox-create/disk-full", Scope: Node,
@@ -92,22 +98,31 @@ var edges = slices.Concat([]Edge{
 	// A call that comes late, a network that is gone, a process without memory or CPU: the probe is not at fault.
 	{From: "pleg/runtime-overloaded", To: "probe-kill/probe-too-aggressive", Scope: Node, Says: []string{`" timed out`},
 		Why: "a probe by exec is a call of the runtime, and comes late", Needs: "pleg: runtime throttled, and probes by exec come late",
-		Limit: "pleg: runtime throttled, and a probe by HTTP is impatient"},
+		Limit: "pleg: runtime throttled + another pod's impatient probe"},
 	{From: "oom-throttle/memory-limit", To: "probe-kill/probe-too-aggressive", Scope: Object,
 		Why: "an application at its memory limit answers late", Needs: "oom-throttle: memory limit, and the probe notices first",
-		Limit: "oom-throttle: memory limit, and another pod's impatient probe"},
+		Limit: "oom-throttle: memory limit + another pod's impatient probe"},
 	{From: "oom-throttle/cpu-throttled", To: "probe-kill/probe-too-aggressive", Scope: Object,
 		Why: "a throttled application answers late", Needs: "oom-throttle: CPU limit, and the probe notices",
 		Limit: "oom-throttle: CPU limit, and another pod's impatient probe"},
 	{From: "sandbox-changed/sandbox-network-lost", To: "probe-kill/probe-too-aggressive", Scope: Object,
 		Why: "no answer comes over a network that is gone", Needs: "recorded/sandbox-network-lost",
-		Limit: "sandbox-changed: network namespace gone, and another pod's impatient probe"},
+		Limit: "sandbox-changed: network namespace gone + another pod's impatient probe"},
+	{From: "security-denial/seccomp-denied", To: "probe-kill/probe-too-aggressive", Scope: Object,
+		Why: "an application that may not listen does not answer", Needs: "security-denial: seccomp denies, and the probe notices",
+		Limit: "security-denial: seccomp kills + another pod's impatient probe"},
+	{From: "security-denial/apparmor-denied", To: "probe-kill/probe-too-aggressive", Scope: Object,
+		Why: "an application that may not listen does not answer", Needs: "security-denial: AppArmor denies, and the probe notices",
+		Limit: "security-denial: AppArmor denies + another pod's impatient probe"},
+	{From: "security-denial/selinux-denied", To: "probe-kill/probe-too-aggressive", Scope: Object,
+		Why: "an application that may not listen does not answer", Needs: "security-denial: SELinux denies, and the probe notices",
+		Limit: "security-denial: SELinux denies, and another pod's impatient probe"},
 
 	{From: "cgroup-driver/driver-mismatch", To: "sandbox-changed/sandbox-killed", Scope: Node,
 		Why: "a sandbox that cannot start is made again and again", Needs: "recorded-v2/driver-mismatch"},
 	{From: "clock-cert/clock-skew", To: "image-pull/registry-tls", Scope: Node, Says: []string{"has expired or is not yet valid"},
 		Why: "by a wrong clock the registry's certificate is not valid", Needs: "clock-cert: the node's clock behind, and a registry's certificate is not valid yet",
-		Limit: "clock-cert: the node's clock behind, and a registry signed by nobody"},
+		Limit: "clock-cert: the node's clock behind + a registry signed by nobody"},
 },
 	// The kubelet stops what is left of a sandbox, its network included, before it makes the next one. It tries that again and again, and
 	// says so each time.
@@ -127,11 +142,28 @@ var edges = slices.Concat([]Edge{
 	[]Edge{{From: "pleg/runtime-io-stall", To: "disk-pressure/imagefs-full", Scope: Order,
 		Why: "nothing can be deleted from a frozen filesystem", Needs: "pleg: pleg-disk"},
 		{From: "disk-pressure/nodefs-full", To: "sandbox-create/shim-missing", Scope: Order,
-			Why: "a binary comes back only where there is room", Needs: "sandbox-create: two faults, shim gone and nodefs full"},
+			Why: "a binary comes back only where there is room", Needs: "sandbox-create: shim gone + nodefs full"},
 		{From: "disk-pressure/nodefs-full", To: "clock-cert/client-cert-expired", Scope: Order,
-			Why: "the new certificate is written to the kubelet's disk", Needs: "clock-cert: two faults, client certificate expired and nodefs full"},
+			Why: "the new certificate is written to the kubelet's disk", Needs: "clock-cert: client certificate expired + nodefs full"},
 		{From: "clock-cert/clock-skew", To: "node-notready/apiserver-untrusted", Scope: Order,
-			Why: "the right CA is found by what it verifies, and by a wrong clock it verifies nothing", Needs: "clock-cert: two faults, the node's clock behind and another CA in the kubeconfig"},
+			Why: "the right CA is found by what it verifies, and by a wrong clock it verifies nothing", Needs: "clock-cert: the node's clock behind + another CA in the kubeconfig"},
+		{From: "pleg/runtime-io-stall", To: "disk-pressure/inodes-exhausted", Scope: Order,
+			Why: "nothing can be deleted from a frozen filesystem", Needs: "pleg: runtime's filesystem frozen + no inode left for images"},
+		{From: "disk-pressure/nodefs-full", To: "sandbox-create/oci-runtime-missing", Scope: Order,
+			Why: "a binary comes back only where there is room", Needs: "sandbox-create: runc gone + nodefs full"},
+		{From: "disk-pressure/nodefs-full", To: "cni/plugin-binary-missing", Scope: Order,
+			Why: "a binary comes back only where there is room", Needs: "cni: plugin binary gone + nodefs full"},
+		{From: "disk-pressure/imagefs-full", To: "pleg/runtime-hung", Scope: Order,
+			Why: "a runtime writes when it starts", Needs: "disk-pressure: imagefs full + runtime stopped"},
 		{From: "node-notready/kubelet-stopped", To: "cni/conflist-missing", Scope: Order,
-			Why: "the network's pod is made again by a kubelet that runs", Needs: "cni: two faults, conflist gone and kubelet stopped"},
-	})
+			Why: "the network's pod is made again by a kubelet that runs", Needs: "cni: conflist gone + kubelet stopped"},
+	},
+	// So do a full disk and a runtime or kubelet that does not run: the kubelet's remedy goes before the network's.
+	func() (out []Edge) {
+		for _, o := range pulls {
+			out = append(out, Edge{From: "cni/conflist-missing", To: o.from, Scope: Order,
+				Why: "an image is pulled for a pod that has a sandbox", Needs: "image-pull: " + o.of + " + conflist gone"})
+		}
+		return out
+	}(),
+)

@@ -110,25 +110,30 @@ func Run(t *testing.T, failure string, sick, silent []Case) {
 	})
 }
 
-// compounds are the cases that edges name as "case + ill": what the edge explains is folded into the case, what it orders stands in
-// this order.
+// compounds are the cases that edges name as "case + ill". What the edge explains is folded into the case; what it orders, or what its
+// limit holds back, stands in this order.
 func compounds(t *testing.T, failure string, sick []Case) (out []Case) {
 	for _, e := range causal.Default().Edges() {
-		name, mine := strings.CutPrefix(e.Needs, failure+": ")
-		of, ill, compound := strings.Cut(name, " + ")
-		if !mine || !compound {
-			continue
+		for _, needs := range []string{e.Needs, e.Limit} {
+			name, mine := strings.CutPrefix(needs, failure+": ")
+			of, ill, compound := strings.Cut(name, " + ")
+			if !mine || !compound || slices.ContainsFunc(out, func(c Case) bool { return c.Name == name }) {
+				continue
+			}
+			i := slices.IndexFunc(sick, func(c Case) bool { return c.Name == of })
+			if i < 0 || ills[ill] == nil {
+				t.Errorf("an edge of the causal graph needs %q: no such case or ill", needs)
+				continue
+			}
+			c := Case{Name: name, Want: sick[i].Want, Never: sick[i].Never, Baseline: sick[i].Baseline, Ill: All(sick[i].Ill, ills[ill])}
+			if e.Scope == causal.Order || needs == e.Limit {
+				c.Want = []string{e.From, e.To}
+			}
+			if c.Want[0] == sick[i].Want[0] {
+				c.Remedy, c.Likely = sick[i].Remedy, sick[i].Likely
+			}
+			out = append(out, c)
 		}
-		i := slices.IndexFunc(sick, func(c Case) bool { return c.Name == of })
-		if i < 0 || ills[ill] == nil {
-			t.Errorf("an edge of the causal graph needs %q: no such case or ill", e.Needs)
-			continue
-		}
-		c := Case{Name: name, Want: sick[i].Want, Likely: sick[i].Likely, Baseline: sick[i].Baseline, Ill: All(sick[i].Ill, ills[ill])}
-		if e.Scope == causal.Order {
-			c.Want = []string{e.From, e.To}
-		}
-		out = append(out, c)
 	}
 	return out
 }

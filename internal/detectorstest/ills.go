@@ -71,6 +71,25 @@ var ills = map[string]func(o *v1alpha1.Observation){
 	"a CSI driver that is gone":      func(o *v1alpha1.Observation) { CSIWaits(o, false, NotInTheList) },
 	"a kubelet that starts":          func(o *v1alpha1.Observation) { KubeletLoops(o, NoRuntime) },
 	"a registry signed by nobody":    SignedByNobody,
+	"another pod's impatient probe":  func(o *v1alpha1.Observation) { Impatient(o) },
+	"another CA in the kubeconfig":   AnotherCA,
+	"kubelet stopped":                KubeletStopped,
+	"runtime stopped":                RuntimeStopped,
+	"nodefs full":                    NodefsFull,
+	"no inode left for images": func(o *v1alpha1.Observation) {
+		Thresholds(o, "imagefs.inodesFree", "5%")
+		for i := range o.Filesystems {
+			if f := &o.Filesystems[i]; f.Roles[0] == "imagefs" {
+				f.InodesFree = 0
+			}
+		}
+		Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	},
+	"imagefs full": func(o *v1alpha1.Observation) {
+		Thresholds(o, "imagefs.available", "15%")
+		Full(LoopFilesystem(o, "/var/lib/containerd", "imagefs"), "/var/lib/containerd/fill")
+		Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	},
 	"conflist gone": func(o *v1alpha1.Observation) {
 		o.CNI.Configs = nil
 		CNIDown(o, NoConfig)
@@ -160,6 +179,14 @@ func NodefsFull(o *v1alpha1.Observation) {
 	Thresholds(o, "nodefs.available", "10%")
 	Full(LoopFilesystem(o, "/var/lib/kubelet", "nodefs"), "/var/lib/kubelet/fill")
 	Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+}
+
+// RuntimeStopped is a runtime that somebody stopped.
+func RuntimeStopped(o *v1alpha1.Observation) {
+	Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	o.Processes = o.Processes[1:]
+	RuntimeSilent(o)
+	Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "container runtime is down")
 }
 
 // KubeletStopped is a kubelet that somebody stopped.
