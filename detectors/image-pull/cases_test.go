@@ -57,6 +57,12 @@ var sick = []detectorstest.Case{
 		o.Registries = []v1alpha1.RegistryHost{h}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://mirror.example.test/v2/team/web/manifests/1?ns=`+detectorstest.Registry+`": dial tcp 10.9.9.9:443: connect: connection refused`)
 	}},
+	{Name: "the mirror is down, and nobody tried the registry itself", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Never: []string{"hosts.toml"}, Ill: func(o *v1alpha1.Observation) {
+		h := detectorstest.RegistryHost("")
+		h.Mirrors = []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused"}}
+		o.Registries = []v1alpha1.RegistryHost{h}
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://mirror.example.test/v2/team/web/manifests/1?ns=`+detectorstest.Registry+`": dial tcp 10.9.9.9:443: connect: connection refused`)
+	}},
 	{Name: "no such tag, the one of before still runs", Want: []string{"image-pull/tag-not-found"}, Remedy: `"image":"registry.example.test:5000/team/web:1.0"`, Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:2", Tags: []string{detectorstest.Registry + "/team/web:1.1"}})
 		detectorstest.AddPod(o, detectorstest.Pod("default", "web-old", detectorstest.Deployment("web"), func(p *corev1.Pod) { p.Spec.Containers[0].Image = detectorstest.Registry + "/team/web:1.0" }))

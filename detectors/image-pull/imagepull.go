@@ -193,11 +193,13 @@ func judgePull(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
 	case a.cause == mirrorCause:
 		return mirror(h, p, hosts, a.why)
-	// Where the registry itself does not answer either, the mirror is the way that is meant, and what ails is the mirror.
-	case elsewhere && failed && origin && answers(o, hosts, true):
-		return mirror(h, p, hosts, "the mirror "+a.asked+" fails: it stands before "+p.host, a.asked)
+	// Where the registry itself does not answer either, or was not tried, the mirror may be the only way there is.
 	case elsewhere && failed && answers(o, hosts, false):
-		return mirror(h, p, hosts, "every pull is sent to "+a.asked+", which fails; "+p.host+" itself is never asked, and answers", a.asked)
+		what := "every pull is sent to " + a.asked + ", which fails; " + p.host + " itself is never asked, and answers"
+		if origin {
+			what = "the mirror " + a.asked + " fails: it stands before " + p.host
+		}
+		return mirror(h, p, hosts, what, a.asked)
 	}
 	switch a.cause {
 	case authCause:
