@@ -694,7 +694,7 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 		return f
 	}
 	f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, hosts.Path+": "+what))
-	if l, ok := facts.LastOf(h, "containerd", 6*time.Minute, words.TryingNextHost); ok {
+	if l, ok := facts.LastOf(h, facts.RuntimeLog, 6*time.Minute, words.TryingNextHost); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	if hosts.Origin != nil && hosts.Origin.URL != "" {
