@@ -168,104 +168,177 @@ func relatives(h v1alpha1.History, name string) (now int64, before bool) {
 	return now, before
 }
 
-func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
+// offer is what is known of a resource and of the plugin that gives it.
+type offer struct {
+	o                           *v1alpha1.Observation
+	name                        string
+	capacity, allocatable, most int64 // of the Node object now, and the most of them allocatable at any look
+	ended                       v1alpha1.LogLine
+	endedSaid                   bool // the kubelet said that the plugin's stream ended
+	registeredSaid              bool // the kubelet said that it registered
+	down                        bool // it ended, and has not registered since
+	socket                      *v1alpha1.PluginSocket
+	listening                   bool  // its socket answers, or, where it is not known, any
+	unread                      bool  // the sockets could not be read
+	given                       int64 // devices of other resources of the same vendor
+	givenBefore                 bool  // the node had all of those kinds before
+}
+
+func look(h v1alpha1.History, name string) offer {
 	o := h.Last()
-	capacity, allocatable := amounts(o.API.Node, name)
-	most := hadBefore(h, name)
-	ended, endedSaid := facts.LastLine(h, "kubelet", remembered, words.ListAndWatchEndedUnexpectedly, name)
-	registered, registeredSaid := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name))
-	down := endedSaid && (!registeredSaid || registered.At.Before(ended.At))
-	var socket *v1alpha1.PluginSocket
+	f := offer{o: o, name: name, most: hadBefore(h, name)}
+	f.capacity, f.allocatable = amounts(o.API.Node, name)
+	f.ended, f.endedSaid = facts.LastLine(h, "kubelet", remembered, words.ListAndWatchEndedUnexpectedly, name)
+	registered, said := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name))
+	f.registeredSaid = said
+	f.down = f.endedSaid && (!said || registered.At.Before(f.ended.At))
 	for i := range o.Sockets {
 		s := &o.Sockets[i]
 		if s.Kind == "device-plugin" && serves(s.Name, name) {
-			socket = s
+			f.socket = s
 		}
 	}
-	listening := slices.ContainsFunc(o.Sockets, func(s v1alpha1.PluginSocket) bool {
-		return s.Kind == "device-plugin" && s.Answers == "ok" && (socket == nil || s.Path == socket.Path)
+	f.listening = slices.ContainsFunc(o.Sockets, func(s v1alpha1.PluginSocket) bool {
+		return s.Kind == "device-plugin" && s.Answers == "ok" && (f.socket == nil || s.Path == f.socket.Path)
 	})
-	_, unread := o.Unreadable(v1alpha1.SourceSockets)
-	short := capacity - allocatable
-	// A kubelet that was started without hearing of the plugin counts none of its devices, and nobody may remember that there
-	// were some: but a pod wants one, and the plugin that gives them is here.
-	forgotten := capacity == 0 && most == 0 && !unread && !listening && len(wantedBy(o, name)) > 0 && len(facts.DevicePlugin(o, name)) > 0
-	// The node still lists what a plugin once gave it, and a pod waits that may run nowhere else.
-	_, listed := o.API.Node.Status.Capacity[corev1.ResourceName(name)]
-	uninstalled := listed && capacity == 0 && most == 0 && !unread && !listening && !forgotten && len(aimedHere(o, name)) > 0
-	if short <= 0 && !forgotten && !uninstalled && (most == 0 || allocatable >= most && capacity >= most) {
-		return nil // all there are, are allocatable
-	}
-	ev := []v1alpha1.Evidence{facts.Seen(o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", name, capacity, allocatable))}
-	if most > allocatable {
-		ev[0].Text += fmt.Sprintf(", %d before", most)
-	}
-	if socket != nil {
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceSockets, fmt.Sprintf("%s: %s", socket.Path, socket.Answers)))
-	}
-	short = max(short, most-allocatable)
-	f := &v1alpha1.Finding{Object: &v1alpha1.ObjectRef{Kind: "Resource", Name: name}, Certainty: v1alpha1.Certain, Evidence: ev}
-	for _, p := range wantedBy(o, name) {
-		f.Consequences = append(f.Consequences, "pod "+p+" wants "+name)
-	}
-	refusedSocket := socket != nil && socket.Answers != "ok"
-	gone := allocatable == 0 && (down || refusedSocket || !unread && !listening && len(o.Sockets) > 0 && socket == nil)
-	vanished := capacity == 0 && most > 0
-	// A plugin that was told to offer its devices otherwise (MIG, time slices, another pool) gives up one resource for another.
-	given, before := relatives(h, name)
-	renamed := false
-	if (gone || vanished) && (listening || unread) && !refusedSocket && given > 0 {
-		if !before {
-			return nil
-		}
-		renamed, gone, vanished, down = true, true, false, false
-	}
-	restarted := allocatable == 0 && listening && !registeredSaid && o.At.Sub(o.Units[facts.KubeletUnitName(o)].ActiveSince) < remembered && !down
-	again, reason := facts.RestartPlugin(o, facts.DevicePlugin(o, name), name, "the plugin registers with the kubelet when it starts")
+	_, f.unread = o.Unreadable(v1alpha1.SourceSockets)
+	f.given, f.givenBefore = relatives(h, name)
+	return f
+}
+
+// refuses tells that the plugin's own socket is there and does not answer.
+func (f offer) refuses() bool { return f.socket != nil && f.socket.Answers != "ok" }
+
+// absent tells that no plugin of it answers, as far as its sockets were read.
+func (f offer) absent() bool { return !f.unread && !f.listening }
+
+// never tells that nobody remembers any device of it.
+func (f offer) never() bool { return f.capacity == 0 && f.most == 0 }
+
+// state is what has become of a plugin.
+type state int
+
+const (
+	fine        state = iota
+	gone              // proven by the kubelet's words, by its socket, or by its devices that are no more
+	silent            // the node offers none, and no socket of it was found
+	renamed           // its devices may be offered under another name now
+	restarted         // it runs, and the kubelet was started since without hearing of it
+	forgotten         // the same, and nobody remembers its devices: but a pod wants one
+	uninstalled       // the node lists what it once gave, and a pod waits that may run nowhere else
+	unhealthy         // it reports some of its devices unhealthy
+)
+
+func (f offer) state() state {
+	_, listed := f.o.API.Node.Status.Capacity[corev1.ResourceName(f.name)]
 	switch {
-	case gone || vanished || restarted || forgotten || uninstalled:
-		f.Cause = "plugin-down"
-		f.Summary = "the device plugin of " + name + " is gone: the node offers none of its devices"
-		if restarted || forgotten {
-			f.Summary = "the device plugin of " + name + " runs, and has not registered again since the kubelet started"
+	case f.never() && f.absent() && len(wantedBy(f.o, f.name)) > 0 && len(facts.DevicePlugin(f.o, f.name)) > 0:
+		return forgotten
+	case listed && f.never() && f.absent() && len(aimedHere(f.o, f.name)) > 0:
+		return uninstalled
+	case f.capacity <= f.allocatable && (f.most == 0 || f.allocatable >= f.most && f.capacity >= f.most):
+		return fine // all there are, are allocatable
+	}
+	vanished := f.capacity == 0 && f.most > 0
+	none := f.allocatable == 0 && (f.down || f.refuses() || f.absent() && len(f.o.Sockets) > 0 && f.socket == nil)
+	switch {
+	// A plugin that was told to offer its devices otherwise (MIG, time slices, another pool) gives up one resource for another.
+	case (none || vanished) && (f.listening || f.unread) && !f.refuses() && f.given > 0:
+		if !f.givenBefore {
+			return fine
 		}
-		if uninstalled {
-			f.Summary = "no device plugin of " + name + " has registered since the kubelet started, and pod " + aimedHere(o, name)[0] + " may run on no other node"
-		}
-		if endedSaid {
-			f.Evidence = append(f.Evidence, facts.FromLine(ended))
-		}
-		if !down && !refusedSocket && !vanished && !restarted && !forgotten && !uninstalled {
-			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below "+facts.KubeletRoot(o)+"/device-plugins"
-		}
-		if renamed {
-			f.ManualAction = "other devices of the same vendor are offered: if its plugin was told to offer them so, ask for those; else restart the plugin"
-			return f
-		}
-		f.Remedy = facts.Place(o).NewRemedy("restart-plugin", again...)
-		if f.Remedy == nil {
-			f.ManualAction = reason
-		}
-	case allocatable < capacity:
-		f.Cause = "device-unhealthy"
-		f.Summary = fmt.Sprintf("the device plugin of %s reports %d of %d devices unhealthy", name, short, capacity)
-		if l, ok := facts.LastLine(h, "kubelet", remembered, words.ProcessedDeviceUpdates, name); ok {
-			f.Evidence = append(f.Evidence, facts.FromLine(l))
-			registeredSaid = true
-		}
-		// A socket that answers is the plugin's only if it is known to be.
-		if (socket == nil || !listening) && !registeredSaid {
-			f.Certainty, f.ToConfirm = v1alpha1.Likely, "the plugin's own log, and its socket below "+facts.KubeletRoot(o)+"/device-plugins: a plugin that is gone looks the same for five minutes"
-		}
-		f.Remedy = facts.Place(o).NewRemedy("reset-devices", again...)
-		f.ManualAction = reason
-		if f.Remedy != nil {
-			f.ManualAction = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
-		}
-	default:
+		return renamed
+	case vanished, none && (f.down || f.refuses()):
+		return gone
+	case none:
+		return silent
+	case f.allocatable == 0 && f.listening && !f.registeredSaid && !f.down && f.kubeletIsYoung():
+		return restarted
+	case f.allocatable < f.capacity:
+		return unhealthy
+	}
+	return fine
+}
+
+func (f offer) kubeletIsYoung() bool {
+	return f.o.At.Sub(f.o.Units[facts.KubeletUnitName(f.o)].ActiveSince) < remembered
+}
+
+func (f offer) evidence() []v1alpha1.Evidence {
+	ev := []v1alpha1.Evidence{facts.Seen(f.o, "api.node", fmt.Sprintf("%s: capacity %d, allocatable %d", f.name, f.capacity, f.allocatable))}
+	if f.most > f.allocatable {
+		ev[0].Text += fmt.Sprintf(", %d before", f.most)
+	}
+	if f.socket != nil {
+		ev = append(ev, facts.Seen(f.o, v1alpha1.SourceSockets, fmt.Sprintf("%s: %s", f.socket.Path, f.socket.Answers)))
+	}
+	return ev
+}
+
+func devices(h v1alpha1.History, name string) *v1alpha1.Finding {
+	of := look(h, name)
+	is := of.state()
+	if is == fine {
 		return nil
 	}
+	f := &v1alpha1.Finding{Object: &v1alpha1.ObjectRef{Kind: "Resource", Name: name}, Certainty: v1alpha1.Certain, Evidence: of.evidence()}
+	for _, p := range wantedBy(of.o, name) {
+		f.Consequences = append(f.Consequences, "pod "+p+" wants "+name)
+	}
+	if is == unhealthy {
+		of.unhealthy(h, f)
+	} else {
+		of.pluginDown(is, f)
+	}
 	return f
+}
+
+func (f offer) restart(remedy string) (*v1alpha1.Remedy, string) {
+	steps, reason := facts.RestartPlugin(f.o, facts.DevicePlugin(f.o, f.name), f.name, "the plugin registers with the kubelet when it starts")
+	return facts.Place(f.o).NewRemedy(remedy, steps...), reason
+}
+
+func (f offer) pluginDown(is state, out *v1alpha1.Finding) {
+	out.Cause = "plugin-down"
+	switch is {
+	case restarted, forgotten:
+		out.Summary = "the device plugin of " + f.name + " runs, and has not registered again since the kubelet started"
+	case uninstalled:
+		out.Summary = "no device plugin of " + f.name + " has registered since the kubelet started, and pod " + aimedHere(f.o, f.name)[0] + " may run on no other node"
+	default:
+		out.Summary = "the device plugin of " + f.name + " is gone: the node offers none of its devices"
+	}
+	if f.endedSaid {
+		out.Evidence = append(out.Evidence, facts.FromLine(f.ended))
+	}
+	if is == silent || is == renamed {
+		out.Certainty, out.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below "+facts.KubeletRoot(f.o)+"/device-plugins"
+	}
+	if is == renamed {
+		out.ManualAction = "other devices of the same vendor are offered: if its plugin was told to offer them so, ask for those; else restart the plugin"
+		return
+	}
+	var reason string
+	if out.Remedy, reason = f.restart("restart-plugin"); out.Remedy == nil {
+		out.ManualAction = reason
+	}
+}
+
+func (f offer) unhealthy(h v1alpha1.History, out *v1alpha1.Finding) {
+	out.Cause = "device-unhealthy"
+	out.Summary = fmt.Sprintf("the device plugin of %s reports %d of %d devices unhealthy", f.name, max(f.capacity-f.allocatable, f.most-f.allocatable), f.capacity)
+	known := f.socket != nil && f.listening || f.registeredSaid
+	if l, ok := facts.LastLine(h, "kubelet", remembered, words.ProcessedDeviceUpdates, f.name); ok {
+		out.Evidence = append(out.Evidence, facts.FromLine(l))
+		known = true
+	}
+	// A socket that answers is the plugin's only if it is known to be.
+	if !known {
+		out.Certainty, out.ToConfirm = v1alpha1.Likely, "the plugin's own log, and its socket below "+facts.KubeletRoot(f.o)+"/device-plugins: a plugin that is gone looks the same for five minutes"
+	}
+	if out.Remedy, out.ManualAction = f.restart("reset-devices"); out.Remedy != nil {
+		out.ManualAction = "if a new plugin process finds the devices unhealthy as well, the driver or the hardware is: see the plugin's log and dmesg"
+	}
 }
 
 var wants = regexp.MustCompile(`Allocate failed due to (.*)`)
