@@ -99,6 +99,15 @@ var sick = []detectorstest.Case{
 		o.CNI.Binaries = []string{"bandwidth", "loopback", "portmap"}
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): failed to find plugin "calico" in path [/opt/cni/bin]`)
 	}},
+	{Name: "Calico's binary gone, and the network of before is still there with its agent", Want: []string{"cni/plugin-binary-missing"}, Never: []string{"10-calico.conflist"}, Ill: func(o *v1alpha1.Observation) {
+		old := o.CNI.Configs[0]
+		calico(o)
+		old.Path, old.Used = "/etc/cni/net.d/90-kindnet.conflist", false
+		o.CNI.Configs = append(o.CNI.Configs, old)
+		o.CNI.Binaries = []string{"bandwidth", "host-local", "loopback", "portmap", "ptp"}
+		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "kindnet-x7k2p", detectorstest.DaemonSet("kindnet"), detectorstest.HostNetwork, detectorstest.HostPath("/etc/cni/net.d")))
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): failed to find plugin "calico" in path [/opt/cni/bin]`)
+	}},
 	{Name: "loopback gone on a machine", Want: []string{"cni/plugin-binary-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.Host.InContainer = false
 		calico(o)

@@ -29,6 +29,12 @@ var sick = []detectorstest.Case{
 		o.Kubelet.File.FailSwapOn = detectorstest.Ptr(true)
 		detectorstest.KubeletLoops(o, detectorstest.SwapRefused)
 	}},
+	{Name: "swap went off a moment ago, and a drop-in called swap sets something else", Want: []string{"node-notready/kubelet-stopped"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
+			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/90-swap.conf"}
+		})
+		detectorstest.KubeletLoops(o, detectorstest.SwapRefused)
+	}},
 	{Name: "swap shown to the kubelet by its unit", Want: []string{"swap/swap-on"}, Remedy: "20-memory.conf", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
 			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/10-kubeadm.conf", "/etc/systemd/system/kubelet.service.d/20-memory.conf"}
@@ -46,13 +52,6 @@ var silent = []detectorstest.Case{
 	{Name: "swap on after the kubelet started", Ill: func(o *v1alpha1.Observation) {
 		o.Swaps = []v1alpha1.Swap{{Path: "/swap.img", Type: "file", SizeBytes: 1 << 30}}
 		o.Kubelet.Config.FailSwapOn, o.Kubelet.File.FailSwapOn = detectorstest.Ptr(true), detectorstest.Ptr(true)
-	}},
-	{Name: "a drop-in called swap that sets something else, and swap went off a moment ago", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
-			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/90-swap.conf"}
-			u.ActiveSince = detectorstest.Ago(2 * time.Second)
-		})
-		detectorstest.Log(o, "kubelet", `"command failed" err="failed to run Kubelet: running with swap on is not supported"`, 5*time.Second)
 	}},
 	{Name: "swap was on", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Log(o, "kubelet", `"command failed" err="failed to run Kubelet: running with swap on is not supported"`, 30*time.Second)

@@ -52,6 +52,9 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		f.Summary = "swap is on and failSwapOn is true: the kubelet would not start"
 		f.ToConfirm = "start the kubelet and read its last line"
 	}
+	if said && !on && swapsUnread(o) {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether swap is still on: `cat /proc/swaps` on the node"
+	}
 	var steps []v1alpha1.Step
 	for _, s := range o.Swaps {
 		text := fmt.Sprintf("%s (%s, %s, %s used)", s.Path, s.Type, text.Bytes(s.SizeBytes), text.Bytes(s.UsedBytes))
