@@ -15,12 +15,12 @@ var noRuntime = []string{words.RuntimeAPIForEndpoint, words.ValidateServiceConne
 // origin is a cause, and the case of its failure that the ill of a group is added to.
 type origin struct{ from, of string }
 
-// each is an edge from every origin to one consequence.
-func each(scope Scope, to, why, ill string, origins ...origin) []Edge {
+// each is an edge of the node from every origin to one consequence.
+func each(to, why, ill string, origins ...origin) []Edge {
 	var out []Edge
 	for _, o := range origins {
 		failure, _ := failures.Split(o.from)
-		out = append(out, Edge{From: o.from, To: to, Scope: scope, Why: why, Needs: failure + ": " + o.of + " + " + ill})
+		out = append(out, Edge{From: o.from, To: to, Scope: Node, Why: why, Needs: failure + ": " + o.of + " + " + ill})
 	}
 	return out
 }
@@ -126,16 +126,16 @@ var edges = slices.Concat([]Edge{
 },
 	// The kubelet stops what is left of a sandbox, its network included, before it makes the next one. It tries that again and again, and
 	// says so each time.
-	each(Node, "sandbox-changed/sandbox-network-lost", "a sandbox that ended is not made again", "a sandbox that ended",
+	each("sandbox-changed/sandbox-network-lost", "a sandbox that ended is not made again", "a sandbox that ended",
 		slices.Concat(noSandbox, []origin{mismatch}, noKubelet)...),
-	each(Node, "sandbox-changed/sandbox-killed", "a sandbox that cannot be made is tried again and again", "a sandbox made again and again",
+	each("sandbox-changed/sandbox-killed", "a sandbox that cannot be made is tried again and again", "a sandbox made again and again",
 		append(noSandbox, hung)...),
-	each(Node, "sandbox-changed/sandbox-killed", "where the kubelet learns of another driver, it makes all sandboxes again", "a sandbox made again and again",
+	each("sandbox-changed/sandbox-killed", "where the kubelet learns of another driver, it makes all sandboxes again", "a sandbox made again and again",
 		origin{"cgroup-driver/silent-mismatch", "kubelet systemd, runtime cgroupfs"}, origin{"cgroup-driver/handler-mismatch", "a RuntimeClass' handler differs"}),
 	// What ended is started again by nobody.
-	each(Node, "device-plugin/plugin-down", "the kubelet evicts the plugin's pod and admits no new one", "a device plugin that ended", pressure...),
-	each(Node, "csi-mount/driver-not-registered", "the kubelet evicts the driver's pod and admits no new one", "a CSI driver that is gone", pressure...),
-	each(Node, "device-plugin/plugin-down", "a plugin that ended is not started again", "a device plugin that ended",
+	each("device-plugin/plugin-down", "the kubelet evicts the plugin's pod and admits no new one", "a device plugin that ended", pressure...),
+	each("csi-mount/driver-not-registered", "the kubelet evicts the driver's pod and admits no new one", "a CSI driver that is gone", pressure...),
+	each("device-plugin/plugin-down", "a plugin that ended is not started again", "a device plugin that ended",
 		slices.Concat(noKubelet, []origin{hung, ioStall, overloaded})...),
 
 	// What explains nothing, and has to be treated first.

@@ -145,7 +145,7 @@ func TestNothingToJudgeIsNotHealthy(t *testing.T) {
 		says   string // of the reason; empty where the node is healthy
 	}{
 		"all read":                  {nil, "", ""},
-		"no way to the API server":  {[]string{v1alpha1.SourceAPI}, noAPI.Error(), ""},
+		"no way to the API server":  {[]string{v1alpha1.SourceAPI}, errNoAPI.Error(), ""},
 		"the API server is silent":  {[]string{v1alpha1.SourceAPI}, "no answer within 4s", "kubectl get --raw"},
 		"the runtime is silent":     {cri, why, "crictl --runtime-endpoint unix:///run/containerd/containerd.sock version"},
 		"one call to it is":         {cri[2:], why, ""},

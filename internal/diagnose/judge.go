@@ -226,7 +226,7 @@ func unjudged(o *v1alpha1.Observation) string {
 	var names []string
 	var first, reason string
 	for _, d := range detectors.Registered() {
-		if len(d.Needs) == 0 || slices.ContainsFunc(d.Needs, func(s string) bool { why, no := missing(s); return !no || why == noAPI.Error() }) {
+		if len(d.Needs) == 0 || slices.ContainsFunc(d.Needs, func(s string) bool { why, no := missing(s); return !no || why == errNoAPI.Error() }) {
 			continue
 		}
 		names = append(names, d.Failure)

@@ -59,7 +59,7 @@ func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (v1alpha1.D
 	return d, nil
 }
 
-var noAPI = errors.New("no access to the API server was given")
+var errNoAPI = errors.New("no access to the API server was given")
 
 // seen is what an agent gave, with the asking machine's clock around it, to compare clocks with the API server's answer.
 type seen struct {
@@ -80,7 +80,7 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 	}
 
 	var api map[string]*v1alpha1.API
-	apiErr := noAPI
+	apiErr := errNoAPI
 	apiDone := make(chan struct{})
 	if t.API == nil {
 		close(apiDone)

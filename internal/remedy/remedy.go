@@ -195,7 +195,7 @@ func Undo(ctx context.Context, t Target, res *Result, o Options) {
 func Forget(ctx context.Context, n node.Node) error {
 	ctx, cancel := bound(ctx, Bounds{}.withDefaults().Change)
 	defer cancel()
-	_, err := n.Run(ctx, node.Sh(`find /etc /run /usr/lib/systemd /usr/local /opt/cni /var/lib/kubelet -xdev -path /var/lib/kubelet/pods -prune -o -name '*`+v1alpha1.Aside+`*' -exec rm -rf {} +
+	_, err := n.Run(ctx, node.Sh(`find $(ls -d /etc /run /usr/lib/systemd /usr/local /opt/cni /var/lib/cni /var/lib/kubelet 2>/dev/null) -xdev -path /var/lib/kubelet/pods -prune -o -name '*`+v1alpha1.Aside+`*' -exec rm -rf {} +
 find /etc/systemd/system /run/systemd/system -xdev -type d -name '*.service.d' -empty -delete`))
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/remedy"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
@@ -233,7 +234,7 @@ func (h *healer) recoverOn(ctx context.Context, node, id string) error {
 func (h *healer) clean(ctx context.Context) error {
 	var errs []error
 	if h.rec.Remedied && h.c.Has(h.rec.Node) {
-		errs = append(errs, h.uncordon(ctx))
+		errs = append(errs, h.uncordon(ctx), remedy.Forget(ctx, h.c.Node(h.rec.Node)))
 	}
 	ns := fault.RunNamespace(h.run)
 	there, err := h.Kube().CoreV1().Namespaces().Get(ctx, ns, metav1.GetOptions{})

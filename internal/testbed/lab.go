@@ -190,10 +190,10 @@ func (l *kindTestbed) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, 
 		}
 		done(a)
 	}})
-	// Nobody puts anything back on this node but the harness, which compares it with what it was.
+	// Nobody puts anything back on this node but the harness, which compares it with what it was: also after an interrupt.
 	for _, s := range r.Steps {
 		if n, ok := target.Nodes(s.On); ok {
-			err = errors.Join(err, remedy.Forget(ctx, n))
+			err = errors.Join(err, remedy.Forget(context.WithoutCancel(ctx), n))
 			break
 		}
 	}
