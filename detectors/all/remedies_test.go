@@ -66,6 +66,9 @@ func TestRemediesPage(t *testing.T) {
 	b.WriteString(marker + "`--fix --yes` does | it leaves to a person, or to `--allow` |\n|---|---|---|\n")
 	for _, f := range failures.All() {
 		r := rows[f.Name]
+		if r == nil && f.Draft() {
+			continue
+		}
 		if r == nil {
 			t.Errorf("%s has no recording", f.Name)
 			continue

@@ -60,14 +60,24 @@ func kubeliteFlags(l *look, argv []string, env map[string]string) []string {
 	return expand(strings.Fields(l.root.text(file)), env)
 }
 
-// kubeletProcess finds the kubelet's process. On a machine that hosts nodes as containers there are several: the node's own is the one
-// that is in no container, or in the fewest.
+// ours tells that a process is one of this node: on a machine that hosts nodes as containers, /proc shows theirs as well, each in a PID
+// namespace of its own. Where the kernel does not say it counts.
+func (l *look) ours(pid int) bool {
+	own, err := l.root.readlink("/proc/self/ns/pid")
+	if err != nil {
+		return true
+	}
+	other, err := l.root.readlink(procPath(pid, "ns/pid"))
+	return err != nil || own == other
+}
+
+// kubeletProcess finds the kubelet's process. There may be several: the node's own is the one that is in no container, or in the fewest.
 func (l *look) kubeletProcess() (p procInfo, program kubeletProgram, ok bool) {
 	procs, _ := l.procs()
 	depth := -1
 	for _, c := range procs {
 		i := slices.IndexFunc(kubeletPrograms, func(k kubeletProgram) bool { return k.name == c.name })
-		if i < 0 || c.kernel || c.state == "Z" {
+		if i < 0 || c.kernel || c.state == "Z" || !l.ours(c.pid) {
 			continue
 		}
 		d := strings.Count(containerPath(l.cgroupOf(c.pid)), "/")
@@ -83,7 +93,7 @@ func (l *look) serviceUnits() []string {
 	procs, _ := l.procs()
 	var out []string
 	for _, p := range procs {
-		if p.kernel || !serviceNames[p.name] || p.name == "containerd-shim" || p.name == "conmon" {
+		if p.kernel || !serviceNames[p.name] || p.name == "containerd-shim" || p.name == "conmon" || !l.ours(p.pid) {
 			continue
 		}
 		if u := unitOf(l.cgroupOf(p.pid)); u != "" && !slices.Contains(out, u) {
@@ -218,7 +228,7 @@ func (l *look) runtimeProcess(_ context.Context, s *source) error {
 	depth := 0
 	for _, p := range procs {
 		i := slices.IndexFunc(runtimePrograms, func(r struct{ comm, name, endpoint string }) bool { return r.comm == p.name })
-		if p.kernel || i < 0 && p.pid != listener {
+		if p.kernel || i < 0 && p.pid != listener || p.pid != listener && !l.ours(p.pid) {
 			continue
 		}
 		d := strings.Count(containerPath(l.cgroupOf(p.pid)), "/")

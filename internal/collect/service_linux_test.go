@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,30 @@ func TestKubeletDropIns(t *testing.T) {
 	}
 	if want := []string{kubeletConfigFile, "/etc/k.d/10-a.conf", "/etc/k.d/20-b.conf", "/etc/k.d/more/00-below.conf"}; !slices.Equal(k.ConfigFiles, want) {
 		t.Errorf("read %q", k.ConfigFiles)
+	}
+}
+
+// A machine that hosts nodes as containers shows their kubelets and runtimes as well, each in a PID namespace of its own.
+func TestProcessesOfHostedNodes(t *testing.T) {
+	files := map[string]string{}
+	process(files, "500", "kubelet", "/docker/0123/kubelet.slice/kubelet.service", "/usr/bin/kubelet", "--hostname-override=hosted")
+	process(files, "400", "containerd", "/docker/0123/system.slice/containerd.service", "/usr/local/bin/containerd")
+	dir := tree(t, files)
+	for link, to := range map[string]string{"self": "pid:[1]", "500": "pid:[2]", "400": "pid:[2]"} {
+		ns := filepath.Join(string(dir), "proc", link, "ns")
+		if err := os.MkdirAll(ns, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, filepath.Join(ns, "pid")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := at(t, dir)
+	if p, _, ok := l.kubeletProcess(); ok {
+		t.Errorf("the kubelet of a hosted node is taken for this machine's: %+v", p)
+	}
+	if o := read(t, l, l.runtimeProcess); o.Runtime.PID != 0 {
+		t.Errorf("the runtime of a hosted node is taken for this machine's: %+v", o.Runtime)
 	}
 }
 
