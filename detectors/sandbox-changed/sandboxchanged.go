@@ -363,7 +363,7 @@ type deed struct {
 }
 
 var (
-	killing = deed{"kills sandboxes", []string{"pause", "sandbox", "init.pid", "shim", "crictl", "k8s.io"}, []string{"kill", "reap", "stopp", "rmp"}}
+	killing = deed{"kills sandboxes", []string{"pause", "sandbox", "shim", "crictl", "k8s.io"}, []string{"kill", "reap", "stopp", "rmp"}}
 	cutting = deed{"touches pods' network namespaces", []string{"netns", "ip link", "ip addr", "ip -n", "ip -all"}, []string{"del", "flush", "down", "umount", "rm ", "unlink"}}
 )
 
