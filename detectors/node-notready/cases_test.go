@@ -58,6 +58,9 @@ var sick = []detectorstest.Case{
 	{Name: "the CA by which the kubelet knows its callers is gone", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "certificate-authority-data", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to construct kubelet dependencies: unable to load client CA file /etc/kubernetes/pki/ca.crt: open /etc/kubernetes/pki/ca.crt: no such file or directory`)
 	}},
+	{Name: "the CA by which the kubelet knows its callers is gone, as a kubelet of 1.37 says it", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "certificate-authority-data", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: open /etc/kubernetes/pki/ca.crt: no such file or directory`)
+	}},
 	{Name: "a feature gate that went with an upgrade", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "--feature-gates", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to set feature gates from initial flags-based config: unrecognized feature gate: KubeletCredentialProviders`)
 	}},
@@ -239,6 +242,10 @@ var sick = []detectorstest.Case{
 	{Name: "kubeconfig of a cloud's bootstrap gone", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Flags = []string{"/usr/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig"}
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/var/lib/kubelet/kubeconfig"}
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "kubeconfig with a token in place of the certificate", Want: []string{"node-notready/kubeconfig-broken"}, Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.ClientCert = ""
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
 	{Name: "client certificate with another's key", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "openssl pkey", Ill: func(o *v1alpha1.Observation) {

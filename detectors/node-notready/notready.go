@@ -78,6 +78,9 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	case badServer(o, k):
 		elsewhere = true
 		what = path + " names the server " + c.Server + ", which is no address of this cluster's control-plane nodes"
+	case !k.Running && !k.Stopped && c.ClientCert == "" && c.Exec == "" && says(h, words.UnableToLoadBootstrapKubeconfig):
+		// pkg/kubelet/certificate/bootstrap: a kubeconfig without a client certificate is not valid, so it wants to bootstrap.
+		what = path + " names no client certificate, and there is no bootstrap kubeconfig to get one with"
 	case !k.Running && !k.Stopped && says(h, words.KeyDoesNotMatch):
 		what = "the client certificate that " + path + " names is not of the key beside it"
 	case !k.Running && !k.Stopped && says(h, userTexts...):
@@ -615,7 +618,8 @@ var endings = []struct {
 	{says: regexp.MustCompile(`unknown 'kubernetes\.io' or 'k8s\.io' labels specified with --node-labels: \[([^\] ]+)`), mend: func(o *v1alpha1.Observation, label string) (v1alpha1.Step, bool) {
 		return dropItem(o, "node-labels", label, "a kubelet may not give its node the label "+label+": `kubectl label node` may"), true
 	}},
-	{says: regexp.MustCompile(`unable to load client CA file \\?"?([^ \\":]+)`), mend: func(o *v1alpha1.Observation, file string) (v1alpha1.Step, bool) {
+	// cmd/kubelet/app/auth.go BuildAuthn says only which file since DynamicCAContent reads it.
+	{says: regexp.MustCompile(`(?:unable to load client CA file |failed to run Kubelet: open )\\?"?(/[^ \\":]*ca[^ \\":/]*\.(?:crt|pem))`), mend: func(o *v1alpha1.Observation, file string) (v1alpha1.Step, bool) {
 		if !o.Kubelet.Kubeconfig.Exists || o.Kubelet.Kubeconfig.CASHA256 == "" {
 			return v1alpha1.Step{}, false
 		}
