@@ -78,6 +78,7 @@ func (l *look) readJournal(ctx context.Context, s *source) error {
 		got = append(got, own.line(e))
 	}
 	own.years(got)
+	got = joinValues(got)
 	l.mu.Lock()
 	l.failedPulls = failedPullHosts(got)
 	l.mu.Unlock()
@@ -97,6 +98,34 @@ func (l *look) readJournal(ctx context.Context, s *source) error {
 		return fmt.Errorf("stopped after %d lines: %s", lines.seen, l.describe(s, err))
 	}
 	return err
+}
+
+// joinValues puts a value of several lines back into its line. klog writes such a value as key=<, each line behind a tab, and " >"
+// (k8s.io/klog/v2/internal/serialize); journald takes each line for an entry, and the reason is not in the one that has the key.
+func joinValues(lines []v1alpha1.LogLine) []v1alpha1.LogLine {
+	out := lines[:0]
+	open := false
+	for _, l := range lines {
+		last := len(out) - 1
+		if open && l.PID == out[last].PID && l.Source == out[last].Source {
+			if rest, ok := strings.CutPrefix(l.Text, " >"); ok {
+				out[last].Text += `"` + rest
+				open = strings.HasSuffix(rest, "=<")
+				continue
+			}
+			if value, ok := strings.CutPrefix(l.Text, "\t"); ok {
+				if len(out[last].Text) < maxLine {
+					out[last].Text += value + `\n`
+				}
+				continue
+			}
+		}
+		if open = strings.HasSuffix(l.Text, "=<"); open {
+			l.Text = strings.TrimSuffix(l.Text, "<") + `"`
+		}
+		out = append(out, l)
+	}
+	return out
 }
 
 func (l *look) journalAfter(ctx context.Context, s *source, cursor string) (*ring, error) {

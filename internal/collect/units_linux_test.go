@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 )
 
@@ -84,5 +85,35 @@ func TestLooseJobsAreNotOurs(t *testing.T) {
 	}
 	if j, ok := l.looseJob(procInfo{pid: 41, ppid: 0}, nil); !ok || j.Command != "sh -c pkill pause" {
 		t.Errorf("%+v, %t", j, ok)
+	}
+}
+
+// A value of several lines is one line again: the reason for which a kubelet ends itself may be such a one.
+func TestJoinValues(t *testing.T) {
+	line := func(pid int, text string) v1alpha1.LogLine {
+		return v1alpha1.LogLine{Source: "kubelet", PID: pid, Text: text}
+	}
+	got := joinValues([]v1alpha1.LogLine{
+		line(7, `E1129 run.go:72] "command failed" err=<`),
+		line(8, "I1129 of another process"),
+		line(7, `E1129 run.go:72] "command failed" err=<`),
+		line(7, "\tfailed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels"),
+		line(7, "\t--node-labels in the 'kubernetes.io' namespace"),
+		line(7, " > logger=x"),
+		line(7, "\tno value"),
+	})
+	want := []string{
+		`E1129 run.go:72] "command failed" err="`,
+		"I1129 of another process",
+		`E1129 run.go:72] "command failed" err="failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels\n--node-labels in the 'kubernetes.io' namespace\n" logger=x`,
+		"\tno value",
+	}
+	for i := range got {
+		if i >= len(want) || got[i].Text != want[i] {
+			t.Errorf("line %d: %q", i, got[i].Text)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d lines", len(got))
 	}
 }
