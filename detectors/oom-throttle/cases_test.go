@@ -80,6 +80,12 @@ var sick = []detectorstest.Case{
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "tiny", limits("", "4Mi"), detectorstest.Crashing("StartError", 128, 3, time.Second), detectorstest.Deployment("tiny")))
 		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)"
 	}},
+	{Name: "memory limit below what the pod's sandbox needs to start", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"limits":{"memory":"8Mi"}`, Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "tiny", limits("", "2Mi"), detectorstest.Deployment("tiny")))
+		p.Status.Phase = corev1.PodPending
+		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+		detectorstest.Event(o, "default", "tiny", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox "a9aa": failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)`, 4*time.Second, 2)
+	}},
 	{Name: "memory limit of a pod of several containers, and the kernel names the pod", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"spec":{"resources":{"limits":{"memory":"512Mi"}}}`, Ill: func(o *v1alpha1.Observation) {
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "hog", limits("", "96Mi"), detectorstest.Crashing("OOMKilled", 137, 3, 5*time.Second), detectorstest.Deployment("hog")))
 		p.Spec.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}

@@ -217,6 +217,14 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		kills = 2
 		ev = append(ev, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
 	}
+	// The pod's cgroup has the sum of its containers' limits: where that is too low for runc's own init, not even the sandbox starts.
+	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "FailedCreatePodSandBox") {
+		if initKilled(e.Message) && c.Pod.Status.Phase == corev1.PodPending {
+			kills = 2
+			ev = append(ev, facts.FromEvent(&e))
+			break
+		}
+	}
 	if kills < 2 {
 		return nil
 	}
