@@ -88,9 +88,10 @@ func setKubeletConfig(files []string, key, value string) string {
 for c in %[3]s; do if [ -f "$c" ] && grep -Eq '^([[:space:]]*")?%[1]s"?[[:space:]]*:' "$c"; then f=$c; fi; done
 if head -c1 "$f" | grep -q '{'; then new=$(jq '.%[1]s = %[2]s' "$f")
 else new=$(awk -v k=%[1]s -v v=%[2]s '
+FNR == NR { if ($0 ~ "^\"?" k "\"?[ \t]*:") there = 1; next }
 $0 ~ "^\"?" k "\"?[ \t]*:" { print k ": " v; done = 1; next }
-!done && /^[a-zA-Z]/ { split($0, w, ":"); if (w[1] > k) { print k ": " v; done = 1 } }
+!there && !done && /^[a-zA-Z]/ { split($0, w, ":"); if (w[1] > k) { print k ": " v; done = 1 } }
 { print }
-END { if (!done) print k ": " v }' "$f"); fi
+END { if (!done) print k ": " v }' "$f" "$f"); fi
 printf '%%s\n' "$new" > "$f"`, key, value, strings.Join(quoted, " "), quoted[0])
 }

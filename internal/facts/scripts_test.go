@@ -14,6 +14,7 @@ import (
 func TestSetKubeletConfig(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"in place":          {"apiVersion: v1\nfailCgroupV1: true\nkind: KubeletConfiguration\n", "apiVersion: v1\nfailCgroupV1: false\nkind: KubeletConfiguration\n"},
+		"in no order":       {"kind: X\nfailCgroupV1: true\napiVersion: v1\n", "kind: X\nfailCgroupV1: false\napiVersion: v1\n"},
 		"at its place":      {"apiVersion: v1\nevictionHard:\n  nodefs.available: 0%\nfailSwapOn: false\nkind: X\n", "apiVersion: v1\nevictionHard:\n  nodefs.available: 0%\nfailCgroupV1: false\nfailSwapOn: false\nkind: X\n"},
 		"at the end":        {"apiVersion: v1\n", "apiVersion: v1\nfailCgroupV1: false\n"},
 		"not inside a list": {"apiVersion: v1\nz:\n- failCgroupV1: true\n", "apiVersion: v1\nfailCgroupV1: false\nz:\n- failCgroupV1: true\n"},
