@@ -398,18 +398,18 @@ func (l *look) joinHandlers(o *v1alpha1.Observation) {
 		if known || !filesSeen {
 			continue
 		}
-		h.ShimPath, h.RuntimePath = l.binaries(*h)
+		h.ShimPath, h.RuntimePath = l.binaries(*h, l.runtime.path)
 	}
 }
 
 // binaries finds a handler's shim and OCI runtime; empty for what is nowhere.
-func (l *look) binaries(h v1alpha1.RuntimeHandler) (shim, runtime string) {
+func (l *look) binaries(h v1alpha1.RuntimeHandler, path []string) (shim, runtime string) {
 	s := newSource(v1alpha1.SourceFiles)
 	shim = h.ShimPath
 	if shim == "" {
 		shim = shimName(h.Type)
 	}
-	dirs := l.runtime.path
+	dirs := path
 	if len(dirs) == 0 {
 		dirs = searchPath // of a service that systemd starts
 	}

@@ -324,7 +324,7 @@ func (l *look) files(_ context.Context, s *source) error {
 	paths := map[string]bool{kubeletConf: true, kubeletConfigFile: true, clusterCA: true, clientCert: true, containerdConfig: true}
 	var handlers []v1alpha1.RuntimeHandler
 	for _, h := range set.handlers {
-		at, rt := l.binaries(h)
+		at, rt := l.binaries(h, set.path)
 		h.ShimPath, h.RuntimePath = at, rt
 		handlers = append(handlers, h)
 		for _, p := range []string{at, rt} {

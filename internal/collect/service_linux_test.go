@@ -180,7 +180,7 @@ func TestRuntimeTypeIsAPath(t *testing.T) {
 	const shim = "/opt/kwasm/bin/containerd-shim-spin-v2"
 	r := tree(t, map[string]string{shim: "ELF"})
 	must(t, os.Chmod(r.path(shim), 0o755))
-	if got, _ := at(t, r).binaries(v1alpha1.RuntimeHandler{Name: "spin", Type: shim}); got != shim {
+	if got, _ := at(t, r).binaries(v1alpha1.RuntimeHandler{Name: "spin", Type: shim}, nil); got != shim {
 		t.Errorf("found %q", got)
 	}
 }
