@@ -97,7 +97,7 @@ nothing beside it; three are allowed. *Cleared* means that the fix ended with 0,
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.1f | %s |\n", r.Name, title, cell(r.Source), found, r.Seconds, fix)
 	}
-	b.WriteString("\n## Oddities: nothing may be said\n\n| case | what was done | source | |\n|---|---|---|\n")
+	b.WriteString("\n## Oddities: nothing may be said\n\n| case | what was done | source | |\n|---|---|---|---|\n")
 	for _, r := range odd {
 		said := "silent"
 		if r.Problem != "" {
