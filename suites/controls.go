@@ -75,7 +75,8 @@ func (r *run) prove(ctx context.Context, c v1alpha1.Control, at v1alpha1.StepNam
 // blind restarts the two units and waits for the fault to clear. What detectors say after it is what the next step remedies.
 func (r *run) blind(ctx context.Context, st step) error {
 	applied := len(r.res.Remedies)
-	err := r.apply(ctx, st, string(v1alpha1.ControlBlindRestart), blindRestart(r.victim))
+	how := r.s.opts.BlindRestart
+	err := r.apply(ctx, st, string(v1alpha1.ControlBlindRestart), blindRestart(r.victim, how))
 	r.res.Remedies = r.res.Remedies[:applied]
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -93,7 +94,7 @@ func (r *run) blind(ctx context.Context, st step) error {
 		return err
 	}
 	first, later := split(r.sc.Spec.Expect)
-	findings, changed := r.name(ctx, step{&v1alpha1.StepResult{}}, first, later)
+	findings, changed := r.name(ctx, step{&v1alpha1.StepResult{}}, first, append(later, blindRestarts[how].leaves...))
 	if changed != nil {
 		r.control.needsRerun = "a blind restart made another illness of it"
 		st.saw("%s: %v", r.control.needsRerun, changed)
@@ -129,12 +130,41 @@ func (r *run) dropProof(ctx context.Context) {
 	}
 }
 
-// blindRestart is what is done first where nobody knows what is wrong. A runtime that cannot end (its threads wait in the kernel)
-// must not keep it from the kubelet, nor the control from its end.
-func blindRestart(node string) *v1alpha1.Remedy {
-	const script = "timeout 45 systemctl restart containerd.service; timeout 45 systemctl restart kubelet.service"
+// Restart says how somebody who does not know what is wrong restarts kubelet and runtime.
+type Restart string
+
+// The ways of a blind restart. Each leaves what a detector has to see through: other processes, other times, other logs.
+const (
+	RestartRuntimeFirst Restart = ""
+	RestartKubeletFirst Restart = "kubelet-first"
+	RestartStop         Restart = "stop" // both are stopped, and stay so
+	RestartKill         Restart = "kill" // SIGKILL; systemd starts them again
+	RestartReboot       Restart = "reboot"
+)
+
+// Restarts are the ways that have a name.
+var Restarts = []Restart{RestartKubeletFirst, RestartStop, RestartKill, RestartReboot}
+
+// blindRestarts has the script of each way, and what a detector may then name beside the cause. A runtime that cannot end (its
+// threads wait in the kernel) must not keep it from the kubelet, nor the control from its end.
+var blindRestarts = map[Restart]struct {
+	script string
+	leaves []v1alpha1.Expected
+}{
+	RestartRuntimeFirst: {script: "timeout 45 systemctl restart containerd.service; timeout 45 systemctl restart kubelet.service"},
+	RestartKubeletFirst: {script: "timeout 45 systemctl restart kubelet.service; timeout 45 systemctl restart containerd.service"},
+	RestartStop: {
+		script: "timeout 45 systemctl stop kubelet.service; timeout 45 systemctl stop containerd.service",
+		leaves: []v1alpha1.Expected{{Failure: "node-notready", Cause: "kubelet-stopped"}, {Failure: "pleg", Cause: "runtime-hung"}},
+	},
+	RestartKill:   {script: "systemctl kill --kill-whom=main -s KILL containerd.service; systemctl kill --kill-whom=main -s KILL kubelet.service"},
+	RestartReboot: {script: "systemctl reboot"},
+}
+
+// blindRestart is what is done first where nobody knows what is wrong.
+func blindRestart(node string, how Restart) *v1alpha1.Remedy {
 	return &v1alpha1.Remedy{Name: string(v1alpha1.ControlBlindRestart), Steps: []v1alpha1.Step{
-		detectors.NodeStep(v1alpha1.Safe, node, "whatever it is, a restart may help", "sh", "-c", script),
+		detectors.NodeStep(v1alpha1.Safe, node, "whatever it is, a restart may help", "sh", "-c", blindRestarts[how].script),
 	}}
 }
 

@@ -21,6 +21,8 @@ var ErrInterrupted = errors.New("interrupted, and recovered")
 type Options struct {
 	// Controls are runs that have to fail, where the harness itself is proved.
 	Controls Controls
+	// BlindRestart is how the blind restart of Controls is made. Empty restarts containerd, then the kubelet.
+	BlindRestart Restart
 	// Keep leaves a run that did not pass as it is, for looking at: fault, namespace and prepared node. The lease is
 	// renewed for KeepFor a last time; after that the node heals itself.
 	Keep    bool

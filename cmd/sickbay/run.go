@@ -33,6 +33,7 @@ type runFlags struct {
 	clusterOptions
 	noop, noRemedy, keep bool
 	controls             string
+	blindRestart         string
 	report               string
 	node                 string
 	parallel             int
@@ -48,6 +49,8 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fl.StringVar(&f.controls, "controls", "", "also run the controls with the same injection: noop, no-remedy and a blind restart; for all scenarios or only the core ones")
 	fl.Lookup("controls").NoOptDefVal = "all"
 	_ = cmd.RegisterFlagCompletionFunc("controls", cobra.FixedCompletions(controlled, cobra.ShellCompDirectiveNoFileComp))
+	fl.StringVar(&f.blindRestart, "blind-restart", "", "how --controls restarts blindly: "+strings.Join(restarts(), ", ")+" (default: containerd, then the kubelet)")
+	_ = cmd.RegisterFlagCompletionFunc("blind-restart", cobra.FixedCompletions(restarts(), cobra.ShellCompDirectiveNoFileComp))
 	fl.BoolVar(&f.keep, "keep", false, "keep a failed run in place for inspection (the node undoes the fault after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
 	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "if this process dies, the node undoes the fault after this time")
@@ -72,6 +75,15 @@ const leastLease = 15 * time.Second
 
 // controlled are the values of --controls.
 var controlled = []string{"all", "core"}
+
+// restarts are the values of --blind-restart.
+func restarts() []string {
+	var out []string
+	for _, r := range suites.Restarts {
+		out = append(out, string(r))
+	}
+	return out
+}
 
 // clusterFlags are the flags that say what to run on.
 func (a *app) clusterFlags(cmd *cobra.Command, g *clusterOptions) {
@@ -208,6 +220,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err := f.check(); err != nil {
 		return err
 	}
+	if f.blindRestart != "" && (f.controls == "" || !slices.Contains(restarts(), f.blindRestart)) {
+		return usagef("--blind-restart=%s: it needs --controls, and must be one of %s", f.blindRestart, strings.Join(restarts(), ", "))
+	}
 	if f.controls != "" && !slices.Contains(controlled, f.controls) {
 		return usagef("--controls=%s: it must be one of %s", f.controls, strings.Join(controlled, ", "))
 	}
@@ -238,7 +253,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		lease = 0 // the default, which a slow machine stretches
 	}
 	rep, runErr := a.deps.runAll(ctx, lab, list, suites.Options{
-		Controls: f.control(), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
+		Controls: f.control(), BlindRestart: suites.Restart(f.blindRestart), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
 		Version: version.String(), RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}},
 	})
 	if rep != nil && len(rep.Results) > 0 {
