@@ -12,13 +12,15 @@ const KindReport = "Report"
 // Verdict is the outcome of a step, a scenario or a report. VerdictUnknown never passes.
 type Verdict string
 
-// Verdicts. VerdictSkipped is for steps only: those after the one that did not pass.
+// Verdicts. VerdictSkipped is for steps: those after the one that did not pass.
 const (
 	VerdictPassed      Verdict = "passed"
 	VerdictFailed      Verdict = "failed"
 	VerdictUnsupported Verdict = "unsupported" // this node or host cannot host the fault; the reason says why
 	VerdictUnknown     Verdict = "unknown"     // could not be told: the cluster or node was not reached, or the run was interrupted
 	VerdictSkipped     Verdict = "skipped"
+	// VerdictFlaky is a scenario that failed, and passed when it was tried again: it has not passed.
+	VerdictFlaky Verdict = "flaky"
 )
 
 // StepName names one of the seven steps.
@@ -57,7 +59,10 @@ type Report struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Cluster    string `json:"cluster"`
-	Version    string `json:"version,omitempty"`    // of sickbay
+	Version    string `json:"version,omitempty"` // of sickbay
+	Profile    string `json:"profile,omitempty"` // that was asked for; empty when scenarios were named
+	// Shard is set in the report of a part of a suite. A merged report has none.
+	Shard      *Shard `json:"shard,omitempty"`
 	Kubernetes string `json:"kubernetes,omitempty"` // server version
 	Host       string `json:"host,omitempty"`       // operating system, kernel and cgroup version of the victim's kernel
 	// HostKind is what of that host decides how faults show and which of them it can have.
@@ -76,6 +81,17 @@ type Report struct {
 	// Matrix is scenarios against findings; null for a single scenario.
 	Matrix *Matrix `json:"matrix,omitempty"`
 }
+
+// Shard is a part of a suite; other machines run the rest.
+type Shard struct {
+	Index int `json:"index"` // from 1
+	Of    int `json:"of"`
+	// Suite names the scenarios of all shards, in the order of the whole suite's report: what no shard brings is missing.
+	Suite []string `json:"suite"`
+}
+
+// String is for people: "2/5".
+func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Of) }
 
 // ScenarioResult is one scenario's run.
 type ScenarioResult struct {
