@@ -80,6 +80,15 @@ type Report struct {
 	Controls []ControlCount `json:"controls,omitempty"`
 	// Matrix is scenarios against findings; null for a single scenario.
 	Matrix *Matrix `json:"matrix,omitempty"`
+	// Seed is what the order was shuffled with.
+	Seed uint64 `json:"seed,omitempty"`
+	// Detectors are those that were scored, in the order given; Scores has each of them over all failures and for each failure.
+	Detectors []DetectorInfo `json:"detectors,omitempty"`
+	Scores    []Score        `json:"scores,omitempty"`
+	// Flakes are there where runs were repeated.
+	Flakes []FlakeRate `json:"flakes,omitempty"`
+	// KnownPassed are known failures that passed: take them off the list.
+	KnownPassed []KnownFailure `json:"knownPassed,omitempty"`
 }
 
 // Shard is a part of a suite; other machines run the rest.
@@ -125,6 +134,15 @@ type ScenarioResult struct {
 	Timeline []TimelineEntry `json:"timeline,omitempty"`
 	// Recover is the command that undoes by hand, set when something may still be injected (Keep, or recovery failed).
 	Recover string `json:"recover,omitempty"`
+
+	Labels map[string]string `json:"labels,omitempty"` // of the scenario
+	// Detectors are the results of the detectors that were scored.
+	Detectors []DetectorResult `json:"detectors,omitempty"`
+	// Repeat counts the runs of one scenario (--repeat) from 1; Attempts are those before this one that failed (--retries).
+	Repeat   int       `json:"repeat,omitempty"`
+	Attempts []Attempt `json:"attempts,omitempty"`
+	// Known are the known failures that excuse this result or a detector's in it.
+	Known []KnownFailure `json:"known,omitempty"`
 }
 
 // RunClocks are the durations worth comparing between runs, in seconds since the injection began; 0 means it did not happen.
