@@ -71,7 +71,7 @@ func TestAgentContract(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return asAgent{injectors.New(n, "/agent")}, injectors.Injection{Mechanism: "file", Params: params}
+			return asAgent{injectors.New(parts(n), "/agent")}, injectors.Injection{Mechanism: "file", Params: params}
 		}
 	}
 	faulttest.Contract(t, write("go away\n"), write("welcome\n"))

@@ -13,7 +13,7 @@ func TestDedicatedFilesystemGoesUnderLostContainers(t *testing.T) {
 		ctx := t.Context()
 		n := newNode()
 		n.StartPod("kube-system", "older")
-		in := injectors.New(n, "/var/lib/sickbay/agent-test")
+		in := injectors.New(parts(n), "/var/lib/sickbay/agent-test")
 		_, err := in.Inject(ctx, injectors.Injection{ID: "r-p1", Run: "r", Mechanism: "dedicated-filesystem", Prepared: true, Params: json.RawMessage(`{"size":"300Mi"}`)})
 		if err != nil {
 			t.Fatal(err)

@@ -18,7 +18,7 @@ func TestInjectMeasuresItsEffect(t *testing.T) {
 			if slices.Contains(guestFaults, f) {
 				n = newGuest()
 			}
-			in := injectors.New(n, "/agent")
+			in := injectors.New(parts(n), "/agent")
 			if p := prepare[f.mechanism]; p != "" {
 				if f.params == `{"path":"/var/lib/kubelet","leavePercent":3}` {
 					p = faults[1].params

@@ -48,6 +48,17 @@ func (in *Injector) journal() *journal.Journal {
 	return &journal.Journal{Files: in.Sys, Root: path.Join(in.Root, "journal")}
 }
 
+// all reads the journal; its operations are for this node.
+func (in *Injector) all() (records []*journal.Record, remains []string, err error) {
+	records, remains, err = in.journal().All()
+	for _, r := range records {
+		for _, e := range r.Ops {
+			op.Attach(e.Op, in.Sys)
+		}
+	}
+	return records, remains, err
+}
+
 func (in *Injector) leases() *lease.Leases {
 	return &lease.Leases{Sys: in.Sys, Dir: path.Join(in.Root, "leases"), Agent: in.Agent}
 }
@@ -61,7 +72,7 @@ func (in *Injector) lock(ctx context.Context, verb string) (func(), error) {
 }
 
 func (in *Injector) made() ([]*op.LoopFS, error) {
-	records, _, err := in.journal().All()
+	records, _, err := in.all()
 	var out []*op.LoopFS
 	for _, r := range records {
 		for _, e := range r.Ops {
@@ -78,7 +89,7 @@ func (in *Injector) made() ([]*op.LoopFS, error) {
 
 func (in *Injector) env(r *journal.Record, index int) op.Env {
 	j := in.journal()
-	return op.Env{Sys: in.Sys, Dir: j.Dir(r.ID), Index: index, Persist: func() error { return j.Save(r) }, Made: in.made}
+	return op.Env{Dir: j.Dir(r.ID), Index: index, Persist: func() error { return j.Save(r) }, Made: in.made}
 }
 
 // plan decodes and plans; a RequestError is the caller's fault, an UnsupportedError the node's.
@@ -103,6 +114,9 @@ func (in *Injector) plan(ctx context.Context, inj Injection) (*Plan, error) {
 	p, err := params.Plan(ctx, Node{Sys: in.Sys, Dir: in.journal().Dir(inj.ID), Run: inj.Run, Agent: in.Agent, Made: in.made, Signed: inj.Signed})
 	if err != nil {
 		return nil, fmt.Errorf("planning %s: %w", inj.Mechanism, err)
+	}
+	for _, o := range p.Ops {
+		op.Attach(o, in.Sys)
 	}
 	return p, nil
 }
@@ -176,7 +190,7 @@ func (in *Injector) Inject(ctx context.Context, inj Injection) (Status, error) {
 // begin writes the first record.
 func (in *Injector) begin(inj Injection, p *Plan) (*journal.Record, error) {
 	j := in.journal()
-	records, _, err := j.All()
+	records, _, err := in.all()
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +276,7 @@ func stopsRuntime(r *journal.Record) bool {
 
 // frozen finds a filesystem that an injection here has frozen and on which r would block, and thaws it when asked to.
 func (in *Injector) frozen(ctx context.Context, r *journal.Record, thaw bool) (string, error) {
-	records, _, err := in.journal().All()
+	records, _, err := in.all()
 	if err != nil {
 		return "", err
 	}
@@ -328,7 +342,7 @@ func (in *Injector) Recover(ctx context.Context, sel Selector) ([]Status, error)
 }
 
 func (in *Injector) recoverAll(ctx context.Context, chosen func(*journal.Record) bool) ([]Status, error) {
-	records, _, err := in.journal().All()
+	records, _, err := in.all()
 	errs := []error{err}
 	var out []Status
 	take := cascade(records, chosen)
@@ -416,7 +430,7 @@ func under(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/"
 // settle removes what no injection needs any more: remains in the journal, leases, and at last the timer.
 func (in *Injector) settle(ctx context.Context) error {
 	j := in.journal()
-	records, remains, err := j.All()
+	records, remains, err := in.all()
 	errs := []error{}
 	for _, id := range remains {
 		errs = append(errs, j.Remove(id))
@@ -534,7 +548,7 @@ func (in *Injector) status(r *journal.Record) Status {
 
 // List tells what is injected here, oldest first. With active every injection's effect is measured.
 func (in *Injector) List(ctx context.Context, active bool) ([]Status, error) {
-	records, _, err := in.journal().All()
+	records, _, err := in.all()
 	errs := []error{err}
 	var out []Status
 	for _, r := range records {
@@ -564,7 +578,7 @@ func (in *Injector) effect(ctx context.Context, r *journal.Record) (*Effect, err
 		if rest.Todo != "" {
 			texts = append(texts, e.Op.Describe()+": in effect ("+rest.Todo+" would end it)")
 		} else if once, ok := e.Op.(op.OneOff); ok && e.Step == journal.Done {
-			text, err := once.Effect(in.env(r, i))
+			text, err := once.Effect()
 			errs = append(errs, err)
 			if text != "" {
 				texts = append(texts, e.Op.Describe()+": "+text)
@@ -584,7 +598,7 @@ func (in *Injector) Renew(_ context.Context, run string, d time.Duration) (int, 
 		return 0, &RequestError{fmt.Errorf("a lease of %s", d)}
 	}
 	// No lock: while an injection is at work its lease must be renewable.
-	records, _, err := in.journal().All()
+	records, _, err := in.all()
 	n := 0
 	for _, r := range records {
 		if r.Run == run {

@@ -455,7 +455,7 @@ func (n *Node) Restart() {
 	}
 }
 
-// Run implements op.Sys with the few commands that operations use.
+// Run knows the few commands that operations use.
 func (n *Node) Run(_ context.Context, argv ...string) (out []byte, err error) {
 	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" || argv[0] == "stat" || argv[0] == "ctr" && argv[4] == "ls" {
 		err = n.look(func() error { out, err = n.command(argv); return err })

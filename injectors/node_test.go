@@ -95,7 +95,7 @@ type proc struct {
 	root    *op.Mount // of its container
 }
 
-// Node is a node in memory. It implements op.Sys.
+// Node is a node in memory, with all parts of op.Sys.
 type Node struct {
 	mu     sync.Mutex
 	root   *disk
@@ -438,7 +438,7 @@ func (n *Node) Dump(own bool) string {
 	return strings.Join(out, "\n")
 }
 
-// Wait implements op.Sys: time jumps.
+// Wait: time jumps.
 func (n *Node) Wait(ctx context.Context, d time.Duration) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

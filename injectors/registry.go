@@ -62,9 +62,18 @@ type Params interface {
 	Plan(ctx context.Context, n Node) (*Plan, error)
 }
 
+// Sight is what planning may ask of a node. It changes nothing.
+type Sight interface {
+	op.Files
+	op.Commands
+	op.Resolver
+	Statfs(path string) (op.Statfs, error)
+	Swaps() ([]string, error)
+}
+
 // Node is what a mechanism may look at when it plans.
 type Node struct {
-	Sys op.Sys
+	Sys Sight
 	// Dir is where the injection's backups will be, for operations that refer to files there.
 	Dir string
 	// Run is the run the injection belongs to.

@@ -13,7 +13,7 @@ func TestRegistryTrustTakesItsImagesAway(t *testing.T) {
 	ctx := t.Context()
 	n := newNode()
 	n.Pull("registry.k8s.io/pause:3.10", "sha256:aa")
-	in := injectors.New(n, "/var/lib/sickbay/agent-test")
+	in := injectors.New(parts(n), "/var/lib/sickbay/agent-test")
 	_, err := in.Inject(ctx, injectors.Injection{
 		ID: "r-p1", Run: "r", Mechanism: "registry-trust", Prepared: true,
 		Params: json.RawMessage(`{"host":"registry.r.test","ca":"PEM"}`),

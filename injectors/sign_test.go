@@ -99,7 +99,7 @@ func TestSignMakesNothingUsable(t *testing.T) {
 // TestCertificateKeepsTheKeyOutOfTheRecord: a node's key is in its own files and in the journal's backup of them, nowhere else.
 func TestCertificateKeepsTheKeyOutOfTheRecord(t *testing.T) {
 	n := newNode()
-	in := injectors.New(n, "/agent")
+	in := injectors.New(parts(n), "/agent")
 	inj := injectors.Injection{ID: "a", Run: "r", Mechanism: "certificate"}
 	st, err := in.Check(t.Context(), inj)
 	if err != nil || st.Sign == nil || strings.Contains(st.Sign.Certificate, "PRIVATE KEY") {

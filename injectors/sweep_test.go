@@ -16,7 +16,7 @@ func TestSweepTakesPreparationsLast(t *testing.T) {
 	ctx := t.Context()
 	n := newNode()
 	start := n.Dump(true)
-	in := injectors.New(n, "/agent")
+	in := injectors.New(parts(n), "/agent")
 	for _, inj := range []injectors.Injection{
 		{ID: "p", Mechanism: "dedicated-filesystem", Params: json.RawMessage(`{"size":"300Mi"}`), Prepared: true},
 		{ID: "i", Mechanism: "cni-config", Params: json.RawMessage(`{}`)},

@@ -107,7 +107,7 @@ type walker struct {
 }
 
 func (w *walker) injector() *injectors.Injector {
-	in := injectors.New(w.node, "/var/lib/sickbay/agent-test")
+	in := injectors.New(parts(w.node), "/var/lib/sickbay/agent-test")
 	in.KeepFailed = w.rng.IntN(2) == 0
 	return in
 }
@@ -376,7 +376,7 @@ func dieOnce(t *testing.T, ctx context.Context, fresh func() *Node, mechanism, p
 	t.Helper()
 	n := fresh()
 	start := n.Dump(true)
-	in := injectors.New(n, "/agent")
+	in := injectors.New(parts(n), "/agent")
 	in.KeepFailed = true
 	inj := injectors.Injection{ID: "a", Run: "r", Mechanism: mechanism, Params: json.RawMessage(params), Signed: signed}
 	if prepare != "" {
@@ -413,4 +413,21 @@ func dieOnce(t *testing.T, ctx context.Context, fresh func() *Node, mechanism, p
 	return struck
 }
 
-var _ op.Sys = (*Node)(nil)
+// parts are the node's.
+func parts(n *Node) op.Sys {
+	return op.Sys{
+		Files:        n,
+		Edits:        n,
+		Attributes:   n,
+		Locks:        n,
+		Filesystems:  n,
+		LoopDevices:  n,
+		SwapAreas:    n,
+		ProcessTable: n,
+		Commands:     n,
+		Timer:        n,
+		WallClocks:   n,
+		Runtime:      n,
+		Resolver:     n,
+	}
+}

@@ -86,9 +86,22 @@ type Record struct {
 	Notes  []string `json:"notes,omitempty"`
 }
 
+// Files is what the journal asks of a node.
+type Files interface {
+	Stat(path string) (op.Stat, error)
+	Read(path string) ([]byte, error)
+	List(path string) ([]string, error)
+	Write(path string, data []byte, mode fs.FileMode) error
+	Rename(from, to string) error
+	Remove(path string) error
+	RemoveAll(path string) error
+	MkdirAll(path string, mode fs.FileMode) error
+	SyncDir(path string) error
+}
+
 // Journal is a node's journal.
 type Journal struct {
-	Files op.Files
+	Files Files
 	Root  string // /var/lib/sickbay/journal
 }
 

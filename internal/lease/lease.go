@@ -34,9 +34,24 @@ const (
 	wants   = unitDir + "/timers.target.wants/" + Timer
 )
 
+// Node is what leases ask of a node.
+type Node interface {
+	op.Commands
+	Clock() (bootID string, sinceBoot time.Duration, err error)
+	Stat(path string) (op.Stat, error)
+	Read(path string) ([]byte, error)
+	List(path string) ([]string, error)
+	Write(path string, data []byte, mode fs.FileMode) error
+	Rename(from, to string) error
+	Symlink(target, path string) error
+	Remove(path string) error
+	MkdirAll(path string, mode fs.FileMode) error
+	SyncDir(path string) error
+}
+
 // Leases are a node's leases, one file a run.
 type Leases struct {
-	Sys op.Sys
+	Sys Node
 	Dir string // /var/lib/sickbay/leases
 	// Agent is the program the timer runs, with the argument sweep.
 	Agent string

@@ -10,6 +10,10 @@ const AppArmorProfiles = "/sys/kernel/security/apparmor/profiles"
 
 // AppArmor loads a profile that was not loaded before.
 type AppArmor struct {
+	asks[interface {
+		FileTree
+		Commands
+	}]
 	Name string `json:"name"`
 	File string `json:"file"`
 }
@@ -20,11 +24,11 @@ func (*AppArmor) Save(context.Context, Env) error { return nil }
 
 // The cache is left alone: it would outlive the profile.
 func (a *AppArmor) Do(ctx context.Context, env Env) error {
-	return short(ctx, env.Sys, "apparmor_parser", "--skip-cache", "--replace", a.File)
+	return short(ctx, a.sys, "apparmor_parser", "--skip-cache", "--replace", a.File)
 }
 
-func (a *AppArmor) loaded(env Env) (bool, error) {
-	b, err := env.Sys.Read(AppArmorProfiles)
+func (a *AppArmor) loaded() (bool, error) {
+	b, err := a.sys.Read(AppArmorProfiles)
 	if err != nil {
 		return false, err
 	}
@@ -37,7 +41,7 @@ func (a *AppArmor) loaded(env Env) (bool, error) {
 }
 
 func (a *AppArmor) Pending(_ context.Context, env Env) (Rest, error) {
-	on, err := a.loaded(env)
+	on, err := a.loaded()
 	if err != nil || !on {
 		return Rest{}, err
 	}
@@ -47,13 +51,13 @@ func (a *AppArmor) Pending(_ context.Context, env Env) (Rest, error) {
 // The parser removes by the name it reads from a file; the profile's own may be gone or changed, so it gets
 // an empty one.
 func (a *AppArmor) Undo(ctx context.Context, env Env) error {
-	on, err := a.loaded(env)
+	on, err := a.loaded()
 	if err != nil || !on {
 		return err
 	}
 	file := env.Backup("profile")
-	if err := env.Sys.Write(file, []byte("profile "+a.Name+" {\n}\n"), 0o600); err != nil {
+	if err := a.sys.Write(file, []byte("profile "+a.Name+" {\n}\n"), 0o600); err != nil {
 		return err
 	}
-	return short(ctx, env.Sys, "apparmor_parser", "--remove", file)
+	return short(ctx, a.sys, "apparmor_parser", "--remove", file)
 }

@@ -11,6 +11,11 @@ import (
 
 // ReadOnly mounts a directory or file over itself, read-only: writes fail with EROFS, for root too.
 type ReadOnly struct {
+	asks[interface {
+		Files
+		Filesystems
+		Timer
+	}]
 	Path string `json:"path"`
 	// Before is how many mounts were at the path already.
 	Before int  `json:"before"`
@@ -21,8 +26,8 @@ func (r *ReadOnly) Touches() []string { return []string{r.Path} }
 
 func (r *ReadOnly) Describe() string { return "mount " + r.Path + " over itself read-only" }
 
-func (r *ReadOnly) count(env Env) (int, error) {
-	mounts, err := env.Sys.Mounts(0)
+func (r *ReadOnly) count() (int, error) {
+	mounts, err := r.sys.Mounts(0)
 	if err != nil {
 		return 0, err
 	}
@@ -30,23 +35,23 @@ func (r *ReadOnly) count(env Env) (int, error) {
 }
 
 func (r *ReadOnly) Save(_ context.Context, env Env) (err error) {
-	if _, err := env.Sys.Stat(r.Path); err != nil {
+	if _, err := r.sys.Stat(r.Path); err != nil {
 		return err
 	}
-	r.Before, err = r.count(env)
+	r.Before, err = r.count()
 	r.Saved = err == nil
 	return err
 }
 
 func (r *ReadOnly) Do(_ context.Context, env Env) error {
-	return env.Sys.Mount(r.Path, r.Path, "", Bind|ReadOnlyFlag, "")
+	return r.sys.Mount(r.Path, r.Path, "", Bind|ReadOnlyFlag, "")
 }
 
 func (r *ReadOnly) Pending(_ context.Context, env Env) (Rest, error) {
 	if !r.Saved {
 		return Rest{}, nil
 	}
-	n, err := r.count(env)
+	n, err := r.count()
 	if err != nil || n <= r.Before {
 		return Rest{}, err
 	}
@@ -58,11 +63,12 @@ func (r *ReadOnly) Undo(ctx context.Context, env Env) error {
 	if err != nil || rest.Nothing() {
 		return err
 	}
-	return unmount(ctx, env, r.Path)
+	return unmount(ctx, r.sys, r.Path)
 }
 
 // Setting writes one value into a file of the kernel's, such as a sysctl.
 type Setting struct {
+	asks[FileTree]
 	Path  string `json:"path"`
 	Value string `json:"value"`
 	Was   string `json:"was,omitempty"`
@@ -73,26 +79,26 @@ func (s *Setting) Touches() []string { return []string{s.Path} }
 func (s *Setting) Describe() string { return "write " + s.Value + " to " + s.Path }
 
 func (s *Setting) Save(_ context.Context, env Env) error {
-	b, err := env.Sys.Read(s.Path)
+	b, err := s.sys.Read(s.Path)
 	s.Was = strings.TrimSpace(string(b))
 	return err
 }
 
-func (s *Setting) set(env Env, v string) error {
-	st, err := env.Sys.Stat(s.Path)
+func (s *Setting) set(v string) error {
+	st, err := s.sys.Stat(s.Path)
 	if err != nil {
 		return err
 	}
-	return env.Sys.Write(s.Path, []byte(v), st.Mode)
+	return s.sys.Write(s.Path, []byte(v), st.Mode)
 }
 
-func (s *Setting) Do(_ context.Context, env Env) error { return s.set(env, s.Value) }
+func (s *Setting) Do(_ context.Context, env Env) error { return s.set(s.Value) }
 
 func (s *Setting) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Was == "" || s.Was == s.Value {
 		return Rest{}, nil
 	}
-	b, err := env.Sys.Read(s.Path)
+	b, err := s.sys.Read(s.Path)
 	if err != nil || strings.TrimSpace(string(b)) != s.Value {
 		return Rest{}, err
 	}
@@ -104,11 +110,12 @@ func (s *Setting) Undo(ctx context.Context, env Env) error {
 	if err != nil || r.Nothing() {
 		return err
 	}
-	return s.set(env, s.Was)
+	return s.set(s.Was)
 }
 
 // Table is an nftables table of our own; everything in it goes with it.
 type Table struct {
+	asks[Commands]
 	Family string   `json:"family"` // inet, ip
 	Name   string   `json:"name"`
 	Rules  []string `json:"rules"` // chains and rules, as `nft` reads them, each with "TABLE" for family and name
@@ -124,8 +131,8 @@ func (t *Table) Describe() string {
 }
 
 // there tells whether the table exists.
-func (t *Table) there(ctx context.Context, env Env) (bool, error) {
-	out, err := ask(ctx, env.Sys, "nft", "list", "tables")
+func (t *Table) there(ctx context.Context) (bool, error) {
+	out, err := ask(ctx, t.sys, "nft", "list", "tables")
 	if err != nil {
 		return false, err
 	}
@@ -138,7 +145,7 @@ func (t *Table) there(ctx context.Context, env Env) (bool, error) {
 }
 
 func (t *Table) Save(ctx context.Context, env Env) error {
-	there, err := t.there(ctx, env)
+	there, err := t.there(ctx)
 	if err != nil {
 		return err
 	}
@@ -155,18 +162,18 @@ func (t *Table) Do(ctx context.Context, env Env) error {
 	for _, r := range t.Rules {
 		lines = append(lines, strings.ReplaceAll(r, "TABLE", t.full()))
 	}
-	return short(ctx, env.Sys, "nft", strings.Join(lines, "\n"))
+	return short(ctx, t.sys, "nft", strings.Join(lines, "\n"))
 }
 
 func (t *Table) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !t.Saved {
 		return Rest{}, nil
 	}
-	there, err := t.there(ctx, env)
+	there, err := t.there(ctx)
 	if err != nil || !there {
 		return Rest{}, err
 	}
-	out, err := env.Sys.Run(ctx, "nft", "list", "table", t.Family, t.Name)
+	out, err := t.sys.Run(ctx, "nft", "list", "table", t.Family, t.Name)
 	if err != nil {
 		return Rest{}, err
 	}
@@ -185,5 +192,5 @@ func (t *Table) Undo(ctx context.Context, env Env) error {
 	if err != nil || r.Nothing() {
 		return err
 	}
-	return short(ctx, env.Sys, "nft", "delete", "table", t.Family, t.Name)
+	return short(ctx, t.sys, "nft", "delete", "table", t.Family, t.Name)
 }

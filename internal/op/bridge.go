@@ -11,6 +11,10 @@ import (
 // Bridge makes a Linux bridge with an address. Its ports come and go with the pods of a network plugin, which keeps its
 // address book in State; both go with the bridge.
 type Bridge struct {
+	asks[interface {
+		FileTree
+		Commands
+	}]
 	Name    string `json:"name"`
 	Address string `json:"address"` // with the prefix length
 	State   string `json:"state"`   // below /run
@@ -24,9 +28,9 @@ func (b *Bridge) Describe() string { return "make the bridge " + b.Name }
 // link is where the kernel shows the interface.
 func (b *Bridge) link() string { return "/sys/class/net/" + b.Name }
 
-func (b *Bridge) there(env Env) (paths []string, err error) {
+func (b *Bridge) there() (paths []string, err error) {
 	for _, p := range []string{b.link(), b.State} {
-		switch _, err := env.Sys.Stat(p); {
+		switch _, err := b.sys.Stat(p); {
 		case err == nil:
 			paths = append(paths, p)
 		case !errors.Is(err, fs.ErrNotExist):
@@ -40,7 +44,7 @@ func (b *Bridge) Save(_ context.Context, env Env) error {
 	if !strings.HasPrefix(b.State, "/run/") {
 		return fmt.Errorf("state directory %q is not below /run", b.State)
 	}
-	paths, err := b.there(env)
+	paths, err := b.there()
 	if err != nil {
 		return err
 	}
@@ -57,7 +61,7 @@ func (b *Bridge) Do(ctx context.Context, env Env) error {
 		{"ip", "address", "add", b.Address, "dev", b.Name},
 		{"ip", "link", "set", b.Name, "up"},
 	} {
-		if err := short(ctx, env.Sys, argv...); err != nil {
+		if err := short(ctx, b.sys, argv...); err != nil {
 			return err
 		}
 	}
@@ -68,7 +72,7 @@ func (b *Bridge) Pending(_ context.Context, env Env) (Rest, error) {
 	if !b.Saved {
 		return Rest{}, nil
 	}
-	paths, err := b.there(env)
+	paths, err := b.there()
 	if err != nil || len(paths) == 0 {
 		return Rest{}, err
 	}
@@ -79,15 +83,15 @@ func (b *Bridge) Undo(ctx context.Context, env Env) error {
 	if !b.Saved {
 		return nil
 	}
-	paths, err := b.there(env)
+	paths, err := b.there()
 	if err != nil {
 		return err
 	}
 	for _, p := range paths {
 		if p == b.link() {
-			err = short(ctx, env.Sys, "ip", "link", "delete", b.Name)
+			err = short(ctx, b.sys, "ip", "link", "delete", b.Name)
 		} else {
-			err = env.Sys.RemoveAll(p)
+			err = b.sys.RemoveAll(p)
 		}
 		if err != nil {
 			return err

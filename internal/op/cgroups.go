@@ -12,6 +12,7 @@ import (
 
 // SpareCgroups tidies the cgroups that a kubelet with another driver makes and leaves behind. It changes nothing by itself.
 type SpareCgroups struct {
+	asks[FileTree]
 	// Names are cgroups below the root of each hierarchy, the inner ones last.
 	Names []string `json:"names"`
 	// Before are those that were there.
@@ -23,9 +24,9 @@ func (s *SpareCgroups) Describe() string {
 	return "remember which of the cgroups " + strings.Join(s.Names, ", ") + " there are"
 }
 
-func (s *SpareCgroups) there(env Env) ([]string, error) {
+func (s *SpareCgroups) there() ([]string, error) {
 	roots := []string{cgroupRoot}
-	names, err := env.Sys.List(cgroupRoot)
+	names, err := s.sys.List(cgroupRoot)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func (s *SpareCgroups) there(env Env) ([]string, error) {
 	var out []string
 	for _, r := range roots {
 		for _, n := range s.Names {
-			if st, err := env.Sys.Stat(path.Join(r, n)); err == nil && st.Mode.IsDir() {
+			if st, err := s.sys.Stat(path.Join(r, n)); err == nil && st.Mode.IsDir() {
 				out = append(out, path.Join(r, n))
 			}
 		}
@@ -44,23 +45,23 @@ func (s *SpareCgroups) there(env Env) ([]string, error) {
 }
 
 func (s *SpareCgroups) Save(_ context.Context, env Env) (err error) {
-	s.Before, err = s.there(env)
+	s.Before, err = s.there()
 	s.Looked = err == nil
 	return err
 }
 
 func (*SpareCgroups) Do(context.Context, Env) error { return nil }
 
-func (s *SpareCgroups) added(env Env) ([]string, error) {
+func (s *SpareCgroups) added() ([]string, error) {
 	if !s.Looked {
 		return nil, nil
 	}
-	now, err := s.there(env)
+	now, err := s.there()
 	return slices.DeleteFunc(now, func(p string) bool { return slices.Contains(s.Before, p) }), err
 }
 
 func (s *SpareCgroups) Pending(_ context.Context, env Env) (Rest, error) {
-	added, err := s.added(env)
+	added, err := s.added()
 	if err != nil || len(added) == 0 {
 		return Rest{}, err
 	}
@@ -69,22 +70,22 @@ func (s *SpareCgroups) Pending(_ context.Context, env Env) (Rest, error) {
 
 // A cgroup that still has processes stays: the kernel refuses, and it is no fault.
 func (s *SpareCgroups) Undo(_ context.Context, env Env) error {
-	added, err := s.added(env)
+	added, err := s.added()
 	for _, p := range slices.Backward(added) {
-		removeTree(env, p)
+		removeTree(s.sys, p)
 	}
 	return err
 }
 
-func removeTree(env Env, dir string) {
-	names, err := env.Sys.List(dir)
+func removeTree(sys FileTree, dir string) {
+	names, err := sys.List(dir)
 	if err != nil {
 		return
 	}
 	for _, n := range names {
-		if st, err := env.Sys.Stat(path.Join(dir, n)); err == nil && st.Mode.IsDir() {
-			removeTree(env, path.Join(dir, n))
+		if st, err := sys.Stat(path.Join(dir, n)); err == nil && st.Mode.IsDir() {
+			removeTree(sys, path.Join(dir, n))
 		}
 	}
-	_ = env.Sys.Remove(dir)
+	_ = sys.Remove(dir)
 }

@@ -32,12 +32,12 @@ func (c *ClientCert) Touches() []string { return []string{path.Dir(c.Link)} }
 func (c *ClientCert) Describe() string { return "replace the certificate in " + c.Link }
 
 func (c *ClientCert) Save(ctx context.Context, env Env) error {
-	target, said, err := LinkTarget(env.Sys, c.Link)
+	target, said, err := LinkTarget(c.sys, c.Link)
 	if err != nil {
 		return err
 	}
-	c.File, c.LinkedTo = File{Path: target, Rename: true}, said
-	if c.Before, err = env.Sys.List(path.Dir(c.Link)); err != nil {
+	c.File.Path, c.File.Rename, c.LinkedTo = target, true, said
+	if c.Before, err = c.sys.List(path.Dir(c.Link)); err != nil {
 		return err
 	}
 	if err := c.File.Save(ctx, env); err != nil {
@@ -64,7 +64,7 @@ func LinkTarget(files Files, p string) (target, said string, err error) {
 }
 
 func (c *ClientCert) Do(ctx context.Context, env Env) error {
-	text, err := env.Sys.Read(c.File.Path)
+	text, err := c.sys.Read(c.File.Path)
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func (c *ClientCert) Do(ctx context.Context, env Env) error {
 }
 
 // renewed tells that the link leads to another file now.
-func (c *ClientCert) renewed(env Env) (bool, error) {
+func (c *ClientCert) renewed() (bool, error) {
 	if c.LinkedTo == "" {
 		return false, nil
 	}
-	st, err := env.Sys.Stat(c.Link)
+	st, err := c.sys.Stat(c.Link)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
@@ -100,8 +100,8 @@ func (c *ClientCert) renewed(env Env) (bool, error) {
 }
 
 // added lists client certificates that somebody has put beside ours.
-func (c *ClientCert) added(env Env) ([]string, error) {
-	now, err := env.Sys.List(path.Dir(c.Link))
+func (c *ClientCert) added() ([]string, error) {
+	now, err := c.sys.List(path.Dir(c.Link))
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +118,11 @@ func (c *ClientCert) Pending(ctx context.Context, env Env) (Rest, error) {
 	if err != nil {
 		return r, err
 	}
-	renewed, err := c.renewed(env)
+	renewed, err := c.renewed()
 	if err != nil {
 		return r, err
 	}
-	added, err := c.added(env)
+	added, err := c.added()
 	if err != nil {
 		return r, err
 	}
@@ -143,28 +143,28 @@ func (c *ClientCert) Undo(ctx context.Context, env Env) error {
 	if err := c.File.Undo(ctx, env); err != nil {
 		return err
 	}
-	renewed, err := c.renewed(env)
+	renewed, err := c.renewed()
 	if err != nil {
 		return err
 	}
 	if renewed {
 		tmp := tempName(c.Link)
-		if err := env.Sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := c.sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := env.Sys.Symlink(c.LinkedTo, tmp); err != nil {
+		if err := c.sys.Symlink(c.LinkedTo, tmp); err != nil {
 			return err
 		}
-		if err := env.Sys.Rename(tmp, c.Link); err != nil {
+		if err := c.sys.Rename(tmp, c.Link); err != nil {
 			return err
 		}
 	}
-	added, err := c.added(env)
+	added, err := c.added()
 	if err != nil {
 		return err
 	}
 	for _, n := range added {
-		if err := env.Sys.Remove(path.Join(path.Dir(c.Link), n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := c.sys.Remove(path.Join(path.Dir(c.Link), n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -23,6 +23,10 @@ const (
 // by way of the agent, because a wrong clock survives the restart of a program.
 type Clock struct {
 	DropIn
+	clocks asks[interface {
+		Units
+		WallClocks
+	}]
 	Unit string        `json:"unit"`
 	By   time.Duration `json:"by"`
 	Was  *bool         `json:"was,omitempty"`
@@ -30,12 +34,17 @@ type Clock struct {
 	Before time.Duration `json:"before,omitempty"`
 }
 
+func (c *Clock) bind(n Sys) {
+	c.DropIn.bind(n)
+	c.clocks.bind(n)
+}
+
 func (c *Clock) Touches() []string { return append(c.DropIn.Touches(), c.Unit) }
 
 func (c *Clock) Describe() string { return fmt.Sprintf("move the clock of %s by %s", c.Unit, c.By) }
 
 func (c *Clock) Save(ctx context.Context, env Env) error {
-	s, err := Show(ctx, env.Sys, c.Unit)
+	s, err := Show(ctx, c.clocks.sys, c.Unit)
 	if err != nil {
 		return err
 	}
@@ -45,7 +54,7 @@ func (c *Clock) Save(ctx context.Context, env Env) error {
 	if err := c.DropIn.Save(ctx, env); err != nil {
 		return err
 	}
-	if c.Before, err = c.offset(ctx, env); err != nil {
+	if c.Before, err = c.offset(ctx); err != nil {
 		return err
 	}
 	up := true
@@ -57,11 +66,11 @@ func (c *Clock) Do(ctx context.Context, env Env) error {
 	if err := c.DropIn.Do(ctx, env); err != nil {
 		return err
 	}
-	if err := restart(ctx, env.Sys, c.Unit); err != nil {
+	if err := restart(ctx, c.clocks.sys, c.Unit); err != nil {
 		return err
 	}
-	moved, err := await(ctx, env.Sys, clockPoll, timeoutscale.Bound(clockBound), func() (bool, error) {
-		by, err := c.offset(ctx, env)
+	moved, err := await(ctx, c.clocks.sys, clockPoll, timeoutscale.Bound(clockBound), func() (bool, error) {
+		by, err := c.offset(ctx)
 		return by == c.By, err
 	})
 	if err != nil || moved {
@@ -71,9 +80,9 @@ func (c *Clock) Do(ctx context.Context, env Env) error {
 }
 
 // offset measures the running process. One that is about to become another program cannot be measured for a moment.
-func (c *Clock) offset(ctx context.Context, env Env) (time.Duration, error) {
+func (c *Clock) offset(ctx context.Context) (time.Duration, error) {
 	for tries := 0; ; tries++ {
-		s, err := Show(ctx, env.Sys, c.Unit)
+		s, err := Show(ctx, c.clocks.sys, c.Unit)
 		if err != nil {
 			return 0, err
 		}
@@ -81,14 +90,14 @@ func (c *Clock) offset(ctx context.Context, env Env) (time.Duration, error) {
 		if err != nil || pid == 0 {
 			return 0, nil
 		}
-		by, err := env.Sys.ClockOffset(pid)
+		by, err := c.clocks.sys.ClockOffset(pid)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return 0, nil // it ended this moment
 		case err == nil || tries == clockTries:
 			return by, err
 		}
-		if err := env.Sys.Wait(ctx, clockPoll); err != nil {
+		if err := c.clocks.sys.Wait(ctx, clockPoll); err != nil {
 			return 0, err
 		}
 	}
@@ -102,14 +111,14 @@ func (c *Clock) Pending(ctx context.Context, env Env) (Rest, error) {
 	if err != nil || r.Todo != "" {
 		return r, err
 	}
-	by, err := c.offset(ctx, env)
+	by, err := c.offset(ctx)
 	if err != nil {
 		return r, err
 	}
 	if by != 0 && by != c.Before {
 		return Rest{Todo: fmt.Sprintf("restart %s, whose clock is off by %s", c.Unit, by)}, nil
 	}
-	s, err := Show(ctx, env.Sys, c.Unit)
+	s, err := Show(ctx, c.clocks.sys, c.Unit)
 	if err == nil && !s.Up() {
 		r.Todo = "start " + c.Unit
 	}
@@ -126,7 +135,7 @@ func (c *Clock) Undo(ctx context.Context, env Env) error {
 	}
 	if rest.Todo != "" {
 		// Whatever the clock says this moment: the process may still be the agent that is about to become the program.
-		return restart(ctx, env.Sys, c.Unit)
+		return restart(ctx, c.clocks.sys, c.Unit)
 	}
-	return startUnit(ctx, env.Sys, c.Unit)
+	return startUnit(ctx, c.clocks.sys, c.Unit)
 }

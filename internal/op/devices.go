@@ -20,6 +20,7 @@ const DeviceCheckpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_check
 // that finds nothing says nothing, and the Node object keeps the old number for ever (both seen live). The kubelet takes the
 // entry out of its checkpoint by itself after five minutes.
 type PluginDevices struct {
+	asks[Files]
 	Resource string `json:"resource"`
 	Saved    bool   `json:"saved,omitempty"`
 	// Restarts says that the kubelet is down for this, and will count anew.
@@ -38,8 +39,8 @@ func (p *PluginDevices) Save(context.Context, Env) error {
 func (*PluginDevices) Do(context.Context, Env) error { return nil }
 
 // registeredDevices are the resources in the kubelet's checkpoint.
-func registeredDevices(env Env) ([]string, error) {
-	b, err := env.Sys.Read(DeviceCheckpoint)
+func registeredDevices(sys Files) ([]string, error) {
+	b, err := sys.Read(DeviceCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -66,7 +67,7 @@ func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {
 	if !p.Saved || p.Restarts {
 		return Rest{}, nil
 	}
-	known, err := registeredDevices(env)
+	known, err := registeredDevices(p.sys)
 	if err != nil || !slices.Contains(known, p.Resource) {
 		return Rest{}, err
 	}

@@ -17,7 +17,8 @@ const (
 // StaleAnswer makes the kubelet keep an answer of the runtime's that is no longer true: the runtime runs for a moment with
 // another configuration, the kubelet starts and asks once, and then the runtime goes back. Every file is as it was.
 type StaleAnswer struct {
-	File           // the runtime's configuration, with the content for the moment
+	File    // the runtime's configuration, with the content for the moment
+	units   asks[Units]
 	Runtime string `json:"runtime"`
 	Kubelet string `json:"kubelet"`
 	// PID and Start are the kubelet that has the stale answer; any other kubelet has asked anew.
@@ -27,6 +28,11 @@ type StaleAnswer struct {
 	Began bool `json:"began,omitempty"`
 	// Settled says that the runtime runs with its own configuration again.
 	Settled bool `json:"settled,omitempty"`
+}
+
+func (s *StaleAnswer) bind(n Sys) {
+	s.File.bind(n)
+	s.units.bind(n)
 }
 
 func (s *StaleAnswer) Touches() []string { return append(s.File.Touches(), s.Runtime, s.Kubelet) }
@@ -40,26 +46,26 @@ func (s *StaleAnswer) Do(ctx context.Context, env Env) error {
 	if err := env.Persist(); err != nil {
 		return err
 	}
-	if err := stopUnit(ctx, env.Sys, s.Kubelet); err != nil {
+	if err := stopUnit(ctx, s.units.sys, s.Kubelet); err != nil {
 		return err
 	}
 	if err := s.File.Do(ctx, env); err != nil {
 		return err
 	}
-	if err := restart(ctx, env.Sys, s.Runtime); err != nil {
+	if err := restart(ctx, s.units.sys, s.Runtime); err != nil {
 		return err
 	}
-	if err := startUnit(ctx, env.Sys, s.Kubelet); err != nil {
+	if err := startUnit(ctx, s.units.sys, s.Kubelet); err != nil {
 		return err
 	}
 	var err error
-	if s.PID, s.Start, err = mainProcess(ctx, env.Sys, s.Kubelet); err != nil {
+	if s.PID, s.Start, err = mainProcess(ctx, s.units.sys, s.Kubelet); err != nil {
 		return err
 	}
 	if err := env.Persist(); err != nil {
 		return err
 	}
-	if err := awaitHealthy(ctx, env.Sys); err != nil {
+	if err := awaitHealthy(ctx, s.units.sys); err != nil {
 		return err
 	}
 	if err := s.File.Undo(ctx, env); err != nil {
@@ -69,7 +75,7 @@ func (s *StaleAnswer) Do(ctx context.Context, env Env) error {
 }
 
 func (s *StaleAnswer) settle(ctx context.Context, env Env) error {
-	if err := restart(ctx, env.Sys, s.Runtime); err != nil {
+	if err := restart(ctx, s.units.sys, s.Runtime); err != nil {
 		return err
 	}
 	s.Settled = true
@@ -96,8 +102,8 @@ func awaitHealthy(ctx context.Context, sys Units) error {
 }
 
 // stale tells whether the kubelet that has the stale answer still runs.
-func (s *StaleAnswer) stale(ctx context.Context, env Env) (bool, error) {
-	return runsStill(ctx, env.Sys, s.Kubelet, s.PID, s.Start)
+func (s *StaleAnswer) stale(ctx context.Context) (bool, error) {
+	return runsStill(ctx, s.units.sys, s.Kubelet, s.PID, s.Start)
 }
 
 func (s *StaleAnswer) Pending(ctx context.Context, env Env) (Rest, error) {
@@ -111,7 +117,7 @@ func (s *StaleAnswer) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !s.Settled {
 		return Rest{Todo: "restart " + s.Runtime + " with its own configuration"}, nil
 	}
-	if stale, err := s.stale(ctx, env); err != nil || !stale {
+	if stale, err := s.stale(ctx); err != nil || !stale {
 		return r, err
 	}
 	return Rest{Todo: "restart " + s.Kubelet + ", so that it asks " + s.Runtime + " again"}, nil
@@ -123,7 +129,7 @@ func (s *StaleAnswer) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	if r.Todo != "" {
-		if err := stopUnit(ctx, env.Sys, s.Kubelet); err != nil {
+		if err := stopUnit(ctx, s.units.sys, s.Kubelet); err != nil {
 			return err
 		}
 		if err := s.File.Undo(ctx, env); err != nil {
@@ -138,14 +144,15 @@ func (s *StaleAnswer) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	// An agent that died in Do may have left either of them stopped.
-	if err := startUnit(ctx, env.Sys, s.Runtime); err != nil {
+	if err := startUnit(ctx, s.units.sys, s.Runtime); err != nil {
 		return err
 	}
-	return startUnit(ctx, env.Sys, s.Kubelet)
+	return startUnit(ctx, s.units.sys, s.Kubelet)
 }
 
 // Bounce restarts a unit, once; there is nothing to undo.
 type Bounce struct {
+	asks[Units]
 	Unit string `json:"unit"`
 	Was  *bool  `json:"was,omitempty"`
 }
@@ -155,22 +162,30 @@ func (b *Bounce) Touches() []string { return []string{b.Unit} }
 func (b *Bounce) Describe() string { return "restart " + b.Unit }
 
 func (b *Bounce) Save(ctx context.Context, env Env) (err error) {
-	b.Was, err = wasUp(ctx, env, b.Unit)
+	b.Was, err = wasUp(ctx, b.sys, b.Unit)
 	return err
 }
 
-func (b *Bounce) Do(ctx context.Context, env Env) error { return restart(ctx, env.Sys, b.Unit) }
+func (b *Bounce) Do(ctx context.Context, env Env) error { return restart(ctx, b.sys, b.Unit) }
 
 // Pending: between the two halves of Do the agent may have died.
 func (b *Bounce) Pending(ctx context.Context, env Env) (Rest, error) {
-	return toStart(ctx, env, b.Unit, b.Was)
+	return toStart(ctx, b.sys, b.Unit, b.Was)
 }
 
-func (b *Bounce) Undo(ctx context.Context, env Env) error { return startAgain(ctx, env, b.Unit, b.Was) }
+func (b *Bounce) Undo(ctx context.Context, env Env) error {
+	return startAgain(ctx, b.sys, b.Unit, b.Was)
+}
 
 // CutSandbox takes the network interface of a pod's sandbox away, as a crashed network agent or a stray script does.
 type CutSandbox struct {
 	KillTask // chooses the sandbox
+	network  asks[Commands]
+}
+
+func (c *CutSandbox) bind(n Sys) {
+	c.KillTask.bind(n)
+	c.network.bind(n)
 }
 
 func (c *CutSandbox) Describe() string {
@@ -180,8 +195,8 @@ func (c *CutSandbox) Describe() string {
 	return fmt.Sprintf("take the network of pod %s/%s away", c.Namespace, c.Pod)
 }
 
-func (c *CutSandbox) inside(ctx context.Context, env Env, argv ...string) error {
-	_, err := ask(ctx, env.Sys, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
+func (c *CutSandbox) inside(ctx context.Context, argv ...string) error {
+	_, err := ask(ctx, c.network.sys, append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", c.PID)}, argv...)...)
 	return err
 }
 
@@ -190,32 +205,32 @@ func (c *CutSandbox) Save(ctx context.Context, env Env) error {
 	if err := c.KillTask.Save(ctx, env); err != nil {
 		return err
 	}
-	if err := c.inside(ctx, env, "ip", "link", "show", "eth0"); err != nil {
+	if err := c.inside(ctx, "ip", "link", "show", "eth0"); err != nil {
 		return fmt.Errorf("sandbox %s has no eth0 (is the pod on the host's network?): %w", c.ID, err)
 	}
 	return nil
 }
 
 func (c *CutSandbox) Do(ctx context.Context, env Env) error {
-	return c.inside(ctx, env, "ip", "link", "delete", "eth0")
+	return c.inside(ctx, "ip", "link", "delete", "eth0")
 }
 
 // Effect implements OneOff for the KillTask within: what is measured here is what is pending.
-func (*CutSandbox) Effect(Env) (string, error) { return "", nil }
+func (*CutSandbox) Effect() (string, error) { return "", nil }
 
 // cut tells whether the very sandbox still runs and has no interface.
-func (c *CutSandbox) cut(ctx context.Context, env Env) (bool, error) {
-	if p, err := alive(env.Sys, c.PID, c.Start); err != nil || p == nil {
+func (c *CutSandbox) cut(ctx context.Context) (bool, error) {
+	if p, err := alive(c.sys, c.PID, c.Start); err != nil || p == nil {
 		return false, err
 	}
-	if err := c.inside(ctx, env, "ip", "link", "show", "lo"); err != nil {
+	if err := c.inside(ctx, "ip", "link", "show", "lo"); err != nil {
 		return false, err
 	}
-	return c.inside(ctx, env, "ip", "link", "show", "eth0") != nil, nil
+	return c.inside(ctx, "ip", "link", "show", "eth0") != nil, nil
 }
 
 func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {
-	cut, err := c.cut(ctx, env)
+	cut, err := c.cut(ctx)
 	if err != nil || !cut {
 		return Rest{}, err
 	}
@@ -224,7 +239,7 @@ func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {
 
 // A veth pair that is gone does not come back; the kubelet makes a new sandbox when this one has died.
 func (c *CutSandbox) Undo(ctx context.Context, env Env) error {
-	cut, err := c.cut(ctx, env)
+	cut, err := c.cut(ctx)
 	if err != nil || !cut {
 		return err
 	}

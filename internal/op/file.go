@@ -19,6 +19,10 @@ import (
 // File replaces, creates or removes one file. What it displaces is saved with content, mode, owner, extended attributes,
 // modification time and the immutable attribute.
 type File struct {
+	asks[interface {
+		FileTree
+		Attributes
+	}]
 	Path string `json:"path"`
 	// Absent removes the file; otherwise Data is what it will hold.
 	Absent bool        `json:"absent,omitempty"`
@@ -90,14 +94,14 @@ func (f *File) Describe() string {
 
 func (f *File) Save(_ context.Context, env Env) error {
 	for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
-		if _, err := env.Sys.Stat(dir); err == nil {
+		if _, err := f.sys.Stat(dir); err == nil {
 			break
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		f.MadeDirs = slices.Insert(f.MadeDirs, 0, dir)
 	}
-	s, err := saveFile(env, f.Path)
+	s, err := f.save(env)
 	if err != nil {
 		return fmt.Errorf("saving %s: %w", f.Path, err)
 	}
@@ -105,8 +109,8 @@ func (f *File) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-func saveFile(env Env, p string) (*SavedFile, error) {
-	st, err := env.Sys.Stat(p)
+func (f *File) save(env Env) (*SavedFile, error) {
+	st, err := f.sys.Stat(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &SavedFile{}, nil
 	}
@@ -122,32 +126,32 @@ func saveFile(env Env, p string) (*SavedFile, error) {
 	case !st.Mode.IsRegular():
 		return nil, fmt.Errorf("it is neither a file nor a symbolic link (%s)", st.Mode)
 	}
-	if s.Xattrs, err = env.Sys.Xattrs(p); err != nil {
+	if s.Xattrs, err = f.sys.Xattrs(f.Path); err != nil {
 		return nil, err
 	}
-	s.Backup = env.Backup(path.Base(p))
-	if err := env.Sys.Copy(p, s.Backup, 0o600); err != nil {
+	s.Backup = env.Backup(path.Base(f.Path))
+	if err := f.sys.Copy(f.Path, s.Backup, 0o600); err != nil {
 		return nil, err
 	}
-	if s.SHA256, err = env.Sys.Sum(s.Backup); err != nil {
+	if s.SHA256, err = f.sys.Sum(s.Backup); err != nil {
 		return nil, err
 	}
-	return s, env.Sys.SyncDir(env.Dir)
+	return s, f.sys.SyncDir(env.Dir)
 }
 
 func (f *File) Do(_ context.Context, env Env) error {
 	for _, d := range f.MadeDirs {
-		if err := env.Sys.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := f.sys.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	if f.Saved.Immutable {
-		if err := env.Sys.SetImmutable(f.Path, false); err != nil {
+		if err := f.sys.SetImmutable(f.Path, false); err != nil {
 			return err
 		}
 	}
 	if f.Absent {
-		if err := env.Sys.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := f.sys.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
@@ -157,27 +161,27 @@ func (f *File) Do(_ context.Context, env Env) error {
 		mode = f.Saved.Mode
 	}
 	if f.Rename || f.Saved.Link != "" {
-		return putByRename(env, f.Path, mode, func(tmp string) error { return env.Sys.Write(tmp, f.Data, mode) })
+		return f.putByRename(mode, func(tmp string) error { return f.sys.Write(tmp, f.Data, mode) })
 	}
-	if err := env.Sys.Write(f.Path, f.Data, mode); err != nil {
+	if err := f.sys.Write(f.Path, f.Data, mode); err != nil {
 		return err
 	}
 	return nil
 }
 
-// putByRename fills a temporary file beside p and renames it over p.
-func putByRename(env Env, p string, mode fs.FileMode, fill func(tmp string) error) error {
-	tmp := tempName(p)
+// putByRename fills a temporary file beside the path and renames it over it.
+func (f *File) putByRename(mode fs.FileMode, fill func(tmp string) error) error {
+	tmp := tempName(f.Path)
 	if err := fill(tmp); err != nil {
 		return err
 	}
-	if err := env.Sys.Chmod(tmp, mode); err != nil {
+	if err := f.sys.Chmod(tmp, mode); err != nil {
 		return err
 	}
-	if err := env.Sys.Rename(tmp, p); err != nil {
+	if err := f.sys.Rename(tmp, f.Path); err != nil {
 		return err
 	}
-	return env.Sys.SyncDir(path.Dir(p))
+	return f.sys.SyncDir(path.Dir(f.Path))
 }
 
 func tempName(p string) string { return path.Join(path.Dir(p), "."+path.Base(p)+".tmp") }
@@ -195,19 +199,19 @@ const (
 )
 
 // gone tells whether the filesystem that the file was on is no longer there.
-func (f *File) gone(env Env) (bool, error) {
+func (f *File) gone() (bool, error) {
 	if !f.Saved.OnLoop {
 		return false, nil
 	}
-	st, err := env.Sys.Stat(path.Dir(f.Path))
+	st, err := f.sys.Stat(path.Dir(f.Path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
 	return err == nil && unix.Major(st.Dev) != LoopMajor, err
 }
 
-func (f *File) look(env Env) (current, error) {
-	st, err := env.Sys.Stat(f.Path)
+func (f *File) look() (current, error) {
+	st, err := f.sys.Stat(f.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		switch {
@@ -233,12 +237,12 @@ func (f *File) look(env Env) (current, error) {
 	sum := ""
 	left := f.left()
 	if st.Size == f.Saved.Size || st.Size == left.Size {
-		if sum, err = env.Sys.Sum(f.Path); err != nil {
+		if sum, err = f.sys.Sum(f.Path); err != nil {
 			return 0, err
 		}
 	}
 	if f.Saved.Exists && f.Saved.Link == "" && sum == f.Saved.SHA256 {
-		same, err := f.sameAttributes(env, st)
+		same, err := f.sameAttributes(st)
 		if err != nil {
 			return 0, err
 		}
@@ -250,7 +254,7 @@ func (f *File) look(env Env) (current, error) {
 	if !f.Absent && sum == left.SHA256 {
 		return asLeft, nil
 	}
-	cut, err := f.cutShort(env, st.Size)
+	cut, err := f.cutShort(st.Size)
 	if err != nil {
 		return 0, err
 	}
@@ -260,12 +264,12 @@ func (f *File) look(env Env) (current, error) {
 	return foreign, nil
 }
 
-func (f *File) sameAttributes(env Env, st Stat) (bool, error) {
+func (f *File) sameAttributes(st Stat) (bool, error) {
 	s := f.Saved
 	if st.Mode != s.Mode || st.UID != s.UID || st.GID != s.GID || st.Immutable != s.Immutable {
 		return false, nil
 	}
-	x, err := env.Sys.Xattrs(f.Path)
+	x, err := f.sys.Xattrs(f.Path)
 	if err != nil {
 		return false, err
 	}
@@ -281,7 +285,7 @@ func (f *File) sameAttributes(env Env, st Stat) (bool, error) {
 }
 
 // cutShort tells whether the file holds a true beginning of the saved content or of ours: an agent died while writing.
-func (f *File) cutShort(env Env, size int64) (bool, error) {
+func (f *File) cutShort(size int64) (bool, error) {
 	if !f.Saved.Exists && f.Absent {
 		return false, nil
 	}
@@ -291,7 +295,7 @@ func (f *File) cutShort(env Env, size int64) (bool, error) {
 	if size > 1<<20 {
 		return false, nil // programs are put by rename, never cut short
 	}
-	b, err := env.Sys.Read(f.Path)
+	b, err := f.sys.Read(f.Path)
 	if err != nil {
 		return false, err
 	}
@@ -301,7 +305,7 @@ func (f *File) cutShort(env Env, size int64) (bool, error) {
 	if f.Saved.Backup == "" || size >= f.Saved.Size {
 		return false, nil
 	}
-	was, err := env.Sys.ReadAt(f.Saved.Backup, 0, len(b))
+	was, err := f.sys.ReadAt(f.Saved.Backup, 0, len(b))
 	return bytes.Equal(was, b), err
 }
 
@@ -309,10 +313,10 @@ func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 	if f.Saved == nil {
 		return Rest{}, nil
 	}
-	if gone, err := f.gone(env); err != nil || gone {
+	if gone, err := f.gone(); err != nil || gone {
 		return Rest{}, err
 	}
-	c, err := f.look(env)
+	c, err := f.look()
 	if err != nil {
 		return Rest{}, err
 	}
@@ -343,7 +347,7 @@ func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 		}
 	}
 	if r.Nothing() {
-		left, err := f.leftovers(env)
+		left, err := f.leftovers()
 		if err != nil {
 			return r, err
 		}
@@ -355,10 +359,10 @@ func (f *File) Pending(_ context.Context, env Env) (Rest, error) {
 }
 
 // leftovers are temporary files, and directories that only we needed.
-func (f *File) leftovers(env Env) ([]string, error) {
+func (f *File) leftovers() ([]string, error) {
 	var out []string
 	for _, p := range append([]string{tempName(f.Path)}, f.MadeDirs...) {
-		st, err := env.Sys.Stat(p)
+		st, err := f.sys.Stat(p)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -366,7 +370,7 @@ func (f *File) leftovers(env Env) ([]string, error) {
 			return nil, err
 		}
 		if st.Mode.IsDir() {
-			if names, err := env.Sys.List(p); err != nil {
+			if names, err := f.sys.List(p); err != nil {
 				return nil, err
 			} else if len(names) > 0 {
 				continue // somebody else's files: theirs now
@@ -381,10 +385,10 @@ func (f *File) Undo(ctx context.Context, env Env) error {
 	if f.Saved == nil {
 		return nil
 	}
-	if gone, err := f.gone(env); err != nil || gone {
+	if gone, err := f.gone(); err != nil || gone {
 		return err
 	}
-	c, err := f.look(env)
+	c, err := f.look()
 	if err != nil {
 		return err
 	}
@@ -396,87 +400,87 @@ func (f *File) Undo(ctx context.Context, env Env) error {
 		}
 		fallthrough
 	default:
-		if err := f.restore(env, c); err != nil {
+		if err := f.restore(c); err != nil {
 			return fmt.Errorf("restoring %s: %w", f.Path, err)
 		}
 	}
-	return f.tidy(env)
+	return f.tidy()
 }
 
-func (f *File) restore(env Env, c current) error {
+func (f *File) restore(c current) error {
 	s := f.Saved
 	if c != missing && !(c == asLeft && f.Absent) {
-		if st, err := env.Sys.Stat(f.Path); err == nil && st.Immutable {
-			if err := env.Sys.SetImmutable(f.Path, false); err != nil {
+		if st, err := f.sys.Stat(f.Path); err == nil && st.Immutable {
+			if err := f.sys.SetImmutable(f.Path, false); err != nil {
 				return err
 			}
 		}
 	}
 	switch {
 	case !s.Exists:
-		return env.Sys.Remove(f.Path)
+		return f.sys.Remove(f.Path)
 	case s.Link != "":
 		tmp := tempName(f.Path)
-		if err := env.Sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := f.sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := env.Sys.Symlink(s.Link, tmp); err != nil {
+		if err := f.sys.Symlink(s.Link, tmp); err != nil {
 			return err
 		}
-		return env.Sys.Rename(tmp, f.Path)
+		return f.sys.Rename(tmp, f.Path)
 	}
 	// A remedy may have taken the directory away too.
-	if err := env.Sys.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
+	if err := f.sys.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
 		return err
 	}
 	if c != asSavedC {
 		if f.Rename {
-			if err := putByRename(env, f.Path, s.Mode, func(tmp string) error { return env.Sys.Copy(s.Backup, tmp, s.Mode) }); err != nil {
+			if err := f.putByRename(s.Mode, func(tmp string) error { return f.sys.Copy(s.Backup, tmp, s.Mode) }); err != nil {
 				return err
 			}
 		} else {
-			data, err := env.Sys.Read(s.Backup)
+			data, err := f.sys.Read(s.Backup)
 			if err != nil {
 				return err
 			}
-			if err := env.Sys.Write(f.Path, data, s.Mode); err != nil {
+			if err := f.sys.Write(f.Path, data, s.Mode); err != nil {
 				return err
 			}
 		}
 	}
-	if err := env.Sys.Chown(f.Path, s.UID, s.GID); err != nil {
+	if err := f.sys.Chown(f.Path, s.UID, s.GID); err != nil {
 		return err
 	}
-	if err := env.Sys.Chmod(f.Path, s.Mode); err != nil {
+	if err := f.sys.Chmod(f.Path, s.Mode); err != nil {
 		return err
 	}
 	for name, value := range s.Xattrs {
-		if err := env.Sys.SetXattr(f.Path, name, value); err != nil {
+		if err := f.sys.SetXattr(f.Path, name, value); err != nil {
 			return err
 		}
 	}
-	if err := env.Sys.Touch(f.Path, s.Modified); err != nil {
+	if err := f.sys.Touch(f.Path, s.Modified); err != nil {
 		return err
 	}
 	if s.Immutable {
-		if err := env.Sys.SetImmutable(f.Path, true); err != nil {
+		if err := f.sys.SetImmutable(f.Path, true); err != nil {
 			return err
 		}
 	}
-	return env.Sys.SyncDir(path.Dir(f.Path))
+	return f.sys.SyncDir(path.Dir(f.Path))
 }
 
-func (f *File) tidy(env Env) error {
-	left, err := f.leftovers(env)
+func (f *File) tidy() error {
+	left, err := f.leftovers()
 	if err != nil {
 		return err
 	}
 	for len(left) > 0 {
 		// Innermost first: an outer directory becomes empty only then, so look again.
-		if err := env.Sys.Remove(left[len(left)-1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := f.sys.Remove(left[len(left)-1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if left, err = f.leftovers(env); err != nil {
+		if left, err = f.leftovers(); err != nil {
 			return err
 		}
 	}

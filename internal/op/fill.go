@@ -12,6 +12,7 @@ import (
 
 // Fill takes the space or the inodes of a filesystem that sickbay made, or of a guest's own disk, and refuses any other.
 type Fill struct {
+	asks[loopChecks]
 	Path string `json:"path"` // a directory
 	Name string `json:"name"` // of the file, or of the many files, in it
 	// LeaveBytes is what stays free; LeavePercent, when set, of the filesystem's size instead.
@@ -38,7 +39,7 @@ func (f *Fill) Describe() string {
 }
 
 func (f *Fill) Save(_ context.Context, env Env) error {
-	dir, err := env.Sys.OpenDir(f.Path)
+	dir, err := f.sys.OpenDir(f.Path)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (f *Fill) Save(_ context.Context, env Env) error {
 }
 
 func (f *Fill) Do(ctx context.Context, env Env) error {
-	dir, err := env.Sys.OpenDir(f.Path)
+	dir, err := f.sys.OpenDir(f.Path)
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (f *Fill) Do(ctx context.Context, env Env) error {
 	}
 	// The first write would wait for the thaw, for ever. The machine's disk is never frozen, nor is it to be by asking.
 	if !f.Machine {
-		if is, err := frozen(env, f.Path); err != nil {
+		if is, err := frozen(f.sys, f.Path); err != nil {
 			return err
 		} else if is {
 			return &RefusedError{Path: f.Path, Reason: "it is frozen; fill first, then freeze"}
@@ -87,10 +88,10 @@ func (f *Fill) Do(ctx context.Context, env Env) error {
 // may refuses a filesystem that is neither sickbay's own nor, where that is meant, a guest's disk.
 func (f *Fill) may(env Env, dir Dir) error {
 	if !f.Machine {
-		err := ours(env, f.Path, dir)
+		err := ours(f.sys, env, f.Path, dir)
 		return err
 	}
-	in, err := InGuest(env.Sys)
+	in, err := InGuest(f.sys)
 	switch {
 	case err != nil:
 		return err
@@ -185,7 +186,7 @@ func (f *Fill) open(env Env) (Dir, error) {
 	if f.Dev == 0 {
 		return nil, nil
 	}
-	dir, err := env.Sys.OpenDir(f.Path)
+	dir, err := f.sys.OpenDir(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -237,7 +238,7 @@ func (f *Fill) Undo(_ context.Context, env Env) error {
 	}
 	// A removal on a frozen filesystem blocks for ever, and the freeze may be another injection's: thaw.
 	if !f.Machine {
-		if err := env.Sys.Thaw(f.Path); err != nil {
+		if err := f.sys.Thaw(f.Path); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 // Freeze blocks every write to a filesystem that sickbay made (fsfreeze), and refuses any other: frozen, the host's own disk
 // would stop the machine.
 type Freeze struct {
+	asks[loopChecks]
 	Path string `json:"path"`
 	Dev  uint64 `json:"dev,omitempty"`
 }
@@ -19,12 +20,12 @@ func (f *Freeze) Touches() []string { return []string{f.Path} }
 func (f *Freeze) Describe() string { return "freeze the filesystem of " + f.Path }
 
 func (f *Freeze) Save(_ context.Context, env Env) error {
-	dir, err := env.Sys.OpenDir(f.Path)
+	dir, err := f.sys.OpenDir(f.Path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := ours(env, f.Path, dir); err != nil {
+	if err := ours(f.sys, env, f.Path, dir); err != nil {
 		return err
 	}
 	f.Dev = dir.Dev()
@@ -32,18 +33,18 @@ func (f *Freeze) Save(_ context.Context, env Env) error {
 }
 
 func (f *Freeze) Do(_ context.Context, env Env) error {
-	dir, err := env.Sys.OpenDir(f.Path)
+	dir, err := f.sys.OpenDir(f.Path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := ours(env, f.Path, dir); err != nil {
+	if err := ours(f.sys, env, f.Path, dir); err != nil {
 		return err
 	}
 	if dir.Dev() != f.Dev {
 		return &RefusedError{Path: f.Path, Reason: "it is another filesystem than a moment ago"}
 	}
-	if err := env.Sys.Freeze(f.Path); err != nil && !errors.Is(err, ErrFrozen) {
+	if err := f.sys.Freeze(f.Path); err != nil && !errors.Is(err, ErrFrozen) {
 		return err
 	}
 	return nil
@@ -54,27 +55,27 @@ func (f *Freeze) here(env Env) (bool, error) {
 	if f.Dev == 0 {
 		return false, nil
 	}
-	dir, err := env.Sys.OpenDir(f.Path)
+	dir, err := f.sys.OpenDir(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	refused := ours(env, f.Path, dir)
+	refused := ours(f.sys, env, f.Path, dir)
 	return dir.Dev() == f.Dev && refused == nil, dir.Close()
 }
 
 // frozen probes a filesystem that was verified to be ours: no call tells whether it is frozen but an attempt to freeze it,
 // undone at once where it succeeds.
-func frozen(env Env, p string) (bool, error) {
-	switch err := env.Sys.Freeze(p); {
+func frozen(sys Filesystems, p string) (bool, error) {
+	switch err := sys.Freeze(p); {
 	case errors.Is(err, ErrFrozen):
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("probing whether it is frozen: %w", err)
 	}
-	return false, env.Sys.Thaw(p)
+	return false, sys.Thaw(p)
 }
 
 // Were the agent to die within the probe, the journal still has this operation to undo.
@@ -83,7 +84,7 @@ func (f *Freeze) Pending(_ context.Context, env Env) (Rest, error) {
 	if err != nil || !here {
 		return Rest{}, err
 	}
-	is, err := frozen(env, f.Path)
+	is, err := frozen(f.sys, f.Path)
 	if err != nil || !is {
 		return Rest{}, err
 	}
@@ -95,5 +96,5 @@ func (f *Freeze) Undo(_ context.Context, env Env) error {
 	if err != nil || !here {
 		return err
 	}
-	return env.Sys.Thaw(f.Path)
+	return f.sys.Thaw(f.Path)
 }

@@ -23,6 +23,10 @@ const (
 // Freezer freezes a unit's main process by the cgroup freezer, version 2 or 1. Unlike SIGSTOP it holds against SIGCONT, and
 // on version 1 against SIGKILL.
 type Freezer struct {
+	asks[interface {
+		FileTree
+		Units
+	}]
 	Unit string `json:"unit"`
 
 	// File is written to freeze: the unit's cgroup.freeze (version 2) or our own group's freezer.state (version 1).
@@ -38,24 +42,24 @@ func (f *Freezer) Touches() []string { return []string{f.Unit} }
 func (f *Freezer) Describe() string { return "freeze the processes of " + f.Unit }
 
 func (f *Freezer) Save(ctx context.Context, env Env) error {
-	s, err := Show(ctx, env.Sys, f.Unit)
+	s, err := Show(ctx, f.sys, f.Unit)
 	if err != nil {
 		return err
 	}
-	pid, _, err := mainProcess(ctx, env.Sys, f.Unit)
+	pid, _, err := mainProcess(ctx, f.sys, f.Unit)
 	if err != nil {
 		return err
 	}
 	if v2 := path.Join(cgroupRoot, s.ControlGroup, "cgroup.freeze"); s.ControlGroup != "" {
-		if _, err := env.Sys.Stat(v2); err == nil {
+		if _, err := f.sys.Stat(v2); err == nil {
 			f.File, f.PID = v2, pid
 			return nil
 		}
 	}
-	if _, err := env.Sys.Stat(freezerV1); err != nil {
+	if _, err := f.sys.Stat(freezerV1); err != nil {
 		return fmt.Errorf("no cgroup freezer here: %w", err)
 	}
-	groups, err := env.Sys.Read(fmt.Sprintf("/proc/%d/cgroup", pid))
+	groups, err := f.sys.Read(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return err
 	}
@@ -78,19 +82,19 @@ func (f *Freezer) words() (frozen, thawed string) {
 
 func (f *Freezer) Do(ctx context.Context, env Env) error {
 	if f.V1 {
-		if err := env.Sys.Mkdir(path.Dir(f.File), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := f.sys.Mkdir(path.Dir(f.File), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := env.Sys.Write(path.Join(path.Dir(f.File), "cgroup.procs"), []byte(strconv.Itoa(f.PID)), 0o644); err != nil {
+		if err := f.sys.Write(path.Join(path.Dir(f.File), "cgroup.procs"), []byte(strconv.Itoa(f.PID)), 0o644); err != nil {
 			return err
 		}
 	}
 	frozen, _ := f.words()
-	if err := env.Sys.Write(f.File, []byte(frozen), 0o644); err != nil {
+	if err := f.sys.Write(f.File, []byte(frozen), 0o644); err != nil {
 		return err
 	}
-	is, err := await(ctx, env.Sys, freezePoll, timeoutscale.Bound(freezeBound), func() (bool, error) {
-		s, err := f.state(env)
+	is, err := await(ctx, f.sys, freezePoll, timeoutscale.Bound(freezeBound), func() (bool, error) {
+		s, err := f.state()
 		return s == frozen, err
 	})
 	if err != nil || is {
@@ -99,8 +103,8 @@ func (f *Freezer) Do(ctx context.Context, env Env) error {
 	return fmt.Errorf("%s is not frozen after %s", f.Unit, freezeBound)
 }
 
-func (f *Freezer) state(env Env) (string, error) {
-	b, err := env.Sys.Read(f.File)
+func (f *Freezer) state() (string, error) {
+	b, err := f.sys.Read(f.File)
 	return strings.TrimSpace(string(b)), err
 }
 
@@ -108,7 +112,7 @@ func (f *Freezer) Pending(_ context.Context, env Env) (Rest, error) {
 	if f.File == "" {
 		return Rest{}, nil
 	}
-	s, err := f.state(env)
+	s, err := f.state()
 	if errors.Is(err, fs.ErrNotExist) {
 		return Rest{}, nil
 	}
@@ -131,7 +135,7 @@ func (f *Freezer) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	_, thawed := f.words()
-	if err := env.Sys.Write(f.File, []byte(thawed), 0o644); err != nil || !f.V1 {
+	if err := f.sys.Write(f.File, []byte(thawed), 0o644); err != nil || !f.V1 {
 		return err
 	}
 	home := f.Home
@@ -140,18 +144,18 @@ func (f *Freezer) Undo(ctx context.Context, env Env) error {
 	}
 	// What was thawed starts processes again, here: those that come between the reading and the removal are moved the next time.
 	for waited := time.Duration(0); ; waited += freezePoll {
-		procs, err := env.Sys.Read(path.Join(path.Dir(f.File), "cgroup.procs"))
+		procs, err := f.sys.Read(path.Join(path.Dir(f.File), "cgroup.procs"))
 		if err != nil {
 			return err
 		}
 		for _, pid := range strings.Fields(string(procs)) {
 			// One that ended meanwhile cannot be moved and need not be; what is left shows when the group is removed.
-			_ = env.Sys.Write(path.Join(home, "cgroup.procs"), []byte(pid), 0o644)
+			_ = f.sys.Write(path.Join(home, "cgroup.procs"), []byte(pid), 0o644)
 		}
-		if err = env.Sys.Remove(path.Dir(f.File)); err == nil || waited >= freezeBound {
+		if err = f.sys.Remove(path.Dir(f.File)); err == nil || waited >= freezeBound {
 			return err
 		}
-		if err := env.Sys.Wait(ctx, freezePoll); err != nil {
+		if err := f.sys.Wait(ctx, freezePoll); err != nil {
 			return err
 		}
 	}

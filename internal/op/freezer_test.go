@@ -57,10 +57,11 @@ func (*group) Wait(context.Context, time.Duration) error { return nil }
 func TestWhatWasThawedMayStartProcesses(t *testing.T) {
 	g := &group{frozen: true, procs: []string{"7"}, born: []string{"8", "9"}}
 	f := &op.Freezer{Unit: "containerd.service", V1: true, File: "/sys/fs/cgroup/freezer/sickbay-x/freezer.state", PID: 7}
-	if err := f.Undo(t.Context(), op.Env{Sys: g}); err != nil || !g.gone {
+	op.Attach(f, op.Sys{Files: g, Edits: g, Commands: g, Timer: g, ProcessTable: g})
+	if err := f.Undo(t.Context(), op.Env{}); err != nil || !g.gone {
 		t.Fatalf("%v, gone %t, left %v", err, g.gone, g.procs)
 	}
-	if err := f.Undo(t.Context(), op.Env{Sys: g}); err != nil {
+	if err := f.Undo(t.Context(), op.Env{}); err != nil {
 		t.Errorf("again: %v", err)
 	}
 }

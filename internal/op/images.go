@@ -10,6 +10,7 @@ import (
 // Images changes nothing when done. Undone, it removes from the runtime what was pulled since from one registry, which is gone
 // then: nothing else would ever take these images away.
 type Images struct {
+	asks[Commands]
 	// Registry is the host in the images' names.
 	Registry string `json:"registry"`
 	// Had are the names that were there before.
@@ -20,7 +21,7 @@ func (i *Images) Describe() string { return "keep what is pulled from " + i.Regi
 
 func (i *Images) Save(ctx context.Context, env Env) error {
 	var err error
-	i.Had, err = i.pulled(ctx, env)
+	i.Had, err = i.pulled(ctx)
 	return err
 }
 
@@ -28,8 +29,8 @@ func (*Images) Do(context.Context, Env) error { return nil }
 
 // pulled lists the names under which the runtime has images of the registry: that of the pull, and those the runtime gave them
 // besides, by their digests.
-func (i *Images) pulled(ctx context.Context, env Env) ([]string, error) {
-	out, err := env.Sys.Run(ctx, "ctr", "-n", "k8s.io", "images", "ls")
+func (i *Images) pulled(ctx context.Context) ([]string, error) {
+	out, err := i.sys.Run(ctx, "ctr", "-n", "k8s.io", "images", "ls")
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (i *Images) pulled(ctx context.Context, env Env) ([]string, error) {
 }
 
 func (i *Images) Pending(ctx context.Context, env Env) (Rest, error) {
-	names, err := i.pulled(ctx, env)
+	names, err := i.pulled(ctx)
 	if err != nil || len(names) == 0 {
 		return Rest{}, err
 	}
@@ -63,11 +64,11 @@ func (i *Images) Pending(ctx context.Context, env Env) (Rest, error) {
 }
 
 func (i *Images) Undo(ctx context.Context, env Env) error {
-	names, err := i.pulled(ctx, env)
+	names, err := i.pulled(ctx)
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	if _, err := env.Sys.Run(ctx, append([]string{"ctr", "-n", "k8s.io", "images", "rm", "--sync"}, names...)...); err != nil {
+	if _, err := i.sys.Run(ctx, append([]string{"ctr", "-n", "k8s.io", "images", "rm", "--sync"}, names...)...); err != nil {
 		return fmt.Errorf("removing what was pulled from %s: %w", i.Registry, err)
 	}
 	return nil

@@ -8,6 +8,10 @@ import (
 
 // Immutable sets the immutable attribute (chattr +i) of a file or directory. Mode bits would not do: they do not bind root.
 type Immutable struct {
+	asks[interface {
+		Files
+		Attributes
+	}]
 	Path  string `json:"path"`
 	Saved *bool  `json:"saved,omitempty"`
 }
@@ -17,7 +21,7 @@ func (i *Immutable) Touches() []string { return []string{i.Path} }
 func (i *Immutable) Describe() string { return "chattr +i " + i.Path }
 
 func (i *Immutable) Save(_ context.Context, env Env) error {
-	st, err := env.Sys.Stat(i.Path)
+	st, err := i.sys.Stat(i.Path)
 	if err != nil {
 		return err
 	}
@@ -25,13 +29,13 @@ func (i *Immutable) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-func (i *Immutable) Do(_ context.Context, env Env) error { return env.Sys.SetImmutable(i.Path, true) }
+func (i *Immutable) Do(_ context.Context, env Env) error { return i.sys.SetImmutable(i.Path, true) }
 
 func (i *Immutable) Pending(_ context.Context, env Env) (Rest, error) {
 	if i.Saved == nil || *i.Saved {
 		return Rest{}, nil
 	}
-	st, err := env.Sys.Stat(i.Path)
+	st, err := i.sys.Stat(i.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Rest{}, nil
 	}
@@ -46,5 +50,5 @@ func (i *Immutable) Undo(ctx context.Context, env Env) error {
 	if err != nil || r.Nothing() {
 		return err
 	}
-	return env.Sys.SetImmutable(i.Path, false)
+	return i.sys.SetImmutable(i.Path, false)
 }

@@ -10,6 +10,7 @@ import (
 
 // Litter puts many small files of one content into a directory, leaving alone the names that are taken.
 type Litter struct {
+	asks[FileTree]
 	Dir     string   `json:"dir"`
 	Names   []string `json:"names"`
 	Content string   `json:"content"`
@@ -23,7 +24,7 @@ func (l *Litter) Describe() string { return fmt.Sprintf("put %d files into %s", 
 
 func (l *Litter) Save(_ context.Context, env Env) error {
 	for _, n := range l.Names {
-		if _, err := env.Sys.Stat(path.Join(l.Dir, n)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := l.sys.Stat(path.Join(l.Dir, n)); errors.Is(err, fs.ErrNotExist) {
 			l.Mine = append(l.Mine, n)
 		} else if err != nil {
 			return err
@@ -37,10 +38,10 @@ func (l *Litter) Do(ctx context.Context, env Env) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := env.Sys.Stat(path.Join(l.Dir, n)); err == nil {
+		if _, err := l.sys.Stat(path.Join(l.Dir, n)); err == nil {
 			continue // taken meanwhile
 		}
-		if err := env.Sys.Write(path.Join(l.Dir, n), []byte(l.Content), 0o644); err != nil {
+		if err := l.sys.Write(path.Join(l.Dir, n), []byte(l.Content), 0o644); err != nil {
 			return err
 		}
 	}
@@ -48,11 +49,11 @@ func (l *Litter) Do(ctx context.Context, env Env) error {
 }
 
 // left lists what still has our content, or the beginning of it.
-func (l *Litter) left(env Env) ([]string, error) {
+func (l *Litter) left() ([]string, error) {
 	var out []string
 	for _, n := range l.Mine {
 		p := path.Join(l.Dir, n)
-		b, err := env.Sys.Read(p)
+		b, err := l.sys.Read(p)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -67,7 +68,7 @@ func (l *Litter) left(env Env) ([]string, error) {
 }
 
 func (l *Litter) Pending(_ context.Context, env Env) (Rest, error) {
-	left, err := l.left(env)
+	left, err := l.left()
 	if err != nil || len(left) == 0 {
 		return Rest{}, err
 	}
@@ -75,12 +76,12 @@ func (l *Litter) Pending(_ context.Context, env Env) (Rest, error) {
 }
 
 func (l *Litter) Undo(_ context.Context, env Env) error {
-	left, err := l.left(env)
+	left, err := l.left()
 	if err != nil {
 		return err
 	}
 	for _, p := range left {
-		if err := env.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := l.sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -20,22 +20,30 @@ const (
 	heldAfter = time.Second
 )
 
+// loopHolders is what it takes to find who holds a loop device.
+type loopHolders interface {
+	Filesystems
+	LoopDevices
+	ProcessTable
+	Timer
+}
+
 // releaseLoop waits for the kernel to free a loop device with its last mount, and asks it to: where the agent died between
 // attaching and mounting there was none. A container has mounts of its own: one that was started on the device and has not
 // ended ends now. held answers the device's number and whether it still holds what.
-func releaseLoop(ctx context.Context, env Env, what string, held func() (int, bool, error)) error {
+func releaseLoop(ctx context.Context, sys loopHolders, what string, held func() (int, bool, error)) error {
 	for waited := time.Duration(0); ; waited += detachPoll {
 		number, ok, err := held()
 		if err != nil || !ok {
 			return err
 		}
 		if waited >= detachPoll {
-			if err := env.Sys.DetachLoop(number); err != nil {
+			if err := sys.DetachLoop(number); err != nil {
 				return err
 			}
 		}
 		if waited >= heldAfter && waited%heldAfter == 0 {
-			if err := killHolders(env, number); err != nil {
+			if err := killHolders(sys, number); err != nil {
 				return err
 			}
 		}
@@ -43,27 +51,27 @@ func releaseLoop(ctx context.Context, env Env, what string, held func() (int, bo
 			return fmt.Errorf("loop%d still holds %s %s after everything was unmounted here: some process in another mount namespace uses it (a container started on it: look for its overlay mounts)",
 				number, what, detachWait)
 		}
-		if err := env.Sys.Wait(ctx, detachPoll); err != nil {
+		if err := sys.Wait(ctx, detachPoll); err != nil {
 			return err
 		}
 	}
 }
 
 // killHolders kills the processes that have a filesystem of the loop device mounted in a mount namespace other than ours.
-func killHolders(env Env, number int) error {
-	all, err := env.Sys.Processes()
+func killHolders(sys loopHolders, number int) error {
+	all, err := sys.Processes()
 	if err != nil {
 		return err
 	}
 	for _, p := range all {
-		mounts, err := env.Sys.Mounts(p.PID)
+		mounts, err := sys.Mounts(p.PID)
 		if err != nil || p.PID == 1 {
 			continue // ended meanwhile, or a zombie
 		}
 		if !slices.ContainsFunc(mounts, func(m *Mount) bool { return m.Major == LoopMajor && m.Minor == number }) {
 			continue
 		}
-		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -29,6 +29,15 @@ const (
 // LoopFS mounts an ext4 filesystem of its own, in an image file of limited size, over a directory. Faults that fill or
 // freeze act on nothing else: it is the one kind of filesystem that cannot take the host down.
 type LoopFS struct {
+	asks[interface {
+		FileTree
+		Attributes
+		Filesystems
+		LoopDevices
+		ProcessTable
+		Timer
+		Commands
+	}]
 	Target string `json:"target"`
 	Bytes  int64  `json:"bytes"`
 	Inodes int64  `json:"inodes,omitempty"` // 0: what mkfs.ext4 chooses
@@ -52,7 +61,7 @@ func (l *LoopFS) Describe() string {
 }
 
 func (l *LoopFS) Save(_ context.Context, env Env) error {
-	st, err := env.Sys.Stat(l.Target)
+	st, err := l.sys.Stat(l.Target)
 	if err != nil {
 		return err
 	}
@@ -68,12 +77,12 @@ func (l *LoopFS) Save(_ context.Context, env Env) error {
 	l.Image = env.Backup("image")
 	l.Tag = "sickbay:" + h[:16]
 	l.Loop = -1
-	return l.room(env)
+	return l.room()
 }
 
 // room refuses when the image would leave less than HostReserve on the disk that holds it.
-func (l *LoopFS) room(env Env) error {
-	fsys, err := env.Sys.Statfs(path.Dir(l.Image))
+func (l *LoopFS) room() error {
+	fsys, err := l.sys.Statfs(path.Dir(l.Image))
 	if err != nil {
 		return err
 	}
@@ -87,11 +96,11 @@ func (l *LoopFS) room(env Env) error {
 func (l *LoopFS) staging() string { return path.Join(path.Dir(l.Image), path.Base(l.Image)+".mnt") }
 
 func (l *LoopFS) Do(ctx context.Context, env Env) error {
-	if err := l.room(env); err != nil {
+	if err := l.room(); err != nil {
 		return err
 	}
 	// All blocks are allocated now: a sparse image would fill the host's disk later, when the fault fills the filesystem.
-	if err := env.Sys.Allocate(l.Image, l.Bytes); err != nil {
+	if err := l.sys.Allocate(l.Image, l.Bytes); err != nil {
 		return err
 	}
 	// nodiscard: mkfs would punch the image's blocks out again. No reserved blocks: containerd is root and would use them.
@@ -100,7 +109,7 @@ func (l *LoopFS) Do(ctx context.Context, env Env) error {
 		argv = append(argv, "-N", strconv.FormatInt(l.Inodes, 10))
 	}
 	mctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(mkfsBound))
-	_, err := env.Sys.Run(mctx, append(argv, l.Image)...)
+	_, err := l.sys.Run(mctx, append(argv, l.Image)...)
 	cancel()
 	if err != nil {
 		return err
@@ -109,13 +118,13 @@ func (l *LoopFS) Do(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	err = l.mount(ctx, env)
+	err = l.mount(ctx)
 	return errors.Join(err, release())
 }
 
 func (l *LoopFS) attach(env Env) (func() error, error) {
 	for try := 1; ; try++ {
-		n, missing, err := env.Sys.FreeLoop()
+		n, missing, err := l.sys.FreeLoop()
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +132,7 @@ func (l *LoopFS) attach(env Env) (func() error, error) {
 		if err := env.Persist(); err != nil {
 			return nil, err
 		}
-		release, err := env.Sys.AttachLoop(n, l.Image, l.Tag)
+		release, err := l.sys.AttachLoop(n, l.Image, l.Tag)
 		if errors.Is(err, ErrLoopBusy) && try < attachTries {
 			continue
 		}
@@ -131,53 +140,53 @@ func (l *LoopFS) attach(env Env) (func() error, error) {
 	}
 }
 
-func (l *LoopFS) mount(ctx context.Context, env Env) error {
+func (l *LoopFS) mount(ctx context.Context) error {
 	dev := fmt.Sprintf("/dev/loop%d", l.Loop)
 	if l.Clear {
-		if err := l.clear(env); err != nil {
+		if err := l.clear(); err != nil {
 			return err
 		}
 	}
 	if l.Seed {
-		if err := env.Sys.Mkdir(l.staging(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := l.sys.Mkdir(l.staging(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := env.Sys.Mount(dev, l.staging(), "ext4", 0, ""); err != nil {
+		if err := l.sys.Mount(dev, l.staging(), "ext4", 0, ""); err != nil {
 			return err
 		}
 		cctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(copyBound))
-		_, err := env.Sys.Run(cctx, "cp", "-ax", l.Target+"/.", l.staging())
+		_, err := l.sys.Run(cctx, "cp", "-ax", l.Target+"/.", l.staging())
 		cancel()
 		if err != nil {
 			return fmt.Errorf("copying %s: %w", l.Target, err)
 		}
 	}
-	if err := env.Sys.Mount(dev, l.Target, "ext4", 0, ""); err != nil {
+	if err := l.sys.Mount(dev, l.Target, "ext4", 0, ""); err != nil {
 		return err
 	}
 	if l.Seed {
-		if err := env.Sys.Unmount(l.staging(), false); err != nil {
+		if err := l.sys.Unmount(l.staging(), false); err != nil {
 			return err
 		}
-		if err := env.Sys.Remove(l.staging()); err != nil {
+		if err := l.sys.Remove(l.staging()); err != nil {
 			return err
 		}
-	} else if st, err := env.Sys.Stat(l.Target); err == nil {
-		if err := env.Sys.Chmod(l.Target, st.Mode.Perm()); err != nil {
+	} else if st, err := l.sys.Stat(l.Target); err == nil {
+		if err := l.sys.Chmod(l.Target, st.Mode.Perm()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *LoopFS) clear(env Env) error {
-	mounts, err := env.Sys.Mounts(0)
+func (l *LoopFS) clear() error {
+	mounts, err := l.sys.Mounts(0)
 	if err != nil {
 		return err
 	}
 	for i := len(mounts) - 1; i >= 0; i-- {
 		if t := mounts[i].Mountpoint; len(t) > len(l.Target) && t[:len(l.Target)+1] == l.Target+"/" {
-			if err := env.Sys.Unmount(t, true); err != nil {
+			if err := l.sys.Unmount(t, true); err != nil {
 				return err
 			}
 		}
@@ -186,15 +195,15 @@ func (l *LoopFS) clear(env Env) error {
 }
 
 // attached finds the loop device that has our image, wherever it is.
-func (l *LoopFS) attached(env Env) (Loop, bool, error) {
-	st, err := env.Sys.Stat(l.Image)
+func (l *LoopFS) attached() (Loop, bool, error) {
+	st, err := l.sys.Stat(l.Image)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Loop{}, false, nil
 	}
 	if err != nil {
 		return Loop{}, false, err
 	}
-	loops, err := env.Sys.Loops()
+	loops, err := l.sys.Loops()
 	if err != nil {
 		return Loop{}, false, err
 	}
@@ -207,12 +216,12 @@ func (l *LoopFS) attached(env Env) (Loop, bool, error) {
 }
 
 // mounts lists the mounts of our filesystem.
-func (l *LoopFS) mounts(env Env) (all, own []*Mount, err error) {
-	lo, ok, err := l.attached(env)
+func (l *LoopFS) mounts() (all, own []*Mount, err error) {
+	lo, ok, err := l.attached()
 	if err != nil || !ok {
 		return nil, nil, err
 	}
-	if all, err = env.Sys.Mounts(0); err != nil {
+	if all, err = l.sys.Mounts(0); err != nil {
 		return nil, nil, err
 	}
 	for _, m := range all {
@@ -227,7 +236,7 @@ func (l *LoopFS) Pending(_ context.Context, env Env) (Rest, error) {
 	if l.Image == "" {
 		return Rest{}, nil
 	}
-	_, own, err := l.mounts(env)
+	_, own, err := l.mounts()
 	if err != nil {
 		return Rest{}, err
 	}
@@ -236,37 +245,37 @@ func (l *LoopFS) Pending(_ context.Context, env Env) (Rest, error) {
 			return Rest{Todo: "unmount the loop filesystem from " + l.Target}, nil
 		}
 	}
-	if _, ok, err := l.attached(env); err != nil {
+	if _, ok, err := l.attached(); err != nil {
 		return Rest{}, err
 	} else if ok {
 		// Framed: containers that were started on it hold it, and Tasks must retire them.
 		return Rest{Tidy: "detach the loop device of " + l.Target, Framed: true}, nil
 	}
 	for _, p := range []string{l.Image, l.staging()} {
-		if _, err := env.Sys.Stat(p); err == nil {
+		if _, err := l.sys.Stat(p); err == nil {
 			return Rest{Tidy: "remove " + p}, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return Rest{}, err
 		}
 	}
-	left, err := l.nodeLeft(env)
+	left, err := l.nodeLeft()
 	if left {
 		return Rest{Tidy: fmt.Sprintf("remove the device node /dev/loop%d", l.Loop)}, nil
 	}
 	return Rest{}, err
 }
 
-func (l *LoopFS) nodeLeft(env Env) (bool, error) {
+func (l *LoopFS) nodeLeft() (bool, error) {
 	if !l.MadeNode || l.Loop < 0 {
 		return false, nil
 	}
-	if _, err := env.Sys.Stat(fmt.Sprintf("/dev/loop%d", l.Loop)); err != nil {
+	if _, err := l.sys.Stat(fmt.Sprintf("/dev/loop%d", l.Loop)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 		return false, err
 	}
-	loops, err := env.Sys.Loops()
+	loops, err := l.sys.Loops()
 	if err != nil {
 		return false, err
 	}
@@ -282,47 +291,47 @@ func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 	if l.Image == "" {
 		return nil
 	}
-	all, own, err := l.mounts(env)
+	all, own, err := l.mounts()
 	if err != nil {
 		return err
 	}
 	for i, m := range own {
 		// Thaw first: on a frozen filesystem everything else, unmounting too, waits for ever.
 		if i == 0 {
-			if err := env.Sys.Thaw(m.Mountpoint); err != nil {
+			if err := l.sys.Thaw(m.Mountpoint); err != nil {
 				return err
 			}
 		}
 		for _, sub := range MountsBelow(all, m.ID) {
-			if err := unmount(ctx, env, sub.Mountpoint); err != nil {
+			if err := unmount(ctx, l.sys, sub.Mountpoint); err != nil {
 				return err
 			}
 		}
-		if err := unmount(ctx, env, m.Mountpoint); err != nil {
+		if err := unmount(ctx, l.sys, m.Mountpoint); err != nil {
 			return err
 		}
 	}
-	if err := l.detach(ctx, env); err != nil {
+	if err := l.detach(ctx); err != nil {
 		return err
 	}
-	if left, err := l.nodeLeft(env); err != nil {
+	if left, err := l.nodeLeft(); err != nil {
 		return err
 	} else if left {
-		if err := env.Sys.Remove(fmt.Sprintf("/dev/loop%d", l.Loop)); err != nil {
+		if err := l.sys.Remove(fmt.Sprintf("/dev/loop%d", l.Loop)); err != nil {
 			return err
 		}
 	}
 	for _, p := range []string{l.staging(), l.Image} {
-		if err := env.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := l.sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *LoopFS) detach(ctx context.Context, env Env) error {
-	return releaseLoop(ctx, env, l.Image, func() (int, bool, error) {
-		lo, ok, err := l.attached(env)
+func (l *LoopFS) detach(ctx context.Context) error {
+	return releaseLoop(ctx, l.sys, l.Image, func() (int, bool, error) {
+		lo, ok, err := l.attached()
 		return lo.Number, ok, err
 	})
 }
@@ -334,18 +343,21 @@ const (
 
 // unmount tries for three seconds and then detaches: what lies below the mount is back at once either way, and whoever still
 // uses the filesystem is found when the loop device is not freed.
-func unmount(ctx context.Context, env Env, target string) error {
+func unmount(ctx context.Context, sys interface {
+	Filesystems
+	Timer
+}, target string) error {
 	for range unmountTries {
-		err := env.Sys.Unmount(target, false)
+		err := sys.Unmount(target, false)
 		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, ErrBusy) {
 			return err
 		}
-		if err := env.Sys.Wait(ctx, unmountPoll); err != nil {
+		if err := sys.Wait(ctx, unmountPoll); err != nil {
 			return err
 		}
 	}
-	return env.Sys.Unmount(target, true)
+	return sys.Unmount(target, true)
 }

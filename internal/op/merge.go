@@ -40,7 +40,7 @@ func (m *Merge) Save(ctx context.Context, env Env) error {
 	if !m.Saved.Exists {
 		return fmt.Errorf("%s does not exist", m.Path)
 	}
-	text, err := env.Sys.Read(m.Path)
+	text, err := m.sys.Read(m.Path)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (m *Merge) Pending(ctx context.Context, env Env) (Rest, error) {
 		return r, err
 	}
 	// The file is neither as it was nor as we left it. Our values in it are what counts.
-	still, err := m.still(env)
+	still, err := m.still()
 	if err != nil {
 		return r, err
 	}
@@ -101,12 +101,12 @@ func (m *Merge) Pending(ctx context.Context, env Env) (Rest, error) {
 }
 
 // still lists our keys that have our values and had others before.
-func (m *Merge) still(env Env) ([]string, error) {
-	now, err := readDoc(env, m.Path)
+func (m *Merge) still() ([]string, error) {
+	now, err := readDoc(m.sys, m.Path)
 	if err != nil {
 		return nil, nil // no longer a document: then our values are gone as well
 	}
-	was, err := readDoc(env, m.Saved.Backup)
+	was, err := readDoc(m.sys, m.Saved.Backup)
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +123,8 @@ func (m *Merge) still(env Env) ([]string, error) {
 	return out, nil
 }
 
-func readDoc(env Env, path string) (map[string]any, error) {
-	b, err := env.Sys.Read(path)
+func readDoc(sys Files, path string) (map[string]any, error) {
+	b, err := sys.Read(path)
 	if err != nil {
 		return nil, err
 	}

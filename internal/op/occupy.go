@@ -20,6 +20,12 @@ const occupyWait = 3 * time.Second
 // The update changes nothing, so there is nothing to undo; it ends when the disk takes writes again.
 type Occupy struct {
 	KillTask // chooses the container
+	runtime  asks[Runtime]
+}
+
+func (o *Occupy) bind(n Sys) {
+	o.KillTask.bind(n)
+	o.runtime.bind(n)
 }
 
 func (o *Occupy) Describe() string {
@@ -32,7 +38,7 @@ func (o *Occupy) Describe() string {
 func (o *Occupy) Do(ctx context.Context, env Env) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(occupyWait))
 	defer cancel()
-	err := env.Sys.UpdateContainer(ctx, o.ID)
+	err := o.runtime.sys.UpdateContainer(ctx, o.ID)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil

@@ -24,6 +24,8 @@ type Op interface {
 	Pending(ctx context.Context, env Env) (Rest, error)
 	// Undo takes the change back. It does nothing where nothing is left to do.
 	Undo(ctx context.Context, env Env) error
+
+	bind(Sys)
 }
 
 // Rest is what is left of a change.
@@ -53,7 +55,7 @@ type Bracket interface {
 type OneOff interface {
 	Op
 	// Effect measures that the change was made, and says how; empty when it was not.
-	Effect(env Env) (string, error)
+	Effect() (string, error)
 }
 
 // Toucher is an operation that changes something under a path. Two changes of one thing are undone newest first, or the
@@ -64,9 +66,8 @@ type Toucher interface {
 	Touches() []string
 }
 
-// Env is what an operation may use.
+// Env is what an operation may use besides the parts of the node that it asks for.
 type Env struct {
-	Sys Sys
 	// Dir is the injection's journal directory, for backups. It is never on a filesystem that a fault fills or freezes.
 	Dir string
 	// Index numbers the operation within its injection; backups are named by it.
@@ -128,6 +129,8 @@ type Unknown struct {
 	Fields json.RawMessage
 	Reason string
 }
+
+func (*Unknown) bind(Sys) {}
 
 func (u *Unknown) err() error {
 	return fmt.Errorf("operation %s: %s; recover with the agent that injected it", u.Name, u.Reason)

@@ -24,10 +24,17 @@ func (e *RefusedError) Error() string {
 // ext4 superblock: at 1024, UUID at 0x68 within it.
 const ext4UUID = 1024 + 0x68
 
+// loopChecks is what it takes to know sickbay's own filesystems.
+type loopChecks interface {
+	Files
+	Filesystems
+	LoopDevices
+}
+
 // ours refuses an open directory that is not on a filesystem of sickbay's own. It trusts no earlier step: a
 // preparation that failed half-way once left a path on the host's own disk, and the fill took the host to zero bytes.
 // Everything is therefore measured here, on the open directory, at the moment of the fault.
-func ours(env Env, p string, dir Dir) error {
+func ours(sys loopChecks, env Env, p string, dir Dir) error {
 	refuse := func(format string, args ...any) error {
 		return &RefusedError{Path: p, Reason: fmt.Sprintf(format, args...)}
 	}
@@ -36,7 +43,7 @@ func ours(env Env, p string, dir Dir) error {
 	if major != LoopMajor {
 		return refuse("its device %d:%d is not a loop device", major, minor)
 	}
-	loops, err := env.Sys.Loops()
+	loops, err := sys.Loops()
 	if err != nil {
 		return refuse("the loop devices cannot be read: %v", err)
 	}
@@ -54,7 +61,7 @@ func ours(env Env, p string, dir Dir) error {
 		if m.Image == "" || !strings.HasPrefix(m.Tag, "sickbay:") || loop.Tag != m.Tag {
 			continue
 		}
-		st, err := env.Sys.Stat(m.Image)
+		st, err := sys.Stat(m.Image)
 		if err != nil || st.Dev != loop.ImageDev || st.Ino != loop.ImageIno {
 			continue
 		}
@@ -66,7 +73,7 @@ func ours(env Env, p string, dir Dir) error {
 			return refuse("its image lies on itself")
 		}
 		if sparse := st.Size - st.Blocks; sparse > 0 {
-			host, err := env.Sys.Statfs(path.Dir(m.Image))
+			host, err := sys.Statfs(path.Dir(m.Image))
 			if err != nil {
 				return refuse("the disk of its image cannot be measured: %v", err)
 			}
@@ -78,7 +85,7 @@ func ours(env Env, p string, dir Dir) error {
 	if own == nil {
 		return refuse("loop%d (%q) is not in the journal", minor, loop.Tag)
 	}
-	id, err := env.Sys.ReadAt(own.Image, ext4UUID, 16)
+	id, err := sys.ReadAt(own.Image, ext4UUID, 16)
 	if err != nil {
 		return refuse("the superblock in %s cannot be read: %v", own.Image, err)
 	}
@@ -86,7 +93,7 @@ func ours(env Env, p string, dir Dir) error {
 		return refuse("the filesystem's UUID is %s, sickbay made %s", got, want)
 	}
 	for _, host := range []string{"/", "/var", "/var/lib", "/etc", "/run", path.Dir(own.Image)} {
-		st, err := env.Sys.Stat(host)
+		st, err := sys.Stat(host)
 		if err == nil && st.Dev == dev {
 			err = errors.New("it is the same filesystem as " + host)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // programOf finds the one process that has the word in its command line: a pod's process is known by nothing else that lasts.
-func programOf(sys Processes, word string) (Process, error) {
+func programOf(sys ProcessTable, word string) (Process, error) {
 	all, err := sys.Processes()
 	if err != nil {
 		return Process{}, err
@@ -30,7 +30,7 @@ func programOf(sys Processes, word string) (Process, error) {
 }
 
 // alive answers with the process that started then, nil when that one has ended.
-func alive(sys Units, pid int, start uint64) (*Process, error) {
+func alive(sys ProcessTable, pid int, start uint64) (*Process, error) {
 	if pid == 0 {
 		return nil, nil
 	}

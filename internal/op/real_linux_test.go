@@ -47,10 +47,18 @@ func ranInNamespace(t *testing.T) bool {
 	return true
 }
 
+var host = op.Host()
+
+// on attaches an operation to this machine.
+func on[O op.Op](o O) O {
+	op.Attach(o, host)
+	return o
+}
+
 func real(t *testing.T, made ...*op.LoopFS) op.Env {
 	t.Helper()
 	return op.Env{
-		Sys: op.Host(), Dir: t.TempDir(), Persist: func() error { return nil },
+		Dir: t.TempDir(), Persist: func() error { return nil },
 		Made: func() ([]*op.LoopFS, error) { return made, nil },
 	}
 }
@@ -84,7 +92,7 @@ func TestRealLoopFilesystem(t *testing.T) {
 	ctx := t.Context()
 	target := t.TempDir()
 	must(t, os.WriteFile(target+"/before", []byte("content"), 0o640))
-	l := &op.LoopFS{Target: target, Bytes: 64 << 20, Seed: true}
+	l := on(&op.LoopFS{Target: target, Bytes: 64 << 20, Seed: true})
 	env := real(t, l)
 	must(t, l.Save(ctx, env))
 	must(t, l.Do(ctx, env))
@@ -93,25 +101,25 @@ func TestRealLoopFilesystem(t *testing.T) {
 		t.Fatalf("the copy: %q, %v", b, err)
 	}
 	must(t, os.WriteFile(target+"/during", []byte("x"), 0o600))
-	st, err := env.Sys.Stat(l.Image)
+	st, err := host.Stat(l.Image)
 	must(t, err)
 	if st.Blocks < st.Size {
 		t.Errorf("the image is sparse: %d of %d bytes allocated; filled, it would take the host's disk", st.Blocks, st.Size)
 	}
 
-	fill := &op.Fill{Path: target, Name: "big", LeaveBytes: 1 << 20}
+	fill := on(&op.Fill{Path: target, Name: "big", LeaveBytes: 1 << 20})
 	env.Index = 1
 	must(t, fill.Save(ctx, env))
 	began := time.Now()
 	must(t, fill.Do(ctx, env))
-	room, err := env.Sys.Statfs(target)
+	room, err := host.Statfs(target)
 	must(t, err)
 	t.Logf("filled in %s: %d KiB of %d MiB free", time.Since(began), room.Free>>10, room.Bytes>>20)
 	if room.Free > 1<<20+8192 || room.Free < 1<<20-256<<10 {
 		t.Errorf("%d bytes free, wanted about 1 MiB", room.Free)
 	}
 
-	freeze := &op.Freeze{Path: target}
+	freeze := on(&op.Freeze{Path: target})
 	env.Index = 2
 	must(t, freeze.Save(ctx, env))
 	must(t, freeze.Do(ctx, env))
@@ -126,7 +134,7 @@ func TestRealLoopFilesystem(t *testing.T) {
 	began = time.Now()
 	must(t, l.Undo(ctx, env))
 	t.Logf("undone, frozen and full, in %s", time.Since(began))
-	names, err := env.Sys.List(target)
+	names, err := host.List(target)
 	must(t, err)
 	if !slices.Equal(names, []string{"before"}) {
 		t.Errorf("after undo the directory has %v, wanted only what it had before", names)
@@ -151,19 +159,19 @@ func TestRealFillInodes(t *testing.T) {
 	}
 	ctx := t.Context()
 	target := t.TempDir()
-	l := &op.LoopFS{Target: target, Bytes: 64 << 20, Inodes: 2000}
+	l := on(&op.LoopFS{Target: target, Bytes: 64 << 20, Inodes: 2000})
 	env := real(t, l)
 	must(t, l.Save(ctx, env))
 	must(t, l.Do(ctx, env))
 	t.Cleanup(func() { _ = l.Undo(context.Background(), env) })
-	fill := &op.Fill{Path: target, Name: "s", Inodes: true}
+	fill := on(&op.Fill{Path: target, Name: "s", Inodes: true})
 	env.Index = 1
 	must(t, fill.Save(ctx, env))
 	must(t, fill.Do(ctx, env))
 	if _, err := os.Create(target + "/one-more"); err == nil {
 		t.Error("there was an inode left")
 	}
-	room, err := env.Sys.Statfs(target)
+	room, err := host.Statfs(target)
 	must(t, err)
 	if room.InodesFree != 0 || room.Free < 10<<20 {
 		t.Errorf("%+v: wanted no inodes and plenty of bytes", room)
@@ -218,15 +226,16 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 	ctx := t.Context()
 	attack := func(t *testing.T, env op.Env, path string) {
 		t.Helper()
-		before, err := env.Sys.List(path)
+		before, err := host.List(path)
 		must(t, err)
-		dir, err := env.Sys.OpenDir(path)
+		dir, err := host.OpenDir(path)
 		must(t, err)
 		dev := dir.Dev()
 		must(t, dir.Close())
 		for _, o := range []op.Op{
 			&op.Fill{Path: path, Name: "big", Dev: dev}, &op.Fill{Path: path, Name: "many", Inodes: true, Dev: dev}, &op.Freeze{Path: path, Dev: dev},
 		} {
+			on(o)
 			if err := o.Save(ctx, env); !refused(err) {
 				t.Errorf("%s: save: %v, wanted a refusal", o.Describe(), err)
 			}
@@ -237,7 +246,7 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 				t.Log(err)
 			}
 		}
-		after, err := env.Sys.List(path)
+		after, err := host.List(path)
 		must(t, err)
 		if !slices.Equal(before, after) {
 			t.Errorf("something was written: %v, then %v", before, after)
@@ -248,11 +257,13 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := t.TempDir()
-			l := &op.LoopFS{Target: target, Bytes: 64 << 20, Seed: true}
+			l := on(&op.LoopFS{Target: target, Bytes: 64 << 20, Seed: true})
 			env := real(t, l)
 			must(t, l.Save(ctx, env))
-			b.Sys = env.Sys
-			env.Sys = b
+			b.Sys = host
+			n := host
+			n.Commands, n.Filesystems, n.LoopDevices = b, b, b
+			op.Attach(l, n)
 			if err := l.Do(ctx, env); !errors.Is(err, errBroken) {
 				t.Fatalf("the preparation: %v", err)
 			}
@@ -266,7 +277,7 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 	t.Run("never prepared", func(t *testing.T) { attack(t, real(t), t.TempDir()) })
 	prepared := func(t *testing.T) (*op.LoopFS, op.Env, string) {
 		target := t.TempDir()
-		l := &op.LoopFS{Target: target, Bytes: 64 << 20}
+		l := on(&op.LoopFS{Target: target, Bytes: 64 << 20})
 		env := real(t, l)
 		must(t, l.Save(ctx, env))
 		must(t, l.Do(ctx, env))
@@ -275,9 +286,9 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 	}
 	t.Run("unmounted meanwhile", func(t *testing.T) {
 		_, env, target := prepared(t)
-		f := &op.Fill{Path: target, Name: "big"}
+		f := on(&op.Fill{Path: target, Name: "big"})
 		must(t, f.Save(ctx, env))
-		must(t, env.Sys.Unmount(target, false))
+		must(t, host.Unmount(target, false))
 		if err := f.Do(ctx, env); !refused(err) {
 			t.Errorf("%v, wanted a refusal", err)
 		}
@@ -308,7 +319,7 @@ func TestRealFillerCannotHurtTheHost(t *testing.T) {
 		attack(t, env, target)
 	})
 	t.Run("no room on the host", func(t *testing.T) {
-		l := &op.LoopFS{Target: t.TempDir(), Bytes: 1 << 60}
+		l := on(&op.LoopFS{Target: t.TempDir(), Bytes: 1 << 60})
 		if err := l.Save(ctx, real(t)); err == nil {
 			t.Error("an image larger than the host's disk was not refused")
 		}
@@ -321,17 +332,17 @@ func TestRealSwap(t *testing.T) {
 	}
 	ctx := t.Context()
 	env := real(t)
-	if room, err := env.Sys.Statfs(env.Dir); err != nil || room.Type != "ext4" && room.Type != "xfs" {
+	if room, err := host.Statfs(env.Dir); err != nil || room.Type != "ext4" && room.Type != "xfs" {
 		t.Skipf("needs ext4 or xfs below %s, has %q (%v)", env.Dir, room.Type, err)
 	}
-	s := &op.Swap{Path: filepath.Join(t.TempDir(), "swapfile"), Bytes: 1 << 20}
+	s := on(&op.Swap{Path: filepath.Join(t.TempDir(), "swapfile"), Bytes: 1 << 20})
 	must(t, s.Save(ctx, env))
 	if err := s.Do(ctx, env); err != nil {
 		_ = s.Undo(ctx, env)
 		t.Skipf("this host does not allow swap: %v", err)
 	}
 	t.Cleanup(func() { _ = s.Undo(context.Background(), env) })
-	swaps, err := env.Sys.Swaps()
+	swaps, err := host.Swaps()
 	must(t, err)
 	if !slices.Contains(swaps, s.Path) && !slices.Contains(swaps, s.Twin) {
 		t.Errorf("not in /proc/swaps: %v", swaps)
@@ -355,15 +366,15 @@ func TestRealHalt(t *testing.T) {
 	must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	env := real(t)
-	p, err := env.Sys.Process(cmd.Process.Pid)
+	p, err := host.Process(cmd.Process.Pid)
 	must(t, err)
-	h := &op.Halt{Unit: "sleep", PID: p.PID, Start: p.Start}
+	h := on(&op.Halt{Unit: "sleep", PID: p.PID, Start: p.Start})
 	must(t, h.Do(ctx, env))
 	if r, err := h.Pending(ctx, env); err != nil || r.Todo == "" {
 		t.Errorf("stopped, and it says %+v, %v", r, err)
 	}
 	must(t, h.Undo(ctx, env))
-	other := &op.Halt{Unit: "sleep", PID: p.PID, Start: p.Start + 1}
+	other := on(&op.Halt{Unit: "sleep", PID: p.PID, Start: p.Start + 1})
 	if err := other.Do(ctx, env); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a process that started at another time was signalled: %v", err)
 	}
@@ -378,11 +389,11 @@ func TestRealFile(t *testing.T) {
 	must(t, os.Chtimes(p, old, old))
 	env := real(t)
 	immutable := os.Geteuid() == 0
-	if err := env.Sys.SetImmutable(p, true); err != nil {
+	if err := host.SetImmutable(p, true); err != nil {
 		immutable = false
 	}
-	xattr := env.Sys.SetXattr(dir+"/config", "user.note", []byte("kept")) == nil
-	f := &op.File{Path: p, Data: []byte("bad\n")}
+	xattr := host.SetXattr(dir+"/config", "user.note", []byte("kept")) == nil
+	f := on(&op.File{Path: p, Data: []byte("bad\n")})
 	must(t, f.Save(ctx, env))
 	must(t, f.Do(ctx, env))
 	if b, _ := os.ReadFile(p); string(b) != "bad\n" {
@@ -390,16 +401,16 @@ func TestRealFile(t *testing.T) {
 	}
 	must(t, f.Undo(ctx, env))
 	must(t, f.Undo(ctx, env))
-	st, err := env.Sys.Stat(p)
+	st, err := host.Stat(p)
 	must(t, err)
 	if immutable && !st.Immutable {
 		t.Error("the immutable attribute was not restored")
 	}
-	must(t, env.Sys.SetImmutable(p, false))
+	must(t, host.SetImmutable(p, false))
 	if b, _ := os.ReadFile(p); string(b) != "good\n" || st.Mode.Perm() != 0o640 || !st.Modified.Equal(old) {
 		t.Errorf("restored: %q %s %s", b, st.Mode, st.Modified)
 	}
-	if x, err := env.Sys.Xattrs(p); err != nil || xattr && string(x["user.note"]) != "kept" {
+	if x, err := host.Xattrs(p); err != nil || xattr && string(x["user.note"]) != "kept" {
 		t.Errorf("extended attributes %v, %v", x, err)
 	}
 }

@@ -10,6 +10,10 @@ import (
 
 // Scribble overwrites some bytes of a file in place, as a stray write does to a disk: its size and everything else stay.
 type Scribble struct {
+	asks[interface {
+		FileTree
+		LoopDevices
+	}]
 	Path   string `json:"path"`
 	Offset int64  `json:"offset"`
 	Bytes  int    `json:"bytes"`
@@ -27,7 +31,7 @@ func (s *Scribble) Describe() string {
 func (s *Scribble) junk() []byte { return bytes.Repeat([]byte{0x5a}, s.Bytes) }
 
 func (s *Scribble) Save(_ context.Context, env Env) error {
-	b, err := env.Sys.ReadAt(s.Path, s.Offset, s.Bytes)
+	b, err := s.sys.ReadAt(s.Path, s.Offset, s.Bytes)
 	if err != nil {
 		return err
 	}
@@ -43,20 +47,23 @@ func (s *Scribble) Save(_ context.Context, env Env) error {
 
 func (s *Scribble) Do(_ context.Context, env Env) error {
 	// Written through a loop device's back it would be lost, or worse, half of it.
-	if used, err := imageInUse(env, s.Path); err != nil {
+	if used, err := imageInUse(s.sys, s.Path); err != nil {
 		return err
 	} else if used {
 		return fmt.Errorf("%s is in use through a loop device: it can only be damaged while it is mounted nowhere", s.Path)
 	}
-	return env.Sys.WriteAt(s.Path, s.Offset, s.junk())
+	return s.sys.WriteAt(s.Path, s.Offset, s.junk())
 }
 
-func imageInUse(env Env, image string) (bool, error) {
-	st, err := env.Sys.Stat(image)
+func imageInUse(sys interface {
+	Files
+	LoopDevices
+}, image string) (bool, error) {
+	st, err := sys.Stat(image)
 	if err != nil {
 		return false, err
 	}
-	loops, err := env.Sys.Loops()
+	loops, err := sys.Loops()
 	if err != nil {
 		return false, err
 	}
@@ -73,7 +80,7 @@ func (s *Scribble) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Was == nil {
 		return Rest{}, nil
 	}
-	b, err := env.Sys.ReadAt(s.Path, s.Offset, s.Bytes)
+	b, err := s.sys.ReadAt(s.Path, s.Offset, s.Bytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Rest{}, nil // recreated elsewhere, or gone with its volume
 	}
@@ -88,5 +95,5 @@ func (s *Scribble) Undo(ctx context.Context, env Env) error {
 	if err != nil || r.Nothing() {
 		return err
 	}
-	return env.Sys.WriteAt(s.Path, s.Offset, s.Was)
+	return s.sys.WriteAt(s.Path, s.Offset, s.Was)
 }

@@ -10,6 +10,10 @@ import (
 
 // SELinux gives one file another SELinux context.
 type SELinux struct {
+	asks[interface {
+		Files
+		Commands
+	}]
 	Path    string `json:"path"`
 	Context string `json:"context"`
 	Was     string `json:"was,omitempty"`
@@ -20,18 +24,18 @@ func (s *SELinux) Touches() []string { return []string{s.Path} }
 func (s *SELinux) Describe() string { return fmt.Sprintf("label %s as %s", s.Path, s.Context) }
 
 // now is the context the file has, "" when the file is gone.
-func (s *SELinux) now(ctx context.Context, env Env) (string, error) {
-	if _, err := env.Sys.Stat(s.Path); errors.Is(err, fs.ErrNotExist) {
+func (s *SELinux) now(ctx context.Context) (string, error) {
+	if _, err := s.sys.Stat(s.Path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	} else if err != nil {
 		return "", err
 	}
-	out, err := ask(ctx, env.Sys, "stat", "--format=%C", s.Path)
+	out, err := ask(ctx, s.sys, "stat", "--format=%C", s.Path)
 	return strings.TrimSpace(string(out)), err
 }
 
 func (s *SELinux) Save(ctx context.Context, env Env) error {
-	was, err := s.now(ctx, env)
+	was, err := s.now(ctx)
 	if err != nil {
 		return err
 	}
@@ -43,11 +47,11 @@ func (s *SELinux) Save(ctx context.Context, env Env) error {
 }
 
 func (s *SELinux) Do(ctx context.Context, env Env) error {
-	return short(ctx, env.Sys, "chcon", s.Context, s.Path)
+	return short(ctx, s.sys, "chcon", s.Context, s.Path)
 }
 
 func (s *SELinux) Pending(ctx context.Context, env Env) (Rest, error) {
-	now, err := s.now(ctx, env)
+	now, err := s.now(ctx)
 	switch {
 	case err != nil || now == "" || now == s.Was:
 		return Rest{}, err
@@ -59,9 +63,9 @@ func (s *SELinux) Pending(ctx context.Context, env Env) (Rest, error) {
 }
 
 func (s *SELinux) Undo(ctx context.Context, env Env) error {
-	now, err := s.now(ctx, env)
+	now, err := s.now(ctx)
 	if err != nil || now == "" || s.Was == "" || now == s.Was {
 		return err
 	}
-	return short(ctx, env.Sys, "chcon", s.Was, s.Path)
+	return short(ctx, s.sys, "chcon", s.Was, s.Path)
 }

@@ -14,6 +14,7 @@ import (
 // It is unlinked, not renamed: the kubelet's watcher of plugin sockets sees a removal and is deaf to a rename (measured in
 // its code: only fsnotify.Create and Remove are handled).
 type Socket struct {
+	asks[FileTree]
 	Path string `json:"path"`
 	Kept string `json:"kept,omitempty"`
 }
@@ -23,7 +24,7 @@ func (s *Socket) Touches() []string { return []string{s.Path} }
 func (s *Socket) Describe() string { return "remove the socket " + s.Path }
 
 func (s *Socket) Save(_ context.Context, env Env) error {
-	st, err := env.Sys.Stat(s.Path)
+	st, err := s.sys.Stat(s.Path)
 	if err != nil {
 		return err
 	}
@@ -31,15 +32,15 @@ func (s *Socket) Save(_ context.Context, env Env) error {
 		return fmt.Errorf("%s is no socket", s.Path)
 	}
 	kept := env.Backup("socket")
-	if err := env.Sys.Link(s.Path, kept); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := s.sys.Link(s.Path, kept); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("a second name for %s: %w", s.Path, err)
 	}
 	s.Kept = kept
-	return env.Sys.SyncDir(path.Dir(kept))
+	return s.sys.SyncDir(path.Dir(kept))
 }
 
 func (s *Socket) Do(_ context.Context, env Env) error {
-	return unlessGone(env.Sys.Remove(s.Path))
+	return unlessGone(s.sys.Remove(s.Path))
 }
 
 // A socket that is there again is its owner's new one.
@@ -48,13 +49,13 @@ func (s *Socket) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	for _, p := range []string{path.Dir(s.Path), s.Kept} {
-		if _, err := env.Sys.Stat(p); errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.sys.Stat(p); errors.Is(err, fs.ErrNotExist) {
 			return Rest{}, nil
 		} else if err != nil {
 			return Rest{}, err
 		}
 	}
-	switch _, err := env.Sys.Stat(s.Path); {
+	switch _, err := s.sys.Stat(s.Path); {
 	case err == nil:
 		return Rest{}, nil
 	case !errors.Is(err, fs.ErrNotExist):
@@ -68,8 +69,8 @@ func (s *Socket) Undo(ctx context.Context, env Env) error {
 	if err != nil || r.Nothing() {
 		return err
 	}
-	if err := env.Sys.Link(s.Kept, s.Path); err != nil {
+	if err := s.sys.Link(s.Kept, s.Path); err != nil {
 		return err
 	}
-	return env.Sys.SyncDir(path.Dir(s.Path))
+	return s.sys.SyncDir(path.Dir(s.Path))
 }

@@ -10,6 +10,10 @@ import (
 
 // Swap turns a swap file on. Swap belongs to the kernel, so to the whole host.
 type Swap struct {
+	asks[interface {
+		FileTree
+		SwapAreas
+	}]
 	Path  string `json:"path"` // where operators find it
 	Bytes int64  `json:"bytes"`
 	// Twin is a second name of the same file in the journal: swapoff goes by inode, and the first name may be gone by then.
@@ -21,7 +25,7 @@ func (s *Swap) Touches() []string { return []string{s.Path} }
 func (s *Swap) Describe() string { return "swapon " + s.Path }
 
 func (s *Swap) Save(_ context.Context, env Env) error {
-	if _, err := env.Sys.Stat(s.Path); err == nil {
+	if _, err := s.sys.Stat(s.Path); err == nil {
 		return fmt.Errorf("%s exists already", s.Path)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -44,19 +48,19 @@ func swapFile(bytes int64) []byte {
 
 func (s *Swap) Do(_ context.Context, env Env) error {
 	// Written, not allocated: the kernel refuses a swap file with holes.
-	if err := env.Sys.Write(s.Twin, swapFile(s.Bytes), 0o600); err != nil {
+	if err := s.sys.Write(s.Twin, swapFile(s.Bytes), 0o600); err != nil {
 		return err
 	}
-	if err := env.Sys.Link(s.Twin, s.Path); err != nil {
+	if err := s.sys.Link(s.Twin, s.Path); err != nil {
 		return err
 	}
-	return env.Sys.SwapOn(s.Path)
+	return s.sys.SwapOn(s.Path)
 }
 
 // on tells whether our file is swapped to. The names in /proc/swaps are no answer: another node of this host may swap to a
 // file of the same name.
-func (s *Swap) on(env Env) (bool, error) {
-	on, err := env.Sys.SwapActive(s.Twin)
+func (s *Swap) on() (bool, error) {
+	on, err := s.sys.SwapActive(s.Twin)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -67,14 +71,14 @@ func (s *Swap) Pending(_ context.Context, env Env) (Rest, error) {
 	if s.Twin == "" {
 		return Rest{}, nil
 	}
-	on, err := s.on(env)
+	on, err := s.on()
 	if err != nil {
 		return Rest{}, err
 	}
 	if on {
 		return Rest{Todo: "swapoff " + s.Path}, nil
 	}
-	mine, err := s.mine(env, s.Path)
+	mine, err := s.mine(s.Path)
 	if err != nil || !mine {
 		return Rest{}, err // the twin goes with the journal
 	}
@@ -82,15 +86,15 @@ func (s *Swap) Pending(_ context.Context, env Env) (Rest, error) {
 }
 
 // mine tells whether the path is a name of our file.
-func (s *Swap) mine(env Env, p string) (bool, error) {
-	st, err := env.Sys.Stat(p)
+func (s *Swap) mine(p string) (bool, error) {
+	st, err := s.sys.Stat(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	twin, err := env.Sys.Stat(s.Twin)
+	twin, err := s.sys.Stat(s.Twin)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -101,22 +105,22 @@ func (s *Swap) Undo(_ context.Context, env Env) error {
 	if s.Twin == "" {
 		return nil
 	}
-	on, err := s.on(env)
+	on, err := s.on()
 	if err != nil {
 		return err
 	}
 	if on {
-		if err := env.Sys.SwapOff(s.Twin); err != nil {
+		if err := s.sys.SwapOff(s.Twin); err != nil {
 			return err
 		}
 	}
 	for _, p := range []string{s.Path, s.Twin} {
-		mine, err := s.mine(env, p)
+		mine, err := s.mine(p)
 		if err != nil {
 			return err
 		}
 		if mine {
-			if err := env.Sys.Remove(p); err != nil {
+			if err := s.sys.Remove(p); err != nil {
 				return err
 			}
 		}

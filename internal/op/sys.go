@@ -6,20 +6,31 @@ import (
 	"time"
 )
 
-// Sys is the node as operations see it, made of the parts that they ask for. Host is the real one (Linux); the injectors' tests
-// have one in memory, with failures at will.
-type Sys interface {
+// Sys is a node by its parts: one small interface for each thing that can be asked of it. Host has the real ones (Linux); the
+// injectors' tests have them in memory, with failures at will.
+type Sys struct {
 	Files
-	Mounts
-	Loops
-	Swaps
-	Processes
-	Units
+	Edits
+	Attributes
+	Locks
+	Filesystems
+	LoopDevices
+	SwapAreas
+	ProcessTable
+	Commands
+	Timer
 	WallClocks
 	Runtime
-	// LookupHost answers with a name's addresses, as the node resolves it.
-	LookupHost(ctx context.Context, name string) ([]string, error)
+	Resolver
 }
+
+// asks is what an operation asks of its node. It has nothing else, and not before it is bound.
+type asks[S any] struct{ sys S }
+
+func (a *asks[S]) bind(n Sys) { a.sys = any(n).(S) }
+
+// Attach gives an operation the parts of the node that it asks for.
+func Attach(o Op, n Sys) { o.bind(n) }
 
 // Commands runs programs of the node.
 type Commands interface {
@@ -39,8 +50,18 @@ type Timer interface {
 type Units interface {
 	Commands
 	Timer
-	// Process answers with fs.ErrNotExist when there is none.
-	Process(pid int) (Process, error)
+	ProcessTable
+}
+
+// Resolver answers with a name's addresses, as the node resolves it.
+type Resolver interface {
+	LookupHost(ctx context.Context, name string) ([]string, error)
+}
+
+// Locks are the node's locks.
+type Locks interface {
+	// Lock takes one, waiting until ctx ends; the holder is named in the error.
+	Lock(ctx context.Context, path, holder string) (release func(), err error)
 }
 
 // WallClocks are the wall clocks of a machine.
@@ -61,13 +82,22 @@ type Runtime interface {
 	UpdateContainer(ctx context.Context, id string) error
 }
 
-// Files are the primitives of a filesystem. Everything that writes is on disk when it returns.
+// Files reads a filesystem.
 type Files interface {
 	// Stat does not follow a final symbolic link. A missing file is fs.ErrNotExist.
 	Stat(path string) (Stat, error)
 	Read(path string) ([]byte, error)
 	// ReadAt reads up to n bytes at an offset.
 	ReadAt(path string, off int64, n int) ([]byte, error)
+	// List names what a directory holds, sorted.
+	List(path string) ([]string, error)
+	Xattrs(path string) (map[string][]byte, error)
+	// Sum is the SHA-256 of the content, in hex.
+	Sum(path string) (string, error)
+}
+
+// Edits changes the content and the names of a filesystem. What is written is on disk when it returns.
+type Edits interface {
 	// Write truncates and writes in place, creating the file. containerd's CNI watcher ignores a file that was renamed into
 	// place, so this is how configuration is written.
 	Write(path string, data []byte, mode fs.FileMode) error
@@ -82,20 +112,23 @@ type Files interface {
 	RemoveAll(path string) error
 	Mkdir(path string, mode fs.FileMode) error
 	MkdirAll(path string, mode fs.FileMode) error
-	// List names what a directory holds, sorted.
-	List(path string) ([]string, error)
+	// SyncDir makes renames and removals in a directory durable.
+	SyncDir(path string) error
+}
+
+// FileTree reads and changes a filesystem.
+type FileTree interface {
+	Files
+	Edits
+}
+
+// Attributes changes what a file has besides its content.
+type Attributes interface {
 	Chmod(path string, mode fs.FileMode) error
 	Chown(path string, uid, gid int) error
 	Touch(path string, modified time.Time) error
-	Xattrs(path string) (map[string][]byte, error)
 	SetXattr(path, name string, value []byte) error
 	SetImmutable(path string, on bool) error
-	// Sum is the SHA-256 of the content, in hex.
-	Sum(path string) (string, error)
-	// SyncDir makes renames and removals in a directory durable.
-	SyncDir(path string) error
-	// Lock takes the node's lock, waiting until ctx ends; the holder is named in the error.
-	Lock(ctx context.Context, path, holder string) (release func(), err error)
 }
 
 // Stat is what is known of a file without reading it.
@@ -110,8 +143,8 @@ type Stat struct {
 	Immutable bool
 }
 
-// Mounts are filesystems: where they are mounted, how full they are, and whether they are frozen.
-type Mounts interface {
+// Filesystems tells where they are mounted, how full they are, and whether they are frozen.
+type Filesystems interface {
 	// Mounts lists what a process sees; 0 is this one.
 	Mounts(pid int) ([]*Mount, error)
 	Mount(source, target, fstype string, flags MountFlag, data string) error
@@ -128,8 +161,8 @@ type Mounts interface {
 	Allocate(path string, size int64) error
 }
 
-// Loops are the loop devices. They belong to the whole host.
-type Loops interface {
+// LoopDevices belong to the whole host.
+type LoopDevices interface {
 	// Loops lists those in use.
 	Loops() ([]Loop, error)
 	// FreeLoop names a loop device that is free at this moment, and whether its device node is missing here: /dev of a kind
@@ -141,8 +174,8 @@ type Loops interface {
 	DetachLoop(number int) error
 }
 
-// Swaps are the swap areas. They belong to the whole host.
-type Swaps interface {
+// SwapAreas belong to the whole host.
+type SwapAreas interface {
 	// Swaps are the paths in /proc/swaps, as the kernel escapes them; names that may mean another file here.
 	Swaps() ([]string, error)
 	// SwapActive tells whether this very file is swapped to.
@@ -151,9 +184,11 @@ type Swaps interface {
 	SwapOff(path string) error
 }
 
-// Processes are the processes of the node.
-type Processes interface {
+// ProcessTable has the processes of the node.
+type ProcessTable interface {
 	Processes() ([]Process, error)
+	// Process answers with fs.ErrNotExist when there is none.
+	Process(pid int) (Process, error)
 	// Signal is only sent when the process still is the one that started then.
 	Signal(pid int, start uint64, sig Signal) error
 }

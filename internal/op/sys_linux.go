@@ -23,7 +23,10 @@ import (
 )
 
 // Host is the node this process runs on.
-func Host() Sys { return host{} }
+func Host() Sys {
+	var h host
+	return Sys{h, h, h, h, h, h, h, h, h, h, h, h, h}
+}
 
 type host struct {
 	hostFiles

@@ -34,8 +34,8 @@ type task struct {
 	netns       string
 }
 
-func readTasks(env Env) ([]task, error) {
-	ids, err := env.Sys.List(taskDir)
+func readTasks(sys Files) ([]task, error) {
+	ids, err := sys.List(taskDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -45,7 +45,7 @@ func readTasks(env Env) ([]task, error) {
 	var out []task
 	for _, id := range ids {
 		t := task{id: id, sandbox: id}
-		if b, err := env.Sys.Read(path.Join(taskDir, id, "init.pid")); err == nil {
+		if b, err := sys.Read(path.Join(taskDir, id, "init.pid")); err == nil {
 			t.pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 		}
 		var spec struct {
@@ -54,7 +54,7 @@ func readTasks(env Env) ([]task, error) {
 				Namespaces []struct{ Type, Path string } `json:"namespaces"`
 			} `json:"linux"`
 		}
-		if b, err := env.Sys.Read(path.Join(taskDir, id, "config.json")); err == nil && json.Unmarshal(b, &spec) == nil {
+		if b, err := sys.Read(path.Join(taskDir, id, "config.json")); err == nil && json.Unmarshal(b, &spec) == nil {
 			a := spec.Annotations
 			t.kind, t.namespace, t.pod = a["io.kubernetes.cri.container-type"], a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"]
 			t.name = a["io.kubernetes.cri.container-name"]
@@ -76,6 +76,12 @@ func readTasks(env Env) ([]task, error) {
 // lie on the loop filesystem, which could not be freed under them, and the runtime's restored database does not know them.
 // It stands between Resume of the runtime and Resume of the kubelet, so that the kubelet does not start them again meanwhile.
 type Tasks struct {
+	asks[interface {
+		FileTree
+		ProcessTable
+		Filesystems
+		Runtime
+	}]
 	Before []string `json:"before,omitempty"`
 	Saved  bool     `json:"saved,omitempty"`
 	// Since is the start of the newest process there was: only later ones can have been started on the loop filesystem.
@@ -89,7 +95,7 @@ func (*Tasks) Closing() bool { return true }
 func (*Tasks) Describe() string { return "note the running containers" }
 
 func (t *Tasks) Save(_ context.Context, env Env) error {
-	tasks, err := readTasks(env)
+	tasks, err := readTasks(t.sys)
 	if err != nil {
 		return err
 	}
@@ -97,7 +103,7 @@ func (t *Tasks) Save(_ context.Context, env Env) error {
 	for _, x := range tasks {
 		t.Before = append(t.Before, x.id)
 	}
-	procs, err := env.Sys.Processes()
+	procs, err := t.sys.Processes()
 	if err != nil {
 		return err
 	}
@@ -119,7 +125,7 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 	if used, err := t.used(env); err != nil || !used {
 		return err
 	}
-	tasks, err := readTasks(env)
+	tasks, err := readTasks(t.sys)
 	if err != nil {
 		return err
 	}
@@ -134,39 +140,39 @@ func (t *Tasks) Undo(ctx context.Context, env Env) error {
 	for _, id := range sandboxes {
 		if clean {
 			rctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(removeOne))
-			err := env.Sys.RemoveSandbox(rctx, id)
+			err := t.sys.RemoveSandbox(rctx, id)
 			cancel()
 			if err == nil {
 				continue
 			}
 			clean = rctx.Err() == nil
 		}
-		if err := retire(env, id, tasks); err != nil {
+		if err := retire(t.sys, id, tasks); err != nil {
 			return err
 		}
 	}
-	return t.strays(env)
+	return t.strays()
 }
 
 // strays ends what the runtime has lost: a containerd that was restarted on a full disk forgets containers, which run on with
 // their shims (seen live).
-func (t *Tasks) strays(env Env) error {
+func (t *Tasks) strays() error {
 	if t.Since == 0 {
 		return nil // noted by an older version
 	}
-	tasks, err := readTasks(env)
+	tasks, err := readTasks(t.sys)
 	if err != nil {
 		return err
 	}
-	procs, err := env.Sys.Processes()
+	procs, err := t.sys.Processes()
 	if err != nil {
 		return err
 	}
 	for _, p := range procs {
-		if p.Start <= t.Since || !t.rootedOver(env, p) && !lostShim(p, tasks) {
+		if p.Start <= t.Since || !t.rootedOver(p) && !lostShim(p, tasks) {
 			continue
 		}
-		if err := env.Sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := t.sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -175,8 +181,8 @@ func (t *Tasks) strays(env Env) error {
 
 // rootedOver tells whether the process runs in a container whose root filesystem is a snapshot below Over. What the runtime knew
 // is retired by now, so this one it does not know.
-func (t *Tasks) rootedOver(env Env, p Process) bool {
-	mounts, err := env.Sys.Mounts(p.PID)
+func (t *Tasks) rootedOver(p Process) bool {
+	mounts, err := t.sys.Mounts(p.PID)
 	if err != nil {
 		return false // ended meanwhile, or a zombie
 	}
@@ -213,16 +219,16 @@ func (t *Tasks) used(env Env) (bool, error) {
 		if l.Target != t.Over || l.Image == "" {
 			continue
 		}
-		_, own, err := l.mounts(env)
+		_, own, err := l.mounts()
 		if err != nil {
 			return false, err
 		}
 		for _, m := range own {
-			if err := env.Sys.Thaw(m.Mountpoint); err != nil {
+			if err := t.sys.Thaw(m.Mountpoint); err != nil {
 				return false, err
 			}
 		}
-		if _, ok, err := l.attached(env); err != nil || ok {
+		if _, ok, err := l.attached(); err != nil || ok {
 			return ok, err
 		}
 	}
@@ -231,8 +237,12 @@ func (t *Tasks) used(env Env) (bool, error) {
 
 // retire removes a sandbox without the runtime's help: containers, shim, mounts, network namespace, address. It goes on past what
 // fails, but for processes that it cannot see.
-func retire(env Env, sandbox string, tasks []task) error {
-	procs, err := env.Sys.Processes()
+func retire(sys interface {
+	FileTree
+	Filesystems
+	ProcessTable
+}, sandbox string, tasks []task) error {
+	procs, err := sys.Processes()
 	if err != nil {
 		return err
 	}
@@ -241,7 +251,7 @@ func retire(env Env, sandbox string, tasks []task) error {
 		id, shim := shimOf(p)
 		container := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.pid > 1 && x.pid == p.PID })
 		if container || shim && id == sandbox {
-			errs = append(errs, unlessGone(env.Sys.Signal(p.PID, p.Start, KILL)))
+			errs = append(errs, unlessGone(sys.Signal(p.PID, p.Start, KILL)))
 		}
 	}
 	ids, netns := []string{sandbox}, ""
@@ -253,32 +263,32 @@ func retire(env Env, sandbox string, tasks []task) error {
 			netns = path.Join(netnsDir, path.Base(x.netns))
 		}
 	}
-	mounts, err := env.Sys.Mounts(0)
+	mounts, err := sys.Mounts(0)
 	errs = append(errs, err)
 	for _, m := range slices.Backward(mounts) {
 		bundle := func(id string) bool {
 			return strings.HasPrefix(m.Mountpoint, "/run/containerd/") && strings.Contains(m.Mountpoint, "/"+id+"/")
 		}
 		if m.Mountpoint == netns || slices.ContainsFunc(ids, bundle) {
-			errs = append(errs, env.Sys.Unmount(m.Mountpoint, true))
+			errs = append(errs, sys.Unmount(m.Mountpoint, true))
 		}
 	}
 	for _, id := range ids {
-		errs = append(errs, env.Sys.RemoveAll(path.Join(taskDir, id)))
+		errs = append(errs, sys.RemoveAll(path.Join(taskDir, id)))
 	}
 	if netns != "" {
-		errs = append(errs, unlessGone(env.Sys.Remove(netns)))
+		errs = append(errs, unlessGone(sys.Remove(netns)))
 	}
-	return errors.Join(append(errs, releaseAddress(env, sandbox))...)
+	return errors.Join(append(errs, releaseAddress(sys, sandbox))...)
 }
 
 // ipamDirs are where host-local keeps its reservations: kind's, and the default.
 var ipamDirs = []string{"/run/cni-ipam-state", "/var/lib/cni/networks"}
 
 // releaseAddress does what host-local's DEL would: removes the reservations that name the sandbox.
-func releaseAddress(env Env, sandbox string) error {
+func releaseAddress(sys FileTree, sandbox string) error {
 	for _, root := range ipamDirs {
-		nets, err := env.Sys.List(root)
+		nets, err := sys.List(root)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -286,17 +296,17 @@ func releaseAddress(env Env, sandbox string) error {
 			return err
 		}
 		for _, n := range nets {
-			files, err := env.Sys.List(path.Join(root, n))
+			files, err := sys.List(path.Join(root, n))
 			if err != nil {
 				continue
 			}
 			for _, f := range files {
 				p := path.Join(root, n, f)
-				b, err := env.Sys.Read(p)
+				b, err := sys.Read(p)
 				if err != nil || !strings.HasPrefix(string(b), sandbox) {
 					continue
 				}
-				if err := env.Sys.Remove(p); err != nil {
+				if err := sys.Remove(p); err != nil {
 					return fmt.Errorf("releasing the address of sandbox %s: %w", sandbox, err)
 				}
 			}
@@ -308,6 +318,11 @@ func releaseAddress(env Env, sandbox string) error {
 // KillTask kills one container, or one pod's sandbox, as a crash would. The kubelet starts it again, so there is nothing to
 // undo.
 type KillTask struct {
+	asks[interface {
+		Files
+		ProcessTable
+		Timer
+	}]
 	// Namespace and Pod choose; a pod is a name or the beginning of one. Empty: any pod outside kube-system, else any at all.
 	Namespace string `json:"namespace,omitempty"`
 	Pod       string `json:"pod,omitempty"`
@@ -333,7 +348,7 @@ func (k *KillTask) Describe() string {
 }
 
 func (k *KillTask) Save(_ context.Context, env Env) error {
-	tasks, err := readTasks(env)
+	tasks, err := readTasks(k.sys)
 	if err != nil {
 		return err
 	}
@@ -353,7 +368,7 @@ func (k *KillTask) Save(_ context.Context, env Env) error {
 	if rank == 0 {
 		return fmt.Errorf("no running container to kill here (namespace %q, pod %q)", k.Namespace, k.Pod)
 	}
-	p, err := env.Sys.Process(best.pid)
+	p, err := k.sys.Process(best.pid)
 	if err != nil {
 		return err
 	}
@@ -361,9 +376,9 @@ func (k *KillTask) Save(_ context.Context, env Env) error {
 	return nil
 }
 
-func (k *KillTask) Do(ctx context.Context, env Env) error { return kill(ctx, env, k.PID, k.Start) }
+func (k *KillTask) Do(ctx context.Context, env Env) error { return kill(ctx, k.sys, k.PID, k.Start) }
 
-func (k *KillTask) Effect(env Env) (string, error) { return killed(env, k.PID, k.Start) }
+func (k *KillTask) Effect() (string, error) { return killed(k.sys, k.PID, k.Start) }
 
 func (*KillTask) Pending(context.Context, Env) (Rest, error) { return Rest{}, nil }
 

@@ -43,7 +43,7 @@ func (*retiring) List(string) ([]string, error) { return nil, fs.ErrNotExist }
 // TestRetire: all of one sandbox goes, processes before what they use, and nothing of another.
 func TestRetire(t *testing.T) {
 	n := &retiring{}
-	err := retire(Env{Sys: n}, "s1", []task{
+	err := retire(n, "s1", []task{
 		{id: "s1", sandbox: "s1", pid: 11, netns: "/var/run/netns/cni-1"}, {id: "c1", sandbox: "s1", pid: 12}, {id: "c0", sandbox: "s1"},
 		{id: "s2", sandbox: "s2", pid: 21, netns: "/var/run/netns/cni-2"},
 	})

@@ -11,6 +11,10 @@ import (
 // Told writes a file into the root of a running program's container, where the program watches for it: the state of devices
 // that no machine here has. It goes with the container, so a program that is started anew knows nothing of it.
 type Told struct {
+	asks[interface {
+		FileTree
+		ProcessTable
+	}]
 	Program string `json:"program"` // a word of its command line
 	File    string `json:"file"`    // as the program sees it
 	Data    string `json:"data"`
@@ -27,12 +31,12 @@ func (t *Told) Describe() string {
 func (t *Told) path() string { return fmt.Sprintf("/proc/%d/root%s", t.PID, path.Clean("/"+t.File)) }
 
 func (t *Told) Save(_ context.Context, env Env) error {
-	p, err := programOf(env.Sys, t.Program)
+	p, err := programOf(t.sys, t.Program)
 	if err != nil {
 		return err
 	}
 	t.PID, t.Start = p.PID, p.Start
-	if _, err := env.Sys.Stat(t.path()); err == nil {
+	if _, err := t.sys.Stat(t.path()); err == nil {
 		return fmt.Errorf("%s has its %s already", t.Program, t.File)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -41,24 +45,24 @@ func (t *Told) Save(_ context.Context, env Env) error {
 }
 
 func (t *Told) Do(_ context.Context, env Env) error {
-	if alive, err := t.alive(env); err != nil {
+	if alive, err := t.alive(); err != nil {
 		return err
 	} else if !alive {
 		return fmt.Errorf("process %d of %s is gone", t.PID, t.Program)
 	}
-	return env.Sys.Write(t.path(), []byte(t.Data), 0o644)
+	return t.sys.Write(t.path(), []byte(t.Data), 0o644)
 }
 
-func (t *Told) alive(env Env) (bool, error) {
-	p, err := alive(env.Sys, t.PID, t.Start)
+func (t *Told) alive() (bool, error) {
+	p, err := alive(t.sys, t.PID, t.Start)
 	return p != nil && err == nil, err
 }
 
 func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
-	if alive, err := t.alive(env); err != nil || !alive {
+	if alive, err := t.alive(); err != nil || !alive {
 		return Rest{}, err
 	}
-	switch _, err := env.Sys.Stat(t.path()); {
+	switch _, err := t.sys.Stat(t.path()); {
 	case errors.Is(err, fs.ErrNotExist):
 		return Rest{}, nil
 	case err != nil:
@@ -68,8 +72,8 @@ func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
 }
 
 func (t *Told) Undo(_ context.Context, env Env) error {
-	if alive, err := t.alive(env); err != nil || !alive {
+	if alive, err := t.alive(); err != nil || !alive {
 		return err
 	}
-	return unlessGone(env.Sys.Remove(t.path()))
+	return unlessGone(t.sys.Remove(t.path()))
 }

@@ -146,8 +146,8 @@ func short(ctx context.Context, sys Commands, argv ...string) error {
 }
 
 // wasUp is what Save remembers of a unit.
-func wasUp(ctx context.Context, env Env, unit string) (*bool, error) {
-	s, err := Show(ctx, env.Sys, unit)
+func wasUp(ctx context.Context, sys Commands, unit string) (*bool, error) {
+	s, err := Show(ctx, sys, unit)
 	if err != nil {
 		return nil, err
 	}
@@ -156,22 +156,22 @@ func wasUp(ctx context.Context, env Env, unit string) (*bool, error) {
 }
 
 // toStart is what is left to undo for a unit that ran: to start it.
-func toStart(ctx context.Context, env Env, unit string, was *bool) (Rest, error) {
+func toStart(ctx context.Context, sys Commands, unit string, was *bool) (Rest, error) {
 	if was == nil || !*was {
 		return Rest{}, nil
 	}
-	s, err := Show(ctx, env.Sys, unit)
+	s, err := Show(ctx, sys, unit)
 	if err != nil || s.Up() {
 		return Rest{}, err
 	}
 	return Rest{Todo: "start " + unit}, nil
 }
 
-func startAgain(ctx context.Context, env Env, unit string, was *bool) error {
+func startAgain(ctx context.Context, sys Units, unit string, was *bool) error {
 	if was == nil || !*was {
 		return nil
 	}
-	return startUnit(ctx, env.Sys, unit)
+	return startUnit(ctx, sys, unit)
 }
 
 // Pause stops a unit before changes and, when undone, starts it after them if it ran before. Resume is its other half:
@@ -180,6 +180,7 @@ func startAgain(ctx context.Context, env Env, unit string, was *bool) error {
 //
 // undone from the right stops them in the right order, takes the changes back and starts them in the right order.
 type Pause struct {
+	asks[Units]
 	Unit string `json:"unit"`
 	Was  *bool  `json:"was,omitempty"`
 }
@@ -192,20 +193,23 @@ func (p *Pause) Touches() []string { return []string{p.Unit} }
 func (p *Pause) Describe() string { return "stop " + p.Unit }
 
 func (p *Pause) Save(ctx context.Context, env Env) (err error) {
-	p.Was, err = wasUp(ctx, env, p.Unit)
+	p.Was, err = wasUp(ctx, p.sys, p.Unit)
 	return err
 }
 
-func (p *Pause) Do(ctx context.Context, env Env) error { return stopUnit(ctx, env.Sys, p.Unit) }
+func (p *Pause) Do(ctx context.Context, env Env) error { return stopUnit(ctx, p.sys, p.Unit) }
 
 func (p *Pause) Pending(ctx context.Context, env Env) (Rest, error) {
-	return toStart(ctx, env, p.Unit, p.Was)
+	return toStart(ctx, p.sys, p.Unit, p.Was)
 }
 
-func (p *Pause) Undo(ctx context.Context, env Env) error { return startAgain(ctx, env, p.Unit, p.Was) }
+func (p *Pause) Undo(ctx context.Context, env Env) error {
+	return startAgain(ctx, p.sys, p.Unit, p.Was)
+}
 
 // Resume starts a unit after changes, and stops it before they are undone.
 type Resume struct {
+	asks[Units]
 	Unit string `json:"unit"`
 	Was  *bool  `json:"was,omitempty"`
 	// PID and Start are the process that was started and has read the changes.
@@ -218,7 +222,7 @@ func (*Resume) Closing() bool { return true }
 func (r *Resume) Describe() string { return "start " + r.Unit }
 
 func (r *Resume) Save(ctx context.Context, env Env) (err error) {
-	r.Was, err = wasUp(ctx, env, r.Unit)
+	r.Was, err = wasUp(ctx, r.sys, r.Unit)
 	return err
 }
 
@@ -226,11 +230,11 @@ func (r *Resume) Do(ctx context.Context, env Env) error {
 	if r.Was == nil || !*r.Was {
 		return nil
 	}
-	if err := startUnit(ctx, env.Sys, r.Unit); err != nil {
+	if err := startUnit(ctx, r.sys, r.Unit); err != nil {
 		return err
 	}
 	var err error
-	r.PID, r.Start, err = mainProcess(ctx, env.Sys, r.Unit)
+	r.PID, r.Start, err = mainProcess(ctx, r.sys, r.Unit)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // the fault lets it end at once: the next one reads what is there then
 	}
@@ -240,7 +244,7 @@ func (r *Resume) Do(ctx context.Context, env Env) error {
 // Pending: a process that has read what was changed and still runs is part of it, also where a remedy has put every
 // file right: one that was cut off half-way had not come to the restart (seen live: the kubelet of driver-mismatch).
 func (r *Resume) Pending(ctx context.Context, env Env) (Rest, error) {
-	if runs, err := runsStill(ctx, env.Sys, r.Unit, r.PID, r.Start); err != nil || !runs {
+	if runs, err := runsStill(ctx, r.sys, r.Unit, r.PID, r.Start); err != nil || !runs {
 		return Rest{}, err
 	}
 	return Rest{Tidy: "restart " + r.Unit + ", which has read what was changed", Framed: true}, nil
@@ -263,11 +267,12 @@ func (r *Resume) Undo(ctx context.Context, env Env) error {
 	if r.Was == nil {
 		return nil
 	}
-	return stopUnit(ctx, env.Sys, r.Unit)
+	return stopUnit(ctx, r.sys, r.Unit)
 }
 
 // Unit leaves a unit stopped, or started (one that the injection made).
 type Unit struct {
+	asks[Units]
 	Unit string `json:"unit"`
 	// Start starts the unit and Undo stops it; otherwise the other way round.
 	Start bool  `json:"start,omitempty"`
@@ -284,25 +289,25 @@ func (u *Unit) Describe() string {
 }
 
 func (u *Unit) Save(ctx context.Context, env Env) (err error) {
-	u.Was, err = wasUp(ctx, env, u.Unit)
+	u.Was, err = wasUp(ctx, u.sys, u.Unit)
 	return err
 }
 
 func (u *Unit) Do(ctx context.Context, env Env) error {
 	if u.Start {
-		return startUnit(ctx, env.Sys, u.Unit)
+		return startUnit(ctx, u.sys, u.Unit)
 	}
-	return stopUnit(ctx, env.Sys, u.Unit)
+	return stopUnit(ctx, u.sys, u.Unit)
 }
 
 func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !u.Start {
-		return toStart(ctx, env, u.Unit, u.Was)
+		return toStart(ctx, u.sys, u.Unit, u.Was)
 	}
 	if u.Was == nil || *u.Was {
 		return Rest{}, nil
 	}
-	s, err := Show(ctx, env.Sys, u.Unit)
+	s, err := Show(ctx, u.sys, u.Unit)
 	if err != nil || !s.Up() {
 		return Rest{}, err
 	}
@@ -311,24 +316,30 @@ func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
 
 func (u *Unit) Undo(ctx context.Context, env Env) error {
 	if !u.Start {
-		return startAgain(ctx, env, u.Unit, u.Was)
+		return startAgain(ctx, u.sys, u.Unit, u.Was)
 	}
 	if u.Was == nil || *u.Was {
 		return nil
 	}
-	return stopUnit(ctx, env.Sys, u.Unit)
+	return stopUnit(ctx, u.sys, u.Unit)
 }
 
 // DropIn is a unit file or a drop-in, with the daemon-reload that makes systemd read it.
 type DropIn struct {
 	File
+	systemd asks[Commands]
+}
+
+func (d *DropIn) bind(n Sys) {
+	d.File.bind(n)
+	d.systemd.bind(n)
 }
 
 func (d *DropIn) Do(ctx context.Context, env Env) error {
 	if err := d.File.Do(ctx, env); err != nil {
 		return err
 	}
-	return short(ctx, env.Sys, "systemctl", "daemon-reload")
+	return short(ctx, d.systemd.sys, "systemctl", "daemon-reload")
 }
 
 func (d *DropIn) Undo(ctx context.Context, env Env) error {
@@ -337,5 +348,5 @@ func (d *DropIn) Undo(ctx context.Context, env Env) error {
 	}
 	// Also where the file was gone already: the agent may have died between its removal and the reload, and a second
 	// reload costs a tenth of a second.
-	return short(ctx, env.Sys, "systemctl", "daemon-reload")
+	return short(ctx, d.systemd.sys, "systemctl", "daemon-reload")
 }

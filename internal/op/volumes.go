@@ -15,6 +15,14 @@ import (
 // Volumes makes small disk images with an ext4 in each, for a storage driver to mount. They are fully allocated, so that what
 // is written into them never takes room from the disk below.
 type Volumes struct {
+	asks[interface {
+		FileTree
+		Filesystems
+		LoopDevices
+		ProcessTable
+		Timer
+		Commands
+	}]
 	Dir   string   `json:"dir"`
 	Names []string `json:"names"` // file names
 	Bytes int64    `json:"bytes"` // of each
@@ -44,14 +52,14 @@ func (v *Volumes) Describe() string {
 }
 
 func (v *Volumes) Save(_ context.Context, env Env) error {
-	there, err := v.images(env)
+	there, err := v.images()
 	if err != nil {
 		return err
 	}
 	if len(there) > 0 {
 		return fmt.Errorf("there already: %s", strings.Join(there, ", "))
 	}
-	fsys, err := env.Sys.Statfs(env.Dir)
+	fsys, err := v.sys.Statfs(env.Dir)
 	if err != nil {
 		return err
 	}
@@ -60,7 +68,7 @@ func (v *Volumes) Save(_ context.Context, env Env) error {
 	}
 	for _, h := range v.Homes {
 		for d := path.Dir(h); strings.Count(d, "/") > 1 && !slices.Contains(v.Fresh, d); d = path.Dir(d) {
-			if _, err := env.Sys.Stat(d); err == nil {
+			if _, err := v.sys.Stat(d); err == nil {
 				break
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -74,16 +82,16 @@ func (v *Volumes) Save(_ context.Context, env Env) error {
 
 func (v *Volumes) Do(ctx context.Context, env Env) error {
 	for _, d := range []string{path.Dir(v.Dir), v.Dir} {
-		if err := env.Sys.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := v.sys.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	for _, n := range v.Names {
 		image := path.Join(v.Dir, n)
-		if err := env.Sys.Allocate(image, v.Bytes); err != nil {
+		if err := v.sys.Allocate(image, v.Bytes); err != nil {
 			return err
 		}
-		st, err := env.Sys.Stat(image)
+		st, err := v.sys.Stat(image)
 		if err != nil {
 			return err
 		}
@@ -93,7 +101,7 @@ func (v *Volumes) Do(ctx context.Context, env Env) error {
 		}
 		mctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(mkfsBound))
 		// Blocks of 1 KiB, so that a filesystem of this size has backup superblocks at all: the first is at block 8193.
-		_, err = env.Sys.Run(mctx, "mkfs.ext4", "-F", "-q", "-b", "1024", "-m", "0", "-E", "nodiscard", image)
+		_, err = v.sys.Run(mctx, "mkfs.ext4", "-F", "-q", "-b", "1024", "-m", "0", "-E", "nodiscard", image)
 		cancel()
 		if err != nil {
 			return err
@@ -102,11 +110,11 @@ func (v *Volumes) Do(ctx context.Context, env Env) error {
 	return nil
 }
 
-func (v *Volumes) images(env Env) ([]string, error) {
+func (v *Volumes) images() ([]string, error) {
 	var out []string
 	for _, n := range v.Names {
 		p := path.Join(v.Dir, n)
-		if _, err := env.Sys.Stat(p); err == nil {
+		if _, err := v.sys.Stat(p); err == nil {
 			out = append(out, p)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
@@ -119,11 +127,11 @@ func (v *Volumes) images(env Env) ([]string, error) {
 const loopMark = 63
 
 // loops are the loop devices of our images, removed or not. The driver marks a device with the image's path.
-func (v *Volumes) loops(env Env) ([]Loop, error) {
+func (v *Volumes) loops() ([]Loop, error) {
 	if len(v.Made) == 0 {
 		return nil, nil
 	}
-	all, err := env.Sys.Loops()
+	all, err := v.sys.Loops()
 	if err != nil {
 		return nil, err
 	}
@@ -138,19 +146,19 @@ func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
 	if !v.Saved {
 		return Rest{}, nil
 	}
-	images, err := v.images(env)
+	images, err := v.images()
 	if err != nil {
 		return Rest{}, err
 	}
 	if len(images) > 0 {
 		return Rest{Todo: "remove the disk image(s) " + strings.Join(images, ", ")}, nil
 	}
-	if used, err := v.loops(env); err != nil {
+	if used, err := v.loops(); err != nil {
 		return Rest{}, err
 	} else if len(used) > 0 {
 		return Rest{Todo: fmt.Sprintf("free %d loop device(s) of disk images in %s", len(used), v.Dir)}, nil
 	}
-	left, err := v.homes(env)
+	left, err := v.homes()
 	if err != nil || len(left) == 0 {
 		return Rest{}, err
 	}
@@ -158,12 +166,12 @@ func (v *Volumes) Pending(_ context.Context, env Env) (Rest, error) {
 }
 
 // homes are our own directory when it is empty, and the driver's, while no driver lives in them.
-func (v *Volumes) homes(env Env) ([]string, error) {
-	out, err := empty(env, nil, v.Dir, path.Dir(v.Dir))
+func (v *Volumes) homes() ([]string, error) {
+	out, err := empty(v.sys, nil, v.Dir, path.Dir(v.Dir))
 	if err != nil {
 		return nil, err
 	}
-	running, err := env.Sys.Processes()
+	running, err := v.sys.Processes()
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +180,7 @@ func (v *Volumes) homes(env Env) ([]string, error) {
 	}
 	for _, pattern := range v.Homes {
 		dir := path.Dir(pattern)
-		names, err := env.Sys.List(dir)
+		names, err := v.sys.List(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -185,13 +193,13 @@ func (v *Volumes) homes(env Env) ([]string, error) {
 			}
 		}
 	}
-	return empty(env, out, v.Fresh...)
+	return empty(v.sys, out, v.Fresh...)
 }
 
 // empty adds those directories to a list that hold nothing, or nothing but what is listed.
-func empty(env Env, list []string, dirs ...string) ([]string, error) {
+func empty(sys Files, list []string, dirs ...string) ([]string, error) {
 	for _, d := range dirs {
-		names, err := env.Sys.List(d)
+		names, err := sys.List(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -211,23 +219,23 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 	}
 	// The names first: the kubelet of a run whose harness was killed goes on trying, and would mount the next moment what has
 	// just been unmounted (seen live).
-	images, err := v.images(env)
+	images, err := v.images()
 	if err != nil {
 		return err
 	}
 	for _, p := range images {
-		if err := env.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := v.sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if err := v.unmount(ctx, env); err != nil {
+	if err := v.unmount(ctx); err != nil {
 		return err
 	}
-	left, err := v.homes(env)
+	left, err := v.homes()
 	if err != nil {
 		return err
 	}
-	mounts, err := env.Sys.Mounts(0)
+	mounts, err := v.sys.Mounts(0)
 	if err != nil {
 		return err
 	}
@@ -235,7 +243,7 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 		if slices.ContainsFunc(mounts, func(m *Mount) bool { return m.Mountpoint == p || strings.HasPrefix(m.Mountpoint, p+"/") }) {
 			return fmt.Errorf("%s still holds a mount", p)
 		}
-		if err := env.Sys.RemoveAll(p); err != nil {
+		if err := v.sys.RemoveAll(p); err != nil {
 			return err
 		}
 	}
@@ -243,25 +251,25 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 }
 
 // unmount frees the images: a volume that is still mounted is the kubelet's own leftover, of a driver that went before its pods.
-func (v *Volumes) unmount(ctx context.Context, env Env) error {
-	used, err := v.loops(env)
+func (v *Volumes) unmount(ctx context.Context) error {
+	used, err := v.loops()
 	if err != nil {
 		return err
 	}
 	for _, l := range used {
-		mounts, err := env.Sys.Mounts(0)
+		mounts, err := v.sys.Mounts(0)
 		if err != nil {
 			return err
 		}
 		for _, m := range slices.Backward(mounts) {
 			if m.Major == LoopMajor && m.Minor == l.Number {
-				if err := unmount(ctx, env, m.Mountpoint); err != nil {
+				if err := unmount(ctx, v.sys, m.Mountpoint); err != nil {
 					return err
 				}
 			}
 		}
-		err = releaseLoop(ctx, env, "an image in "+v.Dir, func() (int, bool, error) {
-			used, err := v.loops(env)
+		err = releaseLoop(ctx, v.sys, "an image in "+v.Dir, func() (int, bool, error) {
+			used, err := v.loops()
 			return l.Number, slices.ContainsFunc(used, func(u Loop) bool { return u.Number == l.Number }), err
 		})
 		if err != nil {

@@ -11,6 +11,11 @@ import (
 //
 // What it was is remembered against the time since boot, which no fault moves: undoing it needs no other clock.
 type WallClock struct {
+	asks[interface {
+		Files
+		Timer
+		WallClocks
+	}]
 	By time.Duration `json:"by"`
 	// Boot is the boot it was done in: the next one takes its time from the hardware clock.
 	Boot string `json:"boot,omitempty"`
@@ -23,11 +28,11 @@ func (*WallClock) Touches() []string { return []string{"clock"} }
 func (w *WallClock) Describe() string { return fmt.Sprintf("move the machine's clock by %s", w.By) }
 
 func (w *WallClock) Save(_ context.Context, env Env) error {
-	boot, since, err := env.Sys.Clock()
+	boot, since, err := w.sys.Clock()
 	if err != nil {
 		return err
 	}
-	wall, err := env.Sys.Wall()
+	wall, err := w.sys.Wall()
 	if err != nil {
 		return err
 	}
@@ -36,27 +41,27 @@ func (w *WallClock) Save(_ context.Context, env Env) error {
 }
 
 func (w *WallClock) Do(_ context.Context, env Env) error {
-	if is, err := InGuest(env.Sys); err != nil {
+	if is, err := InGuest(w.sys); err != nil {
 		return err
 	} else if !is {
 		return errors.New("refused to move the clock of a machine that is no guest of `sickbay vm`")
 	}
-	return w.set(env, w.By)
+	return w.set(w.By)
 }
 
 // set makes the clock what it would be, moved by that much.
-func (w *WallClock) set(env Env, by time.Duration) error {
-	_, since, err := env.Sys.Clock()
+func (w *WallClock) set(by time.Duration) error {
+	_, since, err := w.sys.Clock()
 	if err != nil {
 		return err
 	}
-	return env.Sys.SetWall(time.Unix(0, int64(w.Ahead+since+by)))
+	return w.sys.SetWall(time.Unix(0, int64(w.Ahead+since+by)))
 }
 
 // A clock that was put right by another one differs by what the two differ; one that is off by half of
 // what it was moved by, and more, was not put right.
 func (w *WallClock) Pending(_ context.Context, env Env) (Rest, error) {
-	off, err := w.off(env)
+	off, err := w.off()
 	if err != nil || off.Abs() < w.By.Abs()/2 {
 		return Rest{}, err
 	}
@@ -64,12 +69,12 @@ func (w *WallClock) Pending(_ context.Context, env Env) (Rest, error) {
 }
 
 // off is by how much the clock is moved now.
-func (w *WallClock) off(env Env) (time.Duration, error) {
-	boot, since, err := env.Sys.Clock()
+func (w *WallClock) off() (time.Duration, error) {
+	boot, since, err := w.sys.Clock()
 	if err != nil || w.Boot == "" || boot != w.Boot {
 		return 0, err
 	}
-	wall, err := env.Sys.Wall()
+	wall, err := w.sys.Wall()
 	return time.Duration(wall.UnixNano()) - since - w.Ahead, err
 }
 
@@ -78,5 +83,5 @@ func (w *WallClock) Undo(ctx context.Context, env Env) error {
 	if err != nil || rest.Nothing() {
 		return err
 	}
-	return w.set(env, 0)
+	return w.set(0)
 }
