@@ -62,15 +62,15 @@ func takeDown(ctx context.Context, e *engine.Engine, name, image string, t Timeo
 		return err
 	}
 	quiet(ctx, e, cs, t.Quiet)
-	swapsOff(cs)
+	swapsOff(e, cs)
 	var errs []error
 	errs = append(errs, removeContainers(ctx, e, name, t.Remove))
-	if errs[0] != nil && sweepHost(ctx, cs) {
+	if errs[0] != nil && sweepHost(ctx, e, cs) {
 		// A process that hangs on a frozen filesystem cannot be killed; thawed from the host it can.
 		errs[0] = removeContainers(ctx, e, name, t.Remove)
 	}
 	errs = append(errs, removeVolumes(ctx, e, cs))
-	loopsOff()
+	loopsOff(e)
 	errs = append(errs, Unshelter(ctx, e, image))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take cluster %s down: %w", name, err)

@@ -2,13 +2,17 @@
 
 package cluster
 
-import "context"
+import (
+	"context"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+)
 
 // Nothing can be swept where the engine's kernel is not this machine's.
-func sweepHost(context.Context, []container) bool { return false }
+func sweepHost(context.Context, *engine.Engine, []container) bool { return false }
 
-func swapsOff([]container) {}
+func swapsOff(*engine.Engine, []container) {}
 
-func loopsOff() {}
+func loopsOff(*engine.Engine) {}
 
-func thawAll(container) bool { return false }
+func thawAll(*engine.Engine, container) bool { return false }

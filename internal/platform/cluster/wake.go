@@ -32,7 +32,7 @@ func (c *Cluster) Wake(ctx context.Context, name string, thawed bool) ([]string,
 		}
 		did = append(did, fmt.Sprintf("node %s: its container was %s and runs again", name, cs[i].State.Status))
 	}
-	if thawed && thawAll(cs[i]) {
+	if thawed && thawAll(c.eng, cs[i]) {
 		did = append(did, fmt.Sprintf("node %s: a frozen filesystem was thawed from the host", name))
 	}
 	return did, nil

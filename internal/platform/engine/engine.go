@@ -43,7 +43,9 @@ type Engine struct {
 	Private    bool   `json:"private"`        // sickbay started it
 	Version    string `json:"version"`        // of the server
 	APIVersion string `json:"apiVersion"`     // the newest API the server speaks
-	CLI        string `json:"cli"`            // path of the client that was seen to work with this server
+	// Elsewhere tells that the kernel of its containers is not this machine's, which was asked for or is a virtual machine's here.
+	Elsewhere bool   `json:"elsewhere,omitempty"`
+	CLI       string `json:"cli"` // path of the client that was seen to work with this server
 
 	cliDir string // to be put in front of PATH, when the first client there does not work with this server
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -212,23 +211,4 @@ func emptyTables(before, now ruleset) []string {
 		}
 	}
 	return out
-}
-
-// undoSysctls returns the assignments that lead back to before, in their order: ip_forward resets others by itself.
-func undoSysctls(before, now map[string]string) []string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if value, there := now[name]; there && value != before[name] {
-			out = append(out, name)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b string) int { return first(a) - first(b) })
-	return out
-}
-
-func first(name string) int {
-	if strings.HasSuffix(name, "/ip_forward") || strings.HasSuffix(name, "/all/forwarding") {
-		return 0
-	}
-	return 1
 }

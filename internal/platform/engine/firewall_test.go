@@ -132,12 +132,3 @@ func TestEmptyTables(t *testing.T) {
 		t.Errorf("a table that was there before: %v", got)
 	}
 }
-
-func TestUndoSysctls(t *testing.T) {
-	before := map[string]string{"net/ipv4/conf/all/accept_redirects": "1", "net/ipv4/ip_forward": "0", "kernel/panic": "0", "gone": "1", "same": "x"}
-	now := map[string]string{"net/ipv4/conf/all/accept_redirects": "0", "net/ipv4/ip_forward": "1", "kernel/panic": "10", "same": "x", "new": "1"}
-	want := []string{"net/ipv4/ip_forward", "kernel/panic", "net/ipv4/conf/all/accept_redirects"}
-	if got := undoSysctls(before, now); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}

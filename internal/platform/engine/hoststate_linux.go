@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,6 +22,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 )
 
 // hostState is what starting an engine, and clusters on it, change on the host beyond files of their own.
@@ -30,30 +33,26 @@ type hostState struct {
 	IPTables  string            `json:"iptables"`
 	IP6Tables string            `json:"ip6tables"`
 	Links     []string          `json:"links"`
-	Loops     []string          `json:"loops"` // attached loop devices
-	Swaps     []string          `json:"swaps"`
 	Tables    []string          `json:"tables"` // nftables' that carry our name
 }
 
-// sysctls that an engine, kind or a kubelet in a privileged container set for the whole machine. The kubelet's are vm.* and
-// kernel.*: /proc/sys in a privileged container is the host's. The per-interface ones follow ip_forward.
-var sysctlGlobs = []string{
-	"net/ipv4/ip_forward",
-	"net/ipv4/conf/*/forwarding", "net/ipv4/conf/*/accept_redirects", "net/ipv4/conf/*/route_localnet",
-	"net/ipv6/conf/*/forwarding", "net/ipv6/conf/*/accept_ra", "net/ipv6/conf/*/accept_redirects", "net/ipv6/conf/*/disable_ipv6",
-	"net/bridge/bridge-nf-*", "net/netfilter/nf_conntrack_max",
-	"vm/overcommit_memory", "vm/panic_on_oom", "vm/swappiness",
-	"kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
-	"fs/inotify/max_user_instances", "fs/inotify/max_user_watches",
+// ownSysctls are what an engine, kind or a kubelet in a privileged container set for the whole machine, with the value they set. The
+// kubelet's are vm.* and kernel.*: /proc/sys in a privileged container is the host's. The per-interface ones follow ip_forward. Another
+// value than this is somebody else's, who came later, and stays.
+var ownSysctls = []struct{ glob, value string }{
+	{"net/ipv4/ip_forward", "1"},
+	{"net/ipv4/conf/*/forwarding", "1"}, {"net/ipv4/conf/*/accept_redirects", "0"}, {"net/ipv4/conf/*/route_localnet", "1"},
+	{"net/ipv6/conf/*/forwarding", "1"}, {"net/ipv6/conf/*/accept_ra", "0"}, {"net/ipv6/conf/*/accept_redirects", "0"}, {"net/ipv6/conf/*/disable_ipv6", "0"},
+	{"net/bridge/bridge-nf-*", "1"},
+	{"vm/overcommit_memory", "1"}, {"vm/panic_on_oom", "0"},
+	{"kernel/panic", "10"}, {"kernel/panic_on_oops", "1"}, {"kernel/keys/root_maxkeys", "1000000"}, {"kernel/keys/root_maxbytes", "25000000"},
+	{"fs/inotify/max_user_instances", inotifyInstances},
 }
 
 func readHost(ctx context.Context) (hostState, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return hostState{}, fmt.Errorf("read the host's state: %w", err)
-	}
-	s := hostState{Boot: strings.TrimSpace(string(boot)), Taken: time.Now().UTC(), Sysctls: readSysctls()}
+	s := hostState{Boot: process.Boot(), Taken: time.Now().UTC(), Sysctls: readSysctls()}
 	var errs []error
+	var err error
 	for _, family := range []struct {
 		command string
 		into    *string
@@ -65,12 +64,6 @@ func readHost(ctx context.Context) (hostState, error) {
 	errs = append(errs, err)
 	s.Tables, err = ownTables()
 	errs = append(errs, err)
-	for _, l := range loops() {
-		s.Loops = append(s.Loops, l.device)
-	}
-	for _, w := range swaps() {
-		s.Swaps = append(s.Swaps, w.path)
-	}
 	return s, errors.Join(errs...)
 }
 
@@ -88,8 +81,8 @@ func saveRules(ctx context.Context, program string) (string, error) {
 
 func readSysctls() map[string]string {
 	values := map[string]string{}
-	for _, glob := range sysctlGlobs {
-		paths, _ := filepath.Glob("/proc/sys/" + glob)
+	for _, own := range ownSysctls {
+		paths, _ := filepath.Glob("/proc/sys/" + own.glob)
 		for _, path := range paths {
 			if data, err := os.ReadFile(path); err == nil {
 				values[strings.TrimPrefix(path, "/proc/sys/")] = strings.TrimSpace(string(data))
@@ -170,9 +163,6 @@ func restoreHost(ctx context.Context, opts Options, networks []string) error {
 		deleteLinks(ours.bridges))
 	if alone {
 		errs = append(errs, deleteOwnTables(before.Tables))
-	}
-	if len(anywhere) == 0 {
-		errs = append(errs, detachLoops(before))
 	}
 	errs = append(errs, restoreSysctls(before, func(name string) bool {
 		return len(anywhere) == 0 || alone && strings.HasPrefix(name, "net/")
@@ -346,6 +336,28 @@ func addBridge(name string) error {
 		return fmt.Errorf("make the bridge %s: %w", name, err)
 	}
 	return nil
+}
+
+// undoSysctls returns the assignments that lead back to before, in their order: ip_forward resets others by itself.
+func undoSysctls(before, now map[string]string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if value, there := now[name]; there && value != before[name] && slices.ContainsFunc(ownSysctls, func(own struct{ glob, value string }) bool {
+			match, _ := path.Match(own.glob, name)
+			return match && value == own.value
+		}) {
+			out = append(out, name)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int { return first(a) - first(b) })
+	return out
+}
+
+func first(name string) int {
+	if strings.HasSuffix(name, "/ip_forward") || strings.HasSuffix(name, "/all/forwarding") {
+		return 0
+	}
+	return 1
 }
 
 // restoreSysctls sets back those that may: one that another engine lives with is its own concern now.

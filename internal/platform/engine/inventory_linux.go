@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/sickbay-dev/sickbay/internal/platform/blockdev"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
@@ -17,16 +18,33 @@ func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
 	for _, m := range mountsUnder(opts.RunDir, opts.StateDir) {
 		inv.add(Mount, true, m.Mountpoint, m.FSType)
 	}
-	for _, l := range loops() {
-		detail := l.file
-		if !l.onHost() {
+	for _, l := range blockdev.Loops() {
+		detail := l.File
+		if !l.OnHost() {
 			detail += " (a file in a container)"
 		}
-		inv.add(Loop, strings.HasPrefix(l.file, opts.StateDir+"/"), l.device, detail)
+		inv.add(Loop, l.Orphan() || strings.HasPrefix(l.File, opts.StateDir+"/"), l.Device, detail)
 	}
-	for _, s := range swaps() {
-		inv.add(Swap, false, s.path, s.kind+", "+s.size+", "+s.used+" used")
+	for _, s := range blockdev.Swaps() {
+		inv.add(Swap, false, s.Path, s.Kind+", "+s.Size+", "+s.Used+" used")
 	}
+	networkInventory(ctx, opts, before, started, inv)
+	if started {
+		now := readSysctls()
+		for _, name := range undoSysctls(before.Sysctls, now) {
+			inv.add(Sysctl, true, strings.ReplaceAll(name, "/", "."), fmt.Sprintf("%s, was %s", now[name], before.Sysctls[name]))
+		}
+	}
+	for _, path := range ownCgroups(opts) {
+		inv.add(Cgroup, true, path, "")
+	}
+	for _, p := range ownProcesses(opts) {
+		inv.add(Proc, true, fmt.Sprintf("%s %d", p.Role, p.PID), text.Cut(p.Command, 120))
+	}
+}
+
+// networkInventory is about bridges and the packet filter.
+func networkInventory(ctx context.Context, opts Options, before hostState, started bool, inv *Inventory) {
 	links, err := netlink.LinkList()
 	if err != nil {
 		inv.unknown("network interfaces", err)
@@ -70,17 +88,5 @@ func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
 			detail += " " + p.String()
 		}
 		inv.add(Bridge, slices.Contains(ours.bridges, name), name, strings.TrimSpace(detail))
-	}
-	if started {
-		now := readSysctls()
-		for _, name := range undoSysctls(before.Sysctls, now) {
-			inv.add(Sysctl, true, strings.ReplaceAll(name, "/", "."), fmt.Sprintf("%s, was %s", now[name], before.Sysctls[name]))
-		}
-	}
-	for _, path := range ownCgroups(opts) {
-		inv.add(Cgroup, true, path, "")
-	}
-	for _, p := range ownProcesses(opts) {
-		inv.add(Proc, true, fmt.Sprintf("%s %d", p.Role, p.PID), text.Cut(p.Command, 120))
 	}
 }

@@ -136,7 +136,7 @@ func TestLive(t *testing.T) {
 		kill := func() {
 			for _, p := range ownProcesses(opts) {
 				if p.Role != roleShim {
-					_ = end(t.Context(), p.PID, false, opts.Timeouts.Stop)
+					_ = p.End(t.Context(), false, opts.Timeouts.Stop)
 				}
 			}
 		}

@@ -1,8 +1,10 @@
 package engine
 
+import "github.com/sickbay-dev/sickbay/internal/platform/process"
+
 // Process is one of the private engine's.
 type Process struct {
-	PID     int
+	process.ID
 	Role    string // dockerd, containerd, shim
 	Command string
 }

@@ -10,27 +10,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 )
 
-// ownProcesses finds the daemons of the private engine by their command lines, which name its files. A pid file would be wrong
-// after a crash.
+// ownProcesses finds the daemons of the private engine by their programs and by their command lines, which name its files: whoever has
+// one of these files open in an editor is none of them. A pid file would be wrong after a crash.
 func ownProcesses(opts Options) []Process {
-	roles := []struct{ role, argument string }{
-		{roleDockerd, opts.dockerdConfig()},
-		{roleContainerd, opts.containerdConfig()},
-		{roleShim, opts.containerdSocket()},
+	roles := []struct{ role, program, argument string }{
+		{roleDockerd, "dockerd", opts.dockerdConfig()},
+		{roleContainerd, "containerd", opts.containerdConfig()},
+		{roleShim, "containerd-shim-runc-v2", opts.containerdSocket()},
 	}
 	var out []Process
-	for _, p := range processes() {
+	for _, p := range process.All() {
 		for _, r := range roles {
-			if filepath.Base(p.args[0]) != "dockerd" && r.role == roleDockerd {
-				continue
-			}
-			if slices.Contains(p.args[1:], r.argument) {
-				out = append(out, Process{PID: p.pid, Role: r.role, Command: strings.Join(p.args, " ")})
+			if p.Runs(r.program) && slices.Contains(p.Args[1:], r.argument) {
+				out = append(out, Process{ID: p.ID, Role: r.role, Command: strings.Join(p.Args, " ")})
 				break
 			}
 		}
@@ -42,91 +38,16 @@ func ownProcesses(opts Options) []Process {
 func otherDaemons(opts Options) (anywhere, here []int) {
 	own := ownProcesses(opts)
 	namespace, _ := os.Readlink("/proc/self/ns/net")
-	for _, p := range processes() {
-		if filepath.Base(p.args[0]) != "dockerd" || slices.ContainsFunc(own, func(o Process) bool { return o.PID == p.pid }) {
+	for _, p := range process.All() {
+		if !p.Runs("dockerd") || slices.ContainsFunc(own, func(o Process) bool { return o.ID == p.ID }) {
 			continue
 		}
-		anywhere = append(anywhere, p.pid)
-		if there, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", p.pid)); err == nil && there == namespace {
-			here = append(here, p.pid)
+		anywhere = append(anywhere, p.PID)
+		if there, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", p.PID)); err == nil && there == namespace {
+			here = append(here, p.PID)
 		}
 	}
 	return anywhere, here
-}
-
-type process struct {
-	pid  int
-	args []string // never empty
-}
-
-func processes() []process {
-	entries, _ := os.ReadDir("/proc")
-	var out []process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		if err != nil || len(data) == 0 {
-			continue
-		}
-		out = append(out, process{pid, strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")})
-	}
-	return out
-}
-
-// stopPoll is how often a process is looked at that was told to end.
-const stopPoll = 20 * time.Millisecond
-
-// end stops a process, at first politely, and returns when it is gone. The process is held by a descriptor, so that another one
-// with the same number is never hit.
-func end(ctx context.Context, pid int, polite bool, bound time.Duration) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("stop process %d: %w", pid, err)
-	}
-	defer unix.Close(fd)
-	if polite {
-		if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
-			return ignoreGone(err)
-		}
-		if gone(ctx, fd, bound) {
-			return nil
-		}
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
-		return ignoreGone(err)
-	}
-	if !gone(ctx, fd, bound) {
-		return fmt.Errorf("process %d does not end, not even killed (it probably hangs in the kernel on a frozen filesystem)", pid)
-	}
-	return nil
-}
-
-func ignoreGone(err error) error {
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	return err
-}
-
-// gone waits until the process has ended; its descriptor then becomes readable.
-func gone(ctx context.Context, fd int, bound time.Duration) bool {
-	deadline := time.Now().Add(bound)
-	for time.Now().Before(deadline) {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if n, _ := unix.Poll(poll, int(stopPoll.Milliseconds())); n > 0 {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-	}
-	return false
 }
 
 // endCgroups kills whatever still runs in the containers' cgroups and removes them. It is what cleans up after an engine that
@@ -134,14 +55,15 @@ func gone(ctx context.Context, fd int, bound time.Duration) bool {
 func endCgroups(ctx context.Context, opts Options) error {
 	var errs []error
 	for _, root := range ownCgroups(opts) {
+		inside := process.InCgroup("/" + filepath.Base(root))
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || d.Name() != "cgroup.procs" {
 				return nil
 			}
 			data, _ := os.ReadFile(path)
-			for _, field := range strings.Fields(string(data)) {
-				if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
-					errs = append(errs, end(ctx, pid, false, opts.Timeouts.Stop))
+			for _, p := range inside {
+				if slices.Contains(strings.Fields(string(data)), strconv.Itoa(p.PID)) {
+					errs = append(errs, p.End(ctx, false, opts.Timeouts.Stop))
 				}
 			}
 			return nil

@@ -209,7 +209,7 @@ func endDaemons(ctx context.Context, opts Options) error {
 	for _, role := range []string{roleDockerd, roleContainerd, roleShim} {
 		for _, p := range ownProcesses(opts) {
 			if p.Role == role {
-				errs = append(errs, end(ctx, p.PID, role != roleShim, opts.Timeouts.Stop))
+				errs = append(errs, p.End(ctx, role != roleShim, opts.Timeouts.Stop))
 			}
 		}
 	}

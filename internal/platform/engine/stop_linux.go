@@ -6,22 +6,29 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sickbay-dev/sickbay/internal/platform/blockdev"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
 // stop is Down, under the lock. It goes on where something fails: the less is left, the better.
 func stop(ctx context.Context, opts Options, task progress.Task) error {
 	task.Detail("containers")
-	networks, err := removeContainers(ctx, opts)
+	networks, held, err := removeContainers(ctx, opts)
 	task.Detail("daemons")
 	errs := []error{err, endDaemons(ctx, opts)}
 	task.Detail("the host's state")
 	errs = append(errs, endCgroups(ctx, opts),
 		unmountUnder(opts.execRoot(), opts.containerdState(), opts.dataRoot(), opts.containerdRoot()),
 		restoreHost(ctx, opts, networks))
+	for _, l := range blockdev.Loops() {
+		if l.Orphan() || slices.ContainsFunc(held, l.Same) {
+			errs = append(errs, l.Detach())
+		}
+	}
 	for _, dir := range []string{opts.execRoot(), opts.containerdState()} {
 		errs = append(errs, removeTree(dir))
 	}
@@ -35,13 +42,13 @@ func stop(ctx context.Context, opts Options, task progress.Task) error {
 }
 
 // removeContainers empties the running engine of containers, with their anonymous volumes, and of networks, and returns the
-// bridges of the latter. An engine that does not answer is not an error.
-func removeContainers(ctx context.Context, opts Options) (bridges []string, err error) {
+// bridges of the latter, and the loop devices of files that only the containers had. An engine that does not answer is not an error.
+func removeContainers(ctx context.Context, opts Options) (bridges []string, held []blockdev.Loop, err error) {
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeouts.Stop)
 	defer cancel()
 	api := socketAPI(opts.socket())
 	if _, err := private(ctx, opts); err != nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	var containers []struct {
 		ID string `json:"Id"`
@@ -53,7 +60,7 @@ func removeContainers(ctx context.Context, opts Options) (bridges []string, err 
 		Options map[string]string
 	}
 	if err := api.get(ctx, "/containers/json?all=1", &containers); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var pids []int
 	for _, c := range containers {
@@ -62,10 +69,16 @@ func removeContainers(ctx context.Context, opts Options) (bridges []string, err 
 			pids = append(pids, state.State.Pid)
 		}
 	}
-	if before, err := savedHost(opts); err == nil {
-		swapOff(before, pids)
+	// An active swap file cannot be deleted, and its path means something only in there.
+	for _, s := range blockdev.Swaps() {
+		s.OffBelow(opts.dataRoot(), pids)
 	}
-	thaw(pids)
+	for _, l := range blockdev.Loops() {
+		if l.Below(opts.dataRoot(), pids) {
+			held = append(held, l)
+		}
+	}
+	blockdev.Thaw(pids...)
 	var group errgroup.Group
 	group.SetLimit(4) // more only wait for each other in the engine
 	for _, c := range containers {
@@ -73,7 +86,7 @@ func removeContainers(ctx context.Context, opts Options) (bridges []string, err 
 	}
 	errs := []error{group.Wait()}
 	if err := api.get(ctx, "/networks", &networks); err != nil {
-		return nil, errors.Join(append(errs, err)...)
+		return nil, held, errors.Join(append(errs, err)...)
 	}
 	for _, n := range networks {
 		if n.Name == "bridge" || n.Name == "host" || n.Name == "none" {
@@ -88,7 +101,7 @@ func removeContainers(ctx context.Context, opts Options) (bridges []string, err 
 		}
 		errs = append(errs, api.delete(ctx, "/networks/"+url.PathEscape(n.ID)))
 	}
-	return bridges, errors.Join(errs...)
+	return bridges, held, errors.Join(errs...)
 }
 
 func purge(opts Options) error {

@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
@@ -19,8 +21,7 @@ import (
 type running struct {
 	dir   string
 	port  int
-	pid   int
-	began uint64
+	id    process.ID
 	ended chan error // QEMU's end
 }
 
@@ -52,16 +53,16 @@ func startOnce(m machine, dir string, lasting bool) (*running, error) {
 	cmd := exec.Command(qemu, m.arguments()...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	if lasting {
-		detach(cmd)
+		process.Detach(cmd)
 	} else {
-		dieWithParent(cmd)
+		process.Leash(cmd, syscall.SIGKILL)
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the guest: %w", err)
 	}
-	r := &running{dir: dir, port: m.Port, pid: cmd.Process.Pid, ended: make(chan error, 1)}
+	r := &running{dir: dir, port: m.Port, ended: make(chan error, 1)}
 	go func() { r.ended <- cmd.Wait() }()
-	if r.began, err = startedAt(r.pid); err != nil {
+	if r.id, err = process.Of(cmd.Process.Pid); err != nil {
 		_ = cmd.Process.Kill()
 		<-r.ended
 		return nil, r.died(err)
@@ -89,7 +90,9 @@ func (r *running) died(err error) error {
 }
 
 // stop ends the guest at once.
-func (r *running) stop(bound time.Duration) error { return end(r.pid, r.began, bound) }
+func (r *running) stop(bound time.Duration) error {
+	return r.id.End(context.Background(), true, bound)
+}
 
 // freePort asks the kernel for a port of 127.0.0.1.
 func freePort() (int, error) {

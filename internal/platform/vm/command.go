@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
@@ -23,7 +24,7 @@ func run(ctx context.Context, name string, args ...string) error {
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = politely
-	mountAlone(cmd)
+	process.Leash(cmd, syscall.SIGTERM)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

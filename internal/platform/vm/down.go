@@ -33,12 +33,12 @@ func Down(ctx context.Context, o Options) (err error) {
 func clear(o Options) error {
 	dir := o.guest()
 	var errs []error
-	if s, err := load(dir); err == nil && s.alive() {
-		errs = append(errs, end(s.PID, s.Began, o.Timeouts.Stop))
+	if s, err := load(dir); err == nil && s.Alive() {
+		errs = append(errs, s.End(context.Background(), true, o.Timeouts.Stop))
 	}
 	// A start that was cut off between QEMU's and the state's being written down.
 	for _, p := range strays(dir) {
-		errs = append(errs, end(p.pid, p.began, o.Timeouts.Stop))
+		errs = append(errs, p.End(context.Background(), true, o.Timeouts.Stop))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err // its disk is in use

@@ -124,7 +124,7 @@ func (g *Guest) Sickbay(ctx context.Context, call Call) (code int, err error) {
 	switch {
 	case errors.As(err, &exit):
 		code, err = exit.Code, nil
-	case err != nil && !g.s.alive():
+	case err != nil && !g.s.Alive():
 		return 0, fmt.Errorf("the guest has ended meanwhile (its process %d is gone) and with it what ran there: `sickbay vm up` boots another, of the same disk: %w", g.s.PID, err)
 	}
 	if call.Report != "" {

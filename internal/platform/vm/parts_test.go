@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 )
 
 func TestBaseKey(t *testing.T) {
@@ -126,9 +127,5 @@ func TestPruneKeepsWhatRuns(t *testing.T) {
 // self is a state whose process is this test's own.
 func self(t *testing.T) state {
 	t.Helper()
-	began, err := startedAt(os.Getpid())
-	if err != nil {
-		t.Skip(err) // not on this system
-	}
-	return state{PID: os.Getpid(), Began: began, BootID: bootID(), Since: time.Now().UTC(), Port: 40001, CPUs: 2, MemoryMiB: 4096, Choice: Choice{TCG, "asked for"}, Image: "node:1"}
+	return state{ID: process.Self(), Since: time.Now().UTC(), Port: 40001, CPUs: 2, MemoryMiB: 4096, Choice: Choice{TCG, "asked for"}, Image: "node:1"}
 }

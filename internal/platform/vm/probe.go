@@ -10,7 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 )
 
 // Choice is which accelerator is used, and why.
@@ -29,7 +32,7 @@ func choose(ctx context.Context, o Options, kernel string) (Choice, error) {
 	if o.Accel != "" {
 		return Choice{o.Accel, "asked for"}, nil
 	}
-	key := bootID() + " " + kernel
+	key := process.Boot() + " " + kernel
 	var kept struct {
 		Key string `json:"key"`
 		Choice
@@ -69,7 +72,7 @@ func probeKVM(ctx context.Context, o Options, kernel string) error {
 	var stderr bytes.Buffer
 	console := &watched{want: booted, seen: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = console, &stderr
-	dieWithParent(cmd)
+	process.Leash(cmd, syscall.SIGKILL)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}

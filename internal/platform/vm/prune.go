@@ -44,7 +44,7 @@ func prune(o Options, needed func(name string) bool) ([]buildcache.Kept, error) 
 		return nil, err
 	}
 	var used []string
-	if s, err := load(o.guest()); err == nil && s.alive() {
+	if s, err := load(o.guest()); err == nil && s.Alive() {
 		used = s.Parts
 	}
 	var removed []buildcache.Kept

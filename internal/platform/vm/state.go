@@ -7,17 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 )
 
 // state is what this machine knows of the guest that runs, in a file of its folder.
 type state struct {
-	// PID of QEMU, with what tells it from a later process of the same number: when it began, in the kernel's ticks since the
-	// machine was booted, and which boot that was.
-	PID    int    `json:"pid"`
-	Began  uint64 `json:"began"`
-	BootID string `json:"bootId"`
+	// Of QEMU.
+	process.ID
 
 	Since     time.Time `json:"since"`
 	Port      int       `json:"port"`
@@ -29,21 +29,6 @@ type state struct {
 	Parts []string `json:"parts"`
 	// Programs is the digest of the programs that the guest has.
 	Programs string `json:"programs"`
-}
-
-// bootID changes whenever this machine is booted.
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
-}
-
-// alive tells whether the process of the state is still that process.
-func (s state) alive() bool {
-	if s.PID <= 0 || s.BootID != bootID() {
-		return false
-	}
-	began, err := startedAt(s.PID)
-	return err == nil && began == s.Began
 }
 
 func (s state) save(dir string) error {
@@ -78,4 +63,12 @@ func load(dir string) (state, error) {
 		return s, fmt.Errorf("read the guest's state, %s: %w (`sickbay vm down` clears it away)", filepath.Join(dir, stateFile), err)
 	}
 	return s, nil
+}
+
+// strays are the QEMU processes with a file below a folder on their command line: what a start that was cut off may have left
+// without having written it down.
+func strays(dir string) []process.Process {
+	return slices.DeleteFunc(process.All(), func(p process.Process) bool {
+		return !p.Runs(qemu) || !strings.Contains(strings.Join(p.Args, " "), dir+"/")
+	})
 }

@@ -8,22 +8,24 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 )
 
 func TestAlive(t *testing.T) {
 	s := self(t)
-	if !s.alive() {
+	if !s.Alive() {
 		t.Error("this process is taken for dead")
 	}
 	for name, change := range map[string]func(*state){
 		"its number is another process's":     func(s *state) { s.Began++ },
-		"the machine has been booted since":   func(s *state) { s.BootID = "other" },
+		"the machine has been booted since":   func(s *state) { s.Boot = "other" },
 		"nobody has its number":               func(s *state) { s.PID = 1 << 22 },
 		"it was never written down, or wrong": func(s *state) { s.PID = 0 },
 	} {
 		s := self(t)
 		change(&s)
-		if s.alive() {
+		if s.Alive() {
 			t.Errorf("%s, and it is taken for alive", name)
 		}
 	}
@@ -34,7 +36,7 @@ func TestAlive(t *testing.T) {
 	}
 	defer func() { _ = cmd.Wait() }()
 	for until := time.Now().Add(5 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		if _, err := startedAt(cmd.Process.Pid); errors.Is(err, os.ErrProcessDone) {
+		if _, err := process.Of(cmd.Process.Pid); errors.Is(err, os.ErrProcessDone) {
 			return
 		}
 	}
@@ -52,7 +54,7 @@ func TestStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := load(dir)
-	if err != nil || !got.alive() || got.Port != want.Port || !got.Since.Equal(want.Since) || len(got.Parts) != 2 || got.Choice != want.Choice {
+	if err != nil || !got.Alive() || got.Port != want.Port || !got.Since.Equal(want.Since) || len(got.Parts) != 2 || got.Choice != want.Choice {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	if err := os.WriteFile(filepath.Join(dir, stateFile), []byte("{"), 0o600); err != nil {
@@ -120,20 +122,20 @@ func TestDownEndsProcesses(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	begin := func(cmd *exec.Cmd) (began uint64, ended chan error) {
+	begin := func(cmd *exec.Cmd) (id process.ID, ended chan error) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		ended = make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		began, err := startedAt(cmd.Process.Pid)
+		id, err := process.Of(cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return began, ended
+		return id, ended
 	}
 	one := exec.Command(sleep, "60")
-	began, oneEnded := begin(one)
+	id, oneEnded := begin(one)
 	// Its name and a file of the guest are what tells it. `sleep` takes no file, so a shell of that name waits.
 	stray := exec.Command("/bin/sh", "-c", "read x", filepath.Join(guest, overlayFile))
 	stray.Args[0] = "/usr/bin/" + qemu
@@ -145,7 +147,7 @@ func TestDownEndsProcesses(t *testing.T) {
 	_, strayEnded := begin(stray)
 
 	s := self(t)
-	s.PID, s.Began = one.Process.Pid, began
+	s.ID = id
 	if err := s.save(guest); err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func Look(o Options) (Status, error) {
 	s.Since, s.PID, s.Port, s.CPUs, s.MemoryMiB, s.Image, s.Choice = g.Since, g.PID, g.Port, g.CPUs, g.MemoryMiB, g.Image, &g.Choice
 	s.OverlayBytes, _ = buildcache.Occupied(o.guest())
 	s.State = Running
-	if !g.alive() {
+	if !g.Alive() {
 		s.State, s.Problem = Killed, fmt.Sprintf("its process %d is gone", g.PID)
 		s.PID, s.Port = 0, 0
 	}

@@ -212,7 +212,7 @@ func (b *builder) boot(ctx context.Context, prepared buildcache.Part, programs [
 		return nil, err
 	}
 	g := &Guest{o: b.o, s: state{
-		PID: r.pid, Began: r.began, BootID: bootID(), Since: time.Now().UTC(), Port: r.port, CPUs: b.o.CPUs, MemoryMiB: b.o.MemoryMiB,
+		ID: r.id, Since: time.Now().UTC(), Port: r.port, CPUs: b.o.CPUs, MemoryMiB: b.o.MemoryMiB,
 		Choice: b.choice, Image: b.image.Ref, Programs: sum,
 		Parts: []string{filepath.Base(b.cache.Path(b.base)), filepath.Base(b.cache.Path(prepared))},
 	}}
@@ -248,7 +248,7 @@ func find(o Options) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.alive() {
+	if !s.Alive() {
 		return nil, fmt.Errorf("its process %d is gone: %w", s.PID, errNoGuest)
 	}
 	return &Guest{o: o, s: s}, nil
