@@ -81,7 +81,8 @@ type WrongFinding struct {
 type ActionResult struct {
 	// Run is the run whose fault it was let loose on: sickbay's own is the scored one, others get an injection of their own.
 	Run string `json:"run"`
-	// CauseRight: the cause named before it acted was the right one.
+	// Acted: it found something and was asked to remedy it. CauseRight: the cause it had named was the right one.
+	Acted      bool    `json:"acted"`
 	CauseRight bool    `json:"causeRight"`
 	Cleared    bool    `json:"cleared"`
 	Seconds    float64 `json:"seconds,omitempty"` // from the finding until it was cleared

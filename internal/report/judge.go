@@ -6,20 +6,34 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Overall judges a report: one failed scenario or anything left on the host fails the report; something that could not be told makes it unknown;
-// a suite in which something passed and the rest is unsupported here has passed.
+// something that passed only when it was made again makes it flaky; a suite in which something passed and the rest is unsupported here has passed.
+// What a list of known failures excuses counts as passed. A detector that was scored counts as the scenario does.
 func Overall(rep *v1alpha1.Report) v1alpha1.Verdict {
 	count := map[v1alpha1.Verdict]int{}
-	for _, r := range rep.Results {
-		count[r.Verdict]++
+	for i := range rep.Results {
+		r := &rep.Results[i]
+		v := r.Verdict
+		if v != v1alpha1.VerdictUnsupported && Excused(r, "") {
+			v = v1alpha1.VerdictPassed
+		}
+		count[v]++
+		for _, d := range r.Detectors {
+			if (d.Verdict == v1alpha1.VerdictFailed || d.Verdict == v1alpha1.VerdictFlaky) && d.Role != v1alpha1.RoleReference && !Excused(r, d.Detector) {
+				count[d.Verdict]++
+			}
+		}
 	}
 	switch {
 	case count[v1alpha1.VerdictFailed] > 0 || len(rep.HostChanges) > 0 || len(BrokenControls(rep, v1alpha1.VerdictFailed)) > 0:
 		return v1alpha1.VerdictFailed
 	case count[v1alpha1.VerdictUnknown] > 0 || len(rep.Results) == 0 || len(BrokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
 		return v1alpha1.VerdictUnknown
+	case count[v1alpha1.VerdictFlaky] > 0:
+		return v1alpha1.VerdictFlaky
 	case count[v1alpha1.VerdictPassed] > 0:
 		return v1alpha1.VerdictPassed
 	default:
@@ -27,7 +41,21 @@ func Overall(rep *v1alpha1.Report) v1alpha1.Verdict {
 	}
 }
 
-// countControls sums the controls of a report.
+// Excused tells whether a known failure stands for a result: for a detector's in it, or for the run's own steps where detector is empty.
+// Sickbay's own detectors fail with the run.
+func Excused(r *v1alpha1.ScenarioResult, detector string) bool {
+	return slices.ContainsFunc(r.Known, func(k v1alpha1.KnownFailure) bool {
+		if k.Detector == "" {
+			return detector == "" || detector == OwnDetector
+		}
+		return detector != "" && text.Glob(k.Detector).MatchString(detector)
+	})
+}
+
+// OwnDetector names sickbay's own detectors in a report.
+const OwnDetector = "sickbay"
+
+// CountControls sums the controls of a report.
 func CountControls(rep *v1alpha1.Report) []v1alpha1.ControlCount {
 	var out []v1alpha1.ControlCount
 	for _, c := range []v1alpha1.Control{v1alpha1.ControlNoop, v1alpha1.ControlNoRemedy, v1alpha1.ControlBlindRestart} {
