@@ -83,7 +83,7 @@ func nft(ctx context.Context, e *engine.Engine, image, script string, args ...st
 }
 
 func hostNFT(e *engine.Engine) string {
-	if runtime.GOOS != "linux" || os.Geteuid() != 0 || e.Host != "" && !strings.HasPrefix(e.Host, "unix://") {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 || e.Elsewhere || e.Host != "" && !strings.HasPrefix(e.Host, "unix://") {
 		return ""
 	}
 	for _, p := range []string{"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"} {

@@ -59,6 +59,9 @@ func (e *Engine) String() string {
 	if e.Host != "" {
 		s += " at " + e.Host
 	}
+	if e.Elsewhere {
+		s += ", on another kernel than this machine's"
+	}
 	return s
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
+	"github.com/sickbay-dev/sickbay/internal/platform/process"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
@@ -79,6 +80,10 @@ func (s system) Private(ctx context.Context) *Engine {
 func (s system) Look(ctx context.Context, provider, host string) Candidate {
 	c := Candidate{Engine: Engine{Provider: provider, Host: host, CLI: lookPath(provider)}}
 	arch, err := s.ask(ctx, &c.Engine)
+	if far := (*elsewhereError)(nil); errors.As(err, &far) {
+		c.Engine.Elsewhere, c.Problem = true, far.Error()
+		return c
+	}
 	if err != nil {
 		c.Problem = said(err)
 		return c
@@ -92,8 +97,36 @@ func (s system) Look(ctx context.Context, provider, host string) Candidate {
 		c.Problem = "a privileged container does not run: " + said(err)
 	default:
 		c.Usable, c.Problem = report.Privileged()
+		here := process.Boot()
+		c.Engine.Elsewhere = here == "" || report.Boot != here
+	}
+	// Where this machine has no kernel for containers, a local engine has one in a virtual machine here.
+	if c.Usable && c.Engine.Elsewhere && runtime.GOOS == "linux" && !elsewhereAllowed() {
+		c.Usable, c.Problem = false, (&elsewhereError{"the kernel of its containers is not this machine's (another boot id: a virtual machine, or another machine behind a forwarded socket)"}).Error()
 	}
 	return c
+}
+
+// ElsewhereEnv allows an engine whose kernel is not this machine's.
+const ElsewhereEnv = "SICKBAY_ENGINE_ELSEWHERE"
+
+func elsewhereAllowed() bool { return os.Getenv(ElsewhereEnv) == "1" }
+
+// elsewhereError is an engine of another machine. Privileged containers would run there, with swap, loop devices, sysctls and packet
+// filter rules of its kernel, while what is left behind is looked for here.
+type elsewhereError struct{ why string }
+
+func (e *elsewhereError) Error() string {
+	return e.why + "; if faults may be injected there, set " + ElsewhereEnv + "=1"
+}
+
+// isHere refuses an address that leads to another machine, before anything is run at it.
+func isHere(address string) error {
+	scheme, _, ok := strings.Cut(address, "://")
+	if !ok || scheme == "unix" || scheme == "npipe" || scheme == "fd" || elsewhereAllowed() {
+		return nil
+	}
+	return &elsewhereError{"it is at " + address + ", which may be another machine, and nothing was run there"}
 }
 
 // ask fills in versions and the address, and returns the architecture of the engine's machine.
@@ -110,6 +143,17 @@ func (s system) ask(ctx context.Context, e *Engine) (arch string, err error) {
 }
 
 func askDocker(ctx context.Context, e *Engine) (string, error) {
+	address := e.Host
+	if address == "" {
+		// Testcontainers does not know every kind of docker context (colima, Docker Desktop), DOCKER_HOST it does.
+		out, err := e.output(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+		if address = strings.TrimSpace(out); err == nil && strings.HasPrefix(address, "unix://") && address != "unix:///var/run/docker.sock" {
+			e.Host = address
+		}
+	}
+	if err := isHere(address); err != nil {
+		return "", err
+	}
 	out, err := e.output(ctx, "version", "--format", "{{json .}}")
 	if err != nil {
 		return "", err
@@ -129,13 +173,6 @@ func askDocker(ctx context.Context, e *Engine) (string, error) {
 		return "", err
 	}
 	e.Private = strings.Contains(out, `"`+privateLabel+`"`)
-	if e.Host == "" {
-		// testcontainers does not know every kind of docker context (colima, Docker Desktop), DOCKER_HOST it does.
-		out, err := e.output(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
-		if host := strings.TrimSpace(out); err == nil && strings.HasPrefix(host, "unix://") && host != "unix:///var/run/docker.sock" {
-			e.Host = host
-		}
-	}
 	return version.Server.Arch, nil
 }
 
@@ -146,8 +183,9 @@ func askPodman(ctx context.Context, e *Engine) (string, error) {
 	}
 	var info struct {
 		Host struct {
-			Arch         string
-			RemoteSocket struct {
+			Arch            string
+			ServiceIsRemote bool
+			RemoteSocket    struct {
 				Path   string
 				Exists bool
 			}
@@ -156,6 +194,9 @@ func askPodman(ctx context.Context, e *Engine) (string, error) {
 	}
 	if err := json.Unmarshal([]byte(out), &info); err != nil {
 		return "", fmt.Errorf("podman info does not look like podman's: %w", err)
+	}
+	if info.Host.ServiceIsRemote && runtime.GOOS == "linux" && !elsewhereAllowed() {
+		return "", &elsewhereError{"podman's connection leads to another machine"}
 	}
 	e.Version, e.APIVersion = info.Version.Version, info.Version.APIVersion
 	if socket := info.Host.RemoteSocket; socket.Exists && socket.Path != "" {

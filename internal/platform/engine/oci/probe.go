@@ -8,6 +8,7 @@ type Report struct {
 	LoopDevices   bool     `json:"loopDevices"`       // /dev/loop-control is there
 	CgroupVersion int      `json:"cgroupVersion"`     // 1 or 2; 1 for the hybrid layout
 	Kernel        string   `json:"kernel"`            // uname -r of the machine the engine runs on
+	Boot          string   `json:"boot,omitempty"`    // the boot id of that machine: no two running kernels share one
 	Missing       []string `json:"missing,omitempty"` // capabilities not granted
 }
 

@@ -36,6 +36,9 @@ func look() Report {
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		r.Kernel = strings.TrimSpace(string(release))
 	}
+	if boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		r.Boot = strings.TrimSpace(string(boot))
+	}
 	return r
 }
 
