@@ -178,8 +178,9 @@ var (
 		`find\s.*-delete`, `ip6?tables(-\w+)?\s.*(-D|-F|-X|--delete|--flush)`, `nft\s+(\S+\s+)?(delete|destroy|flush)`,
 		`ip\s+(-\S+\s+)*(route|rule|addr|address|link|netns)\s+(del|delete|flush)`, `ipset\s+(del|destroy|flush)`, `trust\s+anchor`,
 		`(ctr|crictl|docker|podman|nerdctl)\s.*(rm|rmi|rmp|prune|remove|delete)`, `journalctl\s.*--vacuum-\w+(=\S+)?`, `hostnamectl\s.*set-hostname`,
-		`kubectl\s.*(delete|patch|edit|replace)`, `btrfs\s+(check|rescue)`, `(lvremove|vgremove|pvremove|dmsetup\s+remove)`)
-	disturbs = words(`(pkill|killall|reboot|shutdown|poweroff)`, `kill\s+(-(9|KILL|TERM|15|INT|HUP|STOP)\s|[^-])\S*`, `systemctl\s+(\S+\s+)*(kill|isolate)`)
+		`kubectl\s.*(delete|patch|edit|replace)`, `btrfs\s+(check|rescue)`, `(lvremove|vgremove|pvremove|dmsetup\s+remove)`,
+		`fsfreeze\s+(-u|--unfreeze)`, `mount\s.*remount\S*`, `systemctl\s+(unmask|set-property)`)
+	disturbs = words(`(pkill|killall|reboot|shutdown|poweroff)`, `kill\s+(-(9|KILL|TERM|15|INT|HUP|STOP)\s|[^-])\S*`, `systemctl\s+(\S+\s+)*(kill|isolate)`, `sysctl\s+-w`)
 )
 
 // words matches any of the patterns between what ends a word of a shell, a path before the program's name included.

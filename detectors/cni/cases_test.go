@@ -54,7 +54,7 @@ var sick = []detectorstest.Case{
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 0
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
 	}},
-	{Name: "bridged traffic bypasses iptables", Want: []string{"cni/bridge-netfilter-off"}, Remedy: "sysctl -w net.bridge.bridge-nf-call-iptables=1", Ill: func(o *v1alpha1.Observation) {
+	{Name: "bridged traffic bypasses iptables", Want: []string{"cni/bridge-netfilter-off"}, Remedy: "sysctl -w net.bridge.bridge-nf-call-iptables=1", Class: v1alpha1.Disruptive, Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs[0].Plugins = []string{"bridge", "host-local", "portmap"}
 		o.CNI.Binaries = append(o.CNI.Binaries, "bridge")
 		o.Network.BridgeNFCallIPTables = "0"

@@ -516,7 +516,11 @@ func netfilter(h v1alpha1.History) *v1alpha1.Finding {
 		text = "br_netfilter is not there: " + key + " does not exist"
 		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the module the setting belongs to", "modprobe", "br_netfilter"))
 	}
-	steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, "sysctl", "-w", key+"=1"))
+	step := detectors.NodeStep(v1alpha1.Disruptive, o.Node, why+"; so does that of other bridges on this machine", "sysctl", "-w", key+"=1")
+	if value != "" {
+		step.Undo = "sysctl -w " + key + "=" + value
+	}
+	steps = append(steps, step)
 	f := &v1alpha1.Finding{
 		Cause: "bridge-netfilter-off", Certainty: v1alpha1.Certain,
 		Summary:      "traffic between pods of this node and service addresses bypasses iptables: " + text + ", and " + c.Path + " puts pods on a bridge",

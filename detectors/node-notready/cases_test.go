@@ -42,8 +42,8 @@ var sick = []detectorstest.Case{
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
 	}},
 	{Name: "another CA in the kubeconfig", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "--certificate-authority=", Ill: detectorstest.AnotherCA},
-	{Name: "kubelet stopped", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start kubelet.service", Ill: detectorstest.KubeletStopped},
-	{Name: "kubelet masked", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl unmask kubelet.service", Ill: func(o *v1alpha1.Observation) {
+	{Name: "kubelet stopped", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start kubelet.service", Class: v1alpha1.Disruptive, Ill: detectorstest.KubeletStopped},
+	{Name: "kubelet masked", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl unmask kubelet.service", Class: v1alpha1.Destructive, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState, u.ActiveState, u.SubState = "masked", "inactive", "dead" })
 		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
 	}},
@@ -67,6 +67,15 @@ var sick = []detectorstest.Case{
 	{Name: "a label that kubelets may not give themselves", Want: []string{"node-notready/kubelet-stopped"}, Remedy: `node-role\.kubernetes\.io/worker=`, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [node-role.kubernetes.io/worker]\n--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix`)
 	}},
+	{Name: "a file of the drop-in directory that no kubelet can read", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "mv -T --backup=numbered -- /etc/kubernetes/kubelet.conf.d/20-hardening.conf", Class: v1alpha1.Safe, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to merge kubelet configs: failed to walk through kubelet dropin directory \"/etc/kubernetes/kubelet.conf.d\": failed to load kubelet dropin file, path: /etc/kubernetes/kubelet.conf.d/20-hardening.conf, error: yaml: unmarshal errors: key \"failCgroupV1\" already set in map`)
+	}},
+	{Name: "a machine's kubelet cannot be executed", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ExecMainStatus = 203 })
+	}},
 	{Name: "no /dev/kmsg", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: failed to create kubelet: open /dev/kmsg: no such file or directory`)
 	}},
@@ -87,7 +96,7 @@ var sick = []detectorstest.Case{
 		o.Kubelet.File, o.Kubelet.FileError = v1alpha1.KubeletConfig{}, "yaml: line 12: mapping values are not allowed in this context"
 		detectorstest.KubeletLoops(o, "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode")
 	}},
-	{Name: "Node object deleted", Want: []string{"node-notready/not-registered"}, Remedy: "systemctl restart kubelet.service", Ill: func(o *v1alpha1.Observation) {
+	{Name: "Node object deleted", Want: []string{"node-notready/not-registered"}, Remedy: "systemctl restart kubelet.service", Class: v1alpha1.Destructive, Ill: func(o *v1alpha1.Observation) {
 		o.API.Node, o.API.Lease, o.API.Pods = nil, nil, nil
 		detectorstest.Log(o, "kubelet", `"Error updating node status, will retry" err="error getting node \"lab-worker\": nodes \"lab-worker\" not found"`, 5*time.Second)
 	}},

@@ -523,7 +523,7 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		}
 		steps, f.ManualAction = repair(o, k)
 		if f.ManualAction != "" {
-			if !k.Said {
+			if !k.Said && u.ExecMainStatus != 203 {
 				f.Certainty, f.ToConfirm = v1alpha1.Likely, "its last words: `journalctl -u kubelet -n 20`"
 			}
 			return f
@@ -532,7 +532,11 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
 		if u.LoadState == "masked" {
 			f.Summary = "the kubelet does not run: its unit is masked"
-			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the unit is masked", "systemctl", "unmask", service), "systemctl mask "+service))
+			steps = append(steps, facts.Unmask(o.Node, service))
+		}
+		if u.ExecMainStatus == 203 && !o.Host.InContainer {
+			f.ManualAction = noBinary
+			return f
 		}
 		if u.ExecMainStatus == 203 {
 			steps = append(steps, detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"))
@@ -548,23 +552,25 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
 		}
 		if u.UnitFileState == "disabled" {
-			steps = append(steps, changedByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", service), "systemctl disable "+service))
+			steps = append(steps, facts.ByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", service), "systemctl disable "+service))
 		}
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service))
+		start := detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service)
+		if facts.StoppedByHand(u) && o.Kubelet.FileError == "" {
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "it ended without an error: somebody stopped it, perhaps for maintenance"))
+			start = facts.AgainstAStop(start, "the kubelet ends pods that were deleted while it was stopped", service)
+		}
+		steps = append(steps, start)
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-kubelet", append(steps, detectors.WaitReady(o.Node))...)
 	return f
 }
 
-// changedByHand marks a step that takes back what somebody did to the kubelet's unit, perhaps for maintenance.
-func changedByHand(s v1alpha1.Step, undo string) v1alpha1.Step {
-	s.Undo = undo
-	return detectors.Destructive(s, "somebody masked or disabled the kubelet, perhaps for maintenance")
-}
-
 // repair are the steps against what makes the kubelet exit, where that is plain.
 func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, untouched string) {
 	again := facts.RestartKubelet(o, "start it again")
+	if k.Unit.ExecMainStatus == 203 && !o.Host.InContainer {
+		return nil, noBinary
+	}
 	if k.Unit.ExecMainStatus == 203 {
 		return []v1alpha1.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"), again}, ""
 	}
@@ -631,9 +637,15 @@ printf '%%s\n' "$ca" > "$f"`, detectors.Quote(file), detectors.Quote(kubeletConf
 	}, manual: "put the cluster's CA back to %s, from another node or the control plane's /etc/kubernetes/pki/ca.crt"},
 	{says: regexp.MustCompile(`open (/dev/kmsg): (?:no such file or directory|operation not permitted|permission denied)`),
 		manual: "the kubelet reads the kernel's log from %s, which this machine does not have: a container needs that device of its host (or a link to /dev/console, as nested kubelets do), or the gate KubeletInUserNamespace"},
+	{says: regexp.MustCompile(words.KubeletDropin + `, path: ([^\s,]+)`), mend: func(o *v1alpha1.Observation, file string) (v1alpha1.Step, bool) {
+		return detectors.MoveAside(o.Node, file, "the kubelet cannot read this file of its drop-in directory: put it aside for its owner to mend"), true
+	}},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
 		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
 }
+
+// noBinary is what is to be done on a machine whose kubelet systemd cannot execute.
+const noBinary = "systemd cannot execute the kubelet's binary (status 203): install its package again"
 
 const kubeadmConfig = "/var/lib/kubelet/config.yaml"
 
@@ -712,7 +724,7 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		steps = append(steps, facts.SetKubeletConfig(o, "the kubelet may register its node again", "registerNode", "true"))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("register-again", append(steps,
-		facts.RestartKubelet(o, "the kubelet registers its node at start"), detectors.WaitReady(o.Node))...)
+		detectors.Destructive(facts.RestartKubelet(o, "the kubelet registers its node at start"), "brings back a node that somebody, or an autoscaler, took out of the cluster"), detectors.WaitReady(o.Node))...)
 	return f
 }
 

@@ -28,8 +28,21 @@ var sick = []detectorstest.Case{
 		detectorstest.RuntimeSilent(o)
 	}},
 	{Name: "containerd deadlocked, seen twice", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl restart containerd.service", Likely: true, Baseline: true, Ill: detectorstest.RuntimeSilent},
-	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Ill: detectorstest.RuntimeStopped},
+	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Class: v1alpha1.Disruptive, Ill: detectorstest.RuntimeStopped},
 	{Name: "containerd's configuration cut off, at its first start with it", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
+	}},
+	{Name: "containerd's configuration is in the form of a later one", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument")
+	}},
+	{Name: "containerd ends itself at start, and systemd has given up", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		containerdEnds(o, `level=fatal msg="failed to get listener for main ttrpc endpoint" error="listen unix /run/containerd/containerd.sock.ttrpc: bind: permission denied"`)
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState = "failed", "failed" })
+	}},
+	{Name: "containerd's configuration cut off on a machine that is no container", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
 		detectorstest.RuntimeSilent(o)
 		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
@@ -40,12 +53,12 @@ var sick = []detectorstest.Case{
 		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: connection error: desc = "+why, v1alpha1.SourceStatus)
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: `+why)
 	}},
-	{Name: "runtime's filesystem frozen", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze --unfreeze /var/lib/containerd", Ill: runtimeFrozen},
+	{Name: "runtime's filesystem frozen", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze --unfreeze /var/lib/containerd", Class: v1alpha1.Destructive, Ill: runtimeFrozen},
 	{Name: "runtime's disk does not answer", Want: []string{"pleg/runtime-io-stall"}, Remedy: "-", Likely: true, Baseline: true, Ill: func(o *v1alpha1.Observation) {
 		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Wchan: "jbd2_log_wait_commit"}}
 		detectorstest.Unknown(o, "ListContainers gave no answer within 1.5 s", v1alpha1.SourceContainers)
 	}},
-	{Name: "runtime throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: runtimeThrottled},
+	{Name: "runtime throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Class: v1alpha1.Destructive, Ill: runtimeThrottled},
 	{Name: "runtime throttled, between two late calls", Want: []string{"pleg/runtime-overloaded"}, Remedy: "cfs_quota_us", Ill: func(o *v1alpha1.Observation) {
 		o.Processes[0].CPUQuota = v1alpha1.CPUUsage{QuotaMilli: 10, NrPeriods: 90, NrThrottled: 82, ThrottledUsec: 8_000_000}
 		o.Runtime.CallMS["ListContainers"] = 600
@@ -103,7 +116,7 @@ var sick = []detectorstest.Case{
 		o.Processes[0].FrozenCgroup, o.Processes[0].State = false, "T"
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
 	}},
-	{Name: "containerd killed by kill -9, and not started again", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl reset-failed containerd.service", Ill: func(o *v1alpha1.Observation) {
+	{Name: "containerd killed by kill -9, and not started again", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl reset-failed containerd.service", Class: v1alpha1.Safe, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.RuntimeStopped(o)
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.Result = "failed", "failed", "signal" })
 	}},
@@ -136,7 +149,7 @@ var sick = []detectorstest.Case{
 		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to load CRI image service plugin dependency: not found" id=io.containerd.grpc.v1.cri type=io.containerd.grpc.v1`, 2*time.Minute)
 	}},
 	{Name: "containerd runs without CRI, and nothing says why", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: withoutCRI},
-	{Name: "all of system.slice throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "systemctl set-property system.slice CPUQuota=", Ill: func(o *v1alpha1.Observation) {
+	{Name: "all of system.slice throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "systemctl set-property system.slice CPUQuota=", Class: v1alpha1.Destructive, Ill: func(o *v1alpha1.Observation) {
 		runtimeThrottled(o)
 		o.Processes[0].QuotaCgroup = "/system.slice"
 	}},
@@ -306,4 +319,14 @@ func TestPlegDiskIsOneExplanation(t *testing.T) {
 			t.Errorf("%s/%s does not explain NotReady: %v", f.Failure, f.Cause, f.Consequences)
 		}
 	}
+}
+
+// containerdEnds has containerd end itself at each start, with these last words.
+func containerdEnds(o *v1alpha1.Observation, says string) {
+	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+		u.ActiveState, u.SubState, u.MainPID, u.Result, u.ExecMainStatus, u.NRestarts = "activating", "auto-restart", 0, "exit-code", 1, 4
+	})
+	o.Processes = o.Processes[1:]
+	detectorstest.RuntimeSilent(o)
+	detectorstest.Log(o, "containerd", says, 2*time.Second)
 }

@@ -116,25 +116,47 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		Summary:  r.Name + " does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, load %s, result %s, exit status %d, %d restarts", r.Unit, u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
 	}
-	if l, ok := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:"); ok {
-		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	last, ended := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:")
+	if ended {
+		f.Evidence = append(f.Evidence, facts.FromLine(last))
 	}
 	f.Evidence = support(h, f.Evidence)
 	var steps []v1alpha1.Step
 	if u.LoadState == "masked" {
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the unit is masked", "systemctl", "unmask", r.Unit+".service"))
+		steps = append(steps, facts.Unmask(o.Node, r.Unit+".service"))
 	}
-	if noExec {
+	switch file := o.Runtime.ConfigFile; {
+	case noExec && !o.Host.InContainer:
+		f.ManualAction = "systemd cannot execute " + binary(r) + " (status 203): install the runtime's package again"
+		return f
+	case noExec:
 		steps = append(steps, detectors.RestoreStep(o.Node, binary(r), "systemd cannot execute the runtime's binary (status 203)"))
-	} else if file := o.Runtime.ConfigFile; looping || file.Error != "" {
-		f.ManualAction = r.Name + " exits at start by itself; what it says decides, most often " + cmp.Or(file.Path, "its configuration") + ": " + file.Error
-		if file.Error != "" {
-			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, file.Path+": "+file.Error))
-			steps = append(steps, detectors.RestoreStep(o.Node, file.Path, "the configuration cannot be read: put the node image's own back"))
+	case file.Error != "":
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, file.Path+": "+file.Error))
+		f.ManualAction = r.Name + " exits at start for its configuration: " + file.Error
+		if !o.Host.InContainer {
+			return f
 		}
+		steps = append(steps, detectors.MoveAside(o.Node, file.Path, "the configuration cannot be read: put it aside"),
+			detectors.RestoreStep(o.Node, file.Path, "the node image's own comes back"))
+	case looping || u.Result == "exit-code" && ended && !facts.Has(last.Text, words.NoSpaceLeftOnDevice, words.ReadOnlyFileSystem):
+		// systemd starts it again and again, or has given up, and it ends itself each time: one start more changes nothing.
+		f.ManualAction = refusal(r, cmp.Or(file.Path, "its configuration"), last.Text)
+		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(append(steps, start(o.Node, r)...), ready(o)...)...)
 	return f
+}
+
+// newerConfig is what a containerd says of a configuration in the form of a later one: the form it knows, and the one it got.
+var newerConfig = regexp.MustCompile(words.ConfigVersion + " `?(\\d+)`?, got `?(\\d+)")
+
+// refusal says who has to change what where a runtime ends itself at start.
+func refusal(r runtime, file, said string) string {
+	if m := newerConfig.FindStringSubmatch(said); m != nil {
+		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], m[1])
+	}
+	return fmt.Sprintf("%s exits at start by itself; what it says has to be changed by whoever runs it, most often in %s: `journalctl -u %s -n 20`", r.Name, file, r.Unit)
 }
 
 // serves tells that the runtime answers CRI now, whoever started it.
@@ -149,7 +171,11 @@ func start(node string, r runtime) []v1alpha1.Step {
 	if r.unit.Result != "success" && r.unit.Result != "" {
 		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, node, "forget the failed starts", "systemctl", "reset-failed", r.Unit+".service"))
 	}
-	return append(steps, detectors.NodeStep(v1alpha1.Safe, node, "running containers belong to their shims and go on", "systemctl", "start", r.Unit+".service"))
+	step := detectors.NodeStep(v1alpha1.Safe, node, "running containers belong to their shims and go on", "systemctl", "start", r.Unit+".service")
+	if facts.StoppedByHand(r.unit) {
+		step = facts.AgainstAStop(step, "the kubelet ends pods that were deleted while it was stopped", r.Unit+".service")
+	}
+	return append(steps, step)
 }
 
 // end are the steps that end processes which their unit has given up. One that was told to end while it was frozen is gone by then.
@@ -257,7 +283,8 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	if mount == "" {
 		mount = name
 	}
-	steps := []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount)}
+	steps := []v1alpha1.Step{detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
+		"whoever froze it may be taking a snapshot, which is torn then")}
 	if r := runtimeOf(o); r.there && r.unit.ActiveState != "active" { // somebody restarted it meanwhile: it could neither end nor start
 		steps = append(steps, start(o.Node, r)...)
 	}
@@ -418,19 +445,23 @@ func liftQuota(o *v1alpha1.Observation, p v1alpha1.Process) []v1alpha1.Step {
 	}
 	switch slice := path.Base(p.QuotaCgroup); {
 	case p.QuotaCgroup != "":
-		step := detectors.NodeStep(v1alpha1.Safe, o.Node, "take the CPU limit from the slice that the runtime's unit is in", "systemctl", "set-property", slice, "CPUQuota=")
+		step := detectors.NodeStep(v1alpha1.Destructive, o.Node, "take the CPU limit from the slice that the runtime's unit is in", "systemctl", "set-property", slice, "CPUQuota=")
 		step.Undo = fmt.Sprintf("systemctl set-property %s CPUQuota=%s%%", detectors.Quote(slice), percent(p.CPUQuota.QuotaMilli))
 		steps = append(steps, step)
 	case len(files) > 0:
 		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's files, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, files))
 	}
-	return append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)", fmt.Sprintf(
+	steps = append(steps, detectors.ShellStep(v1alpha1.Destructive, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)", fmt.Sprintf(
 		`pid=%d above=%s
 [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = %s ] || exit 0 # it was restarted meanwhile
 cg=${above:-$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' "/proc/$pid/cgroup")}
 for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
 cg=${above:-$(awk -F: '$1=="0"{print $3}' "/proc/$pid/cgroup")}
 f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`, p.PID, detectors.Quote(p.QuotaCgroup), detectors.Quote(p.Name))))
+	for i := range steps {
+		steps[i] = detectors.Destructive(steps[i], facts.LimitOfSomebody)
+	}
+	return steps
 }
 
 func percent(milli int64) string { return fmt.Sprintf("%d.%d", milli/10, milli%10) }

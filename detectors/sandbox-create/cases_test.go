@@ -31,8 +31,8 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "runtime's disk full, thresholds off", Want: []string{"sandbox-create/disk-full"}, Remedy: "rm -f -- /var/lib/containerd/fill", Ill: diskFull},
 	{Name: "runtime's inodes used up, thresholds off", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "find /var/lib/containerd -xdev -maxdepth 1 -type f -empty", Ill: inodesGone},
-	{Name: "pods' cgroup may have no children", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cgroup.max.descendants", Ill: noChildren},
-	{Name: "pods' cpuset is empty", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cpuset.", Ill: func(o *v1alpha1.Observation) {
+	{Name: "pods' cgroup may have no children", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cgroup.max.descendants", Class: v1alpha1.Destructive, Ill: noChildren},
+	{Name: "pods' cpuset is empty", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "cpuset.", Class: v1alpha1.Disruptive, Ill: func(o *v1alpha1.Observation) {
 		o.Cgroups = []v1alpha1.Cgroup{{Path: "cpuset/kubelet.slice/kubelet-kubepods.slice", EmptyCPUs: true}}
 		detectorstest.SandboxFails(o, "failed to create containerd task: unable to apply cgroup configuration: failed to write 77: write /sys/fs/cgroup/cpuset/x/cgroup.procs: no space left on device")
 	}},

@@ -503,13 +503,18 @@ func errored(h v1alpha1.History, f v1alpha1.Filesystem) (v1alpha1.LogLine, bool)
 	return v1alpha1.LogLine{}, false
 }
 
+func remount(node, mount string) v1alpha1.Step {
+	s := detectors.NodeStep(v1alpha1.Destructive, node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount)
+	s.Undo = "mount -o remount,ro " + detectors.Quote(mount)
+	return detectors.Destructive(s, "changes a mount that somebody made")
+}
+
 var cgroupTexts = []string{words.CgroupNotApplied, "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", words.FailedToEnsureThatThePod, "cpuset.cpus"}
 
 // cgroups: the pod's cgroup cannot be made or entered.
 func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	fd := v1alpha1.Finding{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain}
 	var steps []v1alpha1.Step
-	const limit = "takes away a limit that somebody set"
 	// One mount shows in every cgroup below it, and is taken off once.
 	add := func(s v1alpha1.Step) {
 		if !slices.ContainsFunc(steps, func(t v1alpha1.Step) bool { return t.Run == s.Run }) {
@@ -537,26 +542,26 @@ func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.
 			case mount == full || strings.Contains(mount, "kubepods"):
 				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
 			case mount != "":
-				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", mount))
+				add(remount(o.Node, mount))
 			default:
-				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "the cgroup hierarchy takes writes again", "mount", "-o", "remount,rw", full))
+				add(remount(o.Node, full))
 			}
 		case c.Immutable:
 			say("immutable")
 			add(facts.Mutable(o.Node, full, "take the attribute away"))
 		case c.Limited && c.Below >= c.MaxBelow:
 			say(fmt.Sprintf("cgroup.max.descendants is %d, and there are %d", c.MaxBelow, c.Below))
-			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")), limit))
+			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")), facts.LimitOfSomebody))
 		case c.EmptyCPUs && len(failing) > 0:
 			say("cpuset.cpus or cpuset.mems is empty: no process can enter (the kernel says \"no space left on device\")")
-			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
+			add(detectors.ShellStep(v1alpha1.Disruptive, o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
 for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.Quote(full))))
 		case c.PIDsMax > 0 && c.PIDsInside >= c.PIDsMax:
 			say(fmt.Sprintf("pids.max is %d, and %d processes are inside", c.PIDsMax, c.PIDsInside))
-			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")), limit))
+			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")), facts.LimitOfSomebody))
 		case c.Frozen:
 			say("frozen")
-			add(detectors.ShellStep(v1alpha1.Safe, o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
+			add(detectors.ShellStep(v1alpha1.Disruptive, o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
 if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.freeze; fi`, detectors.Quote(full))))
 		}
 	}

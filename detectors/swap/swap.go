@@ -70,6 +70,9 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			if off.Undo = "swapon " + detectors.Quote(s.Path); s.UsedBytes > 0 {
 				off = detectors.Disrupts(off) // memory that is short then is taken from pods
 			}
+			if o.Host.MemoryBytes > 0 && s.UsedBytes > o.Host.MemoryBytes/4 {
+				off = detectors.Destructive(off, "what is in it may not fit into memory: processes are killed then")
+			}
 			steps = append(steps, off)
 		}
 		if s.InFstab {

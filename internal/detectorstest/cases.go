@@ -30,6 +30,8 @@ type Case struct {
 	// Never are words that no step of any remedy may run.
 	Never  []string
 	Likely bool
+	// Class is what the first finding's remedy must be; empty it is not looked at.
+	Class v1alpha1.Class
 	// Baseline puts a healthy look before, and again the same look after it. Cases are judged with and without, those that set it
 	// only with.
 	Baseline bool
@@ -238,6 +240,9 @@ func (c Case) checkFirst(t testing.TB, found []v1alpha1.Finding) {
 	}
 	if f.Remedy == nil {
 		t.Fatalf("no remedy: %s", f.ManualAction)
+	}
+	if c.Class != "" && f.Remedy.Class() != c.Class {
+		t.Errorf("the remedy is %s, want %s\n%s", f.Remedy.Class(), c.Class, Describe(found))
 	}
 	if !slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return strings.Contains(s.Run, c.Remedy) }) {
 		t.Errorf("no step runs %q:\n%s", c.Remedy, Describe(found))

@@ -121,5 +121,5 @@ func RestartPlugin(o *v1alpha1.Observation, pods []*corev1.Pod, name, why string
 	if len(units) != 1 {
 		return nil, "no pod or unit on this node is known to be the plugin of " + name + ": deploy it, or restart it where it runs"
 	}
-	return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Safe, o.Node, why, "systemctl", "restart", units[0].Name)}, ""
+	return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Disruptive, o.Node, why, "systemctl", "restart", units[0].Name)}, ""
 }

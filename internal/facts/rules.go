@@ -20,6 +20,32 @@ func RestartRuntime(o *v1alpha1.Observation, why string) v1alpha1.Step {
 	return s
 }
 
+// LimitOfSomebody is the risk of a step that lifts a limit.
+const LimitOfSomebody = "takes away a limit that somebody set"
+
+// StoppedByHand tells that a unit ended as one does that is told to: nothing else is known of why it does not run.
+func StoppedByHand(u v1alpha1.Unit) bool {
+	return u.LoadState != "masked" && u.ActiveState == "inactive" && u.Result == "success"
+}
+
+// AgainstAStop marks the start of a unit that somebody stopped; it can be stopped again.
+func AgainstAStop(s v1alpha1.Step, disturbs, unit string) v1alpha1.Step {
+	s.Why += "; " + disturbs
+	s.Undo = "systemctl stop " + detectors.Quote(unit)
+	return detectors.Disrupts(s)
+}
+
+// ByHand marks a step that takes back what somebody set for the time to come.
+func ByHand(s v1alpha1.Step, undo string) v1alpha1.Step {
+	s.Undo = undo
+	return detectors.Destructive(s, "somebody masked or disabled the unit, perhaps for maintenance")
+}
+
+// Unmask has systemd start a unit again that somebody masked.
+func Unmask(node, unit string) v1alpha1.Step {
+	return ByHand(detectors.NodeStep(v1alpha1.Destructive, node, "the unit is masked", "systemctl", "unmask", unit), "systemctl mask "+detectors.Quote(unit))
+}
+
 // Mutable takes the immutable attribute from a file.
 func Mutable(node, path, why string) v1alpha1.Step {
 	s := detectors.NodeStep(v1alpha1.Safe, node, why, "chattr", "-i", path)

@@ -10,6 +10,8 @@ var (
 		Sample: "Network plugin returns error: cni plugin not initialized"})
 	PrepareSnapshotDir = containerd.says("failed to create prepare snapshot dir", Entry{File: "plugins/snapshots/overlay/overlay.go",
 		Sample: `2650f2a5c8940c0738dc0b81d507216ab44d61d91d5c0214": failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overla`})
+	ConfigVersion = containerd.says("expected containerd config version equal to or less than", Entry{Since: "1.5", File: "cmd/containerd/server/config/config.go",
+		Sample: "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument"})
 	FailedToCreateTempDir = containerd.says("failed to create temp dir", Entry{File: "plugins/snapshots/overlay/overlay.go",
 		Sample: `91d5c0214": failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-255363191`})
 	FailedToGenerateSeccompSpecOpts = containerd.says("failed to generate seccomp spec opts", Entry{File: "internal/cri/server/container_create_linux.go",

@@ -50,6 +50,8 @@ var (
 		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
 	FailedToRunKubelet = kubelet.says("failed to run Kubelet", Entry{File: "cmd/kubelet/app/server.go",
 		Sample: `E1126 01:54:39.900545   64665 run.go:72] "command failed" err="failed to run Kubelet: running with swap on is not supported, please disable swap or set --fail-swap-on flag to false"`})
+	KubeletDropin = kubelet.says("failed to load kubelet dropin file", Entry{Since: "1.28", File: "cmd/kubelet/app/server.go",
+		Sample: `"command failed" err="failed to merge kubelet configs: failed to walk through kubelet dropin directory \"/etc/kubernetes/kubelet.conf.d\": failed to load kubelet dropin file, path: /etc/kubernetes/kubelet.conf.d/20-hardening.conf, error: yaml: unmarshal errors"`})
 	LoadKubeletConfigFile = kubelet.says("load kubelet config file", Entry{File: "cmd/kubelet/app/server.go",
 		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
 	ExternalAttacher = kubelet.says("timed out waiting for external-attacher", Entry{File: "pkg/volume/csi/csi_attacher.go",

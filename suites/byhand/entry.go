@@ -49,7 +49,8 @@ type Entry struct {
 const (
 	Cleared = "cleared"
 	Refused = "refused" // there is no remedy, and the finding says why
-	// Allowed is a remedy with a destructive step: --fix --yes takes none of it, --allow destructive clears.
+	// Allowed is a remedy with a destructive step: --fix --yes takes none of it (of two faults it may clear the other one), --allow
+	// destructive clears.
 	Allowed = "allowed"
 )
 
