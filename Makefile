@@ -24,7 +24,7 @@ need-NAME need-REPORT: need-%:
 
 # What binaries are made of. Tests and the image module (which is built by `sickbay image build` itself) are not part of it.
 SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -prune -o -path ./bin -prune -o \
-	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './detectors/*/page.md' -o -path './internal/report/page/*' -o -path '*/vm/guest/*' \) -type f -print)
+	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './detectors/*/page.md' -o -path './internal/report/page/*' -o -path './suites/*.yaml' -o -path '*/vm/guest/*' \) -type f -print)
 AGENTS := sickbay-agent-linux-amd64 sickbay-agent-linux-arm64
 BINARIES := bin/sickbay $(AGENTS:%=bin/%)
 
@@ -127,9 +127,10 @@ matrix: need-REPORT build ## docs/results/confusion-matrix.md from a report: mak
 
 N ?= 5
 .PHONY: timings
-timings: build ## docs/results/timings.md: every scenario's median time over N runs of a profile
+timings: build ## docs/results/timings.md and suites/durations.yaml: every scenario's median time over N runs of a profile
 	for i in $$(seq $(N)); do bin/sickbay suite --profile $(call quote,$(PROFILE)) --report reports/timings/$$i $(ARGS) || true; done
 	bin/sickbay report reports/timings/* --timings > docs/results/timings.md.new && mv docs/results/timings.md.new docs/results/timings.md
+	bin/sickbay report reports/timings/* --durations > suites/durations.yaml.new && mv suites/durations.yaml.new suites/durations.yaml
 
 RECORDED ?= recorded
 .PHONY: record

@@ -35,9 +35,10 @@ type Options struct {
 	RunID string
 	// Parallel bounds how many scenarios run at a time in RunAll. Default: as many as there are free workers.
 	Parallel int
-	// Version of sickbay, for the report.
-	Version string
-	Timings Timings
+	// Version of sickbay, Profile and Shard are for the report: the profile that was asked for, the part of a suite that this is.
+	Version, Profile string
+	Shard            *v1alpha1.Shard
+	Timings          Timings
 	// KillAt makes the process kill itself (SIGKILL) at that point of the first run that gets there. It is how the kill matrix
 	// kills exactly; nothing is cleaned up, as nothing is after any other SIGKILL.
 	KillAt Point

@@ -155,7 +155,7 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 		return nil, usage.Errorf("there is no scenario to run")
 	}
 	s.several = len(list) > 1
-	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: s.testbed.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Started: stamp(), Results: []v1alpha1.ScenarioResult{}}
+	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: s.testbed.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Profile: s.opts.Profile, Shard: s.opts.Shard, Started: stamp(), Results: []v1alpha1.ScenarioResult{}}
 	about, err := retry.Within(ctx, s.t.Call, s.testbed.About)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer: %w", s.testbed.Cluster(), err)

@@ -135,6 +135,12 @@ func call(t *testing.T, w deps, in string, args ...string) (code int, stdout, st
 
 func callContext(t *testing.T, ctx context.Context, w deps, in string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	t.Setenv("GITHUB_STEP_SUMMARY", "") // the tests' own step has no use for theirs
+	return callAs(t, ctx, w, in, args...)
+}
+
+func callAs(t *testing.T, ctx context.Context, w deps, in string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	t.Setenv("SICKBAY_CACHE", t.TempDir()) // what runs of this machine's have left is no matter of a test's
 	out, errs := file(t), file(t)
 	a := newApp(strings.NewReader(in), out, errs)
@@ -252,6 +258,16 @@ func TestBadRequests(t *testing.T) {
 		{"engine", []string{"needs one of"}},
 		{"image bild", []string{"did you mean build?"}},
 		{"report /no/such/report", []string{"/no/such/report", "--report DIR"}},
+		{"report diff /no/such/report /nor/this", []string{"/no/such/report", "--report DIR"}},
+		{"report diff one", []string{"takes two folders of reports, not 1"}},
+		{"report diff " + emptyDir + " " + emptyDir + " --fail-on worse", []string{"--fail-on worse", "broken, flaky, lost"}},
+		{"report diff " + emptyDir + " " + emptyDir + " --slower 0.5", []string{"--slower must be 1 or more"}},
+		{"report merge /no/such/report", []string{"/no/such/report", "--report DIR"}},
+		{"report " + emptyDir + " --against " + emptyDir, []string{"--against needs --html"}},
+		{"report " + emptyDir + " --implementation project=x", []string{"--implementation needs --conformance"}},
+		{"suite --shard 6/5", []string{`--shard "6/5"`, "2/5"}},
+		{"suite --shard 1/500", []string{"--shard 1/500", "there are only"}},
+		{"vm run pleg-disk --summary x.md", []string{"needs --report"}},
 		{"completion tcsh", []string{`"tcsh"`, "bash, zsh, fish or powershell"}},
 		{"recover --all --run x", []string{"all", "run"}},
 		{"version 1", []string{"takes no arguments"}},
@@ -411,13 +427,14 @@ func ready(t *testing.T) *fakeDeps {
 	}
 }
 
+func result(v v1alpha1.Verdict) *v1alpha1.Report {
+	return &v1alpha1.Report{Verdict: v, Results: []v1alpha1.ScenarioResult{{
+		Scenario: "pleg-disk", Node: "sickbay-worker", Verdict: v,
+		Steps: []v1alpha1.StepResult{{Name: v1alpha1.StepBaseline, Verdict: v1alpha1.VerdictPassed, Seen: []string{"well"}}, {Name: v1alpha1.StepInject, Verdict: v, Reason: "because\nof two things"}},
+	}}}
+}
+
 func TestRunExitCodes(t *testing.T) {
-	result := func(v v1alpha1.Verdict) *v1alpha1.Report {
-		return &v1alpha1.Report{Verdict: v, Results: []v1alpha1.ScenarioResult{{
-			Scenario: "pleg-disk", Node: "sickbay-worker", Verdict: v,
-			Steps: []v1alpha1.StepResult{{Name: v1alpha1.StepBaseline, Verdict: v1alpha1.VerdictPassed, Seen: []string{"well"}}, {Name: v1alpha1.StepInject, Verdict: v, Reason: "because\nof two things"}},
-		}}}
-	}
 	for _, c := range []struct {
 		verdict v1alpha1.Verdict
 		err     error

@@ -13,75 +13,149 @@ import (
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
+// reportFlags are what `report` can make of a report. Each is one thing; none shows it.
+type reportFlags struct {
+	html, matrix, timings, sides, conformance, durations bool
+	record, against                                      string
+	implementation                                       map[string]string
+}
+
 func (a *app) report() *cobra.Command {
-	var html, matrix, timings, sides bool
-	var record string
+	var f reportFlags
 	cmd := &cobra.Command{
 		Use:   "report DIR...",
-		Short: "Show the report of an earlier run",
+		Short: "Show, compare and merge the reports of earlier runs",
+		Long: `Show the report of an earlier run, or make something of it.
+
+Exit code when a report is shown: 0 everything passed, 1 something failed, 3 something could not be judged, as of the run itself.`,
 		Example: `  sickbay report /tmp/report
   sickbay report /tmp/report -o json | jq '.results[].clocks'
-  sickbay report /tmp/report --html   # write report.html again, with this version's page
+  sickbay report /tmp/report --html --against /tmp/yesterday   # write report.html again, with what changed
+  sickbay report /tmp/report --conformance --implementation project=mine,url=https://example.com
   sickbay report /tmp/report --matrix > docs/results/confusion-matrix.md
   sickbay report reports/timings/* --timings > docs/results/timings.md
-  sickbay report reports/today reports/vm/* --sides > docs/results/cgroup-v1-v2.md`,
+  sickbay report reports/today reports/vm/* --sides > docs/results/cgroup-v1-v2.md
+  sickbay report diff reports/yesterday reports/today
+  sickbay report merge shard-* --into merged`,
 		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
 	}
-	cmd.Flags().BoolVar(&html, "html", false, "rewrite report.html from report.json and print its path")
-	cmd.Flags().BoolVar(&matrix, "matrix", false, "print the confusion matrix, the controls and each scenario's fidelity, as a Markdown page")
-	cmd.Flags().StringVar(&record, "record", "", "write recordings of the passed scenarios for the detectors' tests, below this folder")
-	cmd.Flags().BoolVar(&timings, "timings", false, "print each scenario's median times over several reports, as a Markdown page")
-	cmd.Flags().BoolVar(&sides, "sides", false, "compare the evidence of two reports, as a Markdown page")
-	cmd.MarkFlagsMutuallyExclusive("html", "matrix", "record", "timings", "sides")
+	fl := cmd.Flags()
+	fl.BoolVar(&f.html, "html", false, "rewrite report.html from report.json and print its path")
+	fl.StringVar(&f.against, "against", "", "with --html: an earlier report to compare with on the page")
+	fl.BoolVar(&f.matrix, "matrix", false, "print the confusion matrix, the controls and each scenario's fidelity, as a Markdown page")
+	fl.StringVar(&f.record, "record", "", "write recordings of the passed scenarios for the detectors' tests, below this folder")
+	fl.BoolVar(&f.timings, "timings", false, "print each scenario's median times over several reports, as a Markdown page")
+	fl.BoolVar(&f.durations, "durations", false, "print each scenario's median duration over several reports, as --shard balances by")
+	fl.BoolVar(&f.sides, "sides", false, "compare the evidence of two reports, as a Markdown page")
+	fl.BoolVar(&f.conformance, "conformance", false, "print a short conformance report in YAML")
+	fl.StringToStringVar(&f.implementation, "implementation", nil, "with --conformance: organization, project, url, version and contact, as project=NAME,url=URL")
+	modes := []string{"html", "matrix", "record", "timings", "durations", "sides", "conformance"}
+	cmd.MarkFlagsMutuallyExclusive(modes...)
 	_ = cmd.MarkFlagDirname("record")
+	_ = cmd.MarkFlagDirname("against")
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if timings || sides {
-			var reps []*v1alpha1.Report
-			for _, dir := range args {
-				rep, err := report.Read(dir)
-				if err != nil {
-					return err
-				}
-				reps = append(reps, rep)
-			}
-			if timings {
-				return report.WriteTimingsPage(a.out, reps, suites.DefaultTimings().Quiet)
-			}
-			if len(reps) < 2 {
-				return usagef("--sides takes two reports, or one and several of another kind of host; this is %d", len(reps))
-			}
-			return report.WriteSidesPage(a.out, reps[0], reps[1], reps[2:]...)
+		switch {
+		case f.against != "" && !f.html:
+			return usagef("--against needs --html; `sickbay report diff %s %s` compares on the terminal", f.against, args[0])
+		case f.implementation != nil && !f.conformance:
+			return usagef("--implementation needs --conformance")
+		case f.timings, f.durations, f.sides:
+			return a.reportsPage(args, f)
+		case len(args) > 1:
+			return usagef("one report at a time; these are %d (--timings, --durations and --sides take several)", len(args))
 		}
-		if len(args) > 1 {
-			return usagef("one report at a time; these are %d (only --timings and --sides take several)", len(args))
-		}
-		if _, err := os.Stat(args[0]); err != nil {
-			return &usageError{text: fmt.Sprintf("no report in %s: %s", args[0], err), hint: "`sickbay run NAME --report DIR` writes one."}
-		}
-		if html {
-			path, err := report.RenderHTML(args[0])
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(a.out, path)
-			return nil
-		}
-		if record != "" {
-			names, err := report.Record(args[0], record)
-			for _, n := range names {
-				fmt.Fprintln(a.out, filepath.Join(record, n))
-			}
-			return err
-		}
-		rep, err := report.Read(args[0])
+		return a.oneReport(args[0], f, *form)
+	}
+	cmd.AddCommand(a.reportDiff(), a.reportMerge())
+	return cmd
+}
+
+// reportsPage makes one page of several reports.
+func (a *app) reportsPage(dirs []string, f reportFlags) error {
+	var reps []*v1alpha1.Report
+	for _, dir := range dirs {
+		rep, err := readReport(dir)
 		if err != nil {
 			return err
 		}
-		if matrix {
-			return report.WriteMatrixPage(a.out, rep)
-		}
-		return print(a, *form, rep, func(w io.Writer) { a.showReport(w, rep, args[0]) })
+		reps = append(reps, rep)
 	}
-	return cmd
+	switch {
+	case f.timings:
+		return report.WriteTimingsPage(a.out, reps, suites.DefaultTimings().Quiet)
+	case f.durations:
+		return report.WriteDurations(a.out, reps)
+	case len(reps) < 2:
+		return usagef("--sides takes two reports, or one and several of another kind of host; this is %d", len(reps))
+	}
+	return report.WriteSidesPage(a.out, reps[0], reps[1], reps[2:]...)
+}
+
+// oneReport shows one report, or makes of it what the flags say.
+func (a *app) oneReport(dir string, f reportFlags, form format) error {
+	rep, err := readReport(dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.html:
+		var before *v1alpha1.Report
+		if f.against != "" {
+			if before, err = readReport(f.against); err != nil {
+				return err
+			}
+		}
+		path, err := report.RenderHTML(dir, rep, before)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(a.out, path)
+		return nil
+	case f.record != "":
+		names, err := report.Record(dir, f.record)
+		for _, n := range names {
+			fmt.Fprintln(a.out, filepath.Join(f.record, n))
+		}
+		return err
+	case f.matrix:
+		return report.WriteMatrixPage(a.out, rep)
+	case f.conformance:
+		of, err := implementation(f.implementation)
+		if err != nil {
+			return err
+		}
+		return report.WriteConformance(a.out, rep, of)
+	}
+	if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, dir) }); err != nil {
+		return err
+	}
+	return told(rep)
+}
+
+// told is the exit code of a report that was shown.
+func told(rep *v1alpha1.Report) error {
+	if code := suites.ExitCode(rep, nil); code != exitYes {
+		return answer(code)
+	}
+	return nil
+}
+
+func readReport(dir string) (*v1alpha1.Report, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, &usageError{text: fmt.Sprintf("no report in %s: %s", dir, err), hint: "`sickbay run NAME --report DIR` writes one."}
+	}
+	return report.Read(dir)
+}
+
+func implementation(given map[string]string) (v1alpha1.Implementation, error) {
+	var of v1alpha1.Implementation
+	into := map[string]*string{"organization": &of.Organization, "project": &of.Project, "url": &of.URL, "version": &of.Version, "contact": &of.Contact}
+	for k, v := range given {
+		if into[k] == nil {
+			return of, usagef("--implementation %s: it has organization, project, url, version and contact", k)
+		}
+		*into[k] = v
+	}
+	return of, nil
 }

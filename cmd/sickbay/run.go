@@ -34,9 +34,11 @@ type runFlags struct {
 	noop, noRemedy, keep bool
 	controls             string
 	blindRestart         string
-	report               string
+	report, summary      string
 	node                 string
 	parallel             int
+	profile              string
+	shard                *v1alpha1.Shard
 	lease                time.Duration
 	runID, killAt        string
 	interrupt            bool
@@ -53,6 +55,7 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	_ = cmd.RegisterFlagCompletionFunc("blind-restart", cobra.FixedCompletions(restarts(), cobra.ShellCompDirectiveNoFileComp))
 	fl.BoolVar(&f.keep, "keep", false, "keep a failed run in place for inspection (the node undoes the fault after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
+	summaryFlag(cmd, &f.summary)
 	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "if this process dies, the node undoes the fault after this time")
 	a.clusterFlags(cmd, &f.clusterOptions)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
@@ -157,7 +160,7 @@ Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or s
 
 func (a *app) suite() *cobra.Command {
 	var f runFlags
-	var profile string
+	var shard string
 	cmd := &cobra.Command{
 		Use:   "suite",
 		Short: "Run all scenarios of a profile",
@@ -167,15 +170,17 @@ unsupported, with the missing kernel feature.
 With --controls every scenario must also fail when nothing is injected, when the remedy is withheld, and when containerd and the
 kubelet are only restarted. All controls use one injection; if the restart fixes the fault, the scenario is run once more.`,
 		Example: `  sickbay suite --report reports/nightly --controls
-  sickbay suite --profile all --controls=core --parallel 2`,
+  sickbay suite --profile all --controls=core --parallel 2
+  sickbay suite --profile all --shard 2/5 --report shard-2   # the second of five machines`,
 		Args: noArgs,
 	}
 	a.runFlags(cmd, &f)
-	profileFlag(cmd, &profile, "core")
+	profileFlag(cmd, &f.profile, "core")
+	cmd.Flags().StringVar(&shard, "shard", "", "run one part of the suite, as 2/5: the parts take about as long as each other; `sickbay report merge` puts them together")
 	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "number of scenarios at a time (default: the number of free workers)")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		all, err := ofProfile(profile)
+		all, err := ofProfile(f.profile)
 		if err != nil {
 			return err
 		}
@@ -187,7 +192,17 @@ kubelet are only restarted. All controls use one injection; if the restart fixes
 			list[i] = &all[i]
 		}
 		if len(list) == 0 {
-			return usagef("profile %s has no scenarios", profile)
+			return usagef("profile %s has no scenarios", f.profile)
+		}
+		if shard != "" {
+			part, err := suites.ParseShard(shard)
+			if err != nil {
+				return err
+			}
+			if list, part, err = suites.ShardOf(list, part); err != nil {
+				return err
+			}
+			f.shard = &part
 		}
 		return a.runScenarios(cmd.Context(), list, f, *form)
 	}
@@ -232,7 +247,7 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if f.killAt != "" && !slices.Contains(suites.Points(), suites.Point(f.killAt)) {
 		return usagef("--kill-at %s: unknown point", f.killAt)
 	}
-	if err := reportDir(f.report); err != nil {
+	if err := reportDir("--report", f.report); err != nil {
 		return err
 	}
 	c, err := a.ready(ctx, f.clusterOptions)
@@ -254,12 +269,13 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	}
 	rep, runErr := a.deps.runAll(ctx, lab, list, suites.Options{
 		Controls: f.control(), BlindRestart: suites.Restart(f.blindRestart), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: version.String(), RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}},
+		Version: version.String(), Profile: f.profile, Shard: f.shard, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}},
 	})
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {
 			return err
 		}
+		runErr = errors.Join(runErr, a.summarizeReport(f.summary, rep))
 	}
 	code := suites.ExitCode(rep, runErr)
 	if runErr != nil {
@@ -295,16 +311,16 @@ func checkVictim(c *cluster.Cluster, name string) error {
 }
 
 // reportDir makes sure that the report can be written before anything is made ill for it.
-func reportDir(dir string) error {
+func reportDir(flag, dir string) error {
 	if dir == "" {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return usagef("--report %s: %s", dir, err)
+		return usagef("%s %s: %s", flag, dir, err)
 	}
 	probe, err := os.CreateTemp(dir, ".sickbay-*")
 	if err != nil {
-		return usagef("--report %s: %s", dir, err)
+		return usagef("%s %s: %s", flag, dir, err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
@@ -356,6 +372,9 @@ func (a *app) showResult(w io.Writer, r v1alpha1.ScenarioResult) {
 		control = fmt.Sprintf(" (control: %s)", r.Control)
 	}
 	fmt.Fprintf(w, "%s%s%s: %s in %s\n", a.paint(bold, r.Scenario), on, control, a.verdict(r.Verdict), progress.Elapsed(r.Ended.Sub(r.Started)))
+	if len(r.Steps) == 0 && r.Reason != "" {
+		fmt.Fprintf(w, "  %s\n", r.Reason)
+	}
 	for _, s := range r.Steps {
 		took := ""
 		if !s.Started.IsZero() {

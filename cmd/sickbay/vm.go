@@ -22,6 +22,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/platform/vm"
+	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -246,7 +247,7 @@ emulation. Ctrl-C interrupts the run in the guest: it recovers, and its report i
 	a.nodeFlag(cmd, &f.run.node, "the worker to inject into (default: a free one)")
 	cmd.Flags().IntVar(&f.run.parallel, "parallel", 0, "with --profile: how many scenarios at a time (default: as many as there are free workers)")
 	output(cmd) // handed on
-	return cmd, &f, append(own, "profile", "down", "report", "image", "kubernetes", "quiet", "help")
+	return cmd, &f, append(own, "profile", "down", "report", "summary", "image", "kubernetes", "quiet", "help")
 }
 
 func (a *app) vmRun() *cobra.Command {
@@ -260,7 +261,10 @@ func (a *app) vmRun() *cobra.Command {
 		if err := f.run.check(); err != nil {
 			return err
 		}
-		if err := reportDir(f.run.report); err != nil {
+		if f.run.summary != "" && f.run.report == "" {
+			return usagef("--summary in a virtual machine needs --report: the summary is made of the report that is copied back")
+		}
+		if err := reportDir("--report", f.run.report); err != nil {
 			return err
 		}
 		f.image, f.kubernetes = f.run.image, f.run.kubernetes
@@ -279,13 +283,18 @@ func (a *app) vmRun() *cobra.Command {
 			inner = append(inner, "--quiet")
 		}
 		code, err := g.Sickbay(ctx, vm.Call{Args: inner, Files: files, Report: f.run.report, Streams: vm.Streams{Out: a.out, Err: a.err}})
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case code != exitYes:
+		}
+		if f.run.report != "" {
+			if rep, rerr := report.Read(f.run.report); rerr == nil {
+				err = a.summarizeReport(f.run.summary, rep)
+			}
+		}
+		if err == nil && code != exitYes {
 			return answer(code)
 		}
-		return nil
+		return err
 	}
 	return cmd
 }

@@ -19,7 +19,7 @@ import (
 var pageFiles embed.FS
 
 // WriteHTML writes the report as one page that needs nothing else: no script, style, font or picture from anywhere.
-func WriteHTML(w io.Writer, rep *v1alpha1.Report) error {
+func WriteHTML(w io.Writer, rep, before *v1alpha1.Report) error {
 	css, err := pageFiles.ReadFile("page/report.css")
 	if err != nil {
 		return err

@@ -1,8 +1,10 @@
 package report
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
@@ -125,4 +127,54 @@ func many() *v1alpha1.Report {
 	r.Verdict = Overall(r)
 	r.HostChanges = []string{"host: + loops /dev/loop9 (/var/lib/x)"}
 	return r
+}
+
+// scored is a report of n scenarios, each judged by four detectors, with as many log lines as a real run has.
+func scored(n int) *v1alpha1.Report {
+	r := many()
+	r.HostChanges, r.Profile = nil, "all"
+	r.Detectors = []v1alpha1.DetectorInfo{
+		{Name: "sickbay", Spec: "sickbay", Role: v1alpha1.RoleContestant, Acts: true}, {Name: "mine", Spec: "exec:./mine", Role: v1alpha1.RoleContestant},
+		{Name: "kubectl", Spec: "kubectl", Role: v1alpha1.RoleReference}, {Name: "none", Spec: "none", Role: v1alpha1.RoleControl},
+	}
+	names := failures.All()
+	base := r.Results
+	r.Results = nil
+	for i := range n {
+		x := base[i%len(base)]
+		if i >= len(base) {
+			f := names[i%len(names)]
+			x.Scenario, x.Control = fmt.Sprintf("%s-%d", f.Name, i), v1alpha1.ControlNone
+			x.Expected = []string{f.Name + "/" + f.Causes[i%len(f.Causes)].Name}
+		}
+		x.Timeline = longTimeline(x, i)
+		failure, cause, _ := splitName(x.Expected[0])
+		seen := func(name string, role v1alpha1.DetectorRole, v v1alpha1.Verdict, at float64, found, right bool) v1alpha1.DetectorResult {
+			d := v1alpha1.DetectorResult{Detector: name, Role: role, Verdict: v, Looks: 12, Expected: []v1alpha1.Detected{{Failure: failure, Cause: cause, Named: found, RightNode: found, Found: found, CauseNamed: right, RightCause: right, Seconds: at, AfterSignal: at - 20}}}
+			if !found {
+				d.Reason, d.Expected[0].Seconds, d.Expected[0].AfterSignal = "missed: "+x.Expected[0], 0, 0
+			}
+			return d
+		}
+		x.Detectors = []v1alpha1.DetectorResult{
+			seen("sickbay", v1alpha1.RoleContestant, v1alpha1.VerdictPassed, 12+float64(i%9), true, true),
+			seen("mine", v1alpha1.RoleContestant, map[bool]v1alpha1.Verdict{true: v1alpha1.VerdictPassed, false: v1alpha1.VerdictFailed}[i%3 == 0], 31+float64(i%17), i%3 == 0, i%6 == 0),
+			seen("kubectl", v1alpha1.RoleReference, v1alpha1.VerdictFailed, 25+float64(i%5), i%2 == 0, false),
+			seen("none", v1alpha1.RoleControl, v1alpha1.VerdictPassed, 0, false, false),
+		}
+		r.Results = append(r.Results, x)
+	}
+	r.Verdict = Overall(r)
+	return r
+}
+
+// longTimeline has 400 lines: some repeat, most differ by a number as real ones do.
+func longTimeline(r v1alpha1.ScenarioResult, seed int) []v1alpha1.TimelineEntry {
+	out := append([]v1alpha1.TimelineEntry(nil), r.Timeline...)
+	for i := range 400 {
+		out = append(out, v1alpha1.TimelineEntry{At: r.Started.Add(time.Duration(i) * 600 * time.Millisecond), Kind: v1alpha1.EntryLog, Source: []string{"journal/kubelet", "journal/containerd"}[i%2], Node: r.Node, Level: []string{"error", "warning", "info"}[i%3],
+			Text: fmt.Sprintf(`E1124 09:%02d:%02d.%06d   %d pod_workers.go:1324] "Error syncing pod, skipping" err="failed to \"StartContainer\" for \"app\" with CrashLoopBackOff" pod="sickbay-%s/app-%x" podUID="%08x-9c1d-4e52-8d6b-%012x"`, i/60, i%60, i*7919%999983, 1000+seed, r.Run, i*31+seed, i*2654435761%4294967291, i*seed+99)})
+	}
+	sortTimeline(out)
+	return out
 }

@@ -55,20 +55,14 @@ Medians in seconds, over the runs that passed. Made by `+"`sickbay report DIR…
 		for _, s := range v1alpha1.Steps() {
 			fmt.Fprintf(&b, " %.1f |", median(list, func(r v1alpha1.ScenarioResult) float64 { return stepSeconds(r, s) }))
 		}
-		total := func(r v1alpha1.ScenarioResult) (t float64) {
-			for _, s := range v1alpha1.Steps() {
-				t += stepSeconds(r, s)
-			}
-			return t
-		}
 		proof := func(r v1alpha1.ScenarioResult) float64 {
 			return min(quiet.Seconds(), stepSeconds(r, v1alpha1.StepClear))
 		}
 		kubelet := func(r v1alpha1.ScenarioResult) float64 {
 			return stepSeconds(r, v1alpha1.StepManifest) + stepSeconds(r, v1alpha1.StepClear) - proof(r)
 		}
-		fmt.Fprintf(&b, " %.1f | %.1f | %.1f | %.1f |\n", median(list, total), median(list, kubelet), median(list, proof),
-			median(list, func(r v1alpha1.ScenarioResult) float64 { return total(r) - kubelet(r) - proof(r) }))
+		fmt.Fprintf(&b, " %.1f | %.1f | %.1f | %.1f |\n", median(list, wholeRun), median(list, kubelet), median(list, proof),
+			median(list, func(r v1alpha1.ScenarioResult) float64 { return wholeRun(r) - kubelet(r) - proof(r) }))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -84,7 +78,7 @@ func stepSeconds(r v1alpha1.ScenarioResult, name v1alpha1.StepName) float64 {
 	return 0
 }
 
-func median(list []v1alpha1.ScenarioResult, of func(v1alpha1.ScenarioResult) float64) float64 {
+func median[T any](list []T, of func(T) float64) float64 {
 	v := make([]float64, len(list))
 	for i, r := range list {
 		v[i] = of(r)

@@ -34,7 +34,7 @@ func Write(dir string, rep *v1alpha1.Report) error {
 			return enc.Encode(rep)
 		},
 		FileJUnit: func(w *bufio.Writer) error { return WriteJUnit(w, rep) },
-		FileHTML:  func(w *bufio.Writer) error { return WriteHTML(w, rep) },
+		FileHTML:  func(w *bufio.Writer) error { return WriteHTML(w, rep, nil) },
 		FileTimeline: func(w *bufio.Writer) error {
 			enc := json.NewEncoder(w)
 			for _, r := range rep.Results {
@@ -54,14 +54,14 @@ func Write(dir string, rep *v1alpha1.Report) error {
 	return nil
 }
 
-// RenderHTML writes report.html again from the report.json beside it, as `sickbay report DIR` does.
-func RenderHTML(dir string) (path string, err error) {
-	rep, err := Read(dir)
-	if err != nil {
-		return "", err
+// RenderHTML writes report.html of a report directory again, as `sickbay report DIR --html` does; before is an earlier report to compare
+// with, or nil.
+func RenderHTML(dir string, rep, before *v1alpha1.Report) (path string, err error) {
+	if fi, err := os.Stat(dir); err == nil && !fi.IsDir() {
+		dir = filepath.Dir(dir)
 	}
 	path = filepath.Join(dir, FileHTML)
-	return path, writeFile(path, func(w *bufio.Writer) error { return WriteHTML(w, rep) })
+	return path, writeFile(path, func(w *bufio.Writer) error { return WriteHTML(w, rep, before) })
 }
 
 // ReadReport reads the report.json of a report directory, or the file itself.

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/report"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// reported writes a report with one verdict for each scenario.
+func reported(t *testing.T, shard *v1alpha1.Shard, verdicts map[string]v1alpha1.Verdict) string {
+	t.Helper()
+	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: "sickbay", Shard: shard}
+	for _, name := range []string{"a", "b", "c"} {
+		if v := verdicts[name]; v != "" {
+			rep.Results = append(rep.Results, v1alpha1.ScenarioResult{Scenario: name, Verdict: v, Ended: time.Time{}.Add(time.Minute)})
+		}
+	}
+	rep.Verdict = report.Overall(rep)
+	dir := t.TempDir()
+	if err := report.Write(dir, rep); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+type verdicts = map[string]v1alpha1.Verdict
+
+func TestReportExitCode(t *testing.T) {
+	for v, want := range map[v1alpha1.Verdict]int{v1alpha1.VerdictPassed: exitYes, v1alpha1.VerdictFailed: exitNo, v1alpha1.VerdictUnknown: exitTrouble} {
+		dir := reported(t, nil, verdicts{"a": v})
+		if code, out, _ := call(t, &fakeDeps{t: t}, "", "report", dir); code != want || !strings.Contains(out, string(v)) {
+			t.Errorf("a report that %s: exit code %d, want %d", v, code, want)
+		}
+		if code, out, stderr := call(t, &fakeDeps{t: t}, "", "report", dir, "--html"); code != exitYes {
+			t.Errorf("writing the page of a report that %s: exit code %d\n%s%s", v, code, out, stderr)
+		}
+	}
+}
+
+func TestReportDiffGates(t *testing.T) {
+	const ok, bad, not = v1alpha1.VerdictPassed, v1alpha1.VerdictFailed, v1alpha1.VerdictUnsupported
+	old := reported(t, nil, verdicts{"a": ok, "b": bad, "c": ok})
+	for _, c := range []struct {
+		now  verdicts
+		args string
+		code int
+		says string
+	}{
+		{verdicts{"a": ok, "b": bad, "c": ok}, "", exitYes, "Still failing (1)"},
+		{verdicts{"a": ok, "b": ok, "c": ok}, "", exitYes, "Fixed (1)"},
+		{verdicts{"a": bad, "b": bad, "c": ok}, "", exitNo, "New failures (1)"},
+		{verdicts{"a": bad, "b": bad, "c": ok}, "--fail-on none", exitYes, "New failures (1)"},
+		{verdicts{"a": not, "b": bad, "c": ok}, "", exitYes, "No longer passing (1)"},
+		{verdicts{"a": not, "b": bad, "c": ok}, "--fail-on broken,lost", exitNo, "No longer passing (1)"},
+	} {
+		args := append([]string{"report", "diff", old, reported(t, nil, c.now)}, strings.Fields(c.args)...)
+		if code, out, stderr := call(t, &fakeDeps{t: t}, "", args...); code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("%v %s: exit code %d, want %d with %q\n%s%s", c.now, c.args, code, c.code, c.says, out, stderr)
+		}
+	}
+	summary := filepath.Join(t.TempDir(), "issue.md")
+	call(t, &fakeDeps{t: t}, "", "report", "diff", old, reported(t, nil, verdicts{"a": bad}), "--summary", summary)
+	if raw, err := os.ReadFile(summary); err != nil || !strings.Contains(string(raw), "## sickbay: 1 new failures") {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
+func TestReportMerge(t *testing.T) {
+	suite := []string{"a", "b", "c"}
+	one := reported(t, &v1alpha1.Shard{Index: 1, Of: 2, Suite: suite}, verdicts{"a": v1alpha1.VerdictPassed, "c": v1alpha1.VerdictPassed})
+	two := reported(t, &v1alpha1.Shard{Index: 2, Of: 2, Suite: suite}, verdicts{"b": v1alpha1.VerdictPassed})
+	if err := os.MkdirAll(filepath.Join(two, "bundle", "node"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	into := filepath.Join(t.TempDir(), "merged")
+	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "report", "merge", two, filepath.Join(one, "report.json"), "--into", into); code != exitYes {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	rep, err := report.Read(into)
+	if err != nil || len(rep.Results) != 3 || rep.Results[1].Scenario != "b" || rep.Shard != nil {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	if _, err := os.Stat(filepath.Join(into, "bundle", "b", "node")); err != nil {
+		t.Error("the observations of the shard with one scenario are not in a folder of its name: ", err)
+	}
+	if code, out, _ := call(t, &fakeDeps{t: t}, "", "report", "merge", one); code != exitTrouble || !strings.Contains(out, "missing 2/2") {
+		t.Errorf("without a shard: exit code %d\n%s", code, out)
+	}
+}
+
+func TestSummaryGoesWhereGitHubShowsIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "step.md")
+	t.Setenv("GITHUB_STEP_SUMMARY", file)
+	w := ready(t)
+	w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
+		return result(v1alpha1.VerdictFailed), nil
+	}
+	for range 2 {
+		if code, _, _ := callAs(t, t.Context(), w, "", "run", "pleg-disk"); code != exitNo {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(raw), "## sickbay pleg-disk: failed") != 2 {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
+func TestSuiteRunsItsShard(t *testing.T) {
+	seen := map[string]int{}
+	var suite []string
+	for _, shard := range []string{"1/3", "2/3", "3/3"} {
+		w := ready(t)
+		w.report = func(_ context.Context, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
+			for _, sc := range list {
+				seen[sc.Metadata.Name]++
+			}
+			if o.Shard == nil || o.Shard.String() != shard || o.Profile != "core" {
+				t.Errorf("%s: %+v", shard, o)
+			}
+			suite = o.Shard.Suite
+			return result(v1alpha1.VerdictPassed), nil
+		}
+		if code, _, stderr := call(t, w, "", "suite", "--shard", shard); code != exitYes {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	}
+	if len(seen) != len(suite) || !slices.Contains(suite, "pleg-disk") || seen["pleg-disk"] != 1 {
+		t.Errorf("%v of %v", seen, suite)
+	}
+}
