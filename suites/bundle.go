@@ -41,7 +41,7 @@ func (r *run) writeBundle(dir, what string) {
 		Cluster: r.s.testbed.Cluster(), RecordedBy: r.s.opts.Version,
 		Note: fmt.Sprintf("scenario %s, run %s, victim %s: %s", r.sc.Metadata.Name, r.id, r.victim, what),
 	}
-	if err := diagnose.WriteBundle(dir, info, diagnose.Compact(r.look.Histories(), report.BundleLooks)); err != nil {
+	if _, err := diagnose.WriteBundle(dir, info, diagnose.Compact(r.look.Histories(), report.BundleLooks)); err != nil {
 		r.rec.note(r.victim, "the bundle could not be written: %v", err)
 	}
 }

@@ -566,7 +566,7 @@ func bundleWith(t *testing.T, ill bool) string {
 	if ill {
 		o.Unknown = append(o.Unknown, v1alpha1.Unknown{What: "node", Why: "it does not answer"})
 	}
-	if err := diagnose.WriteBundle(dir, v1alpha1.Bundle{Cluster: "c1", RecordedAt: time.Now()}, map[string]v1alpha1.History{"n1": {o}}); err != nil {
+	if _, err := diagnose.WriteBundle(dir, v1alpha1.Bundle{Cluster: "c1", RecordedAt: time.Now()}, map[string]v1alpha1.History{"n1": {o}}); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -21,8 +21,9 @@ func (a *app) bundle() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bundle DIR",
 		Short: "Record the state of all nodes, to diagnose it elsewhere",
-		Long: `Record everything that sickbay diagnose reads into a folder. Tokens, keys and secrets are removed, and the result is searched
-once more before it is written.`,
+		Long: `Record everything that sickbay diagnose reads into a folder that only its owner can read. Tokens, keys, passwords, environments,
+command lines and annotations are taken out, and the result is searched once more before it is written. Names and addresses of hosts,
+nodes and pods, images and log lines stay: read the files before you send them.`,
 		Example: `  sickbay bundle /tmp/bundle --cluster dev --note "since the upgrade"
   sickbay diagnose --bundle /tmp/bundle`,
 		Args: args(cobra.ExactArgs(1), "the folder to write into"),
@@ -45,11 +46,13 @@ once more before it is written.`,
 		if err != nil {
 			return err
 		}
-		err = diagnose.WriteBundle(args[0], v1alpha1.Bundle{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
+		written, err := diagnose.WriteBundle(args[0], v1alpha1.Bundle{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.out, "recorded %d nodes in %s\n", len(t.Nodes), args[0])
+		fmt.Fprintf(a.out, "recorded %s in %s\ntaken out: %d values of environments, command lines, annotations, tokens, keys and passwords\n"+
+			"still in it: names and addresses of hosts, nodes and pods, images, and log lines: read it before you send it\n",
+			nodesWord(len(t.Nodes)), args[0], written.Removed)
 		return nil
 	}
 	return cmd

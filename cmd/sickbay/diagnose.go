@@ -152,7 +152,7 @@ func judgeBundle(f diagnoseFlags) (d v1alpha1.Diagnosis, err error) {
 			return d, &usageError{text: fmt.Sprintf("the bundle has no node %q", n), hint: "It has " + strings.Join(b.Nodes(), ", ") + "."}
 		}
 	}
-	return diagnose.JudgeBundle(b, nil, f.nodes...)
+	return diagnose.JudgeBundle(b, nil, f.nodes...), nil
 }
 
 // look observes and judges.

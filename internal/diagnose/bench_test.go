@@ -75,7 +75,7 @@ func BenchmarkBundle(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
 			dir := b.TempDir()
-			if err := WriteCompactBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": {{}}}); err != nil {
+			if _, err := WriteCompactBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": {{}}}); err != nil {
 				b.Fatal(err)
 			}
 			// The files are linked to what was recorded: only the header is of this size.
@@ -101,9 +101,9 @@ func BenchmarkBundle(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					d, err := JudgeBundle(bundle, nil)
-					if err != nil || len(d.Nodes) != n || len(d.Findings) < n {
-						b.Fatalf("%d nodes, %d findings, %v", len(d.Nodes), len(d.Findings), err)
+					d := JudgeBundle(bundle, nil)
+					if len(d.Nodes) != n || len(d.Findings) < n {
+						b.Fatalf("%d nodes, %d findings", len(d.Nodes), len(d.Findings))
 					}
 					_ = bundle.Close()
 				}

@@ -18,18 +18,19 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 )
 
 // WriteBundle writes the histories to dir, which must not hold anything but an earlier bundle. Everything is redacted on the way,
 // whatever the agent and API reader did before, and the result is scanned once more: a secret that is still there is an
 // error and leaves no bundle.
-func WriteBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History) error {
+func WriteBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History) (Written, error) {
 	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) { return file, raw, nil })
 }
 
 // WriteCompactBundle writes a bundle to keep, such as those that tests replay: a tenth of the size. zstd and not gzip, because
 // looks repeat each other at a distance of 80 kB, beyond gzip's window.
-func WriteCompactBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History) error {
+func WriteCompactBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History) (Written, error) {
 	return writeBundle(dir, info, histories, func(file string, raw []byte) (string, []byte, error) {
 		var dense bytes.Buffer
 		if err := json.Compact(&dense, raw); err != nil {
@@ -50,53 +51,109 @@ const compressed = ".zst"
 const (
 	maxHeader   = 4 << 20
 	maxNodeFile = 64 << 20 // uncompressed
+	maxLooks    = 200
+	maxNodes    = 10_000
 )
 
-func writeBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) error {
+// Written says what became of what was seen.
+type Written struct {
+	Removed int // values in whose place there is a mark
+}
+
+func writeBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) (w Written, err error) {
 	if err := emptyForBundle(dir); err != nil {
-		return err
+		return w, err
 	}
 	info.APIVersion, info.Kind, info.Format = v1alpha1.APIVersion, v1alpha1.KindBundle, v1alpha1.BundleFormat
 	if info.RecordedAt.IsZero() {
 		info.RecordedAt = time.Now().UTC()
 	}
-	info.Nodes = nil
+	info.Nodes, info.Note = nil, Redact(info.Note)
 	files := map[string][]byte{}
 	for _, node := range slices.Sorted(maps.Keys(histories)) {
 		raw, err := redactedJSON(histories[node])
 		if err != nil {
-			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+			return w, fmt.Errorf("write the bundle of node %s: %w", node, err)
 		}
 		if len(raw) > maxNodeFile {
-			return fmt.Errorf("write the bundle of node %s: %w", node, tooLarge(len(histories[node]), len(raw)))
+			return w, fmt.Errorf("write the bundle of node %s: %w", node, tooLarge(len(histories[node]), len(raw)))
 		}
 		if found := FindSecrets(string(raw)); len(found) > 0 {
-			return fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
+			return w, fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
 		}
+		w.Removed += bytes.Count(raw, []byte(redacted))
 		file, raw, err := pack("nodes/"+fileName(node)+".json", raw)
 		if err != nil {
-			return fmt.Errorf("write the bundle of node %s: %w", node, err)
+			return w, fmt.Errorf("write the bundle of node %s: %w", node, err)
 		}
 		files[file] = raw
 		info.Nodes = append(info.Nodes, v1alpha1.BundleNode{Name: node, File: file, Looks: len(histories[node])})
 	}
 	header, err := yaml.Marshal(info)
 	if err != nil {
-		return fmt.Errorf("write bundle.yaml: %w", err)
+		return w, fmt.Errorf("write bundle.yaml: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "nodes"), 0o755); err != nil {
-		return fmt.Errorf("make the bundle directory: %w", err)
+	files[headerFile] = header
+	if err := replaceBundle(dir, files); err != nil {
+		return w, fmt.Errorf("write the bundle: %w", err)
+	}
+	return w, nil
+}
+
+// replaceBundle writes the files beside dir and puts them in the place of the earlier bundle's, which are removed one by one: whatever
+// else lies there stays, and is an error. Nobody but the owner reads them.
+func replaceBundle(dir string, files map[string][]byte) (err error) {
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	made, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".new-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(made)) }()
+	if err := os.Mkdir(filepath.Join(made, "nodes"), 0o700); err != nil {
+		return err
 	}
 	for name, raw := range files {
-		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), raw, 0o644); err != nil {
-			return fmt.Errorf("write the bundle: %w", err)
+		if err := os.WriteFile(filepath.Join(made, filepath.FromSlash(name)), raw, 0o600); err != nil {
+			return err
 		}
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := removeBundle(dir); err != nil {
+		return err
+	}
 	// The header comes last: a directory without it is not a bundle.
-	if err := os.WriteFile(filepath.Join(dir, "bundle.yaml"), header, 0o644); err != nil {
-		return fmt.Errorf("write the bundle: %w", err)
+	for _, name := range []string{"nodes", headerFile} {
+		if err := os.Rename(filepath.Join(made, name), filepath.Join(dir, name)); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// removeBundle removes the files that the bundle in dir names, if there is one.
+func removeBundle(dir string) error {
+	b, err := OpenBundle(dir)
+	if err != nil {
+		if _, stat := os.Lstat(filepath.Join(dir, headerFile)); errors.Is(stat, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	defer b.Close()
+	for _, n := range b.Info.Nodes {
+		if err := b.root.Remove(filepath.FromSlash(n.File)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := b.root.Remove("nodes"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s holds what was not written by a bundle: choose another directory: %w", dir, err)
+	}
+	return b.root.Remove(headerFile)
 }
 
 func tooLarge(looks, bytes int) error {
@@ -111,16 +168,10 @@ func emptyForBundle(dir string) error {
 	if err != nil {
 		return fmt.Errorf("look into the bundle directory: %w", err)
 	}
+	bundle := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == headerFile })
 	for _, e := range entries {
-		switch e.Name() {
-		case "bundle.yaml", "nodes", "cleared":
-		default:
+		if !bundle || !slices.Contains([]string{headerFile, "nodes", "cleared"}, e.Name()) {
 			return fmt.Errorf("%s is not empty and not a bundle (it holds %s): choose another directory", dir, e.Name())
-		}
-	}
-	for _, name := range []string{"bundle.yaml", "nodes"} {
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("replace the earlier bundle: %w", err)
 		}
 	}
 	return nil
@@ -189,6 +240,9 @@ func (b *Bundle) header() error {
 	if len(b.Info.Nodes) == 0 {
 		return fmt.Errorf("%s names no node", path)
 	}
+	if len(b.Info.Nodes) > maxNodes {
+		return fmt.Errorf("%s names %d nodes, and at most %d are read", path, len(b.Info.Nodes), maxNodes)
+	}
 	seen := map[string]bool{}
 	for _, n := range b.Info.Nodes {
 		if n.Name == "" || seen[n.Name] {
@@ -226,9 +280,15 @@ func (b *Bundle) History(node string) (v1alpha1.History, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read node %s of the bundle: %s: %w", node, path, err)
 	}
+	if err := bounds.JSON(raw); err != nil {
+		return nil, fmt.Errorf("read node %s of the bundle: %s: %w", node, path, err)
+	}
 	var h v1alpha1.History
 	if err := json.Unmarshal(raw, &h); err != nil {
 		return nil, fmt.Errorf("read node %s of the bundle: %s is damaged: %w", node, path, err)
+	}
+	if len(h) > maxLooks {
+		return nil, fmt.Errorf("read node %s of the bundle: %s holds %d looks, and at most %d are read", node, path, len(h), maxLooks)
 	}
 	if len(h) == 0 {
 		return nil, fmt.Errorf("read node %s of the bundle: %s holds no observation", node, path)
@@ -239,16 +299,18 @@ func (b *Bundle) History(node string) (v1alpha1.History, error) {
 // read reads a whole file of the bundle. It waits for no FIFO and follows no link that leads out.
 func (b *Bundle) read(name string, most int64) ([]byte, error) {
 	st, err := b.root.Stat(name)
+	if err == nil {
+		err = bounds.Stat(st, most)
+	}
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case !st.Mode().IsRegular():
-		return nil, errors.New("it is not a file")
-	case st.Size() > most:
-		return nil, fmt.Errorf("it has %d MiB, and at most %d are read", st.Size()>>20, most>>20)
+	f, err := b.root.Open(name)
+	if err != nil {
+		return nil, err
 	}
-	return b.root.ReadFile(name)
+	defer f.Close()
+	return bounds.ReadAll(f, most)
 }
 
 // decoder is shared: making one costs as much as a node's file. It takes no memory for what a file claims beyond the bound.

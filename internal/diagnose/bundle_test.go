@@ -3,6 +3,7 @@ package diagnose
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -97,7 +98,7 @@ func TestHostileBundles(t *testing.T) {
 		"no observation":    {oneNode(node), raw(node, "[]"), "holds no observation"},
 		"null":              {oneNode(node), raw(node, "null"), "holds no observation"},
 		"another document":  {oneNode(node), raw(node, `{"node":"a"}`), "is damaged"},
-		"deep":              {oneNode(node), raw(node, strings.Repeat("[", 1<<20)), "is damaged"},
+		"deep":              {oneNode(node), raw(node, strings.Repeat("[", 1<<20)), "levels deep"},
 		"not compressed":    {oneNode(node + compressed), raw(node+compressed, "[{}]"), "uncompress it"},
 		"compressed, cut": {oneNode(node + compressed), func(t *testing.T, dir string) {
 			b := packed(t, bytes.Repeat([]byte("[{}]  "), 1000))
@@ -147,8 +148,124 @@ func judgeDir(dir string) error {
 		return err
 	}
 	defer b.Close()
-	_, err = JudgeBundle(b, nil)
-	return err
+	for _, u := range JudgeBundle(b, nil).Unknown {
+		if u.What == "node" {
+			return errors.New(u.Why)
+		}
+	}
+	return nil
+}
+
+// The memory of a few bytes is a few bytes, wherever in a look the many elements stand.
+func TestBundleDoesNotAmplify(t *testing.T) {
+	many := strings.Repeat("{},", 200_000) + "{}"
+	for name, text := range map[string]string{
+		"looks":    "[" + many + "]",
+		"nulls":    "[" + strings.Repeat("null,", 200_000) + "null]",
+		"pods":     `[{"api":{"pods":[` + many + `]}}]`,
+		"lines":    `[{"journal":{"lines":[` + many + `]}}]`,
+		"nested":   `[{"api":{"pods":[{"spec":{"containers":[` + many + `]}}]}}]`,
+		"in a map": `[{"units":{"a":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + `}}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, content := range map[string][]byte{"bundle.yaml": []byte(oneNode("n.json.zst")), "n.json.zst": packed(t, []byte(text))} {
+				if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := judgeDir(dir); err == nil || !strings.Contains(err.Error(), "than any observation") && !strings.Contains(err.Error(), "levels deep") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	long := append(bytes.Repeat([]byte(`{"node":"a"},`), maxLooks), []byte(`{"node":"a"}`)...)
+	dir := t.TempDir()
+	for file, content := range map[string][]byte{"bundle.yaml": []byte(oneNode("n.json")), "n.json": append(append([]byte("["), long...), ']')} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := judgeDir(dir); err == nil || !strings.Contains(err.Error(), "at most 200") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A node whose file is damaged, or that brings a detector down, is unknown; the others are judged.
+func TestOneNodeOfABundleFailsAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "b")
+	at := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	all := map[string]v1alpha1.History{}
+	for _, n := range []string{"damaged", "panics", "healthy"} {
+		all[n] = v1alpha1.History{{Node: n, At: at}}
+	}
+	if _, err := WriteBundle(dir, v1alpha1.Bundle{}, all); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "nodes", "damaged.json"), []byte("[{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := OpenBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	d := JudgeBundle(b, func(h v1alpha1.History) []v1alpha1.Finding {
+		if h.Last().Node == "panics" {
+			panic("defect")
+		}
+		return []v1alpha1.Finding{{Node: h.Last().Node, Failure: "cni"}}
+	})
+	why := map[string]string{}
+	for _, u := range d.Unknown {
+		why[u.Node] = u.Why
+	}
+	if d.Healthy || len(d.Findings) != 1 || !strings.Contains(why["damaged"], "is damaged") || !strings.Contains(why["panics"], "defect") {
+		t.Errorf("%+v", d)
+	}
+}
+
+// What was never a bundle's stays, and what is written is for its owner alone.
+func TestBundleDeletesNothingOfOthers(t *testing.T) {
+	one := map[string]v1alpha1.History{"n": {{Node: "n"}}}
+	never := t.TempDir()
+	precious := filepath.Join(never, "nodes", "inventory.csv")
+	if err := os.Mkdir(filepath.Dir(precious), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(precious, []byte("years of work"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := WriteBundle(never, v1alpha1.Bundle{}, one); err == nil || !strings.Contains(err.Error(), "not a bundle") {
+		t.Errorf("%v", err)
+	}
+	earlier := filepath.Join(t.TempDir(), "b")
+	for range 2 {
+		if _, err := WriteBundle(earlier, v1alpha1.Bundle{}, one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, mode := range map[string]os.FileMode{"": 0o700, "nodes": 0o700, "bundle.yaml": 0o600, "nodes/n.json": 0o600} {
+		if fi, err := os.Stat(filepath.Join(earlier, path)); err != nil || fi.Mode().Perm() != mode {
+			t.Errorf("%s: %v %v", path, fi.Mode(), err)
+		}
+	}
+	stranger := filepath.Join(earlier, "nodes", "inventory.csv")
+	if err := os.WriteFile(stranger, []byte("years of work"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := WriteBundle(earlier, v1alpha1.Bundle{}, one); err == nil || !strings.Contains(err.Error(), "choose another") {
+		t.Errorf("%v", err)
+	}
+	for _, f := range []string{precious, stranger} {
+		if _, err := os.Stat(f); err != nil {
+			t.Error(err)
+		}
+	}
+	left, err := os.ReadDir(filepath.Dir(earlier))
+	if err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
 }
 
 // A bundle never takes the place of anything else, and none is written that nobody would read.
@@ -157,12 +274,12 @@ func TestBundleKeepsOthersFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "stranger.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteBundle(dir, v1alpha1.Bundle{}, nil); err == nil || !strings.Contains(err.Error(), "stranger.txt") {
+	if _, err := WriteBundle(dir, v1alpha1.Bundle{}, nil); err == nil || !strings.Contains(err.Error(), "stranger.txt") {
 		t.Errorf("a folder with other things in it was taken: %v", err)
 	}
 	dir = filepath.Join(dir, "large")
 	long := v1alpha1.History{{Journal: v1alpha1.Journal{Lines: []v1alpha1.LogLine{{Text: strings.Repeat("long ", maxNodeFile/5)}}}}}
-	if err := WriteBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"a": long}); err == nil || !strings.Contains(err.Error(), "record fewer") {
+	if _, err := WriteBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"a": long}); err == nil || !strings.Contains(err.Error(), "record fewer") {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(dir); err == nil {

@@ -22,25 +22,19 @@ import (
 // Judge has the detectors judge every node's history, side by side, and collects what could not be read. A nil judge
 // takes package detectors. The result depends on the histories alone.
 func Judge(histories map[string]v1alpha1.History, judge JudgeFunc) v1alpha1.Diagnosis {
-	d, err := judgeAll(slices.Sorted(maps.Keys(histories)), func(node string) (v1alpha1.History, error) { return histories[node], nil }, judge)
-	if err != nil {
-		// A detector's panic must reach the caller: in its own goroutine it would end the process, and with it
-		// every run that still has something to recover.
-		panic(err)
-	}
-	return d
+	return judgeAll(slices.Sorted(maps.Keys(histories)), func(node string) (v1alpha1.History, error) { return histories[node], nil }, judge)
 }
 
 // JudgeBundle judges the named nodes of a bundle, all of them when none is named. It holds as many histories at a time as there
-// are processors: a thousand nodes take no more memory than ten. Whatever a bundle holds, the answer is a diagnosis or an error.
-func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) (v1alpha1.Diagnosis, error) {
+// are processors: a thousand nodes take no more memory than ten. Whatever a bundle holds of a node, the others are judged.
+func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) v1alpha1.Diagnosis {
 	if len(nodes) == 0 {
 		nodes = b.Nodes()
 	}
-	d, err := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
+	d := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
 	setCluster(&d, b.Info.Cluster)
 	d.Recording = &v1alpha1.Recording{At: b.Info.RecordedAt, By: b.Info.RecordedBy, Note: b.Info.Note}
-	return d, err
+	return d
 }
 
 // verdictOn is what there is to say of one node.
@@ -54,7 +48,7 @@ type verdictOn struct {
 
 // judgeAll judges the nodes side by side and lets each history go as soon as it is judged. By node, and within a node as the
 // detectors gave them: that is the order in which the remedies have to be applied.
-func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error), judge JudgeFunc) (v1alpha1.Diagnosis, error) {
+func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error), judge JudgeFunc) v1alpha1.Diagnosis {
 	results := make([]verdictOn, len(nodes))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -62,15 +56,28 @@ func judgeAll(nodes []string, history func(node string) (v1alpha1.History, error
 		g.Go(func() error {
 			h, err := history(node)
 			if err != nil {
-				return err
+				results[i] = unjudgeable(node, err.Error())
+				return nil
 			}
-			return judgeInto(&results[i], node, h, judge)
+			judgeAlone(&results[i], node, h, judge)
+			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return v1alpha1.Diagnosis{}, err
+	_ = g.Wait()
+	return assemble(nodes, results)
+}
+
+func unjudgeable(node, why string) verdictOn {
+	return verdictOn{unknown: []v1alpha1.NodeUnknown{{Node: node, What: "node", Why: why}}, blind: true}
+}
+
+// judgeAlone judges one node. What brings a detector down is that node's alone: the others are told, and a run that has something to
+// recover goes on.
+func judgeAlone(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) {
+	if err := judgeInto(v, node, h, judge); err != nil {
+		brief, _, _ := strings.Cut(err.Error(), "\n")
+		*v = unjudgeable(node, brief+": this is a mistake in sickbay; please report it with the bundle that `sickbay bundle DIR` writes")
 	}
-	return assemble(nodes, results), nil
 }
 
 // judgeInto judges one node. A detector's panic is an error.
@@ -81,7 +88,7 @@ func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (
 		}
 	}()
 	if len(h) == 0 {
-		*v = verdictOn{unknown: []v1alpha1.NodeUnknown{{Node: node, What: "node", Why: "it was never looked at"}}, blind: true}
+		*v = unjudgeable(node, "it was never looked at")
 		return nil
 	}
 	if judge == nil {

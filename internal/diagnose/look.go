@@ -43,16 +43,12 @@ func lookAll(ctx context.Context, t Target, o Options, asks map[string]Ask) (out
 func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (v1alpha1.Diagnosis, error) {
 	results := make([]verdictOn, len(t.Nodes))
 	nodes := make([]string, len(t.Nodes))
-	errs := make([]error, len(t.Nodes))
 	err := look(ctx, t, o.withDefaults(), nil, func(i int, obs v1alpha1.Observation) {
 		nodes[i] = obs.Node
-		errs[i] = judgeInto(&results[i], obs.Node, v1alpha1.History{obs}, judge)
+		judgeAlone(&results[i], obs.Node, v1alpha1.History{obs}, judge)
 	})
 	if err != nil {
 		return v1alpha1.Diagnosis{}, err
-	}
-	if err := errors.Join(errs...); err != nil {
-		panic(err) // as Judge does
 	}
 	d := assemble(nodes, results)
 	setCluster(&d, t.Cluster)
@@ -168,8 +164,14 @@ func bounded[T any](ctx context.Context, limit time.Duration, f func(context.Con
 	}
 	done := make(chan result, 1)
 	go func() {
-		v, err := f(ctx)
-		done <- result{v, err}
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("reading its answer failed: %v", p)
+			}
+			done <- r
+		}()
+		r.v, r.err = f(ctx)
 	}()
 	select {
 	case r := <-done:

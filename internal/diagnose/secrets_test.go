@@ -113,7 +113,7 @@ func TestPlantedSecrets(t *testing.T) {
 				t.Error("the scan does not see it")
 			}
 			dir := filepath.Join(t.TempDir(), "bundle")
-			if err := WriteCompactBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": h}); err != nil {
+			if _, err := WriteCompactBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": h}); err != nil {
 				t.Fatal(err)
 			}
 			if s := secretsIn(t, filepath.Join(dir, "nodes", "n.json.zst"), map[string]bool{}); len(s) > 0 {
@@ -136,7 +136,7 @@ func TestSecretsAnywhere(t *testing.T) {
 		t.Fatalf("only %d places", places)
 	}
 	dir := filepath.Join(t.TempDir(), "bundle")
-	if err := WriteBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": {o}}); err != nil {
+	if _, err := WriteBundle(dir, v1alpha1.Bundle{}, map[string]v1alpha1.History{"n": {o}}); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "nodes", "n.json"))

@@ -99,11 +99,11 @@ func record(r v1alpha1.ScenarioResult, from, into string) error {
 		return fmt.Errorf("replace the earlier recording: %w", err)
 	}
 	info := v1alpha1.Bundle{RecordedAt: r.Started, Note: fmt.Sprintf("scenario %s, baseline to finding", r.Scenario)}
-	if err := diagnose.WriteCompactBundle(into, info, diagnose.Compact(ill, looks)); err != nil {
+	if _, err := diagnose.WriteCompactBundle(into, info, diagnose.Compact(ill, looks)); err != nil {
 		return err
 	}
 	info.Note = fmt.Sprintf("scenario %s, looks after the remedy", r.Scenario)
-	if err := diagnose.WriteCompactBundle(filepath.Join(into, "cleared"), info, diagnose.Compact(cleared, 1)); err != nil {
+	if _, err := diagnose.WriteCompactBundle(filepath.Join(into, "cleared"), info, diagnose.Compact(cleared, 1)); err != nil {
 		return err
 	}
 	raw, err := yaml.Marshal(want)
