@@ -20,6 +20,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
@@ -109,10 +110,22 @@ func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, err
 		}
 		return out, fmt.Errorf("%s: %w", what, err)
 	}
-	if err := json.Unmarshal(stdout, &out); err != nil {
-		return out, fmt.Errorf("%s on node %s: answer of %d bytes: %w", what, c.node.Name(), len(stdout), err)
+	if err := decode(stdout, &out); err != nil {
+		return out, fmt.Errorf("%s on node %s: %w", what, c.node.Name(), err)
 	}
 	return out, nil
+}
+
+// decode reads an answer, within the bounds of what a node may say: it may be anybody's.
+func decode(answer []byte, into any) error {
+	err := bounds.JSON(answer)
+	if err == nil {
+		err = json.Unmarshal(answer, into)
+	}
+	if err != nil {
+		return fmt.Errorf("answer of %d bytes: %w", len(answer), err)
+	}
+	return nil
 }
 
 // answered takes the agent's own error out of what it printed.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/node"
 )
 
@@ -21,7 +22,7 @@ type stay struct {
 	again bool       // there was a look before
 	ask   *os.File   // its standard input
 	in    *json.Encoder
-	out   *json.Decoder
+	out   *answers
 	end   context.CancelFunc
 	ended <-chan struct{} // nil: none was started
 }
@@ -48,7 +49,7 @@ func (s *stay) look(ctx context.Context, c *Client, opts protocol.ObserveOptions
 	go func() {
 		var a answer
 		if a.err = in.Encode(opts); a.err == nil {
-			a.err = out.Decode(&a.Answer)
+			a.Answer, a.err = out.next()
 		}
 		got <- a
 	}()
@@ -62,8 +63,8 @@ func (s *stay) look(ctx context.Context, c *Client, opts protocol.ObserveOptions
 			return nil, fmt.Errorf("agent observe --stay on node %s: %w", c.node.Name(), a.Error)
 		}
 		var o *v1alpha1.Observation
-		if err := json.Unmarshal(a.Observation, &o); err != nil {
-			return nil, fmt.Errorf("agent observe --stay on node %s: answer of %d bytes: %w", c.node.Name(), len(a.Observation), err)
+		if err := decode(a.Observation, &o); err != nil {
+			return nil, fmt.Errorf("agent observe --stay on node %s: %w", c.node.Name(), err)
 		}
 		return o, nil
 	case <-ctx.Done():
@@ -71,6 +72,29 @@ func (s *stay) look(ctx context.Context, c *Client, opts protocol.ObserveOptions
 		s.again = false // the next one is on its own, and finds out more
 		return nil, fmt.Errorf("agent observe --stay on node %s: %w", c.node.Name(), context.Cause(ctx))
 	}
+}
+
+// maxAnswer is as much of one answer as is read: thirty times a busy node's.
+const maxAnswer = 16 << 20
+
+// answers reads one answer after the other, each within its bound.
+type answers struct {
+	from io.LimitedReader
+	dec  *json.Decoder
+}
+
+func newAnswers(r io.Reader) *answers {
+	a := &answers{from: io.LimitedReader{R: r}}
+	a.dec = json.NewDecoder(&a.from)
+	return a
+}
+
+func (a *answers) next() (got protocol.Answer, err error) {
+	a.from.N = maxAnswer
+	if err = a.dec.Decode(&got); err != nil && a.from.N <= 0 {
+		err = bounds.TooLarge(maxAnswer+1, maxAnswer)
+	}
+	return got, err
 }
 
 func (s *stay) stays() bool {
@@ -96,7 +120,7 @@ func (s *stay) start(ctx context.Context, c *Client) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	answer, say := io.Pipe()
 	ended := make(chan struct{})
-	s.ask, s.in, s.out, s.ended = ask, json.NewEncoder(ask), json.NewDecoder(answer), ended
+	s.ask, s.in, s.out, s.ended = ask, json.NewEncoder(ask), newAnswers(answer), ended
 	s.end = func() {
 		cancel()
 		// Nobody waits for the process's end: on a node that hangs it takes seconds.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
@@ -26,8 +27,10 @@ const (
 	killBound = 5 * time.Second
 	// clientGrace is how long the client may take to notice that its process was ended, before it is killed as well.
 	clientGrace = 2 * time.Second
-	// keepOutput is how much of an error stream an ExitError keeps.
+	// keepOutput is how much of an error stream an ExitError keeps, and the longest first line that is waited for.
 	keepOutput = 4 << 10
+	// maxOutput is as much of a command's output as is held: an observation of a busy node has half a megabyte.
+	maxOutput = 16 << 20
 )
 
 // announce makes the process on the node say who it is before it becomes the command: its own /proc stat line, whose process
@@ -100,7 +103,9 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 		return nil, fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), err)
 	}
 	c := t.client(append([]string{"sh", "-c", announce, "sh"}, cmd.Argv...), cmd.Stdin != nil)
-	var stdout bytes.Buffer
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stdout := held{full: func() { cancel(errTooMuch) }}
 	stderr := &stream{to: cmd.Stderr, announced: make(chan struct{})}
 	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, stderr
 	if cmd.Stdout != nil {
@@ -116,7 +121,10 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 
 	select {
 	case err := <-done:
-		return t.result(ctx, cmd.Argv, stdout.Bytes(), stderr, err)
+		if errors.Is(context.Cause(ctx), errTooMuch) {
+			return nil, fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), errTooMuch)
+		}
+		return t.result(ctx, cmd.Argv, stdout.buf.Bytes(), stderr, err)
 	case <-ctx.Done():
 	}
 	killErr := t.end(stderr, done)
@@ -130,7 +138,24 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	if killErr != nil {
 		err = fmt.Errorf("%w (and the process may still run: %w)", err, killErr)
 	}
-	return stdout.Bytes(), err
+	return stdout.buf.Bytes(), err
+}
+
+var errTooMuch = fmt.Errorf("it printed more than %d MiB", maxOutput>>20)
+
+// held keeps the beginning of an output and says when it is full.
+type held struct {
+	buf  bytes.Buffer // not embedded: io.Copy would fill it by its ReadFrom
+	full func()
+}
+
+func (h *held) Write(p []byte) (int, error) {
+	if room := maxOutput - h.buf.Len(); len(p) > room {
+		h.buf.Write(p[:room])
+		h.full()
+		return len(p), nil
+	}
+	return h.buf.Write(p)
 }
 
 // end ends the process on the node.
@@ -286,12 +311,12 @@ func (s *stream) Write(p []byte) (int, error) {
 	if !s.past {
 		s.head = append(s.head, p...)
 		i := bytes.IndexByte(s.head, '\n')
-		if i < 0 {
+		if i < 0 && len(s.head) <= keepOutput {
 			return n, nil
 		}
 		s.past = true
 		p = s.head
-		if line, ok := strings.CutPrefix(string(s.head[:i]), announcement); ok {
+		if line, ok := strings.CutPrefix(string(s.head[:max(i, 0)]), announcement); ok {
 			s.first = strings.TrimSuffix(line, "\r")
 			close(s.announced)
 			p = s.head[i+1:]
@@ -339,7 +364,16 @@ func lastLines(b []byte) string {
 	if len(s) > keepOutput {
 		s = s[len(s)-keepOutput:]
 	}
-	return strings.ToValidUTF8(s, "�")
+	return strings.Map(printable, strings.ToValidUTF8(s, "�"))
+}
+
+// printable drops what moves a cursor, sets a title or turns the order of characters around: a node may say anything, and its last
+// words are shown on a terminal.
+func printable(r rune) rune {
+	if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+		return -1
+	}
+	return r
 }
 
 // brief is a command for an error message: scripts are long.
