@@ -175,11 +175,11 @@ func TestClasses(t *testing.T) {
 		"journalctl --vacuum-size=64M":              v1alpha1.Destructive,
 		"kubectl -n a delete pod b":                 v1alpha1.Destructive,
 	} {
-		step := detectors.ShellStep(v1alpha1.Safe, "n", "w", script)
+		step := detectors.NodeStep(v1alpha1.Safe, "n", "w", "sh", "-ec", script)
 		if step.Class != want || (want == v1alpha1.Destructive) != (step.Risk != "") {
 			t.Errorf("%s is %s (%s), want %s", script, step.Class, step.Risk, want)
 		}
-		if high := detectors.ShellStep(v1alpha1.Destructive, "n", "w", script); high.Class != v1alpha1.Destructive {
+		if high := detectors.NodeStep(v1alpha1.Destructive, "n", "w", "sh", "-ec", script); high.Class != v1alpha1.Destructive {
 			t.Errorf("%s was lowered to %s", script, high.Class)
 		}
 	}
@@ -213,8 +213,8 @@ func TestUndoPutsFilesBack(t *testing.T) {
 		ends bool
 	}{
 		"moved":  {detectors.MoveAside("n", a, "w"), "|two", true},
-		"edited": {detectors.EditFile(v1alpha1.Safe, "n", "w", "echo 1 > "+detectors.Quote(a)+"; echo 2 > "+b, a, b, dir+"/gone"), "1\n|2\n", true},
-		"failed": {detectors.EditFile(v1alpha1.Safe, "n", "w", "echo 1 > "+detectors.Quote(a)+"; false", a, b), "one|two", false},
+		"edited": {detectors.EditFile(v1alpha1.Safe, "n", "w", []string{a, b, dir + "/gone"}, `echo 1 > "$1"; echo 2 > "$2"`), "1\n|2\n", true},
+		"failed": {detectors.EditFile(v1alpha1.Safe, "n", "w", []string{a, b}, `echo 1 > "$1"; false`), "one|two", false},
 	} {
 		for range 2 { // what was moved before is in nobody's way
 			write()
@@ -234,7 +234,7 @@ func TestUndoPutsFilesBack(t *testing.T) {
 
 func TestDropIn(t *testing.T) {
 	s := detectors.DropIn("n", "containerd.service", "Service", "KillMode=process", "w")
-	if s.Class != v1alpha1.Safe || !strings.Contains(s.Exec[2], "> /etc/systemd/system/containerd.service.d/90-sickbay-killmode.conf") || !strings.HasPrefix(s.Undo, "rm -f /etc/systemd/system/containerd.service.d/90-sickbay-killmode.conf") {
+	if s.Class != v1alpha1.Safe || !slices.Contains(s.Exec, "/etc/systemd/system/containerd.service.d/90-sickbay-killmode.conf") || !strings.HasPrefix(s.Undo, "rm -f /etc/systemd/system/containerd.service.d/90-sickbay-killmode.conf") {
 		t.Errorf("%+v", s)
 	}
 }

@@ -25,9 +25,39 @@ func NodeStep(class v1alpha1.Class, node, why string, argv ...string) v1alpha1.S
 	return finish(v1alpha1.Step{Class: class, On: node, Why: why, Exec: argv})
 }
 
+// script is program text. Only a constant becomes one: a word that was observed cannot be part of it, and goes in as a Var.
+type script string
+
+// Var is a word under the name by which a script has it.
+type Var struct {
+	name  script
+	value string
+}
+
+// V gives a script a word, to be used as "$name".
+func V(name script, value string) Var { return Var{name, value} }
+
 // ShellStep runs a shell script on the node; it stops at the first command that fails.
-func ShellStep(class v1alpha1.Class, node, why, script string) v1alpha1.Step {
-	return NodeStep(class, node, why, "sh", "-ec", script)
+func ShellStep(class v1alpha1.Class, node, why string, text script, vars ...Var) v1alpha1.Step {
+	return ShellStepOn(class, node, why, nil, text, vars...)
+}
+
+// ShellStepOn is a ShellStep with a list of words, which the script has as "$@".
+func ShellStepOn(class v1alpha1.Class, node, why string, list []string, text script, vars ...Var) v1alpha1.Step {
+	var head strings.Builder
+	var args []string
+	for i, v := range vars {
+		fmt.Fprintf(&head, "%s=$%d; ", v.name, i+1)
+		args = append(args, v.value)
+	}
+	if len(vars) > 0 {
+		fmt.Fprintf(&head, "shift %d\n", len(vars))
+	}
+	argv := []string{"sh", "-ec", head.String() + string(text)}
+	if args = append(args, list...); len(args) > 0 {
+		argv = slices.Concat(argv, []string{"sh"}, args)
+	}
+	return NodeStep(class, node, why, argv...)
 }
 
 // MoveAside moves a file or directory out of the way instead of deleting it; what was moved there before keeps a number. A
@@ -38,22 +68,21 @@ func MoveAside(node, path, why string) v1alpha1.Step {
 	return s
 }
 
-// EditFile runs a script that changes files in place. A copy of each stays beside it, and comes back by itself where the script
-// fails.
-func EditFile(class v1alpha1.Class, node, why, script string, paths ...string) v1alpha1.Step {
-	each := func(there, do string) string {
-		return "for f in " + quoted(paths) + `; do [ ! -e "$f` + there + `" ] || ` + do + "; done"
-	}
-	const copied = `"$f` + v1alpha1.Aside + `"`
-	s := ShellStep(class, node, why, each("", `cp -aL --backup=numbered -- "$f" `+copied)+`
-back() { `+each(v1alpha1.Aside, "cat "+copied+` > "$f"`)+`; }
-trap '[ $? = 0 ] || back' EXIT
-`+script)
-	s.Undo = each(v1alpha1.Aside, "mv -fT -- "+copied+` "$f"`)
+// EditFile runs a script that changes files in place, which it has as "$@". A copy of each stays beside it, and comes back by itself
+// where the script fails.
+func EditFile(class v1alpha1.Class, node, why string, paths []string, text script, vars ...Var) v1alpha1.Step {
+	const keep = `i=0 had=
+for f; do i=$((i + 1)); if [ -e "$f" ]; then cp -aL --backup=numbered -- "$f" "$f` + v1alpha1.Aside + `"; had="$had $i "; fi; done
+back() { i=0; for f; do i=$((i + 1)); case "$had" in *" $i "*) cat "$f` + v1alpha1.Aside + `" > "$f" ;; esac; done; }
+trap '[ $? = 0 ] || back "$@"' EXIT
+`
+	s := ShellStepOn(class, node, why, paths, keep+text, vars...)
+	s.Undo = "for f in " + Quoted(paths) + `; do [ ! -e "$f` + v1alpha1.Aside + `" ] || mv -fT -- "$f` + v1alpha1.Aside + `" "$f"; done`
 	return s
 }
 
-func quoted(words []string) string {
+// Quoted are words as a POSIX shell reads them.
+func Quoted(words []string) string {
 	out := make([]string, len(words))
 	for i, w := range words {
 		out[i] = Quote(w)
@@ -66,8 +95,10 @@ func quoted(words []string) string {
 func DropIn(node, unit, section, setting, why string) v1alpha1.Step {
 	key, _, _ := strings.Cut(setting, "=")
 	file := "/etc/systemd/system/" + unit + ".d/90-sickbay-" + strings.ToLower(key) + ".conf"
-	s := ShellStep(v1alpha1.Safe, node, why, "mkdir -p "+Quote(file[:strings.LastIndexByte(file, '/')])+
-		"\nprintf '[%s]\\n%s\\n' "+Quote(section)+" "+Quote(setting)+" > "+Quote(file)+"\nsystemctl daemon-reload")
+	s := ShellStep(v1alpha1.Safe, node, why, `[ "$(systemctl show -p "$key" --value "$unit")" != "$value" ] || exit 0
+mkdir -p "${file%/*}"
+printf '[%s]\n%s=%s\n' "$section" "$key" "$value" > "$file"
+systemctl daemon-reload`, V("unit", unit), V("file", file), V("section", section), V("key", key), V("value", setting[len(key)+1:]))
 	s.Undo = "rm -f " + Quote(file) + "; systemctl daemon-reload"
 	return s
 }
@@ -221,7 +252,7 @@ func finish(s v1alpha1.Step) v1alpha1.Step {
 		s.Run = fmt.Sprintf("docker cp \"$(docker create \"$(docker inspect -f '{{.Config.Image}}' %s)\")\":%s - | docker cp - %s:%s",
 			Quote(s.On), Quote(s.Restore), Quote(s.On), Quote(s.Restore[:strings.LastIndex(s.Restore, "/")+1]))
 	default:
-		s.Run = quoted(s.Exec)
+		s.Run = Quoted(s.Exec)
 	}
 	return s
 }

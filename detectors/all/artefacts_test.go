@@ -189,7 +189,7 @@ func artefactWords(text string) (words []string) {
 var allowedWords = map[string]string{
 	"ordinary English":                                          `always attribute context remove trust`,
 	"files that every node of a kind has":                       `ca.crt fstab kubeadm-flags.env kubelet-config`,
-	"programs of every node and their options":                  `accept btrfs enable install kubeadm nsenter printf sysctl umount`,
+	"programs of every node and their options":                  `accept btrfs enable install kubeadm nsenter one-file-system printf shift sysctl umount`,
 	"words of systemd and of Kubernetes":                        `containerd.service kubelet.service nodefs.available provisioner volumes`,
 	"words of containerd's hosts.toml":                          `capabilities`,
 	"words of HTTP's status lines":                              `gateway`,

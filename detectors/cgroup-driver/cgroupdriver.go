@@ -254,7 +254,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "handler "+n+" uses systemd's cgroups from the runtime's next start on", setSystemdCgroup(files, n), files...))
+		steps = append(steps, setSystemdCgroup(o.Node, files, n))
 	}
 	if hasScript {
 		steps = append(steps, unwrap(o, file, script)...)
@@ -284,8 +284,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		}
 		for _, s := range o.Runtime.Sandboxes {
 			if s.Namespace == c.Namespace && s.Name == c.Pod && s.Ready {
-				steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup",
-					facts.EndSandbox(o, s.ID)))
+				steps = append(steps, facts.EndSandbox(o, s.ID, "the pod has no owner: end its sandbox, and the kubelet makes sandbox and containers again, in the right cgroup"))
 			}
 		}
 	}
@@ -326,10 +325,7 @@ func scripted(o *v1alpha1.Observation) (v1alpha1.File, bool) {
 func unwrap(o *v1alpha1.Observation, file string, script v1alpha1.File) []v1alpha1.Step {
 	for _, r := range handlersOf(o) {
 		if r.BinaryName != "" {
-			return []v1alpha1.Step{
-				detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured",
-					dropBinaryName(file, r.BinaryName), file, r.BinaryName),
-			}
+			return []v1alpha1.Step{dropBinaryName(o.Node, file, r.BinaryName)}
 		}
 	}
 	return []v1alpha1.Step{detectors.RestoreStep(o.Node, script.Path, fmt.Sprintf("a script of %d bytes stands in its place and passes another driver than configured", script.SizeBytes))}
@@ -344,26 +340,27 @@ func or(s, instead string) string {
 
 // dropBinaryName takes a script out of the options of all handlers, and moves it aside where nothing names it any more. It fails
 // where the file does not name it.
-func dropBinaryName(file, script string) string {
-	return fmt.Sprintf(`f=%[1]s
-line='^[[:space:]]*BinaryName[[:space:]]*=[[:space:]]*["'\'']%[2]s["'\''][[:space:]]*(#.*)?$'
-grep -Eq "$line" "$f" || { echo "$f does not name %[2]s as BinaryName: see its imports" >&2; exit 1; }
-sed -i -E "\!$line!d" "$f"
-grep -qF %[3]s "$f" || mv -fT -- %[3]s %[4]s`, detectors.Quote(file), facts.Regexp(script), detectors.Quote(script), detectors.Quote(script+v1alpha1.Aside))
+func dropBinaryName(node, file, script string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, "the runtime runs runc itself again: BinaryName names a script, which passes another driver than configured", []string{file, script}, `new=$(script="$2" awk '
+BEGIN { q = "[\"\047]" }
+$0 ~ "^[ \t]*BinaryName[ \t]*=[ \t]*" q {
+  v = $0; sub("^[^=]*=[ \t]*" q, "", v)
+  if (index(v, ENVIRON["script"]) == 1) { v = substr(v, length(ENVIRON["script"]) + 1); if (v ~ "^" q "[ \t]*(#.*)?$") { done = 1; next } }
+}
+{ print } END { exit !done }' "$1") || { echo "$1 does not name $2 as BinaryName: see its imports" >&2; exit 1; }
+printf '%s' "$new${new:+
+}" > "$1"
+grep -qF -- "$2" "$1" || mv -fT -- "$2" "$2`+v1alpha1.Aside+`"`)
 }
 
 // setSystemdCgroup edits the options of one handler in the last of the runtime's merged files that has them: in place where the key is there, else a line
 // below the table's head, else a table of its own at the end. It changes nothing, and fails, where the handler is in none of them
 // or has its options in one line.
-func setSystemdCgroup(files []string, handler string) string {
-	quoted := make([]string, len(files))
-	for i, f := range files {
-		quoted[i] = detectors.Quote(f)
-	}
-	return fmt.Sprintf(`f=%[1]s
-for c in %[3]s; do if [ -f "$c" ] && grep -Eq '\.runtimes\.["'\'']?%[2]s["'\'']?(\.options)?\]' "$c"; then f=$c; fi; done
-new=$(awk -v h=%[2]s '
-BEGIN { head = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\.options\\]"; own = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\]" }
+func setSystemdCgroup(node string, files []string, handler string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, "handler "+handler+" uses systemd's cgroups from the runtime's next start on", files, `f=$1 h=$(printf '%s\n' "$handler" | sed 's/[][\.*^$+?(){}|]/\\&/g')
+for c; do if [ -f "$c" ] && grep -Eq '\.runtimes\.["'\'']?'"$h"'["'\'']?(\.options)?\]' "$c"; then f=$c; fi; done
+new=$(h="$h" awk '
+BEGIN { h = ENVIRON["h"]; head = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\.options\\]"; own = "\\.runtimes\\.[\"\047]?" h "[\"\047]?\\]" }
 function close_table() { if (inside && !set) { print "    SystemdCgroup = true"; set = 1 } }
 /^[ \t]*\[/ { if (inside) close_table(); inside = ($0 ~ head); if (inside) found = 1; mine = ($0 ~ own); if (mine) base = $0 }
 mine && /^[ \t]*options[ \t]*[.=]/ { oneline = 1 }
@@ -373,8 +370,8 @@ END {
   close_table()
   if (!found && base != "" && !oneline) { sub(/\].*$/, ".options]", base); print base; print "    SystemdCgroup = true"; set = 1 }
   exit !set
-}' "$f") || { echo "$f has no table of handler %[2]s to set SystemdCgroup in: see its imports, and set it by hand" >&2; exit 1; }
-printf '%%s\n' "$new" > "$f"`, quoted[0], handler, strings.Join(quoted, " "))
+}' "$f") || { echo "$f has no table of handler $handler to set SystemdCgroup in: see its imports, and set it by hand" >&2; exit 1; }
+printf '%s\n' "$new" > "$f"`, detectors.V("handler", handler))
 }
 
 func owner(p *corev1.Pod) (kind, apiVersion, name string) {

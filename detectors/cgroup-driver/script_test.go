@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -22,7 +23,7 @@ func TestSetSystemdCgroup(t *testing.T) {
 			"[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  BinaryName = ''\n  SystemdCgroup = true\n[x]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, why := detectorstest.Edit(t, c.in, "", func(file string) string { return setSystemdCgroup([]string{file}, c.handler) }); got != c.want {
+			if got, why := detectorstest.Edit(t, c.in, "", func(file string) v1alpha1.Step { return setSystemdCgroup("n", []string{file}, c.handler) }); got != c.want {
 				t.Errorf("got\n%s\nwant\n%s%s", got, c.want, why)
 			}
 		})
@@ -33,7 +34,7 @@ func TestSetSystemdCgroup(t *testing.T) {
 		"dotted options":          head + "  options.SystemdCgroup = false\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, why := detectorstest.Edit(t, in, "", func(file string) string { return setSystemdCgroup([]string{file}, "runc") }); !strings.Contains(why, "by hand") {
+			if _, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step { return setSystemdCgroup("n", []string{file}, "runc") }); !strings.Contains(why, "by hand") {
 				t.Errorf("not refused: %q", why)
 			}
 		})
@@ -54,12 +55,12 @@ func TestDropBinaryName(t *testing.T) {
 		if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropBinaryName(file, script) })
+		got, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step { return dropBinaryName("n", file, script) })
 		if _, err := os.Stat(script); got != want.text || os.IsNotExist(err) != want.gone {
 			t.Errorf("%q became %q, the script's end: %v %s", in, got, err, why)
 		}
 	}
-	if _, why := detectorstest.Edit(t, "BinaryName = \""+script+"2\"\n", "", func(file string) string { return dropBinaryName(file, script) }); !strings.Contains(why, "imports") {
+	if _, why := detectorstest.Edit(t, "BinaryName = \""+script+"2\"\n", "", func(file string) v1alpha1.Step { return dropBinaryName("n", file, script) }); !strings.Contains(why, "imports") {
 		t.Errorf("not refused: %q", why)
 	}
 }

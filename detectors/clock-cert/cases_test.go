@@ -46,7 +46,7 @@ var sick = []detectorstest.Case{
 		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
-	{Name: "client certificate expired, a valid one beside it", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "ln -sfn /var/lib/kubelet/pki/kubelet-client-2026-11-01.pem", Ill: func(o *v1alpha1.Observation) {
+	{Name: "client certificate expired, a valid one beside it", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "ln -sfn -- /var/lib/kubelet/pki/kubelet-client-2026-11-01.pem", Ill: func(o *v1alpha1.Observation) {
 		good := o.Certs[1]
 		good.Path = "/var/lib/kubelet/pki/kubelet-client-2026-11-01.pem"
 		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -159,7 +160,7 @@ func clockSource(o *v1alpha1.Observation, unit string) []v1alpha1.Step {
 	if len(argv) == 0 || program == "" || argv[0] == program || path.Base(argv[0]) == path.Base(program) || !slices.Contains(argv[1:], program) || len(u.DropIns) == 0 {
 		return nil
 	}
-	return []v1alpha1.Step{facts.DropSetting(o.Node, "the unit starts "+unit+" by way of "+argv[0]+": take the drop-in's line out that does so", `^[[:space:]]*ExecStart[[:space:]]*=[-@:+!]*`+facts.Regexp(argv[0])+`[[:space:]]`, u.DropIns)}
+	return []v1alpha1.Step{facts.DropSetting(o.Node, "the unit starts "+unit+" by way of "+argv[0]+": take the drop-in's line out that does so", `^[[:space:]]*ExecStart[[:space:]]*=[-@:+!]*`+regexp.QuoteMeta(argv[0])+`[[:space:]]`, u.DropIns)}
 }
 
 // zoned tells that an offset is one of time zones: stamps without a zone, of a process that keeps another one than the journal's reader
@@ -251,7 +252,7 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 		if c.Use == "kubelet-client" && c.Error == "" && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore) && path.Base(c.Path) != path.Base(link) && strings.HasSuffix(c.Path, ".pem") {
 			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCerts, c.Path+" is valid until "+c.NotAfter.UTC().Format(time.RFC3339)+" and not in use"))
 			f.Remedy = facts.Place(o).NewRemedy("use-valid-cert", append([]v1alpha1.Step{
-				detectors.NodeStep(v1alpha1.Safe, o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", c.Path, link)}, restart...)...)
+				detectors.NodeStep(v1alpha1.Safe, o.Node, "another certificate of this kubelet, signed by the cluster's CA, is still valid: use it", "ln", "-sfn", "--", c.Path, link)}, restart...)...)
 			return f
 		}
 	}

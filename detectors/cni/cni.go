@@ -11,6 +11,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -414,9 +415,8 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 			return f
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
-		f.Remedy = facts.Place(o).NewRemedy("release-addresses", detectors.ShellStep(v1alpha1.Safe, o.Node,
-			"release every address whose sandbox the runtime does not know: host-local keeps one file per address, with the sandbox's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
-			releaseAddresses(s.Dir, making, facts.Runtime(o).CLI)))
+		f.Remedy = facts.Place(o).NewRemedy("release-addresses", releaseAddresses(o.Node, "release every address whose sandbox the runtime does not know: host-local keeps one file per address, with the sandbox's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
+			s.Dir, making, facts.Runtime(o).CLI))
 		return f
 	}
 	if !failing {
@@ -430,33 +430,29 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 // making is how many seconds after its address a sandbox that is being made is known to the runtime.
 const making = 15
 
-// releaseAddresses is a script that moves host-local's files aside for sandboxes that the runtime does not know; where some are younger
-// than so many seconds, only those that it still does not know that much later.
-func releaseAddresses(dir string, seconds int, cli []string) string {
-	list := make([]string, len(cli))
-	for i, w := range cli {
-		list[i] = detectors.Quote(w)
-	}
-	return fmt.Sprintf(`cd %[1]s
-aside=%[3]s; mkdir -p "$aside"
+// releaseAddresses moves host-local's files aside for sandboxes that the runtime does not know; where some are younger than so many
+// seconds, only those that it still does not know that much later.
+func releaseAddresses(node, why, dir string, seconds int, cli []string) v1alpha1.Step {
+	return detectors.ShellStepOn(v1alpha1.Safe, node, why, cli, `cd -- "$dir"
+aside=$dir`+v1alpha1.Aside+`; mkdir -p -- "$aside"
 orphans() {
-  known=$(%[4]s --timeout=30s pods -q --no-trunc) && [ -n "$known" ] || return 1
+  known=$("$@" --timeout=30s pods -q --no-trunc) && [ -n "$known" ] || return 1
   for f in *.*.*.* *:*; do
     [ -f "$f" ] || continue
-    id=$(head -n1 "$f" | tr -d '\r')
-    printf '%%s\n' "$known" | grep -qxF -- "$id" || printf '%%s %%s\n' "$f" "$id"
+    id=$(head -n1 -- "$f" | tr -d '\r')
+    printf '%s\n' "$known" | grep -qxF -- "$id" || printf '%s %s\n' "$f" "$id"
   done
 }
-was=$(orphans) || exit 1
-if [ -n "$(find . -type f \( -name '*.*.*.*' -o -name '*:*' \) -newermt '%[2]d seconds ago')" ]; then
-  sleep %[2]d
-  is=$(orphans) || exit 1
+was=$(orphans "$@") || exit 1
+if [ -n "$(find . -type f \( -name '*.*.*.*' -o -name '*:*' \) -newermt "$seconds seconds ago")" ]; then
+  sleep "$seconds"
+  is=$(orphans "$@") || exit 1
 else
   is=$was
 fi
-printf '%%s\n' "$was" | while read -r f id; do
-  if printf '%%s\n' "$is" | grep -qxF -- "$f $id"; then mv -f -- "$f" "$aside/"; fi
-done`, detectors.Quote(dir), seconds, detectors.Quote(dir+v1alpha1.Aside), strings.Join(list, " "))
+printf '%s\n' "$was" | while read -r f id; do
+  if printf '%s\n' "$is" | grep -qxF -- "$f $id"; then mv -f -- "$f" "$aside/"; fi
+done`, detectors.V("dir", dir), detectors.V("seconds", strconv.Itoa(seconds)))
 }
 
 // refusals are how plugins say that they cannot use their configuration.

@@ -38,7 +38,7 @@ func TestReleaseAddresses(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(bin, "crictl"), []byte(ctr), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("sh", "-ec", releaseAddresses(dir, 1, []string{"crictl"}))
+			cmd := exec.Command("sh", releaseAddresses("n", "w", dir, 1, []string{"crictl"}).Exec[1:]...)
 			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 			began := time.Now()
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -73,7 +73,7 @@ func TestReleaseAddressesNeedsTheRuntime(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(bin, "crictl"), []byte(ctr), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("sh", "-ec", releaseAddresses(dir, 1, []string{"crictl"}))
+		cmd := exec.Command("sh", releaseAddresses("n", "w", dir, 1, []string{"crictl"}).Exec[1:]...)
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 		if out, err := cmd.CombinedOutput(); err == nil {
 			t.Errorf("it ended well: %s", out)

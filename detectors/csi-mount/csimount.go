@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -310,9 +311,9 @@ func unmountable(h v1alpha1.History, f *v1alpha1.Finding, v volume) {
 		return
 	}
 	f.ManualAction = ""
-	f.Remedy = facts.Place(h.Last()).NewRemedy("repair-filesystem", detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, h.Last().Node,
+	f.Remedy = facts.Place(h.Last()).NewRemedy("repair-filesystem", repair(h.Last().Node,
 		"the volume is mounted nowhere here, and holds ext2, 3 or 4 as far as blkid says: repair it, with a backup superblock where the first one is gone. What is overwritten is kept in /var/tmp for e2undo; the kubelet retries within two minutes",
-		repair(dev, ext)), "changes the data of a volume, which no other node may have attached"))
+		dev, ext))
 }
 
 // patience is how long a volume may take before a driver that says nothing is held to blame. The kubelet itself waits two minutes
@@ -394,33 +395,26 @@ func device(v volume) (dev, fstype string) {
 	return "", fstype
 }
 
-// unused stops a repair where the filesystem is mounted: an image is, through a loop device.
-const unused = `if findmnt -n -S "$d" >&2 || [ -f "$d" ] && losetup -n -j "$d" | grep . >&2; then echo "$d is in use" >&2; exit 1; fi`
-
 // repair checks the filesystem where it stands, if blkid knows it as ext, or knows nothing there and the volume is to be ext: what
 // lies over the remains of an older one is not touched. Where blkid knows nothing, only a filesystem whose inodes are whole counts: those
 // of one that another lies over are garbage. e2fsck finds backup superblocks by itself when the first one is damaged; where
 // the first one does not even look like one, the places are given by the block size.
-func repair(dev string, ext bool) string {
-	nothing := `echo "blkid finds no filesystem on $d, and the volume's type is not told" >&2; exit 1`
-	if ext {
-		nothing = "bare=yes"
-	}
-	return "d=" + detectors.Quote(dev) + `
-` + unused + `
+func repair(node, why, dev string, ext bool) v1alpha1.Step {
+	return detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, node, why, `if findmnt -n -S "$d" >&2 || [ -f "$d" ] && losetup -n -j "$d" | grep . >&2; then echo "$d is in use" >&2; exit 1; fi
 code=0 bare=
 have=$(blkid -p -s TYPE -o value -- "$d") || code=$?
-case "$code $have" in
-"0 ext"[234]) ;;
-"2 ") ` + nothing + ` ;;
+case "$code $have $ext" in
+"0 ext"[234]" "*) ;;
+"2  true") bare=yes ;;
+"2 "*) echo "blkid finds no filesystem on $d, and the volume's type is not told" >&2; exit 1 ;;
 *) echo "$d holds ${have:-what blkid cannot tell}: only ext is repaired" >&2; exit 1 ;;
 esac
 n=0
 check() {
   n=$((n + 1))
   code=0
-  if [ -n "$bare" ] && e2fsck -f -n "$@" "$d" 2>&1 | grep -Eq 'Cannot proceed|garbage|Clear|llegal'; then return; fi
-  e2fsck -f -y -z "/var/tmp/sickbay-$(basename "$d")-$$-$n.e2undo" "$@" "$d" || code=$?
+  if [ -n "$bare" ] && e2fsck -f -n "$@" -- "$d" 2>&1 | grep -Eq 'Cannot proceed|garbage|Clear|llegal'; then return; fi
+  e2fsck -f -y -z "$keep/sickbay-$(basename -- "$d")-$$-$n.e2undo" "$@" -- "$d" || code=$?
   if [ $code -lt 4 ]; then exit 0; fi
 }
 check
@@ -430,5 +424,5 @@ check -b 8193 -B 1024
 check -b 24577 -B 1024
 check -b 16384 -B 2048
 echo "no superblock of $d is usable, or too much of its filesystem is lost: restore the volume from a backup" >&2
-exit 1`
+exit 1`, detectors.V("d", dev), detectors.V("ext", strconv.FormatBool(ext)), detectors.V("keep", "/var/tmp")), "changes the data of a volume, which no other node may have attached")
 }

@@ -404,13 +404,12 @@ func awaitRegistration(o *v1alpha1.Observation, resource string) *v1alpha1.Step 
 		if s.Kind != "device-plugin" || !serves(s.Name, resource) {
 			continue
 		}
-		step := detectors.ShellStep(v1alpha1.Safe, o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", fmt.Sprintf(`s=%s
-for _ in $(seq 60); do
-  if [ -S "$s" ] && journalctl -u %s -o cat --since "@$(stat -c %%Y "$s")" | grep -qF %s; then exit 0; fi
+		step := detectors.ShellStep(v1alpha1.Safe, o.Node, "the kubelet must know the plugin's new process before a pod asks for a device", `for _ in $(seq 60); do
+  if [ -S "$s" ] && journalctl --unit="$unit" -o cat --since "@$(stat -c %Y -- "$s")" | grep -qF -- "$says"; then exit 0; fi
   sleep 1
 done
-echo "no plugin of %s registered with the kubelet within a minute" >&2
-exit 1`, detectors.Quote(s.Path), detectors.Quote(facts.KubeletUnitName(o)), detectors.Quote(registrationOf(resource)), resource))
+echo "no plugin of $resource registered with the kubelet within a minute" >&2
+exit 1`, detectors.V("s", s.Path), detectors.V("unit", facts.KubeletUnitName(o)), detectors.V("says", registrationOf(resource)), detectors.V("resource", resource))
 		return &step
 	}
 	return nil

@@ -106,7 +106,7 @@ var sick = []detectorstest.Case{
 		o.Filesystems[0].TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/kubelet/backup", Bytes: 400 << 20, Files: 3, Dir: true}}
 	}},
 	// The kubelet's drop-ins are merged after its file: the last one that has the threshold decides.
-	{Name: "threshold beyond the disk, set by a drop-in", Want: []string{"disk-pressure/threshold-misconfigured"}, Remedy: "in /etc/kubernetes/kubelet/config.d/10-disk.conf /etc/kubernetes/kubelet.yaml; do", Ill: func(o *v1alpha1.Observation) {
+	{Name: "threshold beyond the disk, set by a drop-in", Want: []string{"disk-pressure/threshold-misconfigured"}, Remedy: "on /etc/kubernetes/kubelet/config.d/10-disk.conf /etc/kubernetes/kubelet.yaml\n", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.ConfigFiles = []string{"/etc/kubernetes/kubelet.yaml", "/etc/kubernetes/kubelet/config.d/10-disk.conf"}
 		detectorstest.Thresholds(o, "nodefs.available", "95%")
 		detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")

@@ -204,30 +204,25 @@ func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold,
 	}
 	slices.Reverse(files)
 	fd.Remedy = facts.Place(o).NewRemedy("correct-threshold",
-		detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("set %s back to %s in the kubelet's configuration", key, right),
-			setThreshold(key, right, files...), files...),
+		setThreshold(o.Node, key, right, files...),
 		detectors.Restart(o.Node, facts.KubeletUnitName(o)+".service", "the kubelet reads its configuration only at start; pods go on"),
 		detectors.WaitReady(o.Node),
 	)
 	return fd
 }
 
-// setThreshold is a script that sets a threshold in evictionHard, and leaves evictionSoft, whose keys are the same, in the first of the
-// files that has it: the one that is merged last decides. It fails where none has such a threshold.
-func setThreshold(key, value string, files ...string) string {
-	words := make([]string, len(files))
-	for i, f := range files {
-		words[i] = detectors.Quote(f)
-	}
-	return fmt.Sprintf(`for f in %[1]s; do
-  new=$(awk -v k=%[2]s -v v=%[3]s '
-BEGIN { key = "[\"\047]?" k "[\"\047]?[ \t]*:" }
+// setThreshold sets a threshold in evictionHard, and leaves evictionSoft, whose keys are the same, in the first of the files that has
+// it: the one that is merged last decides. It fails where none has such a threshold.
+func setThreshold(node, key, value string, files ...string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, fmt.Sprintf("set %s back to %s in the kubelet's configuration", key, value), files, `for f; do
+  new=$(k="$key" v="$value" awk '
+BEGIN { k = ENVIRON["k"]; v = ENVIRON["v"]; key = "[\"\047]?" k "[\"\047]?[ \t]*:" }
 /^[^ \t#]/ { hard = /^["\047]?evictionHard["\047]?[ \t]*:/; if (hard && sub(key "[^,}]*", k ": " v)) done = 1 }
 hard && $0 ~ "^[ \t]+" key { sub(/:.*/, ": " v); done = 1 }
 { print }
 END { exit !done }' "$f") && break
   new=
 done
-[ -n "$new" ] || { echo "no configuration file has %[2]s in evictionHard: it is set elsewhere" >&2; exit 1; }
-printf '%%s\n' "$new" > "$f"`, strings.Join(words, " "), key, value)
+[ -n "$new" ] || { echo "no configuration file has $key in evictionHard: it is set elsewhere" >&2; exit 1; }
+printf '%s\n' "$new" > "$f"`, detectors.V("key", key), detectors.V("value", value))
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -16,7 +17,7 @@ func TestSetThreshold(t *testing.T) {
 		"evictionHard:\n  nodefs.inodesFree: 5%\nevictionSoft:\n  nodefs.available: 15%\n":                                        "", // not there
 		"kind: X\n": "",
 	} {
-		got, why := detectorstest.Edit(t, in, "", func(file string) string { return setThreshold("nodefs.available", "10%", file) })
+		got, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step { return setThreshold("n", "nodefs.available", "10%", file) })
 		if want == "" {
 			if !strings.Contains(why, "set elsewhere") {
 				t.Errorf("%q is not refused: %q %s", in, got, why)

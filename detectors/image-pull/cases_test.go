@@ -41,7 +41,7 @@ var sick = []detectorstest.Case{
 		o.Registries = []v1alpha1.RegistryHost{h}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", detectorstest.Registry+"/team/web:1: not found")
 	}},
-	{Name: "every pull goes to a mirror that is not there", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: `server = "https://registry.example.test:5000"`, Ill: func(o *v1alpha1.Observation) {
+	{Name: "every pull goes to a mirror that is not there", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "host=registry.example.test:5000", Ill: func(o *v1alpha1.Observation) {
 		h := detectorstest.RegistryHost("")
 		h.Server, h.CAs = "https://mirror.example.test", []string{"/etc/containerd/certs.d/registry.example.test:5000/ca.crt"}
 		h.Mirrors = []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", CAs: h.CAs, Reach: "dns"}}

@@ -2,7 +2,6 @@ package imagepull
 
 import (
 	"cmp"
-	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -101,16 +100,17 @@ type hostsEdit struct {
 	dropServer bool
 }
 
-// script makes the change in a file that is there. It changes nothing, and fails, where it does not find the table.
-func (e hostsEdit) script(file string) string {
-	ca := ""
+// step makes the change in a file that is there. It changes nothing, and fails, where it does not find the table.
+func (e hostsEdit) step(node, why, file, copyOf string) v1alpha1.Step {
+	ca, flag := "", map[bool]string{true: "1"}
 	if len(e.cas) > 0 {
 		ca = "[" + quotedList(e.cas) + "]"
 	}
-	flag := map[bool]int{true: 1}
-	return fmt.Sprintf(`f=%s
-new=$(awk -v url=%s -v orserver=%d -v ca=%s -v drop=%s -v dropserver=%d '
-BEGIN { q = "[\"\047]"; any = "[^\"\047]*"; head = "^[ \t]*\\[[ \t]*host[ \t]*\\.[ \t]*" q; root = 1 }
+	return detectors.EditFile(v1alpha1.Safe, node, why, []string{file}, `f=$1
+if [ -n "$from" ]; then mkdir -p -- "${f%/*}"; cp -an -- "$from/." "${f%/*}/"; fi
+new=$(url="$url" orserver="$orserver" ca="$ca" drop="$drop" dropserver="$dropserver" awk '
+BEGIN { q = "[\"\047]"; any = "[^\"\047]*"; head = "^[ \t]*\\[[ \t]*host[ \t]*\\.[ \t]*" q; root = 1
+  url = ENVIRON["url"]; orserver = ENVIRON["orserver"]; ca = ENVIRON["ca"]; drop = ENVIRON["drop"]; dropserver = ENVIRON["dropserver"] }
 function put() { print (url == "" ? "" : "  ") "ca = " ca; done = 1 }
 function header() { return $0 ~ "^[ \t]*\\[+[ \t]*[A-Za-z_]" }
 function named(line) { if (line !~ head) return ""; sub("^" any q, "", line); sub(q ".*", "", line); return line }
@@ -132,9 +132,9 @@ gone { next }
 (root && url == "" || inside) && ca != "" && $0 ~ "^[ \t]*ca[ \t]*=" { if ($0 ~ "\\[" && $0 !~ "\\]") rest = 1; next }
 root && dropserver && $0 ~ "^[ \t]*server[ \t]*=" { next }
 { print }
-END { if (failed) exit 1; if (ca != "" && !done) { url = ""; put() } }' "$f" "$f") || { echo "$f has no table for %s: name the CA there by hand" >&2; exit 1; }
-printf '%%s\n' "$new" > "$f"`, detectors.Quote(file), detectors.Quote(e.url), flag[e.orServer], detectors.Quote(ca),
-		detectors.Quote(" "+strings.Join(e.drop, " ")+" "), flag[e.dropServer], e.url)
+END { if (failed) exit 1; if (ca != "" && !done) { url = ""; put() } }' "$f" "$f") || { echo "$f has no table for $url: name the CA there by hand" >&2; exit 1; }
+printf '%s\n' "$new" > "$f"`, detectors.V("url", e.url), detectors.V("orserver", flag[e.orServer]), detectors.V("ca", ca),
+		detectors.V("drop", " "+strings.Join(e.drop, " ")+" "), detectors.V("dropserver", flag[e.dropServer]), detectors.V("from", copyOf))
 }
 
 func quotedList(list []string) string {
@@ -145,27 +145,26 @@ func quotedList(list []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// hostsTOML sends the pulls of a registry to itself alone, and trusts the CAs there.
-func hostsTOML(host string, cas []string) string {
-	return fmt.Sprintf("server = \"https://%[1]s\"\n\n[host.\"https://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [%[2]s]\n", host, quotedList(cas))
+// writeHosts writes a hosts.toml that has the CAs; with a host it sends the pulls of that registry to itself alone.
+func writeHosts(node, why, file, host string, cas []string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, why, []string{file}, `f=$1
+mkdir -p -- "${f%/*}"
+if [ -z "$host" ]; then printf 'ca = [%s]\n' "$cas" > "$f"
+else printf 'server = "https://%s"\n\n[host."https://%s"]\n  capabilities = ["pull", "resolve"]\n  ca = [%s]\n' "$host" "$host" "$cas" > "$f"; fi`,
+		detectors.V("host", host), detectors.V("cas", quotedList(cas)))
 }
 
-// writeFile is a script that writes a file.
-func writeFile(file, text string) string {
-	return fmt.Sprintf("mkdir -p %s\ncat > %s <<'EOF'\n%sEOF", detectors.Quote(path.Dir(file)), detectors.Quote(file), text)
-}
-
-// trustChain is a script that puts the topmost certificate of the chain that a server shows into a CA file: in the place of one
-// of the same subject (a CA that was renewed), beside all others, which may serve other hosts. It fails where the server does not
-// verify with the file afterwards.
-func trustChain(server, name, ca string) string {
-	return fmt.Sprintf(`(
-ca=%[1]s
-mkdir -p "${ca%%/*}"
+// trustChain puts the topmost certificate of the chain that a server shows into a CA file: in the place of one of the same subject (a
+// CA that was renewed), beside all others, which may serve other hosts. It fails where the server does not verify with the file
+// afterwards.
+func trustChain(node, why, server, name, ca string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Destructive, node, why, []string{ca}, `(
+ca=$1
+mkdir -p -- "${ca%/*}"
 t=$(mktemp -d)
 trap 'rm -rf "$t"' EXIT
-split() { awk -v d="$t/$1" '/-BEGIN CERTIFICATE-/{f = d sprintf("%%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'; }
-openssl s_client -showcerts -connect %[2]s -servername %[3]s </dev/null 2>/dev/null | split shown-
+split() { awk -v d="$t/$1" '/-BEGIN CERTIFICATE-/{f = d sprintf("%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'; }
+openssl s_client -showcerts -connect "$server" -servername "$name" </dev/null 2>/dev/null | split shown-
 for last in "$t"/shown-*.pem; do :; done
 openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
 if [ -s "$ca" ]; then split had- < "$ca"; fi
@@ -175,7 +174,6 @@ for c in "$t"/had-*.pem; do
 done
 openssl x509 -in "$last" >> "$t/ca"
 cat "$t/ca" > "$ca"
-openssl s_client -connect %[2]s -servername %[3]s -CAfile "$ca" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "%[2]s does not verify with $ca either" >&2; exit 1; }
-)`,
-		detectors.Quote(ca), detectors.Quote(server), detectors.Quote(name))
+openssl s_client -connect "$server" -servername "$name" -CAfile "$ca" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "$server does not verify with $ca either" >&2; exit 1; }
+)`, detectors.V("server", server), detectors.V("name", name))
 }

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -58,7 +57,7 @@ func TestHostsEdit(t *testing.T) {
 			"ca = [\"/c/ca.crt\"]\n# ours\n[host.\"http://two\"]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, refused := detectorstest.Edit(t, c.in, "", c.edit.script)
+			got, refused := detectorstest.Edit(t, c.in, "", func(file string) v1alpha1.Step { return c.edit.step("n", "w", file, "") })
 			if c.want == "" && c.in != "" {
 				if !strings.Contains(refused, "by hand") {
 					t.Errorf("it did not refuse: %q %s", got, refused)
@@ -82,26 +81,26 @@ func TestTrustRemedy(t *testing.T) {
 		asked    string
 		has, not []string
 	}{
-		"no certs.d":                 {nil, host, []string{"ca=" + dir + "/ca.crt", "cat > " + dir + "/hosts.toml", `ca = ["` + dir + `/ca.crt"]`}, []string{"server ="}},
-		"docker.io keeps its server": {nil, "registry-1.docker.io", []string{"connect registry-1.docker.io:443", "cat > " + dir + "/hosts.toml"}, []string{"server ="}},
+		"no certs.d":                 {nil, host, []string{"on " + dir + "/ca.crt", "on " + dir + "/hosts.toml", `cas='"` + dir + `/ca.crt"'`}, []string{"host=registry"}},
+		"docker.io keeps its server": {nil, "registry-1.docker.io", []string{"connect registry-1.docker.io:443", "on " + dir + "/hosts.toml"}, []string{"host=registry"}},
 		"certificates in a directory without hosts.toml": {&v1alpha1.RegistryHost{Host: host, CAs: []string{dir + "/own.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/own.crt")}}, host,
-			[]string{"ca=" + dir + "/own.crt"}, []string{"hosts.toml"}},
+			[]string{"on " + dir + "/own.crt"}, []string{"hosts.toml"}},
 		"the CA that is named": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/ours.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/ours.crt")}}, host,
-			[]string{"ca=" + dir + "/ours.crt"}, []string{"awk -v url"}},
+			[]string{"on " + dir + "/ours.crt"}, []string{"url="}},
 		"a CA that is not there": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/a.crt", dir + "/gone.crt"}, MissingCAs: []string{dir + "/gone.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/a.crt", dir+"/gone.crt")}}, host,
-			[]string{"ca=" + dir + "/gone.crt"}, []string{"awk -v url"}},
+			[]string{"on " + dir + "/gone.crt"}, []string{"url="}},
 		"two that are not there": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{dir + "/b.crt", "/gone.crt"}, MissingCAs: []string{dir + "/b.crt", "/gone.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, dir+"/b.crt", "/gone.crt")}}, host,
-			[]string{"ca=" + dir + "/b.crt", `ca='["` + dir + `/b.crt"]'`}, nil},
+			[]string{"on " + dir + "/b.crt", `ca='["` + dir + `/b.crt"]'`}, nil},
 		"a CA of the system's is not written over": {&v1alpha1.RegistryHost{Host: host, Path: file(host), CAs: []string{"/etc/ssl/x.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://"+host, "/etc/ssl/x.crt")}}, host,
-			[]string{"ca=" + dir + "/ca.crt", `ca='["/etc/ssl/x.crt", "` + dir + `/ca.crt"]'`, "orserver=1"}, nil},
+			[]string{"on " + dir + "/ca.crt", `ca='["/etc/ssl/x.crt", "` + dir + `/ca.crt"]'`, "orserver=1"}, nil},
 		"the mirror's CA is not the server's": {&v1alpha1.RegistryHost{Host: host, Path: file(host), Server: "https://" + host, CAs: []string{dir + "/mirror.crt"}, Mirrors: []v1alpha1.RegistryMirror{at("https://mirror", dir+"/mirror.crt")}}, host,
-			[]string{"ca=" + dir + "/ca.crt", "url=https://" + host, "orserver=1"}, []string{"ca=" + dir + "/mirror.crt"}},
+			[]string{"on " + dir + "/ca.crt", "url=https://" + host, "orserver=1"}, []string{"on " + dir + "/mirror.crt"}},
 		"a mirror without a CA": {&v1alpha1.RegistryHost{Host: host, Path: file(host), Mirrors: []v1alpha1.RegistryMirror{at("https://mirror")}}, "mirror",
-			[]string{"url=https://mirror", "orserver=0", "f=" + file(host)}, nil},
+			[]string{"url=https://mirror", "orserver=''", "on " + file(host)}, nil},
 		"a mirror of _default": {&v1alpha1.RegistryHost{Host: host, Path: file("_default"), Mirrors: []v1alpha1.RegistryMirror{at("https://mirror")}}, "mirror",
-			[]string{"ca=" + certsDir + "/_default/ca.crt", "f=" + file("_default")}, []string{dir}},
+			[]string{"on " + certsDir + "/_default/ca.crt", "on " + file("_default")}, []string{dir}},
 		"a registry behind _default": {&v1alpha1.RegistryHost{Host: host, Path: file("_default"), Mirrors: []v1alpha1.RegistryMirror{at("https://mirror")}}, host,
-			[]string{"cp -an " + certsDir + "/_default/. " + dir + "/", "f=" + dir + "/hosts.toml", "ca=" + dir + "/server.crt"}, []string{"f=" + file("_default")}},
+			[]string{"from=" + certsDir + "/_default\n", "on " + dir + "/hosts.toml", "on " + dir + "/server.crt"}, []string{"on " + file("_default")}},
 		"an address of version 6": {nil, "[fd00::1]:5000", []string{"connect '[fd00::1]:5000' -servername fd00::1"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +111,7 @@ func TestTrustRemedy(t *testing.T) {
 			}
 			script := ""
 			for _, s := range f.Remedy.Steps {
-				script += strings.Join(s.Exec, " ") + "\n"
+				script += detectorstest.Expanded(s) + "\n"
 			}
 			for _, want := range c.has {
 				if !strings.Contains(script, want) {
@@ -138,16 +137,16 @@ func TestRemoveMirror(t *testing.T) {
 		has, not []string
 	}{
 		"the only one":            {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{"mv -T --backup=numbered -- " + dir + "/hosts.toml"}, nil},
-		"the only one, with a CA": {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{`server = "https://` + host + `"`, `ca = ["/c"]`}, nil},
-		"one of two":              {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "dropserver=0"}, []string{"rm -f --"}},
+		"the only one, with a CA": {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}}, []string{"host=" + host, `cas='"/c"'`}, nil},
+		"one of two":              {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "dropserver=''"}, []string{"rm -f --"}},
 		"one of two, and server":  {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Server: "https://bad", CAs: []string{"/c", "/gone"}, MissingCAs: []string{"/gone"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"dropserver=1", `ca='["/c"]'`}, nil},
 		"the only one of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad}},
 			[]string{"mv -T --backup=numbered -- " + certsDir + "/_default/hosts.toml"}, []string{host}},
-		"one of two of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "ca='' "}, []string{host}},
+		"one of two of _default": {v1alpha1.RegistryHost{Path: certsDir + "/_default/hosts.toml", CAs: []string{"/c"}, Mirrors: []v1alpha1.RegistryMirror{bad, good}}, []string{"drop=' https://bad '", "ca=''\n"}, []string{host}},
 		"unreadable":             {v1alpha1.RegistryHost{Path: dir + "/hosts.toml", Error: "line 2"}, []string{"mv -T --backup=numbered -- " + dir + "/hosts.toml"}, []string{"rm -f --"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			step := strings.Join(removeMirror(o, &c.hosts, host, []string{"bad"}).Exec, " ")
+			step := detectorstest.Expanded(removeMirror(o, &c.hosts, host, []string{"bad"}))
 			for _, want := range c.has {
 				if !strings.Contains(step, want) {
 					t.Errorf("no %q in\n%s", want, step)
@@ -218,7 +217,7 @@ func TestTrustChain(t *testing.T) {
 				}
 			}
 			for range 2 {
-				if out, err := detectorstest.Script(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file), ""); err != nil {
+				if out, err := detectorstest.Script(t, trustChain("n", "w", server.Listener.Addr().String(), "127.0.0.1", file).Exec, ""); err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
 				if got, _ := os.ReadFile(file); string(got) != c.want {
@@ -236,8 +235,8 @@ func TestTrustChain(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text(old)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	edit := detectors.EditFile(v1alpha1.Safe, "n", "", trustChain(liar.Listener.Addr().String(), "127.0.0.1", file), file)
-	if out, err := detectorstest.Script(t, edit.Exec[2], ""); err == nil {
+	edit := trustChain("n", "w", liar.Listener.Addr().String(), "127.0.0.1", file)
+	if out, err := detectorstest.Script(t, edit.Exec, ""); err == nil {
 		t.Errorf("it does not verify, and all is well: %s", out)
 	}
 	if got, _ := os.ReadFile(file); string(got) != text(old) {
@@ -245,10 +244,24 @@ func TestTrustChain(t *testing.T) {
 	}
 	file = filepath.Join(t.TempDir(), "ca.crt")
 	server.Close()
-	if out, err := detectorstest.Script(t, trustChain(server.Listener.Addr().String(), "127.0.0.1", file), ""); err == nil {
+	if out, err := detectorstest.Script(t, trustChain("n", "w", server.Listener.Addr().String(), "127.0.0.1", file).Exec, ""); err == nil {
 		t.Errorf("nobody listens, and all is well: %s", out)
 	}
 	if _, err := os.Stat(file); err == nil {
 		t.Error("and a file was written")
+	}
+}
+
+func TestWriteHosts(t *testing.T) {
+	for at, want := range map[string]string{
+		"":   "ca = [\"/a%s.crt\", \"/b.crt\"]\n",
+		host: "server = \"https://" + host + "\"\n\n[host.\"https://" + host + "\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [\"/a%s.crt\", \"/b.crt\"]\n",
+	} {
+		got, why := detectorstest.Edit(t, "was = 1\n", "", func(file string) v1alpha1.Step {
+			return writeHosts("n", "w", file, at, []string{"/a%s.crt", "/b.crt"})
+		})
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s%s", got, want, why)
+		}
 	}
 }

@@ -367,30 +367,31 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	if u.Port() == "" {
 		connect += ":443"
 	}
-	steps := []v1alpha1.Step{detectors.Destructive(detectors.EditFile(v1alpha1.Destructive, o.Node,
+	steps := []v1alpha1.Step{detectors.Destructive(trustChain(o.Node,
 		"look at the chain the registry shows and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
-		trustChain(connect, u.Hostname(), ca), ca), "trusts whoever answers as "+connect+" now")}
+		connect, u.Hostname(), ca), "trusts whoever answers as "+connect+" now")}
 	// A file that is named and not there is an error of every pull.
 	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); hasHostsTOML(o) && (!named || len(want) != len(had)) {
-		file, script := nameCA(o, hosts, p.host, server, want)
-		steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed", script, file))
+		steps = append(steps, nameCA(o, hosts, p.host, server, want))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
 }
 
-// nameCA is a script that has hosts.toml name the CAs for the server that was asked.
-func nameCA(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host, server string, cas []string) (file, script string) {
-	file = path.Join(ownDir(o, hosts, host), "hosts.toml")
+// nameCA has hosts.toml name the CAs for the server that was asked.
+func nameCA(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host, server string, cas []string) v1alpha1.Step {
+	const why = "have the runtime use that CA for this registry; it reads the file at every pull, no restart is needed"
+	file, from := path.Join(ownDir(o, hosts, host), "hosts.toml"), ""
 	if hosts == nil || hosts.Path == "" || hosts.Error != "" {
-		return file, writeFile(file, fmt.Sprintf("ca = [%s]\n", quotedList(cas)))
+		return writeHosts(o.Node, why, file, "", cas)
 	}
 	edit := hostsEdit{url: mirrorURL(hosts, server), orServer: !isMirror(hosts, server) || server == host || server == urlHost(hosts.Server), cas: cas}
 	if !isDefault(hosts) || shared(hosts, host, server) {
-		return hosts.Path, edit.script(hosts.Path)
+		file = hosts.Path
+	} else { // the registry has nothing of its own: a file that all others share is no place for its CA
+		from = path.Dir(hosts.Path)
 	}
-	// The registry has nothing of its own: a file that all others share is no place for its CA.
-	return file, fmt.Sprintf("mkdir -p %[2]s\ncp -an %[1]s/. %[2]s/\n", detectors.Quote(path.Dir(hosts.Path)), detectors.Quote(path.Dir(file))) + edit.script(file)
+	return edit.step(o.Node, why, file, from)
 }
 
 // shared: the server is a mirror for all registries that have nothing of their own.
@@ -727,14 +728,14 @@ func removeMirror(o *v1alpha1.Observation, hosts *v1alpha1.RegistryHost, host st
 	switch {
 	case keeps && isDefault(hosts):
 		// Its CAs are those of mirrors; what registries are signed by is not known here.
-		return detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime leaves this mirror out, for all registries"+reads, edit.script(hosts.Path), hosts.Path)
+		return edit.step(o.Node, "the runtime leaves this mirror out, for all registries"+reads, hosts.Path, "")
 	case keeps:
 		if edit.dropServer {
 			edit.cas = cas
 		}
-		return detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime leaves this mirror out"+reads, edit.script(hosts.Path), hosts.Path)
+		return edit.step(o.Node, "the runtime leaves this mirror out"+reads, hosts.Path, "")
 	case len(cas) > 0 && !isDefault(hosts):
-		return detectors.EditFile(v1alpha1.Safe, o.Node, "the runtime asks the registry itself, with the CA that is there"+reads, writeFile(hosts.Path, hostsTOML(host, cas)), hosts.Path)
+		return writeHosts(o.Node, "the runtime asks the registry itself, with the CA that is there"+reads, hosts.Path, host, cas)
 	}
 	return detectors.MoveAside(o.Node, hosts.Path, "without it the runtime asks the registry itself"+reads)
 }

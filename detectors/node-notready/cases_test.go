@@ -61,10 +61,10 @@ var sick = []detectorstest.Case{
 	{Name: "the CA by which the kubelet knows its callers is gone, as a kubelet of 1.37 says it", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "certificate-authority-data", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: open /etc/kubernetes/pki/ca.crt: no such file or directory`)
 	}},
-	{Name: "a feature gate that went with an upgrade", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "--feature-gates", Ill: func(o *v1alpha1.Observation) {
+	{Name: "a feature gate that went with an upgrade", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "flag=feature-gates\nitem=KubeletCredentialProviders", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to set feature gates from initial flags-based config: unrecognized feature gate: KubeletCredentialProviders`)
 	}},
-	{Name: "a label that kubelets may not give themselves", Want: []string{"node-notready/kubelet-stopped"}, Remedy: `node-role\.kubernetes\.io/worker=`, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a label that kubelets may not give themselves", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "item=node-role.kubernetes.io/worker", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels: [node-role.kubernetes.io/worker]\n--node-labels in the 'kubernetes.io' namespace must begin with an allowed prefix`)
 	}},
 	{Name: "a file of the drop-in directory that no kubelet can read", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "mv -T --backup=numbered -- /etc/kubernetes/kubelet.conf.d/20-hardening.conf", Class: v1alpha1.Safe, Ill: func(o *v1alpha1.Observation) {
@@ -111,7 +111,7 @@ var sick = []detectorstest.Case{
 	{Name: "the machine was renamed", Want: []string{"node-notready/not-registered"}, Remedy: "hostnamectl set-hostname lab-worker", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="nodes \"template-01\" is forbidden: node \"lab-worker\" is not allowed to modify node \"template-01\"" node="template-01"`)
 	}},
-	{Name: "kubelet does not know a flag of a drop-in", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "/etc/systemd/system/kubelet.service.d/90-more-pods.conf; do", Ill: func(o *v1alpha1.Observation) {
+	{Name: "kubelet does not know a flag of a drop-in", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "/etc/systemd/system/kubelet.service.d/90-more-pods.conf", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
 			u.DropIns = []string{"/etc/systemd/system/kubelet.service.d/90-more-pods.conf"}
 		})

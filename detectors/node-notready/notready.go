@@ -128,7 +128,7 @@ func renewCert(o *v1alpha1.Observation, f *v1alpha1.Finding) {
 	if slices.ContainsFunc(o.Certs, func(c v1alpha1.Certificate) bool {
 		return c.Use == "kubelet-client" && c.Error == "" && c.Path != link && strings.HasPrefix(c.Path, dir+"/") && facts.APINow(o).Before(c.NotAfter)
 	}) {
-		step = detectors.ShellStep(v1alpha1.Safe, o.Node, "another certificate of this kubelet is valid and has its key: use it", useMatching(dir, link))
+		step = useMatching(o.Node, dir, link)
 	} else if o.API == nil {
 		f.ManualAction = "the client certificate cannot be used: with access to the cluster, sign a new one or run `kubeadm join` again"
 		return
@@ -143,15 +143,14 @@ func certDir(o *v1alpha1.Observation) string {
 	return "/var/lib/kubelet/pki"
 }
 
-// useMatching is a script that links the newest certificate that is valid and has its own key beside it.
-func useMatching(dir, link string) string {
-	return fmt.Sprintf(`dir=%[1]s
-good=
+// useMatching links the newest certificate that is valid and has its own key beside it.
+func useMatching(node, dir, link string) v1alpha1.Step {
+	return detectors.ShellStep(v1alpha1.Safe, node, "another certificate of this kubelet is valid and has its key: use it", `good=
 for c in "$dir"/kubelet-client-2*.pem; do
   if openssl x509 -in "$c" -noout -checkend 0 >/dev/null && [ "$(openssl x509 -in "$c" -noout -pubkey)" = "$(openssl pkey -in "$c" -pubout)" ]; then good=$c; fi
 done
 [ -n "$good" ] || { echo "no certificate in $dir is valid and has its key: the cluster has to sign a new one, or the node has to join again" >&2; exit 1; }
-ln -sfn "$good" %[2]s`, detectors.Quote(dir), detectors.Quote(link))
+ln -sfn -- "$good" "$link"`, detectors.V("dir", dir), detectors.V("link", link))
 }
 
 // rewrite writes the kubeconfig again where it is one of kubeadm's. One that a cloud's bootstrap wrote, or whose user is a program,
@@ -165,7 +164,7 @@ func rewrite(h v1alpha1.History, f *v1alpha1.Finding) {
 		return
 	}
 	f.Remedy = facts.Place(o).NewRemedy("rewrite-kubeconfig",
-		detectors.EditFile(v1alpha1.Safe, o.Node, "write the kubeconfig again from what is on the node: the cluster's CA, the client certificate the kubelet rotates, and the server it joined", writeKubeconfig(h, path), path),
+		writeKubeconfig(h, path),
 		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 }
@@ -271,38 +270,35 @@ func says(h v1alpha1.History, texts ...string) bool {
 	return ok
 }
 
-// writeKubeconfig writes what the kubelet itself wrote when it joined, in the same form.
-func writeKubeconfig(h v1alpha1.History, path string) string {
-	server := ""
+// writeKubeconfig writes what the kubelet itself wrote when it joined, in the same form. The server is one that it was seen to reach,
+// else the one that it joined by.
+func writeKubeconfig(h v1alpha1.History, path string) v1alpha1.Step {
+	server, wrong := "", ""
 	for i := range h {
 		if c := h[i].Kubelet.Kubeconfig; c.Server != "" && (c.Reach == "ok" || c.Reach == "" && c.Error == "") {
 			server = c.Server
 			break
 		}
 	}
-	now := h.Last().Kubelet.Kubeconfig.Server
-	from := "server=" + detectors.Quote(server)
-	if server == "" {
-		from = `server=$(sed -nE 's/^ *apiServerEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf /etc/kubernetes/kubeadm-join.yaml 2>/dev/null | head -n1)
-[ -n "$server" ] || server=$(sed -nE 's/^ *controlPlaneEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf 2>/dev/null | head -n1)
-[ -n "$server" ] || { echo "no file on this node tells the API server's address" >&2; exit 1; }
-case "$server" in https://*) ;; *) server=https://$server ;; esac`
-		if now != "" && h.Last().Kubelet.Kubeconfig.Reach != "ok" {
-			from += fmt.Sprintf(`
-[ "$server" != %s ] || { echo "the node joined by $server, too: what is in the way is not the kubeconfig" >&2; exit 1; }`, detectors.Quote(now))
-		}
+	if now := h.Last().Kubelet.Kubeconfig; server == "" && now.Reach != "ok" {
+		wrong = now.Server
 	}
-	return from + fmt.Sprintf(`
-f=%s
-pem=%s
+	return detectors.EditFile(v1alpha1.Safe, h.Last().Node, "write the kubeconfig again from what is on the node: the cluster's CA, the client certificate the kubelet rotates, and the server it joined", []string{path}, `f=$1
+if [ -z "$server" ]; then
+  server=$(sed -nE 's/^ *apiServerEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf /etc/kubernetes/kubeadm-join.yaml 2>/dev/null | head -n1)
+  [ -n "$server" ] || server=$(sed -nE 's/^ *controlPlaneEndpoint: *"?([^"]+)"?/\1/p' /kind/kubeadm.conf 2>/dev/null | head -n1)
+  [ -n "$server" ] || { echo "no file on this node tells the API server's address" >&2; exit 1; }
+  case "$server" in https://*) ;; *) server=https://$server ;; esac
+  [ "$server" != "$wrong" ] || { echo "the node joined by $server, too: what is in the way is not the kubeconfig" >&2; exit 1; }
+fi
 [ -s "$pem" ] || { echo "$pem is not there: the node has to be joined again (kubeadm join)" >&2; exit 1; }
 umask 077
 : > "$f"
-k="kubectl config --kubeconfig=$f"
-$k set-cluster default-cluster --server="$server" --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs=true >/dev/null
-$k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
-$k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
-$k use-context default-context >/dev/null`, detectors.Quote(path), detectors.Quote(certDir(h.Last())+"/kubelet-client-current.pem"))
+k() { kubectl config --kubeconfig="$f" "$@"; }
+k set-cluster default-cluster --server="$server" --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs=true >/dev/null
+k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
+k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
+k use-context default-context >/dev/null`, detectors.V("server", server), detectors.V("wrong", wrong), detectors.V("pem", certDir(h.Last())+"/kubelet-client-current.pem"))
 }
 
 // reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
@@ -350,20 +346,11 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-cluster-ca",
-		detectors.EditFile(v1alpha1.Safe, o.Node, "put the cluster's CA into the kubeconfig: the node's own copy, or the one that its pods were given, whichever verifies the server", fmt.Sprintf(`f=%s
-server=%s
-found=
-for ca in /etc/kubernetes/pki/ca.crt $(find /var/lib/kubelet/pods -path '*kube-api-access*' -name ca.crt 2>/dev/null); do
-  code=0
-  curl -s -o /dev/null --max-time 5 --cacert "$ca" "$server/livez" || code=$?
-  if [ $code -eq 0 ]; then
-    cluster=$(kubectl config --kubeconfig="$f" view -o jsonpath='{.clusters[0].name}')
-    kubectl config --kubeconfig="$f" set-cluster "$cluster" --certificate-authority="$ca" --embed-certs=true
-    found=yes
-    break
-  fi
-done
-[ -n "$found" ] || { echo "no CA on this node verifies $server" >&2; exit 1; }`, detectors.Quote(kubeletConf(o)), detectors.Quote(c.Server)), kubeletConf(o)),
+		detectors.EditFile(v1alpha1.Safe, o.Node, "put the cluster's CA into the kubeconfig, from the node's own copy, which verifies the server", []string{kubeletConf(o)}, `f=$1 ca=/etc/kubernetes/pki/ca.crt
+[ "$(grep -c -e '-BEGIN CERTIFICATE-' "$ca")" = 1 ] || { echo "$ca is not there, or holds more than the cluster's one CA" >&2; exit 1; }
+curl -s -o /dev/null --max-time 5 --cacert "$ca" -- "$server/livez" || { echo "$ca does not verify $server" >&2; exit 1; }
+cluster=$(kubectl config --kubeconfig="$f" view -o jsonpath='{.clusters[0].name}')
+kubectl config --kubeconfig="$f" set-cluster --certificate-authority="$ca" --embed-certs=true -- "$cluster"`, detectors.V("server", c.Server)),
 		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 	return f
@@ -469,14 +456,14 @@ func misled(h v1alpha1.History) (line string, step v1alpha1.Step, ok bool) {
 	went := to[0].Addr.String()
 	i := slices.IndexFunc(o.Network.Hosts, func(line string) bool {
 		f := strings.Fields(line)
-		return f[0] == went && slices.Contains(f[1:], u.Hostname())
+		return len(f) > 1 && f[0] == went && slices.Contains(f[1:], u.Hostname())
 	})
 	if i < 0 || !slices.Contains(o.API.Endpoints, u.Hostname()) && (h[0].Kubelet.Kubeconfig.Reach != "ok" || slices.Contains(h[0].Network.Hosts, o.Network.Hosts[i])) {
 		return "", step, false
 	}
 	return o.Network.Hosts[i], detectors.EditFile(v1alpha1.Safe, o.Node, fmt.Sprintf("%s is no address of the API server %s: without this line its name is resolved as everywhere", went, u.Hostname()),
-		fmt.Sprintf(`new=$(awk -v a=%s -v n=%s '{ for (i = 2; i <= NF; i++) if ($1 == a && $i == n) next; print }' /etc/hosts)
-printf '%%s\n' "$new" > /etc/hosts`, detectors.Quote(went), detectors.Quote(u.Hostname())), "/etc/hosts"), true
+		[]string{"/etc/hosts"}, `new=$(a="$addr" n="$name" awk '{ for (i = 2; i <= NF; i++) if ($1 == ENVIRON["a"] && $i == ENVIRON["n"]) next; print }' /etc/hosts)
+printf '%s\n' "$new" > /etc/hosts`, detectors.V("addr", went), detectors.V("name", u.Hostname())), true
 }
 
 // stopped: there is no working kubelet, and none of the causes above is why. Other failures that have it as a consequence
@@ -629,11 +616,10 @@ var endings = []struct {
 		if !o.Kubelet.Kubeconfig.Exists || o.Kubelet.Kubeconfig.CASHA256 == "" {
 			return v1alpha1.Step{}, false
 		}
-		return detectors.EditFile(v1alpha1.Safe, o.Node, "the CA by which the kubelet knows its callers comes back from its kubeconfig", fmt.Sprintf(`f=%s
-mkdir -p "$(dirname "$f")"
-ca=$(kubectl config view --kubeconfig=%s --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d)
+		return detectors.EditFile(v1alpha1.Safe, o.Node, "the CA by which the kubelet knows its callers comes back from its kubeconfig", []string{file}, `mkdir -p "$(dirname -- "$1")"
+ca=$(kubectl config view --kubeconfig="$conf" --raw -o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d)
 [ -n "$ca" ] || { echo "the kubeconfig holds no CA of its own" >&2; exit 1; }
-printf '%%s\n' "$ca" > "$f"`, detectors.Quote(file), detectors.Quote(kubeletConf(o))), file), true
+printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 	}, manual: "put the cluster's CA back to %s, from another node or the control plane's /etc/kubernetes/pki/ca.crt"},
 	{says: regexp.MustCompile(`open (/dev/kmsg): (?:no such file or directory|operation not permitted|permission denied)`),
 		manual: "the kubelet reads the kernel's log from %s, which this machine does not have: a container needs that device of its host (or a link to /dev/console, as nested kubelets do), or the gate KubeletInUserNamespace"},
@@ -662,7 +648,8 @@ func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
 func clusterConfig(o *v1alpha1.Observation) v1alpha1.Step {
 	// kubeadm makes a copy of the old file first, and fails where there is none.
 	return detectors.EditFile(v1alpha1.Safe, o.Node, "its configuration cannot be used: take the cluster's own again (ConfigMap kubelet-config)",
-		"[ -e "+kubeadmConfig+" ] || : > "+kubeadmConfig+"\nkubeadm upgrade node phase kubelet-config --kubeconfig="+kubeletConf(o), kubeadmConfig)
+		[]string{kubeadmConfig}, `[ -e "$1" ] || : > "$1"
+kubeadm upgrade node phase kubelet-config --kubeconfig="$conf"`, detectors.V("conf", kubeletConf(o)))
 }
 
 var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
@@ -791,52 +778,42 @@ func flagFiles(o *v1alpha1.Observation) []string {
 // dropFlag takes a flag out of the files that the kubelet's flags come from, its value with it, and no other flag that begins
 // alike. It fails where none of them has it.
 func dropFlag(o *v1alpha1.Observation, name, why string) v1alpha1.Step {
-	files := flagFiles(o)
-	s := detectors.EditFile(v1alpha1.Safe, o.Node, why, dropFlagFrom(name, files), files...)
-	s.Undo += "\nsystemctl daemon-reload"
-	return s
+	return dropFlagFrom(o.Node, why, name, flagFiles(o))
 }
 
 // dropItem takes one key=value out of a flag that is a list of such, and out of the map of the configuration that stands for it.
 func dropItem(o *v1alpha1.Observation, flag, item, why string) v1alpha1.Step {
-	files := slices.Concat(flagFiles(o), o.Kubelet.ConfigFiles)
-	s := detectors.EditFile(v1alpha1.Safe, o.Node, why, dropItemFrom(flag, item, files), files...)
+	return dropItemFrom(o.Node, why, flag, item, slices.Concat(flagFiles(o), o.Kubelet.ConfigFiles))
+}
+
+func dropItemFrom(node, why, flag, item string, files []string) v1alpha1.Step {
+	s := detectors.EditFile(v1alpha1.Safe, node, why, files, `done='' i=$(printf '%s\n' "$item" | sed 's/[][\.*^$+?(){}|!/]/\\&/g')
+for f; do
+  [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- '(--'"$flag"'[= ]([^ "'\'']*,)?|^[[:space:]]+)'"$i"'[=:]' || continue
+  sed -i --follow-symlinks -E \
+    -e '\/^[[:space:]]+'"$i"':/d' \
+    -e 's/(--'"$flag"'[= ]([^ "'\'']*,)?)'"$i"'=[^, "'\'']*(,|([ "'\'']|$))/\1\4/' \
+    -e 's/(--'"$flag"'[= ][^ "'\'']+),([ "'\'']|$)/\1\2/' \
+    -e 's/ ?--'"$flag"'[= ]([ "'\'']|$)/\1/' "$f"
+  done="$done $f"
+done
+[ -n "$done" ] || { echo "no file of the kubelet's flags or configuration has $item: see systemctl cat kubelet" >&2; exit 1; }
+systemctl daemon-reload`, detectors.V("flag", flag), detectors.V("item", item))
 	s.Undo += "\nsystemctl daemon-reload"
 	return s
 }
 
-func dropItemFrom(flag, item string, files []string) string {
-	words := make([]string, len(files))
-	for i, f := range files {
-		words[i] = detectors.Quote(f)
-	}
-	return fmt.Sprintf(`done=
-for f in %[1]s; do
-  [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- '(--%[2]s[= ]([^ "'\'']*,)?|^[[:space:]]+)%[3]s[=:]' || continue
-  sed -i --follow-symlinks -E \
-    -e '\!^[[:space:]]+%[3]s:!d' \
-    -e 's!(--%[2]s[= ]([^ "'\'']*,)?)%[3]s=[^, "'\'']*(,|([ "'\'']|$))!\1\4!' \
-    -e 's!(--%[2]s[= ][^ "'\'']+),([ "'\'']|$)!\1\2!' \
-    -e 's! ?--%[2]s[= ]([ "'\'']|$)!\1!' "$f"
+func dropFlagFrom(node, why, name string, files []string) v1alpha1.Step {
+	// The kubelet has no arguments but flags: a word behind one is its value, unless it is a variable or the next flag. A flag's name is of
+	// letters, digits and dashes.
+	s := detectors.EditFile(v1alpha1.Safe, node, why, files, `done='' flag="--$name"'(=[^ "'\'']*| +[^- "'\''$\][^ "'\'']*)?([ "'\'']|$)'
+for f; do
+  [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- "$flag" || continue
+  sed -i --follow-symlinks -E '/^[[:space:]]*[#;]/!s/ ?'"$flag"'/\2/g' "$f"
   done="$done $f"
 done
-[ -n "$done" ] || { echo "no file of the kubelet's flags or configuration has %[4]s: see systemctl cat kubelet" >&2; exit 1; }
-systemctl daemon-reload`, strings.Join(words, " "), flag, facts.Regexp(item), item)
-}
-
-func dropFlagFrom(name string, files []string) string {
-	words := make([]string, len(files))
-	for i, f := range files {
-		words[i] = detectors.Quote(f)
-	}
-	// The kubelet has no arguments but flags: a word behind one is its value, unless it is a variable or the next flag.
-	flag := `--` + name + `(=[^ "'\'']*| +[^- "'\''$\][^ "'\'']*)?([ "'\'']|$)`
-	return fmt.Sprintf(`done=
-for f in %[1]s; do
-  [ -f "$f" ] && grep -Ev '^[[:space:]]*[#;]' "$f" | grep -Eq -- '%[2]s' || continue
-  sed -i --follow-symlinks -E '/^[[:space:]]*[#;]/!s/ ?%[2]s/\2/g' "$f"
-  done="$done $f"
-done
-[ -n "$done" ] || { echo "none of the files that the kubelet's flags come from has --%[3]s: see systemctl cat kubelet" >&2; exit 1; }
-systemctl daemon-reload`, strings.Join(words, " "), flag, name)
+[ -n "$done" ] || { echo "none of the files that the kubelet's flags come from has --$name: see systemctl cat kubelet" >&2; exit 1; }
+systemctl daemon-reload`, detectors.V("name", name))
+	s.Undo += "\nsystemctl daemon-reload"
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -23,7 +24,9 @@ func TestDropFlag(t *testing.T) {
 		"# --container-runtime=remote\n":                                                       refused,
 		"":                                                                                     refused,
 	} {
-		got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropFlagFrom("container-runtime", []string{file, file + ".gone"}) })
+		got, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step {
+			return dropFlagFrom("n", "w", "container-runtime", []string{file, file + ".gone"})
+		})
 		if want == refused {
 			if !strings.Contains(why, "has --container-runtime") {
 				t.Errorf("%q is not refused: %q %s", in, got, why)
@@ -47,7 +50,9 @@ func TestDropItem(t *testing.T) {
 		"# --feature-gates=Gone=true\n":                          refused,
 		"":                                                       refused,
 	} {
-		got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropItemFrom("feature-gates", "Gone", []string{file, file + ".gone"}) })
+		got, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step {
+			return dropItemFrom("n", "w", "feature-gates", "Gone", []string{file, file + ".gone"})
+		})
 		if want == refused {
 			if !strings.Contains(why, "has Gone") {
 				t.Errorf("%q is not refused: %q %s", in, got, why)
@@ -57,7 +62,7 @@ func TestDropItem(t *testing.T) {
 		}
 	}
 	const label = "node-role.kubernetes.io/worker"
-	got, why := detectorstest.Edit(t, "E=--node-labels=zone=a,"+label+"=,disk=ssd\n", "", func(file string) string { return dropItemFrom("node-labels", label, []string{file}) })
+	got, why := detectorstest.Edit(t, "E=--node-labels=zone=a,"+label+"=,disk=ssd\n", "", func(file string) v1alpha1.Step { return dropItemFrom("n", "w", "node-labels", label, []string{file}) })
 	if got != "E=--node-labels=zone=a,disk=ssd\n" {
 		t.Errorf("%q %s", got, why)
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -183,11 +184,11 @@ func end(node string, list []v1alpha1.Process) []v1alpha1.Step {
 	var steps []v1alpha1.Step
 	for _, p := range list {
 		steps = append(steps, detectors.ShellStep(v1alpha1.Safe, node, fmt.Sprintf("process %d was given up by its unit: end it, so that the new one gets its lock and socket; containers belong to their shims and go on", p.PID),
-			fmt.Sprintf(`same() { [ "$(cat /proc/%[1]d/comm 2>/dev/null)" = %[2]s ]; }
+			`same() { [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$name" ]; }
 for _ in 1 2 3; do same || exit 0; sleep 1; done
-kill -TERM %[1]d
+kill -TERM "$pid"
 for _ in 1 2 3 4 5; do same || exit 0; sleep 1; done
-kill -KILL %[1]d`, p.PID, detectors.Quote(p.Name))))
+kill -KILL "$pid"`, detectors.V("pid", strconv.Itoa(p.PID)), detectors.V("name", p.Name)))
 	}
 	return steps
 }
@@ -451,13 +452,12 @@ func liftQuota(o *v1alpha1.Observation, p v1alpha1.Process) []v1alpha1.Step {
 	case len(files) > 0:
 		steps = append(steps, facts.DropSetting(o.Node, "take the CPU limit out of the unit's files, so that it does not come back", `^[[:space:]]*CPUQuota(PeriodSec)?[[:space:]]*=`, files))
 	}
-	steps = append(steps, detectors.ShellStep(v1alpha1.Destructive, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)", fmt.Sprintf(
-		`pid=%d above=%s
-[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = %s ] || exit 0 # it was restarted meanwhile
+	steps = append(steps, detectors.ShellStep(v1alpha1.Destructive, o.Node, "lift the limit of the running cgroup (v1 and v2 name it differently)",
+		`[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$name" ] || exit 0 # it was restarted meanwhile
 cg=${above:-$(awk -F: '$2 ~ /(^|,)cpu(,|$)/{print $3}' "/proc/$pid/cgroup")}
 for d in /sys/fs/cgroup/cpu /sys/fs/cgroup/cpu,cpuacct; do f=$d$cg/cpu.cfs_quota_us; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo -1 > "$f"; break; fi; done
 cg=${above:-$(awk -F: '$1=="0"{print $3}' "/proc/$pid/cgroup")}
-f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`, p.PID, detectors.Quote(p.QuotaCgroup), detectors.Quote(p.Name))))
+f=/sys/fs/cgroup$cg/cpu.max; if [ -n "$cg" ] && [ "$cg" != / ] && [ -e "$f" ]; then echo max > "$f"; fi`, detectors.V("pid", strconv.Itoa(p.PID)), detectors.V("above", p.QuotaCgroup), detectors.V("name", p.Name)))
 	for i := range steps {
 		steps[i] = detectors.Destructive(steps[i], facts.LimitOfSomebody)
 	}
@@ -524,7 +524,7 @@ func withoutCRI(h v1alpha1.History) *v1alpha1.Finding {
 		says := fmt.Sprintf("%s has it in disabled_plugins (%s)", strings.Join(files, ", "), strings.Join(disabled, ", "))
 		f.Summary += says
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeFile, says))
-		step := detectors.EditFile(v1alpha1.Safe, o.Node, "take CRI out of disabled_plugins; nothing else of the file changes", enable(files), files...)
+		step := enable(o.Node, files)
 		f.Remedy = facts.Place(o).NewRemedy("enable-cri", append([]v1alpha1.Step{step, facts.RestartRuntime(o, "a new process loads the CRI service")}, ready(o)...)...)
 	case failed:
 		f.Summary += plugin + " could not be loaded: " + pluginReason(line.Text)
@@ -565,20 +565,16 @@ func pluginReason(line string) string {
 	return facts.Short(line)
 }
 
-// enable is a script that takes the CRI service out of disabled_plugins, on one line or on several.
-func enable(files []string) string {
-	var quoted []string
-	for _, f := range files {
-		quoted = append(quoted, detectors.Quote(f))
-	}
-	return fmt.Sprintf(`for f in %s; do
+// enable takes the CRI service out of disabled_plugins, on one line or on several.
+func enable(node string, files []string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, "take CRI out of disabled_plugins; nothing else of the file changes", files, `for f; do
 new=$(awk -v q="['\"]" '
 /^[[:space:]]*disabled_plugins[[:space:]]*=/ { inside = 1 }
 inside { gsub(q "(io\\.containerd\\.grpc\\.v1\\.cri|io\\.containerd\\.cri\\.v1\\.(runtime|images)|cri)" q "[[:space:]]*,?", "") }
 { print }
 inside && /\]/ { inside = 0 }' "$f")
-printf '%%s\n' "$new" > "$f"
-done`, strings.Join(quoted, " "))
+printf '%s\n' "$new" > "$f"
+done`)
 }
 
 // silent: the runtime's process is there, not blocked and not throttled, and yet answers nothing: it is deadlocked, most likely.

@@ -3,6 +3,7 @@ package pleg
 import (
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -14,7 +15,7 @@ func TestEnable(t *testing.T) {
 		"disabled_plugins = [\n  \"io.containerd.cri.v1.images\",\n  \"io.containerd.cri.v1.runtime\",\n  \"x\",\n]\n": "disabled_plugins = [\n  \n  \n  \"x\",\n]\n",
 		"# disabled_plugins = [\"cri\"]\n":                                                                             "# disabled_plugins = [\"cri\"]\n",
 	} {
-		if got, why := detectorstest.Edit(t, in+rest, "", func(file string) string { return enable([]string{file}) }); got != want+rest {
+		if got, why := detectorstest.Edit(t, in+rest, "", func(file string) v1alpha1.Step { return enable("n", []string{file}) }); got != want+rest {
 			t.Errorf("%q became %q, not %q %s", in, got, want, why)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -231,10 +232,6 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 		steps = append(steps, facts.DropSetting(o.Node, "take KillMode out of the unit's drop-ins: its own file says process", `^[[:space:]]*KillMode[[:space:]]*=`, u.DropIns))
 	}
 	step := detectors.DropIn(o.Node, r.Unit+".service", "Service", "KillMode=process", "and where its own file says anything else or nothing, say process in a drop-in")
-	unless := fmt.Sprintf("[ \"$(systemctl show -p KillMode --value %s.service)\" != process ] || exit 0\n", detectors.Quote(r.Unit))
-	undo := step.Undo
-	step = detectors.ShellStep(v1alpha1.Safe, o.Node, step.Why, unless+step.Exec[2])
-	step.Undo = undo
 	f.Remedy = facts.Place(o).NewRemedy("spare-pods", append(steps, step)...)
 	return f
 }
@@ -305,8 +302,7 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 				continue
 			}
 		}
-		steps = append(steps, detectors.ShellStep(v1alpha1.Disruptive, o.Node, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network",
-			facts.EndSandbox(o, s.ID)))
+		steps = append(steps, facts.EndSandbox(o, s.ID, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network"))
 	}
 	if len(lost) == 0 && len(before) > 0 {
 		f.Evidence = append(f.Evidence, before[len(before)-1])
@@ -418,13 +414,13 @@ func (d deed) units(o *v1alpha1.Observation) []v1alpha1.Unit {
 func stopUnits(o *v1alpha1.Observation, units []v1alpha1.Unit, why string) []v1alpha1.Step {
 	var steps []v1alpha1.Step
 	for _, u := range units {
-		names := detectors.Quote(u.Name)
+		names := []string{u.Name}
 		if timer := strings.TrimSuffix(u.Name, ".service") + ".timer"; slices.ContainsFunc(o.LocalUnits, func(t v1alpha1.Unit) bool { return t.Name == timer }) {
-			names = detectors.Quote(timer) + " " + names
+			names = []string{timer, u.Name}
 		}
-		step := detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, why+": "+facts.Short(u.ExecStart),
-			fmt.Sprintf("systemctl stop %[1]s\nsystemctl disable %[1]s || true", names)), "stops what somebody runs on this node")
-		step.Undo = "systemctl enable --now " + names
+		step := detectors.Destructive(detectors.ShellStepOn(v1alpha1.Destructive, o.Node, why+": "+facts.Short(u.ExecStart), names,
+			"systemctl stop \"$@\"\nsystemctl disable \"$@\" || true"), "stops what somebody runs on this node")
+		step.Undo = "systemctl enable --now " + detectors.Quoted(names)
 		steps = append(steps, step)
 	}
 	return steps
@@ -444,13 +440,11 @@ func (d deed) culprits(o *v1alpha1.Observation) (steps []v1alpha1.Step, evidence
 		text := j.Command + d.line(j.Script)
 		if j.Crontab != "" {
 			evidence = append(evidence, facts.Seen(o, v1alpha1.SourceUnits, "cron, "+j.Crontab+": "+text))
-			steps = append(steps, detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", silence(j.Crontab, j.Command)),
-				"stops what somebody runs on this node"))
+			steps = append(steps, silence(o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", j.Crontab, j.Command))
 			continue
 		}
 		evidence = append(evidence, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, parent(j), text)))
-		steps = append(steps, detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), end(j.PID, j.Started)),
-			"stops what somebody runs on this node"))
+		steps = append(steps, end(o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), j.PID, j.Started))
 	}
 	return steps, evidence
 }
@@ -480,22 +474,20 @@ func parent(j v1alpha1.Job) string {
 	return j.Parent
 }
 
-// silence is a script that makes a comment of one line of a crontab. It fails where the line is not there any more.
-func silence(crontab, line string) string {
-	return fmt.Sprintf(`f=%[1]s
-line=%[2]s
-if grep -qxF -- "# $line" "$f"; then exit 0; fi
+// silence makes a comment of one line of a crontab. It fails where the line is not there any more.
+func silence(node, why, crontab, line string) v1alpha1.Step {
+	return detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, node, why, `if grep -qxF -- "# $line" "$f"; then exit 0; fi
 new=$(line="$line" awk '$0 == ENVIRON["line"] { print "# " $0; done = 1; next } { print } END { exit !done }' "$f") || { echo "$f has no such line any more" >&2; exit 1; }
-printf '%%s\n' "$new" > "$f"`, detectors.Quote(crontab), detectors.Quote(line))
+printf '%s\n' "$new" > "$f"`, detectors.V("f", crontab), detectors.V("line", line)), "stops what somebody runs on this node")
 }
 
-// end is a script that ends a process, politely first, unless its number is another's by now.
-func end(pid int, started uint64) string {
-	return fmt.Sprintf(`same() { [ "$(sed 's/.*) //' /proc/%[1]d/stat 2>/dev/null | awk '$1 != "Z" {print $20}')" = %[2]d ]; }
+// end ends a process, politely first, unless its number is another's by now.
+func end(node, why string, pid int, started uint64) v1alpha1.Step {
+	return detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, node, why, `same() { [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk '$1 != "Z" {print $20}')" = "$started" ]; }
 same || exit 0
-kill %[1]d
+kill "$pid"
 for _ in 1 2 3 4 5; do sleep 1; same || exit 0; done
-kill -KILL %[1]d`, pid, started)
+kill -KILL "$pid"`, detectors.V("pid", strconv.Itoa(pid)), detectors.V("started", strconv.FormatUint(started, 10))), "stops what somebody runs on this node")
 }
 
 // killed: sandboxes end again and again while the runtime runs on.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -17,11 +18,11 @@ func TestSilence(t *testing.T) {
 		"# ours\n" + entry + "\n" + entry + " now\n": "# ours\n# " + entry + "\n" + entry + " now\n",
 		"# " + entry + "\n":                          "# " + entry + "\n",
 	} {
-		if got, why := detectorstest.Edit(t, in, "", func(file string) string { return silence(file, entry) }); got != want || why != "" {
+		if got, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step { return silence("n", "w", file, entry) }); got != want || why != "" {
 			t.Errorf("%q became %q, not %q %s", in, got, want, why)
 		}
 	}
-	if _, why := detectorstest.Edit(t, "x\n", "", func(file string) string { return silence(file, entry) }); !strings.Contains(why, "no such line") {
+	if _, why := detectorstest.Edit(t, "x\n", "", func(file string) v1alpha1.Step { return silence("n", "w", file, entry) }); !strings.Contains(why, "no such line") {
 		t.Errorf("not refused: %q", why)
 	}
 }
@@ -32,7 +33,7 @@ func TestEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := cmd.Process.Pid
-	out, err := detectorstest.Script(t, fmt.Sprintf("sed 's/.*) //' /proc/%d/stat | awk '{print $20}'", pid), "")
+	out, err := detectorstest.Script(t, []string{"sh", "-c", fmt.Sprintf("sed 's/.*) //' /proc/%d/stat | awk '{print $20}'", pid)}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +42,13 @@ func TestEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The number of a process that is another's now is left alone.
-	if out, err := detectorstest.Script(t, end(pid, started+1), ""); err != nil {
+	if out, err := detectorstest.Script(t, end("n", "w", pid, started+1).Exec, ""); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
 	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Fatalf("another process was ended: %v", err)
 	}
-	if out, err := detectorstest.Script(t, end(pid, started), ""); err != nil {
+	if out, err := detectorstest.Script(t, end("n", "w", pid, started).Exec, ""); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {

@@ -551,18 +551,18 @@ func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.
 			add(facts.Mutable(o.Node, full, "take the attribute away"))
 		case c.Limited && c.Below >= c.MaxBelow:
 			say(fmt.Sprintf("cgroup.max.descendants is %d, and there are %d", c.MaxBelow, c.Below))
-			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have cgroups again", "echo max > "+detectors.Quote(full+"/cgroup.max.descendants")), facts.LimitOfSomebody))
+			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have cgroups again", `echo max > "$d/cgroup.max.descendants"`, detectors.V("d", full)), facts.LimitOfSomebody))
 		case c.EmptyCPUs && len(failing) > 0:
 			say("cpuset.cpus or cpuset.mems is empty: no process can enter (the kernel says \"no space left on device\")")
-			add(detectors.ShellStep(v1alpha1.Disruptive, o.Node, "give the cgroup its parent's processors and memory nodes", fmt.Sprintf(`cd %s
-for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.Quote(full))))
+			add(detectors.ShellStep(v1alpha1.Disruptive, o.Node, "give the cgroup its parent's processors and memory nodes", `cd -- "$d"
+for k in cpus mems; do cat ../cpuset.$k > cpuset.$k; done`, detectors.V("d", full)))
 		case c.PIDsMax > 0 && c.PIDsInside >= c.PIDsMax:
 			say(fmt.Sprintf("pids.max is %d, and %d processes are inside", c.PIDsMax, c.PIDsInside))
-			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have processes again", "echo max > "+detectors.Quote(full+"/pids.max")), facts.LimitOfSomebody))
+			add(detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, o.Node, "pods may have processes again", `echo max > "$d/pids.max"`, detectors.V("d", full)), facts.LimitOfSomebody))
 		case c.Frozen:
 			say("frozen")
-			add(detectors.ShellStep(v1alpha1.Disruptive, o.Node, "the pods' cgroup is frozen: thaw it", fmt.Sprintf(`cd %s
-if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.freeze; fi`, detectors.Quote(full))))
+			add(detectors.ShellStep(v1alpha1.Disruptive, o.Node, "the pods' cgroup is frozen: thaw it", `cd -- "$d"
+if [ -e freezer.state ]; then echo THAWED > freezer.state; else echo 0 > cgroup.freeze; fi`, detectors.V("d", full)))
 		}
 	}
 	if len(steps) > 0 {

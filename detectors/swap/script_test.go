@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -27,7 +28,7 @@ func TestDropFromFstab(t *testing.T) {
 		device + ".old none swap sw 0 0\n" + device + " /mnt ext4 ro 0 0\n":     device + ".old none swap sw 0 0\n" + device + " /mnt ext4 ro 0 0\n",
 		"": "",
 	} {
-		if got, why := detectorstest.Edit(t, in, "", func(file string) string { return dropFromFstab(file, device) }); got != want || why != "" {
+		if got, why := detectorstest.Edit(t, in, "", func(file string) v1alpha1.Step { return dropFromFstab("n", file, device) }); got != want || why != "" {
 			t.Errorf("%q became %q, not %q %s", in, got, want, why)
 		}
 	}

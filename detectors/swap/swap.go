@@ -76,8 +76,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			steps = append(steps, off)
 		}
 		if s.InFstab {
-			steps = append(steps, detectors.EditFile(v1alpha1.Safe, o.Node, "keep it off at the next boot: take its line out",
-				dropFromFstab("/etc/fstab", s.Path), "/etc/fstab"))
+			steps = append(steps, dropFromFstab(o.Node, "/etc/fstab", s.Path))
 		}
 	}
 	if masked != nil {
@@ -110,15 +109,16 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 }
 
 // dropFromFstab takes the lines out that bring a swap back at boot, whatever they call it: its path, a link to it, UUID= or LABEL=.
-func dropFromFstab(fstab, swap string) string {
-	return fmt.Sprintf(`f=%[1]s
-swap=%[2]s
-for spec in $(awk '$1 !~ /^#/ && $3 == "swap" { print $1 }' "$f"); do
+func dropFromFstab(node, fstab, swap string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, "keep it off at the next boot: take its line out", []string{fstab}, `f=$1
+specs=$(awk '$1 !~ /^#/ && $3 == "swap" { print $1 }' "$f")
+printf '%s\n' "$specs" | while read -r spec; do
+  [ -n "$spec" ] || continue
   case "$spec" in *=*) dev=$(findfs "$spec" 2>/dev/null || true) ;; *) dev=$spec ;; esac
-  [ "$spec" = "$swap" ] || [ -n "$dev" ] && [ "$(readlink -f "$dev")" = "$(readlink -f "$swap")" ] || continue
-  new=$(awk -v s="$spec" '!($1 == s && $3 == "swap")' "$f")
-  printf '%%s\n' "$new" > "$f"
-done`, detectors.Quote(fstab), detectors.Quote(swap))
+  [ "$spec" = "$swap" ] || [ -n "$dev" ] && [ "$(readlink -f -- "$dev")" = "$(readlink -f -- "$swap")" ] || continue
+  new=$(s="$spec" awk '!($1 == ENVIRON["s"] && $3 == "swap")' "$f")
+  printf '%s\n' "$new" > "$f"
+done`, detectors.V("swap", swap))
 }
 
 // failSwapOn is what the kubelet will go by at its next start. The kubelet's own default is true.

@@ -156,7 +156,9 @@ func (c Case) found(t testing.TB) []v1alpha1.Finding {
 	for _, f := range found {
 		check(t, f)
 		for _, word := range c.Never {
-			if f.Remedy != nil && slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return strings.Contains(s.Run, word) }) {
+			if f.Remedy != nil && slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool {
+				return strings.Contains(s.Run, word) || strings.Contains(Expanded(s), word)
+			}) {
 				t.Errorf("%s runs %q", f.Name(), word)
 			}
 		}
@@ -244,7 +246,7 @@ func (c Case) checkFirst(t testing.TB, found []v1alpha1.Finding) {
 	if c.Class != "" && f.Remedy.Class() != c.Class {
 		t.Errorf("the remedy is %s, want %s\n%s", f.Remedy.Class(), c.Class, Describe(found))
 	}
-	if !slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return strings.Contains(s.Run, c.Remedy) }) {
+	if !slices.ContainsFunc(f.Remedy.Steps, func(s v1alpha1.Step) bool { return strings.Contains(Expanded(s), c.Remedy) }) {
 		t.Errorf("no step runs %q:\n%s", c.Remedy, Describe(found))
 	}
 }

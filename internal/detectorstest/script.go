@@ -13,11 +13,12 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 )
 
-// Script runs a remedy's script as a node would. systemctl answers with the text and does nothing: no test touches this machine's
+// Script runs a remedy's command as a node would. systemctl answers with the text and does nothing: no test touches this machine's
 // units.
-func Script(t *testing.T, script, systemctl string) (string, error) {
+func Script(t *testing.T, argv []string, systemctl string) (string, error) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("remedies run on Linux nodes")
@@ -26,15 +27,15 @@ func Script(t *testing.T, script, systemctl string) (string, error) {
 	if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte("#!/bin/sh\n[ \"$1\" = show ] || exit 0\ncat <<'EOF'\n"+systemctl+"\nEOF\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-ec", script)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-// Edit is what a script makes of a file's text. Made twice it is the same, and nothing is left beside the file; a script that
+// Edit is what a step makes of a file's text. Made twice it is the same, and nothing but its copies is left beside the file; one that
 // fails leaves it as it was. Refused is what it says then.
-func Edit(t *testing.T, text, systemctl string, script func(file string) string) (got, refused string) {
+func Edit(t *testing.T, text, systemctl string, step func(file string) v1alpha1.Step) (got, refused string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -47,7 +48,7 @@ func Edit(t *testing.T, text, systemctl string, script func(file string) string)
 		}
 		return string(b)
 	}
-	out, err := Script(t, script(file), systemctl)
+	out, err := Script(t, step(file).Exec, systemctl)
 	got = read()
 	if err != nil {
 		if refused = out; refused == "" {
@@ -57,28 +58,61 @@ func Edit(t *testing.T, text, systemctl string, script func(file string) string)
 			t.Errorf("it failed (%s) and changed the file all the same:\n%s", refused, got)
 		}
 	}
-	if _, _ = Script(t, script(file), systemctl); read() != got {
+	forget := func() { // the copies that it keeps for its undo
+		copies, _ := filepath.Glob(file + "*" + v1alpha1.Aside + "*")
+		for _, f := range copies {
+			_ = os.Remove(f)
+		}
+	}
+	forget()
+	if _, _ = Script(t, step(file).Exec, systemctl); read() != got {
 		t.Errorf("the second time it makes of\n%s\nthis:\n%s", got, read())
 	}
+	forget()
 	if left, _ := filepath.Glob(file + "?*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	return got, refused
 }
 
+// Expanded is what a step runs with the words in their places, as a person reads it: it is no program.
+func Expanded(s v1alpha1.Step) string {
+	if len(s.Exec) < 5 || s.Exec[0] != "sh" {
+		return s.Run
+	}
+	text, args := s.Exec[2], s.Exec[4:]
+	var pairs []string
+	said := ""
+	put := func(name, value string) { pairs = append(pairs, `"$`+name+`"`, value, "$"+name, value) }
+	if head, rest, ok := strings.Cut(text, "\n"); ok && strings.Contains(head, "=$1; ") {
+		for set := range strings.SplitSeq(strings.TrimSuffix(head, head[strings.LastIndex(head, "; "):]), "; ") {
+			name, _, _ := strings.Cut(set, "=")
+			put(name, detectors.Quote(args[0]))
+			said += name + "=" + detectors.Quote(args[0]) + "\n"
+			args = args[1:]
+		}
+		text = rest
+	}
+	put("@", detectors.Quoted(args))
+	for i, a := range args {
+		put(strconv.Itoa(i+1), detectors.Quote(a))
+	}
+	return said + "on " + detectors.Quoted(args) + "\n" + strings.NewReplacer(pairs...).Replace(text)
+}
+
 // notWrong is what remedies do on purpose: words of a command's output that have no blanks (SC2013), a && b || continue (SC2015), a
 // loop over a list that is one file long this time (SC2043).
 const notWrong = "SC2013,SC2015,SC2043"
 
-// Scripts adds the scripts of remedies to a map, by what they are for. One of several alike is enough: they differ in what is quoted
-// into them.
+// Scripts adds the scripts of remedies to a map, by what they are for. One of several alike is enough: they
+// differ in their arguments.
 func Scripts(into map[string]string, found []v1alpha1.Finding) {
 	for _, f := range found {
 		if f.Remedy == nil {
 			continue
 		}
 		for _, s := range f.Remedy.Steps {
-			if len(s.Exec) == 3 && s.Exec[0] == "sh" {
+			if len(s.Exec) > 2 && s.Exec[0] == "sh" {
 				into[f.Failure+"/"+f.Cause+": "+s.Why] = s.Exec[2]
 			}
 		}

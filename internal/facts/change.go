@@ -3,7 +3,6 @@ package facts
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -66,9 +65,6 @@ func keep[T any](list []T, want func(T) bool) []T {
 	return out
 }
 
-// Regexp quotes a key for use in a sed or grep expression.
-func Regexp(key string) string { return strings.ReplaceAll(key, ".", `\.`) }
-
 // SetKubeletConfig sets a top-level key of the kubelet's configuration: in the file that decides, which is the last of those that are
 // merged to set it, else in the first, at its alphabetical place, where kubeadm would have written it.
 func SetKubeletConfig(o *v1alpha1.Observation, why, key, value string) v1alpha1.Step {
@@ -76,22 +72,15 @@ func SetKubeletConfig(o *v1alpha1.Observation, why, key, value string) v1alpha1.
 	if len(files) == 0 {
 		files = []string{"/var/lib/kubelet/config.yaml"}
 	}
-	return detectors.EditFile(v1alpha1.Safe, o.Node, why, setKubeletConfig(files, key, value), files...)
-}
-
-func setKubeletConfig(files []string, key, value string) string {
-	quoted := make([]string, len(files))
-	for i, f := range files {
-		quoted[i] = detectors.Quote(f)
-	}
-	return fmt.Sprintf(`f=%[4]s
-for c in %[3]s; do if [ -f "$c" ] && grep -Eq '^([[:space:]]*")?%[1]s"?[[:space:]]*:' "$c"; then f=$c; fi; done
-if head -c1 "$f" | grep -q '{'; then new=$(jq '.%[1]s = %[2]s' "$f")
-else new=$(awk -v k=%[1]s -v v=%[2]s '
+	return detectors.EditFile(v1alpha1.Safe, o.Node, why, files, `f=$1
+for c; do if [ -f "$c" ] && grep -Eq '^([[:space:]]*")?'"$key"'"?[[:space:]]*:' "$c"; then f=$c; fi; done
+if head -c1 -- "$f" | grep -q '{'; then new=$(jq --arg k "$key" --argjson v "$value" '.[$k] = $v' "$f")
+else new=$(k="$key" v="$value" awk '
+BEGIN { k = ENVIRON["k"]; v = ENVIRON["v"] }
 FNR == NR { if ($0 ~ "^\"?" k "\"?[ \t]*:") there = 1; next }
 $0 ~ "^\"?" k "\"?[ \t]*:" { print k ": " v; done = 1; next }
 !there && !done && /^[a-zA-Z]/ { split($0, w, ":"); if (w[1] > k) { print k ": " v; done = 1 } }
 { print }
 END { if (!done) print k ": " v }' "$f" "$f"); fi
-printf '%%s\n' "$new" > "$f"`, key, value, strings.Join(quoted, " "), quoted[0])
+printf '%s\n' "$new" > "$f"`, detectors.V("key", key), detectors.V("value", value))
 }

@@ -211,12 +211,9 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		}
 		switch {
 		case u.Dir && inodes && u.Bytes < 128*u.Files: // a directory on a disk takes 30 bytes or so for each name
-			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and all files in it are empty", u.Path, Plural(int(u.Files), "inode")),
-				`[ -d "$p" ] && [ ! -L "$p" ] || stays "it is no directory"
-! find "$p" -xdev ! -type d ! -type f -o -type f -size +0 | grep -q . || stays "not all of it is empty files"`, "rm -rf --one-file-system -- "+detectors.Quote(u.Path)))
+			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and all files in it are empty", u.Path, Plural(int(u.Files), "inode")), true))
 		case !u.Dir && !inodes:
-			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s in a file that neither the runtime nor the kubelet keeps, if nobody uses it", u.Path, text.Bytes(u.Bytes)),
-				`[ -f "$p" ] && [ ! -L "$p" ] || stays "it is no plain file"`, "rm -f -- "+detectors.Quote(u.Path)))
+			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s in a file that neither the runtime nor the kubelet keeps, if nobody uses it", u.Path, text.Bytes(u.Bytes)), false))
 		}
 	}
 	// Where nothing that was counted takes the inodes, they are names directly below: more than were listed.
@@ -254,18 +251,26 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		"the kubelet itself deletes unused images under DiskPressure, those that no registry has any more included"
 }
 
-// discard deletes a path after proof that nobody uses it.
-func discard(o *v1alpha1.Observation, p, why, kind, remove string) v1alpha1.Step {
-	return detectors.ShellStep(v1alpha1.Safe, o.Node, why, `p=`+detectors.Quote(p)+`
-stays() { echo "$p stays: $1" >&2; exit 1; }
-[ -e "$p" ] || exit 0
-`+kind+`
-! find -L /proc/[0-9]*/fd -maxdepth 1 -inum "$(stat -c %i "$p")" -exec stat -Lc %d:%i {} + 2>/dev/null | grep -qx "$(stat -c %d:%i "$p")" || stays "a process has it open"
-! find /proc/[0-9]*/fd -maxdepth 1 -type l -exec readlink {} + 2>/dev/null | grep -qF "$p/" || stays "a process has something of it open"
+// unusedPath is proof that nobody uses the path $p, or the end.
+const unusedPath = `
+! find -L /proc/[0-9]*/fd -maxdepth 1 -inum "$(stat -c %i -- "$p")" -exec stat -Lc %d:%i {} + 2>/dev/null | grep -qx "$(stat -c %d:%i -- "$p")" || stays "a process has it open"
+! find /proc/[0-9]*/fd -maxdepth 1 -type l -exec readlink {} + 2>/dev/null | grep -qF -- "$p/" || stays "a process has something of it open"
 ! grep -qsF -- "$p" /proc/[0-9]*/maps || stays "a process has mapped it"
 ! grep -qsF -- "$p" /sys/block/*/loop/backing_file /proc/swaps /proc/mounts || stays "it is a disk, swap or mounted"
 ! grep -rqsF -- "$p" /etc /run/systemd /usr/lib/systemd || stays "a configuration names it"
-`+remove)
+`
+
+const pathStays = `stays() { echo "$p stays: $1" >&2; exit 1; }
+[ -e "$p" ] || exit 0
+`
+
+// discard deletes a path after proof that nobody uses it: a file, or a directory of empty ones.
+func discard(o *v1alpha1.Observation, p, why string, dir bool) v1alpha1.Step {
+	if dir {
+		return detectors.ShellStep(v1alpha1.Safe, o.Node, why, pathStays+`[ -d "$p" ] && [ ! -L "$p" ] || stays "it is no directory"
+! find "$p" -xdev ! -type d ! -type f -o -type f -size +0 | grep -q . || stays "not all of it is empty files"`+unusedPath+`rm -rf --one-file-system -- "$p"`, detectors.V("p", p))
+	}
+	return detectors.ShellStep(v1alpha1.Safe, o.Node, why, pathStays+`[ -f "$p" ] && [ ! -L "$p" ] || stays "it is no plain file"`+unusedPath+`rm -f -- "$p"`, detectors.V("p", p))
 }
 
 // unusedImages deletes images by their IDs through CRI: those that no container and no pod of this node uses, that are not pinned,

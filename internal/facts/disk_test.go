@@ -61,7 +61,7 @@ func TestDiscard(t *testing.T) {
 			if len(steps) != 1 || steps[0].Class != v1alpha1.Destructive {
 				t.Fatalf("%+v", steps)
 			}
-			out, err := detectorstest.Script(t, steps[0].Exec[2], "")
+			out, err := detectorstest.Script(t, steps[0].Exec, "")
 			_, gone := os.Lstat(entry)
 			if c.stays == "" && (err != nil || !os.IsNotExist(gone)) {
 				t.Errorf("it stays: %v %s", err, out)

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -230,14 +231,14 @@ func Wake(o *v1alpha1.Observation, unit string, halted ...v1alpha1.Process) []v1
 	for _, p := range halted {
 		if p.FrozenCgroup {
 			steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, fmt.Sprintf("the cgroup of process %d (%s) is frozen: thaw it, in the files of both cgroup versions", p.PID, p.Name),
-				fmt.Sprintf(`[ "$(cat /proc/%[1]d/comm 2>/dev/null)" = %[2]s ] || exit 0 # it ended meanwhile
-thaw() { d=$1$2; while [ "$d" != "$1" ] && [ "$d" != "$1/" ]; do [ ! -e "$d/$3" ] || echo "$4" > "$d/$3"; d=${d%%/*}; done; }
-thaw /sys/fs/cgroup/freezer "$(awk -F: '$2=="freezer"{print $3}' /proc/%[1]d/cgroup)" freezer.state THAWED
-thaw /sys/fs/cgroup "$(awk -F: '$1=="0"{print $3}' /proc/%[1]d/cgroup)" cgroup.freeze 0`, p.PID, detectors.Quote(p.Name))))
+				`[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$name" ] || exit 0 # it ended meanwhile
+thaw() { d=$1$2; while [ "$d" != "$1" ] && [ "$d" != "$1/" ]; do [ ! -e "$d/$3" ] || echo "$4" > "$d/$3"; d=${d%/*}; done; }
+thaw /sys/fs/cgroup/freezer "$(awk -F: '$2=="freezer"{print $3}' "/proc/$pid/cgroup")" freezer.state THAWED
+thaw /sys/fs/cgroup "$(awk -F: '$1=="0"{print $3}' "/proc/$pid/cgroup")" cgroup.freeze 0`, detectors.V("pid", strconv.Itoa(p.PID)), detectors.V("name", p.Name)))
 		}
 		if p.State == "T" || p.State == "t" {
 			steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, fmt.Sprintf("process %d (%s) is stopped: continue it, nothing is lost", p.PID, p.Name),
-				fmt.Sprintf(`[ "$(cat /proc/%[1]d/comm 2>/dev/null)" != %[2]s ] || kill -CONT %[1]d`, p.PID, detectors.Quote(p.Name))))
+				`[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$name" ] || kill -CONT "$pid"`, detectors.V("pid", strconv.Itoa(p.PID)), detectors.V("name", p.Name)))
 		}
 	}
 	return steps

@@ -258,10 +258,11 @@ func LastEnd(c ContainerOf) *corev1.ContainerStateTerminated {
 	return c.Status.LastTerminationState.Terminated
 }
 
-// EndSandbox is the command that ends a pod's sandbox: the kubelet makes it again, and its containers. It may have ended meanwhile.
-func EndSandbox(o *v1alpha1.Observation, id string) string {
+// EndSandbox ends a pod's sandbox: the kubelet makes it again, and its containers. It may have ended meanwhile.
+func EndSandbox(o *v1alpha1.Observation, id, why string) v1alpha1.Step {
 	if r := Runtime(o); r.Name != "" && r.Name != Containerd || strings.Contains(r.Socket, "/k3s/") {
-		return strings.Join(r.CLI, " ") + " stopp " + detectors.Quote(id)
+		return detectors.NodeStep(v1alpha1.Disruptive, o.Node, why, append(slices.Clone(r.CLI), "stopp", id)...)
 	}
-	return fmt.Sprintf("ctr -n k8s.io tasks kill --signal SIGKILL %[1]s || ! ctr -n k8s.io tasks ls | grep -q %[2]s # it may have ended meanwhile", detectors.Quote(id), detectors.Quote("^"+id+".*RUNNING"))
+	return detectors.ShellStep(v1alpha1.Disruptive, o.Node, why,
+		`ctr -n k8s.io tasks kill --signal SIGKILL "$id" || ! ctr -n k8s.io tasks ls | awk -v id="$id" '$1 == id && /RUNNING/ { there = 1 } END { exit !there }' # it may have ended meanwhile`, detectors.V("id", id))
 }

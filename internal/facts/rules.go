@@ -90,18 +90,14 @@ func Unrule(rule string) []string {
 // drop-in altogether where nothing but headings is left. An ExecStart= that only made room for the one taken out goes with it:
 // the unit would have none. What a drop-in is called says little of what it sets.
 func DropSetting(node, why, pattern string, dropIns []string) v1alpha1.Step {
-	words := make([]string, len(dropIns))
-	for i, d := range dropIns {
-		words[i] = detectors.Quote(d)
-	}
-	s := detectors.EditFile(v1alpha1.Safe, node, why, `for f in `+strings.Join(words, " ")+`; do
-  [ -f "$f" ] && grep -Eq '`+pattern+`' "$f" || continue
-  new=$(sed -E '\#`+pattern+`#d' "$f")
+	s := detectors.EditFile(v1alpha1.Safe, node, why, dropIns, `for f; do
+  [ -f "$f" ] && grep -Eq -- "$pattern" "$f" || continue
+  new=$(grep -Ev -- "$pattern" "$f" || true)
   if ! printf '%s\n' "$new" | grep -Eq '^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*[^[:space:]]'; then new=$(printf '%s\n' "$new" | sed -E '/^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*$/d'); fi
   if printf '%s\n' "$new" | grep -Evq '^[[:space:]]*(\[.*\])?[[:space:]]*(#.*)?$'; then printf '%s\n' "$new" > "$f"
   else mv -fT -- "$f" "$f`+v1alpha1.Aside+`"; fi
 done
-systemctl daemon-reload`, dropIns...)
+systemctl daemon-reload`, detectors.V("pattern", pattern))
 	s.Undo += "\nsystemctl daemon-reload"
 	return s
 }

@@ -3,7 +3,6 @@ package facts_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -24,17 +23,17 @@ func TestSetKubeletConfig(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			step := facts.SetKubeletConfig(&v1alpha1.Observation{Node: "n"}, "w", "failCgroupV1", "false")
-			run := func(script, want string) {
-				if out, err := detectorstest.Script(t, strings.ReplaceAll(script, "/var/lib/kubelet/config.yaml", file), ""); err != nil {
+			step := facts.SetKubeletConfig(&v1alpha1.Observation{Node: "n", Kubelet: v1alpha1.Kubelet{ConfigFiles: []string{file}}}, "w", "failCgroupV1", "false")
+			run := func(argv []string, want string) {
+				if out, err := detectorstest.Script(t, argv, ""); err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
 				if got, _ := os.ReadFile(file); string(got) != want {
 					t.Errorf("got\n%s\nwant\n%s", got, want)
 				}
 			}
-			run(step.Exec[2], c.want)
-			run(step.Undo, c.in)
+			run(step.Exec, c.want)
+			run([]string{"sh", "-ec", step.Undo}, c.in)
 			if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
@@ -55,7 +54,7 @@ func TestSetKubeletConfigWhereItDecides(t *testing.T) {
 	main, first, last := file("config.json", "{\n  \"failSwapOn\": true,\n  \"kind\": \"KubeletConfiguration\"\n}\n"), file("10-ours.conf", "failCgroupV1: true\n"), file("20-other.conf", "maxPods: 9\n")
 	o := &v1alpha1.Observation{Node: "n", Kubelet: v1alpha1.Kubelet{ConfigFiles: []string{main, first, last}}}
 	for _, key := range []string{"failCgroupV1", "failSwapOn"} {
-		if out, err := detectorstest.Script(t, facts.SetKubeletConfig(o, "w", key, "false").Exec[2], ""); err != nil {
+		if out, err := detectorstest.Script(t, facts.SetKubeletConfig(o, "w", key, "false").Exec, ""); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -81,15 +80,15 @@ func TestDropSetting(t *testing.T) {
 	}
 	step := facts.DropSetting("n", "w", `^[[:space:]]*(ExecStart=.*)?CPUQuota[[:space:]]*=`, []string{only, mixed, other, wrapped, filepath.Join(dir, "gone.conf")})
 	for script, want := range map[string]map[string]string{
-		step.Exec[2]: {only: "", mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n", wrapped: "[Service]\nNice=1\n"},
-		step.Exec[2] + "\n(\n" + step.Undo + "\n)": text,
+		step.Run:                               {only: "", mixed: "# ours\n[Service]\nLimitNOFILE=9\n", other: "[Service]\nCPUWeight=3\n", wrapped: "[Service]\nNice=1\n"},
+		step.Run + "\n(\n" + step.Undo + "\n)": text,
 	} {
 		for file, before := range text {
 			if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if out, err := detectorstest.Script(t, script, ""); err != nil {
+		if out, err := detectorstest.Script(t, []string{"sh", "-ec", script}, ""); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		for file, want := range want {
