@@ -26,6 +26,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/process"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
 	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -396,7 +397,7 @@ func TestTrouble(t *testing.T) {
 		{
 			"two runs on one node",
 			fakeDeps{engine: ok, cluster: absent, image: image, report: func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {
-				return nil, &cluster.ClaimedError{Node: "sickbay-worker", Holder: cluster.Holder{PID: 7, Command: "sickbay run swap-on"}}
+				return nil, &cluster.ClaimedError{What: "sickbay-worker", Holder: cluster.Holder{ID: process.ID{PID: 7}, Command: "sickbay run swap-on"}}
 			}},
 			"run pleg-disk", exitTrouble, []string{"sickbay-worker is held by process 7 (sickbay run swap-on)"},
 		},

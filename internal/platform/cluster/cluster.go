@@ -9,9 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -232,12 +234,56 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "sickbay"), nil
 }
 
-func stateDir(name string) (string, error) {
-	dir, err := cacheDir()
-	if err != nil {
+// Folders of the cache.
+const (
+	states = "clusters"
+	runs   = "runs"
+)
+
+// pathName is what a name has to be to be part of a path: all that kind allows, less what leads out of a folder.
+var pathName = regexp.MustCompile(`^[a-z0-9-][a-z0-9.-]{0,127}$`)
+
+// checkName is asked wherever a path is made of a cluster's name: `--cluster ../..` must not be a folder of somebody's.
+func checkName(name string) error {
+	if pathName.MatchString(name) {
+		return nil
+	}
+	return &TakenError{What: fmt.Sprintf("%q cannot be a cluster's name", name), Way: "use lower-case letters, digits, dots and dashes, 50 at most"}
+}
+
+// dirOf is a cluster's folder in one of the cache's.
+func dirOf(folder, name string) (string, error) {
+	if err := checkName(name); err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "clusters", name), nil
+	dir, err := cacheDir()
+	return filepath.Join(dir, folder, name), err
+}
+
+func stateDir(name string) (string, error) { return dirOf(states, name) }
+
+// forget removes what the host knows of a cluster and of its runs: there is nothing left that they could be undone on. No name and no
+// link in the cache leads out of it.
+func forget(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	dir, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the state of cluster %s: %w", name, err)
+	}
+	defer root.Close()
+	if err := errors.Join(root.RemoveAll(filepath.Join(states, name)), root.RemoveAll(filepath.Join(runs, name))); err != nil {
+		return fmt.Errorf("remove the state of cluster %s: %w", name, err)
+	}
+	return nil
 }
 
 var errNoControlPlane = errors.New("it has no control-plane container")

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 )
 
@@ -311,11 +312,11 @@ func TestHeldElsewhere(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if h, got := heldElsewhere(file); got != want || got && h.Command == "" {
+		if h, got := lockfile.Elsewhere(file); got != want || got && h.Command == "" {
 			t.Errorf("%q: %t %+v, want %t", content, got, h, want)
 		}
 	}
-	if _, held := heldElsewhere(file + ".none"); held {
+	if _, held := lockfile.Elsewhere(file + ".none"); held {
 		t.Error("held although nobody ever claimed it")
 	}
 }
@@ -340,14 +341,12 @@ func TestAnotherRunsVictimIsNotWaitedFor(t *testing.T) {
 	if got := missing(); len(got) != 1 || got[0] != "w1 (PLEG is not healthy)" {
 		t.Errorf("nobody holds it: %q", got)
 	}
-	file, err := c.claimFile("w1")
+	m, err := claims()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, fmt.Appendf(nil, `{"pid":%d,"command":"sickbay run pleg-disk"}`, os.Getppid()), 0o600); err != nil {
+	defer os.Remove(m.File(c.claim("w1")))
+	if err := os.WriteFile(m.File(c.claim("w1")), fmt.Appendf(nil, `{"pid":%d,"command":"sickbay run pleg-disk"}`, os.Getppid()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := missing(); len(got) != 0 {
@@ -467,3 +466,46 @@ func TestTheKubeletsLastWordsAreItsErrors(t *testing.T) {
 		t.Errorf("systemd's words are not the kubelet's: %q", got)
 	}
 }
+
+// A cluster's name is part of paths, and what is at them is removed.
+func TestANameLeadsNowhereElse(t *testing.T) {
+	e, _, _ := engineWith(t, world{})
+	cache := os.Getenv("SICKBAY_CACHE")
+	precious := filepath.Join(filepath.Dir(cache), "precious")
+	record := filepath.Join(cache, "runs", "other", "r-1.json")
+	for _, f := range []string{precious, record} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(f), 0o700), os.WriteFile(f, []byte("x"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"..", "../..", "../../..", ".", "/", "a/b", "", "../runs/other", "x/../../runs", "UPPER", "a\x00b"} {
+		if name != "" { // that is the default's
+			err := Down(t.Context(), e, DownOptions{Name: name})
+			if taken := (*TakenError)(nil); !errors.As(err, &taken) || taken.ExitCode() != 2 {
+				t.Errorf("down --cluster %q: %v", name, err)
+			}
+		}
+		for what, err := range map[string]error{"forget": forget(name), "stateDir": second(stateDir(name)), "runsDir": second(runsDir(name)), "lock": second(lock(t.Context(), name))} {
+			if err == nil {
+				t.Errorf("%s takes %q", what, name)
+			}
+		}
+	}
+	if _, err := Records("../.."); err == nil {
+		t.Error("records of ../..")
+	}
+	// A link that somebody put into the cache is removed, not followed.
+	if err := errors.Join(os.MkdirAll(filepath.Join(cache, "clusters"), 0o700), os.Symlink(filepath.Dir(precious), filepath.Join(cache, "clusters", "link"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := Down(t.Context(), e, DownOptions{Name: "link"}); err != nil {
+		t.Error(err)
+	}
+	for _, f := range []string{precious, record} {
+		if _, err := os.Stat(f); err != nil {
+			t.Errorf("removed: %v", err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

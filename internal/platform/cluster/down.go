@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -74,13 +73,6 @@ func takeDown(ctx context.Context, e *engine.Engine, name, image string, t Timeo
 	errs = append(errs, Unshelter(ctx, e, image))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take cluster %s down: %w", name, err)
-	}
-	dir, err := stateDir(name)
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the state of cluster %s: %w", name, err)
 	}
 	return forget(name)
 }

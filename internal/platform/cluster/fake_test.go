@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 )
 
@@ -23,7 +24,14 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("SICKBAY_FAKE_DOCKER"); dir != "" {
 		os.Exit(fakeDocker(dir, os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	dir, err := os.MkdirTemp("", "sickbay-claims-")
+	if err != nil {
+		panic(err)
+	}
+	claims = func() (lockfile.Machine, error) { return lockfile.At(dir) }
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // world is what the fake engine has.

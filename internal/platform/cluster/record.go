@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -72,13 +74,7 @@ type Hold struct {
 	release func()
 }
 
-func runsDir(cluster string) (string, error) {
-	dir, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, "runs", cluster), nil
-}
+func runsDir(cluster string) (string, error) { return dirOf(runs, cluster) }
 
 // Begin writes a run's record, before its first change.
 func (c *Cluster) Begin(r Record) (*Hold, error) {
@@ -86,9 +82,9 @@ func (c *Cluster) Begin(r Record) (*Hold, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Cluster, r.Holder = c.Name, self()
+	r.Cluster, r.Holder = c.Name, lockfile.Self()
 	h := &Hold{Record: r, file: filepath.Join(dir, r.Run+".json")}
-	if h.release, err = take(h.lock(), "run "+r.Run); err != nil {
+	if h.release, err = lockfile.Take(h.lock(), "run "+r.Run); err != nil {
 		if !errors.As(err, new(*ClaimedError)) {
 			_ = os.Remove(h.lock()) // a run's name is its own: nobody else waits for it
 		}
@@ -171,7 +167,7 @@ func (r Record) Take() (*Hold, error) {
 		return nil, err
 	}
 	h := &Hold{Record: r, file: filepath.Join(dir, r.Run+".json")}
-	if h.release, err = take(h.lock(), "run "+r.Run); err != nil {
+	if h.release, err = lockfile.Take(h.lock(), "run "+r.Run); err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(h.file); err != nil {
@@ -183,15 +179,14 @@ func (r Record) Take() (*Hold, error) {
 // Records lists the runs that have begun and not ended, of one cluster or of all with an empty name. One that cannot be read is
 // an error beside the others.
 func Records(cluster string) ([]Record, error) {
-	dir, err := runsDir(cluster)
+	dir, err := cacheDir()
+	if cluster != "" && err == nil {
+		_, err = dirOf(runs, cluster)
+	}
 	if err != nil {
 		return nil, err
 	}
-	pattern := filepath.Join(dir, "*.json")
-	if cluster == "" {
-		pattern = filepath.Join(dir, "*", "*.json")
-	}
-	files, err := filepath.Glob(pattern)
+	files, err := filepath.Glob(filepath.Join(dir, runs, cmp.Or(cluster, "*"), "*.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +220,7 @@ func readRecord(file string) (Record, error) {
 		return r, err
 	}
 	r.Renewed = st.ModTime()
-	r.Alive = locked(strings.TrimSuffix(file, ".json") + ".lock")
+	r.Alive = lockfile.Held(strings.TrimSuffix(file, ".json") + ".lock")
 	return r, nil
 }
 
@@ -290,16 +285,4 @@ func News() []string {
 	raw, _ := os.ReadFile(mine)
 	_ = os.Remove(mine)
 	return strings.Split(strings.TrimSpace(string(raw)), "\n")
-}
-
-// forget removes what the host knows of a cluster's runs: there is nothing left that they could be undone on.
-func forget(cluster string) error {
-	dir, err := runsDir(cluster)
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the records of runs on cluster %s: %w", cluster, err)
-	}
-	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/platform/blockdev"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 // sweepBound bounds the end of one process that was killed.

@@ -22,7 +22,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/sickbay-dev/sickbay/internal/command"
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 // hostState is what starting an engine, and clusters on it, change on the host beyond files of their own.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 // fakeDocker puts a client in PATH whose context leads to an address, and whose kernel has a boot id. It answers with what was run.

@@ -1,6 +1,6 @@
 package engine
 
-import "github.com/sickbay-dev/sickbay/internal/platform/process"
+import "github.com/sickbay-dev/sickbay/internal/process"
 
 // Process is one of the private engine's.
 type Process struct {

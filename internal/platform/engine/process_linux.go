@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 // ownProcesses finds the daemons of the private engine by their programs and by their command lines, which name its files: whoever has

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 func TestBaseKey(t *testing.T) {

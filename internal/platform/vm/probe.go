@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 // Choice is which accelerator is used, and why.

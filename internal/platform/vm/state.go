@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 // state is what this machine knows of the guest that runs, in a file of its folder.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sickbay-dev/sickbay/internal/platform/process"
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 func TestAlive(t *testing.T) {
