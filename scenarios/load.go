@@ -180,47 +180,10 @@ func loadFile(dir fs.FS, name, shown, shownDir string) (*Scenario, error) {
 func Parse(data []byte, file string) (*Scenario, error) { return parse(data, file, nil) }
 
 func parse(data []byte, file string, dir fs.FS) (*Scenario, error) {
-	d := &document{
-		file:   file,
-		lines:  strings.Split(string(data), "\n"),
-		values: map[string]ast.Node{},
-		keys:   map[string]*token.Token{},
-	}
-	tree, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		var ye yaml.Error
-		if errors.As(err, &ye) {
-			d.problem(ye.GetToken(), ye.GetMessage(), "")
-			return nil, d.err()
-		}
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	docs := tree.Docs[:0]
-	for _, doc := range tree.Docs {
-		if doc.Body != nil && doc.Body.Type() != ast.CommentType {
-			docs = append(docs, doc)
-		}
-	}
-	switch {
-	case len(docs) == 0:
-		d.problem(nil, "the file is empty: a scenario needs apiVersion, kind, metadata and spec", "")
-		return nil, d.err()
-	case len(docs) > 1:
-		d.problem(first(docs[1].Body.GetToken(), true), "one file holds one scenario; this is a second document", "")
-		return nil, d.err()
-	}
-	d.structure("$", docs[0].Body, reflect.TypeFor[v1alpha1.Scenario]())
-	if len(d.errs) > 0 {
-		return nil, d.err()
-	}
 	var s Scenario
-	if err := yaml.NodeToValue(docs[0].Body, &s.Scenario, yaml.Strict()); err != nil {
-		var ye yaml.Error
-		if errors.As(err, &ye) {
-			d.problem(ye.GetToken(), ye.GetMessage(), "")
-			return nil, d.err()
-		}
-		return nil, fmt.Errorf("%s: %w", file, err)
+	d, err := decode(data, file, "scenario", &s.Scenario)
+	if err != nil {
+		return nil, err
 	}
 	for list, actions := range map[string][]v1alpha1.Action{"prepare": s.Spec.Prepare, "inject": s.Spec.Inject} {
 		for i := range actions {
@@ -231,6 +194,52 @@ func parse(data []byte, file string, dir fs.FS) (*Scenario, error) {
 	}
 	d.semantics(&s, dir)
 	return &s, d.err()
+}
+
+// decode reads a file with one document into a value of its type, strictly.
+func decode[T any](data []byte, file, what string, into *T) (*document, error) {
+	d := &document{
+		file:   file,
+		lines:  strings.Split(string(data), "\n"),
+		values: map[string]ast.Node{},
+		keys:   map[string]*token.Token{},
+	}
+	tree, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, d.syntax(err)
+	}
+	docs := tree.Docs[:0]
+	for _, doc := range tree.Docs {
+		if doc.Body != nil && doc.Body.Type() != ast.CommentType {
+			docs = append(docs, doc)
+		}
+	}
+	switch {
+	case len(docs) == 0:
+		d.problem(nil, "the file is empty: a "+what+" needs apiVersion, kind, metadata and spec", "")
+		return nil, d.err()
+	case len(docs) > 1:
+		d.problem(first(docs[1].Body.GetToken(), true), "one file holds one "+what+"; this is a second document", "")
+		return nil, d.err()
+	}
+	d.structure("$", docs[0].Body, reflect.TypeFor[T]())
+	if len(d.errs) > 0 {
+		return nil, d.err()
+	}
+	if err := yaml.NodeToValue(docs[0].Body, into, yaml.Strict()); err != nil {
+		return nil, d.syntax(err)
+	}
+	return d, nil
+}
+
+// syntax is an error of the YAML parser with its place.
+func (d *document) syntax(err error) error {
+	var ye yaml.Error
+	if errors.As(err, &ye) {
+		d.problem(ye.GetToken(), ye.GetMessage(), "")
+		return d.err()
+	}
+	return fmt.Errorf("%s: %w", d.file, err)
 }
 
 func (d *document) err() error {

@@ -67,12 +67,6 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
 	}
 	d.expected("$.spec.expect", s.Spec.Expect)
-	if strings.TrimSpace(s.Spec.Lab.Story) == "" {
-		d.errorf("$.spec.lab.story", "story is empty: say what the people on call see")
-	}
-	if len(s.Spec.Lab.Hints) < 2 {
-		d.errorf("$.spec.lab.hints", "hints need at least two: where to look first, and what it is last")
-	}
 }
 
 // imageForm is a repository of lower-case words, and a tag.
@@ -105,65 +99,68 @@ func (d *document) oneOf(path, got string, want ...string) {
 
 func (d *document) matchers(path string, ms []v1alpha1.Matcher) {
 	for i, m := range ms {
-		p := fmt.Sprintf("%s[%d]", path, i)
-		var set []string
-		if m.Log != nil {
-			set = append(set, "log")
-			d.oneOf(p+".log.unit", m.Log.Unit, "kubelet", "containerd", "kernel")
-			d.filled(p+".log.contains", m.Log.Contains)
+		d.matcher(fmt.Sprintf("%s[%d]", path, i), m)
+	}
+}
+
+func (d *document) matcher(p string, m v1alpha1.Matcher) {
+	var set []string
+	if m.Log != nil {
+		set = append(set, "log")
+		d.oneOf(p+".log.unit", m.Log.Unit, "kubelet", "containerd", "kernel")
+		d.filled(p+".log.contains", m.Log.Contains)
+	}
+	if m.Event != nil {
+		set = append(set, "event")
+		d.filled(p+".event.reason", m.Event.Reason)
+		if m.Event.Type != "" {
+			d.oneOf(p+".event.type", m.Event.Type, "Normal", "Warning")
 		}
-		if m.Event != nil {
-			set = append(set, "event")
-			d.filled(p+".event.reason", m.Event.Reason)
-			if m.Event.Type != "" {
-				d.oneOf(p+".event.type", m.Event.Type, "Normal", "Warning")
-			}
+	}
+	if m.Condition != nil {
+		set = append(set, "condition")
+		d.filled(p+".condition.type", m.Condition.Type)
+		d.oneOf(p+".condition.status", m.Condition.Status, "True", "False", "Unknown")
+	}
+	if m.Pod != nil {
+		set = append(set, "pod")
+		if m.Pod.Phase == "" && m.Pod.Reason == "" && m.Pod.Contains == "" {
+			d.errorf(p+".pod", "a pod matcher needs phase, reason or contains: otherwise any pod matches")
 		}
-		if m.Condition != nil {
-			set = append(set, "condition")
-			d.filled(p+".condition.type", m.Condition.Type)
-			d.oneOf(p+".condition.status", m.Condition.Status, "True", "False", "Unknown")
+		if m.Pod.Phase != "" {
+			d.oneOf(p+".pod.phase", m.Pod.Phase, "Pending", "Running", "Succeeded", "Failed", "Unknown")
 		}
-		if m.Pod != nil {
-			set = append(set, "pod")
-			if m.Pod.Phase == "" && m.Pod.Reason == "" && m.Pod.Contains == "" {
-				d.errorf(p+".pod", "a pod matcher needs phase, reason or contains: otherwise any pod matches")
-			}
-			if m.Pod.Phase != "" {
-				d.oneOf(p+".pod.phase", m.Pod.Phase, "Pending", "Running", "Succeeded", "Failed", "Unknown")
-			}
+	}
+	if m.Unit != nil {
+		set = append(set, "unit")
+		d.filled(p+".unit.name", m.Unit.Name)
+		if m.Unit.SubState == "" && m.Unit.Result == "" {
+			d.errorf(p+".unit", "a unit matcher needs subState or result: otherwise any unit matches")
 		}
-		if m.Unit != nil {
-			set = append(set, "unit")
-			d.filled(p+".unit.name", m.Unit.Name)
-			if m.Unit.SubState == "" && m.Unit.Result == "" {
-				d.errorf(p+".unit", "a unit matcher needs subState or result: otherwise any unit matches")
-			}
+	}
+	if m.Throttled != nil {
+		set = append(set, "throttled")
+		if m.Throttled.Percent < 1 || m.Throttled.Percent > 100 {
+			d.errorf(p+".throttled.percent", "percent %d: want 1 to 100", m.Throttled.Percent)
 		}
-		if m.Throttled != nil {
-			set = append(set, "throttled")
-			if m.Throttled.Percent < 1 || m.Throttled.Percent > 100 {
-				d.errorf(p+".throttled.percent", "percent %d: want 1 to 100", m.Throttled.Percent)
-			}
+	}
+	if m.Allocatable != nil {
+		set = append(set, "allocatable")
+		d.filled(p+".allocatable.resource", m.Allocatable.Resource)
+		if m.Allocatable.Is < 0 {
+			d.errorf(p+".allocatable.is", "is %d: want a number of devices", m.Allocatable.Is)
 		}
-		if m.Allocatable != nil {
-			set = append(set, "allocatable")
-			d.filled(p+".allocatable.resource", m.Allocatable.Resource)
-			if m.Allocatable.Is < 0 {
-				d.errorf(p+".allocatable.is", "is %d: want a number of devices", m.Allocatable.Is)
-			}
-		}
-		if m.Cgroup != nil {
-			set = append(set, "cgroup")
-			d.filled(p+".cgroup.contains", m.Cgroup.Contains)
-		}
-		switch len(set) {
-		case 1:
-		case 0:
-			d.errorf(p, "a matcher needs exactly one of %s; this one has none", matcherKinds)
-		default:
-			d.errorf(p, "a matcher needs exactly one of %s; this one has %s: make each an entry of its own", matcherKinds, strings.Join(set, " and "))
-		}
+	}
+	if m.Cgroup != nil {
+		set = append(set, "cgroup")
+		d.filled(p+".cgroup.contains", m.Cgroup.Contains)
+	}
+	switch len(set) {
+	case 1:
+	case 0:
+		d.errorf(p, "a matcher needs exactly one of %s; this one has none", matcherKinds)
+	default:
+		d.errorf(p, "a matcher needs exactly one of %s; this one has %s: make each an entry of its own", matcherKinds, strings.Join(set, " and "))
 	}
 }
 

@@ -34,9 +34,6 @@ spec:
     - log: {unit: kubelet, contains: cni plugin not initialized}
   expect:
     - {failure: cni, cause: conflist-missing}
-  lab:
-    story: something is off
-    hints: [look here, it is this]
 `,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

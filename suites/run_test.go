@@ -330,7 +330,6 @@ spec:
   inject: [{mechanism: cni-config, params: {action: remove}}]
   manifest: [{log: {unit: kubelet, contains: cni}}]
   expect: [{failure: cni, cause: conflist-missing}]
-  lab: {story: s, hints: [a, b]}
 `
 	for name, text := range map[string]string{
 		"scenario.yaml": doc,

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write testdata/*.fields anew")
 
 // documents are all kinds that people exchange.
 var documents = []any{
-	v1alpha1.Scenario{}, v1alpha1.Observation{}, v1alpha1.Bundle{}, v1alpha1.Finding{}, v1alpha1.Diagnosis{}, v1alpha1.Report{},
+	v1alpha1.Scenario{}, v1alpha1.Lab{}, v1alpha1.Observation{}, v1alpha1.Bundle{}, v1alpha1.Finding{}, v1alpha1.Diagnosis{}, v1alpha1.Report{},
 	v1alpha1.ReportDiff{}, v1alpha1.ConformanceReport{},
 	v1alpha1.DetectorRequest{}, v1alpha1.Mapping{}, v1alpha1.Profile{}, v1alpha1.Vocabulary{}, v1alpha1.KnownFailures{},
 }

@@ -53,7 +53,6 @@ type ScenarioSpec struct {
 	// DestructiveRemedy: a remedy of the findings has a destructive step. On a node that sickbay did not make nobody takes it unasked.
 	DestructiveRemedy bool     `json:"destructiveRemedy,omitempty"`
 	Timeouts          Timeouts `json:"timeouts,omitempty"`
-	Lab               Training `json:"lab,omitzero"`
 }
 
 // Fidelity says how literal the fault is.
@@ -189,14 +188,6 @@ type Timeouts struct {
 	Remediate Duration `json:"remediate,omitempty"`
 	Clear     Duration `json:"clear,omitempty"`
 	Residue   Duration `json:"residue,omitempty"`
-}
-
-// Training is the training text.
-type Training struct {
-	// Story is what the trainee is told: symptoms only, no cause.
-	Story string `json:"story"`
-	// Hints go from where to look to what it is; the last names the cause.
-	Hints []string `json:"hints"`
 }
 
 // Duration is a time.Duration written as in Kubernetes ("90s", "5m").

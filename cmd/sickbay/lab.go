@@ -48,6 +48,13 @@ func (a *app) lab() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		of, err := list[0].Lab()
+		if err != nil {
+			return err
+		}
+		if of == nil {
+			return usagef("scenario %s is no lab: there is no %s beside it", list[0].Metadata.Name, scenarios.LabName)
+		}
 		if err := g.check(); err != nil {
 			return err
 		}
@@ -74,7 +81,7 @@ func (a *app) lab() *cobra.Command {
 		for _, n := range c.Nodes() {
 			names = append(names, n.Name)
 		}
-		l := &lesson{app: a, lab: lab, scenario: list[0], ill: ill.Node, cluster: c.Name, kubeconfig: kubeconfig, nodes: names, env: c.Engine().Env(), client: c.Engine().Provider}
+		l := &lesson{app: a, lab: lab, scenario: list[0], of: of, ill: ill.Node, cluster: c.Name, kubeconfig: kubeconfig, nodes: names, env: c.Engine().Env(), client: c.Engine().Provider}
 		// The node stays ill while this process lives, and is well again whatever happens.
 		defer func() { err = errors.Join(err, ill.end(ctx)) }()
 		return l.talk(ctx)
@@ -87,6 +94,7 @@ type lesson struct {
 	app        *app
 	lab        suites.Testbed
 	scenario   *scenarios.Scenario
+	of         *v1alpha1.Lab
 	ill        string
 	cluster    string
 	kubeconfig string
@@ -143,7 +151,7 @@ func (l *lesson) talk(ctx context.Context) error {
 }
 
 func (l *lesson) story(w io.Writer) {
-	fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(l.scenario.Spec.Lab.Story))
+	fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(l.of.Spec.Story.En))
 	l.ways(w)
 }
 
@@ -162,7 +170,7 @@ func (l *lesson) ways(w io.Writer) {
 }
 
 func (l *lesson) hint(w io.Writer) {
-	hints := l.scenario.Spec.Lab.Hints
+	hints := l.of.Spec.Hints
 	if l.hints == len(hints) {
 		fmt.Fprintln(w, "That was the last hint. `solve` cures the node. More of it:")
 		for _, x := range l.scenario.Spec.Expect {
@@ -170,7 +178,7 @@ func (l *lesson) hint(w io.Writer) {
 		}
 		return
 	}
-	fmt.Fprintf(w, "Hint %d of %d: %s\n", l.hints+1, len(hints), hints[l.hints])
+	fmt.Fprintf(w, "Hint %d of %d: %s\n", l.hints+1, len(hints), hints[l.hints].Says.En)
 	l.hints++
 }
 
@@ -219,8 +227,8 @@ func (l *lesson) solve(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	hints := l.scenario.Spec.Lab.Hints
-	fmt.Fprintf(w, "\n%s\n%s\n\n", l.app.paint(bold, l.scenario.Spec.Title), hints[len(hints)-1])
+	hints := l.of.Spec.Hints
+	fmt.Fprintf(w, "\n%s\n%s\n\n", l.app.paint(bold, l.scenario.Spec.Title), hints[len(hints)-1].Says.En)
 	l.app.showDiagnosis(l.app.out, d, diagnoseFlags{})
 	for _, f := range d.Findings {
 		if f.Remedy == nil {

@@ -55,7 +55,7 @@ func TestVMCallFiles(t *testing.T) {
 	if want := []string{"run", "swap-on", "bridge-netfilter-off/mine.yml", "--topology=small"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if len(files) != 2 || len(files["bridge-netfilter-off/mine.yml"]) == 0 || len(files["bridge-netfilter-off/workload.yaml"]) == 0 {
+	if len(files) != 3 || len(files["bridge-netfilter-off/mine.yml"]) == 0 || len(files["bridge-netfilter-off/workload.yaml"]) == 0 {
 		t.Errorf("files %q", slices.Sorted(maps.Keys(files)))
 	}
 	if _, _, err := vmCall(cmd.Flags(), own, []string{filepath.Join(dir, "scenario.yaml")}, ""); err == nil {
