@@ -32,6 +32,9 @@ BINARIES := bin/sickbay $(AGENTS:%=bin/%)
 VERSION = $(shell git describe --tags --dirty 2>/dev/null || echo devel-$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown))
 LDFLAGS = -s -w -X github.com/sickbay-dev/sickbay/internal/version.stamped=$(VERSION)
 
+# Programs that `go` runs have no agent inside.
+AGENT = SICKBAY_AGENT=$(CURDIR)/bin/sickbay-agent-linux-$$(go env GOARCH)
+
 PROFILE ?= core
 CONTROLS ?= core
 REPORT ?=
@@ -104,7 +107,7 @@ decoys: build ## oddities that are no illness, made on a real node: no detector 
 
 .PHONY: byhand
 byhand: build ## break a stranger's cluster by hand and ask what it has: make byhand ARGS="'kubelet-*' odd-cordoned"
-	go run ./suites/byhand $(ARGS)
+	$(AGENT) go run ./suites/byhand $(ARGS)
 
 .PHONY: chaos-self
 chaos-self: build ## kill sickbay at every point of every core scenario: make chaos-self ARGS="--scenario swap-on --point clear --mode wait"
@@ -114,12 +117,12 @@ chaos-self: build ## kill sickbay at every point of every core scenario: make ch
 DISASTER ?= TestDisasters|TestAgentKilled|TestTwoHarnesses|TestWalkOnANode
 .PHONY: disasters
 disasters: build ## nodes paused, restarted and killed mid-fault, an agent killed mid-injection, two harnesses for one node, a walk of 200 steps
-	SICKBAY_E2E=1 go test ./suites -count=1 -v -run $(call quote,$(DISASTER)) -timeout 60m
+	$(AGENT) SICKBAY_E2E=1 go test ./suites -count=1 -v -run $(call quote,$(DISASTER)) -timeout 60m
 
 RUNS ?= 50
 .PHONY: soak-runs
 soak-runs: build ## the three quickest core scenarios, RUNS times in a row: nothing may drift
-	SICKBAY_E2E=1 SICKBAY_RUNS=$(call quote,$(RUNS)) go test ./suites -count=1 -v -run TestRunsInARow -timeout 180m
+	$(AGENT) SICKBAY_E2E=1 SICKBAY_RUNS=$(call quote,$(RUNS)) go test ./suites -count=1 -v -run TestRunsInARow -timeout 180m
 
 .PHONY: matrix
 matrix: need-REPORT build ## docs/results/confusion-matrix.md from a report: make matrix REPORT=reports/today
@@ -151,7 +154,7 @@ test-unit: ## unit tests and recorded bundles, with -race; needs no engine
 E2E ?= ^TestScenario(Controls)?$$/^(pleg-disk|conflist-missing|swap-on)$$
 .PHONY: test-e2e
 test-e2e: build ## the scenarios on a real cluster
-	SICKBAY_E2E=1 go test ./suites -count=1 -v -run $(call quote,$(E2E)) -timeout 60m
+	$(AGENT) SICKBAY_E2E=1 go test ./suites -count=1 -v -run $(call quote,$(E2E)) -timeout 60m
 
 .PHONY: bench
 bench: ## the benchmarks

@@ -33,8 +33,23 @@ func (a *AppArmorProfile) Validate() error {
 		return fmt.Errorf("name %q: want lower-case letters, digits and dashes", a.Name)
 	case strings.TrimSpace(a.Rules) == "":
 		return errors.New("rules is empty: such a profile denies everything, the program's own file included")
+	case strings.Contains(a.Rules, `\{`) || strings.ContainsAny(alternatives(a.Rules), "{}"):
+		return errors.New("rules: braces only name alternatives within a path, such as /etc/{passwd,group}: a block of its own would be a second profile, which nothing unloads")
 	}
 	return nil
+}
+
+var alternative = regexp.MustCompile(`\{[^\s{}"\\#]*\}`)
+
+// alternatives are rules without the braces that are alternatives of paths, and so with those that are not.
+func alternatives(rules string) string {
+	for {
+		next := alternative.ReplaceAllString(rules, "")
+		if next == rules {
+			return rules
+		}
+		rules = next
+	}
 }
 
 // Plan implements Params. What is missing is named as an operator would have to bring it: the kernel's feature first, then the

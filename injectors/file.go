@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
@@ -28,6 +29,14 @@ type File struct {
 	Restart string `json:"restart,omitempty" jsonschema:"enum=kubelet.service,enum=containerd.service"`
 }
 
+// programs are the places from which a node runs what is written there: a scenario may come from a stranger, and a kind node is a
+// privileged container.
+var programs = []string{
+	"/usr", "/bin", "/sbin", "/lib*", "/opt", "/root", "/home", "/boot", "/kind", "/etc/systemd", "/etc/init*", "/etc/rc*", "/etc/cron*", "/var/spool",
+	"/etc/kubernetes/manifests", "/etc/profile*", "/etc/bash*", "/etc/environment", "/etc/ld.so*", "/etc/sudoers*", "/etc/pam*", "/etc/security",
+	"/etc/ssh", "/etc/passwd*", "/etc/shadow*", "/etc/group*", "/etc/udev", "/etc/mod*", "/etc/apt", "/etc/alternatives", "/etc/network", "/etc/nri", "/etc/cdi",
+}
+
 func (f *File) Validate() error {
 	if err := absolute(f.Path); err != nil {
 		return err
@@ -39,6 +48,11 @@ func (f *File) Validate() error {
 		if under(f.Path, dir) {
 			return fmt.Errorf("path %q: %s holds no files that can be put back", f.Path, dir)
 		}
+	}
+	if i := slices.IndexFunc(programs, func(p string) bool {
+		return under(f.Path, p) || strings.HasSuffix(p, "*") && strings.HasPrefix(f.Path, p[:len(p)-1])
+	}); i >= 0 && !f.Remove {
+		return fmt.Errorf("path %q: what is below %s is run by the node as root; this mechanism writes data, and takes such files away only", f.Path, strings.TrimSuffix(programs[i], "*"))
 	}
 	if f.Remove && f.Content != "" {
 		return errors.New("remove and content exclude each other")

@@ -92,8 +92,26 @@ func (in *Injector) env(r *journal.Record, index int) op.Env {
 	return op.Env{Dir: j.Dir(r.ID), Index: index, Persist: func() error { return j.Save(r) }, Made: in.made}
 }
 
+// Mark is the folder in a node below which a mount tells that sickbay made the node: kind puts it there with the container.
+const Mark = "/etc/sickbay/cluster"
+
+// Marked refuses a node that sickbay did not make. Whoever is on a node may run the agent there; what it does to one is done to nobody's.
+func Marked(fsys op.Filesystems) error {
+	mounts, err := fsys.Mounts(0)
+	if err != nil {
+		return fmt.Errorf("looking for sickbay's mark: %w", err)
+	}
+	if !slices.ContainsFunc(mounts, func(m *op.Mount) bool { return strings.HasPrefix(m.Mountpoint, Mark+"/") }) {
+		return &RequestError{errors.New("this node has no mark of sickbay's (no mount below " + Mark + "): faults are only put on nodes of clusters that `sickbay cluster up` made")}
+	}
+	return nil
+}
+
 // plan decodes and plans; a RequestError is the caller's fault, an UnsupportedError the node's.
 func (in *Injector) plan(ctx context.Context, inj Injection) (*Plan, error) {
+	if err := Marked(in.Sys); err != nil {
+		return nil, err
+	}
 	if err := journal.CheckID(inj.ID); err != nil {
 		return nil, &RequestError{err}
 	}

@@ -426,7 +426,7 @@ func (n *Node) Restart() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.procs = map[int]*proc{}
-	n.mounts = n.mounts[:1]
+	n.mounts = n.mounts[:2]
 	n.tables = map[string]bool{}
 	n.root.files["/proc/sys/net/bridge/bridge-nf-call-iptables"].data = []byte("1")
 	for num, l := range n.loops {

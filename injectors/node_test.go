@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/hypervisor"
 	"github.com/sickbay-dev/sickbay/internal/op"
 )
@@ -184,8 +185,10 @@ func newNode() *Node {
 		root:  &disk{dev: unix.Mkdev(254, 1), fstype: "ext4", files: map[string]*inode{}, bytes: 100 << 30, inodes: 1 << 20, users: map[int]bool{}},
 		loops: map[int]*loop{}, units: map[string]*unit{}, tables: map[string]bool{}, images: map[string]string{}, procs: map[int]*proc{}, nextP: 100, boot: "boot-1", now: time.Hour, Budget: -1,
 	}
-	n.mounts = []mount{{id: 1, target: "/", disk: n.root}}
-	n.nextID = 2
+	// sickbay's mark, as kind puts it there.
+	null := &disk{dev: unix.Mkdev(0, 5), fstype: "devtmpfs", files: map[string]*inode{}, users: map[int]bool{}}
+	n.mounts = []mount{{id: 1, target: "/", disk: n.root}, {id: 2, parent: 1, target: injectors.Mark + "/one.core.0", disk: null}}
+	n.nextID = 3
 	for _, d := range []string{
 		"/", "/etc", "/etc/cni", "/etc/cni/net.d", "/etc/systemd", "/etc/systemd/system", "/etc/systemd/system/timers.target.wants",
 		"/var", "/var/lib", "/var/lib/kubelet", "/var/lib/kubelet/plugins_registry", "/var/lib/kubelet/device-plugins", "/var/lib/sickbay", "/var/lib/sickbay/volumes", "/var/lib/kubelet/pki", "/var/lib/containerd", "/var/lib/containerd/snapshots", "/run", "/run/netns", "/run/containerd",

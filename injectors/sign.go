@@ -32,9 +32,15 @@ const life = 365 * 24 * time.Hour
 
 // Sign signs with the CA of the node it runs on. It makes nothing that anybody could use: only copies of kubelets' client
 // certificates, and only such as have ended.
-func (r SignRequest) Sign(files op.Files) ([]byte, error) {
+func (r SignRequest) Sign(files interface {
+	op.Files
+	op.Filesystems
+}) ([]byte, error) {
 	fail := func(err error) ([]byte, error) {
 		return nil, fmt.Errorf("signing a client certificate that ended %s: %w", r.NotAfter.Format(time.RFC3339), err)
+	}
+	if err := Marked(files); err != nil {
+		return fail(err)
 	}
 	block, _ := pem.Decode([]byte(r.Certificate))
 	if block == nil || block.Type != "CERTIFICATE" {

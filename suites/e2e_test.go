@@ -32,7 +32,7 @@ import (
 
 // The end-to-end tests make nodes of a real cluster ill. They run only when they are asked for:
 //
-//	SICKBAY_E2E=1 go test ./suites -run 'TestScenario' -timeout 60m
+//	make build && SICKBAY_AGENT=$PWD/bin/sickbay-agent-linux-amd64 SICKBAY_E2E=1 go test ./suites -run 'TestScenario' -timeout 60m
 //
 //	SICKBAY_CLUSTER           the cluster to use or make; default sickbay
 //	SICKBAY_E2E_PROFILE       core (default), or all

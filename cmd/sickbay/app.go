@@ -33,6 +33,8 @@ type app struct {
 	deps     deps
 	cleanups *suites.Cleanups // what has to be undone should this process be interrupted
 
+	leaving []leaver // agents on nodes that are not ours
+
 	lines sync.Once // starts the reader of in
 	line  chan string
 }
@@ -49,6 +51,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	a.leave(context.WithoutCancel(ctx))
 	err = flagGroupError(err)
 	code := exitCode(ctx, err)
 	var silent answer

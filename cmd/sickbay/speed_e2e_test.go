@@ -23,7 +23,7 @@ import (
 
 // TestDiagnoseSpeed measures the program as a user runs it, process start included, on a real cluster of sickbay's:
 //
-//	make build && SICKBAY_E2E=1 SICKBAY_CLUSTER=name go test ./cmd/sickbay -run TestDiagnoseSpeed -v -count 1
+//	make build && SICKBAY_AGENT=$PWD/bin/sickbay-agent-linux-amd64 SICKBAY_E2E=1 SICKBAY_CLUSTER=name go test ./cmd/sickbay -run TestDiagnoseSpeed -v -count 1
 //
 // A healthy cluster of five nodes is diagnosed within 2 s, and five broken ones within 5 s although one of them does not answer.
 func TestDiagnoseSpeed(t *testing.T) {

@@ -159,7 +159,7 @@ func guestPrograms(ctx context.Context) ([]vm.Program, error) {
 	if err := engine.Fits(self, runtime.GOARCH, true); err != nil {
 		return nil, hint(fmt.Errorf("this sickbay may not run in the guest: %w", err), "`make build` makes one that does.")
 	}
-	bin, err := agent.Binary(ctx, runtime.GOARCH)
+	bin, err := agent.Binary(runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}

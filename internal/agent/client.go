@@ -22,6 +22,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/lease"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
@@ -30,6 +31,7 @@ import (
 type Client struct {
 	node node.Node
 	path string
+	bin  string // of this machine; empty where it is the node's own
 	stay stay
 }
 
@@ -40,7 +42,7 @@ func Install(ctx context.Context, n node.Node) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
-	bin, err := Binary(ctx, arch)
+	bin, err := Binary(arch)
 	if err != nil {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
@@ -53,28 +55,49 @@ func Install(ctx context.Context, n node.Node) (*Client, error) {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
 	sum := sha256.Sum256(b)
-	out, err := n.Run(ctx, node.Command{Argv: []string{"sh", "-c", whereTo, "sh", protocol.Dir, "agent-" + hex.EncodeToString(sum[:])[:12], strconv.Itoa(len(b))}})
+	key := hex.EncodeToString(sum[:])
+	out, err := n.Run(ctx, node.Command{Argv: []string{"sh", "-c", whereTo, "sh", protocol.Dir, "agent-" + key[:12], strconv.Itoa(len(b)), key}})
 	dest, there := strings.CutPrefix(strings.TrimSpace(string(out)), "there ")
-	c := &Client{node: n, path: dest}
+	c := &Client{node: n, path: dest, bin: bin}
+	if err == nil && !there {
+		err = n.Put(ctx, c.path, 0o755, bytes.NewReader(b))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
-	}
-	if there {
-		return c, nil
-	}
-	if err := n.Put(ctx, c.path, 0o755, bytes.NewReader(b)); err != nil {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
 	return c, nil
 }
 
-// whereTo prints the agent's path ($1 directory, $2 name, $3 size): who is not root has a directory of their own. A size check
-// beside the name: a copy cut short never gets its name, but a full disk may have truncated it since. What is left of a copy whose
-// process is gone, by the number at the name's end, goes.
+// whereTo prints the agent's path ($1 directory, $2 name, $3 size, $4 SHA-256): who is not root has a directory of their own. What is
+// there is taken by its content, where the node can tell it: a full disk may have truncated it since, and anybody may have put it there.
+// What is left of a copy whose process is gone, by the number at the name's end, goes.
 const whereTo = `d=$1; [ "$(id -u)" = 0 ] || d=${XDG_CACHE_HOME:-$HOME/.cache}/sickbay
 for t in "$d"/agent-*.sickbay-*; do [ -d "/proc/${t##*-}" ] || rm -f "$t"; done
-f=$d/$2; [ -x "$f" ] && [ "$(stat -c %s "$f")" = "$3" ] && printf "there "
+f=$d/$2
+if [ -x "$f" ] && [ "$(stat -c %s "$f")" = "$3" ]; then
+  case $(sha256sum "$f" 2>/dev/null || echo "$4") in "$4"*) printf "there " ;; esac
+fi
 echo "$f"`
+
+// Leave takes the agent off the node again, which is somebody else's. It stays where sickbay made the node or has a fault to take back.
+func (c *Client) Leave(ctx context.Context) error {
+	c.stay.mu.Lock()
+	defer c.stay.mu.Unlock()
+	if c.stay.stays() {
+		c.stay.end()
+	}
+	if c.bin == "" {
+		return nil
+	}
+	if _, err := c.node.Run(ctx, node.Command{Argv: []string{"sh", "-c", leave, "sh", c.path, injectors.Mark, lease.ServiceFile}}); err != nil {
+		return fmt.Errorf("take the agent off node %s: %w", c.node.Name(), err)
+	}
+	return nil
+}
+
+// leave removes the agent ($1), unless one of the other two is there, and its folder where that is empty then.
+const leave = `[ -e "$2" ] || [ -e "$3" ] || { rm -f "$1"; rmdir "${1%/*}" 2>/dev/null; }
+exit 0`
 
 // Node is the node the agent runs on.
 func (c *Client) Node() string { return c.node.Name() }
@@ -149,6 +172,19 @@ func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*v1
 	if opts.Node == "" {
 		opts.Node = c.node.Name()
 	}
+	o, err := c.observe(ctx, opts)
+	if exit := new(node.ExitError); c.bin != "" && errors.As(err, &exit) && exit.Code == 127 {
+		// Another sickbay has left this node meanwhile, and has taken the agent with it.
+		again, installErr := Install(ctx, c.node)
+		if installErr != nil {
+			return nil, errors.Join(err, installErr)
+		}
+		return call[*v1alpha1.Observation](ctx, again, nil, opts.Args()...)
+	}
+	return o, err
+}
+
+func (c *Client) observe(ctx context.Context, opts protocol.ObserveOptions) (*v1alpha1.Observation, error) {
 	if c.stay.mu.TryLock() {
 		o, err := c.stay.look(ctx, c, opts)
 		c.stay.mu.Unlock()

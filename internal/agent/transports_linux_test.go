@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,6 +53,27 @@ func lasting(o *v1alpha1.Observation) any {
 	return s
 }
 
+// asNobody has the server run what it is asked not as root, and not in root's place on this machine either, but in the home it returns.
+func asNobody(t *testing.T, server *nodetest.Server) string {
+	t.Helper()
+	home := t.TempDir()
+	if os.Getuid() != 0 {
+		t.Setenv("HOME", home)
+		return home
+	}
+	const uid, gid = 65534, 65534
+	for _, dir := range []string{home, filepath.Dir(home)} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(home, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	server.RunAs(uid, gid, home)
+	return home
+}
+
 // However a node is reached, it is the same agent that looks, and sees the same. Without root it is put where it may be, and says
 // what it could not see.
 func TestTransportsSeeTheSame(t *testing.T) {
@@ -70,22 +95,7 @@ func TestTransportsSeeTheSame(t *testing.T) {
 	if want := os.Getenv(BinaryEnv); here.Path() != want {
 		t.Errorf("on this machine the agent was copied to %s", here.Path())
 	}
-	home := t.TempDir()
-	if os.Getuid() == 0 {
-		// Not root, and not in root's place on this machine either.
-		const uid, gid = 65534, 65534
-		for _, dir := range []string{home, filepath.Dir(home)} {
-			if err := os.Chmod(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.Chown(home, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-		server.RunAs(uid, gid, home)
-	} else {
-		t.Setenv("HOME", home)
-	}
+	home := asNobody(t, server)
 	n := node.SSH("n1", "user@"+nodetest.Host, false)
 	there, remote := observe(n)
 	if !strings.HasPrefix(there.Path(), filepath.Join(home, ".cache", "sickbay")) {
@@ -111,5 +121,79 @@ func TestTransportsSeeTheSame(t *testing.T) {
 	}
 	if diff := cmp.Diff(lasting(local), lasting(o)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestLeave: the agent is gone with what it runs, unless the node has something to take back; who looks again has it again.
+func TestLeave(t *testing.T) {
+	build(t)
+	home := asNobody(t, nodetest.SSH(t))
+	c, err := Install(t.Context(), node.SSH("n1", "user@"+nodetest.Host, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() {
+		t.Helper()
+		if _, err := c.Observe(t.Context(), protocol.ObserveOptions{MaxLines: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	look()
+	if len(staying(c.path)) != 1 {
+		t.Fatal("none stays")
+	}
+	if err := c.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(home, ".cache", "sickbay")); !os.IsNotExist(err) {
+		t.Errorf("left behind: %v", err)
+	}
+	for end := time.Now().Add(5 * time.Second); len(staying(c.path)) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it still runs")
+		}
+	}
+	look()
+
+	// What the script keeps.
+	for _, busy := range []string{"mark", "switch"} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "agent")
+		for _, f := range []string{file, filepath.Join(dir, busy)} {
+			if err := os.WriteFile(f, nil, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := exec.Command("sh", "-c", leave, "sh", file, filepath.Join(dir, "mark"), filepath.Join(dir, "switch")).CombinedOutput(); err != nil || !isFile(file) {
+			t.Errorf("%s: %v %s", busy, err, out)
+		}
+	}
+}
+
+// TestInstallByContent: an agent of the right name and size that is another program is not run.
+func TestInstallByContent(t *testing.T) {
+	dir := t.TempDir()
+	b := []byte("#!/bin/sh\necho ours\n")
+	key := fmt.Sprintf("%x", sha256.Sum256(b))
+	file := filepath.Join(dir, "agent-x")
+	where := func() string {
+		out, err := exec.Command("sh", "-c", whereTo, "sh", dir, "agent-x", strconv.Itoa(len(b)), key).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	t.Setenv("XDG_CACHE_HOME", filepath.Dir(dir))
+	if os.Getuid() != 0 {
+		t.Skip("another user's folder is elsewhere")
+	}
+	for text, want := range map[string]string{string(b): "there " + file, strings.Replace(string(b), "ours", "evil", 1): file} {
+		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got := where(); got != want {
+			t.Errorf("%q: %s", text, got)
+		}
 	}
 }

@@ -31,7 +31,9 @@ const (
 	Timer   = "sickbay-sweep.timer"
 	Service = "sickbay-sweep.service"
 	unitDir = "/etc/systemd/system"
-	wants   = unitDir + "/timers.target.wants/" + Timer
+	// ServiceFile is there while a node has something to take back.
+	ServiceFile = unitDir + "/" + Service
+	wants       = unitDir + "/timers.target.wants/" + Timer
 )
 
 // Node is what leases ask of a node.
@@ -169,7 +171,7 @@ func (l *Leases) Drop(keep map[string]bool) error {
 func (l *Leases) units() map[string]string {
 	return map[string]string{
 		// LogLevelMax: systemd would write two lines into the journal every five seconds, and those are evidence.
-		path.Join(unitDir, Service): `[Unit]
+		ServiceFile: `[Unit]
 Description=sickbay: heal this node when its lease has run out
 
 [Service]
@@ -195,7 +197,7 @@ WantedBy=timers.target
 // Arm starts the timer; when it returns nil, the switch is set.
 func (l *Leases) Arm(ctx context.Context) error {
 	reload := false
-	for _, name := range []string{path.Join(unitDir, Service), path.Join(unitDir, Timer)} {
+	for _, name := range []string{ServiceFile, path.Join(unitDir, Timer)} {
 		text := l.units()[name]
 		was, err := l.Sys.Read(name)
 		if err == nil && string(was) == text {
@@ -235,7 +237,7 @@ func (l *Leases) Arm(ctx context.Context) error {
 // Disarm stops and removes the timer, and every trace of it.
 func (l *Leases) Disarm(ctx context.Context) error {
 	found := false
-	for _, p := range []string{wants, path.Join(unitDir, Timer), path.Join(unitDir, Service)} {
+	for _, p := range []string{wants, path.Join(unitDir, Timer), ServiceFile} {
 		if _, err := l.Sys.Stat(p); err == nil {
 			found = true
 		} else if !errors.Is(err, fs.ErrNotExist) {
@@ -268,7 +270,7 @@ func (l *Leases) Disarm(ctx context.Context) error {
 	}
 	// The service file goes last: while it is there, whoever disarms after a crash in here does all of this again. systemd
 	// forgets a service that does not run by itself, and this one may be running right now.
-	if err := l.Sys.Remove(path.Join(unitDir, Service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.Sys.Remove(ServiceFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("disarming the lease: %w", err)
 	}
 	return nil

@@ -47,6 +47,16 @@ func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Ob
 	return a.client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
 }
 
+// Leave takes the agent off the node again, if it was there.
+func (l *lazyAgent) Leave(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.a == nil {
+		return nil
+	}
+	return l.a.client.Leave(ctx)
+}
+
 func (a onNode) Path() string { return a.client.Path() }
 
 func (a onNode) Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {

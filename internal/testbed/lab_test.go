@@ -14,9 +14,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 )
+
+// TestMark: the agent looks for the mark that clusters have.
+func TestMark(t *testing.T) {
+	if injectors.Mark != cluster.Mark {
+		t.Errorf("the agent looks for %s, a cluster has %s", injectors.Mark, cluster.Mark)
+	}
+}
 
 func TestContainersOfOthersAreNotOurs(t *testing.T) {
 	got := holders("sickbay-worker\tsickbay//\tvol1,/lib/modules\nlife-worker\tlife//\tvol2,/lib/modules\nregistry\t/run-1/sickbay-worker2\tvol3\n"+
