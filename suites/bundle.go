@@ -15,8 +15,15 @@ func (r *run) bundleDir() string {
 	switch {
 	case r.s.opts.ReportDir == "":
 		return ""
-	case r.s.several:
-		return filepath.Join(r.s.opts.ReportDir, "bundle", r.sc.Metadata.Name)
+	case r.s.several || r.actor:
+		name := r.sc.Metadata.Name
+		if r.repeat > 1 {
+			name += fmt.Sprintf("-%d", r.repeat)
+		}
+		if r.actor {
+			name += "-by-" + r.contest.list[0].entry.Name
+		}
+		return filepath.Join(r.s.opts.ReportDir, "bundle", name)
 	default:
 		return filepath.Join(r.s.opts.ReportDir, "bundle")
 	}

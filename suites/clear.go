@@ -22,6 +22,7 @@ import (
 // taints, the workload runs, a fresh pod runs on it, and no container restarts any more.
 func (r *run) clear(ctx context.Context, st step) error {
 	c := &clearing{run: r, st: st, began: time.Now(), restarts: -1, told: map[string]bool{}, imagesBack: r.control.current == v1alpha1.ControlNoRemedy}
+	defer r.disturbed()
 	c.restoreImages(ctx)
 	// A fresh history: what was said before the remedy must not speak now, and what still holds will be said again.
 	r.look.Restart()

@@ -18,8 +18,17 @@ import (
 // other nodes are silent; several looks in a row have to agree.
 func (r *run) detect(ctx context.Context, st step) error {
 	first, later := split(r.sc.Spec.Expect)
-	findings, err := r.name(ctx, st, first, later)
-	r.res.Findings, r.findings = findings, findings
+	var err error
+	if r.contest.own {
+		// Others may take longer, and what they have in addition is not sickbay's.
+		own, cancel := context.WithTimeout(ctx, r.t.bound(r.sc, v1alpha1.StepDetect))
+		r.named, err = r.name(own, st, first, later)
+		cancel()
+		r.res.Findings, r.findings = r.named, r.named
+	}
+	if missed := r.contest.wait(ctx, st, 0); !r.contest.own && !r.actor {
+		err = missed
+	}
 	if dir := r.bundleDir(); dir != "" {
 		r.writeBundle(dir, "baseline to finding")
 		r.detected = true
@@ -29,6 +38,9 @@ func (r *run) detect(ctx context.Context, st step) error {
 
 // silent is detect for a decoy: the oddity is there, and no detector speaks on any node for twice the time that counts as cleared.
 func (r *run) silent(ctx context.Context, st step) error {
+	if !r.contest.own {
+		return r.contest.wait(ctx, st, 2*r.t.Quiet)
+	}
 	began := time.Now()
 	for looks := 0; looks < r.t.QuietLooks || time.Since(began) < 2*r.t.Quiet; looks++ {
 		d, err := r.lookAround(ctx)
@@ -36,7 +48,8 @@ func (r *run) silent(ctx context.Context, st step) error {
 			return err
 		}
 		if len(d.Findings) > 0 {
-			r.res.Findings = d.Findings
+			r.res.Findings, r.named = d.Findings, d.Findings
+			_ = r.contest.wait(ctx, st, 0)
 			return fault.Failf("this is no illness, and still detectors say: %s", strings.Join(summaries(d.Findings), "; "))
 		}
 		r.detail("silent for %s of %s", time.Since(began).Round(time.Second), 2*r.t.Quiet)
@@ -45,6 +58,7 @@ func (r *run) silent(ctx context.Context, st step) error {
 		}
 	}
 	st.saw("no detector spoke on any node for %s", 2*r.t.Quiet)
+	_ = r.contest.wait(ctx, st, 0)
 	return nil
 }
 

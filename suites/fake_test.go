@@ -356,6 +356,15 @@ func (l fakeTestbed) Target() diagnose.Target {
 
 func (l fakeTestbed) Kube() kubernetes.Interface { return l.kube }
 
+func (l fakeTestbed) Access() Access {
+	return Access{Kubeconfig: "/fake/kubeconfig", Exec: func(node string) []string { return []string{"reach", node} },
+		Run: func(_ context.Context, node string, argv ...string) ([]byte, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return []byte(l.sick[node]), nil
+		}}
+}
+
 func (l fakeTestbed) Agent(_ context.Context, node string) (fault.Agent, error) {
 	return &fakeAgent{l.world, node}, nil
 }

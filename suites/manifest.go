@@ -27,6 +27,7 @@ func (r *run) inject(ctx context.Context, st step) error {
 		return err
 	}
 	r.began = time.Now()
+	r.contest.begin()
 	err := r.fault.Inject(ctx)
 	if differs := r.fault.Contained(); differs != "" {
 		r.res.Fidelity = v1alpha1.Fidelity{Level: "contained", Differs: differs}

@@ -12,6 +12,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/usage"
 	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites/detector"
 )
 
 // ErrInterrupted is the error of a run whose context ended and that has recovered since. Exit code 130.
@@ -46,6 +47,15 @@ type Options struct {
 	Interrupt bool
 	// Cleanups hold what is to be undone should the process be interrupted; nil for some of its own.
 	Cleanups *Cleanups
+	// Detectors are scored on each run's injection, besides its own steps; see package detector. Where sickbay's own are not among them,
+	// they only prove that all was well before, and the run ends with detect. None is sickbay's own, without a score.
+	Detectors []detector.Entry
+	// Seed shuffles the order; 0 keeps it. Scenarios that take long still begin first, and those that need the host alone come last.
+	Seed uint64
+	// Repeat runs each scenario so often (at least once); Retries runs one that failed again, at most so often, and what passes then is flaky.
+	Repeat, Retries int
+	// Known are failures that are known: they do not fail the report.
+	Known []v1alpha1.KnownFailure
 	// Judge replaces the detectors in tests. Nil takes package detectors.
 	Judge diagnose.JudgeFunc
 }
@@ -90,9 +100,20 @@ type Testbed interface {
 	Records() []cluster.Record
 	// Remedy applies a finding's remedy as an operator would, and tells each step as it ends.
 	Remedy(ctx context.Context, node string, remedy *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error
+	// Access is how a detector that is not sickbay's own reaches the cluster.
+	Access() Access
 	// Fingerprint takes a fingerprint to compare with later: of a node and of the API objects around it, the run's own namespace
 	// included; for HostNode of the host and its engine.
 	Fingerprint(ctx context.Context, node, namespace string) (Fingerprint, error)
+}
+
+// Access is what an operator of a cluster has.
+type Access struct {
+	Kubeconfig string // a file
+	// Exec is what goes before a command's words to run it on a node.
+	Exec func(node string) []string
+	// Run runs a command on a node and returns its standard output.
+	Run func(ctx context.Context, node string, argv ...string) ([]byte, error)
 }
 
 // HostNode is the pseudo node name for what belongs to the host itself. Nothing is ever injected there.
@@ -122,6 +143,8 @@ type Timings struct {
 	// control's proof. A minute is four status periods and six sandbox retries; waiting PLEG's three minutes for nothing
 	// to happen would only prove that nothing was injected, which the agent's journal says at once.
 	Control time.Duration
+	// DetectorWait is how long other people's detectors have after the signals, which are all there by then: as long as detect.
+	DetectorWait time.Duration
 	// Settle is how long a fingerprint may still differ after everything is undone: units, mounts and the processes of ended
 	// containers go away within some seconds of it.
 	Settle time.Duration
@@ -157,11 +180,11 @@ func DefaultTimings() Timings {
 			// Namespace deletion waits for graceful pod deletion; preparation undone restarts kubelet and containerd.
 			v1alpha1.StepResidue: 3 * time.Minute,
 		},
-		Timings:     fault.DefaultTimings(),
-		Quiet:       15 * time.Second,
-		QuietLooks:  5,
-		SureLooks:   2,
-		Control:     60 * time.Second,
+		Timings:    fault.DefaultTimings(),
+		Quiet:      15 * time.Second,
+		QuietLooks: 5,
+		SureLooks:  2,
+		Control:    60 * time.Second, DetectorWait: 60 * time.Second,
 		Settle:      30 * time.Second,
 		Recovery:    4 * time.Minute,
 		ImagesAgain: 5 * time.Second, UnderWay: 100 * time.Millisecond, KeepFor: 30 * time.Minute,
@@ -176,7 +199,7 @@ func (t Timings) stretched() Timings {
 		steps[k] = timeoutscale.Bound(v)
 	}
 	t.Steps = steps
-	for _, d := range []*time.Duration{&t.Settle, &t.Recovery} {
+	for _, d := range []*time.Duration{&t.Settle, &t.Recovery, &t.DetectorWait} {
 		*d = timeoutscale.Bound(*d)
 	}
 	t.Timings = fault.Timings{}.OnThisMachine()
@@ -198,7 +221,7 @@ func (t Timings) WithDefaults() Timings {
 		have *time.Duration
 		def  time.Duration
 	}{
-		{&t.Quiet, d.Quiet}, {&t.Control, d.Control}, {&t.Settle, d.Settle}, {&t.Recovery, d.Recovery},
+		{&t.Quiet, d.Quiet}, {&t.Control, d.Control}, {&t.DetectorWait, d.DetectorWait}, {&t.Settle, d.Settle}, {&t.Recovery, d.Recovery},
 		{&t.ImagesAgain, d.ImagesAgain}, {&t.UnderWay, d.UnderWay}, {&t.KeepFor, d.KeepFor},
 	} {
 		if *p.have <= 0 {
@@ -240,7 +263,7 @@ func ExitCode(r *v1alpha1.Report, err error) int {
 		return 3
 	}
 	switch r.Verdict {
-	case v1alpha1.VerdictFailed:
+	case v1alpha1.VerdictFailed, v1alpha1.VerdictFlaky:
 		return 1
 	case v1alpha1.VerdictPassed:
 		if err != nil {

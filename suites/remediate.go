@@ -21,6 +21,7 @@ func (r *run) remediate(ctx context.Context, st step) error {
 	}
 	first, later := split(r.sc.Spec.Expect)
 	findings := r.findings
+	r.acts()
 	done := slices.Clone(first)
 	for {
 		if err := r.applyAll(ctx, st, findings); err != nil {

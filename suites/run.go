@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
@@ -15,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites/detector"
 )
 
 // run is one scenario on one worker.
@@ -34,6 +37,10 @@ type run struct {
 	baseline
 	outcome
 	kill *kill
+
+	repeat  int      // which of several runs of the scenario, from 1
+	contest *contest // other people's detectors
+	actor   bool     // this run is for the remedy of one of them
 }
 
 // control is which controls a run is, or makes on its way.
@@ -60,6 +67,11 @@ type outcome struct {
 	bystanders int                // in the last look around
 	proofPods  int                // made so far
 	detected   bool               // detect has ended and written its bundle
+	named      []v1alpha1.Finding // at the end of detect
+	acted      bool               // a remedy has begun
+	well       map[string]corev1.Pod
+	killed     []string // of those that were well when it began
+	restarted  int
 }
 
 func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
@@ -73,11 +85,17 @@ func newRun(s *session, sc *scenarios.Scenario, id, victim string) *run {
 		Expected: names(sc.Spec.Expect),
 		Started:  stamp(),
 		Control:  s.opts.Controls.control(),
+		Labels:   sc.Metadata.Labels,
 	}
 	r.control.current, r.control.onTheWay = s.opts.Controls.control(), s.opts.Controls.onTheWay(sc)
 	placing := s.t.Timings
 	placing.Workload, placing.NamespaceGone = s.t.bound(sc, v1alpha1.StepBaseline), s.t.bound(sc, v1alpha1.StepResidue)
 	r.look = fault.NewLooker(diagnose.NewWatcher(s.testbed.Target(), diagnose.Options{Since: s.t.History}), victim, placing, r.rec.look)
+	var scored []detector.Entry
+	if r.control.current == v1alpha1.ControlNone {
+		scored = s.opts.Detectors
+	}
+	r.contest = newContest(r, scored)
 	r.fault = fault.New(s.testbed, fault.Options{Scenario: sc, Run: id, Node: victim, Timings: placing, Looker: r.look, Hooks: r.hooks()})
 	return r
 }
@@ -145,6 +163,8 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 		res, err = r.res, errors.Join(fmt.Errorf("scenario %s: a defect in sickbay: %v\n%s", r.sc.Metadata.Name, p, debug.Stack()), uerr)
 	}()
 
+	defer r.contest.stop() // also after a panic
+	r.contest.begin = func() { r.contest.start(ctx) }
 	type todo struct {
 		name v1alpha1.StepName
 		f    func(context.Context, step) error
@@ -154,6 +174,13 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 	if decoy {
 		// There is nothing to cure, and so nothing to clear.
 		steps = append(steps[:3], todo{v1alpha1.StepDetect, r.silent}, todo{v1alpha1.StepRemediate, nil}, todo{v1alpha1.StepClear, nil})
+	}
+	mends := r.contest.own || r.actor
+	switch {
+	case r.actor:
+		steps[4].f = r.remediateByDetector
+	case !r.contest.own:
+		steps[4].f, steps[5].f = nil, nil
 	}
 	ok := true
 	for _, s := range steps {
@@ -170,6 +197,7 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 	}
 
 	interrupted := ctx.Err() != nil
+	r.contest.stop()
 	r.bundle()
 	if !ok && !interrupted && r.s.opts.Keep && r.control.needsRerun == "" {
 		lease() // a renewal under way would make the long lease a short one again
@@ -178,7 +206,7 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 	} else {
 		// On a fresh context: after Ctrl-C the given one has ended, and recovery matters most then.
 		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
-		r.step(out, v1alpha1.StepResidue, r.bound(v1alpha1.StepResidue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy) })
+		r.step(out, v1alpha1.StepResidue, r.bound(v1alpha1.StepResidue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy && mends) })
 		cancel()
 		if !r.fault.Undone() && r.s.several && !interrupted {
 			// Once more, before the worker is given to the next; the step has failed and said why.
@@ -207,6 +235,9 @@ func (r *run) bound(name v1alpha1.StepName) time.Duration {
 	b := r.t.bound(r.sc, name)
 	if (name == v1alpha1.StepManifest && r.control.current == v1alpha1.ControlNoop) || (name == v1alpha1.StepClear && r.control.current == v1alpha1.ControlNoRemedy) {
 		return min(b, r.t.Control)
+	}
+	if name == v1alpha1.StepDetect && len(r.contest.list) > 0 {
+		b += r.t.DetectorWait + 2*r.t.Quiet
 	}
 	return b
 }
@@ -293,6 +324,7 @@ func (r *run) conclude(interrupted bool) {
 	case v1alpha1.ControlNoRemedy:
 		res.ControlHeld = res.FailedAt == v1alpha1.StepClear && res.Verdict == v1alpha1.VerdictFailed && residueClean
 	}
+	r.score()
 	res.Timeline = r.rec.timeline()
 }
 

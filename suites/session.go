@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/retry"
+	"github.com/sickbay-dev/sickbay/internal/score"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/usage"
 	"github.com/sickbay-dev/sickbay/scenarios"
@@ -40,6 +40,8 @@ type Pool struct {
 	retired  map[string]string    // node → why it gets no more runs
 	touched  map[string]bool      // nodes whose agents runs here have reached
 	changed  chan struct{}        // closed and replaced when a node is let go
+
+	silentRuns map[string]int // detector → runs in which it gave no answer
 }
 
 // session is one call of Run or RunAll in a pool.
@@ -154,7 +156,11 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 	if len(list) == 0 {
 		return nil, usage.Errorf("there is no scenario to run")
 	}
-	s.several = len(list) > 1
+	if err := s.checkDetectors(); err != nil {
+		return nil, err
+	}
+	order := s.items(list)
+	s.several = len(order) > 1
 	rep := &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Cluster: s.testbed.Cluster(), Pace: timeoutscale.Factor(), Version: s.opts.Version, Profile: s.opts.Profile, Shard: s.opts.Shard, Started: stamp(), Results: []v1alpha1.ScenarioResult{}}
 	about, err := retry.Within(ctx, s.t.Call, s.testbed.About)
 	if err != nil {
@@ -172,20 +178,11 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 	if parallel <= 0 {
 		parallel = max(1, len(workers))
 	}
-	order := slices.Clone(list)
-	// Longest first, so that PLEG's three minutes run beside everything else; what needs the host for itself last.
-	sort.SliceStable(order, func(i, j int) bool {
-		hi, hj := fault.ClaimsHost(order[i]), fault.ClaimsHost(order[j])
-		if hi != hj {
-			return hj
-		}
-		return s.t.bound(order[i], v1alpha1.StepManifest) > s.t.bound(order[j], v1alpha1.StepManifest)
-	})
 	results := make([]*v1alpha1.ScenarioResult, len(order))
 	errs := make([]error, len(order))
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
-	for i, sc := range order {
+	for i, it := range order {
 		// The slot is taken before the goroutine is there: waiting in one, the scenario that needs the host alone may come first and
 		// keep all others waiting.
 		select {
@@ -196,17 +193,22 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			results[i], errs[i] = s.one(ctx, sc)
+			results[i], errs[i] = s.until(ctx, it)
 		})
 	}
 	wg.Wait()
 
-	for _, sc := range list {
-		if i := slices.Index(order, sc); results[i] != nil {
-			rep.Results = append(rep.Results, *results[i])
+	for n, sc := range list {
+		for i, it := range order {
+			if it.sc == sc && it.place == n && results[i] != nil {
+				rep.Results = append(rep.Results, *results[i])
+			}
 		}
 	}
 	rep.Ended = stamp()
+	rep.Seed, rep.Detectors = s.opts.Seed, s.about()
+	rep.KnownPassed = stale(s.opts.Known, rep.Results)
+	score.Fill(rep)
 	rep.Verdict = report.Overall(rep)
 	rep.Controls = report.CountControls(rep)
 	if s.several {
@@ -427,7 +429,8 @@ func (s *session) othersNodes(ctx context.Context, run string) map[string]bool {
 }
 
 // one runs one scenario once it has what it claims.
-func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*v1alpha1.ScenarioResult, error) {
+func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, error) {
+	sc := it.sc
 	run := s.opts.RunID
 	if run == "" {
 		run = fault.NewRunID(sc.Metadata.Name)
@@ -456,12 +459,13 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*v1alpha1.Sc
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	r := newRun(s, sc, run, node)
+	r.repeat = it.repeat
 	res, err := r.do(ctx)
 	if res != nil && res.Recover != "" {
 		s.retire(node, fmt.Sprintf("%s: not clean after run %s; undo it with: %s", node, run, res.Recover))
 	}
 	if r.control.needsRerun == "" || err != nil || res.Verdict != v1alpha1.VerdictPassed {
-		return res, err
+		return res, errors.Join(err, s.actors(ctx, it, node, res))
 	}
 	// The blind restart left no illness to cure, or made another one of it.
 	run = fault.NewRunID(sc.Metadata.Name)
@@ -469,8 +473,26 @@ func (s *session) one(ctx context.Context, sc *scenarios.Scenario) (*v1alpha1.Sc
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	again := newRun(s, sc, run, node)
+	again.repeat = it.repeat
 	again.control.onTheWay, again.res.Controls = false, res.Controls
-	return again.do(ctx)
+	res, err = again.do(ctx)
+	return res, errors.Join(err, s.actors(ctx, it, node, res))
+}
+
+// actors gives each detector that acts an injection of its own, on the node on which it was scored.
+func (s *session) actors(ctx context.Context, it item, node string, res *v1alpha1.ScenarioResult) error {
+	var errs []error
+	for _, e := range s.opts.Detectors {
+		if !e.Acts || e.IsOwn() || res == nil || res.Recover != "" || ctx.Err() != nil || it.sc.Spec.Profile == v1alpha1.ProfileDecoy {
+			continue
+		}
+		for i := range res.Detectors {
+			if d := &res.Detectors[i]; d.Detector == e.Name && d.Verdict != v1alpha1.VerdictUnknown {
+				errs = append(errs, s.actOn(ctx, it, e, node, d))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // notBegun is the result of a scenario that got no worker: in a suite it must not vanish.

@@ -641,3 +641,17 @@ func adjustPods(o *unstructured.Unstructured, adjust func(*corev1.PodSpec)) erro
 	}
 	return unstructured.SetNestedMap(o.Object, selector, append(slices.Clone(path), "nodeSelector")...)
 }
+
+// Access implements suites.Testbed.
+func (l *kindTestbed) Access() suites.Access {
+	file, _ := l.c.Kubeconfig() // a cluster that is up has one
+	return suites.Access{
+		Kubeconfig: file,
+		Exec: func(name string) []string {
+			return l.c.Engine().Command(context.Background(), "exec", "--privileged", name).Args
+		},
+		Run: func(ctx context.Context, name string, argv ...string) ([]byte, error) {
+			return l.c.Node(name).Run(ctx, node.Argv(argv...))
+		},
+	}
+}

@@ -147,17 +147,17 @@ func (p *program) once(ctx context.Context, look Look, request []byte) ([]byte, 
 		return nil, ctx.Err()
 	case out.over():
 		return nil, fmt.Errorf("it wrote more than %s", text.Bytes(maxAnswer))
-	case errors.As(err, &exit) && exit.ExitCode() == 1 && len(bytes.TrimSpace(out.Bytes())) > 0:
-		return out.Bytes(), nil // as `sickbay diagnose` exits where something is wrong
+	case errors.As(err, &exit) && exit.ExitCode() == 1 && len(bytes.TrimSpace(out.kept.Bytes())) > 0:
+		return out.kept.Bytes(), nil // as `sickbay diagnose` exits where something is wrong
 	case errors.As(err, &exit):
 		return nil, c.failed("it ended with " + exit.String())
 	// A program may answer without having read its request.
 	case err != nil && !errors.Is(err, syscall.EPIPE):
 		return nil, c.failed(err.Error())
-	case len(bytes.TrimSpace(out.Bytes())) == 0 && !look.Act:
+	case len(bytes.TrimSpace(out.kept.Bytes())) == 0 && !look.Act:
 		return nil, c.failed("it answered nothing")
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
 // staying is a process that answers one line for each line.
@@ -263,19 +263,19 @@ func (p *program) Close() error {
 	return nil
 }
 
-// limited keeps at most maxAnswer; full is closed when there was more.
+// limited keeps at most maxAnswer; full is closed when there was more. The buffer is no embedded one: its ReadFrom knows no bound.
 type limited struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	full chan struct{}
 	once sync.Once
 }
 
 func (l *limited) Write(b []byte) (int, error) {
-	if l.Len()+len(b) > maxAnswer {
+	if l.kept.Len()+len(b) > maxAnswer {
 		l.once.Do(func() { close(l.full) })
 		return 0, errors.New("too much")
 	}
-	return l.Buffer.Write(b)
+	return l.kept.Write(b)
 }
 
 func (l *limited) over() bool {
