@@ -46,6 +46,10 @@ var sick = []detectorstest.Case{
 		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
+	{Name: "client certificate expired under a kubelet", Want: []string{"clock-cert/client-cert-expired"}, Ill: func(o *v1alpha1.Observation) {
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="Unauthorized" node="lab-worker"`)
+	}},
 	{Name: "client certificate expired, a valid one beside it", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "ln -sfn -- /var/lib/kubelet/pki/kubelet-client-2026-11-01.pem", Ill: func(o *v1alpha1.Observation) {
 		good := o.Certs[1]
 		good.Path = "/var/lib/kubelet/pki/kubelet-client-2026-11-01.pem"

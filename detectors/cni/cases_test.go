@@ -46,7 +46,7 @@ var sick = []detectorstest.Case{
 		o.CNI.Binaries = []string{"host-local", "loopback", "portmap"}
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to find plugin "ptp" in path [/opt/cni/bin]`)
 	}},
-	{Name: "addresses leaked", Want: []string{"cni/ipam-exhausted"}, Remedy: "pods -q --no-trunc", Ill: func(o *v1alpha1.Observation) {
+	{Name: "addresses leaked", Want: []string{"cni/ipam-exhausted"}, Remedy: "pods -q --no-trunc", Class: v1alpha1.Safe, Ill: func(o *v1alpha1.Observation) {
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 251
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
 	}},

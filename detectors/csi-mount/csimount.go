@@ -204,6 +204,9 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Cause = "driver-not-registered"
 		f.Summary = "CSI driver " + v.driver + " is not registered with the kubelet of this node"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.csinode", "drivers: "+drivers(o)))
+		if e, ok := facts.Alive(o, facts.CSIPlugin(o, v.driver, facts.KubeletRoot(o)+"/plugins/"+v.driver), "is the driver's"); ok {
+			f.Evidence = append(f.Evidence, e)
+		}
 		restart(o, f, v, socket, "register-driver", "the driver's registrar announces it to the kubelet when it starts")
 	case facts.Has(v.message, slices.Concat(damaged, refused)...):
 		f.Cause = "filesystem-corrupt"

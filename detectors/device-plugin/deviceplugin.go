@@ -311,6 +311,9 @@ func (f offer) pluginDown(is state, out *v1alpha1.Finding) {
 	if f.endedSaid {
 		out.Evidence = append(out.Evidence, facts.FromLine(f.ended))
 	}
+	if e, ok := facts.Alive(f.o, facts.DevicePlugin(f.o, f.name), "may be its plugin"); ok {
+		out.Evidence = append(out.Evidence, e)
+	}
 	if is == silent || is == renamed {
 		out.Certainty, out.ToConfirm = v1alpha1.Likely, "whether the plugin's process runs: its pod or unit, and its socket below "+facts.KubeletRoot(f.o)+"/device-plugins"
 	}

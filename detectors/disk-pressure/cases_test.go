@@ -38,6 +38,16 @@ var sick = []detectorstest.Case{
 		f.InodesFree = 3
 		f.TopUsers = []v1alpha1.PathUse{{Path: "/var/lib/containerd/tiny", Bytes: 4096, Files: 29000, Dir: true}}
 	}},
+	{Name: "inodes of imagefs nearly used up", Want: []string{"disk-pressure/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.inodesFree", "10%")
+		detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs").InodesFree = 1500
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
+	{Name: "imagefs full but for some bytes", Want: []string{"disk-pressure/imagefs-full"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs").BytesFree = 30 << 20
+		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	}},
 	{Name: "threshold beyond the disk", Want: []string{"disk-pressure/threshold-misconfigured"}, Remedy: "nodefs", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "nodefs.available", "95%")
 		f := detectorstest.LoopFilesystem(o, "/var/lib/kubelet", "nodefs")

@@ -185,7 +185,7 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	ended := func(c v1alpha1.Certificate) bool {
 		return c.Use == "kubelet-client" && facts.APINow(o).After(c.NotAfter)
 	}
-	if said == nil || c.ClientCert != "" && slices.ContainsFunc(o.Certs, ended) {
+	if _, unread := o.Unreadable(v1alpha1.SourceKubeconfig); unread || said == nil || c.ClientCert != "" && slices.ContainsFunc(o.Certs, ended) {
 		return nil
 	}
 	with := "a token or no credential at all"
@@ -199,6 +199,9 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Cause: "kubeconfig-broken", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("the API server does not know the kubelet by what %s has it say: user %s with %s", kubeletConf(o), c.User, with),
 		Evidence: []v1alpha1.Evidence{facts.FromLine(*said), facts.Seen(o, v1alpha1.SourceKubeconfig, "user "+c.User+" with "+with), unitEvidence(o, k)},
+	}
+	if _, unread := o.Unreadable(v1alpha1.SourceCerts); unread && c.Exec == "" {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether its certificate has ended: `openssl x509 -noout -dates -in "+certDir(o)+"/kubelet-client-current.pem`"
 	}
 	switch {
 	case c.Exec != "":

@@ -15,7 +15,7 @@ import (
 func TestCases(t *testing.T) { detectorstest.Run(t, "sandbox-changed", sick, silent) }
 
 var sick = []detectorstest.Case{
-	{Name: "something kills pause again and again", Want: []string{"sandbox-changed/sandbox-killed"}, Remedy: "systemctl stop pause-reaper.service", Ill: func(o *v1alpha1.Observation) {
+	{Name: "something kills pause again and again, and a program's name sounds like it", Want: []string{"sandbox-changed/sandbox-killed"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
 		s := sandbox(o, "app")
 		s.Attempt, s.CreatedAt = 6, detectorstest.Ago(8*time.Second)
@@ -31,9 +31,18 @@ var sick = []detectorstest.Case{
 		detectorstest.Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
 		o.LocalUnits = []v1alpha1.Unit{
 			{Name: "exporter.service", ActiveState: "active", ExecStart: "/usr/local/bin/exporter"},
-			{Name: "nightly.service", ActiveState: "inactive", ExecStart: "/opt/nightly.sh", Script: "#!/bin/sh\nfor p in $(pgrep -x pause); do kill -9 $p; done\n"},
+			{Name: "nightly.service", ActiveState: "inactive", StateSince: detectorstest.Ago(9 * time.Second), ExecStart: "/opt/nightly.sh", Script: "#!/bin/sh\nfor p in $(pgrep -x pause); do kill -9 $p; done\n"},
 			{Name: "nightly.timer", ActiveState: "active"},
 		}
+	}},
+	// Of these, the first cleans up after sandboxes that have ended, the second began after the last death, and the third runs at night.
+	{Name: "those who speak of killing sandboxes were not at it", Want: []string{"sandbox-changed/sandbox-killed"}, Remedy: "-", Never: []string{"systemctl stop", "f=/etc/cron.d"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
+		o.LocalUnits = []v1alpha1.Unit{
+			{Name: "tidy.service", ActiveState: "active", ActiveSince: detectorstest.Ago(time.Hour), ExecStart: "/opt/tidy", Script: "while sleep 60; do crictl pods -s NotReady -q | xargs crictl rmp; done\n"},
+			{Name: "debug.service", ActiveState: "active", ActiveSince: detectorstest.Ago(5 * time.Second), ExecStart: "/opt/debug", Script: "while sleep 60; do pkill -9 pause; done\n"},
+		}
+		o.LocalJobs = []v1alpha1.Job{{Crontab: "/etc/cron.d/prune", Command: "10 3 * * * root crictl pods -q | xargs crictl rmp -f"}}
 	}},
 	{Name: "cron kills sandboxes", Want: []string{"sandbox-changed/sandbox-killed"}, Remedy: "f=/etc/cron.d/tidy", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
@@ -59,7 +68,7 @@ var sick = []detectorstest.Case{
 	{Name: "something takes pods' network namespaces", Want: []string{"sandbox-changed/sandbox-network-lost"}, Remedy: "systemctl stop gc.service", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 3)
 		detectorstest.Log(o, "kubelet", `"Sandbox for pod has no IP address. Need to start a new one" pod="default/app"`, 12*time.Second)
-		o.LocalUnits = []v1alpha1.Unit{{Name: "gc.service", ActiveState: "active", ExecStart: "/opt/gc", Script: "#!/bin/sh\numount /run/netns/*\n"}}
+		o.LocalUnits = []v1alpha1.Unit{{Name: "gc.service", ActiveState: "active", ActiveSince: detectorstest.Ago(time.Hour), ExecStart: "/opt/gc", Script: "#!/bin/sh\numount /run/netns/*\n"}}
 	}},
 	{Name: "a restart of the runtime kills pods", Want: []string{"sandbox-changed/runtime-restart-kills-pods"}, Remedy: "systemctl daemon-reload", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {

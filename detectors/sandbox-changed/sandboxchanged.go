@@ -7,9 +7,7 @@ package sandboxchanged
 
 import (
 	"fmt"
-	"iter"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/causal"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/internal/words"
 )
@@ -258,10 +257,14 @@ func cut(o *v1alpha1.Observation) []v1alpha1.Sandbox {
 }
 
 func withoutNetwork(s v1alpha1.Sandbox) string {
-	if s.NetNSGone {
-		return fmt.Sprintf("sandbox of pod %s/%s: its network namespace has no name any more", s.Namespace, s.Name)
+	is := causal.Alive
+	if !s.Ready {
+		is = " has ended, and"
 	}
-	return fmt.Sprintf("sandbox of pod %s/%s: no address in its network namespace %s", s.Namespace, s.Name, s.NetNS)
+	if s.NetNSGone {
+		return fmt.Sprintf("sandbox of pod %s/%s%s its network namespace has no name any more", s.Namespace, s.Name, is)
+	}
+	return fmt.Sprintf("sandbox of pod %s/%s%s there is no address in its network namespace %s", s.Namespace, s.Name, is, s.NetNS)
 }
 
 // networkLost: a sandbox runs, and its network namespace or address is gone; or it was so a moment ago, the sandbox has been made
@@ -315,9 +318,9 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 			f.Evidence = append(f.Evidence, a.evidence)
 		}
 	}
-	stop, evidence := cutting.culprits(o)
+	stop, evidence, ask := cutting.culprits(o, times(died))
 	f.Evidence = append(f.Evidence, evidence...)
-	steps = append(stop, steps...)
+	steps, f.ManualAction = append(stop, steps...), ask
 	if len(lost) > 0 {
 		f.Summary = "a sandbox lost its network: " + strings.TrimPrefix(f.Evidence[0].Text, "sandbox of ")
 		if len(lost) > 1 {
@@ -331,13 +334,25 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 		f.ToConfirm = "who removes the addresses: `ip monitor address` inside a pod's network namespace"
 	}
 	f.Remedy = facts.Place(o).NewRemedy("renew-sandbox", steps...)
-	if f.Remedy == nil {
+	if f.Remedy == nil && ask == "" {
 		f.ManualAction = "what takes the addresses away was not seen"
 	}
 	return f
 }
 
 func wanted(p *corev1.Pod) bool { return p != nil && p.Status.Phase == corev1.PodRunning }
+
+// times are when sandboxes are known to have died.
+func times(died []again) (out []time.Time) {
+	for _, a := range died {
+		for _, t := range []time.Time{a.first, a.last} {
+			if !t.IsZero() {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
 
 func recurring(list []again) bool {
 	total, pods := 0, 0
@@ -348,146 +363,6 @@ func recurring(list []again) bool {
 		}
 	}
 	return pods > 0 && total >= 2
-}
-
-// deed is how somebody's command or script speaks of what he does to sandboxes: a word for what is touched and one for what is
-// done to it. One alone is innocent: a backup pauses something, a log rotation kills its reader.
-type deed struct {
-	what    string
-	objects []string
-	acts    []string
-}
-
-var (
-	killing = deed{"kills sandboxes", []string{"pause", "sandbox", "shim", "crictl", "k8s.io"}, []string{"kill", "reap", "stopp", "rmp"}}
-	cutting = deed{"touches pods' network namespaces", []string{"netns", "ip link", "ip addr", "ip -n", "ip -all"}, []string{"del", "flush", "down", "umount", "rm ", "unlink"}}
-)
-
-// in tells whether somebody speaks of it. Comments do not count.
-func (d deed) in(texts ...string) bool {
-	var object, act bool
-	for _, t := range texts {
-		for l := range code(t) {
-			object, act = object || facts.Has(l, d.objects...), act || facts.Has(l, d.acts...)
-		}
-	}
-	return object && act
-}
-
-// line is the line of a script that tells most.
-func (d deed) line(script string) string {
-	best := ""
-	for l := range code(script) {
-		if facts.Has(l, d.objects...) && (best == "" || facts.Has(l, d.acts...)) {
-			best = l
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return ": " + best
-}
-
-// code are the lines of a text that are no comments, in lower case.
-func code(text string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for l := range strings.Lines(text) {
-			if l = strings.ToLower(strings.TrimSpace(l)); l != "" && !strings.HasPrefix(l, "#") && !yield(l) {
-				return
-			}
-		}
-	}
-}
-
-// units are those added to this node that do it.
-func (d deed) units(o *v1alpha1.Observation) []v1alpha1.Unit {
-	var out []v1alpha1.Unit
-	for _, u := range o.LocalUnits {
-		if strings.HasSuffix(u.Name, ".service") && d.in(u.Name, u.ExecStart, u.Script) {
-			out = append(out, u)
-		}
-	}
-	return out
-}
-
-// stopUnits stops units for good, their timers first. A unit made by systemd-run cannot be disabled: it ends when it is stopped.
-func stopUnits(o *v1alpha1.Observation, units []v1alpha1.Unit, why string) []v1alpha1.Step {
-	var steps []v1alpha1.Step
-	for _, u := range units {
-		names := []string{u.Name}
-		if timer := strings.TrimSuffix(u.Name, ".service") + ".timer"; slices.ContainsFunc(o.LocalUnits, func(t v1alpha1.Unit) bool { return t.Name == timer }) {
-			names = []string{timer, u.Name}
-		}
-		step := detectors.Destructive(detectors.ShellStepOn(v1alpha1.Destructive, o.Node, why+": "+facts.Short(u.ExecStart), names,
-			"systemctl stop \"$@\"\nsystemctl disable \"$@\" || true"), "stops what somebody runs on this node")
-		step.Undo = "systemctl enable --now " + detectors.Quoted(names)
-		steps = append(steps, step)
-	}
-	return steps
-}
-
-// culprits are the steps that stop whoever does it, units first, and what names each.
-func (d deed) culprits(o *v1alpha1.Observation) (steps []v1alpha1.Step, evidence []v1alpha1.Evidence) {
-	units := d.units(o)
-	steps = stopUnits(o, units, "this unit, added to the node, "+d.what)
-	for _, u := range units {
-		evidence = append(evidence, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s (%s), added to this node: %s", u.Name, u.ActiveState, u.ExecStart)+d.line(u.Script)))
-	}
-	if len(steps) > 0 {
-		return steps, evidence
-	}
-	for _, j := range d.jobs(o) {
-		text := j.Command + d.line(j.Script)
-		if j.Crontab != "" {
-			evidence = append(evidence, facts.Seen(o, v1alpha1.SourceUnits, "cron, "+j.Crontab+": "+text))
-			steps = append(steps, silence(o.Node, "this entry of cron "+d.what+": make a comment of it; cron reads the file again within a minute", j.Crontab, j.Command))
-			continue
-		}
-		evidence = append(evidence, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("process %d, of no unit, started by %s: %s", j.PID, parent(j), text)))
-		steps = append(steps, end(o.Node, "this process, of no unit, "+d.what+": "+facts.Short(j.Command), j.PID, j.Started))
-	}
-	return steps, evidence
-}
-
-// jobs are cron's entries and the loose processes that do it; entries first, for what they start would come again.
-func (d deed) jobs(o *v1alpha1.Observation) []v1alpha1.Job {
-	out := slices.DeleteFunc(slices.Clone(o.LocalJobs), func(j v1alpha1.Job) bool { return !d.in(j.Command, j.Script) })
-	slices.SortStableFunc(out, func(a, b v1alpha1.Job) int { return strings.Compare(b.Crontab, a.Crontab) })
-	return out
-}
-
-// restarts says who may start a loose process again.
-func restarts(o *v1alpha1.Observation) string {
-	for _, j := range killing.jobs(o) {
-		if j.Crontab == "" && len(killing.units(o)) == 0 {
-			return fmt.Sprintf("process %d, started by %s, may be started again: nothing on this node says by whom", j.PID, parent(j))
-		}
-	}
-	return ""
-}
-
-// parent names who started a loose process; one that came in from outside the node has none.
-func parent(j v1alpha1.Job) string {
-	if j.Parent == "0" {
-		return "somebody outside this node"
-	}
-	return j.Parent
-}
-
-// silence makes a comment of one line of a crontab. It fails where the line is not there any more.
-func silence(node, why, crontab, line string) v1alpha1.Step {
-	return detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, node, why, `if grep -qxF -- "# $line" "$f"; then exit 0; fi
-new=$(line="$line" awk '$0 == ENVIRON["line"] { print "# " $0; done = 1; next } { print } END { exit !done }' "$f") || { echo "$f has no such line any more" >&2; exit 1; }
-printf '%s\n' "$new" > "$f"`, detectors.V("f", crontab), detectors.V("line", line)), "stops what somebody runs on this node")
-}
-
-// end ends a process, politely first, unless its number is another's by now.
-func end(node, why string, pid int, started uint64) v1alpha1.Step {
-	return detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, node, why, `same() { [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk '$1 != "Z" {print $20}')" = "$started" ]; }
-same || exit 0
-kill "$pid"
-for _ in 1 2 3 4 5; do sleep 1; same || exit 0; done
-kill -KILL "$pid"`, detectors.V("pid", strconv.Itoa(pid)), detectors.V("started", strconv.FormatUint(started, 10))), "stops what somebody runs on this node")
 }
 
 // killed: sandboxes end again and again while the runtime runs on.
@@ -519,11 +394,10 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, facts.RuntimeLog, fresh, words.ShimDisconnected, "exit_status:137", words.TtrpcClosed); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	stop, evidence := killing.culprits(o)
+	stop, evidence, ask := killing.culprits(o, times(died))
+	f.Evidence = append(f.Evidence, evidence...)
 	if len(stop) > 0 {
-		f.Evidence = append(f.Evidence, evidence...)
-		f.Remedy = facts.Place(o).NewRemedy("stop-killer", stop...)
-		f.ManualAction = restarts(o)
+		f.Remedy, f.ManualAction = facts.Place(o).NewRemedy("stop-killer", stop...), ask
 		return f
 	}
 	switch {
@@ -532,7 +406,9 @@ func killed(h v1alpha1.History) *v1alpha1.Finding {
 	case o.API == nil:
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the pod is still there, with access to the API server: the runtime keeps the sandboxes of a deleted one for a while"
 	}
-	f.ManualAction = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script; tell it by " +
-		"`auditctl -a always,exit -S kill` or, for the OOM killer, `dmesg | grep -i oom`, and stop that"
+	if f.ManualAction = ask; ask == "" {
+		f.ManualAction = "who kills them was not seen: no unit, cron entry or process of this node says so in its command or its script"
+	}
+	f.ManualAction += "; `auditctl -a always,exit -S kill` tells who does or, of the OOM killer, `dmesg | grep -i oom`"
 	return f
 }

@@ -57,21 +57,21 @@ var sick = []detectorstest.Case{
 	}},
 	// containerd cannot make the sandbox's directory of state; bytes are left.
 	{Name: "no inodes left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "rm -rf --one-file-system -- /run/containerd/old-tasks", Never: []string{"io.containerd", "/run/containerd/s"}, Ill: func(o *v1alpha1.Observation) {
-		f := run(o)
+		f := detectorstest.RunFilesystem(o)
 		f.InodesFree = 3
 		f.TopUsers = []v1alpha1.PathUse{{Path: "/run/containerd/old-tasks", Files: 201, Dir: true}, {Path: "/run/containerd/io.containerd.runtime.v2.task", Bytes: 90 << 10, Files: 400, Dir: true}, {Path: "/run/containerd/s", Files: 100, Dir: true}}
 		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
 	}},
 	{Name: "hardly an inode left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
-		run(o).InodesFree = 19
+		detectorstest.RunFilesystem(o).InodesFree = 19
 		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
 	}},
 	{Name: "/run full, and the network plugin meets it first", Want: []string{"sandbox-create/disk-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		run(o).BytesFree = 0
+		detectorstest.RunFilesystem(o).BytesFree = 0
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab12": plugin type="ptp" failed (add): open /run/cni-ipam-state/kindnet/10.244.1.9: no space left on device`)
 	}},
 	{Name: "/run full, and the network namespace cannot be made", Want: []string{"sandbox-create/disk-full"}, Ill: func(o *v1alpha1.Observation) {
-		run(o).BytesFree = 0
+		detectorstest.RunFilesystem(o).BytesFree = 0
 		detectorstest.SandboxFails(o, `failed to create network namespace for sandbox "ab12": open /var/run/netns/cni-2f6a: no space left on device`)
 	}},
 	{Name: "/tmp full, and the runtime needs it", Want: []string{"sandbox-create/disk-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
@@ -145,7 +145,7 @@ var silent = []detectorstest.Case{
 			o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/containerd/" + at, Source: "/dev/loop8", Root: "/", Type: "erofs", Options: []string{"ro"}})
 		}
 	}},
-	{Name: "a small /run that nobody misses", Ill: func(o *v1alpha1.Observation) { run(o).BytesFree = 3 << 20 }},
+	{Name: "a small /run that nobody misses", Ill: func(o *v1alpha1.Observation) { detectorstest.RunFilesystem(o).BytesFree = 3 << 20 }},
 	{Name: "/tmp full, and a pod that fails for something else", Ill: func(o *v1alpha1.Observation) {
 		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/tmp", Mount: "/tmp", Device: "tmpfs", MajorMinor: "0:41", Type: "tmpfs", Bytes: 1 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"tmp"}})
 		detectorstest.SandboxFails(o, "failed to write /data/x: no space left on device")
@@ -210,12 +210,6 @@ func noChildren(o *v1alpha1.Observation) {
 }
 
 // run is the tmpfs of state, sockets and network namespaces.
-func run(o *v1alpha1.Observation) *v1alpha1.Filesystem {
-	o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/run/containerd", Mount: "/run", Device: "tmpfs", MajorMinor: "0:25", Type: "tmpfs", Bytes: 8 << 20, BytesFree: 5 << 20, Inodes: 1200, InodesFree: 500,
-		Roles: []string{"containerd-state", "run", "netns", "cni-state"}})
-	return &o.Filesystems[len(o.Filesystems)-1]
-}
-
 func limit(o *v1alpha1.Observation, name, of string, used, most int64) {
 	o.Limits = append(o.Limits, v1alpha1.Limit{Name: name, Of: of, Used: used, Max: most})
 }

@@ -336,7 +336,7 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 			fd := v1alpha1.Finding{
 				Cause: cause, Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("%s %s has no %s left: a sandbox cannot be written", r.what, f.Path, what),
-				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
+				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, r.what+" "+facts.Usage(f, inodes))},
 			}
 			with(&fd, failing, noSpace...)
 			for _, u := range facts.Strangers(o, f, inodes) {

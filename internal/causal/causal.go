@@ -34,11 +34,13 @@ type Edge struct {
 	Scope    Scope
 	// Says are words of which the evidence of To must have one, where To also happens without From.
 	Says []string
+	// Unless are words of which the evidence of To must have none: with one of them it has a cause of its own beside From.
+	Unless []string
 	// Why is the mechanism, in a few words.
 	Why string
 	// Needs names what fails without this edge: the folder of a recording, or "failure: case".
 	Needs string
-	// Limit names the case that fails where Says or the scope Object is left out.
+	// Limit names the case that fails where Says, Unless or the scope Object is left out.
 	Limit string
 }
 
@@ -123,9 +125,12 @@ func (e *Edge) holds(from, to *v1alpha1.Finding) bool {
 			return false
 		}
 	}
-	return len(e.Says) == 0 || slices.ContainsFunc(to.Evidence, func(ev v1alpha1.Evidence) bool {
-		return slices.ContainsFunc(e.Says, func(s string) bool { return strings.Contains(ev.Text, s) })
-	})
+	has := func(texts []string) bool {
+		return slices.ContainsFunc(to.Evidence, func(ev v1alpha1.Evidence) bool {
+			return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(ev.Text, s) })
+		})
+	}
+	return (len(e.Says) == 0 || has(e.Says)) && !has(e.Unless)
 }
 
 func name(f *v1alpha1.Finding) string { return f.Failure + "/" + f.Cause }

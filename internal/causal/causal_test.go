@@ -28,13 +28,13 @@ func TestTable(t *testing.T) {
 		if e.Why == "" || e.Needs == "" {
 			t.Errorf("%s: without its mechanism or what needs it", at)
 		}
-		if limited := len(e.Says) > 0 || e.Scope == Object; limited != (e.Limit != "") {
+		if limited := len(e.Says)+len(e.Unless) > 0 || e.Scope == Object; limited != (e.Limit != "") {
 			t.Errorf("%s: scope %s, words %q, and the case %q that holds their limit", at, e.Scope, e.Says, e.Limit)
 		}
 		switch e.Scope {
 		case Node, Object:
 		case Order:
-			if len(e.Says) > 0 {
+			if len(e.Says)+len(e.Unless) > 0 {
 				t.Errorf("%s: orders by words", at)
 			}
 		default:

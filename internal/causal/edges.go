@@ -12,15 +12,32 @@ import (
 // noRuntime is what a kubelet says that starts and gets no answer from the runtime.
 var noRuntime = []string{words.RuntimeAPIForEndpoint, words.ValidateServiceConnection}
 
+// Words of evidence that a finding has a cause of its own.
+const (
+	// AtWork: somebody was seen to do it.
+	AtWork = "at work when it happened"
+	// Alive: what is said to have ended has not.
+	Alive = " runs, and"
+	// Elsewhere: it is about another filesystem than the kubelet's and the runtime's.
+	Elsewhere = "the filesystem of "
+)
+
+// notValid is what a kubelet says that ends for its certificate, or for the clock that it is read by.
+var notValid = []string{words.CertificateNotValid, words.BootstrapCertificateExpired, words.UnableToLoadBootstrapKubeconfig}
+
 // origin is a cause, and the case of its failure that the ill of a group is added to.
 type origin struct{ from, of string }
 
-// each is an edge of the node from every origin to one consequence.
-func each(to, why, ill string, origins ...origin) []Edge {
+// each is an edge of the node from every origin to one consequence, but not to what the words of unless show: that of the ill own.
+func each(to, why, ill string, unless []string, own string, origins ...origin) []Edge {
 	var out []Edge
 	for _, o := range origins {
 		failure, _ := failures.Split(o.from)
-		out = append(out, Edge{From: o.from, To: to, Scope: Node, Why: why, Needs: failure + ": " + o.of + " + " + ill})
+		e := Edge{From: o.from, To: to, Scope: Node, Why: why, Unless: unless, Needs: failure + ": " + o.of + " + " + ill}
+		if own != "" {
+			e.Limit = failure + ": " + o.of + " + " + own
+		}
+		out = append(out, e)
 	}
 	return out
 }
@@ -73,10 +90,12 @@ var edges = slices.Concat([]Edge{
 		Why: "the kubelet ends itself when it finds swap on", Needs: "recorded/swap-on"},
 	{From: "cgroup-driver/cgroup-v1-refused", To: "node-notready/kubelet-stopped", Scope: Node,
 		Why: "the kubelet ends itself on cgroup v1", Needs: "recorded/cgroup-v1-refused"},
-	{From: "clock-cert/client-cert-expired", To: "node-notready/kubelet-stopped", Scope: Node,
-		Why: "without a valid certificate the kubelet ends itself", Needs: "clock-cert: client certificate expired"},
-	{From: "clock-cert/clock-skew", To: "node-notready/kubelet-stopped", Scope: Node,
-		Why: "by a wrong clock the kubelet's certificate is not valid, and it ends itself", Needs: "recorded/clock-skew-ahead"},
+	{From: "clock-cert/client-cert-expired", To: "node-notready/kubelet-stopped", Scope: Node, Says: notValid,
+		Why: "without a valid certificate the kubelet ends itself", Needs: "clock-cert: client certificate expired",
+		Limit: "clock-cert: client certificate expired under a kubelet + a kubelet that does not know a flag"},
+	{From: "clock-cert/clock-skew", To: "node-notready/kubelet-stopped", Scope: Node, Says: notValid,
+		Why: "by a wrong clock the kubelet's certificate is not valid, and it ends itself", Needs: "recorded/clock-skew-ahead",
+		Limit: "clock-cert: the node's clock behind + a kubelet that does not know a flag"},
 	{From: "pleg/runtime-hung", To: "node-notready/kubelet-stopped", Scope: Node, Says: noRuntime,
 		Why: "a kubelet that starts and finds no runtime ends itself", Needs: "pleg: containerd's socket deleted, and a kubelet that starts",
 		Limit: "pleg: containerd stopped by its unit + kubelet stopped"},
@@ -88,12 +107,12 @@ var edges = slices.Concat([]Edge{
 		Limit: "pleg: runtime throttled + kubelet stopped"},
 
 	// No room.
-	{From: "disk-pressure/imagefs-full", To: "sandbox-create/disk-full", Scope: Node,
-		Why: "a sandbox cannot be written", Needs: "disk-pressure: imagefs full"},
-	{From: "disk-pressure/nodefs-full", To: "sandbox-create/disk-full", Scope: Node,
-		Why: "one disk for both: a sandbox cannot be written", Needs: "disk-pressure: one disk for kubelet and runtime, full"},
-	{From: "disk-pressure/inodes-exhausted", To: "sandbox-create/inodes-exhausted", Scope: Node,
-		Why: "a sandbox cannot be written", Needs: "disk-pressure: inodes of imagefs used up under a threshold"},
+	{From: "disk-pressure/imagefs-full", To: "sandbox-create/disk-full", Scope: Node, Unless: []string{Elsewhere},
+		Why: "a sandbox cannot be written", Needs: "disk-pressure: imagefs full", Limit: "disk-pressure: imagefs full but for some bytes + /run full"},
+	{From: "disk-pressure/nodefs-full", To: "sandbox-create/disk-full", Scope: Node, Unless: []string{Elsewhere},
+		Why: "one disk for both: a sandbox cannot be written", Needs: "disk-pressure: one disk for kubelet and runtime, full", Limit: "disk-pressure: nodefs full + /run full"},
+	{From: "disk-pressure/inodes-exhausted", To: "sandbox-create/inodes-exhausted", Scope: Node, Unless: []string{Elsewhere},
+		Why: "a sandbox cannot be written", Needs: "disk-pressure: inodes of imagefs used up under a threshold", Limit: "disk-pressure: inodes of imagefs nearly used up + no inode left in /run"},
 
 	// A call that comes late, a network that is gone, a process without memory or CPU: the probe is not at fault.
 	{From: "pleg/runtime-overloaded", To: "probe-kill/probe-too-aggressive", Scope: Node, Says: []string{`" timed out`},
@@ -118,24 +137,25 @@ var edges = slices.Concat([]Edge{
 		Why: "an application that may not listen does not answer", Needs: "security-denial: SELinux denies, and the probe notices",
 		Limit: "security-denial: SELinux denies, and another pod's impatient probe"},
 
-	{From: "cgroup-driver/driver-mismatch", To: "sandbox-changed/sandbox-killed", Scope: Node,
-		Why: "a sandbox that cannot start is made again and again", Needs: "recorded-v2/driver-mismatch"},
+	{From: "cgroup-driver/driver-mismatch", To: "sandbox-changed/sandbox-killed", Scope: Node, Unless: []string{AtWork},
+		Why: "a sandbox that cannot start is made again and again", Needs: "recorded-v2/driver-mismatch",
+		Limit: "cgroup-driver: kubelet cgroupfs, runtime systemd + a killer of sandboxes"},
 	{From: "clock-cert/clock-skew", To: "image-pull/registry-tls", Scope: Node, Says: []string{"has expired or is not yet valid"},
 		Why: "by a wrong clock the registry's certificate is not valid", Needs: "clock-cert: the node's clock behind, and a registry's certificate is not valid yet",
 		Limit: "clock-cert: the node's clock behind + a registry signed by nobody"},
 },
 	// The kubelet stops what is left of a sandbox, its network included, before it makes the next one. It tries that again and again, and
 	// says so each time.
-	each("sandbox-changed/sandbox-network-lost", "a sandbox that ended is not made again", "a sandbox that ended",
+	each("sandbox-changed/sandbox-network-lost", "a sandbox that ended is not made again", "a sandbox that ended", []string{AtWork, Alive}, "a running sandbox without its network",
 		slices.Concat(noSandbox, []origin{mismatch}, noKubelet)...),
-	each("sandbox-changed/sandbox-killed", "a sandbox that cannot be made is tried again and again", "a sandbox made again and again",
+	each("sandbox-changed/sandbox-killed", "a sandbox that cannot be made is tried again and again", "a sandbox made again and again", []string{AtWork}, "a killer of sandboxes",
 		append(noSandbox, hung)...),
-	each("sandbox-changed/sandbox-killed", "where the kubelet learns of another driver, it makes all sandboxes again", "a sandbox made again and again",
+	each("sandbox-changed/sandbox-killed", "where the kubelet learns of another driver, it makes all sandboxes again", "a sandbox made again and again", []string{AtWork}, "a killer of sandboxes",
 		origin{"cgroup-driver/silent-mismatch", "kubelet systemd, runtime cgroupfs"}, origin{"cgroup-driver/handler-mismatch", "a RuntimeClass' handler differs"}),
 	// What ended is started again by nobody.
-	each("device-plugin/plugin-down", "the kubelet evicts the plugin's pod and admits no new one", "a device plugin that ended", pressure...),
-	each("csi-mount/driver-not-registered", "the kubelet evicts the driver's pod and admits no new one", "a CSI driver that is gone", pressure...),
-	each("device-plugin/plugin-down", "a plugin that ended is not started again", "a device plugin that ended",
+	each("device-plugin/plugin-down", "the kubelet evicts the plugin's pod and admits no new one", "an evicted device plugin", []string{Alive}, "a device plugin that ended", pressure...),
+	each("csi-mount/driver-not-registered", "the kubelet evicts the driver's pod and admits no new one", "an evicted CSI driver", []string{Alive}, "a CSI driver that is gone", pressure...),
+	each("device-plugin/plugin-down", "a plugin that ended is not started again", "a device plugin that ended", nil, "",
 		slices.Concat(noKubelet, []origin{hung, ioStall, overloaded})...),
 
 	// What explains nothing, and has to be treated first.

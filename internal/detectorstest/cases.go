@@ -286,7 +286,7 @@ func MutateEdges(t *testing.T, load func(needs string) (raw []v1alpha1.Finding, 
 		}
 		if e.Limit != "" {
 			mutate("without its limit", e.Limit, func(edges []causal.Edge) []causal.Edge {
-				edges[i].Scope, edges[i].Says = causal.Node, nil
+				edges[i].Scope, edges[i].Says, edges[i].Unless = causal.Node, nil, nil
 				return edges
 			})
 		}

@@ -63,19 +63,60 @@ func TriedAgain(o *v1alpha1.Observation) {
 	Event(o, "default", "app", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.", 10*time.Second, 6)
 }
 
+// Evict has the kubelet evict a pod.
+func Evict(o *v1alpha1.Observation, name string) {
+	for i := range o.API.Pods {
+		if p := &o.API.Pods[i]; p.Name == name {
+			p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "The node had condition: [DiskPressure]. "}
+		}
+	}
+}
+
+// RunFilesystem is a filesystem of its own for /run.
+func RunFilesystem(o *v1alpha1.Observation) *v1alpha1.Filesystem {
+	o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/run/containerd", Mount: "/run", Device: "tmpfs", MajorMinor: "0:25", Type: "tmpfs", Bytes: 8 << 20, BytesFree: 5 << 20, Inodes: 1200, InodesFree: 500,
+		Roles: []string{"containerd-state", "run", "netns", "cni-state"}})
+	return &o.Filesystems[len(o.Filesystems)-1]
+}
+
 // ills are what an edge of the causal graph adds to a case: "failure: case + ill".
 var ills = map[string]func(o *v1alpha1.Observation){
 	"a sandbox that ended":           NotMadeAgain,
 	"a sandbox made again and again": TriedAgain,
 	"a device plugin that ended":     PluginGone,
 	"a CSI driver that is gone":      func(o *v1alpha1.Observation) { CSIWaits(o, false, NotInTheList) },
-	"a kubelet that starts":          func(o *v1alpha1.Observation) { KubeletLoops(o, NoRuntime) },
-	"a registry signed by nobody":    SignedByNobody,
-	"another pod's impatient probe":  func(o *v1alpha1.Observation) { Impatient(o) },
-	"another CA in the kubeconfig":   AnotherCA,
-	"kubelet stopped":                KubeletStopped,
-	"runtime stopped":                RuntimeStopped,
-	"nodefs full":                    NodefsFull,
+	"a killer of sandboxes": func(o *v1alpha1.Observation) {
+		TriedAgain(o)
+		o.LocalUnits = append(o.LocalUnits, v1alpha1.Unit{Name: "tidy.service", ActiveState: "active", SubState: "running", ActiveSince: Ago(time.Hour), ExecStart: "/opt/tidy",
+			Script: "#!/bin/sh\nwhile sleep 9; do crictl pods -q | xargs crictl stopp; done\n"})
+	},
+	"a running sandbox without its network": func(o *v1alpha1.Observation) {
+		for i := range o.Runtime.Sandboxes {
+			if s := &o.Runtime.Sandboxes[i]; s.Name == "app" {
+				s.NetNSGone = true
+			}
+		}
+	},
+	"an evicted device plugin": func(o *v1alpha1.Observation) { PluginGone(o); Evict(o, "lamp-plugin-4x") },
+	"an evicted CSI driver":    func(o *v1alpha1.Observation) { CSIWaits(o, false, NotInTheList); Evict(o, "csi-node-77") },
+	"a kubelet that does not know a flag": func(o *v1alpha1.Observation) {
+		KubeletLoops(o, "failed to parse kubelet flag: unknown flag: --network-plugin")
+	},
+	"/run full": func(o *v1alpha1.Observation) {
+		RunFilesystem(o).BytesFree = 0
+		SandboxFails(o, `failed to create network namespace for sandbox "ab12": open /var/run/netns/cni-2f6a: no space left on device`)
+	},
+	"no inode left in /run": func(o *v1alpha1.Observation) {
+		RunFilesystem(o).InodesFree = 0
+		SandboxFails(o, `failed to create network namespace for sandbox "ab12": open /var/run/netns/cni-2f6a: no space left on device`)
+	},
+	"a kubelet that starts":         func(o *v1alpha1.Observation) { KubeletLoops(o, NoRuntime) },
+	"a registry signed by nobody":   SignedByNobody,
+	"another pod's impatient probe": func(o *v1alpha1.Observation) { Impatient(o) },
+	"another CA in the kubeconfig":  AnotherCA,
+	"kubelet stopped":               KubeletStopped,
+	"runtime stopped":               RuntimeStopped,
+	"nodefs full":                   NodefsFull,
 	"no inode left for images": func(o *v1alpha1.Observation) {
 		Thresholds(o, "imagefs.inodesFree", "5%")
 		for i := range o.Filesystems {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/causal"
 )
 
 // CSIPlugin are the pods on this node that run a CSI driver: they mount its own folder, or mount the folder of all and name the driver.
@@ -48,6 +49,16 @@ func DevicePlugin(o *v1alpha1.Observation, resource string) []*corev1.Pod {
 		}
 	}
 	return best
+}
+
+// Alive says of the first of a plugin's pods that runs that it does: then whatever is missing did not end with it.
+func Alive(o *v1alpha1.Observation, pods []*corev1.Pod, what string) (v1alpha1.Evidence, bool) {
+	for _, p := range pods {
+		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil && !slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return !c.Ready }) && !Silent(o) {
+			return Seen(o, "api.pods", "pod "+p.Namespace+"/"+p.Name+causal.Alive+" "+what), true
+		}
+	}
+	return v1alpha1.Evidence{}, false
 }
 
 // generic are words that the names of many resources and plugins have.

@@ -17,6 +17,8 @@ type Diagnosis struct {
 	Healthy  bool      `json:"healthy"`
 	Findings []Finding `json:"findings"`
 	Unknown  []Unknown `json:"unknown"`
+	// Fix is what --fix did, as it tells it.
+	Fix json.RawMessage `json:"fix"`
 }
 
 // Unknown is something that could not be read.
@@ -327,7 +329,7 @@ func (r runner) fixed(ctx context.Context, e Entry, res *Result) error {
 	}
 	if len(d.Findings) > 0 || !d.Healthy {
 		res.Fix = "not cleared"
-		return fmt.Errorf("--fix --yes left %s", strings.Join(names(d.Findings), ", "))
+		return fmt.Errorf("--fix --yes left %s: %s", strings.Join(names(d.Findings), ", "), tail(string(d.Fix), 600))
 	}
 	res.Fix = e.Fix
 	if d, err = r.see(ctx); err != nil || len(d.Findings) > 0 || !d.Healthy {
