@@ -27,6 +27,8 @@ SOURCES := go.mod go.sum $(shell find . -path ./images -prune -o -path ./.git -p
 	\( -name '*.go' ! -name '*_test.go' -o -path '*/scenarios/*' -name '*.yaml' -o -path '*/kind-configs/*' -name '*.yaml' -o -path './docs/guide.md' -o -path './detectors/*/page.md' -o -path './internal/report/page/*' -o -path './suites/*.yaml' -o -path '*/vm/guest/*' \) -type f -print)
 AGENTS := sickbay-agent-linux-amd64 sickbay-agent-linux-arm64
 BINARIES := bin/sickbay $(AGENTS:%=bin/%)
+IMAGES := internal/platform/nodeimage/embedded/images.tar.zst
+EMBEDDED := $(AGENTS:%=internal/agent/embedded/%.zst) $(IMAGES)
 
 # A tag, else the commit. bin/version changes when it does, so that the binaries are linked again.
 VERSION = $(shell git describe --tags --dirty 2>/dev/null || echo devel-$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown))
@@ -49,14 +51,14 @@ help: ## this text
 ##@ Use it
 
 .PHONY: build
-build: $(BINARIES) ## bin/sickbay, with the agents for amd64 and arm64 inside
+build: $(BINARIES) ## bin/sickbay, with the agents for amd64 and arm64 and the sources of node images inside
 
 .PHONY: FORCE
 bin/version: FORCE
 	@mkdir -p bin && echo $(call quote,$(VERSION)) | cmp -s - $@ || echo $(call quote,$(VERSION)) > $@
 
 # Without cgo it runs in any Linux: in a container of one file (the engine's probe) and in the virtual machine.
-bin/sickbay: $(SOURCES) bin/version $(AGENTS:%=internal/agent/embedded/%.zst)
+bin/sickbay: $(SOURCES) bin/version $(EMBEDDED)
 	CGO_ENABLED=0 go build -trimpath -tags embedagent -ldflags $(call quote,$(LDFLAGS)) -o $@ ./cmd/sickbay
 
 bin/sickbay-agent-linux-%: $(SOURCES) bin/version
@@ -64,10 +66,15 @@ bin/sickbay-agent-linux-%: $(SOURCES) bin/version
 
 internal/agent/embedded/%.zst: bin/%
 	@mkdir -p $(@D)
-	env -u GOOS -u GOARCH go run ./internal/agent/pack < $< > $@.new && mv $@.new $@
+	env -u GOOS -u GOARCH go run ./internal/pack/cmd < $< > $@.new && mv $@.new $@
 
-.PHONY: agents
-agents: $(AGENTS:%=internal/agent/embedded/%.zst)
+# What node images are built from, so that a copied binary builds them, and from nobody else's files.
+$(IMAGES): go.mod go.sum $(shell find images -type f)
+	@mkdir -p $(@D)
+	env -u GOOS -u GOARCH go run ./internal/pack/cmd go.mod go.sum images > $@.new && mv $@.new $@
+
+.PHONY: embedded
+embedded: $(EMBEDDED)
 
 .PHONY: setup
 setup: build ## engine, node image and cluster, ready to fall ill
@@ -194,4 +201,4 @@ generate: ## the schema from the types, docs/causes.md from the causal graph
 
 .PHONY: clean
 clean: ## remove the binaries; `bin/sickbay cluster down` and `engine down` remove the rest
-	rm -rf bin dist internal/agent/embedded
+	rm -rf bin dist internal/agent/embedded internal/platform/nodeimage/embedded

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
+	"github.com/sickbay-dev/sickbay/internal/trusted"
 )
 
 // noHelperError says that an engine could not be probed for want of a program to run in it.
@@ -33,6 +34,9 @@ func helperBinary(ctx context.Context, arch string, static bool) (path string, c
 	var errs []error
 	for _, path := range []string{filepath.Join(dir, oci.Name), filepath.Join(dir, oci.Name+"-linux-"+arch), self} {
 		err := Fits(path, arch, static)
+		if err == nil && path != self {
+			err = trusted.Path(path)
+		}
 		if err == nil {
 			return path, nothing, nil
 		}
@@ -85,13 +89,18 @@ func Fits(path, arch string, static bool) error {
 
 // buildHelper compiles cmd/sickbay-oci (0.3 s warm, 3 s cold). Programs under `go test -race` come here: they are dynamic.
 func buildHelper(ctx context.Context, arch string) (string, func(), error) {
+	root, err := trusted.Source()
+	if err != nil {
+		return "", nil, err
+	}
 	dir, err := os.MkdirTemp("", "sickbay-oci-")
 	if err != nil {
 		return "", nil, err
 	}
 	cleanup := func() { _ = os.RemoveAll(dir) }
 	path := filepath.Join(dir, oci.Name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/sickbay-dev/sickbay/cmd/sickbay-oci")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/sickbay-oci")
+	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 	if _, err := command.Output(cmd); err != nil {
 		cleanup()

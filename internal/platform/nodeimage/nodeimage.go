@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/trusted"
 )
 
 // Engine is the command line of a container engine, with the environment that makes it talk to the right one.
@@ -66,6 +67,10 @@ func (s Spec) complete() (Spec, error) {
 	}
 	if s.CacheDir, err = filepath.Abs(s.CacheDir); err != nil {
 		return s, fmt.Errorf("cache folder: %w", err)
+	}
+	// Programs in it are run, as root.
+	if err := trusted.Path(s.CacheDir); err != nil {
+		return s, fmt.Errorf("cache folder: %w; set SICKBAY_CACHE to a folder of your own", err)
 	}
 	if s.Arch == "" {
 		s.Arch = runtime.GOARCH

@@ -1,9 +1,11 @@
 package nodeimage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,59 +14,70 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/sickbay-dev/sickbay/internal/pack"
+	"github.com/sickbay-dev/sickbay/internal/trusted"
 )
 
 // DefaultVersion is the Kubernetes version built when none is asked for: the one line to change. Whatever stands here must be
 // pinned, in images/kubernetes/go.mod or in images/kubernetes/versions, where the script pin adds one.
 const DefaultVersion = "v1.37.2"
 
-const modulePath = "github.com/sickbay-dev/sickbay"
-
-// FindSource looks for the project's images folder: above the working directory, then above the running program.
+// FindSource answers the project's images folder: the one that is packed into this program, unpacked into the cache, else the one of the
+// source tree. A tree of somebody else's is never used: as root its programs would be run.
 func FindSource() (string, error) {
-	var tried []string
-	starts := []func() (string, error){os.Getwd, func() (string, error) {
-		exe, err := os.Executable()
+	if packed != nil {
+		cache, err := DefaultCacheDir()
 		if err != nil {
 			return "", err
 		}
-		exe, err = filepath.EvalSymlinks(exe)
-		return filepath.Dir(exe), err
-	}}
-	for _, start := range starts {
-		dir, err := start()
-		if err != nil {
-			continue // the other place may do
-		}
-		tried = append(tried, dir)
-		if found, ok := sourceAbove(dir); ok {
-			return found, nil
-		}
+		return unpackSource(cache)
 	}
-	return "", fmt.Errorf("building a node image needs the project's source, found neither above %s: run sickbay inside a clone of it, or name an image with --image", strings.Join(tried, " nor above "))
+	root, err := trusted.Source()
+	if err != nil {
+		return "", fmt.Errorf("building a node image needs the project's source: %w: run sickbay inside a clone of it, build it with `make build`, or name an image with --image", err)
+	}
+	return filepath.Join(root, "images"), nil
 }
 
-func sourceAbove(dir string) (string, bool) {
-	for {
-		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && slices.Contains(strings.Fields(firstLine(string(data))), modulePath) {
-			images := filepath.Join(dir, "images")
-			if info, err := os.Stat(images); err == nil && info.IsDir() {
-				return images, true
-			}
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", false
-		}
-		dir = parent
+// unpackSource keeps one folder for each content.
+func unpackSource(cache string) (_ string, err error) {
+	if err := trusted.Path(cache); err != nil {
+		return "", fmt.Errorf("keep the node image's source in the cache: %w; set SICKBAY_CACHE to a folder of your own", err)
 	}
+	dir := filepath.Join(cache, "source-"+hash(string(packed))[:12])
+	if _, err := os.Stat(dir); err == nil {
+		return filepath.Join(dir, "images"), nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("unpack the node image's source: %w", err)
+	}
+	work, err := os.MkdirTemp(cache, ".source-")
+	if err != nil {
+		return "", fmt.Errorf("unpack the node image's source: %w", err)
+	}
+	defer os.RemoveAll(work)
+	err = errors.Join(pack.Unpack(bytes.NewReader(packed), work), os.Chmod(work, 0o755))
+	if err == nil {
+		if err = os.Rename(work, dir); errors.Is(err, fs.ErrExist) {
+			err = nil // another process has just done it
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("unpack the node image's source: %w", err)
+	}
+	return filepath.Join(dir, "images"), nil
 }
 
-func firstLine(s string) string { line, _, _ := strings.Cut(s, "\n"); return line }
-
-// Versions answers the Kubernetes versions whose dependencies are pinned in the source, the default first and then the newest.
+// Versions answers the Kubernetes versions whose dependencies are pinned in the source (empty to look for it), the default first and then
+// the newest.
 func Versions(source string) ([]string, error) {
+	if source == "" {
+		var err error
+		if source, err = FindSource(); err != nil {
+			return nil, err
+		}
+	}
 	main, err := mainVersion(source)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package nodeimage
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -9,25 +10,54 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sickbay-dev/sickbay/internal/pack"
 )
 
-func TestSourceAbove(t *testing.T) {
-	root := t.TempDir()
-	write(t, root, "go.mod", "module "+modulePath+"\n", 0o644)
-	write(t, root, "images/node/x", "", 0o644)
-	// Modules in between, such as those below images, are not the project.
-	write(t, root, "images/etcd/go.mod", "module "+modulePath+"/images/etcd\n", 0o644)
-	for _, below := range []string{".", "cmd/sickbay", "images/etcd"} {
-		dir := filepath.Join(root, below)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+// What is packed into the program is the tree that it was built from: the parts made of it have the same keys.
+func TestPackedSourceIsTheTree(t *testing.T) {
+	source, err := FindSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b, again bytes.Buffer
+	for _, b := range []*bytes.Buffer{&b, &again} {
+		if err := pack.Files(b, filepath.Dir(source), "go.mod", "go.sum", "images"); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := sourceAbove(dir); !ok || got != filepath.Join(root, "images") {
-			t.Errorf("from %s: %q, %v", below, got, ok)
+	}
+	if !bytes.Equal(b.Bytes(), again.Bytes()) {
+		t.Error("packed twice the bytes differ")
+	}
+	packed = b.Bytes()
+	defer func() { packed = nil }()
+	t.Setenv("SICKBAY_CACHE", t.TempDir())
+	var unpacked string
+	for range 2 {
+		if unpacked, err = FindSource(); err != nil || unpacked == source {
+			t.Fatal(unpacked, err)
 		}
 	}
-	if got, ok := sourceAbove(t.TempDir()); ok {
-		t.Errorf("outside: %q", got)
+	for _, dir := range []string{".", "node", "kubernetes"} {
+		want, err := hashTree(filepath.Join(source, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := hashTree(filepath.Join(unpacked, dir)); err != nil || got != want {
+			t.Errorf("%s differs: %s and %s, %v", dir, got, want, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(unpacked), "go.mod")); err != nil {
+		t.Error("kind's files are looked for by the module's go.mod:", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.Getenv("SICKBAY_CACHE"), "image", ".source-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if err := os.Chmod(filepath.Join(os.Getenv("SICKBAY_CACHE"), "image"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FindSource(); err == nil {
+		t.Error("a source that anybody could have put into the cache is used")
 	}
 }
 

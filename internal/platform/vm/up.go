@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/internal/trusted"
 )
 
 // Need is what a guest is made of beside its packages.
@@ -97,6 +98,9 @@ func disks(ctx context.Context, o Options, image func(context.Context) (Image, e
 		return nil, none, err
 	}
 	b := &builder{o: o, cache: newCache(o), base: base}
+	if err := trusted.Path(o.Dir); err != nil { // a disk in it is booted, and its programs are root's there
+		return nil, none, fmt.Errorf("cache folder: %w; set SICKBAY_CACHE to a folder of your own", err)
+	}
 	needs := slices.Clone(toRun)
 	if !b.cache.Has(base) {
 		if os.Geteuid() != 0 {

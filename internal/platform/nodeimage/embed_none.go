@@ -1,0 +1,5 @@
+//go:build !embedagent
+
+package nodeimage
+
+var packed []byte
