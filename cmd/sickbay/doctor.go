@@ -132,7 +132,7 @@ func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[
 			if strings.Contains(item.Name+item.Detail, "sickbay") {
 				x.Leftover = append(x.Leftover, line)
 			}
-		case item.Kind == engine.Loop, item.Kind == engine.Swap:
+		case item.Kind == engine.Loop, item.Kind == engine.Swap, item.Kind == engine.File:
 			x.Leftover = append(x.Leftover, line)
 		case len(clusters) > 0 || private && belongsToEngine(item.Kind):
 			kept[string(item.Kind)]++
@@ -206,7 +206,7 @@ func (x *examination) records() {
 // belongsToEngine reports whether sickbay's own engine keeps this while no cluster is up.
 func belongsToEngine(k engine.Kind) bool {
 	switch k {
-	case engine.Container, engine.Loop, engine.Swap:
+	case engine.Container, engine.Loop, engine.Swap, engine.File:
 		return false
 	}
 	return true

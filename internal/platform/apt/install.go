@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -28,7 +29,7 @@ func CanInstall() bool {
 // Install updates the package lists and installs packages without what they only recommend. No service is started by it. The
 // task's detail is what apt says. The error is a *command.Error.
 func Install(ctx context.Context, task progress.Task, packages ...string) (err error) {
-	allow, err := forbidServices()
+	allow, err := forbidServices(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,22 +77,42 @@ func run(ctx context.Context, task progress.Task, args ...string) error {
 	return command.Failed(cmd, strings.Join(last, "\n"), stderr.String(), err)
 }
 
-// policy is asked by every package before it starts a service.
-var policy = "/usr/sbin/policy-rc.d"
+// policy is asked by every package before it starts a service; inUse is held while it is sickbay's.
+var policy, inUse = "/usr/sbin/policy-rc.d", "/run/sickbay-apt.lock"
+
+const noServices = "#!/bin/sh\n# Made by sickbay while it installs packages, and removed afterwards.\nexit 101\n"
 
 // forbidServices keeps packages from starting a daemon of their own. A policy that is there already is left alone, as it is the
-// administrator's. The function that it returns undoes it.
-func forbidServices() (undo func() error, err error) {
+// administrator's, unless it is one of sickbay's: whoever made that was killed, and no service would ever start by it. The function that
+// it returns undoes it.
+func forbidServices(ctx context.Context) (undo func() error, err error) {
+	unlock, err := lockfile.Wait(ctx, inUse, "another sickbay that installs packages")
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(policy, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 	if errors.Is(err, fs.ErrExist) {
-		return func() error { return nil }, nil
+		if Left() == "" {
+			return func() error { unlock(); return nil }, nil
+		}
+		f, err = os.OpenFile(policy, os.O_WRONLY|os.O_TRUNC, 0o755)
 	}
 	if err != nil {
+		unlock()
 		return nil, fmt.Errorf("keep packages from starting services: %w", err)
 	}
-	_, err = f.WriteString("#!/bin/sh\n# Made by sickbay while it installs packages, and removed afterwards.\nexit 101\n")
+	undo = func() error { defer unlock(); return os.Remove(policy) }
+	_, err = f.WriteString(noServices)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, errors.Join(fmt.Errorf("keep packages from starting services: %w", err), os.Remove(policy))
+		return nil, errors.Join(fmt.Errorf("keep packages from starting services: %w", err), undo())
 	}
-	return func() error { return os.Remove(policy) }, nil
+	return undo, nil
+}
+
+// Left is the policy of an installation that is under way or was killed, "" when there is none: with it no service of a package starts.
+func Left() string {
+	if got, err := os.ReadFile(policy); err != nil || string(got) != noServices {
+		return ""
+	}
+	return policy
 }

@@ -21,9 +21,9 @@ func fakeApt(t *testing.T, script string) (calls string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":/bin:/usr/bin")
-	old := policy
-	policy = filepath.Join(dir, "policy-rc.d")
-	t.Cleanup(func() { policy = old })
+	old, held := policy, inUse
+	policy, inUse = filepath.Join(dir, "policy-rc.d"), filepath.Join(dir, "lock")
+	t.Cleanup(func() { policy, inUse = old, held })
 	return calls
 }
 
@@ -78,5 +78,22 @@ func TestPolicyOfOthersStays(t *testing.T) {
 	}
 	if got, err := os.ReadFile(policy); err != nil || string(got) != "theirs" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// One of sickbay's own that stayed, because sickbay was killed while it installed: services start again after the next installation.
+func TestPolicyOfAKilledInstallationGoes(t *testing.T) {
+	fakeApt(t, "exit 0\n")
+	if _, err := forbidServices(t.Context()); err != nil || Left() != policy {
+		t.Fatal(Left(), err)
+	}
+	if err := os.Remove(inUse); err != nil { // as the kernel drops the lock of a process that was killed
+		t.Fatal(err)
+	}
+	if err := Install(t.Context(), progress.Discard.Start("", 0), "iptables"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(policy); !os.IsNotExist(err) || Left() != "" {
+		t.Error("the policy against services stays")
 	}
 }

@@ -24,9 +24,10 @@ const (
 	Sysctl    Kind = "sysctl"
 	Cgroup    Kind = "cgroup"
 	Proc      Kind = "process"
+	File      Kind = "file"
 )
 
-var kinds = []Kind{Container, Volume, Network, Mount, Loop, Swap, Rule, Bridge, Sysctl, Cgroup, Proc}
+var kinds = []Kind{Container, Volume, Network, Mount, Loop, Swap, Rule, Bridge, Sysctl, Cgroup, Proc, File}
 
 // Item is one thing on this machine.
 type Item struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 	"github.com/sickbay-dev/sickbay/internal/platform/blockdev"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
@@ -37,6 +38,9 @@ func hostInventory(ctx context.Context, opts Options, inv *Inventory) {
 	}
 	for _, path := range ownCgroups(opts) {
 		inv.add(Cgroup, true, path, "")
+	}
+	if left := apt.Left(); left != "" {
+		inv.add(File, true, left, "no service of a package starts; `rm` it unless sickbay installs packages just now")
 	}
 	for _, p := range ownProcesses(opts) {
 		inv.add(Proc, true, fmt.Sprintf("%s %d", p.Role, p.PID), text.Cut(p.Command, 120))
