@@ -266,6 +266,7 @@ func TestBadRequests(t *testing.T) {
 		{"report merge /no/such/report", []string{"/no/such/report", "--report DIR"}},
 		{"report " + emptyDir + " --against " + emptyDir, []string{"--against needs --html"}},
 		{"report " + emptyDir + " --implementation project=x", []string{"--implementation needs --conformance"}},
+		{"report " + emptyDir + " --into " + emptyDir, []string{"--into needs --scoreboard"}},
 		{"suite --shard 6/5", []string{`--shard "6/5"`, "2/5"}},
 		{"suite --shard 1/500", []string{"--shard 1/500", "there are only"}},
 		{"vm run pleg-disk --summary x.md", []string{"needs --report"}},

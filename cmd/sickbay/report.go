@@ -15,9 +15,10 @@ import (
 
 // reportFlags are what `report` can make of a report. Each is one thing; none shows it.
 type reportFlags struct {
-	html, matrix, timings, sides, conformance, durations bool
-	record, against                                      string
-	implementation                                       map[string]string
+	html, matrix, timings, sides, conformance, durations, scoreboard bool
+
+	record, against, into string
+	implementation        map[string]string
 }
 
 func (a *app) report() *cobra.Command {
@@ -35,6 +36,7 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
   sickbay report /tmp/report --matrix > docs/results/confusion-matrix.md
   sickbay report reports/timings/* --timings > docs/results/timings.md
   sickbay report reports/today reports/vm/* --sides > docs/results/cgroup-v1-v2.md
+  sickbay report reports/* --scoreboard --into docs/scoreboard
   sickbay report diff reports/yesterday reports/today
   sickbay report merge shard-* --into merged`,
 		Args: args(cobra.MinimumNArgs(1), "the folder of a report"),
@@ -47,12 +49,15 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 	fl.BoolVar(&f.timings, "timings", false, "print each scenario's median times over several reports, as a Markdown page")
 	fl.BoolVar(&f.durations, "durations", false, "print each scenario's median duration over several reports, as --shard balances by")
 	fl.BoolVar(&f.sides, "sides", false, "compare the evidence of two reports, as a Markdown page")
+	fl.BoolVar(&f.scoreboard, "scoreboard", false, "compare the detectors of one or more reports, as a Markdown page")
+	fl.StringVar(&f.into, "into", "", "with --scoreboard: write page, Markdown and picture into this folder")
 	fl.BoolVar(&f.conformance, "conformance", false, "print a short conformance report in YAML")
 	fl.StringToStringVar(&f.implementation, "implementation", nil, "with --conformance: organization, project, url, version and contact, as project=NAME,url=URL")
-	modes := []string{"html", "matrix", "record", "timings", "durations", "sides", "conformance"}
+	modes := []string{"html", "matrix", "record", "timings", "durations", "sides", "scoreboard", "conformance"}
 	cmd.MarkFlagsMutuallyExclusive(modes...)
 	_ = cmd.MarkFlagDirname("record")
 	_ = cmd.MarkFlagDirname("against")
+	_ = cmd.MarkFlagDirname("into")
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		switch {
@@ -60,10 +65,12 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 			return usagef("--against needs --html; `sickbay report diff %s %s` compares on the terminal", f.against, args[0])
 		case f.implementation != nil && !f.conformance:
 			return usagef("--implementation needs --conformance")
-		case f.timings, f.durations, f.sides:
+		case f.into != "" && !f.scoreboard:
+			return usagef("--into needs --scoreboard")
+		case f.timings, f.durations, f.sides, f.scoreboard:
 			return a.reportsPage(args, f)
 		case len(args) > 1:
-			return usagef("one report at a time; these are %d (--timings, --durations and --sides take several)", len(args))
+			return usagef("one report at a time; these are %d (--timings, --durations, --sides and --scoreboard take several)", len(args))
 		}
 		return a.oneReport(args[0], f, *form)
 	}
@@ -86,6 +93,8 @@ func (a *app) reportsPage(dirs []string, f reportFlags) error {
 		return report.WriteTimingsPage(a.out, reps, suites.DefaultTimings().Quiet)
 	case f.durations:
 		return report.WriteDurations(a.out, reps)
+	case f.scoreboard:
+		return report.WriteScoreboard(a.out, reps, f.into)
 	case len(reps) < 2:
 		return usagef("--sides takes two reports, or one and several of another kind of host; this is %d", len(reps))
 	}

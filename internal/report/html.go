@@ -2,33 +2,40 @@ package report
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
-	"math"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
-//go:embed page/report.html.tmpl page/report.css page/report.js
+//go:embed page
 var pageFiles embed.FS
 
+// PageOptions say what a page is made beside. The zero value is a page of one report, with no links to files.
+type PageOptions struct {
+	Before *v1alpha1.Report // an earlier report to compare with
+	Dir    string           // the folder of the report: what is there is linked
+}
+
 // WriteHTML writes the report as one page that needs nothing else: no script, style, font or picture from anywhere.
-func WriteHTML(w io.Writer, rep, before *v1alpha1.Report) error {
-	css, err := pageFiles.ReadFile("page/report.css")
+func WriteHTML(w io.Writer, rep *v1alpha1.Report, o PageOptions) error {
+	p, err := newPage(rep, o)
 	if err != nil {
 		return err
 	}
-	js, err := pageFiles.ReadFile("page/report.js")
-	if err != nil {
-		return err
-	}
-	t, err := template.New("report.html.tmpl").Funcs(template.FuncMap{
+	return writePage(w, "report.html.tmpl", p)
+}
+
+// writePage fills one of our templates. Data has the fields CSS and JS of a pageBase.
+func writePage(w io.Writer, name string, data any) error {
+	t, err := template.New(name).Funcs(template.FuncMap{
 		"clock": func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
 		"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"hms":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
@@ -36,14 +43,26 @@ func WriteHTML(w io.Writer, rep, before *v1alpha1.Report) error {
 		"secs":  humanSeconds,
 		"join":  strings.Join,
 		"name":  v1alpha1.Finding.Name,
-	}).ParseFS(pageFiles, "page/report.html.tmpl")
+		"sign":  func(v v1alpha1.Verdict) string { return pageSigns[v] },
+		"found": detectedText, "acted": actionText, "rate": rateText, "spread": spreadText,
+		"css": func() (template.CSS, error) {
+			b, err := pageFiles.ReadFile("page/report.css")
+			return template.CSS(b), err
+		},
+		"js": func() (template.JS, error) {
+			b, err := pageFiles.ReadFile("page/report.js")
+			return template.JS(b), err
+		},
+	}).ParseFS(pageFiles, "page/*.tmpl")
 	if err != nil {
 		return err
 	}
-	page := newPage(rep)
-	// Our own files, not data: they are trusted as they are.
-	page.CSS, page.JS = template.CSS(css), template.JS(js)
-	return t.Execute(w, page)
+	return t.Execute(w, data)
+}
+
+// pageSigns stand in small circles; what has none is a question.
+var pageSigns = map[v1alpha1.Verdict]string{
+	v1alpha1.VerdictPassed: "✓", v1alpha1.VerdictFailed: "✕", v1alpha1.VerdictSkipped: "·", v1alpha1.VerdictFlaky: "!", v1alpha1.VerdictUnknown: "?", v1alpha1.VerdictUnsupported: "–",
 }
 
 func humanDuration(d time.Duration) string { return humanSeconds(d.Seconds()) }
@@ -65,35 +84,55 @@ func humanSeconds(s float64) string {
 
 // page is what the template sees.
 type page struct {
-	CSS     template.CSS
-	JS      template.JS
-	R       *v1alpha1.Report
-	Took    time.Duration
-	Counts  []count
-	Title   string
-	Runs    []runView
-	Many    bool
-	Matrix  *v1alpha1.Matrix
-	Opinion string
-	// Where the charts' grid ends and its labels stand; the same for all.
-	ChartBottom, ChartLabel float64
+	R        *v1alpha1.Report
+	Took     time.Duration
+	Standing v1alpha1.Verdict // of the whole: a control that held has passed
+	Label    string           // and its word
+	Counts   []verdictCount
+	Title    string
+	Runs     []runView
+	Many     bool
+	Matrix   *v1alpha1.Matrix
+	Opinion  string
+	Before   *v1alpha1.Report
+	Changes  []changeList
+	Scores   *scoreboardView
+	Files    []string // beside the page
 }
 
-type count struct {
+type verdictCount struct {
 	Verdict v1alpha1.Verdict
 	N       int
 }
 
-// runView is one result with its picture.
+// changeList is one kind of changes since an earlier report.
+type changeList struct {
+	Kind, Title string
+	Changes     []change
+}
+
+type change struct {
+	v1alpha1.CaseChange
+	ID, Text string // ID is empty for a run that is not on the page
+}
+
+// runView is one result as the page shows it.
 type runView struct {
 	v1alpha1.ScenarioResult
-	ID      string
-	Open    bool
-	Took    time.Duration
-	Chart   chart
-	StepSet []stepView
-	Log     string // the timeline as JSON, for the page's own script
-	Story   []milestone
+	ID       string
+	Open     bool
+	Took     time.Duration
+	Standing v1alpha1.Verdict
+	Label    string // its word: held, for a control that held
+	Why      string // in short
+	StepSet  []stepView
+	Signs    []signalView
+	Found    []findingView
+	Timeline string // packed, for the page's own script
+	Story    []milestone
+	Again    string // the command that runs it again
+	Bundle   string // the folder of its observations beside the page, if there is one
+	Change   string // since the earlier report
 }
 
 type stepView struct {
@@ -101,6 +140,16 @@ type stepView struct {
 	N    int
 	Took time.Duration
 	Says string
+}
+
+type signalView struct {
+	v1alpha1.Signal
+	Line int // in the timeline, below zero for none
+}
+
+type findingView struct {
+	v1alpha1.Finding
+	Lines []int // of its evidence
 }
 
 // milestone is one number of the head line of a run.
@@ -118,47 +167,125 @@ var stepProof = map[v1alpha1.StepName]string{
 	v1alpha1.StepResidue:   "nothing left behind",
 }
 
-func newPage(rep *v1alpha1.Report) *page {
-	p := &page{R: rep, Took: rep.Ended.Sub(rep.Started), Many: len(rep.Results) > 1}
-	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictFailed, v1alpha1.VerdictUnsupported, v1alpha1.VerdictUnknown} {
-		n := 0
-		for _, r := range rep.Results {
-			if r.Verdict == v {
-				n++
-			}
-		}
-		if n > 0 {
-			p.Counts = append(p.Counts, count{v, n})
-		}
-	}
-	p.Title = rep.Cluster
-	if len(rep.Results) == 1 {
-		p.Title = rep.Results[0].Scenario
-	}
+func newPage(rep *v1alpha1.Report, o PageOptions) (*page, error) {
+	p := &page{R: rep, Took: rep.Ended.Sub(rep.Started), Many: len(rep.Results) > 1, Title: reportName(rep), Before: o.Before, Opinion: opinion(rep)}
+	p.Standing, p.Label = rep.Verdict, string(rep.Verdict)
+	used := map[string]int{}
+	counts := map[v1alpha1.Verdict]int{}
 	for i := range rep.Results {
-		r := rep.Results[i]
-		v := runView{ScenarioResult: r, ID: fmt.Sprintf("run-%d", i+1), Open: len(rep.Results) == 1, Took: r.Ended.Sub(r.Started)}
-		for _, name := range v1alpha1.Steps() {
-			sv := stepView{StepResult: v1alpha1.StepResult{Name: name, Verdict: v1alpha1.VerdictSkipped}, Says: stepProof[name]}
-			if i := slices.IndexFunc(r.Steps, func(s v1alpha1.StepResult) bool { return s.Name == name }); i >= 0 {
-				sv.StepResult = r.Steps[i]
-				sv.Took = sv.Ended.Sub(sv.Started)
-			}
-			sv.N = len(v.StepSet) + 1
-			v.StepSet = append(v.StepSet, sv)
+		v, err := newRunView(rep, &rep.Results[i], o.Dir)
+		if err != nil {
+			return nil, err
 		}
-		v.Chart = newChart(&r)
-		v.Story = story(&r)
-		v.Log = logJSON(&r)
+		if used[v.ID]++; used[v.ID] > 1 {
+			v.ID = fmt.Sprintf("%s-%d", v.ID, used[v.ID])
+		}
+		v.Open = !p.Many || rank[v.Standing] <= rank[v1alpha1.VerdictFlaky]
+		counts[v.Standing]++
 		p.Runs = append(p.Runs, v)
+	}
+	p.compare(o.Before)
+	// What a reader came for stands first.
+	slices.SortStableFunc(p.Runs, func(a, b runView) int { return rank[a.Standing] - rank[b.Standing] })
+	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictFailed, v1alpha1.VerdictUnknown, v1alpha1.VerdictFlaky, v1alpha1.VerdictUnsupported, v1alpha1.VerdictSkipped, v1alpha1.VerdictPassed} {
+		if counts[v] > 0 {
+			p.Counts = append(p.Counts, verdictCount{v, counts[v]})
+		}
+	}
+	if !p.Many && len(p.Runs) == 1 && p.Runs[0].ControlHeld && len(rep.HostChanges) == 0 {
+		p.Standing, p.Label = v1alpha1.VerdictPassed, "held"
 	}
 	if p.Many {
 		p.Matrix = NewMatrix(rep)
 	}
-	p.Opinion = opinion(rep)
-	p.ChartBottom = laneTop + laneHigh*float64(len(chartLanes)) + 4
-	p.ChartLabel = p.ChartBottom + 14
-	return p
+	p.Scores = newScoreboard([]*v1alpha1.Report{rep})
+	for _, f := range []string{FileJSON, FileTimeline, FileJUnit} {
+		if _, err := os.Stat(filepath.Join(o.Dir, f)); o.Dir != "" && err == nil {
+			p.Files = append(p.Files, f)
+		}
+	}
+	return p, nil
+}
+
+// notInName is what may not stand in a link's name.
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
+func newRunView(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult, dir string) (runView, error) {
+	id := r.Scenario
+	if r.Control != v1alpha1.ControlNone {
+		id += "-" + string(r.Control)
+	}
+	v := runView{ScenarioResult: *r, ID: strings.Trim(notInName.ReplaceAllString(strings.ToLower(id), "-"), "-"), Took: r.Ended.Sub(r.Started), Story: story(r), Again: again(rep, r)}
+	v.Standing, v.Why = standing(r)
+	v.Label = string(v.Standing)
+	switch {
+	case r.ControlHeld:
+		v.Label = "held"
+	case r.Control != v1alpha1.ControlNone && v.Standing == v1alpha1.VerdictFailed:
+		v.Label = "not held"
+	}
+	for _, name := range v1alpha1.Steps() {
+		sv := stepView{StepResult: v1alpha1.StepResult{Name: name, Verdict: v1alpha1.VerdictSkipped}, Says: stepProof[name]}
+		if i := slices.IndexFunc(r.Steps, func(s v1alpha1.StepResult) bool { return s.Name == name }); i >= 0 {
+			sv.StepResult = r.Steps[i]
+			sv.Took = sv.Ended.Sub(sv.Started)
+		}
+		sv.N = len(v.StepSet) + 1
+		v.StepSet = append(v.StepSet, sv)
+	}
+	for _, s := range r.Signals {
+		v.Signs = append(v.Signs, signalView{s, signalLine(r.Timeline, s)})
+	}
+	for _, f := range r.Findings {
+		x := findingView{Finding: f}
+		for _, e := range f.Evidence {
+			x.Lines = append(x.Lines, lineOf(r.Timeline, e))
+		}
+		v.Found = append(v.Found, x)
+	}
+	bundles := []string{filepath.Join("bundle", r.Scenario)}
+	if len(rep.Results) == 1 {
+		bundles = append(bundles, "bundle")
+	}
+	for _, b := range bundles {
+		if fi, err := os.Stat(filepath.Join(dir, b)); dir != "" && err == nil && fi.IsDir() {
+			v.Bundle = filepath.ToSlash(b)
+			break
+		}
+	}
+	var err error
+	v.Timeline, err = packedTimeline(r)
+	return v, err
+}
+
+// compare puts what changed since an earlier report on the page.
+func (p *page) compare(before *v1alpha1.Report) {
+	if before == nil {
+		return
+	}
+	d := Diff(before, p.R, DefaultSlowerThan())
+	ids := map[string]int{}
+	for i, v := range p.Runs {
+		key := v.Scenario
+		if v.Control != v1alpha1.ControlNone {
+			key += " (" + string(v.Control) + ")"
+		}
+		ids[key] = i + 1
+	}
+	for _, kind := range DiffKinds {
+		list := changeList{Kind: kind, Title: diffTitles[kind]}
+		for _, c := range ChangesOf(d, kind) {
+			x := change{CaseChange: c, Text: changeText(c)}
+			if i := ids[c.Case]; i > 0 {
+				x.ID = p.Runs[i-1].ID
+				p.Runs[i-1].Change = diffTitles[kind]
+			}
+			list.Changes = append(list.Changes, x)
+		}
+		if len(list.Changes) > 0 {
+			p.Changes = append(p.Changes, list)
+		}
+	}
 }
 
 // opinion is the report in one sentence.
@@ -183,13 +310,24 @@ func opinion(rep *v1alpha1.Report) string {
 			return fmt.Sprintf("Stopped at %s: %s", r.FailedAt, r.Reason)
 		}
 	}
-	passed := 0
+	passed, scenarios := 0, 0
 	for _, r := range rep.Results {
-		if r.Verdict == v1alpha1.VerdictPassed {
-			passed++
+		if r.Control == v1alpha1.ControlNone {
+			scenarios++
+			if r.Verdict == v1alpha1.VerdictPassed {
+				passed++
+			}
 		}
 	}
-	text := fmt.Sprintf("%d of %d scenarios passed all steps.", passed, n)
+	text := fmt.Sprintf("%d of %d scenarios passed all steps.", passed, scenarios)
+	if held := n - scenarios; held > 0 {
+		for _, r := range rep.Results {
+			if r.Control != v1alpha1.ControlNone && !r.ControlHeld {
+				held--
+			}
+		}
+		text += fmt.Sprintf(" %d of %d controls held.", held, n-scenarios)
+	}
 	if broken := append(BrokenControls(rep, v1alpha1.VerdictFailed), BrokenControls(rep, v1alpha1.VerdictUnknown)...); len(broken) > 0 {
 		text += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
 	}
@@ -206,151 +344,14 @@ func story(r *v1alpha1.ScenarioResult) []milestone {
 		}
 		return "+" + humanSeconds(s)
 	}
+	detected := "all expected causes"
+	if c := r.Clocks; c.Finding > 0 && c.Finding < c.Signal {
+		detected += fmt.Sprintf("; %s before the last signal, from what the node shows", humanSeconds(c.Signal-c.Finding))
+	}
 	return []milestone{
 		{"signal shown", at(r.Clocks.Signal), "the log lines, events and conditions expected"},
-		{"detected", at(r.Clocks.Finding), "all expected causes; may be before the last signal"},
+		{"detected", at(r.Clocks.Finding), detected},
 		{"remedied", at(r.Clocks.Remedied), "by the finding's own remedy"},
 		{"cleared", at(r.Clocks.Cleared), "no finding, Ready, new pod"},
 	}
-}
-
-// logJSON is the timeline for the page's script. It is put into the page by html/template inside a JSON script element, which
-// escapes every "<": a log line with "</script>" in it ends nothing.
-func logJSON(r *v1alpha1.ScenarioResult) string {
-	type line struct {
-		T     float64            `json:"t"`
-		At    string             `json:"at"`
-		Kind  v1alpha1.EntryKind `json:"kind"`
-		Level string             `json:"level,omitempty"`
-		Node  string             `json:"node,omitempty"`
-		Src   string             `json:"src,omitempty"`
-		Text  string             `json:"text"`
-	}
-	lines := make([]line, 0, len(r.Timeline))
-	for _, e := range r.Timeline {
-		lines = append(lines, line{
-			T: math.Round(e.At.Sub(r.Started).Seconds()*10) / 10, At: e.At.UTC().Format("15:04:05.000"),
-			Kind: e.Kind, Level: e.Level, Node: e.Node, Src: e.Source, Text: e.Text,
-		})
-	}
-	raw, err := json.Marshal(lines)
-	if err != nil {
-		return "[]"
-	}
-	return string(raw)
-}
-
-// chart is the timeline as lanes on one time axis. Sizes are in the SVG's own units: 1000 wide.
-type chart struct {
-	Width, Height float64
-	Ticks         []tick
-	Steps         []bar
-	Lanes         []lane
-	Marks         []mark
-}
-
-type tick struct {
-	X     float64
-	Label string
-	End   bool
-}
-
-type bar struct {
-	X, W    float64
-	Label   string // the step's name, its number where that does not fit, or nothing
-	Indent  float64
-	Verdict v1alpha1.Verdict
-	Tip     string
-}
-
-type lane struct {
-	Y     float64
-	Label string
-}
-
-type mark struct {
-	X, Y  float64
-	Kind  v1alpha1.EntryKind
-	Level string
-	Tip   string
-	Row   int // index in the timeline
-}
-
-const (
-	chartLeft  = 92.0
-	chartRight = 988.0
-	laneTop    = 46.0
-	laneHigh   = 26.0
-)
-
-// lanes of the chart, in the order a fault tells its story.
-var chartLanes = []struct {
-	label string
-	kinds []v1alpha1.EntryKind
-}{
-	{"fault", []v1alpha1.EntryKind{v1alpha1.EntryInject}},
-	{"journal", []v1alpha1.EntryKind{v1alpha1.EntryLog}},
-	{"events", []v1alpha1.EntryKind{v1alpha1.EntryEvent}},
-	{"conditions", []v1alpha1.EntryKind{v1alpha1.EntryCondition}},
-	{"signals", []v1alpha1.EntryKind{v1alpha1.EntrySignal}},
-	{"findings", []v1alpha1.EntryKind{v1alpha1.EntryFinding}},
-	{"remedy", []v1alpha1.EntryKind{v1alpha1.EntryRemedy}},
-}
-
-func newChart(r *v1alpha1.ScenarioResult) chart {
-	total := r.Ended.Sub(r.Started).Seconds()
-	if total <= 0 {
-		total = 1
-	}
-	x := func(t time.Time) float64 {
-		f := min(1, max(0, t.Sub(r.Started).Seconds()/total))
-		return math.Round((chartLeft+f*(chartRight-chartLeft))*100) / 100
-	}
-	c := chart{Width: 1000, Height: laneTop + laneHigh*float64(len(chartLanes)) + 24}
-	every := niceInterval(total)
-	for s := 0.0; s <= total; s += every {
-		label := fmt.Sprintf("%.0fs", s)
-		if every >= 60 || total > 180 {
-			label = fmt.Sprintf("%d:%02d", int(s)/60, int(s)%60)
-		}
-		c.Ticks = append(c.Ticks, tick{X: x(r.Started.Add(time.Duration(s * float64(time.Second)))), Label: label})
-	}
-	for _, s := range r.Steps {
-		if s.Started.IsZero() {
-			continue
-		}
-		from, to := x(s.Started), x(s.Ended)
-		tip := fmt.Sprintf("%s · %s · %s", s.Name, s.Verdict, humanDuration(s.Ended.Sub(s.Started)))
-		if s.Reason != "" {
-			tip += "\n" + s.Reason
-		}
-		b := bar{X: from, W: max(2, to-from-1), Label: string(s.Name), Indent: 6, Verdict: s.Verdict, Tip: tip}
-		// 5.9 units a letter at the chart's font size, measured.
-		if b.W < 5.9*float64(len(b.Label))+8 {
-			b.Label, b.Indent = fmt.Sprint(slices.Index(v1alpha1.Steps(), s.Name)+1), max(1, b.W/2-3)
-			if b.W < 8 {
-				b.Label = ""
-			}
-		}
-		c.Steps = append(c.Steps, b)
-	}
-	for i, l := range chartLanes {
-		y := laneTop + laneHigh*(float64(i)+0.5)
-		c.Lanes = append(c.Lanes, lane{Y: y, Label: l.label})
-		for row, e := range r.Timeline {
-			if slices.Contains(l.kinds, e.Kind) {
-				c.Marks = append(c.Marks, mark{X: x(e.At), Y: y, Kind: e.Kind, Level: e.Level, Row: row, Tip: e.At.UTC().Format("15:04:05") + " " + text.Short(e.Text, 220)})
-			}
-		}
-	}
-	return c
-}
-
-func niceInterval(total float64) float64 {
-	for _, s := range []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600} {
-		if total/s <= 12 {
-			return s
-		}
-	}
-	return math.Ceil(total/12/600) * 600
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/score"
 	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
@@ -22,7 +23,7 @@ func Merge(reps []*v1alpha1.Report) (*v1alpha1.Report, error) {
 		return nil, err
 	}
 	out := *reps[0]
-	out.Results, out.HostChanges, out.Shard = []v1alpha1.ScenarioResult{}, nil, nil
+	out.Results, out.HostChanges, out.Shard, out.Detectors, out.KnownPassed = []v1alpha1.ScenarioResult{}, nil, nil, nil, nil
 	var clusters, kubernetes, hosts, versions []string
 	for _, rep := range reps {
 		if rep.Started.Before(out.Started) {
@@ -45,6 +46,15 @@ func Merge(reps []*v1alpha1.Report) (*v1alpha1.Report, error) {
 		if rep.Profile != out.Profile {
 			out.Profile = ""
 		}
+		if rep.Seed != out.Seed {
+			out.Seed = 0
+		}
+		for _, d := range rep.Detectors {
+			if !slices.Contains(out.Detectors, d) {
+				out.Detectors = append(out.Detectors, d)
+			}
+		}
+		out.KnownPassed = append(out.KnownPassed, rep.KnownPassed...)
 		clusters, kubernetes = append(clusters, rep.Cluster), append(kubernetes, rep.Kubernetes)
 		hosts, versions = append(hosts, rep.Host), append(versions, rep.Version)
 	}
@@ -61,6 +71,7 @@ func Merge(reps []*v1alpha1.Report) (*v1alpha1.Report, error) {
 	slices.SortStableFunc(out.Results, func(a, b v1alpha1.ScenarioResult) int {
 		return slices.Index(suite, a.Scenario) - slices.Index(suite, b.Scenario)
 	})
+	score.Fill(&out)
 	out.Verdict, out.Controls, out.Matrix = Overall(&out), CountControls(&out), nil
 	if len(out.Results) > 1 {
 		out.Matrix = NewMatrix(&out)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -164,12 +165,12 @@ func TestHTMLIsSelfContainedAndInert(t *testing.T) {
 			rep.Results[0].Steps[0].Seen = []string{hostile}
 			rep.Results[0].Findings[0].Summary = hostile
 			var b bytes.Buffer
-			if err := WriteHTML(&b, rep, nil); err != nil {
+			if err := WriteHTML(&b, rep, PageOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			page := b.String()
-			// Only our own script elements close: one per run's data, and the page's own.
-			if got, want := strings.Count(strings.ToLower(page), "</script>"), len(rep.Results)+1; got != want {
+			// Only our own script elements close: the lines are packed.
+			if got, want := strings.Count(strings.ToLower(page), "</script>"), 1; got != want {
 				t.Errorf("%d closing script tags, want %d: inlined data ends a script", got, want)
 			}
 			if strings.Contains(page, "<img") || strings.Contains(page, "<script>document") {
@@ -178,7 +179,7 @@ func TestHTMLIsSelfContainedAndInert(t *testing.T) {
 			if m := regexp.MustCompile(`(?i)(src|href)\s*=\s*["']?(https?:)?//|@import|url\(`).FindString(page); m != "" {
 				t.Errorf("the page loads something: %s", m)
 			}
-			for _, want := range []string{"pleg-disk", "prefers-color-scheme: dark", "fsfreeze -u", "<svg class=\"chart\"", "ZgotmplZ"} {
+			for _, want := range []string{"pleg-disk", "prefers-color-scheme: dark", "fsfreeze -u", "class=\"chart\"", "ZgotmplZ"} {
 				if has := strings.Contains(page, want); has == (want == "ZgotmplZ") {
 					t.Errorf("%q in the page: %v", want, has)
 				}
@@ -187,15 +188,107 @@ func TestHTMLIsSelfContainedAndInert(t *testing.T) {
 	}
 }
 
-// TestPageForLookingAt writes both pages to $SICKBAY_PAGES, for whoever works on them.
-func TestPageForLookingAt(t *testing.T) {
+// TestPagesForLookingAt writes pages to $SICKBAY_PAGES, for whoever works on them and for the test in browser/.
+func TestPagesForLookingAt(t *testing.T) {
 	dir := os.Getenv("SICKBAY_PAGES")
 	if dir == "" {
 		t.Skip("SICKBAY_PAGES is not set")
 	}
-	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many()} {
+	before := scored(60)
+	before.Started, before.Results[0].Verdict, before.Results[2].Verdict = before.Started.AddDate(0, 0, -1), v1alpha1.VerdictFailed, v1alpha1.VerdictPassed
+	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many(), "large": scored(60)} {
 		if err := Write(filepath.Join(dir, name), rep); err != nil {
 			t.Fatal(err)
+		}
+	}
+	large := filepath.Join(dir, "large")
+	if err := os.MkdirAll(filepath.Join(large, "bundle", "pleg-disk"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := RenderHTML(large, scored(60), before); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteScoreboard(io.Discard, []*v1alpha1.Report{scored(60)}, filepath.Join(dir, "scores")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A suite of 60 scenarios and four detectors, each run with 400 lines, stays small enough to be attached and opened.
+func TestPageOfALargeSuiteIsSmall(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteHTML(&b, scored(60), PageOptions{Before: scored(30)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", b.Len())
+	if b.Len() > 2_000_000 {
+		t.Errorf("%d bytes, more than 2 MB", b.Len())
+	}
+}
+
+func TestPageLeadsToFailures(t *testing.T) {
+	rep := many()
+	rep.Profile, rep.HostChanges = "core", nil
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "bundle", "swap-on"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, FileJSON), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := WriteHTML(&b, rep, PageOptions{Dir: dir, Before: plain("swap-on", ok, "pleg-disk", bad)}); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	last := 0
+	for _, part := range []string{
+		"<title>core · failed · sickbay · sickbay</title>", "New failures", `<a href="#swap-on">swap-on</a>`,
+		`<tr data-run="swap-on" data-v="failed"`, `<tr data-run="clock-skew" data-v="unknown"`, `<tr data-run="apparmor-denied" data-v="unsupported"`, `<tr data-run="pleg-disk" data-v="passed"`,
+		`<section class="run" id="swap-on" data-v="failed">` + "\n<details open>", `sickbay run swap-on`, `href="bundle/swap-on/"`, `<section class="run" id="pleg-disk" data-v="passed">` + "\n<details>",
+		`href="#pleg-disk/`, `id="conflist-missing-noop" data-v="passed"`, `<a href="report.json">`,
+	} {
+		at := strings.Index(page[last:], part)
+		if at < 0 {
+			t.Fatalf("no %q after byte %d", part, last)
+		}
+		last += at
+	}
+	if strings.Contains(page, `href="timeline.jsonl"`) || strings.Contains(page, `href="bundle/pleg-disk/"`) {
+		t.Error("a file that is not there is linked")
+	}
+}
+
+// The page of a control that held is green, as its case in junit.xml is.
+func TestPageOfAControlThatHeldIsGreen(t *testing.T) {
+	rep := many()
+	rep.Results, rep.HostChanges = rep.Results[5:], nil
+	rep.Verdict = Overall(rep)
+	var b bytes.Buffer
+	if err := WriteHTML(&b, rep, PageOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.String(); !strings.Contains(page, `<div class="hero passed">`) || !strings.Contains(page, `<span class="badge passed">held</span>`) || strings.Contains(page, "badge failed") {
+		t.Error("a control that held is not green")
+	}
+}
+
+func TestEvidenceIsFoundInTheTimeline(t *testing.T) {
+	r := sample().Results[0]
+	for _, f := range r.Findings {
+		for _, e := range f.Evidence {
+			line, want := lineOf(r.Timeline, e), map[string]string{"journal/kubelet": "PLEG is not healthy", "api.node": "DiskPressure: "}[e.Source]
+			if (line >= 0) != (want != "") || line >= 0 && !strings.HasPrefix(r.Timeline[line].Text, want) {
+				t.Errorf("%s %q is line %d", e.Source, e.Text, line)
+			}
+		}
+	}
+	cut := v1alpha1.Evidence{Source: "kmsg", Text: "one two…nine ten"}
+	if n := lineOf([]v1alpha1.TimelineEntry{{Source: "journal/kernel", Text: "one two three"}, {Source: "journal/kernel", Text: "one  two three nine ten"}}, cut); n != 1 {
+		t.Errorf("a line that was cut in its middle: %d", n)
+	}
+	for _, s := range r.Signals {
+		if line := signalLine(r.Timeline, s); line < 0 && s.Want != `condition Ready=False "PLEG is not healthy"` {
+			t.Errorf("%s has no line", s.Want)
 		}
 	}
 }

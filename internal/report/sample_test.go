@@ -62,6 +62,7 @@ func sample() *v1alpha1.Report {
 		{At: at(20.1), Kind: v1alpha1.EntryEvent, Source: "api.events", Level: "warning", Text: "node/sickbay-worker2: EvictionThresholdMet: Attempting to reclaim ephemeral-storage"},
 		{At: at(21.8), Kind: v1alpha1.EntryStep, Text: "manifest"},
 		{At: at(60), Kind: v1alpha1.EntryLog, Source: "journal/kubelet", Level: "error", Text: hostile},
+		{At: at(208), Kind: v1alpha1.EntryLog, Source: "journal/kubelet", Level: "error", Text: "PLEG is not healthy: pleg was last seen active 3m1.2s ago; threshold is 3m0s"},
 		{At: at(208), Kind: v1alpha1.EntrySignal, Text: `log of kubelet "PLEG is not healthy"`},
 		{At: at(212), Kind: v1alpha1.EntryCondition, Source: "api.node", Level: "error", Text: "Ready: True → False (KubeletNotReady: PLEG is not healthy)"},
 		{At: at(212.4), Kind: v1alpha1.EntryStep, Text: "detect"}, {At: at(198), Kind: v1alpha1.EntryFinding, Text: "first named: pleg/runtime-io-stall on sickbay-worker2"},

@@ -34,7 +34,6 @@ func Write(dir string, rep *v1alpha1.Report) error {
 			return enc.Encode(rep)
 		},
 		FileJUnit: func(w *bufio.Writer) error { return WriteJUnit(w, rep) },
-		FileHTML:  func(w *bufio.Writer) error { return WriteHTML(w, rep, nil) },
 		FileTimeline: func(w *bufio.Writer) error {
 			enc := json.NewEncoder(w)
 			for _, r := range rep.Results {
@@ -51,7 +50,8 @@ func Write(dir string, rep *v1alpha1.Report) error {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
-	return nil
+	_, err := RenderHTML(dir, rep, nil) // last: it links what is there
+	return err
 }
 
 // RenderHTML writes report.html of a report directory again, as `sickbay report DIR --html` does; before is an earlier report to compare
@@ -61,7 +61,10 @@ func RenderHTML(dir string, rep, before *v1alpha1.Report) (path string, err erro
 		dir = filepath.Dir(dir)
 	}
 	path = filepath.Join(dir, FileHTML)
-	return path, writeFile(path, func(w *bufio.Writer) error { return WriteHTML(w, rep, before) })
+	if err := writeFile(path, func(w *bufio.Writer) error { return WriteHTML(w, rep, PageOptions{Before: before, Dir: dir}) }); err != nil {
+		return "", fmt.Errorf("write %s: %w", path, err)
+	}
+	return path, nil
 }
 
 // ReadReport reads the report.json of a report directory, or the file itself.
