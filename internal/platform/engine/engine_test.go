@@ -120,7 +120,7 @@ func TestInventory(t *testing.T) {
   /dev/loop0  /x
 swap (1)
   /swap  file, 20 KiB used  (not known to be sickbay's)
-none: container, volume, network, mount, firewall rule, bridge, sysctl, cgroup, process
+none: container, volume, network, mount, firewall rule, bridge, sysctl, cgroup, process, file
 not known: rules: permission denied`
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
