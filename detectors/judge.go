@@ -32,7 +32,7 @@ func Find(h v1alpha1.History, detectors []Detector) []v1alpha1.Finding {
 			if !failures.Known(f.Failure, f.Cause) || f.Failure != d.Failure {
 				panic(fmt.Sprintf("detector %s names %s/%s, which is not its vocabulary", d.Failure, f.Failure, f.Cause))
 			}
-			found = append(found, f)
+			found = append(found, withheld(f))
 		}
 	}
 	return found

@@ -251,3 +251,36 @@ func TestRunIsQuotedForAShell(t *testing.T) {
 		t.Errorf("%s gave %q, want %q", step.Run, out, want)
 	}
 }
+
+// A remedy whose step names what nothing is called is withheld; the finding says so.
+func TestWithheld(t *testing.T) {
+	step := func(vars ...detectors.Var) v1alpha1.Step {
+		return detectors.ShellStep(v1alpha1.Safe, "n", "w", `true "$a"`, vars...)
+	}
+	for name, c := range map[string]struct {
+		step v1alpha1.Step
+		odd  bool
+	}{
+		"plain":                 {step(detectors.V("a", "/etc/x y;$(z)")), false},
+		"an escape":             {step(detectors.V("a", "x\x1b[2K")), true},
+		"a line's end":          {step(detectors.V("a", "x\ny")), true},
+		"turned around":         {step(detectors.V("a", "x\u202ey")), true},
+		"an option":             {step(detectors.V("a", "--modprobe=/x")), true},
+		"a way up":              {step(detectors.V("a", "/etc/../x")), true},
+		"a file's way up":       {detectors.RestoreStep("n", "/usr/../etc/passwd", "w"), true},
+		"a unit":                {detectors.Restart("n", "containerd.service", "w"), false},
+		"a unit's option":       {detectors.Restart("n", "--force", "w"), true},
+		"a pod":                 {detectors.EvictPod("default", "app-1", "w"), false},
+		"a pod of no name":      {detectors.EvictPod("default", "../nodes/x", "w"), true},
+		"a node of no name":     {detectors.NodeStep(v1alpha1.Safe, "n;reboot", "w", "true"), true},
+		"a node by its address": {detectors.NodeStep(v1alpha1.Safe, "[fd00::1]", "w", "true"), false},
+	} {
+		d := detectors.Detector{Failure: "cni", Judge: func(v1alpha1.History) []v1alpha1.Finding {
+			return []v1alpha1.Finding{{Failure: "cni", Cause: "ipam-exhausted", Remedy: &v1alpha1.Remedy{Name: "r", Steps: []v1alpha1.Step{c.step}}}}
+		}}
+		f := detectors.Find(v1alpha1.History{{Node: "n"}}, []detectors.Detector{d})[0]
+		if (f.Remedy == nil) != c.odd || c.odd != strings.Contains(f.ManualAction, "remedy r is withheld") || strings.ContainsAny(f.ManualAction, "\x1b\n\u202e") {
+			t.Errorf("%s: %+v, %q", name, f.Remedy, f.ManualAction)
+		}
+	}
+}

@@ -243,7 +243,7 @@ func output(cmd *cobra.Command) *format {
 func print[T any](a *app, f format, data T, asText func(io.Writer)) error {
 	switch f {
 	case jsonForm:
-		e := json.NewEncoder(a.out)
+		e := json.NewEncoder(text.Writer(a.out))
 		e.SetIndent("", "  ")
 		e.SetEscapeHTML(false)
 		return e.Encode(data)
@@ -255,7 +255,7 @@ func print[T any](a *app, f format, data T, asText func(io.Writer)) error {
 		_, err = a.out.Write(b)
 		return err
 	}
-	asText(a.out)
+	asText(text.Writer(a.out))
 	return nil
 }
 

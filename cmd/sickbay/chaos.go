@@ -215,7 +215,7 @@ func (a *app) killAll(ctx context.Context, f chaosFlags, cells []chaos.KillCase,
 				if res.Verdict != v1alpha1.VerdictPassed && res.Verdict != v1alpha1.VerdictUnsupported {
 					failed++
 				}
-				fmt.Fprintf(a.out, "%s %s: healed after %.0fs%s\n", a.mark(res.Verdict), cell, res.Healed, text.Short(" "+res.Reason, 400))
+				fmt.Fprintf(a.out, "%s %s: healed after %.0fs%s\n", a.mark(res.Verdict), cell, res.Healed, text.Plain(text.Short(" "+res.Reason, 400)))
 				end = book.add(res)
 				mu.Unlock()
 				if end != nil {

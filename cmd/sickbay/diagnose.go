@@ -20,6 +20,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 type diagnoseFlags struct {
@@ -273,7 +274,7 @@ func (a *app) watch(ctx context.Context, s *target, f diagnoseFlags, form format
 func (a *app) tellNext(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error {
 	switch form {
 	case jsonForm:
-		e := json.NewEncoder(a.out)
+		e := json.NewEncoder(text.Writer(a.out))
 		e.SetEscapeHTML(false)
 		return e.Encode(d)
 	case yamlForm:
@@ -301,7 +302,7 @@ func gist(d v1alpha1.Diagnosis) string {
 
 // ask puts a question on standard error. The answer is read beside the context, so that Ctrl-C works while nothing is typed.
 func (a *app) ask(ctx context.Context, question string) (bool, error) {
-	fmt.Fprint(a.err, question)
+	a.say("%s", question)
 	line, err := a.readLine(ctx)
 	if errors.Is(err, io.EOF) {
 		return false, &usageError{text: "standard input has ended", hint: "Pass --yes to apply without confirmation."}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/usage"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -95,7 +96,9 @@ func isUsage(err error) bool {
 
 // message is how an error is told: what failed, and below it the way out. A scenario file's problems stand alone, as a
 // compiler prints them, so that editors can jump to them.
-func message(err error) string {
+func message(err error) string { return text.Plain(words(err)) }
+
+func words(err error) string {
 	var document *scenarios.Error
 	if errors.As(err, &document) {
 		return document.Error()

@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -54,14 +55,14 @@ func (a *app) tellFix(d v1alpha1.Diagnosis, r fixResult, f diagnoseFlags, form f
 	}
 	for _, p := range r.Plan.Remedies {
 		if p.Refused != "" {
-			fmt.Fprintf(a.err, "Left out: %s (%s): %s.\n", p.Name(), p.Remedy.Name, p.Refused)
+			a.say("Left out: %s (%s): %s.\n", p.Name(), p.Remedy.Name, p.Refused)
 		}
 	}
 	for _, x := range r.Applied {
 		if !x.Stays && !slices.ContainsFunc(x.Steps, func(s remedy.StepResult) bool { return s.Error != "" }) {
 			continue
 		}
-		fmt.Fprintf(a.err, "%s did not help %s:\n", x.Remedy, x.For)
+		a.say("%s did not help %s:\n", x.Remedy, x.For)
 		for _, s := range x.Steps {
 			state := "done"
 			switch {
@@ -77,9 +78,9 @@ func (a *app) tellFix(d v1alpha1.Diagnosis, r fixResult, f diagnoseFlags, form f
 				state = "done; to take it back: " + s.Step.Undo
 			}
 			first, _, _ := strings.Cut(s.Step.Run, "\n")
-			fmt.Fprintf(a.err, "  %s: %s\n", first, state)
+			a.say("  %s: %s\n", first, state)
 		}
-		fmt.Fprintf(a.err, "  next: %s\n", x.Next)
+		a.say("  next: %s\n", x.Next)
 	}
 	return verdictOf(d)
 }
@@ -91,7 +92,7 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 	nothing := func(why string) error {
 		r.Unchanged = why
 		err := a.tellFix(d, r, shown, form)
-		fmt.Fprintf(a.err, "\nNothing was changed: %s.\n", why)
+		a.say("\nNothing was changed: %s.\n", why)
 		return err
 	}
 	unattended := f.yes || f.plan != ""
@@ -128,7 +129,7 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 			return err
 		}
 		if !yes {
-			fmt.Fprintln(a.err, "Nothing was changed.")
+			a.say("Nothing was changed.\n")
 			return no
 		}
 	}
@@ -180,9 +181,9 @@ func (a *app) confirm(ctx context.Context, plan []remedy.Planned) (any bool, err
 			if p.Refused == "" || s.Class == v1alpha1.Safe {
 				continue
 			}
-			fmt.Fprintf(a.err, "\n%s, step %d of %s: %s\n  %s\n", p.Name(), n+1, p.Remedy.Name, s.Class, strings.ReplaceAll(s.Run, "\n", "\n  "))
+			a.say("\n%s, step %d of %s: %s\n  %s\n", p.Name(), n+1, p.Remedy.Name, s.Class, strings.ReplaceAll(s.Run, "\n", "\n  "))
 			if s.Risk != "" {
-				fmt.Fprintf(a.err, "  risk: %s\n", s.Risk)
+				a.say("  risk: %s\n", s.Risk)
 			}
 			yes, err := a.ask(ctx, "Take it? [y/N] ")
 			if err != nil {
@@ -198,6 +199,11 @@ func (a *app) confirm(ctx context.Context, plan []remedy.Planned) (any bool, err
 		any = any || plan[i].Refused == ""
 	}
 	return any, nil
+}
+
+// say writes to standard error, plainly: what is asked about and reported there names what others named.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprint(a.err, text.Plain(fmt.Sprintf(format, args...)))
 }
 
 // readPlan reads what `--fix --dry-run -o json` printed, or takes its hash alone.

@@ -94,7 +94,7 @@ does not show what changes.`,
 		if err != nil {
 			fmt.Fprintln(a.err, message(err)) // NPD keeps it in its own log
 		}
-		fmt.Fprintln(a.out, said.Message)
+		fmt.Fprintln(a.out, text.Plain(said.Message))
 		return answer(said.Status)
 	}
 	return cmd

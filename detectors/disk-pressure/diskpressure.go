@@ -59,7 +59,7 @@ func standing(o *v1alpha1.Observation, nodefs, imagefs v1alpha1.Filesystem) []v1
 		Failure: "disk-pressure", Cause: "nodefs-full", Node: o.Node, Certainty: v1alpha1.Likely,
 		Evidence:     []v1alpha1.Evidence{facts.FromCondition(condition)},
 		Consequences: facts.Consequences(o),
-		ToConfirm:    "`kubectl get --raw /api/v1/nodes/" + o.Node + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: which filesystem the kubelet sees, and evictionSoft of its configuration",
+		ToConfirm:    "`kubectl get --raw /api/v1/nodes/" + detectors.Quote(o.Node) + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: which filesystem the kubelet sees, and evictionSoft of its configuration",
 		ManualAction: "no hard threshold is crossed on the filesystems that were looked at: make room on the one that the kubelet sees, or correct the threshold",
 	}
 	for _, f := range []struct {
@@ -162,7 +162,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 	if !gone && condition.Status == corev1.ConditionFalse && !facts.Silent(o) {
 		finding.Certainty = v1alpha1.Likely
 		finding.Evidence = append(finding.Evidence, facts.FromCondition(condition))
-		finding.ToConfirm = "`kubectl get --raw /api/v1/nodes/" + o.Node + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: the kubelet sees no pressure, so it may look at another filesystem or threshold"
+		finding.ToConfirm = "`kubectl get --raw /api/v1/nodes/" + detectors.Quote(o.Node) + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: the kubelet sees no pressure, so it may look at another filesystem or threshold"
 	}
 	for _, u := range facts.Strangers(o, f, inodes) {
 		finding.Evidence = append(finding.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))

@@ -319,7 +319,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	switch {
 	case facts.Has(said, "certificate has expired", "not yet valid") || reach == "tls-expired":
 		f.Summary = "the certificate of registry " + server + " is not valid now"
-		f.ManualAction = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + server + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
+		f.ManualAction = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + detectors.Quote(connectTo(server)) + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
 		return f
 	case facts.Has(said, "certificate is valid for", "unrecognized name", "doesn't contain any IP SANs", "not valid for any names", "cannot validate certificate for") || reach == "tls-name":
 		f.Summary = "the certificate of registry " + server + " is for another name"
@@ -331,7 +331,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		return f
 	case facts.Has(said, "handshake failure", "protocol version", "no cipher suite", "tls: internal error", "insecure algorithm"):
 		f.Summary = "registry " + server + " and the runtime agree on no version or cipher of TLS"
-		f.ManualAction = "the registry's owner has to look at what it offers: `openssl s_client -connect " + server + " </dev/null`"
+		f.ManualAction = "the registry's owner has to look at what it offers: `openssl s_client -connect " + detectors.Quote(connectTo(server)) + " </dev/null`"
 		return f
 	}
 	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
@@ -363,10 +363,7 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 			break
 		}
 	}
-	connect := u.Host
-	if u.Port() == "" {
-		connect += ":443"
-	}
+	connect := connectTo(u.Host)
 	steps := []v1alpha1.Step{detectors.Destructive(trustChain(o.Node,
 		"look at the chain the registry shows and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
 		connect, u.Hostname(), ca), "trusts whoever answers as "+connect+" now")}
@@ -376,6 +373,14 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
+}
+
+// connectTo is a server with its port.
+func connectTo(server string) string {
+	if u, err := url.Parse("https://" + server); err == nil && u.Port() == "" {
+		return server + ":443"
+	}
+	return server
 }
 
 // nameCA has hosts.toml name the CAs for the server that was asked.
@@ -485,7 +490,7 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case len(fits) > 1:
 		f.ManualAction = fmt.Sprintf("the secrets %s of the namespace are all for %s: their owners have to say which the pod may bring in imagePullSecrets", strings.Join(fits, ", "), p.host)
 	case len(fits) == 0:
-		f.ManualAction = fmt.Sprintf("nobody but its owner has the credential: `kubectl -n %s create secret docker-registry NAME --docker-server=%s …`, and name it in imagePullSecrets", pod.Namespace, p.host)
+		f.ManualAction = fmt.Sprintf("nobody but its owner has the credential: `kubectl -n %s create secret docker-registry NAME --docker-server=%s …`, and name it in imagePullSecrets", detectors.Quote(pod.Namespace), detectors.Quote(p.host))
 	default:
 		steps, reason, ok := facts.ChangePod(pod, fmt.Sprintf("secret %s of the namespace holds a credential for %s: have the pod bring it", fits[0], p.host),
 			map[string]any{"imagePullSecrets": []any{map[string]string{"name": fits[0]}}})
@@ -672,9 +677,9 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	case len(steps) == 0 && f.ManualAction != "":
 		return f
 	case len(steps) == 0:
-		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (systemctl show -p Environment " + unit + ") have to be looked at"
+		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (`systemctl show -p Environment " + detectors.Quote(unit) + "`) have to be looked at"
 		if p.answer.why == byProxy {
-			f.ManualAction = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment " + unit + "`, NO_PROXY for registries inside"
+			f.ManualAction = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment " + detectors.Quote(unit) + "`, NO_PROXY for registries inside"
 		}
 		if p.sandbox {
 			f.ManualAction = sandboxConfig(o, p) + "; " + f.ManualAction

@@ -157,7 +157,7 @@ func refusal(r runtime, file, said string) string {
 	if m := newerConfig.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], m[1])
 	}
-	return fmt.Sprintf("%s exits at start by itself; what it says has to be changed by whoever runs it, most often in %s: `journalctl -u %s -n 20`", r.Name, file, r.Unit)
+	return fmt.Sprintf("%s exits at start by itself; what it says has to be changed by whoever runs it, most often in %s: `journalctl -u %s -n 20`", r.Name, file, detectors.Quote(r.Unit))
 }
 
 // serves tells that the runtime answers CRI now, whoever started it.
@@ -515,7 +515,7 @@ func withoutCRI(h v1alpha1.History) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 		Evidence: support(h, []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why)})}
 	f.Summary = cmp.Or(r.Name, "the runtime") + " runs and serves no CRI: "
-	show := "`journalctl -u " + cmp.Or(r.Unit, "containerd") + " | grep -e 'load.* plugin' -e level=fatal`"
+	show := "`journalctl -u " + detectors.Quote(cmp.Or(r.Unit, "containerd")) + " | grep -e 'load.* plugin' -e level=fatal`"
 	disabled := keep(o.Runtime.ConfigFile.DisabledPlugins, criPlugins)
 	line, plugin, failed := pluginError(h)
 	switch {

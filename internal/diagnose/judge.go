@@ -135,7 +135,9 @@ func setCluster(d *v1alpha1.Diagnosis, name string) {
 		return
 	}
 	for i := range d.Findings {
-		r := d.Findings[i].Remedy
+		f := &d.Findings[i]
+		f.ManualAction, f.ToConfirm = withContextIn(f.ManualAction, name), withContextIn(f.ToConfirm, name)
+		r := f.Remedy
 		if r == nil {
 			continue
 		}
@@ -150,11 +152,21 @@ func setCluster(d *v1alpha1.Diagnosis, name string) {
 	}
 }
 
-var kubectl = regexp.MustCompile(`\bkubectl (--context \S+ )?`)
+var (
+	kubectl      = regexp.MustCompile(`(^|\| |; )kubectl (--context \S+ )?`)
+	kubectlQuote = regexp.MustCompile("`kubectl (--context \\S+ )?")
+)
 
 // withContext gives each kubectl of a command line the context that kind made for the cluster.
 func withContext(command, cluster string) string {
-	return kubectl.ReplaceAllLiteralString(command, "kubectl --context kind-"+cluster+" ")
+	return kubectl.ReplaceAllStringFunc(command, func(m string) string {
+		return m[:strings.Index(m, "kubectl")] + "kubectl --context " + detectors.Quote("kind-"+cluster) + " "
+	})
+}
+
+// withContextIn does so for the commands that a text has between backticks.
+func withContextIn(text, cluster string) string {
+	return kubectlQuote.ReplaceAllLiteralString(text, "`kubectl --context "+detectors.Quote("kind-"+cluster)+" ")
 }
 
 func assemble(nodes []string, results []verdictOn) v1alpha1.Diagnosis {

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/docs"
+	plain "github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // TextOptions say how a diagnosis is written for a person.
@@ -54,6 +56,10 @@ func WriteText(w io.Writer, d v1alpha1.Diagnosis, o TextOptions) error {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
+	d, err := shown(d)
+	if err != nil {
+		return err
+	}
 	t := text{d: d, o: o, style: style(o.Color), width: o.Width}
 	if t.width <= 0 {
 		t.width = 100
@@ -64,8 +70,33 @@ func WriteText(w io.Writer, d v1alpha1.Diagnosis, o TextOptions) error {
 		t.finding(i)
 	}
 	t.unknown()
-	_, err := io.WriteString(w, t.String())
+	_, err = io.WriteString(w, t.String())
 	return err
+}
+
+// shown is the diagnosis as it may be written to a terminal. Only a command has lines: a name with a line's end in it could look like one.
+func shown(d v1alpha1.Diagnosis) (out v1alpha1.Diagnosis, err error) {
+	raw, err := json.Marshal(d)
+	if err == nil {
+		err = json.Unmarshal(raw, &out)
+	}
+	plain.PlainAll(&out)
+	line := func(s *string) { *s = strings.ReplaceAll(*s, "\n", `\n`) }
+	line(&out.Cluster)
+	if out.Recording != nil {
+		line(&out.Recording.Note)
+	}
+	for i := range out.Findings {
+		f := &out.Findings[i]
+		line(&f.Node)
+		if f.Remedy != nil {
+			line(&f.Remedy.Name)
+			for j := range f.Remedy.Steps {
+				line(&f.Remedy.Steps[j].On)
+			}
+		}
+	}
+	return out, err
 }
 
 // text is a diagnosis being written.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // Elapsed writes a duration as a person reads it: 3.2s, 1m12s, 1h02m.
@@ -55,7 +57,7 @@ func oneLine(s string) string {
 		switch {
 		case r == '\t':
 			return ' '
-		case r < 0x20 || r >= 0x7f && r < 0xa0:
+		case text.Hidden(r):
 			return -1
 		}
 		return r

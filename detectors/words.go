@@ -1,0 +1,68 @@
+package detectors
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
+)
+
+var (
+	// objectName is what the API server lets objects, namespaces and subresources be called.
+	objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.:-]*[a-z0-9])?$`)
+	// nodeName is that or an address, as a node may be asked for.
+	nodeName = regexp.MustCompile(`^[A-Za-z0-9\[]([A-Za-z0-9._:\]-]*)$`)
+	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*$`)
+)
+
+// withheld takes the remedy from a finding where a step would name what nothing on a node or in a cluster is called. Quoted as it is it
+// would do no harm, but who chose such a name hopes for something.
+func withheld(f v1alpha1.Finding) v1alpha1.Finding {
+	if f.Remedy == nil {
+		return f
+	}
+	for _, s := range f.Remedy.Steps {
+		if word := oddWord(s); word != "" {
+			why := fmt.Sprintf("remedy %s is withheld, since it would name %s, which is no plain name: look there yourself first", f.Remedy.Name, strconv.QuoteToASCII(word))
+			f.Remedy, f.ManualAction = nil, strings.TrimPrefix(f.ManualAction+"; "+why, "; ")
+			return f
+		}
+	}
+	return f
+}
+
+// oddWord is the first word of a step that no such thing is called, empty where there is none.
+func oddWord(s v1alpha1.Step) string {
+	if s.On != "" && !nodeName.MatchString(s.On) {
+		return s.On
+	}
+	if a := s.API; a != nil && a.Object != nil {
+		for _, n := range []string{a.Object.Name, a.Object.Namespace} {
+			if n != "" && !objectName.MatchString(n) {
+				return n
+			}
+		}
+	}
+	argv, script := s.Exec, len(s.Exec) > 2 && s.Exec[0] == "sh"
+	if script {
+		argv = argv[min(4, len(argv)):] // what comes before is program text and its name
+	} else if len(argv) > 0 && argv[0] == "systemctl" && !unitName.MatchString(argv[len(argv)-1]) && !strings.Contains(argv[len(argv)-1], "=") {
+		return argv[len(argv)-1]
+	}
+	if s.Restore != "" {
+		argv = append(slices.Clone(argv), s.Restore)
+	}
+	for _, w := range argv {
+		switch {
+		case !utf8.ValidString(w), strings.ContainsFunc(w, text.Hidden), strings.Contains(w, "\n"), script && strings.HasPrefix(w, "-") && w != "--runtime-endpoint",
+			strings.HasPrefix(w, "/") && slices.Contains(strings.Split(w, "/"), ".."):
+			return w
+		}
+	}
+	return ""
+}
