@@ -53,6 +53,9 @@ nodes and pods, images and log lines stay: read the files before you send them.`
 		fmt.Fprintf(a.out, "recorded %s in %s\ntaken out: %d values of environments, command lines, annotations, tokens, keys and passwords\n"+
 			"still in it: names and addresses of hosts, nodes and pods, images, and log lines: read it before you send it\n",
 			nodesWord(len(t.Nodes)), args[0], written.Removed)
+		if written.Suspicious > 0 {
+			fmt.Fprintf(a.out, "%d words in it look random: they may be names or hashes, and may be secrets\n", written.Suspicious)
+		}
 		return nil
 	}
 	return cmd

@@ -104,6 +104,9 @@ func read(t testing.TB, dir string) v1alpha1.History {
 		t.Fatalf("%s has %d nodes, want the victim alone", dir, len(nodes))
 	}
 	for _, h := range nodes {
+		for i := range h {
+			detectorstest.Redact(&h[i])
+		}
 		return h
 	}
 	return nil

@@ -18,6 +18,17 @@ var sick = []detectorstest.Case{
 	{Name: "probe's timeout too short", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: "startupProbe", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Impatient(o)
 	}},
+	// Commands and headers are not in an observation: a startup probe made of what is there would ask something else.
+	{Name: "a probe with a header is impatient", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: `"initialDelaySeconds":300`, Never: []string{"startupProbe"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Impatient(o, detectorstest.With(func(c *corev1.Container) {
+			c.LivenessProbe.HTTPGet.HTTPHeaders = []corev1.HTTPHeader{{Name: "X-Token", Value: "a"}}
+		}))
+	}},
+	{Name: "a probe's command is impatient", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: `"initialDelaySeconds":300`, Never: []string{"startupProbe"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, `command "/check" timed out`, detectorstest.Deployment("shop"), detectorstest.Liveness(8080, "/", func(p *corev1.Probe) {
+			p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/check", "--all"}}}
+		}))
+	}},
 	{Name: "probe does not wait for the start", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: "kubectl replace --force", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.ProbeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: connect: connection refused`, detectorstest.Liveness(8080, "/healthz"))
 	}},

@@ -287,13 +287,25 @@ func relax(c facts.ContainerOf, p *corev1.Probe, kind string) map[string]any {
 			return patch
 		}
 	}
+	if kind == "startup" { // what it asks stays; never less than it has
+		patch["startupProbe"] = map[string]any{"initialDelaySeconds": 0, "timeoutSeconds": timeout, "periodSeconds": 5,
+			"failureThreshold": max(60, 2*int32(window(p)/(5*time.Second)))}
+		return patch
+	}
+	if withheld(p.ProbeHandler) {
+		patch["livenessProbe"].(map[string]any)["initialDelaySeconds"] = max(p.InitialDelaySeconds, 300)
+		return patch
+	}
 	start := p.DeepCopy()
 	start.InitialDelaySeconds, start.TimeoutSeconds, start.PeriodSeconds, start.FailureThreshold, start.SuccessThreshold = 0, timeout, 5, 60, 1
-	if kind == "startup" { // never less than it has
-		start.FailureThreshold = max(60, 2*int32(window(p)/(5*time.Second)))
-	}
 	patch["startupProbe"] = start
 	return patch
+}
+
+// withheld tells that an observation has only a part of what a probe asks: of commands and headers the values are taken out, and a
+// copy of it would ask something else.
+func withheld(h corev1.ProbeHandler) bool {
+	return h.Exec != nil || h.HTTPGet != nil && len(h.HTTPGet.HTTPHeaders) > 0
 }
 
 // redirect has the probe ask where the application is known to answer: as its passing readiness probe does, else whether the
@@ -302,7 +314,7 @@ func redirect(c facts.ContainerOf, p *corev1.Probe, kind string) map[string]any 
 	var handler corev1.ProbeHandler
 	port, ok := probePort(c.Spec, p)
 	switch {
-	case c.Spec.ReadinessProbe != nil && c.Status.Ready:
+	case c.Spec.ReadinessProbe != nil && c.Status.Ready && !withheld(c.Spec.ReadinessProbe.ProbeHandler):
 		handler = c.Spec.ReadinessProbe.ProbeHandler
 	case ok && hasContainerPort(c.Spec, port):
 		handler.TCPSocket = &corev1.TCPSocketAction{Port: intstr.FromInt(port)} // the path is wrong, the port is not
@@ -322,8 +334,6 @@ func redirect(c facts.ContainerOf, p *corev1.Probe, kind string) map[string]any 
 		h["tcpSocket"] = handler.TCPSocket
 	case handler.GRPC != nil:
 		h["grpc"] = handler.GRPC
-	case handler.Exec != nil:
-		h["exec"] = handler.Exec
 	}
 	// The other probe goes along where it asks the same; one that asks elsewhere is its owner's, and has not failed.
 	patch := map[string]any{}

@@ -27,6 +27,7 @@ import (
 	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/redact"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -74,14 +75,15 @@ func Observe(ctx context.Context, config *rest.Config, kube kubernetes.Interface
 		})
 	}
 	wg.Wait()
-	for _, name := range nodes {
-		v := view[name]
+	for name, v := range view {
 		for namespace := range secretsOf(append(slices.Clone(v.Pods), v.Pending...)) {
 			v.PullSecrets = append(v.PullSecrets, secrets[namespace]...)
 		}
 		slices.SortFunc(v.PullSecrets, func(a, b v1alpha1.PullSecret) int {
 			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 		})
+		kept := redact.API(v)
+		view[name] = &kept
 	}
 	if err != nil {
 		return view, fmt.Errorf("ask the API server: %w", bounded(ctx, err))
@@ -280,35 +282,8 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 	return &l, errors.Join(errs...)
 }
 
-// split gives each node what is about it, stripped.
+// split gives each node what is about it.
 func (l *lists) split(common v1alpha1.API, nodes []string) map[string]*v1alpha1.API {
-	for i := range l.nodes {
-		strip(&l.nodes[i].ObjectMeta)
-	}
-	for i := range l.pods {
-		stripPod(&l.pods[i])
-	}
-	for i := range l.events {
-		strip(&l.events[i].ObjectMeta)
-	}
-	for i := range l.leases {
-		strip(&l.leases[i].ObjectMeta)
-	}
-	for i := range l.classes {
-		strip(&l.classes[i].ObjectMeta)
-	}
-	for i := range l.csiNodes {
-		strip(&l.csiNodes[i].ObjectMeta)
-	}
-	for i := range l.csiDrivers {
-		strip(&l.csiDrivers[i].ObjectMeta)
-	}
-	for i := range l.claims {
-		strip(&l.claims[i].ObjectMeta)
-	}
-	for i := range l.volumes {
-		strip(&l.volumes[i].ObjectMeta)
-	}
 	var pending []corev1.Pod
 	for _, p := range l.pods {
 		if p.Spec.NodeName == "" {
@@ -540,39 +515,4 @@ func duration(d metav1.Duration) string {
 		return ""
 	}
 	return d.Duration.String()
-}
-
-// strip removes what is noise or may carry values of environment variables: kubectl keeps the whole applied object in an annotation.
-func strip(m *metav1.ObjectMeta) {
-	m.ManagedFields = nil
-	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
-}
-
-func stripPod(p *corev1.Pod) {
-	strip(&p.ObjectMeta)
-	for _, cs := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range cs {
-			for j := range cs[i].Env {
-				cs[i].Env[j].Value = ""
-			}
-			stripProbe(cs[i].LivenessProbe)
-			stripProbe(cs[i].ReadinessProbe)
-			stripProbe(cs[i].StartupProbe)
-		}
-	}
-	for i := range p.Spec.EphemeralContainers {
-		for j := range p.Spec.EphemeralContainers[i].Env {
-			p.Spec.EphemeralContainers[i].Env[j].Value = ""
-		}
-	}
-}
-
-// stripProbe removes header values: people put tokens there.
-func stripProbe(p *corev1.Probe) {
-	if p == nil || p.HTTPGet == nil {
-		return
-	}
-	for i := range p.HTTPGet.HTTPHeaders {
-		p.HTTPGet.HTTPHeaders[i].Value = ""
-	}
 }

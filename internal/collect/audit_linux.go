@@ -56,6 +56,7 @@ func (l *look) audit(ctx context.Context, s *source) error {
 		}
 		lines = l.auditFile()
 	}
+	redact.Lines(lines)
 	l.put(func(o *v1alpha1.Observation) { o.Kmsg = append(o.Kmsg, lines...) })
 	return nil
 }
@@ -82,7 +83,7 @@ func (l *look) auditFile() (lines []v1alpha1.LogLine) {
 		}
 		at := time.UnixMilli(number(m[1])*1000 + number(m[2])).UTC()
 		if l.start.Sub(at) < l.opts.First {
-			lines = append(lines, v1alpha1.LogLine{Source: "audit", At: at, Text: redact.Text(strings.TrimSpace(line))})
+			lines = append(lines, v1alpha1.LogLine{Source: "audit", At: at, Text: strings.TrimSpace(line)})
 		}
 	}
 	return lines

@@ -47,7 +47,7 @@ func (l *look) cronJobs() []v1alpha1.Job {
 				if len(words) < 2 || words[0][0] == '#' || strings.ContainsRune(words[0], '=') || words[1] == "=" || len(out) >= maxJobs {
 					continue
 				}
-				out = append(out, v1alpha1.Job{Crontab: f, Command: redact.Text(clip(line)), Script: l.script(line)})
+				out = append(out, v1alpha1.Job{Crontab: f, Command: redact.Command(clip(line)), Script: l.script(line)})
 			}
 		}
 	}
@@ -66,13 +66,14 @@ func loose(p procInfo, cg cgroupOf) bool {
 
 // looseJob is such a process; ok is false when it has ended, or is sickbay's own.
 func (l *look) looseJob(p procInfo, names map[int]string) (j v1alpha1.Job, ok bool) {
-	command := strings.TrimSpace(strings.ReplaceAll(l.root.text(procPath(p.pid, "cmdline")), "\x00", " "))
+	argv := strings.Split(strings.TrimRight(l.root.text(procPath(p.pid, "cmdline")), "\x00"), "\x00")
+	command := strings.TrimSpace(strings.Join(argv, " "))
 	if command == "" || strings.HasPrefix(command, protocol.Dir+"/") {
 		return j, false
 	}
 	return v1alpha1.Job{
 		PID: p.pid, Started: p.started, Parent: strings.TrimSpace(fmt.Sprintf("%s %d", names[p.ppid], p.ppid)),
-		Command: redact.Text(clip(command)), Script: l.script(command),
+		Command: redact.Command(clip(strings.Join(redact.Args(argv), " "))), Script: l.script(command),
 	}, true
 }
 

@@ -79,6 +79,7 @@ func (l *look) readJournal(ctx context.Context, s *source) error {
 	}
 	own.years(got)
 	got = joinValues(got)
+	redact.Lines(got)
 	l.mu.Lock()
 	l.failedPulls = failedPullHosts(got)
 	l.mu.Unlock()
@@ -256,7 +257,7 @@ func (c ownClock) line(e entry) v1alpha1.LogLine {
 		Source: strings.TrimSuffix(unit, ".service"),
 		At:     time.UnixMicro(usec).UTC(),
 		PID:    pid,
-		Text:   redact.Text(text),
+		Text:   text,
 	}
 	l.Own, l.Level = c.stamp(text, l.At)
 	if l.Level == "" {

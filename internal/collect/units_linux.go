@@ -154,7 +154,7 @@ func parseUnits(out string, boot time.Time) (units []v1alpha1.Unit) {
 			NRestarts: n("NRestarts"), ActiveSince: monotonicTime(p["ActiveEnterTimestampMonotonic"], boot),
 			StateSince: monotonicTime(p["StateChangeTimestampMonotonic"], boot), Frozen: p["FreezerState"] == "frozen" || p["FreezerState"] == "freezing",
 			DropIns: strings.Fields(p["DropInPaths"]), KillMode: p["KillMode"], Binds: strings.Fields(p["BindPaths"] + " " + p["BindReadOnlyPaths"]), Fragment: p["FragmentPath"],
-			ExecStart: strings.Join(redact.Args(strings.Fields(systemd.Argv(p["ExecStart"]))), " "),
+			ExecStart: redact.Command(systemd.Argv(p["ExecStart"])),
 		})
 	}
 	return units

@@ -14,6 +14,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/causal"
+	"github.com/sickbay-dev/sickbay/internal/redact"
 )
 
 // Case is a node made ill, or made odd.
@@ -39,12 +40,13 @@ type Case struct {
 	Once bool
 }
 
-// History is the case as detectors get it: one look, or a healthy one and two ill ones.
+// History is the case as detectors get it: one look, or a healthy one and two ill ones, without what is taken out before they see it.
 func (c Case) History() v1alpha1.History {
 	ill := func(at time.Time) v1alpha1.Observation {
 		o := Healthy()
 		c.Ill(o)
 		o.At = at
+		Redact(o)
 		return *o
 	}
 	if !c.Baseline {
@@ -53,6 +55,16 @@ func (c Case) History() v1alpha1.History {
 	first := Healthy()
 	first.At = Ago(5 * time.Minute)
 	return v1alpha1.History{*first, ill(Ago(2 * time.Second)), ill(Now)}
+}
+
+// Redact takes out of an observation what agent and API reader take out.
+func Redact(o *v1alpha1.Observation) {
+	if o.API != nil {
+		kept := redact.API(o.API)
+		o.API = &kept
+	}
+	redact.Lines(o.Journal.Lines)
+	redact.Lines(o.Kmsg)
 }
 
 // Run judges a failure's cases with all registered detectors. Each cause of the failure needs a case, and so does each edge of the
@@ -332,6 +344,9 @@ func check(t testing.TB, f v1alpha1.Finding) {
 		}
 		if set != 1 || s.Run == "" || s.Why == "" {
 			t.Errorf("step %d of %s/%s is incomplete: %+v", i, f.Failure, f.Cause, s)
+		}
+		if raw := marshal(t, s); strings.Contains(string(raw), redact.Mark) {
+			t.Errorf("step %d of %s/%s has what was taken out of the observation: %s", i, f.Failure, f.Cause, raw)
 		}
 		if s.API == nil && s.On == "" {
 			t.Errorf("step %d of %s/%s is on no node: %+v", i, f.Failure, f.Cause, s)

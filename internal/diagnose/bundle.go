@@ -57,7 +57,8 @@ const (
 
 // Written says what became of what was seen.
 type Written struct {
-	Removed int // values in whose place there is a mark
+	Removed    int // values in whose place there is a mark
+	Suspicious int // words that look random, of which no rule knows what they are
 }
 
 func writeBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) (w Written, err error) {
@@ -82,6 +83,7 @@ func writeBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1
 			return w, fmt.Errorf("write the bundle of node %s: it would still hold %s; nothing was written", node, strings.Join(found, ", "))
 		}
 		w.Removed += bytes.Count(raw, []byte(redacted))
+		w.Suspicious += suspiciousIn(raw)
 		file, raw, err := pack("nodes/"+fileName(node)+".json", raw)
 		if err != nil {
 			return w, fmt.Errorf("write the bundle of node %s: %w", node, err)

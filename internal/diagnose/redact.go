@@ -3,10 +3,10 @@ package diagnose
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/redact"
@@ -80,6 +80,7 @@ func redactedJSON(h v1alpha1.History) ([]byte, error) {
 	for i, o := range h {
 		clean[i] = withoutValues(o)
 	}
+	spread(clean)
 	raw, err := json.Marshal(clean)
 	if err != nil {
 		return nil, err
@@ -119,71 +120,44 @@ func redactTree(v any) any {
 	return v
 }
 
+// withoutValues is an observation with what is known of API objects alone, and without what is spread over several log lines.
 func withoutValues(o v1alpha1.Observation) v1alpha1.Observation {
-	if o.API == nil {
-		return o
+	if o.API != nil {
+		api := redact.API(o.API)
+		o.API = &api
 	}
-	api := *o.API
-	strip := func(pods []corev1.Pod) []corev1.Pod {
-		out := make([]corev1.Pod, len(pods))
-		for i := range pods {
-			p := pods[i].DeepCopy()
-			p.ManagedFields = nil
-			delete(p.Annotations, corev1.LastAppliedConfigAnnotation)
-			for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-				for j := range list {
-					emptyEnv(list[j].Env)
-					for _, probe := range []*corev1.Probe{list[j].LivenessProbe, list[j].ReadinessProbe, list[j].StartupProbe} {
-						if probe != nil {
-							emptyHeaders(probe.HTTPGet)
-						}
-					}
-					if l := list[j].Lifecycle; l != nil {
-						for _, h := range []*corev1.LifecycleHandler{l.PostStart, l.PreStop} {
-							if h != nil {
-								emptyHeaders(h.HTTPGet)
-							}
-						}
-					}
-				}
-			}
-			for j := range p.Spec.EphemeralContainers {
-				emptyEnv(p.Spec.EphemeralContainers[j].Env)
-			}
-			out[i] = *p
-		}
-		return out
+	o.Kubelet.Flags = redact.Args(o.Kubelet.Flags)
+	o.LocalJobs = slices.Clone(o.LocalJobs)
+	for i := range o.LocalJobs {
+		o.LocalJobs[i].Command = redact.Command(o.LocalJobs[i].Command)
 	}
-	if api.Pods != nil {
-		api.Pods = strip(api.Pods)
+	o.LocalUnits = slices.Clone(o.LocalUnits)
+	for i := range o.LocalUnits {
+		o.LocalUnits[i].ExecStart = redact.Command(o.LocalUnits[i].ExecStart)
 	}
-	if api.Pending != nil {
-		api.Pending = strip(api.Pending)
+	o.Units = maps.Clone(o.Units)
+	for name, u := range o.Units {
+		u.ExecStart = redact.Command(u.ExecStart)
+		o.Units[name] = u
 	}
-	if api.Node != nil {
-		n := api.Node.DeepCopy()
-		n.ManagedFields = nil
-		delete(n.Annotations, corev1.LastAppliedConfigAnnotation)
-		api.Node = n
-	}
-	o.API = &api
 	return o
 }
 
-func emptyEnv(env []corev1.EnvVar) {
-	for i := range env {
-		if env[i].Value != "" {
-			env[i].Value = redacted
+// spread takes out what is spread over log lines, also from one look to the next.
+func spread(h v1alpha1.History) {
+	for _, of := range []func(*v1alpha1.Observation) *[]v1alpha1.LogLine{
+		func(o *v1alpha1.Observation) *[]v1alpha1.LogLine { return &o.Journal.Lines },
+		func(o *v1alpha1.Observation) *[]v1alpha1.LogLine { return &o.Kmsg },
+	} {
+		var all []v1alpha1.LogLine
+		for i := range h {
+			all = append(all, *of(&h[i])...)
 		}
-	}
-}
-
-// emptyHeaders empties what a probe sends: people put tokens there.
-func emptyHeaders(h *corev1.HTTPGetAction) {
-	if h == nil {
-		return
-	}
-	for i := range h.HTTPHeaders {
-		h.HTTPHeaders[i].Value = redacted
+		redact.Lines(all)
+		for i := range h {
+			if n := len(*of(&h[i])); n > 0 {
+				*of(&h[i]), all = all[:n:n], all[n:]
+			}
+		}
 	}
 }

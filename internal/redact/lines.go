@@ -1,0 +1,81 @@
+package redact
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+)
+
+var (
+	keyBegins = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`)
+	keyEnds   = regexp.MustCompile(`-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`)
+	// opens is the end of a line whose secret stands on the next one.
+	opens = regexp.MustCompile(`([A-Za-z0-9_.-]+)(?:\\*["'])?\s*[=:]\s*[|>]?[-+]?\s*\\?$`)
+	body  = regexp.MustCompile(`[A-Za-z0-9+/=]{1,128}\s*$`)
+)
+
+// maxKeyLines of a key: 16384 bits of RSA have 200.
+const maxKeyLines = 300
+
+// Lines takes out what is spread over consecutive lines of one process, as journald keeps what is printed in several lines: a key
+// between its BEGIN and END, also where either is missing, and a value on the line after its name. The lines are changed in place.
+func Lines(lines []v1alpha1.LogLine) {
+	type process struct {
+		source string
+		pid    int
+	}
+	type state struct {
+		inKey int   // lines since BEGIN
+		next  bool  // the next line is a value
+		past  []int // lines so far that may be a key's, in a row
+	}
+	of := map[process]*state{}
+	for i := range lines {
+		l := &lines[i]
+		p := process{l.Source, l.PID}
+		s := of[p]
+		if s == nil {
+			s = &state{}
+			of[p] = s
+		}
+		text := l.Text
+		switch {
+		case s.inKey > 0 && s.inKey < maxKeyLines:
+			s.inKey++
+			l.Text = Mark
+			if at := keyEnds.FindStringIndex(text); at != nil {
+				s.inKey = 0
+				l.Text += Text(text[at[1]:])
+			}
+			continue
+		case s.next && strings.TrimSpace(text) != "":
+			s.next = false
+			if !harmless.MatchString(strings.Trim(text, " \t\"',")) {
+				l.Text = Mark
+				continue
+			}
+		}
+		if begin := keyBegins.FindStringIndex(text); begin != nil && !keyEnds.MatchString(text[begin[1]:]) {
+			s.inKey = 1
+		} else if begin == nil && keyEnds.MatchString(text) {
+			for _, j := range s.past { // its BEGIN is older than what was read
+				lines[j].Text = Mark
+			}
+			l.Text = Mark
+		}
+		// What a rule for one line left of a key counts as such, too.
+		if body.FindString(text) == strings.TrimLeft(text, " \t") || text == Mark {
+			s.past = append(s.past, i)
+		} else {
+			s.past = nil
+		}
+		m := opens.FindStringSubmatch(text)
+		s.next = m != nil && Secret(m[1])
+		if s.inKey != 1 {
+			l.Text = Text(l.Text)
+			continue
+		}
+		l.Text = Text(text)
+	}
+}

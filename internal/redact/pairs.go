@@ -1,0 +1,129 @@
+package redact
+
+import "strings"
+
+// pairs takes out values beside their names: key=value, "key": "value", key: value on a line of its own, --flag value. A bare
+// `token: word` within a line is prose and stays.
+func pairs(s string) string {
+	var b strings.Builder
+	done := 0
+	for i := 0; i < len(s); i++ {
+		var from, to int
+		switch s[i] {
+		case '=', ':':
+			if from, to = beside(s, i); from == 0 {
+				continue
+			}
+		case ' ':
+			if from, to = behindFlag(s, i); from == 0 {
+				continue
+			}
+		default:
+			continue
+		}
+		if from < done || from >= to || strings.HasPrefix(s[from:], Mark) {
+			continue
+		}
+		b.WriteString(s[done:from])
+		b.WriteString(Mark)
+		done, i = to, to-1
+	}
+	if done == 0 {
+		return s
+	}
+	return b.String() + s[done:]
+}
+
+func isKey(c byte) bool {
+	return c == '_' || c == '.' || c == '-' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+}
+
+// beside is where the secret value stands that belongs to the = or : at i, from 0 where there is none.
+func beside(s string, i int) (from, to int) {
+	end := len(strings.TrimRight(s[:i], " \t\"'\\"))
+	begin := end
+	for begin > 0 && isKey(s[begin-1]) {
+		begin--
+	}
+	quotedKey := strings.ContainsAny(s[end:i], "\"'") && begin > 0 && strings.ContainsRune("\"'", rune(s[begin-1]))
+	if begin == end || !Secret(s[begin:end]) {
+		return 0, 0
+	}
+	from = i + 1
+	if strings.HasPrefix(s[i:], "=>") {
+		from++
+	}
+	for from < len(s) && (s[from] == ' ' || s[from] == '\t') {
+		from++
+	}
+	apart := from > i+1
+	// A value in quotes, escaped or not, ends with them.
+	open := from
+	for open < len(s) && s[open] == '\\' {
+		open++
+	}
+	if open < len(s) && (s[open] == '"' || s[open] == '\'') {
+		from = open + 1
+		if n := strings.IndexAny(s[from:], `\`+s[open:open+1]); n >= 0 {
+			to = from + n
+		} else {
+			to = len(s)
+		}
+		if plain(s[from:to]) {
+			return 0, 0
+		}
+		return from, to
+	}
+	if n := strings.IndexAny(s[from:], " \t\n\"'\\,;&)}"); n >= 0 {
+		to = from + n
+	} else {
+		to = len(s)
+	}
+	v := s[from:to]
+	switch {
+	case from == to || plain(v):
+		return 0, 0
+	case s[i] == '=' || quotedKey:
+		return from, to
+	case !apart: // host:port, a time, a path
+		return 0, 0
+	case alone(s, begin, to):
+		return from, to
+	case len(v) < 6 || !strings.ContainsAny(v, "0123456789!$%^&*_+=~#@") || strings.Contains(v, "://"):
+		return 0, 0 // a word of a sentence: "failed to fetch token: unexpected status"
+	}
+	return from, to
+}
+
+// alone tells whether a key and its value are all that is on their line, as in YAML and in headers.
+func alone(s string, begin, to int) bool {
+	before := s[strings.LastIndexByte(s[:begin], '\n')+1 : begin]
+	after, _, _ := strings.Cut(s[to:], "\n")
+	return strings.Trim(before, " \t-\"'") == "" && strings.Trim(after, " \t\r\"',") == ""
+}
+
+// behindFlag is where the secret value stands that follows the flag that ends at i: --password VALUE.
+func behindFlag(s string, i int) (from, to int) {
+	begin := i
+	for begin > 0 && isKey(s[begin-1]) {
+		begin--
+	}
+	if begin == i || s[begin] != '-' || begin > 0 && !strings.ContainsRune(" \t\n\"'", rune(s[begin-1])) || !Secret(strings.TrimLeft(s[begin:i], "-")) {
+		return 0, 0
+	}
+	from = i + len(s[i:]) - len(strings.TrimLeft(s[i:], " \t\"'"))
+	if n := strings.IndexAny(s[from:], " \t\n\"'\\"); n >= 0 {
+		to = from + n
+	} else {
+		to = len(s)
+	}
+	if from == to || s[from] == '-' || plain(s[from:to]) {
+		return 0, 0
+	}
+	return from, to
+}
+
+// plain tells that a value beside a secret's name is none: where it lies, a number, an object's namespace and name, a template's hole.
+func plain(v string) bool {
+	return harmless.MatchString(v) || object.MatchString(v) || strings.HasPrefix(v, "[redacted")
+}
