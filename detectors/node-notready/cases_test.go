@@ -128,6 +128,11 @@ var sick = []detectorstest.Case{
 		})
 		o.Kubelet.Healthz, o.Kubelet.ConfigSource = "", ""
 	}},
+	{Name: "kubelet's unit file gone, and the agent does not tell units that are not there", Want: []string{"node-notready/kubelet-stopped"}, Remedy: ":/etc/systemd/system/kubelet.service", Ill: func(o *v1alpha1.Observation) {
+		delete(o.Units, "kubelet")
+		o.Processes = o.Processes[:1]
+		o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", "Get \"http://127.0.0.1:10248/healthz\": dial tcp 127.0.0.1:10248: connect: connection refused", ""
+	}},
 	{Name: "kubelet ends itself soon after its healthz said ok", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(time.Second), 3 })
 		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="Failed to enforce System Reserved Cgroup Limits on \"/system-reserved\": [\"system-reserved\"] cgroup does not exist"`, 3*time.Second)

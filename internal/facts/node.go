@@ -3,6 +3,7 @@ package facts
 import (
 	"fmt"
 	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,6 +139,9 @@ const (
 func KubeletState(h v1alpha1.History) Kubelet {
 	o := h.Last()
 	u, ok := KubeletUnit(o)
+	if !ok && noKubelet(o) {
+		u, ok = v1alpha1.Unit{Name: "kubelet.service", LoadState: "not-found", ActiveState: "inactive", SubState: "dead"}, true
+	}
 	k := Kubelet{Unit: u, Known: ok}
 	// A unit that does not exist is not one that stopped: the kubelet may run in another, and only its own answer tells.
 	if _, unread := o.Unreadable(v1alpha1.SourceKubeletAPI); unread && u.LoadState == "not-found" {
@@ -173,6 +177,20 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	}
 	return k
 }
+
+// noKubelet tells that a node which has joined a cluster has no kubelet any more: no unit of one, no process, and nobody answers for it.
+func noKubelet(o *v1alpha1.Observation) bool {
+	for _, source := range []string{v1alpha1.SourceUnits, v1alpha1.SourceProcesses} {
+		if _, unread := o.Unreadable(source); unread {
+			return false
+		}
+	}
+	return o.Kubelet.Kubeconfig.Exists && strings.Contains(o.Kubelet.HealthzError, words.ConnectionRefused) &&
+		!slices.ContainsFunc(o.Processes, func(p v1alpha1.Process) bool { return slices.Contains(kubelets, p.Name) })
+}
+
+// kubelets are the processes that are one.
+var kubelets = []string{"kubelet", "kubelite", "k3s-server", "k3s-agent", "rke2", "k0s"}
 
 // restarted: systemd started the kubelet again by itself twice between looks, or once between each of the last ones.
 func restarted(h v1alpha1.History) bool {
