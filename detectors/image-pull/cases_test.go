@@ -186,6 +186,10 @@ var sick = []detectorstest.Case{
 	{Name: "what comes is not what the manifest names", Want: []string{"image-pull/registry-unreachable"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "quay.io/team/web:1", `failed commit on ref "layer-sha256:0a": unexpected commit digest sha256:0b, expected sha256:0a: failed precondition`)
 	}},
+	{Name: "the table of connections is full", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "table of connections is full", Ill: func(o *v1alpha1.Observation) {
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65500, Max: 65536})
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
+	}},
 }
 
 var silent = []detectorstest.Case{

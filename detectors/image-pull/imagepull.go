@@ -673,6 +673,10 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 			}
 		}
 	}
+	if what, todo, ev := facts.NoConnections(h, p.message); what != "" && len(steps) == 0 {
+		f.Summary += ": " + what
+		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
+	}
 	switch {
 	case len(steps) == 0 && f.ManualAction != "":
 		return f

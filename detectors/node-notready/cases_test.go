@@ -211,6 +211,16 @@ var sick = []detectorstest.Case{
 		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.0/24 -p tcp -m multiport --dports 443,6000:7000 -j DROP",
 			"iptables -t filter -A OUTPUT -d 10.0.0.0/8 -j DROP", "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 25 -j DROP", "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p udp -j DROP")
 	}},
+	{Name: "the table of connections is full", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Says: "table of connections is full", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 131072, Max: 131072})
+		detectorstest.Kmsg(o, "nf_conntrack: nf_conntrack: table full, dropping packet", 10*time.Second)
+	}},
+	{Name: "no local port left for the API server", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Says: "no local port left", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "other")
+		o.Kubelet.Kubeconfig.ReachError = "dial tcp 172.18.0.2:6443: connect: cannot assign requested address"
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "ephemeral-ports", Of: "172.18.0.2:6443", Used: 28232, Max: 28232})
+	}},
 	{Name: "what is rejected is not waited for", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		cutOff(o, "timeout")
 		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -j REJECT --reject-with tcp-reset")

@@ -427,6 +427,11 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.ToConfirm = "`curl -k -x " + detectors.Quote(proxy) + " " + detectors.Quote(c.Server+"/livez") + "` on the node"
 		return f
 	}
+	if what, todo, ev := facts.NoConnections(h, c.Reach+" "+c.ReachError); what != "" && len(steps) == 0 {
+		f.Summary += ": " + what
+		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
+		return f
+	}
 	if len(steps) == 0 {
 		if o.API == nil {
 			f.Certainty = v1alpha1.Likely

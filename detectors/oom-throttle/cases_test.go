@@ -80,7 +80,7 @@ var sick = []detectorstest.Case{
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "tiny", limits("", "4Mi"), detectorstest.Crashing("StartError", 128, 3, time.Second), detectorstest.Deployment("tiny")))
 		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)"
 	}},
-	{Name: "memory limit below what the pod's sandbox needs to start", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"limits":{"memory":"8Mi"}`, Ill: func(o *v1alpha1.Observation) {
+	{Name: "memory limit below what the pod's sandbox needs to start", Want: []string{"oom-throttle/memory-limit"}, Remedy: `"limits":{"memory":"64Mi"}`, Ill: func(o *v1alpha1.Observation) {
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "tiny", limits("", "2Mi"), detectorstest.Deployment("tiny")))
 		p.Status.Phase = corev1.PodPending
 		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}

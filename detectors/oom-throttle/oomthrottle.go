@@ -250,11 +250,17 @@ func scale(q resource.Quantity, by int64) resource.Quantity {
 	return *resource.NewQuantity(q.Value()*by, resource.BinarySI)
 }
 
+// smallest is a limit under which hardly any program runs, a runtime's Go or Java least of all.
+const smallest = 64 << 20
+
 // raise sets a new limit: in place where the pod has no owner (no restart of the pod is needed), else in its template.
 func (b bound) raise(o *v1alpha1.Observation, c facts.ContainerOf) (*v1alpha1.Remedy, string) {
 	more, why := scale(b.limit, 4), "four times the limit, to see what the application needs; if it is killed again, look for a leak"
 	switch b.resource {
 	case corev1.ResourceMemory:
+		if more.Value() < smallest { // under some megabytes runc's own init is killed
+			more = *resource.NewQuantity(smallest, resource.BinarySI)
+		}
 		if total := o.Host.MemoryBytes; total > 0 && more.Value() > total/2 {
 			return nil, fmt.Sprintf("four times the limit would be %s, more than half of this node: look for a leak first", more.String())
 		}

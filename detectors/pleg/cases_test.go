@@ -28,6 +28,10 @@ var sick = []detectorstest.Case{
 		detectorstest.RuntimeSilent(o)
 	}},
 	{Name: "containerd deadlocked, seen twice", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl restart containerd.service", Likely: true, Baseline: true, Ill: detectorstest.RuntimeSilent},
+	{Name: "containerd has no open files left", Want: []string{"pleg/runtime-hung"}, Likely: true, Baseline: true, Remedy: "systemctl restart containerd.service", Says: "no open files left", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RuntimeSilent(o)
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "open-files", Of: "containerd 200", Used: 1048576, Max: 1048576})
+	}},
 	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Class: v1alpha1.Disruptive, Ill: detectorstest.RuntimeStopped},
 	{Name: "containerd's configuration cut off, at its first start with it", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })

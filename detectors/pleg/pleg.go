@@ -604,9 +604,14 @@ func silent(h v1alpha1.History) *v1alpha1.Finding {
 	if isDown {
 		ev = append(ev, down)
 	}
+	why := "it is deadlocked or waits for something outside"
+	if l, ok := facts.UsedUp(o, "open-files", r.Name, path.Base(o.Runtime.Exe)); ok {
+		why = "there are no open files left for it (LimitNOFILE of its unit, fs.file-max)"
+		ev = append(ev, facts.FromLimit(o, l))
+	}
 	return &v1alpha1.Finding{
 		Cause: "runtime-hung", Certainty: v1alpha1.Likely, Evidence: ev,
-		Summary:   r.Name + "'s process runs, but it does not answer the kubelet: it is deadlocked or waits for something outside",
+		Summary:   r.Name + "'s process runs, but it does not answer the kubelet: " + why,
 		ToConfirm: fmt.Sprintf("where its goroutines wait: `kill -USR1 %d` has it write them to its log or to a file that it names", runtimePID(o)),
 		Remedy: facts.Place(o).NewRemedy("restart-runtime", append([]v1alpha1.Step{
 			facts.RestartRuntime(o, "a new runtime process"),

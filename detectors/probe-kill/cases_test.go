@@ -75,6 +75,10 @@ var sick = []detectorstest.Case{
 			c.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/started", Port: intstr.FromInt(8080)}}}
 		}))
 	}},
+	{Name: "the table of connections is full, and probes do not get through", Want: []string{"probe-kill/probe-too-aggressive"}, Likely: true, Remedy: "-", Says: "table of connections is full", Ill: func(o *v1alpha1.Observation) {
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65536, Max: 65536})
+		detectorstest.Impatient(o)
+	}},
 }
 
 var silent = []detectorstest.Case{

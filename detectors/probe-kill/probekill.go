@@ -108,6 +108,12 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		facts.FromEvent(kill))
 	f.Consequences = []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)}
 	var patch map[string]any
+	if what, todo, ev := facts.NoConnections(h, message); what != "" {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the probe passes when there is room again"
+		f.Summary = fmt.Sprintf("the %s probe of %s does not get through: %s", kind, c.Where(), what)
+		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
+		return f
+	}
 	if cause == "probe-too-aggressive" {
 		f.Summary = fmt.Sprintf("the %s probe of %s is too impatient: %s", kind, c.Where(), why)
 		patch = relax(c, probe, kind)

@@ -95,6 +95,14 @@ var sick = []detectorstest.Case{
 		limit(o, "pids", "system.slice", 4915, 4915)
 		detectorstest.SandboxFails(o, "failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: resource temporarily unavailable")
 	}},
+	{Name: "the pods' slice has no process IDs left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "pids", "kubepods.slice", 4000, 4000)
+		detectorstest.SandboxFails(o, "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: can't start: resource temporarily unavailable")
+	}},
+	{Name: "the kubelet has no open files left", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "open-files", "kubelet 300", 65536, 65536)
+		detectorstest.SandboxFails(o, "rpc error: open /proc/sys/kernel: too many open files")
+	}},
 	{Name: "the runtime has no open files left", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "open-files", "containerd 200", 1024, 1024)
 		detectorstest.SandboxFails(o, "failed to create containerd container: failed to create prepare snapshot dir: open /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots: too many open files")
@@ -151,6 +159,10 @@ var silent = []detectorstest.Case{
 		detectorstest.SandboxFails(o, "failed to write /data/x: no space left on device")
 	}},
 	{Name: "inotify instances used up, and no sandbox fails", Ill: func(o *v1alpha1.Observation) { limit(o, "inotify-instances", "uid 0", 128, 128) }},
+	{Name: "people's sessions have no process IDs left", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "pids", "user.slice", 1000, 1000)
+		detectorstest.SandboxFails(o, "something else: resource temporarily unavailable")
+	}},
 	{Name: "another process has no open files left", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "open-files", "java 900", 1024, 1024)
 		detectorstest.SandboxFails(o, "failed to read the image's configuration: too many open files")

@@ -365,18 +365,15 @@ var reached = []struct {
 func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, r := range reached {
 		for _, l := range o.Limits {
-			if l.Name != r.limit || l.Max <= 0 || l.Used*100 < l.Max*98 || !slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+			if l.Name != r.limit || l.Max <= 0 || l.Used*100 < l.Max*98 || !meets(o, l) || !slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
 				return facts.Has(c.Message, r.says...)
 			}) {
 				continue
 			}
-			if r.limit == "open-files" && l.Of != "node" && !strings.HasPrefix(l.Of, facts.Runtime(o).Name+" ") && !strings.HasPrefix(l.Of, "crio ") && !strings.HasPrefix(l.Of, "kubelet ") {
-				continue // another process' own
-			}
 			fd := v1alpha1.Finding{
 				Cause: r.cause, Certainty: v1alpha1.Certain,
 				Summary:      fmt.Sprintf("no %s are left: %s uses %d of %d, and a sandbox cannot be made", r.what, l.Of, l.Used, l.Max),
-				Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceLimits, fmt.Sprintf("%s of %s: %d of %d", l.Name, l.Of, l.Used, l.Max))},
+				Evidence:     []v1alpha1.Evidence{facts.FromLimit(o, l)},
 				ManualAction: "find what uses them up, end that, or raise the limit: " + raise[r.limit],
 			}
 			with(&fd, failing, r.says...)
@@ -384,6 +381,20 @@ func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.F
 		}
 	}
 	return nil
+}
+
+// meets tells that what makes a sandbox meets a limit: not another process' open files, nor the process IDs of people's sessions.
+func meets(o *v1alpha1.Observation, l v1alpha1.Limit) bool {
+	who, _, _ := strings.Cut(l.Of, " ")
+	switch {
+	case l.Of == "node":
+		return true
+	case l.Name == "open-files":
+		return who == "kubelet" || who == "crio" || who == facts.Runtime(o).Name
+	case l.Name == "pids":
+		return who == "system.slice" || strings.Contains(who, "kubepods") || strings.Contains(who, "runtime") || strings.Contains(who, "kubelet")
+	}
+	return true
 }
 
 // raise is where a limit is set.

@@ -31,6 +31,8 @@ type Case struct {
 	// Never are words that no step of any remedy may run.
 	Never  []string
 	Likely bool
+	// Says is what the first finding's summary must have.
+	Says string
 	// Class is what the first finding's remedy must be; empty it is not looked at.
 	Class v1alpha1.Class
 	// Baseline puts a healthy look before, and again the same look after it. Cases are judged with and without, those that set it
@@ -242,6 +244,9 @@ func (c Case) checkFirst(t testing.TB, found []v1alpha1.Finding) {
 	f := found[0]
 	if (f.Certainty == v1alpha1.Likely) != c.Likely {
 		t.Errorf("certainty %s, want likely=%v", f.Certainty, c.Likely)
+	}
+	if !strings.Contains(f.Summary, c.Says) {
+		t.Errorf("%q does not say %q", f.Summary, c.Says)
 	}
 	if c.Remedy == "-" {
 		if f.Remedy != nil || f.ManualAction == "" {

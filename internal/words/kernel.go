@@ -18,6 +18,10 @@ var (
 		Sample: "failed to create fsnotify watcher: too many open files"})
 	TemporarilyUnavailable = kernel.says("resource temporarily unavailable", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
 		Sample: "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily unavailable"})
+	CannotAssignAddress = kernel.says("cannot assign requested address", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "dial tcp 10.0.0.100:6443: connect: cannot assign requested address"})
+	ConntrackFull = kernel.says("table full, dropping packet", Entry{File: "net/netfilter/nf_conntrack_core.c",
+		Sample: "nf_conntrack: nf_conntrack: table full, dropping packet"})
 	ExecFormatError = kernel.says("exec format error", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
 		Sample: "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: exec format error"})
 	RemountedReadOnly = kernel.says("Remounting filesystem read-only", Entry{File: "fs/ext4/super.c",
