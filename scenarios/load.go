@@ -35,7 +35,10 @@ type Scenario struct {
 	v1alpha1.Scenario
 
 	// Dir is the scenario's folder inside the embedded tree or on disk; not part of the document.
-	Dir   string `json:"-" yaml:"-"`
+	Dir string `json:"-" yaml:"-"`
+	// Vocabulary is the scenario's own, nil where it has none.
+	Vocabulary *v1alpha1.Vocabulary `json:"-" yaml:"-"`
+
 	files fs.FS
 	file  string // the document's name in files
 }
@@ -120,6 +123,9 @@ func Load(file string) (*Scenario, error) {
 	}
 	return loadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file), file, filepath.Dir(file))
 }
+
+// LoadFS reads the scenario.yaml of a folder; shown is the folder's name for messages.
+func LoadFS(dir fs.FS, shown string) (*Scenario, error) { return load(dir, shown) }
 
 // Find takes what a user typed: a path when it looks like one, else a name.
 func Find(arg string) (*Scenario, error) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	k8syaml "sigs.k8s.io/yaml"
+
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
@@ -66,7 +68,10 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	if len(s.Spec.Expect) == 0 {
 		d.errorf("$.spec.expect", "expect is empty: name the finding that detectors must give")
 	}
-	d.expected("$.spec.expect", s.Spec.Expect)
+	if s.Spec.Vocabulary != "" && dir != nil {
+		d.vocabulary(s, dir)
+	}
+	d.expected("$.spec.expect", s.Spec.Expect, s.Vocabulary)
 }
 
 // imageForm is a repository of lower-case words, and a tag.
@@ -170,8 +175,40 @@ func (d *document) filled(path, v string) {
 	}
 }
 
-func (d *document) expected(path string, es []v1alpha1.Expected) {
+// vocabulary reads the scenario's own failures.
+func (d *document) vocabulary(s *Scenario, dir fs.FS) {
+	const at = "$.spec.vocabulary"
+	raw, err := fs.ReadFile(dir, s.Spec.Vocabulary)
+	if err != nil {
+		d.errorf(at, "there is no file %q beside the scenario", s.Spec.Vocabulary)
+		return
+	}
+	v := &v1alpha1.Vocabulary{}
+	if err := k8syaml.UnmarshalStrict(raw, v); err != nil {
+		d.errorf(at, "%s is no vocabulary: %s", s.Spec.Vocabulary, err)
+		return
+	}
+	if v.APIVersion != v1alpha1.APIVersion || v.Kind != v1alpha1.KindVocabulary {
+		d.errorf(at, "%s is a %q %q: want %s %s", s.Spec.Vocabulary, v.APIVersion, v.Kind, v1alpha1.APIVersion, v1alpha1.KindVocabulary)
+	}
+	for _, f := range v.Failures {
+		if _, ours := failures.Lookup(f.Name); ours || !nameForm.MatchString(f.Name) {
+			d.errorf(at, "%s: failure %q: want lower-case letters, digits and dashes, and none of sickbay's own names", s.Spec.Vocabulary, f.Name)
+		}
+		for _, c := range f.Causes {
+			if !nameForm.MatchString(c.Name) {
+				d.errorf(at, "%s: cause %q of %s: want lower-case letters, digits and dashes", s.Spec.Vocabulary, c.Name, f.Name)
+			}
+		}
+	}
+	s.Vocabulary = v
+}
+
+func (d *document) expected(path string, es []v1alpha1.Expected, own *v1alpha1.Vocabulary) {
 	for i, e := range es {
+		if own.Has(e.Failure, e.Cause) {
+			continue
+		}
 		p := fmt.Sprintf("%s[%d]", path, i)
 		f, ok := failures.Lookup(e.Failure)
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -359,9 +360,25 @@ func (r *run) lookAround(ctx context.Context) (v1alpha1.Diagnosis, error) {
 	return r.judge(append(nodes, r.victim)...), nil
 }
 
-// judge asks the detectors, blind: they get histories and nothing else.
+// judge asks the detectors, blind: they get histories and nothing else. A diagnosis goes on where a detector panics; a run that proves
+// detectors must not.
 func (r *run) judge(nodes ...string) v1alpha1.Diagnosis {
-	return r.look.Diagnose(r.s.opts.Judge, nodes...)
+	judge := r.s.opts.Judge
+	if judge == nil {
+		judge = diagnose.Detectors
+	}
+	var broken sync.Map // node → what it panicked with
+	d := r.look.Diagnose(func(h v1alpha1.History) []v1alpha1.Finding {
+		defer func() {
+			if p := recover(); p != nil {
+				broken.Store(h.Last().Node, p)
+				panic(p)
+			}
+		}()
+		return judge(h)
+	}, nodes...)
+	broken.Range(func(_, p any) bool { panic(p) })
+	return d
 }
 
 // newlyUnread lists sources of the victim that could be read at the baseline and cannot now. Silence of a detector that could

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // KindDetectorRequest is the kind of a request to a detector.
 const KindDetectorRequest = "DetectorRequest"
@@ -82,6 +85,20 @@ type Vocabulary struct {
 	APIVersion string         `json:"apiVersion"`
 	Kind       string         `json:"kind"`
 	Failures   []NamedFailure `json:"failures"`
+}
+
+// Has tells whether a failure, or a failure and cause, is in the vocabulary. A nil one has nothing.
+func (v *Vocabulary) Has(failure, cause string) bool {
+	if v == nil {
+		return false
+	}
+	for _, f := range v.Failures {
+		if f.Name != failure {
+			continue
+		}
+		return cause == "" || slices.ContainsFunc(f.Causes, func(c NamedCause) bool { return c.Name == cause })
+	}
+	return false
 }
 
 // NamedFailure is one failure of a vocabulary with its causes.

@@ -48,6 +48,8 @@ type ScenarioSpec struct {
 	Inject []Action `json:"inject"`
 	// Manifest are the signals that show the fault took hold; all must be seen.
 	Manifest []Matcher `json:"manifest,omitempty"`
+	// Vocabulary is a file beside the scenario with failures of your own, which sickbay's detectors do not know.
+	Vocabulary string `json:"vocabulary,omitempty"`
 	// Expect are the findings detectors must give, blind, and the only ones: what a cause brings about is folded into its finding.
 	Expect []Expected `json:"expect,omitempty"`
 	// DestructiveRemedy: a remedy of the findings has a destructive step. On a node that sickbay did not make nobody takes it unasked.

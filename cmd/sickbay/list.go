@@ -9,6 +9,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // listingEntry is an item of what `list -o json` prints.
@@ -68,26 +69,16 @@ func expected(es []v1alpha1.Expected) []string {
 }
 
 func profileFlag(cmd *cobra.Command, p *string, def string) {
-	cmd.Flags().StringVar(p, "profile", def, "which scenarios: core (one per failure, and the compound ones), extended (the rest) or all")
-	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"core", "extended", "all"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(p, "profile", def, "which scenarios: core (one per failure, and the compound ones), extended (the rest), all, decoys, or a profile's file")
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(suites.Profiles(), cobra.ShellCompDirectiveDefault))
 }
 
 // ofProfile returns the scenarios of a profile, by name.
 func ofProfile(profile string) ([]scenarios.Scenario, error) {
-	switch profile {
-	case "core", "extended", "all":
-	default:
-		return nil, usagef("--profile %q: it must be core, extended or all", profile)
-	}
-	all, err := scenarios.All()
-	if err != nil {
-		return nil, err
-	}
+	list, _, err := suites.Select(suites.Selection{Profile: profile})
 	var out []scenarios.Scenario
-	for _, s := range all {
-		if profile == "all" || s.Spec.Profile == profile {
-			out = append(out, s)
-		}
+	for _, s := range list {
+		out = append(out, *s)
 	}
-	return out, nil
+	return out, err
 }

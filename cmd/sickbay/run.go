@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,9 +40,11 @@ type runFlags struct {
 	parallel             int
 	profile              string
 	shard                *v1alpha1.Shard
-	lease                time.Duration
-	runID, killAt        string
-	interrupt            bool
+	seed                 uint64
+	scoringFlags
+	lease         time.Duration
+	runID, killAt string
+	interrupt     bool
 }
 
 func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
@@ -53,12 +56,15 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	_ = cmd.RegisterFlagCompletionFunc("controls", cobra.FixedCompletions(controlled, cobra.ShellCompDirectiveNoFileComp))
 	fl.StringVar(&f.blindRestart, "blind-restart", "", "how --controls restarts blindly: "+strings.Join(restarts(), ", ")+" (default: containerd, then the kubelet)")
 	_ = cmd.RegisterFlagCompletionFunc("blind-restart", cobra.FixedCompletions(restarts(), cobra.ShellCompDirectiveNoFileComp))
+	f.register(fl)
 	fl.BoolVar(&f.keep, "keep", false, "keep a failed run in place for inspection (the node undoes the fault after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
 	summaryFlag(cmd, &f.summary)
 	fl.DurationVar(&f.lease, "lease", suites.DefaultTimings().Lease, "if this process dies, the node undoes the fault after this time")
 	a.clusterFlags(cmd, &f.clusterOptions)
 	cmd.MarkFlagsMutuallyExclusive("noop", "no-remedy", "controls")
+	cmd.MarkFlagsMutuallyExclusive("noop", "detector")
+	cmd.MarkFlagsMutuallyExclusive("no-remedy", "detector")
 	_ = cmd.MarkFlagDirname("report")
 }
 
@@ -160,6 +166,7 @@ Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or s
 
 func (a *app) suite() *cobra.Command {
 	var f runFlags
+	var choice suites.Selection
 	var shard string
 	cmd := &cobra.Command{
 		Use:   "suite",
@@ -171,28 +178,28 @@ With --controls every scenario must also fail when nothing is injected, when the
 kubelet are only restarted. All controls use one injection; if the restart fixes the fault, the scenario is run once more.`,
 		Example: `  sickbay suite --report reports/nightly --controls
   sickbay suite --profile all --controls=core --parallel 2
+  sickbay suite --detector sickbay --detector exec:./mine --detector kubectl --report reports/field
+  sickbay suite --only failure=cni --only needs=registry --skip fidelity=contained --repeat 5
   sickbay suite --profile all --shard 2/5 --report shard-2   # the second of five machines`,
 		Args: noArgs,
 	}
 	a.runFlags(cmd, &f)
 	profileFlag(cmd, &f.profile, "core")
+	cmd.Flags().StringArrayVar(&choice.Only, "only", nil, "only these: a name, failure or cause, or KEY=PATTERN with cause, failure, fidelity, label, name, needs or profile; several joined by commas have to hold together")
+	cmd.Flags().StringArrayVar(&choice.Skip, "skip", nil, "not these; as --only")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "order of the scenarios (default: by chance; the run prints it)")
 	cmd.Flags().StringVar(&shard, "shard", "", "run one part of the suite, as 2/5: the parts take about as long as each other; `sickbay report merge` puts them together")
 	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "number of scenarios at a time (default: the number of free workers)")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		all, err := ofProfile(f.profile)
+		choice.Profile = f.profile
+		list, profile, err := suites.Select(choice)
 		if err != nil {
 			return err
 		}
+		f.profile = profile
 		if f.parallel < 0 {
 			return usagef("--parallel %d: it cannot be below zero", f.parallel)
-		}
-		list := make([]*scenarios.Scenario, len(all))
-		for i := range all {
-			list[i] = &all[i]
-		}
-		if len(list) == 0 {
-			return usagef("profile %s has no scenarios", f.profile)
 		}
 		if shard != "" {
 			part, err := suites.ParseShard(shard)
@@ -204,6 +211,10 @@ kubelet are only restarted. All controls use one injection; if the restart fixes
 			}
 			f.shard = &part
 		}
+		if f.seed == 0 {
+			f.seed = rand.Uint64N(1e6) + 1
+		}
+		progress.From(cmd.Context()).Note("%d scenarios, shuffled with --seed %d", len(list), f.seed)
 		return a.runScenarios(cmd.Context(), list, f, *form)
 	}
 	return cmd
@@ -250,6 +261,10 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err := reportDir("--report", f.report); err != nil {
 		return err
 	}
+	scored, err := f.scoring(list)
+	if err != nil {
+		return err
+	}
 	c, err := a.ready(ctx, f.clusterOptions)
 	if err != nil {
 		return err
@@ -268,8 +283,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		lease = 0 // the default, which a slow machine stretches
 	}
 	rep, runErr := a.deps.runAll(ctx, lab, list, suites.Options{
+		Detectors: scored.detectors, Known: scored.known, Seed: f.seed, Repeat: f.repeat, Retries: f.retries,
 		Controls: f.control(), BlindRestart: suites.Restart(f.blindRestart), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: version.String(), Profile: f.profile, Shard: f.shard, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}},
+		Version: version.String(), Profile: f.profile, Shard: f.shard, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}, DetectorWait: f.detectorWait},
 	})
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {
@@ -339,7 +355,7 @@ func (a *app) showReport(w io.Writer, rep *v1alpha1.Report, dir string) {
 			counts[r.Verdict]++
 		}
 		var s []string
-		for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictFailed, v1alpha1.VerdictUnsupported, v1alpha1.VerdictUnknown} {
+		for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictPassed, v1alpha1.VerdictFlaky, v1alpha1.VerdictFailed, v1alpha1.VerdictUnsupported, v1alpha1.VerdictUnknown} {
 			if counts[v] > 0 {
 				s = append(s, fmt.Sprintf("%d %s", counts[v], v))
 			}
@@ -352,6 +368,8 @@ func (a *app) showReport(w io.Writer, rep *v1alpha1.Report, dir string) {
 		for _, c := range rep.Controls {
 			fmt.Fprintf(w, "control %s\n", c)
 		}
+		showScores(w, rep)
+		showFlakes(w, rep)
 		fmt.Fprintf(w, "%s in %s\n", strings.Join(s, ", "), progress.Elapsed(rep.Ended.Sub(rep.Started)))
 	}
 	if rep.Pace > 1 {
@@ -398,6 +416,7 @@ func (a *app) showResult(w io.Writer, r v1alpha1.ScenarioResult) {
 		reason, _, _ := strings.Cut(c.Reason, "\n")
 		fmt.Fprintf(w, "  %s control %s, %s at %s: %s\n", mark, c.Control, c.Verdict, c.At, text.Short(reason, 200))
 	}
+	a.showDetectors(w, r)
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "  found  %s/%s on %s (%s): %s\n", f.Failure, f.Cause, f.Node, f.Certainty, f.Summary)
 	}
