@@ -1,12 +1,14 @@
 package collect
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -50,32 +52,44 @@ func (l *look) audit(ctx context.Context, s *source) error {
 	} else if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if keep.seen == 0 {
-		if err := s.at(l, "reading", auditLog); err != nil {
-			return err
-		}
-		lines = l.auditFile()
+	if err := s.at(l, "reading", auditLog); err != nil {
+		return err
+	}
+	if file := l.auditFile(); keep.seen == 0 {
+		lines = file
 	}
 	redact.Lines(lines)
 	l.put(func(o *v1alpha1.Observation) { o.Kmsg = append(o.Kmsg, lines...) })
 	return nil
 }
 
+// auditFile reads what auditd's file has since the last look, at most its end; after a rotation the new file's end.
 func (l *look) auditFile() (lines []v1alpha1.LogLine) {
 	f, err := os.Open(l.root.path(auditLog))
 	if err != nil {
 		return nil // no auditd here
 	}
 	defer func() { _ = f.Close() }()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
 		return nil
-	} else if fi.Size() > auditTail {
-		_, _ = f.Seek(-auditTail, io.SeekEnd)
+	}
+	from, inode := int64(0), fi.Sys().(*syscall.Stat_t).Ino
+	if had, at, ok := strings.Cut(parseCursors(l.opts.Cursor).audit, "@"); ok && had == fmt.Sprint(inode) && number(at) <= fi.Size() {
+		from = number(at)
+	}
+	if _, err := f.Seek(max(from, fi.Size()-auditTail), io.SeekStart); err != nil {
+		return nil
 	}
 	b, err := io.ReadAll(io.LimitReader(f, auditTail))
 	if err != nil {
 		return nil
 	}
+	// A line that is still being written is read by the next look.
+	rest := len(b) - 1 - bytes.LastIndexByte(b, '\n')
+	b = b[:len(b)-rest]
+	end := max(from, fi.Size()-auditTail) + int64(len(b))
+	l.setCursor(func(c *cursors) { c.audit = fmt.Sprintf("%d@%d", inode, end) })
 	for line := range strings.Lines(string(b)) {
 		m := auditStamp.FindStringSubmatch(line)
 		if m == nil || !denial(line) {

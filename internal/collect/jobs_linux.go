@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
@@ -40,6 +41,10 @@ func (l *look) cronJobs() []v1alpha1.Job {
 			if err != nil {
 				continue
 			}
+			owner := uint32(0)
+			if fi, err := l.root.stat(f); err == nil {
+				owner = fi.Sys().(*syscall.Stat_t).Uid // of a user's own crontab
+			}
 			for line := range strings.Lines(string(b)) {
 				line = strings.TrimRight(line, "\n")
 				words := strings.Fields(line)
@@ -47,7 +52,7 @@ func (l *look) cronJobs() []v1alpha1.Job {
 				if len(words) < 2 || words[0][0] == '#' || strings.ContainsRune(words[0], '=') || words[1] == "=" || len(out) >= maxJobs {
 					continue
 				}
-				out = append(out, v1alpha1.Job{Crontab: f, Command: redact.Command(clip(line)), Script: l.script(line)})
+				out = append(out, v1alpha1.Job{Crontab: f, Command: redact.Command(clip(line)), Script: l.script(line, owner)})
 			}
 		}
 	}
@@ -71,9 +76,13 @@ func (l *look) looseJob(p procInfo, names map[int]string) (j v1alpha1.Job, ok bo
 	if command == "" || strings.HasPrefix(command, protocol.Dir+"/") {
 		return j, false
 	}
+	uid := ^uint32(0)
+	if fi, err := l.root.stat(procPath(p.pid, "")); err == nil {
+		uid = fi.Sys().(*syscall.Stat_t).Uid
+	}
 	return v1alpha1.Job{
 		PID: p.pid, Started: p.started, Parent: strings.TrimSpace(fmt.Sprintf("%s %d", names[p.ppid], p.ppid)),
-		Command: redact.Command(clip(strings.Join(redact.Args(argv), " "))), Script: l.script(command),
+		Command: redact.Command(clip(strings.Join(redact.Args(argv), " "))), Script: l.script(command, uid),
 	}, true
 }
 

@@ -23,19 +23,25 @@ const (
 	maxLogBytes = 4 << 20
 )
 
-// cursors is where the logs were left: journald's own cursor, and the sequence number of the kernel log within a boot.
-// Both travel in Observation.Journal.Cursor.
+// cursors is where the logs were left: journald's own cursor, the sequence number of the kernel log within a boot, and the end of
+// auditd's file.
+// All travel in Observation.Journal.Cursor.
 type cursors struct {
 	journal string
 	kmsg    uint64
 	boot    string // first part of the boot id that kmsg counts in
+	audit   string // inode and size of auditd's file
 }
 
-const kmsgPart = ";kmsg="
+const (
+	kmsgPart  = ";kmsg="
+	auditPart = ";audit="
+)
 
 func parseCursors(s string) cursors {
+	s, audit, _ := strings.Cut(s, auditPart)
 	j, k, ok := strings.Cut(s, kmsgPart)
-	c := cursors{journal: j}
+	c := cursors{journal: j, audit: audit}
 	if ok {
 		seq, boot, _ := strings.Cut(k, "@")
 		if n, err := strconv.ParseUint(seq, 10, 64); err == nil {
@@ -46,13 +52,17 @@ func parseCursors(s string) cursors {
 }
 
 func (c cursors) String() string {
-	if c.boot == "" {
-		return c.journal
+	s := c.journal
+	if c.boot != "" {
+		s += fmt.Sprintf("%s%d@%s", kmsgPart, c.kmsg, c.boot)
 	}
-	return fmt.Sprintf("%s%s%d@%s", c.journal, kmsgPart, c.kmsg, c.boot)
+	if c.audit != "" {
+		s += auditPart + c.audit
+	}
+	return s
 }
 
-// setCursor changes one half of the observation's cursor.
+// setCursor changes one part of the observation's cursor.
 func (l *look) setCursor(change func(*cursors)) {
 	l.put(func(o *v1alpha1.Observation) {
 		c := parseCursors(o.Journal.Cursor)
@@ -404,10 +414,16 @@ func median(v []float64) float64 {
 
 var pulledFrom = regexp.MustCompile(`(?:image |reference |Head |Get |Post |host=|host: )\\*"?(?:https?://)?([a-z0-9][a-z0-9.-]*(?::\d+)?)/`)
 
+// failedPull is the registry of a failed pull, with the time of the last line that names it.
+type failedPull struct {
+	host string
+	at   time.Time
+}
+
 // failedPullHosts are the registries of failed pulls, newest first. Only these are probed: a healthy node's registries are
 // none of the agent's business.
-func failedPullHosts(lines []v1alpha1.LogLine) []string {
-	var hosts []string
+func failedPullHosts(lines []v1alpha1.LogLine) []failedPull {
+	var hosts []failedPull
 	seen := map[string]bool{}
 	for i := len(lines) - 1; i >= 0; i-- {
 		t := lines[i].Text
@@ -421,7 +437,7 @@ func failedPullHosts(lines []v1alpha1.LogLine) []string {
 			h := m[1]
 			if !seen[h] && (strings.ContainsAny(h, ".:") || h == "localhost") {
 				seen[h] = true
-				hosts = append(hosts, h)
+				hosts = append(hosts, failedPull{h, lines[i].At})
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,9 @@ type look struct {
 	procs func() ([]procInfo, error)       // the list of processes, read once
 	dial  func() (*grpc.ClientConn, error) // the connection to the runtime, made once
 
+	shake func(context.Context, string, string, []*x509.Certificate, bool) reached // with a registry
+	rest  chan struct{}                                                            // closed when all sources but the registries' handshakes have ended
+
 	mu      sync.Mutex
 	over    bool
 	obs     v1alpha1.Observation
@@ -52,7 +56,7 @@ type handed struct {
 	containerPIDs map[string][]procInfo
 	hostLocals    []hostLocal
 	registryHosts map[string]*v1alpha1.RegistryHost // every directory of certs.d
-	failedPulls   []string
+	failedPulls   []failedPull
 	handlerPaths  []v1alpha1.RuntimeHandler // by files: where the handlers' binaries are
 }
 
@@ -164,7 +168,7 @@ func newLook(opts protocol.ObserveOptions, r root, run execFunc) *look {
 	opts = opts.WithDefaults()
 	l := &look{opts: opts, root: r, exec: run, start: time.Now(), procs: sync.OnceValues(r.procs)}
 	l.handed = handed{runtime: defaultSettings(), frozen: frozenSet{}}
-	l.dial = sync.OnceValues(l.dialRuntime)
+	l.dial, l.shake, l.rest = sync.OnceValues(l.dialRuntime), reach, make(chan struct{})
 	l.end = l.start.Add(opts.Overall)
 	l.obs.APIVersion, l.obs.Kind = v1alpha1.APIVersion, v1alpha1.KindObservation
 	l.obs.At = l.start
@@ -188,13 +192,20 @@ func (l *look) run(ctx context.Context) *v1alpha1.Observation {
 		named[r.name] = l.register(r.name)
 		l.obs.Sources = append(l.obs.Sources, r.name)
 	}
-	var wg sync.WaitGroup
+	var wg, rest sync.WaitGroup
 	for _, r := range rows {
+		if r.name != v1alpha1.SourceReach {
+			rest.Add(1)
+		}
 		wg.Go(func() {
 			l.await(ctx, r, named)
 			l.read(ctx, named[r.name], r.read)
+			if r.name != v1alpha1.SourceReach {
+				rest.Done()
+			}
 		})
 	}
+	go func() { rest.Wait(); close(l.rest) }()
 	all := make(chan struct{})
 	go func() { wg.Wait(); close(all) }()
 	// Sources that do not look at their context are waited for until their own bound, not longer.
@@ -273,7 +284,7 @@ func (l *look) read(ctx context.Context, s *source, fn func(context.Context, *so
 	defer late.Stop()
 	ctx, cancel := context.WithDeadline(ctx, s.bound)
 	defer cancel()
-	err := fn(ctx, s)
+	err := l.guarded(ctx, s, fn)
 	if err != nil {
 		l.unknown(s.what, l.describe(s, err))
 	}
@@ -281,6 +292,16 @@ func (l *look) read(ctx context.Context, s *source, fn func(context.Context, *so
 	s.done = true
 	l.mu.Unlock()
 	s.end()
+}
+
+// guarded reads a source whose content nobody has promised anything about: what it brings down is the source alone.
+func (l *look) guarded(ctx context.Context, s *source, fn func(context.Context, *source) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading it failed: %v: this is a mistake in sickbay; please report it", p)
+		}
+	}()
+	return fn(ctx, s)
 }
 
 // describe adds the wait to an error that is only a deadline.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	toml "github.com/pelletier/go-toml/v2"
 
@@ -104,14 +105,30 @@ func (l *look) registries(_ context.Context, s *source) error {
 	return nil
 }
 
+// pullsGoOn is how old the last word of a failed pull may be of which a pod still waits for its image: the kubelet says so at each of its
+// tries to start the pod, every 10 to 15 seconds.
+const pullsGoOn = 90 * time.Second
+
 // reachRegistries shakes hands with the hosts from which a pull has failed, all at once: a name that does not resolve or a host that
-// swallows packets costs one bound, however many there are.
+// swallows packets costs one bound, however many there are. Nobody waits for a host that only an old line names: it is told when it has
+// answered before the other sources have been read.
 func (l *look) reachRegistries(ctx context.Context, s *source) error {
 	l.mu.Lock()
-	failed, known := slices.Concat(l.opts.Registries, l.failedPulls), l.registryHosts
+	known, failed := l.registryHosts, slices.Clone(l.opts.Registries)
+	fresh := len(failed)
+	for _, p := range l.failedPulls { // newest first
+		failed = append(failed, p.host)
+		if l.start.Sub(p.at) < pullsGoOn {
+			fresh = len(failed)
+		}
+	}
 	l.mu.Unlock()
 	var probed []v1alpha1.RegistryHost
-	for _, host := range failed {
+	awaited := 0
+	for i, host := range failed {
+		if i < fresh {
+			awaited = len(probed) + 1
+		}
 		if len(probed) == maxProbed || slices.ContainsFunc(probed, func(h v1alpha1.RegistryHost) bool { return h.Host == host }) {
 			continue
 		}
@@ -128,19 +145,42 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 	}
 	d := "TLS handshakes with " + strings.Join(failed, ", ")
 	s.doing.Store(&d)
-	var wg sync.WaitGroup
+	done := make([]chan struct{}, len(probed))
 	for i := range probed {
+		done[i] = make(chan struct{})
 		h := &probed[i]
+		var wg sync.WaitGroup
 		for j := range h.Mirrors {
 			wg.Go(func() { l.probe(ctx, &h.Mirrors[j]) })
 		}
 		if h.Origin != nil {
 			wg.Go(func() { l.probe(ctx, h.Origin) })
 		}
+		go func() { wg.Wait(); close(done[i]) }()
 	}
-	wg.Wait()
+	for i, d := range done {
+		if i < min(awaited, len(done)) {
+			select {
+			case <-d:
+			case <-ctx.Done():
+			}
+		} else {
+			select {
+			case <-d:
+			case <-l.rest:
+			}
+		}
+	}
 	l.put(func(o *v1alpha1.Observation) {
-		for _, h := range probed {
+		for i, h := range probed {
+			select {
+			case <-done[i]:
+			default:
+				if i < awaited {
+					o.Unknown = append(o.Unknown, v1alpha1.Unknown{What: s.what, Why: "no handshake with " + h.Host + " in time"})
+				}
+				continue // it may still be written to
+			}
 			if i := slices.IndexFunc(o.Registries, func(r v1alpha1.RegistryHost) bool { return r.Host == h.Host }); i >= 0 {
 				o.Registries[i] = h
 			} else {
@@ -176,12 +216,12 @@ func (l *look) probe(ctx context.Context, m *v1alpha1.RegistryMirror) {
 	}
 	var ca []*x509.Certificate
 	for _, p := range m.CAs {
-		if b, err := l.root.read(p, 1<<20); err == nil {
+		if b, err := l.root.readFile(p, 1<<20); err == nil {
 			certs, _ := parseCerts(b)
 			ca = append(ca, certs...)
 		}
 	}
-	r := reach(ctx, u.Host, u.Hostname(), ca, true)
+	r := l.shake(ctx, u.Host, u.Hostname(), ca, true)
 	m.Reach, m.ReachError = r.result, strings.TrimSpace(r.text)
 	if r.leaf != nil {
 		m.Issuer, m.Subject, m.NotBefore, m.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter

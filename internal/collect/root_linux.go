@@ -59,6 +59,27 @@ func readPath(full, name string, max int) ([]byte, error) {
 	return buf, nil
 }
 
+// readFile reads a regular file whose name somebody else has chosen. A device, or whatever a link to it leads to, is not opened: opening
+// alone starts a watchdog and rewinds a tape.
+func (r root) readFile(p string, max int) ([]byte, error) { return r.readFileOf(p, max, nil) }
+
+// readFileOf reads it if may says so of its owner and mode.
+func (r root) readFileOf(p string, max int, may func(unix.Stat_t) bool) ([]byte, error) {
+	fd, err := unix.Open(r.path(p), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: p, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: p, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || may != nil && !may(st) {
+		return nil, &fs.PathError{Op: "open", Path: p, Err: fs.ErrInvalid}
+	}
+	return readPath(fmt.Sprintf("/proc/self/fd/%d", fd), p, max)
+}
+
 // openQuiet opens a file or directory for reading. O_NOATIME is for the owner and root only, and some filesystems refuse it.
 func openQuiet(full string) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY

@@ -379,7 +379,9 @@ func TestRegistries(t *testing.T) {
 		dir + "idle/hosts.toml":                                  fmt.Sprintf("[host.\"https://%s\"]\n", well),
 		dir + "_default/hosts.toml":                              fmt.Sprintf("[host.\"https://%s\"]\n", gone),
 	}))
-	l.failedPulls = []string{mirrored, well, strange, elsewhere, bare, odd}
+	for _, h := range []string{mirrored, well, strange, elsewhere, bare, odd} {
+		l.failedPulls = append(l.failedPulls, failedPull{h, l.start})
+	}
 	by := map[string]v1alpha1.RegistryHost{}
 	for _, r := range read(t, l, l.registries, l.reachRegistries).Registries {
 		by[r.Host] = r
@@ -422,7 +424,7 @@ func TestRegistries(t *testing.T) {
 	}
 
 	l = at(t, tree(t, nil))
-	l.failedPulls = []string{strange}
+	l.failedPulls = []failedPull{{strange, l.start}}
 	if r := read(t, l, l.registries, l.reachRegistries).Registries; len(r) != 1 || r[0].Mirrors[0].Reach != "tls-untrusted" || r[0].Path != "" {
 		t.Errorf("no certs.d: %+v", r)
 	}

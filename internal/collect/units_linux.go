@@ -30,6 +30,9 @@ const maxLocalUnits = 64
 // maxScript is as much of a script as is read: a page.
 const maxScript = 4 << 10
 
+// maxScriptWords are the words of a command line among which it is looked for.
+const maxScriptWords = 16
+
 // units asks systemd for all units in one call: systemctl costs 8 ms of CPU each time.
 func (l *look) units(ctx context.Context, s *source) error {
 	local, err := l.localUnits(s)
@@ -63,7 +66,7 @@ func (l *look) units(ctx context.Context, s *source) error {
 			timed[name+".service"] = true
 		}
 		if isLocal[units[i].Name] {
-			units[i].Script = l.script(units[i].ExecStart)
+			units[i].Script = l.script(units[i].ExecStart, 0)
 		}
 	}
 	blocks := map[string]map[string]string{}
@@ -96,13 +99,20 @@ func (l *look) units(ctx context.Context, s *source) error {
 	return nil
 }
 
-// script is the beginning of the first script on a command line, "" when there is none: what `cat` would show an operator.
-func (l *look) script(command string) string {
-	for _, w := range strings.Fields(command) {
+// script is the beginning of the first script on a command line that the user may read who has it run, "" when there is none: what `cat`
+// would show them. The command line is anybody's.
+func (l *look) script(command string, uid uint32) string {
+	may := func(st unix.Stat_t) bool {
+		return uid == 0 || st.Mode&0o004 != 0 || st.Uid == uid && st.Mode&0o400 != 0
+	}
+	for i, w := range strings.Fields(command) {
+		if i == maxScriptWords {
+			break
+		}
 		if !strings.HasPrefix(w, "/") {
 			continue
 		}
-		if head, err := l.root.read(w, maxScript); err == nil && strings.HasPrefix(string(head), "#!") {
+		if head, err := l.root.readFileOf(w, maxScript, may); err == nil && strings.HasPrefix(string(head), "#!") {
 			return redact.Text(string(head))
 		}
 	}
