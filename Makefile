@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Tools are pinned, with the checksums of all they are made of, in a module of their own. goreleaser's would be as many again.
+TOOL := go tool -modfile=.ci/tools/go.mod
 GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
 
 # A misspelled variable would be ignored in silence: `make conformance profile=all` would run the core profile.
@@ -42,7 +43,7 @@ CONTROLS ?= core
 REPORT ?=
 ARGS ?=
 SCRIPTS = $(shell git grep -lE '^\#!.*[^a-z]([bd]a)?sh( |$$)' -- ':!*.go' ':!*.md')
-MODULES := $(sort . $(patsubst %/go.mod,%,$(wildcard images/*/go.mod)))
+MODULES := $(sort . .ci/tools $(patsubst %/go.mod,%,$(wildcard images/*/go.mod)))
 
 .PHONY: help
 help: ## this text
@@ -169,7 +170,7 @@ bench: ## the benchmarks
 
 .PHONY: lint
 lint: ## golangci-lint, and shellcheck over every script inside sickbay
-	go run $(GOLANGCI) run ./...
+	$(TOOL) golangci-lint run ./...
 	@command -v shellcheck >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -qq -y shellcheck >/dev/null; } || \
 		echo "shellcheck is not installed: the scripts inside sickbay are not checked" >&2
 	! command -v shellcheck >/dev/null || shellcheck $(SCRIPTS)
@@ -186,6 +187,18 @@ verify: ## nothing to format, tidy or generate
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "make fix: $$bad" >&2; exit 1; }
 	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || { echo "make fix: $$m/go.mod" >&2; exit 1; }; done
 	@before=$$(git diff docs | sha256sum); $(MAKE) -s generate; test "$$before" = "$$(git diff docs | sha256sum)" || { git diff --stat docs; echo "make generate changed docs: commit it" >&2; exit 1; }
+
+.PHONY: vuln
+vuln: ## no known vulnerability is reached by sickbay or its agent; asks vuln.go.dev
+	$(TOOL) govulncheck ./cmd/sickbay ./cmd/sickbay-agent
+
+.PHONY: licenses
+licenses: ## every module in sickbay and its agent has a license that lets it be there
+	$(TOOL) go-licenses check ./cmd/sickbay ./cmd/sickbay-agent --disallowed_types=forbidden,restricted,unknown 2>&1 | grep -v 'contains non-Go code\|\.s$$' || exit $${PIPESTATUS[0]}
+
+.PHONY: release
+release: ## publish the tag that is checked out; .github/workflows/release.yml runs it
+	go run $(GORELEASER) release --clean
 
 .PHONY: release-check
 release-check: ## the release configuration is valid
