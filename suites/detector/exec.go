@@ -63,7 +63,11 @@ func (p *program) Diagnose(ctx context.Context, look Look) (v1alpha1.Diagnosis, 
 	if err != nil || look.Act && len(bytes.TrimSpace(raw)) == 0 {
 		return v1alpha1.Diagnosis{}, err
 	}
-	return decode(raw)
+	d, err := decode(raw)
+	if err != nil {
+		_ = p.Close() // what it says next may be the rest of this
+	}
+	return d, err
 }
 
 func decode(raw []byte) (v1alpha1.Diagnosis, error) {
@@ -151,8 +155,8 @@ func (p *program) once(ctx context.Context, look Look, request []byte) ([]byte, 
 		return out.kept.Bytes(), nil // as `sickbay diagnose` exits where something is wrong
 	case errors.As(err, &exit):
 		return nil, c.failed("it ended with " + exit.String())
-	// A program may answer without having read its request.
-	case err != nil && !errors.Is(err, syscall.EPIPE):
+	// A program may answer without having read its request, and leave a child that holds its output.
+	case err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, exec.ErrWaitDelay):
 		return nil, c.failed(err.Error())
 	case len(bytes.TrimSpace(out.kept.Bytes())) == 0 && !look.Act:
 		return nil, c.failed("it answered nothing")
