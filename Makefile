@@ -43,7 +43,7 @@ CONTROLS ?= core
 REPORT ?=
 ARGS ?=
 SCRIPTS = $(shell git grep -lE '^\#!.*[^a-z]([bd]a)?sh( |$$)' -- ':!*.go' ':!*.md')
-MODULES := $(sort . .ci/tools $(patsubst %/go.mod,%,$(wildcard images/*/go.mod)))
+MODULES := $(sort . .ci/tools internal/report/browser $(patsubst %/go.mod,%,$(wildcard images/*/go.mod)))
 
 .PHONY: help
 help: ## this text
@@ -156,6 +156,14 @@ test: verify lint vet-darwin build test-unit test-e2e ## everything: verify, lin
 .PHONY: test-unit
 test-unit: ## unit tests and recorded bundles, with -race; needs no engine
 	go test -race -timeout 30m ./...
+
+.PHONY: test-browser
+test-browser: ## the report's page, driven in a headless Chromium; skipped where there is none
+	cd internal/report/browser && go vet . && go test -count=1 .
+
+.PHONY: screenshots
+screenshots: ## docs/report*.png, of the tests' sample or of a report: make screenshots REPORT=reports/today
+	cd internal/report/browser && SICKBAY_SCREENSHOTS=$(CURDIR)/docs SICKBAY_REPORT=$(call quote,$(if $(REPORT),$(abspath $(REPORT)))) go test -count=1 -run Screenshots .
 
 # The three quickest to understand, side by side, and the controls of one. E2E=TestScenario runs every core scenario. The bound covers a
 # cold start, which builds the node image.

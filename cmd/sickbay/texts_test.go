@@ -65,7 +65,7 @@ func TestCommandsInTextsExist(t *testing.T) {
 		switch {
 		case strings.HasSuffix(p, "_test.go"):
 			return nil
-		case strings.HasSuffix(p, ".go"), strings.HasSuffix(p, ".md"), strings.HasSuffix(p, ".yaml"), e.Name() == "Makefile":
+		case strings.HasSuffix(p, ".go"), strings.HasSuffix(p, ".md"), strings.HasSuffix(p, ".yaml"), strings.HasSuffix(p, ".yml"), e.Name() == "Makefile":
 		default:
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 //go:embed page
@@ -264,21 +265,21 @@ func (p *page) compare(before *v1alpha1.Report) {
 		return
 	}
 	d := Diff(before, p.R, DefaultSlowerThan())
-	ids := map[string]int{}
-	for i, v := range p.Runs {
-		key := v.Scenario
-		if v.Control != v1alpha1.ControlNone {
-			key += " (" + string(v.Control) + ")"
+	ids := map[string]int{} // of all cases, by their keys
+	for i := range p.Runs {
+		for _, c := range cases(&v1alpha1.Report{Results: []v1alpha1.ScenarioResult{p.Runs[i].ScenarioResult}}) {
+			ids[c.key] = i + 1
 		}
-		ids[key] = i + 1
 	}
 	for _, kind := range DiffKinds {
 		list := changeList{Kind: kind, Title: diffTitles[kind]}
 		for _, c := range ChangesOf(d, kind) {
-			x := change{CaseChange: c, Text: changeText(c)}
+			x := change{CaseChange: c, Text: text.Short(changeText(c), 300)}
 			if i := ids[c.Case]; i > 0 {
 				x.ID = p.Runs[i-1].ID
-				p.Runs[i-1].Change = diffTitles[kind]
+				if p.Runs[i-1].Change == "" {
+					p.Runs[i-1].Change = diffTitles[kind]
+				}
 			}
 			list.Changes = append(list.Changes, x)
 		}
@@ -319,22 +320,22 @@ func opinion(rep *v1alpha1.Report) string {
 			}
 		}
 	}
-	text := fmt.Sprintf("%d of %d scenarios passed all steps.", passed, scenarios)
+	said := fmt.Sprintf("%d of %d scenarios passed all steps.", passed, scenarios)
 	if held := n - scenarios; held > 0 {
 		for _, r := range rep.Results {
 			if r.Control != v1alpha1.ControlNone && !r.ControlHeld {
 				held--
 			}
 		}
-		text += fmt.Sprintf(" %d of %d controls held.", held, n-scenarios)
+		said += fmt.Sprintf(" %d of %d controls held.", held, n-scenarios)
 	}
 	if broken := append(BrokenControls(rep, v1alpha1.VerdictFailed), BrokenControls(rep, v1alpha1.VerdictUnknown)...); len(broken) > 0 {
-		text += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
+		said += fmt.Sprintf(" %d control(s) did not hold.", len(broken))
 	}
 	if len(rep.HostChanges) > 0 {
-		text += " Something is left on the host."
+		said += " Something is left on the host."
 	}
-	return text
+	return said
 }
 
 func story(r *v1alpha1.ScenarioResult) []milestone {

@@ -196,7 +196,7 @@ func TestPagesForLookingAt(t *testing.T) {
 	}
 	before := scored(60)
 	before.Started, before.Results[0].Verdict, before.Results[2].Verdict = before.Started.AddDate(0, 0, -1), v1alpha1.VerdictFailed, v1alpha1.VerdictPassed
-	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many(), "large": scored(60)} {
+	for name, rep := range map[string]*v1alpha1.Report{"one": sample(), "many": many(), "suite": core(), "large": scored(60)} {
 		if err := Write(filepath.Join(dir, name), rep); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestPageLeadsToFailures(t *testing.T) {
 	page := b.String()
 	last := 0
 	for _, part := range []string{
-		"<title>core · failed · sickbay · sickbay</title>", "New failures", `<a href="#swap-on">swap-on</a>`,
+		"<title>profile core · failed · sickbay · sickbay</title>", "New failures", `<a href="#swap-on">swap-on</a>`,
 		`<tr data-run="swap-on" data-v="failed"`, `<tr data-run="clock-skew" data-v="unknown"`, `<tr data-run="apparmor-denied" data-v="unsupported"`, `<tr data-run="pleg-disk" data-v="passed"`,
 		`<section class="run" id="swap-on" data-v="failed">` + "\n<details open>", `sickbay run swap-on`, `href="bundle/swap-on/"`, `<section class="run" id="pleg-disk" data-v="passed">` + "\n<details>",
 		`href="#pleg-disk/`, `id="conflist-missing-noop" data-v="passed"`, `<a href="report.json">`,

@@ -165,7 +165,7 @@ func spreadText(s v1alpha1.Spread) string {
 func WriteScoreboard(w io.Writer, reps []*v1alpha1.Report, into string) error {
 	v := newScoreboard(reps)
 	if v == nil {
-		return usage.Errorf("no detector was scored in these reports: `sickbay suite --detector SPEC` scores them")
+		return usage.Errorf("no detector was scored in these reports: a suite with --detector scores them")
 	}
 	if into == "" {
 		return v.markdown(w, "")

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -127,7 +126,10 @@ func AppendSummary(file string, write func(w io.Writer, limit int) error) error 
 
 // reportName is what a report is called: its only scenario, or its profile.
 func reportName(rep *v1alpha1.Report) string {
-	name := cmp.Or(rep.Profile, "suite")
+	name := "suite"
+	if rep.Profile != "" {
+		name = "profile " + rep.Profile
+	}
 	if len(rep.Results) == 1 {
 		name = rep.Results[0].Scenario
 	}

@@ -26,6 +26,7 @@ func packedTimeline(r *v1alpha1.ScenarioResult) (string, error) {
 		Text  string             `json:"text"`
 	}
 	type step struct {
+		N       int               `json:"n"` // from 1
 		Name    v1alpha1.StepName `json:"name"`
 		Verdict v1alpha1.Verdict  `json:"verdict"`
 		From    float64           `json:"from"`
@@ -40,7 +41,7 @@ func packedTimeline(r *v1alpha1.ScenarioResult) (string, error) {
 	since := func(t time.Time) float64 { return math.Round(t.Sub(r.Started).Seconds()*10) / 10 }
 	for _, s := range r.Steps {
 		if !s.Started.IsZero() {
-			data.Steps = append(data.Steps, step{s.Name, s.Verdict, since(s.Started), since(s.Ended), s.Reason})
+			data.Steps = append(data.Steps, step{slices.Index(v1alpha1.Steps(), s.Name) + 1, s.Name, s.Verdict, since(s.Started), since(s.Ended), s.Reason})
 		}
 	}
 	for _, e := range r.Timeline {

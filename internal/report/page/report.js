@@ -159,7 +159,8 @@
       if (b <= left || a >= right) return;
       var g = svg('g', { 'class': 's ' + st.verdict, 'data-step': st.name }), w = Math.max(2, b - a - 1);
       g.append(svg('title', {}, st.name + ' · ' + st.verdict + ' · ' + clock(st.to - st.from) + (st.reason ? '\n' + st.reason : '')), svg('rect', { x: a, y: 8, width: w, height: 26, rx: 4 }));
-      if (w > st.name.length * 6 + 8) g.append(svg('text', { x: a + 6, y: 25 }, st.name));
+      var named = w > st.name.length * 6 + 8;
+      if (named || w > 10) g.append(svg('text', { x: named ? a + 6 : a + w / 2 - 3, y: 25 }, named ? st.name : st.n));
       g.addEventListener('click', function () { run.zoom(st.from, st.to); });
       s.append(g);
     });
@@ -256,7 +257,7 @@
   var table = document.querySelector('.overview table'), reset = function () {};
   if (table) {
     var body = table.tBodies[0], rows = Array.prototype.slice.call(body.rows), only = '', box = document.querySelector('.overview');
-    var input = box.querySelector('input'), order = box.querySelector('select'), chips = box.querySelectorAll('[data-only]');
+    var input = box.querySelector('input'), order = box.querySelector('select'), chips = box.querySelectorAll('[data-which]');
     var filter = function () {
       var q = input.value.toLowerCase(), n = 0;
       rows.forEach(function (r) {
@@ -270,7 +271,7 @@
         r.hidden = run.hidden = !!hide;
         if (!hide) n++;
       });
-      each(chips, function (b) { b.setAttribute('aria-pressed', String(b.dataset.only === only)); });
+      each(chips, function (b) { b.setAttribute('aria-pressed', String(b.dataset.which === only)); });
       box.querySelector('.none').hidden = n > 0;
     };
     var sort = function (by) {
@@ -284,7 +285,7 @@
       each(table.querySelectorAll('th[data-by]'), function (h) { if (h.dataset.by === by) h.setAttribute('aria-sort', 'other'); else h.removeAttribute('aria-sort'); });
     };
     reset = function () { only = ''; input.value = ''; filter(); };
-    each(chips, function (b) { b.addEventListener('click', function () { only = only === b.dataset.only ? '' : b.dataset.only; filter(); }); });
+    each(chips, function (b) { b.addEventListener('click', function () { only = only === b.dataset.which ? '' : b.dataset.which; filter(); }); });
     input.addEventListener('input', filter);
     order.addEventListener('change', function () { sort(order.value); });
     each(table.querySelectorAll('th[data-by]'), function (h) { h.addEventListener('click', function () { sort(h.dataset.by); }); });

@@ -1,0 +1,121 @@
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/yaml"
+)
+
+func readYAML(t *testing.T, file string, strict bool, into any) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unmarshal := yaml.Unmarshal
+	if strict {
+		unmarshal = func(b []byte, v any, _ ...yaml.JSONOpt) error { return yaml.UnmarshalStrict(b, v) }
+	}
+	if err := unmarshal(raw, into); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return string(raw)
+}
+
+// The Indexed Job is one that the API server would take, with as many shards as pods.
+func TestIndexedJob(t *testing.T) {
+	var job batchv1.Job
+	readYAML(t, "ci/kubernetes.yaml", true, &job)
+	s := job.Spec
+	if s.CompletionMode == nil || *s.CompletionMode != batchv1.IndexedCompletion || s.BackoffLimitPerIndex == nil || *s.BackoffLimitPerIndex != 0 {
+		t.Errorf("%+v", s)
+	}
+	shards := ""
+	for _, e := range s.Template.Spec.Containers[0].Env {
+		if e.Name == "SHARDS" {
+			shards = e.Value
+		}
+	}
+	if n := *s.Completions; shards != strings.TrimSpace(string('0'+rune(n))) || *s.Parallelism != n || *s.MaxFailedIndexes != n {
+		t.Errorf("%d completions, %d at a time, %s shards", n, *s.Parallelism, shards)
+	}
+}
+
+// The action's inputs are what its script reads, and what the workflows and the page give it.
+func TestActionInputs(t *testing.T) {
+	var action struct {
+		Inputs, Outputs map[string]any
+		Runs            struct{ Using string }
+	}
+	text := readYAML(t, "../action.yml", false, &action)
+	used := map[string]bool{}
+	for _, m := range regexp.MustCompile(`inputs\.([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+		used[m[1]] = true
+		if action.Inputs[m[1]] == nil {
+			t.Errorf("action.yml reads the input %s, which it has not", m[1])
+		}
+	}
+	for name := range action.Inputs {
+		if !used[name] {
+			t.Errorf("nothing reads the input %s", name)
+		}
+	}
+	steps := 0
+	check := func(file string, jobs map[string]struct{ Steps []map[string]any }) {
+		for _, j := range jobs {
+			for _, s := range j.Steps {
+				with, _ := s["with"].(map[string]any)
+				if uses, _ := s["uses"].(string); uses != "./" && !strings.HasPrefix(uses, "sickbay-dev/sickbay@") {
+					continue
+				}
+				steps++
+				for name := range with {
+					if action.Inputs[name] == nil {
+						t.Errorf("%s: the action has no input %s", file, name)
+					}
+				}
+			}
+		}
+	}
+	workflows, err := filepath.Glob("../.github/workflows/*.yml")
+	if err != nil || len(workflows) == 0 {
+		t.Fatal("no workflow", err)
+	}
+	type workflow struct {
+		Jobs map[string]struct{ Steps []map[string]any }
+	}
+	for _, file := range workflows {
+		var w workflow
+		readYAML(t, file, false, &w)
+		check(file, w.Jobs)
+	}
+	page, err := os.ReadFile("ci.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(page), "```yaml\n")[1:] {
+		var w workflow
+		body, _, _ := strings.Cut(block, "```")
+		if err := yaml.Unmarshal([]byte(body), &w); err != nil {
+			t.Errorf("ci.md: %v", err)
+		}
+		check("ci.md", w.Jobs)
+	}
+	if steps < 4 {
+		t.Errorf("only %d steps use the action: the test looks past them", steps)
+	}
+}
+
+func TestOtherCIs(t *testing.T) {
+	for _, file := range []string{"ci/gitlab.yaml", "ci/prow.yaml"} {
+		var any map[string]any
+		if text := readYAML(t, file, false, &any); !strings.Contains(text, "sickbay suite ") {
+			t.Errorf("%s runs no suite", file)
+		}
+	}
+}
