@@ -132,13 +132,15 @@ func (p *program) once(ctx context.Context, look Look, request []byte) ([]byte, 
 	done := make(chan error, 1)
 	go func() { done <- c.Wait() }()
 	var err error
+	ended := false
 	select {
 	case err = <-done:
+		ended = true
 	case <-ctx.Done():
 	case <-out.full:
 	}
 	c.kill() // also what it left behind
-	if err == nil && c.ProcessState == nil {
+	if !ended {
 		select {
 		case err = <-done:
 		case <-time.After(grace):
@@ -187,27 +189,19 @@ func (p *program) next(ctx context.Context, look Look, request []byte) (raw []by
 		}
 	}()
 	c := p.now
-	wrote := make(chan error, 1)
-	go func() { _, err := c.talk.in.Write(request); wrote <- err }()
-	for {
-		select {
-		case err := <-wrote:
-			if err != nil {
-				return nil, c.failed("it does not read: " + err.Error())
-			}
-			wrote = nil
-		case line, ok := <-c.talk.lines:
-			switch {
-			case ok:
-				return line, nil
-			case c.talk.over:
-				return nil, fmt.Errorf("it wrote more than %s", text.Bytes(maxAnswer))
-			default:
-				return nil, c.failed("it has ended")
-			}
-		case <-ctx.Done():
-			return nil, ctx.Err()
+	go func() { _, _ = c.talk.in.Write(request) }() // one that has ended shows in what it writes, one that does not read at the deadline
+	select {
+	case line, ok := <-c.talk.lines:
+		switch {
+		case ok:
+			return line, nil
+		case c.talk.over:
+			return nil, fmt.Errorf("it wrote more than %s", text.Bytes(maxAnswer))
+		default:
+			return nil, c.failed("it has ended")
 		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
