@@ -69,6 +69,13 @@ func Bound(d time.Duration) time.Duration {
 	return Stretch(d, Factor())
 }
 
+// Default fills a bound in where none was given.
+func Default(d *time.Duration, v time.Duration) {
+	if *d == 0 {
+		*d = Bound(v)
+	}
+}
+
 // Stretch stretches a bound by a factor.
 func Stretch(d time.Duration, factor float64) time.Duration {
 	return time.Duration(float64(d) * factor).Round(time.Millisecond)

@@ -12,6 +12,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +26,52 @@ import (
 func CanInstall() bool {
 	_, err := exec.LookPath("apt-get")
 	return err == nil && os.Geteuid() == 0
+}
+
+// Provide installs packages, as root on Debian and Ubuntu. Elsewhere, or where it may not, the error says what to install for what, and
+// how else to get on.
+func Provide(ctx context.Context, bound time.Duration, may bool, what, otherwise string, packages ...string) (err error) {
+	if len(packages) == 0 {
+		return nil
+	}
+	list := strings.Join(packages, ", ")
+	if !may || !CanInstall() {
+		return fmt.Errorf("%s needs %s: install what brings them (on Debian or Ubuntu: sudo apt-get install %s)%s", what, list, strings.Join(packages, " "), otherwise)
+	}
+	task := progress.From(ctx).Start("install "+list, bound)
+	task.Expect(15 * time.Second)
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	defer func() { task.End(err) }()
+	if err := Install(ctx, task, packages...); err != nil {
+		return fmt.Errorf("install what %s needs: %w", what, err)
+	}
+	return nil
+}
+
+// Sbin holds what a user's PATH often lacks, and where packages put engines and iptables.
+var Sbin = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// Path is where programs are looked for: in PATH, and where distributions put them.
+func Path() []string {
+	dirs := filepath.SplitList(os.Getenv("PATH"))
+	for _, dir := range Sbin {
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// Find looks for a program; "" when it is nowhere.
+func Find(program string) string {
+	for _, dir := range Path() {
+		path := filepath.Join(dir, program)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
 }
 
 // Install updates the package lists and installs packages without what they only recommend. No service is started by it. The

@@ -2,20 +2,20 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/apiserver"
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
@@ -123,36 +123,29 @@ func (c *Cluster) writeKubeconfig() error {
 	if err != nil {
 		return err
 	}
-	var raw strings.Builder
-	name := "kind-" + c.Name
-	t := c.rest.TLSClientConfig
-	fmt.Fprintf(&raw, "apiVersion: v1\nkind: Config\ncurrent-context: %[1]s\ncontexts:\n- name: %[1]s\n  context: {cluster: %[1]s, user: %[1]s}\n", name)
-	fmt.Fprintf(&raw, "clusters:\n- name: %s\n  cluster:\n    server: %s\n    certificate-authority-data: %s\n", name, c.rest.Host, base64Of(t.CAData))
-	fmt.Fprintf(&raw, "users:\n- name: %s\n  user:\n    client-certificate-data: %s\n    client-key-data: %s\n", name, base64Of(t.CertData), base64Of(t.KeyData))
-	return writeSecret(file, []byte(raw.String()))
-}
-
-// writeSecret writes a file only its owner reads, whole or not at all.
-func writeSecret(file string, data []byte) (err error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	t, err := os.CreateTemp(filepath.Dir(file), ".new-")
+	name, t := "kind-"+c.Name, c.rest.TLSClientConfig
+	raw, err := clientcmd.Write(clientcmdapi.Config{
+		CurrentContext: name,
+		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
+		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: c.rest.Host, CertificateAuthorityData: t.CAData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {ClientCertificateData: t.CertData, ClientKeyData: t.KeyData}},
+	})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write %s: %w", file, err), os.Remove(t.Name()))
-		}
-	}()
-	if _, err := t.Write(data); err != nil {
-		return errors.Join(err, t.Close())
+	return writeSecret(file, raw)
+}
+
+// writeSecret writes a file that only its owner reads.
+func writeSecret(file string, data []byte) error {
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err == nil {
+		err = atomicfile.Write(file, data, 0o600)
 	}
-	if err := t.Close(); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
 	}
-	return os.Rename(t.Name(), file)
+	return nil
 }
 
 // ObserveAPI asks the API once for everything it says of these nodes (all of the cluster's when none is named): one list per

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/lockfile"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
@@ -104,23 +105,7 @@ func (h *Hold) save() error {
 	if err != nil {
 		return err
 	}
-	fresh := h.file + ".new"
-	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(fresh))
-	}
-	if err := os.Rename(fresh, h.file); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(h.file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return atomicfile.Write(h.file, raw, 0o600)
 }
 
 // Renew notes that the lease has just been renewed.

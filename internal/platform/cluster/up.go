@@ -1,9 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -62,17 +62,10 @@ type Timeouts struct {
 }
 
 func (t Timeouts) withDefaults() Timeouts {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = timeoutscale.Bound(v)
-		}
-	}
-	set(&t.Create, 10*time.Minute)
-	set(&t.Ready, 3*time.Minute)
-	set(&t.Quiet, 20*time.Second)
-	if t.Remove == 0 {
-		t.Remove = time.Minute // stretched where it is used: see runWith
-	}
+	timeoutscale.Default(&t.Create, 10*time.Minute)
+	timeoutscale.Default(&t.Ready, 3*time.Minute)
+	timeoutscale.Default(&t.Quiet, 20*time.Second)
+	t.Remove = cmp.Or(t.Remove, time.Minute) // stretched where it is used: see runWith
 	return t
 }
 
@@ -550,5 +543,3 @@ func (c *Cluster) notReady(ctx context.Context, spared func(node string) bool) (
 	}
 	return missing, nil
 }
-
-func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

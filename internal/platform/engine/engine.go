@@ -7,6 +7,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -155,27 +156,14 @@ type Timeouts struct {
 const defaultStateDir = "/var/lib/sickbay"
 
 func (o Options) withDefaults() Options {
-	setString(&o.StateDir, defaultStateDir)
-	setString(&o.RunDir, "/run/sickbay")
+	o.StateDir, o.RunDir = cmp.Or(o.StateDir, defaultStateDir), cmp.Or(o.RunDir, "/run/sickbay")
 	t := &o.Timeouts
-	setDuration(&t.Look, 10*time.Second)
-	setDuration(&t.Probe, time.Minute)
-	setDuration(&t.Install, 10*time.Minute)
-	setDuration(&t.Start, time.Minute)
-	setDuration(&t.Stop, 30*time.Second)
+	timeoutscale.Default(&t.Look, 10*time.Second)
+	timeoutscale.Default(&t.Probe, time.Minute)
+	timeoutscale.Default(&t.Install, 10*time.Minute)
+	timeoutscale.Default(&t.Start, time.Minute)
+	timeoutscale.Default(&t.Stop, 30*time.Second)
 	return o
-}
-
-func setString(s *string, value string) {
-	if *s == "" {
-		*s = value
-	}
-}
-
-func setDuration(d *time.Duration, value time.Duration) {
-	if *d == 0 {
-		*d = timeoutscale.Bound(value)
-	}
 }
 
 // The files of the private engine.

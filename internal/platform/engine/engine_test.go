@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 )
 
 func TestEnv(t *testing.T) {
@@ -204,9 +206,9 @@ func TestClientTooNew(t *testing.T) {
 func TestNoClientWorks(t *testing.T) {
 	opts := fakeEngine(t, privateLabel)
 	dir := fakeClient(t, "echo 'server API version 1.41 is too old' >&2; exit 1")
-	old := sbin
-	sbin = nil
-	defer func() { sbin = old }()
+	old := apt.Sbin
+	apt.Sbin = nil
+	defer func() { apt.Sbin = old }()
 	t.Setenv("PATH", dir)
 	if e, err := private(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "too old") || !strings.Contains(err.Error(), dir) {
 		t.Errorf("%v, %v", e, err)

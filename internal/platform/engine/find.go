@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sickbay-dev/sickbay/internal/lockfile"
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -49,8 +51,13 @@ func Ensure(ctx context.Context, opts Options) (*Engine, error) {
 	// Or it may have installed the packages and then failed: look again at what is missing.
 	if d.Plan == InstallAndStart {
 		if d = decide(ctx, system{opts}, opts); d.Plan == InstallAndStart {
-			if err := install(ctx, opts, d.Packages); err != nil {
+			if err := apt.Provide(ctx, opts.Timeouts.Install, true, "a container engine", "", d.Packages...); err != nil {
 				return nil, err
+			}
+			if slices.Contains(d.Packages, "docker.io") && apt.Find(Docker) == "" { // Debian 13 and later
+				if err := apt.Provide(ctx, opts.Timeouts.Install, true, "a container engine", "", "docker-cli"); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}

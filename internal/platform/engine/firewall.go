@@ -136,17 +136,8 @@ func undoRules(before, now ruleset, ours territory, alone bool) string {
 	var out strings.Builder
 	for _, table := range now.tables {
 		var lines, chainsGone []string
-		for _, c := range now.chains[table] {
-			was, existed := before.policy(table, c.name)
-			switch {
-			case !alone:
-			case c.policy == "-" && !existed && engineChain(c.name):
-				chainsGone = append(chainsGone, c.name)
-			case c.policy != "-" && existed && was != c.policy:
-				lines = append(lines, "-P "+c.name+" "+was)
-			case c.policy != "-" && !existed && c.policy != "ACCEPT":
-				lines = append(lines, "-P "+c.name+" ACCEPT") // the whole table was not there: this is the kernel's default
-			}
+		if alone {
+			lines, chainsGone = undoChains(before, now, table)
 		}
 		for _, r := range now.without(before, table) {
 			if ours.has(r) || alone && (jumpsToEngine(r) || engineChain(r.chain)) {
@@ -167,6 +158,22 @@ func undoRules(before, now ruleset, ours territory, alone bool) string {
 		}
 	}
 	return out.String()
+}
+
+// undoChains returns the policies that lead back to before, and the chains that an engine made since.
+func undoChains(before, now ruleset, table string) (policies, gone []string) {
+	for _, c := range now.chains[table] {
+		was, existed := before.policy(table, c.name)
+		switch {
+		case c.policy == "-" && !existed && engineChain(c.name):
+			gone = append(gone, c.name)
+		case c.policy != "-" && existed && was != c.policy:
+			policies = append(policies, "-P "+c.name+" "+was)
+		case c.policy != "-" && !existed && c.policy != "ACCEPT":
+			policies = append(policies, "-P "+c.name+" ACCEPT") // the whole table was not there: this is the kernel's default
+		}
+	}
+	return policies, gone
 }
 
 // restoreLost returns the input for `iptables-restore --noflush` that puts back the rules of another docker: every dockerd

@@ -21,7 +21,9 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
@@ -68,7 +70,7 @@ func readHost(ctx context.Context) (hostState, error) {
 }
 
 func saveRules(ctx context.Context, program string) (string, error) {
-	path := lookPath(program)
+	path := apt.Find(program)
 	if path == "" {
 		return "", nil // then nobody can have made rules with it
 	}
@@ -119,7 +121,7 @@ func rememberHost(ctx context.Context, opts Options) (hostState, error) {
 	if err != nil {
 		return now, err
 	}
-	if err := writeFile(opts.before(), data, 0o600); err != nil {
+	if err := atomicfile.Write(opts.before(), data, 0o600); err != nil {
 		return now, fmt.Errorf("save the host's state, to be restored later: %w", err)
 	}
 	return now, nil
@@ -235,7 +237,7 @@ func restoreRules(ctx context.Context, command string, family nftables.TableFami
 }
 
 func applyRules(ctx context.Context, program, input string) error {
-	cmd := exec.CommandContext(ctx, lookPath(program+"-restore"), "--noflush", "--wait", "5")
+	cmd := exec.CommandContext(ctx, apt.Find(program+"-restore"), "--noflush", "--wait", "5")
 	cmd.Stdin = strings.NewReader(input)
 	if _, err := command.Output(cmd); err != nil {
 		return fmt.Errorf("%w\nwith this input:\n%s", err, input)

@@ -3,6 +3,8 @@ package engine
 import (
 	"os"
 	"testing"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 )
 
 // TestInstallLive really installs, on a machine that has nothing. It changes that machine, so that it has to be asked for:
@@ -18,7 +20,7 @@ func TestInstallLive(t *testing.T) {
 		t.Fatalf("%s, %v", d, err)
 	}
 	t.Log(d)
-	if err := install(t.Context(), opts, d.Packages); err != nil {
+	if err := apt.Provide(t.Context(), opts.Timeouts.Install, true, "a container engine", "", d.Packages...); err != nil {
 		t.Fatal(err)
 	}
 	if d, err = Find(t.Context(), opts); err != nil || d.Plan != StartPrivate {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
@@ -199,7 +200,7 @@ func TestLive(t *testing.T) {
 			}
 			defer func() { _ = cmd.Process.Signal(os.Interrupt); _ = cmd.Wait() }()
 		}
-		e := &Engine{Provider: Docker, Host: host, CLI: lookPath(Docker)}
+		e := &Engine{Provider: Docker, Host: host, CLI: apt.Find(Docker)}
 		deadline := time.Now().Add(20 * time.Second)
 		for _, err := e.output(t.Context(), "version"); err != nil; _, err = e.output(t.Context(), "version") {
 			if time.Now().After(deadline) {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine/oci"
 	"github.com/sickbay-dev/sickbay/internal/process"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -54,23 +54,7 @@ func parseOSRelease(o OS, text string) OS {
 
 func (system) Root() bool                { return os.Geteuid() == 0 }
 func (system) Getenv(name string) string { return os.Getenv(name) }
-func (system) Has(program string) bool   { return lookPath(program) != "" }
-
-// sbin holds what a user's PATH often lacks, and where packages put engines and iptables.
-var sbin = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
-
-func lookPath(program string) string {
-	if path, err := exec.LookPath(program); err == nil {
-		return path
-	}
-	for _, dir := range sbin {
-		path := filepath.Join(dir, program)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path
-		}
-	}
-	return ""
-}
+func (system) Has(program string) bool   { return apt.Find(program) != "" }
 
 func (s system) Private(ctx context.Context) *Engine {
 	e, _ := private(ctx, s.opts)
@@ -78,7 +62,7 @@ func (s system) Private(ctx context.Context) *Engine {
 }
 
 func (s system) Look(ctx context.Context, provider, host string) Candidate {
-	c := Candidate{Engine: Engine{Provider: provider, Host: host, CLI: lookPath(provider)}}
+	c := Candidate{Engine: Engine{Provider: provider, Host: host, CLI: apt.Find(provider)}}
 	arch, err := s.ask(ctx, &c.Engine)
 	if far := (*elsewhereError)(nil); errors.As(err, &far) {
 		c.Engine.Elsewhere, c.Problem = true, far.Error()
@@ -315,7 +299,7 @@ func (e *Engine) chooseCLI(ctx context.Context, opts Options) error {
 // clients lists every docker client, in the order of PATH.
 func clients() []string {
 	var out []string
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), sbin...) {
+	for _, dir := range apt.Path() {
 		path := filepath.Join(dir, Docker)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && !slices.Contains(out, path) {
 			out = append(out, path)

@@ -18,7 +18,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/platform/apt"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -72,8 +74,8 @@ func start(ctx context.Context, opts Options) (e *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(writeFile(opts.dockerdConfig(), config, 0o644),
-		writeFile(opts.containerdConfig(), []byte(containerdTOML(opts)), 0o644)); err != nil {
+	if err := errors.Join(atomicfile.Write(opts.dockerdConfig(), config, 0o644),
+		atomicfile.Write(opts.containerdConfig(), []byte(containerdTOML(opts)), 0o644)); err != nil {
 		return nil, fmt.Errorf("configure the engine: %w", err)
 	}
 	if err := holdContainers(opts); err != nil {
@@ -131,7 +133,7 @@ func roomForNodes() error {
 
 // daemon starts a program in a session of its own, so that it outlives this process, and waits until it is ready.
 func daemon(ctx context.Context, opts Options, ready func(context.Context) error, program string, args ...string) error {
-	path := lookPath(program)
+	path := apt.Find(program)
 	if path == "" {
 		return fmt.Errorf("%s is not installed", program)
 	}
@@ -185,13 +187,7 @@ func daemonEnv(env []string) []string {
 		return name == "PATH" || name == "DOCKER_HOST" || name == "NOTIFY_SOCKET" || slices.Contains(overridden, name) ||
 			strings.HasPrefix(name, "LISTEN_") || strings.HasPrefix(name, "OTEL_")
 	})
-	dirs := filepath.SplitList(os.Getenv("PATH"))
-	for _, dir := range sbin {
-		if !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return append(out, "PATH="+strings.Join(dirs, ":"))
+	return append(out, "PATH="+strings.Join(apt.Path(), ":"))
 }
 
 // endStale removes daemons of ours that run and do not answer.
@@ -238,7 +234,7 @@ func placeRuntime(ctx context.Context, opts Options) error {
 	if err := os.MkdirAll(filepath.Dir(opts.runtime()), 0o755); err != nil {
 		return err
 	}
-	return writeFile(opts.runtime(), want, 0o755)
+	return atomicfile.Write(opts.runtime(), want, 0o755)
 }
 
 // thisMachine looks at what the configuration depends on.
@@ -274,7 +270,7 @@ func holdContainers(opts Options) error {
 		}
 		config["RestartPolicy"] = json.RawMessage(`{"Name":"no","MaximumRetryCount":0}`)
 		if data, err = json.Marshal(config); err == nil {
-			err = writeFile(path, data, 0o600)
+			err = atomicfile.Write(path, data, 0o600)
 		}
 		if err != nil {
 			return fmt.Errorf("keep a container from restarting: %w", err)
@@ -295,19 +291,6 @@ func giveBackRules(ctx context.Context, before hostState) error {
 				return fmt.Errorf("give the other docker its rules back: %w", err)
 			}
 		}
-	}
-	return nil
-}
-
-// writeFile replaces a file in one step.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, data, mode); err != nil {
-		return err
-	}
-	if err := errors.Join(os.Chmod(tmp, mode), os.Rename(tmp, path)); err != nil {
-		_ = os.Remove(tmp)
-		return err
 	}
 	return nil
 }

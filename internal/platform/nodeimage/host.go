@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/apt"
-	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
 // hostNeed is a program of this machine that a part needs, and the Debian packages that bring it.
@@ -22,7 +20,7 @@ type hostNeed struct {
 func hasProgram(names ...string) func() bool {
 	return func() bool {
 		for _, n := range names {
-			if _, err := lookPath(n); err != nil {
+			if apt.Find(n) == "" {
 				return false
 			}
 		}
@@ -54,7 +52,7 @@ func missingPackages(todo []*part, needs []hostNeed) []string {
 const installBound = 10 * time.Minute
 
 // prepareHost installs what the parts need, as root on Debian and Ubuntu; elsewhere it says what to install.
-func prepareHost(ctx context.Context, todo []*part) (err error) {
+func prepareHost(ctx context.Context, todo []*part) error {
 	needsRoot := false
 	for _, p := range todo {
 		needsRoot = needsRoot || p.name == "rootfs" || p.name == "store"
@@ -62,20 +60,5 @@ func prepareHost(ctx context.Context, todo []*part) (err error) {
 	if needsRoot && os.Geteuid() != 0 {
 		return fmt.Errorf("building a node image needs root for the root file system (%w): run it with sudo, or name an image with --image", errNotRoot)
 	}
-	missing := missingPackages(todo, hostNeeds)
-	if len(missing) == 0 {
-		return nil
-	}
-	if !apt.CanInstall() {
-		return fmt.Errorf("building a node image needs %s: install them (on Debian or Ubuntu: sudo apt-get install %s), or name an image with --image",
-			strings.Join(missing, ", "), strings.Join(missing, " "))
-	}
-	task := progress.From(ctx).Start("install "+strings.Join(missing, ", "), installBound)
-	ctx, cancel := context.WithTimeout(ctx, installBound)
-	defer cancel()
-	defer func() { task.End(err) }()
-	if err := apt.Install(ctx, task, missing...); err != nil {
-		return fmt.Errorf("installing what the build needs: %w", err)
-	}
-	return nil
+	return apt.Provide(ctx, installBound, true, "building a node image", ", or name an image with --image", missingPackages(todo, hostNeeds)...)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -188,6 +187,3 @@ func findKindFiles(ctx context.Context, source string) (kindFiles, error) {
 }
 
 var errNotRoot = errors.New("not root")
-
-// lookPath is exec.LookPath, replaced in tests.
-var lookPath = exec.LookPath

@@ -70,10 +70,10 @@ func TestWriteImageFillsSectors(t *testing.T) {
 
 func TestMissing(t *testing.T) {
 	needs := append(toRun, toBuild...)
-	if got := missing(needs, func(string) bool { return true }); len(got) != 0 {
+	if got := missing(needs, func(p string) string { return p }); len(got) != 0 {
 		t.Errorf("with everything there: %v", got)
 	}
-	got := missing(needs, func(p string) bool { return p == "mkfs.ext4" })
+	got := missing(needs, func(p string) string { return map[string]string{"mkfs.ext4": "/sbin/mkfs.ext4"}[p] })
 	if strings.Join(got, " ") != "qemu-system-x86 qemu-utils mmdebstrap" {
 		t.Errorf("without: %v", got)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
@@ -36,11 +37,7 @@ func (s state) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	fresh := filepath.Join(dir, stateFile+".new")
-	if err := os.WriteFile(fresh, raw, 0o600); err != nil {
-		return fmt.Errorf("write down the guest's state: %w", err)
-	}
-	if err := os.Rename(fresh, filepath.Join(dir, stateFile)); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, stateFile), raw, 0o600); err != nil {
 		return fmt.Errorf("write down the guest's state: %w", err)
 	}
 	return nil

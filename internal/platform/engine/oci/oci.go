@@ -11,13 +11,13 @@ package oci
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 )
 
 // Name is the name of the program, and of any program that imports this package when it is started under that name.
@@ -49,7 +49,7 @@ func Rewrite(args []string, have Set) ([]string, error) {
 	if err != nil || len(gone) == 0 {
 		return nil, err
 	}
-	return gone, replace(req.file, out, info.Mode().Perm())
+	return gone, atomicfile.Write(req.file, out, info.Mode().Perm())
 }
 
 // request is the part of a runc command line that matters here.
@@ -188,21 +188,4 @@ func marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSpace(b.Bytes()), nil
-}
-
-// replace swaps the file in one step: the engine may read it at any time.
-func replace(path string, data []byte, mode fs.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
 }
