@@ -167,6 +167,21 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
 		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "5f": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`, 3*time.Minute, 37)
 	}},
+	noAddress("Cilium's pools", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  Unable to allocate IP: all pod CIDR ranges are exhausted`),
+	noAddress("Azure CNS", "azure-vnet", `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: AllocateIPConfig failed: not enough IPs available for 9c6a7f37, waiting on Azure CNS to allocate more with NC Status: `),
+	noAddress("Spiderpool", "spiderpool", `plugin type="spiderpool" failed (add): failed to allocate IP addresses: all IP addresses used out`),
+	{Name: "EKS' plugin gone, with podman's conflist behind it", Want: []string{"cni/plugin-binary-missing"}, Never: []string{"10-aws.conflist"}, Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-aws.conflist", Name: "aws-cni", Plugins: []string{"aws-cni", "egress-cni", "portmap"}, Used: true},
+			{Path: "/etc/cni/net.d/87-podman-bridge.conflist", Name: "podman", Plugins: []string{"bridge", "host-local", "portmap"}}}
+		o.CNI.Binaries, o.CNI.IPAM = []string{"bridge", "host-local", "loopback", "portmap"}, nil
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): failed to find plugin "aws-cni" in path [/opt/cni/bin]`)
+	}},
+	{Name: "conflist damaged, and another pod's tag is wrong", Want: []string{"cni/conflist-invalid", "image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
+		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-kindnet.conflist", Error: "unexpected end of JSON input"}}
+		detectorstest.CNIDown(o, "cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-kindnet.conflist: error parsing configuration list: unexpected end of JSON input: invalid cni config: failed to load cni config")
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:9", detectorstest.Registry+"/team/web:9: not found")
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -188,6 +203,10 @@ var silent = []detectorstest.Case{
 		}
 		o.CNI.Binaries, o.CNI.IPAM = []string{"bandwidth", "calico", "calico-ipam", "loopback", "multus", "portmap"}, nil
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new]: error getting k8s network: parsePodNetworkAnnotation: failed to parse pod Network Attachment Selection Annotation JSON format: invalid character 'm' looking for beginning of object key string`)
+	}},
+	{Name: "Cilium's agent restarts, and a plugin did not reach it once", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.Event(o, "default", "app", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "ab": plugin type="cilium-cni" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get "http://localhost/v1/config": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory`, 2*time.Minute, 1)
 	}},
 }
 

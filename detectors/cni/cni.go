@@ -390,7 +390,7 @@ func restorePlugins(o *v1alpha1.Observation, f *v1alpha1.Finding, gone []string,
 }
 
 // noAddress is how the networks say that they have none left.
-var noAddress = []string{words.NoIPAddresses, words.FailedToAllocateForRange, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.AWSNoAddress, words.AzureNoAddress, words.WhereaboutsNoAddress}
+var noAddress = []string{words.NoIPAddresses, words.FailedToAllocateForRange, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.AWSNoAddress, words.AzureNoAddress, words.CiliumPoolsExhausted, words.AzureCNSWaits, words.SpiderpoolUsedOut, words.WhereaboutsNoAddress}
 
 // ipam: no address is left for a new pod.
 func ipam(h v1alpha1.History) *v1alpha1.Finding {

@@ -14,6 +14,24 @@ var errorsOfPulls = []struct {
 	sure        bool
 }{
 	// containerd
+	{prefix + `content digest sha256:0a1b2c3d4e5f: not found`, "", true},
+	{`Failed to pull image "%[1]s": rpc error: code = Unknown desc = failed to pull and unpack image "%[1]s": failed to copy: httpReadSeeker: failed open: unexpected status code https://cdn.r.test/blobs/sha256/ab?X-Sig=x: 403 Forbidden`, authCause, false},
+	{`Failed to pull image "%[1]s": rpc error: code = Unknown desc = failed to pull and unpack image "%[1]s": failed to copy: httpReadSeeker: failed open: failed to do request: Get "https://cdn.r.test/blobs": dial tcp 203.0.113.7:443: connect: cannot assign requested address`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": read tcp 10.0.0.7:4711->203.0.113.7:443: read: connection reset by peer`, netCause, true},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1?ns=docker.io: 522 <none>`, netCause, true},
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": failed to copy: read tcp 10.0.0.7:4711->203.0.113.7:443: use of closed network connection`, netCause, true},
+	// ECR, Artifact Registry, Harbor, GitLab
+	{prefix + `failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://r.test/v2/token?scope=x: 403 Forbidden`, authCause, false},
+	{prefix + `denied: Your authorization token has expired. Reauthenticate and try again.`, authCause, true},
+	{prefix + `denied: Permission "artifactregistry.repositories.downloadArtifacts" denied on resource "projects/p/locations/l/repositories/r" (or it may not exist)`, authCause, false},
+	{prefix + `unauthorized: unauthorized to access repository: library/a, action: pull: unauthorized to access repository: library/a, action: pull`, authCause, false},
+	// CRI-O
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: pinging container registry r.test: Get "https://r.test/v2/": dial tcp: lookup r.test on 192.0.2.53:53: no such host`, netCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: reading manifest 1 in r.test/a: requested access to the resource is denied`, authCause, false},
+	{`Failed to pull image "%[1]s": writing blob: storing blob to file "/var/tmp/storage1": write /var/tmp/storage1: no space left on device`, "", true},
+	{`Failed to pull image "%[1]s": copying system image from manifest list: Source image rejected: A signature was required, but no signature exists`, "", true},
+	{`Failed to pull image "%[1]s": choosing image instance: no image found in manifest list for architecture "arm64", variant "v8", OS "linux"`, tagCause, true},
+	{`Failed to pull image "%[1]s": toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit`, authCause, false},
 	{prefix + `%[1]s: not found`, tagCause, true},
 	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": dial tcp 203.0.113.7:443: connect: connection refused`, netCause, true},
 	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": dial tcp: lookup unauthorized.test on 192.0.2.53:53: no such host`, netCause, true},

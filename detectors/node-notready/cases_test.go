@@ -285,6 +285,30 @@ var sick = []detectorstest.Case{
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="Put \"https://10.0.0.100:6443/apis/coordination.k8s.io/v1\": dial tcp 10.0.0.100:6443: i/o timeout"`)
 		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError, o.Kubelet.Kubeconfig.ServerCAMatches = "timeout", "dial tcp 10.0.0.100:6443: i/o timeout", false
 	}},
+	{Name: "the API server's own certificate has ended", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.ReachError = "tls-expired", "certificate is valid from 2025-11-26T09:00:00Z to 2026-11-26T08:59:00Z"
+		detectorstest.SilentKubelet(o, `"Failed to update lease" err="Put \"https://lab-control-plane:6443/apis/coordination.k8s.io/v1\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-26T09:00:00Z is after 2026-11-26T08:59:00Z"`)
+	}},
+	{Name: "the program that gives the kubelet its credential is gone", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.ClientCert, o.Kubelet.Kubeconfig.Exec = "", "aws-iam-authenticator"
+		detectorstest.SilentKubelet(o, `"Unable to register node with API server" err="Post \"https://lab-control-plane:6443/api/v1/nodes\": getting credentials: exec: executable aws-iam-authenticator not found"`)
+	}},
+	{Name: "API server rejected by a rule with a comment", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "iptables -t filter -D OUTPUT -d 172.18.0.2/32", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		detectorstest.Rules(o, `iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -m comment --comment "not this time" -j DROP`)
+	}},
+	{Name: "API server prohibited by a route of another table", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "ip route del blackhole 172.18.0.0/16 table 100", Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "no-route")
+		detectorstest.Rules(o, "route blackhole 172.18.0.0/16 table 100")
+	}},
+	{Name: "API server rejected by a rule, and the registry's tag is wrong", Want: []string{"node-notready/apiserver-unreachable", "image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
+		cutOff(o, "timeout")
+		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j DROP")
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:9", detectorstest.Registry+"/team/web:9: not found")
+	}},
+	{Name: "kubelet loops for a config that this version does not know", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode: strict decoding error: unknown field "singleProcessOOMKil"`)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -330,6 +354,14 @@ var silent = []detectorstest.Case{
 	{Name: "the node was asked for by its address", Ill: func(o *v1alpha1.Observation) {
 		o.Node = "10.0.0.7"
 		o.API.Node, o.API.Lease, o.API.CSINode, o.API.Pods, o.API.Events = nil, nil, nil, nil, nil
+	}},
+	{Name: "RKE2's agent is its kubelet, and containerd.service is not there", Ill: func(o *v1alpha1.Observation) {
+		k3s(o)
+		u := o.Units["k3s-agent"]
+		delete(o.Units, "k3s-agent")
+		delete(o.Units, "containerd")
+		u.Name, o.Kubelet.Unit = "rke2-agent.service", "rke2-agent"
+		o.Units["rke2-agent"], o.Runtime.Unit, o.Runtime.Endpoint = u, "rke2-agent", "unix:///run/k3s/containerd/containerd.sock"
 	}},
 }
 

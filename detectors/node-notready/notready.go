@@ -178,7 +178,7 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	}
 	var said *v1alpha1.LogLine
 	for _, l := range facts.Lines(h, "kubelet", time.Minute) {
-		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials) {
+		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials, words.GettingCredentials) {
 			said = &l
 		}
 	}
@@ -199,6 +199,9 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Cause: "kubeconfig-broken", Certainty: v1alpha1.Certain,
 		Summary:  fmt.Sprintf("the API server does not know the kubelet by what %s has it say: user %s with %s", kubeletConf(o), c.User, with),
 		Evidence: []v1alpha1.Evidence{facts.FromLine(*said), facts.Seen(o, v1alpha1.SourceKubeconfig, "user "+c.User+" with "+with), unitEvidence(o, k)},
+	}
+	if strings.Contains(said.Text, words.GettingCredentials) {
+		f.Summary = fmt.Sprintf("the program by which %s has the kubelet get its credential gives none: %s", kubeletConf(o), reason(said.Text))
 	}
 	if _, unread := o.Unreadable(v1alpha1.SourceCerts); unread && c.Exec == "" {
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether its certificate has ended: `openssl x509 -noout -dates -in "+certDir(o)+"/kubelet-client-current.pem`"
@@ -335,6 +338,9 @@ func complains(h v1alpha1.History) (v1alpha1.LogLine, bool) {
 func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
+	if c.Reach == "tls-expired" {
+		return outdated(h, k)
+	}
 	wrong := c.Reach == "tls-untrusted" || c.Reach == "tls-name" || c.Reach == "ok" && c.Server != "" && c.CASHA256 != "" && !c.ServerCAMatches
 	if !wrong || !c.Exists || c.Error != "" || !reachFailing(h, k) {
 		return nil
@@ -356,6 +362,28 @@ cluster=$(kubectl config --kubeconfig="$f" view -o jsonpath='{.clusters[0].name}
 kubectl config --kubeconfig="$f" set-cluster --certificate-authority="$ca" --embed-certs=true -- "$cluster"`, detectors.V("server", c.Server)),
 		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
+	return f
+}
+
+// outdated: the API server's own certificate is not valid now, by a clock of this node that is not known to be wrong.
+func outdated(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
+	o := h.Last()
+	c, clocks := o.Kubelet.Kubeconfig, o.Clocks
+	if off := max(clocks.APIOffsetSeconds, -clocks.APIOffsetSeconds); !c.Exists || c.Error != "" || !reachFailing(h, k) || clocks.APIOffsetKnown && off > 30 {
+		return nil
+	}
+	f := &v1alpha1.Finding{
+		Cause: "apiserver-untrusted", Certainty: v1alpha1.Certain,
+		Summary:      fmt.Sprintf("the certificate that the API server %s shows is not valid now: %s", c.Server, c.ReachError),
+		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
+		ManualAction: "the certificate is renewed where the API server runs (`kubeadm certs renew apiserver`, then restart it), or by whoever runs the load balancer before it",
+	}
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.CertificateNotValid); ok {
+		f.Evidence = append(f.Evidence, facts.FromLine(l))
+	}
+	if !clocks.APIOffsetKnown && !clocks.Synchronized {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether this node's clock is right: `timedatectl`"
+	}
 	return f
 }
 

@@ -116,6 +116,13 @@ var sick = []detectorstest.Case{
 		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 900 * 350_000}
 		detectorstest.Event(o, "default", "busy", "Unhealthy", "Readiness probe failed: context deadline exceeded", 5*time.Second, 9)
 	}},
+	{Name: "the JVM of a Guaranteed pod is killed by its limit, and the node has swap that nobody minds", Want: []string{"oom-throttle/memory-limit"}, Ill: func(o *v1alpha1.Observation) {
+		o.Swaps = []v1alpha1.Swap{{Path: "/dev/zram0", Type: "partition", SizeBytes: 1 << 30}}
+		o.Kubelet.Config.FailSwapOn, o.Kubelet.File.FailSwapOn = detectorstest.Ptr(false), detectorstest.Ptr(false)
+		detectorstest.AddPod(o, detectorstest.Pod("default", "jvm", detectorstest.Deployment("jvm"), detectorstest.With(func(c *corev1.Container) {
+			c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")}
+		}), detectorstest.Crashing("OOMKilled", 137, 5, time.Minute)))
+	}},
 }
 
 // initial makes the pod's only container an init container.

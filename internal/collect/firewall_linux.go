@@ -219,7 +219,11 @@ func rejectRoutes(routes string) (out []v1alpha1.Rule) {
 		if len(f) < 2 || !slices.Contains([]string{"blackhole", "unreachable", "prohibit"}, f[0]) || f[1] == "default" || strings.Contains(line, "dev lo") {
 			continue
 		}
-		r := v1alpha1.ParseRule("route " + f[0] + " " + f[1])
+		text := "route " + f[0] + " " + f[1]
+		if i := slices.Index(f, "table"); i >= 0 && i+1 < len(f) {
+			text += " table " + f[i+1]
+		}
+		r := v1alpha1.ParseRule(text)
 		if i := slices.Index(f, "proto"); i >= 0 && i+1 < len(f) {
 			r.Owner = f[i+1]
 		}

@@ -75,7 +75,7 @@ func Unrule(rule string) []string {
 		}
 		return []string{"nft", "delete", "rule", words[1], words[2], words[3], "handle", strings.TrimSuffix(words[5], ":")}
 	case "route":
-		return append([]string{"ip", "route", "del"}, words[1:3]...)
+		return append([]string{"ip", "route", "del"}, words[1:]...) // its type, what it is for, and the table it is in
 	case "rule", "rule6":
 		argv := []string{"ip"}
 		if words[0] == "rule6" {

@@ -22,6 +22,8 @@ var (
 		Sample: "Failed to start ContainerManager"})
 	FailedToUpdateLease = kubelet.says("Failed to update lease", Entry{File: "staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go",
 		Sample: `E1126 15:18:08.897462   27724 controller.go:260] "Failed to update lease" err="Operation cannot be fulfilled on leases.coordination.k8s.io \"sickbay-worker\": the`})
+	GettingCredentials = kubelet.says("getting credentials: exec", Entry{File: "staging/src/k8s.io/client-go/plugin/pkg/client/auth/exec/exec.go",
+		Sample: `"Unable to register node with API server" err="Post \"https://10.0.0.1/api/v1/nodes\": getting credentials: exec: executable aws-iam-authenticator not found" node="w1"`})
 	ListAndWatchEndedUnexpectedly = kubelet.says("ListAndWatch ended unexpectedly", Entry{File: "pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go",
 		Sample: "ListAndWatch ended unexpectedly for device plugin"})
 	ProcessedDeviceUpdates = kubelet.says("Processed device updates", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
