@@ -103,7 +103,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		// The kubelet asks again when it starts, and believes the configuration.
 		return &Plan{Ops: []op.Op{
 			&op.SpareCgroups{Names: kubeletCgroups},
-			&op.Pause{Unit: kubeletUnit}, &op.Pause{Unit: containerdUnit},
+			op.PauseUnit(kubeletUnit), op.PauseUnit(containerdUnit),
 			&op.File{Path: runcWrapper, Data: []byte(script), Mode: 0o755},
 			&op.File{Path: containerdFile, Data: edited},
 			&op.Resume{Unit: containerdUnit}, &op.Resume{Unit: kubeletUnit},
@@ -111,7 +111,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	case "empty-options":
 		// The kubelet too: that its restart does not help is the point.
 		return &Plan{Ops: []op.Op{
-			&op.Pause{Unit: kubeletUnit}, &op.Pause{Unit: containerdUnit},
+			op.PauseUnit(kubeletUnit), op.PauseUnit(containerdUnit),
 			&op.File{Path: containerdFile, Data: edited},
 			&op.Resume{Unit: containerdUnit}, &op.Resume{Unit: kubeletUnit},
 		}}, nil

@@ -101,10 +101,10 @@ func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
 	size = size &^ (1<<20 - 1)
 
 	loop := &op.LoopFS{Target: d.Path, Bytes: size, Inodes: d.Inodes, Seed: true, Clear: d.Path == containerdRoot}
-	plan := &Plan{Ops: []op.Op{&op.Pause{Unit: kubeletUnit}}}
+	plan := &Plan{Ops: []op.Op{op.PauseUnit(kubeletUnit)}}
 	add := func(o ...op.Op) { plan.Ops = append(plan.Ops, o...) }
 	if d.Path == containerdRoot {
-		add(&op.Pause{Unit: containerdUnit})
+		add(op.PauseUnit(containerdUnit))
 	}
 	add(loop)
 	if len(d.KubeletConfig) > 0 {

@@ -62,9 +62,9 @@ type Status struct {
 
 // Selector chooses injections; its zero value chooses none.
 type Selector struct {
-	Run string
-	ID  string
-	All bool
+	Run string `json:"run,omitempty"`
+	ID  string `json:"id,omitempty"` // of one injection, whatever its run
+	All bool   `json:"all,omitempty"`
 }
 
 func (s Selector) matches(run, id string) bool {

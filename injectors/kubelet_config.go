@@ -49,6 +49,6 @@ func kubeletMerge(set map[string]json.RawMessage) (*op.Merge, error) {
 
 // restarting frames operations with the unit's stop and start, both ways.
 func restarting(unit string, ops ...op.Op) []op.Op {
-	out := append([]op.Op{&op.Pause{Unit: unit}}, ops...)
+	out := append([]op.Op{op.PauseUnit(unit)}, ops...)
 	return append(out, &op.Resume{Unit: unit})
 }

@@ -59,7 +59,7 @@ func (p *Process) Plan(ctx context.Context, n Node) (*Plan, error) {
 	case "kill":
 		o = &op.Kill{Unit: p.Unit}
 	case "stop":
-		o = &op.Unit{Unit: p.Unit}
+		o = &op.Unit{Bounce: op.Bounce{Unit: p.Unit}}
 	case "throttle":
 		o = &op.DropIn{File: op.File{
 			Path: "/etc/systemd/system/" + p.Unit + ".d/90-limits.conf", Mode: 0o644,

@@ -99,6 +99,6 @@ WantedBy=multi-user.target
 	return &Plan{Ops: []op.Op{
 		&op.File{Path: r.script, Data: []byte(script), Mode: 0o755, Inert: true},
 		&op.DropIn{File: op.File{Path: "/etc/systemd/system/" + r.unit, Data: []byte(unit), Mode: 0o644, Inert: true}},
-		&op.Unit{Unit: r.unit, Start: true},
+		&op.Unit{Bounce: op.Bounce{Unit: r.unit}, Start: true},
 	}}, nil
 }

@@ -10,10 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,11 +52,11 @@ func main() {
 		os.Args = append(os.Args[:1:1], os.Args[2:]...)
 	}
 	if len(os.Args) < 2 {
-		fail(2, &protocol.Error{Text: "a verb is wanted: " + strings.Join(verbNames(), ", "), Reason: protocol.ReasonRequest})
+		fail(2, &protocol.Error{Text: "a verb is wanted: " + strings.Join(slices.Sorted(maps.Keys(verbs)), ", "), Reason: protocol.ReasonRequest})
 	}
 	v, ok := verbs[os.Args[1]]
 	if !ok {
-		fail(2, &protocol.Error{Text: fmt.Sprintf("unknown verb %q; there are %s", os.Args[1], strings.Join(verbNames(), ", ")), Reason: protocol.ReasonRequest})
+		fail(2, &protocol.Error{Text: fmt.Sprintf("unknown verb %q; there are %s", os.Args[1], strings.Join(slices.Sorted(maps.Keys(verbs)), ", ")), Reason: protocol.ReasonRequest})
 	}
 	out, err := v(ctx, os.Args[2:])
 	var bad *requestError
@@ -70,10 +72,8 @@ func main() {
 	case err != nil:
 		fail(1, &protocol.Error{Text: err.Error(), Reason: protocol.ReasonFailed})
 	}
-	if out != nil {
-		if _, err := os.Stdout.Write(append(out, '\n')); err != nil {
-			os.Exit(1)
-		}
+	if out != nil && json.NewEncoder(os.Stdout).Encode(out) != nil {
+		os.Exit(1)
 	}
 	// A goroutine may hang in the kernel; this process has done its work.
 	os.Exit(0)
@@ -90,30 +90,61 @@ type requestError struct{ err error }
 
 func (e *requestError) Error() string { return e.err.Error() }
 
-type verb func(ctx context.Context, args []string) ([]byte, error)
+type verb func(ctx context.Context, args []string) (any, error)
 
 var verbs = map[string]verb{
-	protocol.VerbObserve:     observe,
-	collect.VerbLook:         look,
-	protocol.VerbFingerprint: takeFingerprint,
-	protocol.VerbVersion:     tellVersion,
-	protocol.VerbInject:      inject,
-	protocol.VerbCheck:       check,
-	protocol.VerbRecover:     recoverFaults,
-	protocol.VerbStatus:      status,
-	protocol.VerbRenew:       renew,
-	protocol.VerbSweep:       sweep,
+	protocol.VerbObserve: observe,
+	collect.VerbLook:     asked(func(ctx context.Context, o protocol.ObserveOptions) (any, error) { return collect.Look(ctx, o), nil }),
+	protocol.VerbFingerprint: asked(func(ctx context.Context, q protocol.FingerprintOptions) (any, error) {
+		return fingerprint.Node(ctx, q.Node, collect.DefaultEndpoint), nil
+	}),
+	protocol.VerbVersion: plain(func(context.Context) (any, error) {
+		return protocol.Version{Version: version.String(), Go: runtime.Version(), Arch: runtime.GOARCH}, nil
+	}),
+	protocol.VerbInject:  asked(func(ctx context.Context, in injectors.Injection) (any, error) { return injector().Inject(ctx, in) }),
+	protocol.VerbCheck:   asked(func(ctx context.Context, in injectors.Injection) (any, error) { return injector().Check(ctx, in) }),
+	protocol.VerbRecover: asked(func(ctx context.Context, s injectors.Selector) (any, error) { return injector().Recover(ctx, s) }),
+	protocol.VerbStatus: asked(func(ctx context.Context, o protocol.StatusOptions) (any, error) {
+		return injector().List(ctx, o.Active)
+	}),
+	protocol.VerbRenew: asked(func(ctx context.Context, r protocol.Renewal) (any, error) { return injector().Renew(ctx, r.Run, r.For) }),
+	protocol.VerbSweep: plain(func(ctx context.Context) (any, error) { return injector().Sweep(ctx) }),
+	// Only a control-plane node has the key of the cluster's CA.
+	protocol.VerbSign: asked(func(_ context.Context, r injectors.SignRequest) (any, error) {
+		cert, err := r.Sign(op.Host())
+		return protocol.Signed{Certificate: string(cert)}, err
+	}),
 	plugins.VerbCSIDriver:    csiDriver,
 	plugins.VerbCSIRegistrar: csiRegistrar,
 	plugins.VerbDevicePlugin: devicePlugin,
-	protocol.VerbSign:        sign,
 	injectors.ShiftVerb:      shiftClock,
 }
 
-func verbNames() []string {
-	return []string{protocol.VerbObserve, protocol.VerbInject, protocol.VerbCheck, protocol.VerbRecover, protocol.VerbStatus,
-		protocol.VerbRenew, protocol.VerbSweep, protocol.VerbSign, protocol.VerbFingerprint, protocol.VerbVersion,
-		plugins.VerbCSIDriver, plugins.VerbCSIRegistrar, plugins.VerbDevicePlugin}
+// asked is a verb that takes one JSON document: on the command line, else on standard input.
+func asked[Q any](f func(context.Context, Q) (any, error)) verb {
+	return func(ctx context.Context, args []string) (any, error) {
+		var from io.Reader = os.Stdin
+		if len(args) > 0 {
+			from = strings.NewReader(strings.Join(args, " "))
+		}
+		var q Q
+		d := json.NewDecoder(from)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&q); err != nil {
+			return nil, &requestError{fmt.Errorf("want a JSON document, %T: %w", q, err)}
+		}
+		return f(ctx, q)
+	}
+}
+
+// plain is a verb that takes nothing.
+func plain(f func(context.Context) (any, error)) verb {
+	return func(ctx context.Context, args []string) (any, error) {
+		if len(args) > 0 {
+			return nil, &requestError{fmt.Errorf("unexpected %q", args[0])}
+		}
+		return f(ctx)
+	}
 }
 
 // flags parses a verb's flags; nothing may be left over.
@@ -130,36 +161,28 @@ func flags(name string, args []string, define func(*flag.FlagSet)) error {
 	return nil
 }
 
-type list []string
-
-func (l *list) String() string     { return strings.Join(*l, ",") }
-func (l *list) Set(v string) error { *l = append(*l, v); return nil }
-
-func observe(ctx context.Context, args []string) ([]byte, error) {
-	var o protocol.ObserveOptions
-	stays := false
-	err := flags(protocol.VerbObserve, args, func(fs *flag.FlagSet) {
-		fs.BoolVar(&stays, "stay", false, "")
-		fs.StringVar(&o.Cursor, "cursor", "", "")
-		fs.StringVar(&o.Node, "node", "", "")
-		fs.StringVar(&o.Endpoint, "endpoint", "", "")
-		fs.Var((*list)(&o.Registries), "registry", "")
-		fs.DurationVar(&o.First, "first", 0, "")
-		fs.DurationVar(&o.Overall, "overall", 0, "")
-		fs.DurationVar(&o.PerSource, "per-source", 0, "")
-		fs.IntVar(&o.MaxLines, "max-lines", 0, "")
-	})
-	if err != nil {
-		return nil, err
-	}
-	if stays {
-		return nil, stay(ctx)
-	}
-	return collect.Supervise(ctx, self, o)
-}
-
 // self is this program, also when its file is gone.
 const self = "/proc/self/exe"
+
+// injector is this node's.
+func injector() *injectors.Injector {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	return injectors.New(op.Host(), self)
+}
+
+// observe looks once, in a process of its own that may hang, or stays.
+func observe(ctx context.Context, args []string) (any, error) {
+	if slices.Equal(args, []string{protocol.Stay}) {
+		return nil, stay(ctx)
+	}
+	return asked(func(ctx context.Context, o protocol.ObserveOptions) (any, error) {
+		doc, err := collect.Supervise(ctx, self, o)
+		return json.RawMessage(doc), err
+	})(ctx, args)
+}
 
 // stay looks as often as it is asked.
 func stay(ctx context.Context) error {
@@ -196,162 +219,9 @@ func stay(ctx context.Context) error {
 	}
 }
 
-// look is the child of observe: options on standard input, the observation on standard output.
-func look(ctx context.Context, _ []string) ([]byte, error) {
-	var o protocol.ObserveOptions
-	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
-		return nil, &requestError{err}
-	}
-	return json.Marshal(collect.Look(ctx, o))
-}
-
-func takeFingerprint(ctx context.Context, args []string) ([]byte, error) {
-	node, endpoint := "", ""
-	if err := flags(protocol.VerbFingerprint, args, func(fs *flag.FlagSet) {
-		fs.StringVar(&node, "node", "", "")
-		fs.StringVar(&endpoint, "endpoint", collect.DefaultEndpoint, "")
-	}); err != nil {
-		return nil, err
-	}
-	if node == "" {
-		node, _ = os.Hostname()
-	}
-	return json.Marshal(fingerprint.Node(ctx, node, endpoint))
-}
-
-func tellVersion(context.Context, []string) ([]byte, error) {
-	return json.Marshal(protocol.Version{Version: version.String(), Go: runtime.Version(), Arch: runtime.GOARCH})
-}
-
-// injector is this node's.
-func injector() *injectors.Injector {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
-	return injectors.New(op.Host(), self)
-}
-
-// injection reads the injection on standard input, strictly.
-func injection() (injectors.Injection, error) {
-	var in injectors.Injection
-	err := readStrictly(&in)
-	return in, err
-}
-
-// readStrictly decodes standard input.
-func readStrictly(into any) error {
-	d := json.NewDecoder(os.Stdin)
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return &requestError{fmt.Errorf("%T on standard input: %w", into, err)}
-	}
-	return nil
-}
-
-func inject(ctx context.Context, args []string) ([]byte, error) {
-	if err := flags(protocol.VerbInject, args, func(*flag.FlagSet) {}); err != nil {
-		return nil, err
-	}
-	in, err := injection()
-	if err != nil {
-		return nil, err
-	}
-	st, err := injector().Inject(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(st)
-}
-
-func check(ctx context.Context, args []string) ([]byte, error) {
-	if err := flags(protocol.VerbCheck, args, func(*flag.FlagSet) {}); err != nil {
-		return nil, err
-	}
-	in, err := injection()
-	if err != nil {
-		return nil, err
-	}
-	st, err := injector().Check(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(st)
-}
-
-func recoverFaults(ctx context.Context, args []string) ([]byte, error) {
-	var s injectors.Selector
-	if err := flags(protocol.VerbRecover, args, func(fs *flag.FlagSet) {
-		fs.StringVar(&s.Run, "run", "", "")
-		fs.StringVar(&s.ID, "id", "", "")
-		fs.BoolVar(&s.All, "all", false, "")
-	}); err != nil {
-		return nil, err
-	}
-	return statuses(injector().Recover(ctx, s))
-}
-
-func status(ctx context.Context, args []string) ([]byte, error) {
-	active := false
-	if err := flags(protocol.VerbStatus, args, func(fs *flag.FlagSet) { fs.BoolVar(&active, "active", false, "") }); err != nil {
-		return nil, err
-	}
-	return statuses(injector().List(ctx, active))
-}
-
-func sweep(ctx context.Context, args []string) ([]byte, error) {
-	if err := flags(protocol.VerbSweep, args, func(*flag.FlagSet) {}); err != nil {
-		return nil, err
-	}
-	return statuses(injector().Sweep(ctx))
-}
-
-func statuses(list []injectors.Status, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
-	}
-	if list == nil {
-		list = []injectors.Status{}
-	}
-	return json.Marshal(list)
-}
-
-func renew(ctx context.Context, args []string) ([]byte, error) {
-	run, lease := "", time.Duration(0)
-	if err := flags(protocol.VerbRenew, args, func(fs *flag.FlagSet) {
-		fs.StringVar(&run, "run", "", "")
-		fs.DurationVar(&lease, "for", 0, "")
-	}); err != nil {
-		return nil, err
-	}
-	if run == "" || lease <= 0 {
-		return nil, &requestError{errors.New("renew wants --run and a positive --for")}
-	}
-	if _, err := injector().Renew(ctx, run, lease); err != nil {
-		return nil, err
-	}
-	return []byte("{}"), nil
-}
-
-// sign has a certificate made by the cluster's CA, whose key only a control-plane node has.
-func sign(_ context.Context, args []string) ([]byte, error) {
-	if err := flags(protocol.VerbSign, args, func(*flag.FlagSet) {}); err != nil {
-		return nil, err
-	}
-	var r injectors.SignRequest
-	if err := readStrictly(&r); err != nil {
-		return nil, err
-	}
-	cert, err := r.Sign(op.Host())
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(protocol.Signed{Certificate: string(cert)})
-}
-
 // shiftClock stands in a unit's drop-in before the unit's own program, which it becomes: mechanism clock-skew. With --pid it is
 // that process's attendant.
-func shiftClock(_ context.Context, args []string) ([]byte, error) {
+func shiftClock(_ context.Context, args []string) (any, error) {
 	fs := flag.NewFlagSet(injectors.ShiftVerb, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	pid := fs.Int("pid", 0, "")

@@ -12,7 +12,7 @@ import (
 
 // The plugins' verbs do not answer once and end: they are the main processes of pods, and write a log instead of a document.
 
-func csiDriver(ctx context.Context, args []string) ([]byte, error) {
+func csiDriver(ctx context.Context, args []string) (any, error) {
 	d := &plugins.CSIDriver{}
 	if err := flags(plugins.VerbCSIDriver, args, func(fs *flag.FlagSet) {
 		fs.StringVar(&d.Name, "name", "", "")
@@ -28,7 +28,7 @@ func csiDriver(ctx context.Context, args []string) ([]byte, error) {
 	return nil, d.Serve(ctx)
 }
 
-func csiRegistrar(ctx context.Context, args []string) ([]byte, error) {
+func csiRegistrar(ctx context.Context, args []string) (any, error) {
 	r := &plugins.CSIRegistrar{}
 	if err := flags(plugins.VerbCSIRegistrar, args, func(fs *flag.FlagSet) {
 		fs.StringVar(&r.Driver, "driver", "", "")
@@ -43,7 +43,7 @@ func csiRegistrar(ctx context.Context, args []string) ([]byte, error) {
 	return nil, r.Serve(ctx)
 }
 
-func devicePlugin(ctx context.Context, args []string) ([]byte, error) {
+func devicePlugin(ctx context.Context, args []string) (any, error) {
 	d := &plugins.DevicePlugin{}
 	if err := flags(plugins.VerbDevicePlugin, args, func(fs *flag.FlagSet) {
 		fs.StringVar(&d.Resource, "resource", "", "")

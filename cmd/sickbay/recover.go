@@ -14,7 +14,6 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
-	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/testbed"
@@ -194,7 +193,7 @@ func (a *app) recover() *cobra.Command {
 			}
 			only = []string{node}
 		}
-		sel := protocol.Selector{Run: run, All: run == ""}
+		sel := injectors.Selector{Run: run, All: run == ""}
 		task := progress.From(ctx).Start("recover cluster "+c.Name, timeoutscale.Bound(recoverBound))
 		a.news(ctx)
 		woken, err := wake(ctx, c, only)
@@ -304,7 +303,7 @@ func unrecovered(rep statusReport) error {
 
 // injecting is the injecting side of an agent.
 type injecting interface {
-	Recover(ctx context.Context, sel protocol.Selector) ([]injectors.Status, error)
+	Recover(ctx context.Context, sel injectors.Selector) ([]injectors.Status, error)
 	Status(ctx context.Context, active bool) ([]injectors.Status, error)
 }
 

@@ -114,18 +114,21 @@ func (c *Client) argv(args ...string) []string {
 	return append(argv, args...)
 }
 
-// call runs one verb and decodes its answer.
-func call[T any](ctx context.Context, c *Client, in any, args ...string) (T, error) {
+// call runs one verb and decodes its answer. What it asks is on the command line; what may be long is on standard input.
+func call[T any](ctx context.Context, c *Client, verb string, ask any) (T, error) {
 	var out T
-	cmd := node.Command{Argv: c.argv(args...)}
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return out, err
-		}
-		cmd.Stdin = bytes.NewReader(b)
+	b, err := json.Marshal(ask)
+	if err != nil {
+		return out, err
 	}
-	what := "agent " + strings.Join(args, " ")
+	cmd := node.Command{Argv: c.argv(verb)}
+	switch ask.(type) {
+	case injectors.Injection, injectors.SignRequest:
+		cmd.Stdin = bytes.NewReader(b)
+	default:
+		cmd.Argv = append(cmd.Argv, string(b))
+	}
+	what := "agent " + verb
 	stdout, err := c.node.Run(ctx, cmd)
 	if err != nil {
 		if e, ok := answered(stdout, err); ok {
@@ -179,7 +182,7 @@ func (c *Client) Observe(ctx context.Context, opts protocol.ObserveOptions) (*v1
 		if installErr != nil {
 			return nil, errors.Join(err, installErr)
 		}
-		return call[*v1alpha1.Observation](ctx, again, nil, opts.Args()...)
+		return call[*v1alpha1.Observation](ctx, again, protocol.VerbObserve, opts)
 	}
 	return o, err
 }
@@ -192,57 +195,45 @@ func (c *Client) observe(ctx context.Context, opts protocol.ObserveOptions) (*v1
 			return o, err
 		}
 	}
-	return call[*v1alpha1.Observation](ctx, c, nil, opts.Args()...)
+	return call[*v1alpha1.Observation](ctx, c, protocol.VerbObserve, opts)
 }
 
 // Check says whether the node can host a fault, changing nothing; *injectors.UnsupportedError when it cannot.
 func (c *Client) Check(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
-	return call[*injectors.Status](ctx, c, in, protocol.VerbCheck)
+	return call[*injectors.Status](ctx, c, protocol.VerbCheck, in)
 }
 
 // Sign has a certificate signed by the cluster's CA; the node must be of the control plane.
 func (c *Client) Sign(ctx context.Context, r injectors.SignRequest) (string, error) {
-	s, err := call[protocol.Signed](ctx, c, r, protocol.VerbSign)
+	s, err := call[protocol.Signed](ctx, c, protocol.VerbSign, r)
 	return s.Certificate, err
 }
 
 // Inject makes the node ill.
 func (c *Client) Inject(ctx context.Context, in injectors.Injection) (*injectors.Status, error) {
-	return call[*injectors.Status](ctx, c, in, protocol.VerbInject)
+	return call[*injectors.Status](ctx, c, protocol.VerbInject, in)
 }
 
 // Recover undoes what the selector names. It is legal at any time.
-func (c *Client) Recover(ctx context.Context, s protocol.Selector) ([]injectors.Status, error) {
-	args := []string{protocol.VerbRecover}
-	switch {
-	case s.ID != "":
-		args = append(args, "--id", s.ID)
-	case s.Run != "":
-		args = append(args, "--run", s.Run)
-	case s.All:
-		args = append(args, "--all")
-	default:
+func (c *Client) Recover(ctx context.Context, s injectors.Selector) ([]injectors.Status, error) {
+	if s == (injectors.Selector{}) {
 		return nil, errors.New("recover: neither a run nor an injection nor all of them is named")
 	}
-	return call[[]injectors.Status](ctx, c, nil, args...)
+	return call[[]injectors.Status](ctx, c, protocol.VerbRecover, s)
 }
 
 // Status lists the injections in the node's journal; active measures their effect, too.
 func (c *Client) Status(ctx context.Context, active bool) ([]injectors.Status, error) {
-	args := []string{protocol.VerbStatus}
-	if active {
-		args = append(args, "--active")
-	}
-	return call[[]injectors.Status](ctx, c, nil, args...)
+	return call[[]injectors.Status](ctx, c, protocol.VerbStatus, protocol.StatusOptions{Active: active})
 }
 
 // Renew prolongs the leases of a run.
 func (c *Client) Renew(ctx context.Context, run string, lease time.Duration) error {
-	_, err := call[json.RawMessage](ctx, c, nil, protocol.VerbRenew, "--run", run, "--for", lease.String())
+	_, err := call[json.RawMessage](ctx, c, protocol.VerbRenew, protocol.Renewal{Run: run, For: lease})
 	return err
 }
 
 // Fingerprint takes the node's fingerprint.
 func (c *Client) Fingerprint(ctx context.Context) (*fingerprint.Fingerprint, error) {
-	return call[*fingerprint.Fingerprint](ctx, c, nil, protocol.VerbFingerprint, "--node", c.node.Name())
+	return call[*fingerprint.Fingerprint](ctx, c, protocol.VerbFingerprint, protocol.FingerprintOptions{Node: c.node.Name()})
 }

@@ -130,7 +130,7 @@ func (s *stay) start(ctx context.Context, c *Client) error {
 	go func() {
 		defer close(ended)
 		defer cancel()
-		_, err := c.node.Run(ctx, node.Command{Argv: c.argv(protocol.VerbObserve, "--stay"), Stdin: question, Stdout: say})
+		_, err := c.node.Run(ctx, node.Command{Argv: c.argv(protocol.VerbObserve, protocol.Stay), Stdin: question, Stdout: say})
 		if err == nil {
 			err = io.EOF
 		}

@@ -42,22 +42,17 @@ func (a *AppArmor) loaded() (bool, error) {
 
 func (a *AppArmor) Pending(_ context.Context, env Env) (Rest, error) {
 	on, err := a.loaded()
-	if err != nil || !on {
-		return Rest{}, err
-	}
-	return Rest{Todo: "unload the AppArmor profile " + a.Name}, nil
+	return todo(on, err, "unload the AppArmor profile %s", a.Name)
 }
 
 // The parser removes by the name it reads from a file; the profile's own may be gone or changed, so it gets
 // an empty one.
 func (a *AppArmor) Undo(ctx context.Context, env Env) error {
-	on, err := a.loaded()
-	if err != nil || !on {
-		return err
-	}
-	file := env.Backup("profile")
-	if err := a.sys.Write(file, []byte("profile "+a.Name+" {\n}\n"), 0o600); err != nil {
-		return err
-	}
-	return short(ctx, a.sys, "apparmor_parser", "--remove", file)
+	return undo(ctx, env, a, func() error {
+		file := env.Backup("profile")
+		if err := a.sys.Write(file, []byte("profile "+a.Name+" {\n}\n"), 0o600); err != nil {
+			return err
+		}
+		return short(ctx, a.sys, "apparmor_parser", "--remove", file)
+	})
 }

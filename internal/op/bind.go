@@ -52,18 +52,11 @@ func (r *ReadOnly) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	n, err := r.count()
-	if err != nil || n <= r.Before {
-		return Rest{}, err
-	}
-	return Rest{Todo: "unmount the read-only mount over " + r.Path}, nil
+	return todo(n > r.Before, err, "unmount the read-only mount over %s", r.Path)
 }
 
 func (r *ReadOnly) Undo(ctx context.Context, env Env) error {
-	rest, err := r.Pending(ctx, env)
-	if err != nil || rest.Nothing() {
-		return err
-	}
-	return unmount(ctx, r.sys, r.Path)
+	return undo(ctx, env, r, func() error { return unmount(ctx, r.sys, r.Path) })
 }
 
 // Setting writes one value into a file of the kernel's, such as a sysctl.
@@ -99,18 +92,11 @@ func (s *Setting) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	b, err := s.sys.Read(s.Path)
-	if err != nil || strings.TrimSpace(string(b)) != s.Value {
-		return Rest{}, err
-	}
-	return Rest{Todo: "write " + s.Was + " to " + s.Path}, nil
+	return todo(strings.TrimSpace(string(b)) == s.Value, err, "write %s to %s", s.Was, s.Path)
 }
 
 func (s *Setting) Undo(ctx context.Context, env Env) error {
-	r, err := s.Pending(ctx, env)
-	if err != nil || r.Nothing() {
-		return err
-	}
-	return s.set(s.Was)
+	return undo(ctx, env, s, func() error { return s.set(s.Was) })
 }
 
 // Table is an nftables table of our own; everything in it goes with it.
@@ -188,9 +174,5 @@ func (t *Table) Pending(ctx context.Context, env Env) (Rest, error) {
 var verdict = regexp.MustCompile(`(?m)\b(drop|reject)\b`)
 
 func (t *Table) Undo(ctx context.Context, env Env) error {
-	r, err := t.Pending(ctx, env)
-	if err != nil || r.Nothing() {
-		return err
-	}
-	return short(ctx, t.sys, "nft", "delete", "table", t.Family, t.Name)
+	return undo(ctx, env, t, func() error { return short(ctx, t.sys, "nft", "delete", "table", t.Family, t.Name) })
 }

@@ -2,9 +2,7 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 )
 
@@ -30,11 +28,10 @@ func (b *Bridge) link() string { return "/sys/class/net/" + b.Name }
 
 func (b *Bridge) there() (paths []string, err error) {
 	for _, p := range []string{b.link(), b.State} {
-		switch _, err := b.sys.Stat(p); {
-		case err == nil:
-			paths = append(paths, p)
-		case !errors.Is(err, fs.ErrNotExist):
+		if is, err := there(b.sys, p); err != nil {
 			return nil, err
+		} else if is {
+			paths = append(paths, p)
 		}
 	}
 	return paths, nil
@@ -73,10 +70,7 @@ func (b *Bridge) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	paths, err := b.there()
-	if err != nil || len(paths) == 0 {
-		return Rest{}, err
-	}
-	return Rest{Todo: "remove " + strings.Join(paths, ", ")}, nil
+	return todo(len(paths) > 0, err, "remove %s", strings.Join(paths, ", "))
 }
 
 func (b *Bridge) Undo(ctx context.Context, env Env) error {

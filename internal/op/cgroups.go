@@ -2,9 +2,7 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -26,8 +24,8 @@ func (s *SpareCgroups) Describe() string {
 
 func (s *SpareCgroups) there() ([]string, error) {
 	roots := []string{cgroupRoot}
-	names, err := s.sys.List(cgroupRoot)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := list(s.sys, cgroupRoot)
+	if err != nil {
 		return nil, err
 	}
 	for _, n := range names { // v1: a directory for each controller

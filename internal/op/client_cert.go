@@ -149,7 +149,7 @@ func (c *ClientCert) Undo(ctx context.Context, env Env) error {
 	}
 	if renewed {
 		tmp := tempName(c.Link)
-		if err := c.sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(c.sys.Remove(tmp)); err != nil {
 			return err
 		}
 		if err := c.sys.Symlink(c.LinkedTo, tmp); err != nil {
@@ -164,7 +164,7 @@ func (c *ClientCert) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	for _, n := range added {
-		if err := c.sys.Remove(path.Join(path.Dir(c.Link), n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(c.sys.Remove(path.Join(path.Dir(c.Link), n))); err != nil {
 			return err
 		}
 	}

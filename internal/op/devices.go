@@ -3,9 +3,7 @@ package op
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 )
 
@@ -41,11 +39,8 @@ func (*PluginDevices) Do(context.Context, Env) error { return nil }
 // registeredDevices are the resources in the kubelet's checkpoint.
 func registeredDevices(sys Files) ([]string, error) {
 	b, err := sys.Read(DeviceCheckpoint)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, unlessGone(err)
 	}
 	var c struct {
 		Data struct {
@@ -68,17 +63,12 @@ func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	known, err := registeredDevices(p.sys)
-	if err != nil || !slices.Contains(known, p.Resource) {
-		return Rest{}, err
-	}
-	return Rest{Todo: "make the kubelet count the devices of " + p.Resource + " no more"}, nil
+	return todo(slices.Contains(known, p.Resource), err, "make the kubelet count the devices of %s no more", p.Resource)
 }
 
 func (p *PluginDevices) Undo(ctx context.Context, env Env) error {
-	r, err := p.Pending(ctx, env)
-	if err != nil || r.Nothing() {
-		return err
-	}
-	p.Restarts = true
-	return env.Persist()
+	return undo(ctx, env, p, func() error {
+		p.Restarts = true
+		return env.Persist()
+	})
 }

@@ -150,33 +150,6 @@ func (s *StaleAnswer) Undo(ctx context.Context, env Env) error {
 	return startUnit(ctx, s.units.sys, s.Kubelet)
 }
 
-// Bounce restarts a unit, once; there is nothing to undo.
-type Bounce struct {
-	asks[Units]
-	Unit string `json:"unit"`
-	Was  *bool  `json:"was,omitempty"`
-}
-
-func (b *Bounce) Touches() []string { return []string{b.Unit} }
-
-func (b *Bounce) Describe() string { return "restart " + b.Unit }
-
-func (b *Bounce) Save(ctx context.Context, env Env) (err error) {
-	b.Was, err = wasUp(ctx, b.sys, b.Unit)
-	return err
-}
-
-func (b *Bounce) Do(ctx context.Context, env Env) error { return restart(ctx, b.sys, b.Unit) }
-
-// Pending: between the two halves of Do the agent may have died.
-func (b *Bounce) Pending(ctx context.Context, env Env) (Rest, error) {
-	return toStart(ctx, b.sys, b.Unit, b.Was)
-}
-
-func (b *Bounce) Undo(ctx context.Context, env Env) error {
-	return startAgain(ctx, b.sys, b.Unit, b.Was)
-}
-
 // CutSandbox takes the network interface of a pod's sandbox away, as a crashed network agent or a stray script does.
 type CutSandbox struct {
 	KillTask // chooses the sandbox
@@ -231,17 +204,10 @@ func (c *CutSandbox) cut(ctx context.Context) (bool, error) {
 
 func (c *CutSandbox) Pending(ctx context.Context, env Env) (Rest, error) {
 	cut, err := c.cut(ctx)
-	if err != nil || !cut {
-		return Rest{}, err
-	}
-	return Rest{Todo: "have sandbox " + c.ID + " made anew"}, nil
+	return todo(cut, err, "have sandbox %s made anew", c.ID)
 }
 
 // A veth pair that is gone does not come back; the kubelet makes a new sandbox when this one has died.
 func (c *CutSandbox) Undo(ctx context.Context, env Env) error {
-	cut, err := c.cut(ctx)
-	if err != nil || !cut {
-		return err
-	}
-	return c.KillTask.Do(ctx, env)
+	return undo(ctx, env, c, func() error { return c.KillTask.Do(ctx, env) })
 }

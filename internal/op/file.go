@@ -94,10 +94,10 @@ func (f *File) Describe() string {
 
 func (f *File) Save(_ context.Context, env Env) error {
 	for dir := path.Dir(f.Path); ; dir = path.Dir(dir) {
-		if _, err := f.sys.Stat(dir); err == nil {
-			break
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if is, err := there(f.sys, dir); err != nil {
 			return err
+		} else if is {
+			break
 		}
 		f.MadeDirs = slices.Insert(f.MadeDirs, 0, dir)
 	}
@@ -151,10 +151,7 @@ func (f *File) Do(_ context.Context, env Env) error {
 		}
 	}
 	if f.Absent {
-		if err := f.sys.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return unlessGone(f.sys.Remove(f.Path))
 	}
 	mode := f.Mode
 	if f.Saved.Exists && f.Saved.Link == "" {
@@ -163,10 +160,7 @@ func (f *File) Do(_ context.Context, env Env) error {
 	if f.Rename || f.Saved.Link != "" {
 		return f.putByRename(mode, func(tmp string) error { return f.sys.Write(tmp, f.Data, mode) })
 	}
-	if err := f.sys.Write(f.Path, f.Data, mode); err != nil {
-		return err
-	}
-	return nil
+	return f.sys.Write(f.Path, f.Data, mode)
 }
 
 // putByRename fills a temporary file beside the path and renames it over it.
@@ -213,53 +207,36 @@ func (f *File) gone() (bool, error) {
 func (f *File) look() (current, error) {
 	st, err := f.sys.Stat(f.Path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !f.Saved.Exists:
+		return asSaved, nil
+	case errors.Is(err, fs.ErrNotExist) && f.Absent:
+		return asLeft, nil
 	case errors.Is(err, fs.ErrNotExist):
-		switch {
-		case !f.Saved.Exists:
-			return asSaved, nil
-		case f.Absent:
-			return asLeft, nil
-		default:
-			return missing, nil
-		}
+		return missing, nil
 	case err != nil:
 		return 0, err
-	}
-	if st.Mode&fs.ModeSymlink != 0 {
-		if f.Saved.Exists && f.Saved.Link == st.Link {
-			return asSaved, nil
-		}
+	case st.Mode&fs.ModeSymlink != 0 && f.Saved.Exists && f.Saved.Link == st.Link:
+		return asSaved, nil
+	case !st.Mode.IsRegular():
 		return foreign, nil
 	}
-	if !st.Mode.IsRegular() {
-		return foreign, nil
-	}
-	sum := ""
-	left := f.left()
+	sum, left := "", f.left()
 	if st.Size == f.Saved.Size || st.Size == left.Size {
 		if sum, err = f.sys.Sum(f.Path); err != nil {
 			return 0, err
 		}
 	}
-	if f.Saved.Exists && f.Saved.Link == "" && sum == f.Saved.SHA256 {
-		same, err := f.sameAttributes(st)
-		if err != nil {
-			return 0, err
-		}
-		if same {
-			return asSaved, nil
+	switch {
+	case f.Saved.Exists && f.Saved.Link == "" && sum == f.Saved.SHA256:
+		if same, err := f.sameAttributes(st); err != nil || same {
+			return asSaved, err
 		}
 		return asSavedC, nil
-	}
-	if !f.Absent && sum == left.SHA256 {
+	case !f.Absent && sum == left.SHA256:
 		return asLeft, nil
 	}
-	cut, err := f.cutShort(st.Size)
-	if err != nil {
-		return 0, err
-	}
-	if cut {
-		return partial, nil
+	if cut, err := f.cutShort(st.Size); err != nil || cut {
+		return partial, err
 	}
 	return foreign, nil
 }
@@ -421,7 +398,7 @@ func (f *File) restore(c current) error {
 		return f.sys.Remove(f.Path)
 	case s.Link != "":
 		tmp := tempName(f.Path)
-		if err := f.sys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(f.sys.Remove(tmp)); err != nil {
 			return err
 		}
 		if err := f.sys.Symlink(s.Link, tmp); err != nil {
@@ -434,20 +411,29 @@ func (f *File) restore(c current) error {
 		return err
 	}
 	if c != asSavedC {
-		if f.Rename {
-			if err := f.putByRename(s.Mode, func(tmp string) error { return f.sys.Copy(s.Backup, tmp, s.Mode) }); err != nil {
-				return err
-			}
-		} else {
-			data, err := f.sys.Read(s.Backup)
-			if err != nil {
-				return err
-			}
-			if err := f.sys.Write(f.Path, data, s.Mode); err != nil {
-				return err
-			}
+		if err := f.putBack(); err != nil {
+			return err
 		}
 	}
+	return f.setAttributes()
+}
+
+// putBack writes the saved content.
+func (f *File) putBack() error {
+	s := f.Saved
+	if f.Rename {
+		return f.putByRename(s.Mode, func(tmp string) error { return f.sys.Copy(s.Backup, tmp, s.Mode) })
+	}
+	data, err := f.sys.Read(s.Backup)
+	if err != nil {
+		return err
+	}
+	return f.sys.Write(f.Path, data, s.Mode)
+}
+
+// setAttributes gives the file what it had besides its content.
+func (f *File) setAttributes() error {
+	s := f.Saved
 	if err := f.sys.Chown(f.Path, s.UID, s.GID); err != nil {
 		return err
 	}
@@ -477,7 +463,7 @@ func (f *File) tidy() error {
 	}
 	for len(left) > 0 {
 		// Innermost first: an outer directory becomes empty only then, so look again.
-		if err := f.sys.Remove(left[len(left)-1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(f.sys.Remove(left[len(left)-1])); err != nil {
 			return err
 		}
 		if left, err = f.leftovers(); err != nil {

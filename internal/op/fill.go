@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -187,11 +186,8 @@ func (f *Fill) open(env Env) (Dir, error) {
 		return nil, nil
 	}
 	dir, err := f.sys.OpenDir(f.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, unlessGone(err)
 	}
 	if dir.Dev() != f.Dev {
 		return nil, dir.Close()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 )
 
 // Freeze blocks every write to a filesystem that sickbay made (fsfreeze), and refuses any other: frozen, the host's own disk
@@ -56,11 +55,8 @@ func (f *Freeze) here(env Env) (bool, error) {
 		return false, nil
 	}
 	dir, err := f.sys.OpenDir(f.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		return false, unlessGone(err)
 	}
 	refused := ours(f.sys, env, f.Path, dir)
 	return dir.Dev() == f.Dev && refused == nil, dir.Close()
@@ -85,10 +81,7 @@ func (f *Freeze) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, err
 	}
 	is, err := frozen(f.sys, f.Path)
-	if err != nil || !is {
-		return Rest{}, err
-	}
-	return Rest{Todo: "unfreeze the filesystem of " + f.Path}, nil
+	return todo(is, err, "unfreeze the filesystem of %s", f.Path)
 }
 
 func (f *Freeze) Undo(_ context.Context, env Env) error {

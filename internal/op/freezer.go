@@ -113,11 +113,8 @@ func (f *Freezer) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	s, err := f.state()
-	if errors.Is(err, fs.ErrNotExist) {
-		return Rest{}, nil
-	}
 	if err != nil {
-		return Rest{}, err
+		return Rest{}, unlessGone(err)
 	}
 	_, thawed := f.words()
 	switch {

@@ -1,10 +1,6 @@
 package op
 
-import (
-	"context"
-	"errors"
-	"io/fs"
-)
+import "context"
 
 // Immutable sets the immutable attribute (chattr +i) of a file or directory. Mode bits would not do: they do not bind root.
 type Immutable struct {
@@ -36,19 +32,9 @@ func (i *Immutable) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	st, err := i.sys.Stat(i.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Rest{}, nil
-	}
-	if err != nil || !st.Immutable {
-		return Rest{}, err
-	}
-	return Rest{Todo: "chattr -i " + i.Path}, nil
+	return todo(st.Immutable, unlessGone(err), "chattr -i %s", i.Path)
 }
 
 func (i *Immutable) Undo(ctx context.Context, env Env) error {
-	r, err := i.Pending(ctx, env)
-	if err != nil || r.Nothing() {
-		return err
-	}
-	return i.sys.SetImmutable(i.Path, false)
+	return undo(ctx, env, i, func() error { return i.sys.SetImmutable(i.Path, false) })
 }

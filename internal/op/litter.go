@@ -24,10 +24,10 @@ func (l *Litter) Describe() string { return fmt.Sprintf("put %d files into %s", 
 
 func (l *Litter) Save(_ context.Context, env Env) error {
 	for _, n := range l.Names {
-		if _, err := l.sys.Stat(path.Join(l.Dir, n)); errors.Is(err, fs.ErrNotExist) {
-			l.Mine = append(l.Mine, n)
-		} else if err != nil {
+		if taken, err := there(l.sys, path.Join(l.Dir, n)); err != nil {
 			return err
+		} else if !taken {
+			l.Mine = append(l.Mine, n)
 		}
 	}
 	return nil
@@ -69,10 +69,7 @@ func (l *Litter) left() ([]string, error) {
 
 func (l *Litter) Pending(_ context.Context, env Env) (Rest, error) {
 	left, err := l.left()
-	if err != nil || len(left) == 0 {
-		return Rest{}, err
-	}
-	return Rest{Todo: fmt.Sprintf("remove %d files from %s", len(left), l.Dir)}, nil
+	return todo(len(left) > 0, err, "remove %d files from %s", len(left), l.Dir)
 }
 
 func (l *Litter) Undo(_ context.Context, env Env) error {
@@ -81,7 +78,7 @@ func (l *Litter) Undo(_ context.Context, env Env) error {
 		return err
 	}
 	for _, p := range left {
-		if err := l.sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(l.sys.Remove(p)); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,7 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -71,7 +69,7 @@ func killHolders(sys loopHolders, number int) error {
 		if !slices.ContainsFunc(mounts, func(m *Mount) bool { return m.Major == LoopMajor && m.Minor == number }) {
 			continue
 		}
-		if err := sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(sys.Signal(p.PID, p.Start, KILL)); err != nil {
 			return err
 		}
 	}

@@ -197,11 +197,8 @@ func (l *LoopFS) clear() error {
 // attached finds the loop device that has our image, wherever it is.
 func (l *LoopFS) attached() (Loop, bool, error) {
 	st, err := l.sys.Stat(l.Image)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Loop{}, false, nil
-	}
 	if err != nil {
-		return Loop{}, false, err
+		return Loop{}, false, unlessGone(err)
 	}
 	loops, err := l.sys.Loops()
 	if err != nil {
@@ -252,10 +249,10 @@ func (l *LoopFS) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{Tidy: "detach the loop device of " + l.Target, Framed: true}, nil
 	}
 	for _, p := range []string{l.Image, l.staging()} {
-		if _, err := l.sys.Stat(p); err == nil {
-			return Rest{Tidy: "remove " + p}, nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if is, err := there(l.sys, p); err != nil {
 			return Rest{}, err
+		} else if is {
+			return Rest{Tidy: "remove " + p}, nil
 		}
 	}
 	left, err := l.nodeLeft()
@@ -269,10 +266,7 @@ func (l *LoopFS) nodeLeft() (bool, error) {
 	if !l.MadeNode || l.Loop < 0 {
 		return false, nil
 	}
-	if _, err := l.sys.Stat(fmt.Sprintf("/dev/loop%d", l.Loop)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+	if is, err := there(l.sys, fmt.Sprintf("/dev/loop%d", l.Loop)); err != nil || !is {
 		return false, err
 	}
 	loops, err := l.sys.Loops()
@@ -322,7 +316,7 @@ func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 		}
 	}
 	for _, p := range []string{l.staging(), l.Image} {
-		if err := l.sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(l.sys.Remove(p)); err != nil {
 			return err
 		}
 	}

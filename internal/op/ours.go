@@ -35,78 +35,96 @@ type loopChecks interface {
 // preparation that failed half-way once left a path on the host's own disk, and the fill took the host to zero bytes.
 // Everything is therefore measured here, on the open directory, at the moment of the fault.
 func ours(sys loopChecks, env Env, p string, dir Dir) error {
-	refuse := func(format string, args ...any) error {
-		return &RefusedError{Path: p, Reason: fmt.Sprintf(format, args...)}
+	if err := notOurs(sys, env, dir); err != nil {
+		return &RefusedError{Path: p, Reason: err.Error()}
 	}
+	return nil
+}
+
+// notOurs says why not.
+func notOurs(sys loopChecks, env Env, dir Dir) error {
 	dev := dir.Dev()
-	major, minor := unix.Major(dev), int(unix.Minor(dev))
-	if major != LoopMajor {
-		return refuse("its device %d:%d is not a loop device", major, minor)
-	}
-	loops, err := sys.Loops()
+	loop, err := loopOf(sys, dev)
 	if err != nil {
-		return refuse("the loop devices cannot be read: %v", err)
+		return err
 	}
-	i := slices.IndexFunc(loops, func(l Loop) bool { return l.Number == minor })
-	if i < 0 {
-		return refuse("loop%d is not in use by anything that can be seen", minor)
-	}
-	loop := loops[i]
-	made, err := env.Made()
+	own, err := madeFor(sys, env, loop, dev)
 	if err != nil {
-		return refuse("the journal cannot be read: %v", err)
-	}
-	var own *LoopFS
-	for _, m := range made {
-		if m.Image == "" || !strings.HasPrefix(m.Tag, "sickbay:") || loop.Tag != m.Tag {
-			continue
-		}
-		st, err := sys.Stat(m.Image)
-		if err != nil || st.Dev != loop.ImageDev || st.Ino != loop.ImageIno {
-			continue
-		}
-		own = m
-		switch {
-		case loop.Bytes > m.Bytes || st.Size > m.Bytes:
-			return refuse("loop%d is larger (%d bytes) than what sickbay made (%d bytes)", minor, loop.Bytes, m.Bytes)
-		case st.Dev == dev:
-			return refuse("its image lies on itself")
-		}
-		if sparse := st.Size - st.Blocks; sparse > 0 {
-			host, err := sys.Statfs(path.Dir(m.Image))
-			if err != nil {
-				return refuse("the disk of its image cannot be measured: %v", err)
-			}
-			if host.Free < sparse+HostReserve {
-				return refuse("its image has %d bytes not yet allocated, and the disk below has only %d free", sparse, host.Free)
-			}
-		}
-	}
-	if own == nil {
-		return refuse("loop%d (%q) is not in the journal", minor, loop.Tag)
+		return err
 	}
 	id, err := sys.ReadAt(own.Image, ext4UUID, 16)
 	if err != nil {
-		return refuse("the superblock in %s cannot be read: %v", own.Image, err)
+		return fmt.Errorf("the superblock in %s cannot be read: %w", own.Image, err)
 	}
 	if got, want := hex.EncodeToString(id), strings.ReplaceAll(own.UUID, "-", ""); got != want {
-		return refuse("the filesystem's UUID is %s, sickbay made %s", got, want)
+		return fmt.Errorf("the filesystem's UUID is %s, sickbay made %s", got, want)
 	}
 	for _, host := range []string{"/", "/var", "/var/lib", "/etc", "/run", path.Dir(own.Image)} {
-		st, err := sys.Stat(host)
-		if err == nil && st.Dev == dev {
-			err = errors.New("it is the same filesystem as " + host)
-		}
-		if err != nil {
-			return refuse("%v", err)
+		if st, err := sys.Stat(host); err != nil {
+			return err
+		} else if st.Dev == dev {
+			return fmt.Errorf("it is the same filesystem as %s", host)
 		}
 	}
-	room, err := dir.Statfs()
+	if room, err := dir.Statfs(); err != nil {
+		return err
+	} else if room.Bytes > own.Bytes {
+		return fmt.Errorf("it has %d bytes, sickbay made %d", room.Bytes, own.Bytes)
+	}
+	return nil
+}
+
+// loopOf is the loop device that a filesystem is on.
+func loopOf(sys LoopDevices, dev uint64) (Loop, error) {
+	major, minor := unix.Major(dev), int(unix.Minor(dev))
+	if major != LoopMajor {
+		return Loop{}, fmt.Errorf("its device %d:%d is not a loop device", major, minor)
+	}
+	loops, err := sys.Loops()
 	if err != nil {
-		return refuse("%v", err)
+		return Loop{}, fmt.Errorf("the loop devices cannot be read: %w", err)
 	}
-	if room.Bytes > own.Bytes {
-		return refuse("it has %d bytes, sickbay made %d", room.Bytes, own.Bytes)
+	if i := slices.IndexFunc(loops, func(l Loop) bool { return l.Number == minor }); i >= 0 {
+		return loops[i], nil
+	}
+	return Loop{}, fmt.Errorf("loop%d is not in use by anything that can be seen", minor)
+}
+
+// madeFor is the filesystem of the journal that a loop device serves: by its mark, and by its image's inode.
+func madeFor(sys loopChecks, env Env, loop Loop, dev uint64) (*LoopFS, error) {
+	made, err := env.Made()
+	if err != nil {
+		return nil, fmt.Errorf("the journal cannot be read: %w", err)
+	}
+	for _, m := range slices.Backward(made) {
+		if m.Image == "" || !strings.HasPrefix(m.Tag, "sickbay:") || loop.Tag != m.Tag {
+			continue
+		}
+		if st, err := sys.Stat(m.Image); err == nil && st.Dev == loop.ImageDev && st.Ino == loop.ImageIno {
+			return m, fits(sys, m, st, loop, dev)
+		}
+	}
+	return nil, fmt.Errorf("loop%d (%q) is not in the journal", loop.Number, loop.Tag)
+}
+
+// fits refuses an image that has outgrown what was made, or that the disk below it has no room for.
+func fits(sys Filesystems, m *LoopFS, st Stat, loop Loop, dev uint64) error {
+	switch {
+	case loop.Bytes > m.Bytes || st.Size > m.Bytes:
+		return fmt.Errorf("loop%d is larger (%d bytes) than what sickbay made (%d bytes)", loop.Number, loop.Bytes, m.Bytes)
+	case st.Dev == dev:
+		return errors.New("its image lies on itself")
+	}
+	sparse := st.Size - st.Blocks
+	if sparse <= 0 {
+		return nil
+	}
+	host, err := sys.Statfs(path.Dir(m.Image))
+	if err != nil {
+		return fmt.Errorf("the disk of its image cannot be measured: %w", err)
+	}
+	if host.Free < sparse+HostReserve {
+		return fmt.Errorf("its image has %d bytes not yet allocated, and the disk below has only %d free", sparse, host.Free)
 	}
 	return nil
 }

@@ -3,9 +3,7 @@ package op
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 )
 
 // Scribble overwrites some bytes of a file in place, as a stray write does to a disk: its size and everything else stay.
@@ -81,19 +79,10 @@ func (s *Scribble) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	b, err := s.sys.ReadAt(s.Path, s.Offset, s.Bytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Rest{}, nil // recreated elsewhere, or gone with its volume
-	}
-	if err != nil || !bytes.Contains(b, s.junk()[:min(s.Bytes, 64)]) {
-		return Rest{}, err
-	}
-	return Rest{Todo: fmt.Sprintf("restore %d bytes of %s", s.Bytes, s.Path)}, nil
+	err = unlessGone(err) // recreated elsewhere, or gone with its volume
+	return todo(bytes.Contains(b, s.junk()[:min(s.Bytes, 64)]), err, "restore %d bytes of %s", s.Bytes, s.Path)
 }
 
 func (s *Scribble) Undo(ctx context.Context, env Env) error {
-	r, err := s.Pending(ctx, env)
-	if err != nil || r.Nothing() {
-		return err
-	}
-	return s.sys.WriteAt(s.Path, s.Offset, s.Was)
+	return undo(ctx, env, s, func() error { return s.sys.WriteAt(s.Path, s.Offset, s.Was) })
 }

@@ -2,9 +2,7 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 )
 
@@ -25,9 +23,7 @@ func (s *SELinux) Describe() string { return fmt.Sprintf("label %s as %s", s.Pat
 
 // now is the context the file has, "" when the file is gone.
 func (s *SELinux) now(ctx context.Context) (string, error) {
-	if _, err := s.sys.Stat(s.Path); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	} else if err != nil {
+	if is, err := there(s.sys, s.Path); err != nil || !is {
 		return "", err
 	}
 	out, err := ask(ctx, s.sys, "stat", "--format=%C", s.Path)

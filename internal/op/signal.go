@@ -2,7 +2,6 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -78,10 +77,7 @@ func obeyed(ctx context.Context, sys Timer, otherwise string, yes func() (bool, 
 
 func (h *Halt) Pending(_ context.Context, env Env) (Rest, error) {
 	p, err := alive(h.sys, h.PID, h.Start)
-	if err != nil || p == nil || p.State != "T" {
-		return Rest{}, err
-	}
-	return Rest{Todo: fmt.Sprintf("SIGCONT to process %d of %s", h.PID, h.who())}, nil
+	return todo(p != nil && p.State == "T", err, "SIGCONT to process %d of %s", h.PID, h.who())
 }
 
 func (h *Halt) Undo(_ context.Context, env Env) error {
@@ -116,7 +112,7 @@ func kill(ctx context.Context, sys interface {
 	ProcessTable
 	Timer
 }, pid int, start uint64) error {
-	if err := sys.Signal(pid, start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := unlessGone(sys.Signal(pid, start, KILL)); err != nil {
 		return err
 	}
 	return obeyed(ctx, sys, fmt.Sprintf("process %d did not end", pid), func() (bool, error) {

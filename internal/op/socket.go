@@ -49,28 +49,19 @@ func (s *Socket) Pending(_ context.Context, env Env) (Rest, error) {
 		return Rest{}, nil
 	}
 	for _, p := range []string{path.Dir(s.Path), s.Kept} {
-		if _, err := s.sys.Stat(p); errors.Is(err, fs.ErrNotExist) {
-			return Rest{}, nil
-		} else if err != nil {
+		if is, err := there(s.sys, p); err != nil || !is {
 			return Rest{}, err
 		}
 	}
-	switch _, err := s.sys.Stat(s.Path); {
-	case err == nil:
-		return Rest{}, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return Rest{}, err
-	}
-	return Rest{Todo: "give the socket its name " + s.Path + " again"}, nil
+	is, err := there(s.sys, s.Path)
+	return todo(!is, err, "give the socket its name %s again", s.Path)
 }
 
 func (s *Socket) Undo(ctx context.Context, env Env) error {
-	r, err := s.Pending(ctx, env)
-	if err != nil || r.Nothing() {
-		return err
-	}
-	if err := s.sys.Link(s.Kept, s.Path); err != nil {
-		return err
-	}
-	return s.sys.SyncDir(path.Dir(s.Path))
+	return undo(ctx, env, s, func() error {
+		if err := s.sys.Link(s.Kept, s.Path); err != nil {
+			return err
+		}
+		return s.sys.SyncDir(path.Dir(s.Path))
+	})
 }

@@ -3,9 +3,7 @@ package op
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io/fs"
 )
 
 // Swap turns a swap file on. Swap belongs to the kernel, so to the whole host.
@@ -25,10 +23,10 @@ func (s *Swap) Touches() []string { return []string{s.Path} }
 func (s *Swap) Describe() string { return "swapon " + s.Path }
 
 func (s *Swap) Save(_ context.Context, env Env) error {
-	if _, err := s.sys.Stat(s.Path); err == nil {
-		return fmt.Errorf("%s exists already", s.Path)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if is, err := there(s.sys, s.Path); err != nil {
 		return err
+	} else if is {
+		return fmt.Errorf("%s exists already", s.Path)
 	}
 	s.Twin = env.Backup("swap")
 	return nil
@@ -61,10 +59,7 @@ func (s *Swap) Do(_ context.Context, env Env) error {
 // file of the same name.
 func (s *Swap) on() (bool, error) {
 	on, err := s.sys.SwapActive(s.Twin)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return on, err
+	return on, unlessGone(err)
 }
 
 func (s *Swap) Pending(_ context.Context, env Env) (Rest, error) {
@@ -88,17 +83,11 @@ func (s *Swap) Pending(_ context.Context, env Env) (Rest, error) {
 // mine tells whether the path is a name of our file.
 func (s *Swap) mine(p string) (bool, error) {
 	st, err := s.sys.Stat(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		return false, unlessGone(err)
 	}
 	twin, err := s.sys.Stat(s.Twin)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && st.Dev == twin.Dev && st.Ino == twin.Ino, err
+	return err == nil && st.Dev == twin.Dev && st.Ino == twin.Ino, unlessGone(err)
 }
 
 func (s *Swap) Undo(_ context.Context, env Env) error {

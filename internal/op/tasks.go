@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -36,11 +35,8 @@ type task struct {
 
 func readTasks(sys Files) ([]task, error) {
 	ids, err := sys.List(taskDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, unlessGone(err)
 	}
 	var out []task
 	for _, id := range ids {
@@ -172,7 +168,7 @@ func (t *Tasks) strays() error {
 		if p.Start <= t.Since || !t.rootedOver(p) && !lostShim(p, tasks) {
 			continue
 		}
-		if err := t.sys.Signal(p.PID, p.Start, KILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(t.sys.Signal(p.PID, p.Start, KILL)); err != nil {
 			return err
 		}
 	}
@@ -288,10 +284,7 @@ var ipamDirs = []string{"/run/cni-ipam-state", "/var/lib/cni/networks"}
 // releaseAddress does what host-local's DEL would: removes the reservations that name the sandbox.
 func releaseAddress(sys FileTree, sandbox string) error {
 	for _, root := range ipamDirs {
-		nets, err := sys.List(root)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		nets, err := list(sys, root)
 		if err != nil {
 			return err
 		}

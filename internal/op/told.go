@@ -2,9 +2,7 @@ package op
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 )
 
@@ -36,12 +34,11 @@ func (t *Told) Save(_ context.Context, env Env) error {
 		return err
 	}
 	t.PID, t.Start = p.PID, p.Start
-	if _, err := t.sys.Stat(t.path()); err == nil {
+	is, err := there(t.sys, t.path())
+	if is {
 		return fmt.Errorf("%s has its %s already", t.Program, t.File)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
-	return nil
+	return err
 }
 
 func (t *Told) Do(_ context.Context, env Env) error {
@@ -62,18 +59,10 @@ func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
 	if alive, err := t.alive(); err != nil || !alive {
 		return Rest{}, err
 	}
-	switch _, err := t.sys.Stat(t.path()); {
-	case errors.Is(err, fs.ErrNotExist):
-		return Rest{}, nil
-	case err != nil:
-		return Rest{}, err
-	}
-	return Rest{Todo: fmt.Sprintf("take %s from the process of %s", t.File, t.Program)}, nil
+	is, err := there(t.sys, t.path())
+	return todo(is, err, "take %s from the process of %s", t.File, t.Program)
 }
 
-func (t *Told) Undo(_ context.Context, env Env) error {
-	if alive, err := t.alive(); err != nil || !alive {
-		return err
-	}
-	return unlessGone(t.sys.Remove(t.path()))
+func (t *Told) Undo(ctx context.Context, env Env) error {
+	return undo(ctx, env, t, func() error { return t.sys.Remove(t.path()) })
 }

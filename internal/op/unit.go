@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -145,33 +144,43 @@ func short(ctx context.Context, sys Commands, argv ...string) error {
 	return err
 }
 
-// wasUp is what Save remembers of a unit.
-func wasUp(ctx context.Context, sys Commands, unit string) (*bool, error) {
-	s, err := Show(ctx, sys, unit)
+// Bounce restarts a unit, once. What is left to undo is to start a unit that ran: between the two halves the agent may have died.
+type Bounce struct {
+	asks[Units]
+	Unit string `json:"unit"`
+	Was  *bool  `json:"was,omitempty"`
+}
+
+// Touches: whether the unit ran, as saved here, may be the doing of an older injection.
+func (b *Bounce) Touches() []string { return []string{b.Unit} }
+
+func (b *Bounce) Describe() string { return "restart " + b.Unit }
+
+func (b *Bounce) Save(ctx context.Context, _ Env) error {
+	s, err := Show(ctx, b.sys, b.Unit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	up := s.Up()
-	return &up, nil
+	b.Was = &up
+	return nil
 }
 
-// toStart is what is left to undo for a unit that ran: to start it.
-func toStart(ctx context.Context, sys Commands, unit string, was *bool) (Rest, error) {
-	if was == nil || !*was {
+func (b *Bounce) Do(ctx context.Context, _ Env) error { return restart(ctx, b.sys, b.Unit) }
+
+func (b *Bounce) Pending(ctx context.Context, _ Env) (Rest, error) {
+	if b.Was == nil || !*b.Was {
 		return Rest{}, nil
 	}
-	s, err := Show(ctx, sys, unit)
-	if err != nil || s.Up() {
-		return Rest{}, err
-	}
-	return Rest{Todo: "start " + unit}, nil
+	s, err := Show(ctx, b.sys, b.Unit)
+	return todo(!s.Up(), err, "start %s", b.Unit)
 }
 
-func startAgain(ctx context.Context, sys Units, unit string, was *bool) error {
-	if was == nil || !*was {
+func (b *Bounce) Undo(ctx context.Context, _ Env) error {
+	if b.Was == nil || !*b.Was {
 		return nil
 	}
-	return startUnit(ctx, sys, unit)
+	return startUnit(ctx, b.sys, b.Unit)
 }
 
 // Pause stops a unit before changes and, when undone, starts it after them if it ran before. Resume is its other half:
@@ -179,33 +188,16 @@ func startAgain(ctx context.Context, sys Units, unit string, was *bool) error {
 //	Pause kubelet, Pause containerd, …changes…, Resume containerd, Resume kubelet
 //
 // undone from the right stops them in the right order, takes the changes back and starts them in the right order.
-type Pause struct {
-	asks[Units]
-	Unit string `json:"unit"`
-	Was  *bool  `json:"was,omitempty"`
-}
+type Pause struct{ Bounce }
+
+// PauseUnit is a Pause of one unit.
+func PauseUnit(unit string) *Pause { return &Pause{Bounce{Unit: unit}} }
 
 func (*Pause) Closing() bool { return false }
 
-// Touches: whether the unit ran, as saved here, may be the doing of an older injection.
-func (p *Pause) Touches() []string { return []string{p.Unit} }
-
 func (p *Pause) Describe() string { return "stop " + p.Unit }
 
-func (p *Pause) Save(ctx context.Context, env Env) (err error) {
-	p.Was, err = wasUp(ctx, p.sys, p.Unit)
-	return err
-}
-
-func (p *Pause) Do(ctx context.Context, env Env) error { return stopUnit(ctx, p.sys, p.Unit) }
-
-func (p *Pause) Pending(ctx context.Context, env Env) (Rest, error) {
-	return toStart(ctx, p.sys, p.Unit, p.Was)
-}
-
-func (p *Pause) Undo(ctx context.Context, env Env) error {
-	return startAgain(ctx, p.sys, p.Unit, p.Was)
-}
+func (p *Pause) Do(ctx context.Context, _ Env) error { return stopUnit(ctx, p.sys, p.Unit) }
 
 // Resume starts a unit after changes, and stops it before they are undone.
 type Resume struct {
@@ -221,8 +213,10 @@ func (*Resume) Closing() bool { return true }
 
 func (r *Resume) Describe() string { return "start " + r.Unit }
 
-func (r *Resume) Save(ctx context.Context, env Env) (err error) {
-	r.Was, err = wasUp(ctx, r.sys, r.Unit)
+func (r *Resume) Save(ctx context.Context, env Env) error {
+	b := Bounce{asks: r.asks, Unit: r.Unit}
+	err := b.Save(ctx, env)
+	r.Was = b.Was
 	return err
 }
 
@@ -235,10 +229,7 @@ func (r *Resume) Do(ctx context.Context, env Env) error {
 	}
 	var err error
 	r.PID, r.Start, err = mainProcess(ctx, r.sys, r.Unit)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // the fault lets it end at once: the next one reads what is there then
-	}
-	return err
+	return unlessGone(err) // the fault lets it end at once: the next one reads what is there then
 }
 
 // Pending: a process that has read what was changed and still runs is part of it, also where a remedy has put every
@@ -272,14 +263,10 @@ func (r *Resume) Undo(ctx context.Context, env Env) error {
 
 // Unit leaves a unit stopped, or started (one that the injection made).
 type Unit struct {
-	asks[Units]
-	Unit string `json:"unit"`
+	Bounce
 	// Start starts the unit and Undo stops it; otherwise the other way round.
-	Start bool  `json:"start,omitempty"`
-	Was   *bool `json:"was,omitempty"`
+	Start bool `json:"start,omitempty"`
 }
-
-func (u *Unit) Touches() []string { return []string{u.Unit} }
 
 func (u *Unit) Describe() string {
 	if u.Start {
@@ -288,12 +275,7 @@ func (u *Unit) Describe() string {
 	return "stop " + u.Unit
 }
 
-func (u *Unit) Save(ctx context.Context, env Env) (err error) {
-	u.Was, err = wasUp(ctx, u.sys, u.Unit)
-	return err
-}
-
-func (u *Unit) Do(ctx context.Context, env Env) error {
+func (u *Unit) Do(ctx context.Context, _ Env) error {
 	if u.Start {
 		return startUnit(ctx, u.sys, u.Unit)
 	}
@@ -302,21 +284,18 @@ func (u *Unit) Do(ctx context.Context, env Env) error {
 
 func (u *Unit) Pending(ctx context.Context, env Env) (Rest, error) {
 	if !u.Start {
-		return toStart(ctx, u.sys, u.Unit, u.Was)
+		return u.Bounce.Pending(ctx, env)
 	}
 	if u.Was == nil || *u.Was {
 		return Rest{}, nil
 	}
 	s, err := Show(ctx, u.sys, u.Unit)
-	if err != nil || !s.Up() {
-		return Rest{}, err
-	}
-	return Rest{Todo: "stop " + u.Unit}, nil
+	return todo(s.Up(), err, "stop %s", u.Unit)
 }
 
 func (u *Unit) Undo(ctx context.Context, env Env) error {
 	if !u.Start {
-		return startAgain(ctx, u.sys, u.Unit, u.Was)
+		return u.Bounce.Undo(ctx, env)
 	}
 	if u.Was == nil || *u.Was {
 		return nil

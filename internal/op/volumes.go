@@ -52,12 +52,12 @@ func (v *Volumes) Describe() string {
 }
 
 func (v *Volumes) Save(_ context.Context, env Env) error {
-	there, err := v.images()
+	had, err := v.images()
 	if err != nil {
 		return err
 	}
-	if len(there) > 0 {
-		return fmt.Errorf("there already: %s", strings.Join(there, ", "))
+	if len(had) > 0 {
+		return fmt.Errorf("there already: %s", strings.Join(had, ", "))
 	}
 	fsys, err := v.sys.Statfs(env.Dir)
 	if err != nil {
@@ -68,10 +68,10 @@ func (v *Volumes) Save(_ context.Context, env Env) error {
 	}
 	for _, h := range v.Homes {
 		for d := path.Dir(h); strings.Count(d, "/") > 1 && !slices.Contains(v.Fresh, d); d = path.Dir(d) {
-			if _, err := v.sys.Stat(d); err == nil {
-				break
-			} else if !errors.Is(err, fs.ErrNotExist) {
+			if is, err := there(v.sys, d); err != nil {
 				return err
+			} else if is {
+				break
 			}
 			v.Fresh = append(v.Fresh, d)
 		}
@@ -114,10 +114,10 @@ func (v *Volumes) images() ([]string, error) {
 	var out []string
 	for _, n := range v.Names {
 		p := path.Join(v.Dir, n)
-		if _, err := v.sys.Stat(p); err == nil {
-			out = append(out, p)
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		if is, err := there(v.sys, p); err != nil {
 			return nil, err
+		} else if is {
+			out = append(out, p)
 		}
 	}
 	return out, nil
@@ -180,10 +180,7 @@ func (v *Volumes) homes() ([]string, error) {
 	}
 	for _, pattern := range v.Homes {
 		dir := path.Dir(pattern)
-		names, err := v.sys.List(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		names, err := list(v.sys, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +221,7 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	for _, p := range images {
-		if err := v.sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(v.sys.Remove(p)); err != nil {
 			return err
 		}
 	}

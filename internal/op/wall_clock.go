@@ -62,10 +62,7 @@ func (w *WallClock) set(by time.Duration) error {
 // what it was moved by, and more, was not put right.
 func (w *WallClock) Pending(_ context.Context, env Env) (Rest, error) {
 	off, err := w.off()
-	if err != nil || off.Abs() < w.By.Abs()/2 {
-		return Rest{}, err
-	}
-	return Rest{Todo: fmt.Sprintf("set the machine's clock, which is off by %s", off.Round(time.Second))}, nil
+	return todo(off.Abs() >= w.By.Abs()/2, err, "set the machine's clock, which is off by %s", off.Round(time.Second))
 }
 
 // off is by how much the clock is moved now.
@@ -79,9 +76,5 @@ func (w *WallClock) off() (time.Duration, error) {
 }
 
 func (w *WallClock) Undo(ctx context.Context, env Env) error {
-	rest, err := w.Pending(ctx, env)
-	if err != nil || rest.Nothing() {
-		return err
-	}
-	return w.set(0)
+	return undo(ctx, env, w, func() error { return w.set(0) })
 }

@@ -1,14 +1,13 @@
 // Package protocol is what sickbay and its agent say to each other: verbs, options and errors.
 //
-// It knows neither how a node is reached nor how it is read. One call is one process: words on the command line, for some
-// verbs a JSON document on standard input, one JSON document on standard output. An error is a JSON document too, with
-// exit status 1; a request the agent does not understand has exit status 2.
+// It knows neither how a node is reached nor how it is read. One call is one process: a verb, a JSON document behind it or on standard
+// input, one JSON document on standard output. An error is a JSON document too, with exit status 1; a request the agent does not
+// understand has exit status 2.
 package protocol
 
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
@@ -18,19 +17,22 @@ import (
 // filesystem that an injector fills or freezes.
 const Dir = "/var/lib/sickbay"
 
-// Verbs of the agent.
+// Verbs of the agent. What they take is a JSON document.
 const (
-	VerbObserve     = "observe"     // look once → v1alpha1.Observation; with --stay: ObserveOptions after ObserveOptions on stdin → Answer after Answer
-	VerbInject      = "inject"      // injectors.Injection on stdin → injectors.Status
+	VerbObserve     = "observe"     // look once: ObserveOptions → v1alpha1.Observation
+	VerbInject      = "inject"      // injectors.Injection → injectors.Status
 	VerbCheck       = "check"       // the same, changes nothing
-	VerbRecover     = "recover"     // → []injectors.Status
-	VerbStatus      = "status"      // → []injectors.Status
-	VerbRenew       = "renew"       // prolong a run's leases
+	VerbRecover     = "recover"     // injectors.Selector → []injectors.Status
+	VerbStatus      = "status"      // StatusOptions → []injectors.Status
+	VerbRenew       = "renew"       // Renewal → how many injections it covers
 	VerbSweep       = "sweep"       // recover whatever lease has run out → []injectors.Status
-	VerbSign        = "sign"        // injectors.SignRequest on stdin → Signed; only on a control-plane node
-	VerbFingerprint = "fingerprint" // → fingerprint.Fingerprint
+	VerbSign        = "sign"        // injectors.SignRequest → Signed; only on a control-plane node
+	VerbFingerprint = "fingerprint" // FingerprintOptions → fingerprint.Fingerprint
 	VerbVersion     = "version"     // → Version
 )
+
+// Stay, behind VerbObserve, has the agent stay: ObserveOptions after ObserveOptions on standard input → Answer after Answer.
+const Stay = "--stay"
 
 // PaceFlag stands before the verb, with a number behind it, where the bounds of a call are stretched: see package pace.
 const PaceFlag = "--pace="
@@ -97,39 +99,21 @@ func (o ObserveOptions) WithDefaults() ObserveOptions {
 	return o
 }
 
-// Args is the command line of an observe call.
-func (o ObserveOptions) Args() []string {
-	args := []string{VerbObserve}
-	text := func(name, v string) {
-		if v != "" {
-			args = append(args, "--"+name, v)
-		}
-	}
-	text("cursor", o.Cursor)
-	text("node", o.Node)
-	text("endpoint", o.Endpoint)
-	for _, r := range o.Registries {
-		text("registry", r)
-	}
-	for _, d := range []struct {
-		name string
-		v    time.Duration
-	}{{"first", o.First}, {"overall", o.Overall}, {"per-source", o.PerSource}} {
-		if d.v > 0 {
-			text(d.name, d.v.String())
-		}
-	}
-	if o.MaxLines > 0 {
-		text("max-lines", strconv.Itoa(o.MaxLines))
-	}
-	return args
+// FingerprintOptions say whose fingerprint it is.
+type FingerprintOptions struct {
+	Node string `json:"node"`
 }
 
-// Selector says which injections recover is about. The zero value selects none: recovering everything is said with All.
-type Selector struct {
-	Run string
-	ID  string
-	All bool
+// StatusOptions say what status tells.
+type StatusOptions struct {
+	// Active measures the effect of each injection, too.
+	Active bool `json:"active"`
+}
+
+// Renewal prolongs the leases of a run.
+type Renewal struct {
+	Run string        `json:"run"`
+	For time.Duration `json:"for"`
 }
 
 // Reasons of an Error.
