@@ -1,11 +1,10 @@
 package fingerprint
 
 import (
+	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,14 +18,9 @@ import (
 // kubelet's 170 MB at every look costs more than the whole rest of a fingerprint.
 const largeFile = 1 << 20
 
-// Inode flags of include/uapi/linux/fs.h, which x/sys does not carry.
-const (
-	immutableFlag = 0x10
-	appendFlag    = 0x20
-)
-
 // addFiles walks the given roots; a root that does not exist is no error.
 func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
+	var describe describer
 	for _, root := range roots {
 		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 			if err != nil {
@@ -44,7 +38,7 @@ func addFiles(f *Fingerprint, skip func(path string) bool, roots ...string) {
 			if d.IsDir() && onlyHolds(p) {
 				return nil
 			}
-			v, err := describeFile(p)
+			v, err := describe.file(p)
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
 			}
@@ -70,7 +64,10 @@ func onlyHolds(p string) bool {
 	return strings.HasSuffix(p, ".wants") || strings.HasSuffix(p, ".requires")
 }
 
-func describeFile(p string) (string, error) {
+// describer describes files, each with the same room for its content.
+type describer struct{ content bytes.Buffer }
+
+func (d *describer) file(p string) (string, error) {
 	st, err := os.Lstat(p)
 	if err != nil {
 		return "", err
@@ -96,35 +93,29 @@ func describeFile(p string) (string, error) {
 		return "", err
 	}
 	defer file.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
+	d.content.Reset()
+	if _, err := d.content.ReadFrom(file); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s%s sha256:%s", base, attributes(p), hex.EncodeToString(h.Sum(nil))[:16]), nil
+	sum := sha256.Sum256(d.content.Bytes())
+	return fmt.Sprintf("%s%s sha256:%x", base, attributes(p), sum[:8]), nil
 }
 
-// attributes are the inode flags a fault may set (chattr +i, +a); filesystems without them give none.
+// attributes are those a fault may set (chattr +i, +a); filesystems without them give none.
 func attributes(p string) string {
-	fd, err := unix.Open(p, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, p, unix.AT_SYMLINK_NOFOLLOW, 0, &st) != nil {
 		return ""
 	}
-	defer unix.Close(fd)
-	flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
-	if err != nil {
+	switch {
+	case st.Attributes&unix.STATX_ATTR_IMMUTABLE == 0 && st.Attributes&unix.STATX_ATTR_APPEND == 0:
 		return ""
+	case st.Attributes&unix.STATX_ATTR_APPEND == 0:
+		return " +i"
+	case st.Attributes&unix.STATX_ATTR_IMMUTABLE == 0:
+		return " +a"
 	}
-	s := ""
-	if flags&immutableFlag != 0 {
-		s += "i"
-	}
-	if flags&appendFlag != 0 {
-		s += "a"
-	}
-	if s != "" {
-		return " +" + s
-	}
-	return ""
+	return " +ia"
 }
 
 func hasAnyPrefix(s string, prefixes ...string) bool {

@@ -7,8 +7,11 @@
 package fingerprint
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -114,68 +117,42 @@ func (c Change) String() string {
 // Diff lists what differs, sorted. An area that is unknown on either side is a change: unread is not equal.
 func Diff(before, after *Fingerprint) []Change {
 	var out []Change
-	unread := func(f *Fingerprint, area string) string {
+	read := func(f *Fingerprint, area string) string {
 		if why, bad := f.Unknown[area]; bad {
 			return "could not be read: " + why
 		}
-		return ""
+		return "read"
 	}
-	areas := map[string]bool{}
-	for _, f := range []*Fingerprint{before, after} {
-		for a := range f.Areas {
-			areas[a] = true
-		}
-		for a := range f.Unknown {
-			areas[a] = true
-		}
-	}
-	for area := range areas {
-		ub, ua := unread(before, area), unread(after, area)
-		if ub != "" || ua != "" {
-			if ub == "" {
-				ub = "read"
-			}
-			if ua == "" {
-				ua = "read"
-			}
-			out = append(out, Change{after.Of, area, "*", ub, ua})
+	for _, area := range keys(maps.Keys(before.Areas), maps.Keys(after.Areas), maps.Keys(before.Unknown), maps.Keys(after.Unknown)) {
+		if b, a := read(before, area), read(after, area); b != "read" || a != "read" {
+			out = append(out, Change{after.Of, area, "*", b, a})
 			continue
 		}
 		b, a := before.Areas[area], after.Areas[area]
-		for k, v := range b {
-			if w, ok := a[k]; !ok {
-				out = append(out, Change{after.Of, area, k, orDash(v), ""})
-			} else if v != w {
-				out = append(out, Change{after.Of, area, k, orDash(v), orDash(w)})
+		for _, k := range keys(maps.Keys(b), maps.Keys(a)) {
+			v, had := b[k]
+			w, has := a[k]
+			c := Change{Of: after.Of, Area: area, Key: k}
+			if had {
+				c.Before = cmp.Or(v, "-")
 			}
-		}
-		for k, w := range a {
-			if _, ok := b[k]; !ok {
-				out = append(out, Change{after.Of, area, k, "", orDash(w)})
+			if has {
+				c.After = cmp.Or(w, "-")
+			}
+			if c.Before != c.After {
+				out = append(out, c)
 			}
 		}
 	}
-	sort.Slice(out, func(i, j int) bool {
-		if out[i].Area != out[j].Area {
-			return out[i].Area < out[j].Area
-		}
-		return out[i].Key < out[j].Key
-	})
 	return out
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
+// keys are all of them, sorted, each once.
+func keys(of ...iter.Seq[string]) []string {
+	var out []string
+	for _, seq := range of {
+		out = slices.AppendSeq(out, seq)
 	}
-	return s
-}
-
-// Text renders changes one a line; empty for none.
-func Text(changes []Change) string {
-	lines := make([]string, len(changes))
-	for i, c := range changes {
-		lines[i] = c.String()
-	}
-	return strings.Join(lines, "\n")
+	slices.Sort(out)
+	return slices.Compact(out)
 }

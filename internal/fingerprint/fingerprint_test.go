@@ -16,7 +16,7 @@ func of(areas map[string]map[string]string) *Fingerprint {
 func TestDiff(t *testing.T) {
 	before := of(map[string]map[string]string{Files: {"/etc/a": "1", "/etc/b": "2"}, Swaps: {}})
 	after := of(map[string]map[string]string{Files: {"/etc/a": "1", "/etc/b": "3"}, Swaps: {"/swap": "file"}})
-	got := Text(Diff(before, after))
+	got := texts(Diff(before, after))
 	want := "n: ~ files /etc/b: 2 → 3\nn: + swaps /swap (file)"
 	if got != want {
 		t.Fatalf("got\n%s\nwant\n%s", got, want)
@@ -54,7 +54,16 @@ func TestAGatewayIsItsNode(t *testing.T) {
 	if c := Diff(before, after); len(c) != 0 {
 		t.Errorf("the same node at another address: %v", c)
 	}
-	if got, want := Text(Diff(before, elsewhere)), "n: ~ routes "+key+": via worker dev eth0 → via worker2 dev eth0"; got != want {
+	if got, want := texts(Diff(before, elsewhere)), "n: ~ routes "+key+": via worker dev eth0 → via worker2 dev eth0"; got != want {
 		t.Errorf("another node: got %s, want %s", got, want)
 	}
+}
+
+// texts are changes, one a line.
+func texts(changes []Change) string {
+	var lines []string
+	for _, c := range changes {
+		lines = append(lines, c.String())
+	}
+	return strings.Join(lines, "\n")
 }

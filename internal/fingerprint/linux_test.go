@@ -49,7 +49,7 @@ func TestFilesSeeContentModeAndRemoval(t *testing.T) {
 
 func TestRuleLinesDropCountersAndForeignChains(t *testing.T) {
 	f := New("n", time.Time{})
-	addRuleLines(f, "iptables-save", []byte("# c\n*filter\n:INPUT ACCEPT [12:34]\n:KUBE-FIREWALL - [0:0]\n-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -p tcp --dport 6443 -j REJECT\nCOMMIT\n"), nodeRules.MatchString)
+	addRuleLines(f, "iptables-save", []byte("# c\n*filter\n:INPUT ACCEPT [12:34]\n:KUBE-FIREWALL - [0:0]\n-A INPUT -j KUBE-FIREWALL\n-A OUTPUT -p tcp --dport 6443 -j REJECT\nCOMMIT\n"), nodeRule)
 	if len(f.Areas[Rules]) != 2 {
 		t.Fatalf("%v", f.Areas[Rules])
 	}
@@ -95,7 +95,7 @@ func TestHostHoldsStill(t *testing.T) {
 	a := Host(context.Background())
 	b := Host(context.Background())
 	if c := Diff(a, b); len(c) != 0 {
-		t.Fatalf("two looks in a row differ:\n%s", Text(c))
+		t.Fatalf("two looks in a row differ:\n%s", texts(c))
 	}
 }
 

@@ -47,7 +47,11 @@ func volatileMount(m *mountinfo.Info) bool {
 }
 
 // nodeRules are chains that change with pods and services.
-var nodeRules = regexp.MustCompile(`KUBE-|CNI-|cni|kube-proxy|KIND-MASQ|SICKBAY-MASQ|DOCKER_OUTPUT|DOCKER_POSTROUTING|flannel|ip6? (nat|filter|mangle)$`)
+var nodeRules = regexp.MustCompile(`CNI-|cni|kube-proxy|KIND-MASQ|SICKBAY-MASQ|DOCKER_OUTPUT|DOCKER_POSTROUTING|flannel|ip6? (nat|filter|mangle)$`)
+
+func nodeRule(rule string) bool {
+	return strings.Contains(rule, "KUBE-") || nodeRules.MatchString(rule)
+}
 
 // Node takes the fingerprint of the node it runs on. criEndpoint is the runtime's socket, such as /run/containerd/containerd.sock.
 func Node(ctx context.Context, name, criEndpoint string) *Fingerprint {
@@ -57,7 +61,7 @@ func Node(ctx context.Context, name, criEndpoint string) *Fingerprint {
 	addUnits(ctx, f)
 	addServiceProcesses(f)
 	addServiceCgroups(f)
-	addRules(ctx, f, nodeRules.MatchString)
+	addRules(ctx, f, nodeRule)
 	addRoutes(f, func(dev string) bool { return hasAnyPrefix(dev, "veth", "cni", "lxc", "cali", "kube-ipvs") })
 	addSysctls(f, "net.ipv4.ip_forward", "net.ipv4.conf.all.*", "net.bridge.*", "vm.overcommit_memory", "vm.panic_on_oom", "vm.swappiness", "kernel.panic*", "fs.inotify.*")
 	addImages(ctx, f, criEndpoint)
