@@ -86,8 +86,8 @@ scenario: need-NAME build ## one scenario through all seven steps: make scenario
 	bin/sickbay run $(call quote,$(NAME)) $(report) $(ARGS)
 
 .PHONY: lab
-lab: need-NAME build ## practise on call: make lab NAME=conflist-missing
-	bin/sickbay lab $(call quote,$(NAME)) $(ARGS)
+lab: build ## practise on call: a fault that you do not know; NAME=L07 chooses one
+	bin/sickbay lab start $(if $(NAME),$(call quote,$(NAME))) $(ARGS)
 
 ##@ Run the suite
 

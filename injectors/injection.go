@@ -7,7 +7,7 @@ import (
 
 // Injection is one fault on one node, as the harness asks the agent for it (JSON on the agent's standard input).
 type Injection struct {
-	// ID names the injection in the journal; unique per node, given by the harness: <run>-<n>-<mechanism>.
+	// ID names the injection in the journal; unique per node, given by the harness: <run>-<n>-<mechanism>, and of a secret one <run>-<n>.
 	ID string `json:"id"`
 	// Run groups the injections of one scenario run; leases and recovery go by run.
 	Run string `json:"run"`
@@ -21,6 +21,8 @@ type Injection struct {
 	Signed string `json:"signed,omitempty"`
 	// Prepared marks what the scenario declares as preparation: it stays through remediation and is undone at residue.
 	Prepared bool `json:"prepared,omitempty"`
+	// Secret marks an injection that somebody on the node has to find out about: its record is not there to be read by eye.
+	Secret bool `json:"secret,omitempty"`
 	// Lease is how long the node waits for a renewal before it heals itself. Zero means the agent's default.
 	Lease time.Duration `json:"lease,omitempty"`
 }

@@ -228,7 +228,7 @@ func (in *Injector) begin(inj Injection, p *Plan) (*journal.Record, error) {
 		return nil, err
 	}
 	r := &journal.Record{
-		Version: journal.Version, Seq: seq, ID: inj.ID, Run: inj.Run, Injection: raw, State: string(Planned), Since: time.Now().UTC(),
+		Version: journal.Version, Seq: seq, ID: inj.ID, Run: inj.Run, Injection: raw, State: string(Planned), Since: time.Now().UTC(), Sealed: inj.Secret,
 	}
 	r.Fidelity, r.Differs = p.fidelity()
 	for _, o := range p.Ops {

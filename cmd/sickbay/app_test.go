@@ -225,7 +225,19 @@ func TestBadRequests(t *testing.T) {
 		{"list extra", []string{"takes no arguments"}},
 		{"inject pleg-disk --for 1s", []string{"--for 1s", "one minute to 24 hours"}},
 		{"inject", []string{"takes the name of one scenario"}},
-		{"lab nothing-like-it", []string{`there is no scenario "nothing-like-it"`}},
+		{"lab", []string{"needs one of", "start", "check"}},
+		{"lab L07", []string{"`sickbay lab start L07` starts it"}},
+		{"lab strat", []string{`unknown command "strat"`, "did you mean start"}},
+		{"lab start nothing-like-it", []string{`there is no scenario "nothing-like-it"`}},
+		{"lab start --level 4", []string{"--level 4"}},
+		{"lab start --topic netwrok", []string{`--topic "netwrok"`, "network"}},
+		{"lab start --for 1s", []string{"--for 1s", "five minutes to 24 hours"}},
+		{"lab start --language fr", []string{`--language "fr"`, "en or ko"}},
+		{"lab start --level 1 --topic devices", []string{"there is no lab of level 1", "sickbay lab list"}},
+		{"lab check", []string{"no lab is running on cluster sickbay", "sickbay lab start"}},
+		{"lab drill --count 1", []string{"--count 1"}},
+		{"lab verify", []string{"the names of labs, or --all"}},
+		{"lab verify plegdisk", []string{"did you mean pleg-disk?"}},
 		{"explain plegg", []string{`no failure "plegg"; did you mean pleg?`}},
 		{"explain pleg/runtime-hangs", []string{`no cause of pleg "runtime-hangs"; did you mean runtime-hung?`}},
 		{"diagnose --yes", []string{"--yes and --dry-run need --fix"}},
@@ -378,7 +390,7 @@ func TestTrouble(t *testing.T) {
 		{
 			"nor lab",
 			fakeDeps{engine: ok, cluster: absent, image: image},
-			"lab swap-on --cluster nope", exitUsage, []string{`no cluster "nope"`},
+			"lab start swap-on --cluster nope", exitUsage, []string{`no cluster "nope"`},
 		},
 		{
 			"no such worker",
@@ -782,7 +794,7 @@ func TestListAsData(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	for args, want := range map[string]string{
 		"run ":                       "pleg-disk",
-		"lab sw":                     "swap-on",
+		"lab start ":                 "L07",
 		"explain pleg/":              "pleg/runtime-hung",
 		"diagnose --cluster ":        "dev",
 		"run x --cluster c1 --node ": "c1-worker",
@@ -907,41 +919,6 @@ func TestAskWithNobodyThere(t *testing.T) {
 		a = newApp(strings.NewReader(in), file(t), file(t))
 		if got, err := a.ask(t.Context(), "?"); err != nil || got != want {
 			t.Errorf("%q: %t, %v", in, got, err)
-		}
-	}
-}
-
-func TestLesson(t *testing.T) {
-	s, err := scenarios.Lookup("conflist-missing")
-	if err != nil {
-		t.Fatal(err)
-	}
-	of, err := s.Lab()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var typed strings.Builder
-	var hints []string
-	for _, h := range of.Spec.Hints {
-		typed.WriteString("hint\n")
-		hints = append(hints, h.Says.En)
-	}
-	typed.WriteString("hint\n")
-	typed.WriteString("chekc\nstory\nstop\n")
-	out := file(t)
-	a := newApp(strings.NewReader(typed.String()), out, file(t))
-	l := &lesson{app: a, scenario: s, of: of, cluster: "sickbay", nodes: []string{"w1"}, kubeconfig: "/k u", client: "docker"}
-	if err := l.talk(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	text := content(t, out)
-	before, _, _ := strings.Cut(text, "Hint 1")
-	if strings.Contains(before, "conflist") || strings.Contains(before, s.Metadata.Name) {
-		t.Errorf("the cause is given away before the first hint:\n%s", before)
-	}
-	for _, want := range append(hints, "That was the last hint", "did you mean check?", "'/k u'", "Tuesday") {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in:\n%s", want, text)
 		}
 	}
 }

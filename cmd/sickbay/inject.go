@@ -73,7 +73,7 @@ with sickbay recover.`,
 		if err != nil {
 			return err
 		}
-		ill, err := a.place(ctx, lab, c, list[0], node, lease, false)
+		ill, err := a.place(ctx, lab, c, list[0], node, lease, "")
 		if err != nil {
 			return err
 		}

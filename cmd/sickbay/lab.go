@@ -2,244 +2,261 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/fault"
+	"github.com/sickbay-dev/sickbay/internal/lab"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/progress"
-	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
-	"github.com/sickbay-dev/sickbay/suites"
 )
 
-const labHelp = `  hint     the next hint; there are a few, and the last one names the cause
-  check    is the node well again? (looks, and says no more than yes or no)
-  story    tell the symptoms again
-  nodes    how to get onto the nodes
-  solve    say what it was, and cure it
-  stop     undo everything and leave
-`
-
 func (a *app) lab() *cobra.Command {
-	var g clusterOptions
-	var node string
-	cmd := &cobra.Command{
-		Use:   "lab SCENARIO",
-		Short: "Practise on call: a node fails, you get the symptoms and find the cause",
-		Long: `Inject a fault without saying which. You get the symptoms, as on call, and work on the cluster with your own tools. Type here:
-
-` + labHelp,
-		Example: `  sickbay lab conflist-missing
-  make lab NAME=pleg-disk`,
-		Args:              args(cobra.ExactArgs(1), "the name of one scenario"),
-		ValidArgsFunction: completeOneScenario,
-	}
-	a.clusterFlags(cmd, &g)
-	a.nodeFlag(cmd, &node, "the worker to inject into (default: a free one)")
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		list, err := findScenarios(args)
-		if err != nil {
-			return err
-		}
-		of, err := list[0].Lab()
-		if err != nil {
-			return err
-		}
-		if of == nil {
-			return usagef("scenario %s is no lab: there is no %s beside it", list[0].Metadata.Name, scenarios.LabName)
-		}
-		if err := g.check(); err != nil {
-			return err
-		}
-		ctx := cmd.Context()
-		c, err := a.ready(ctx, g)
-		if err != nil {
-			return err
-		}
-		if node != "" {
-			if err := checkVictim(c, node); err != nil {
-				return err
+	cmd := a.group("lab", "Practise on call: a node fails, you get the symptoms and find the cause",
+		`A fault is put on a node and not told. You get the page and the ticket, a shell and your own tools, hints on demand, and a referee that
+tells a fix from a workaround. A lab belongs to no terminal: close it, and go on later. See docs/labs.md.`,
+		`  sickbay lab start              # a fault that you do not know
+  sickbay lab shell              # kubectl; lab shell NODE for a node
+  sickbay lab hint
+  sickbay lab answer image-pull/registry-auth
+  sickbay lab check
+  sickbay lab stop`,
+		a.labList(), a.labStart(), a.labStatus(), a.labShell(), a.labHint(), a.labAnswer(), a.labCheck(), a.labPause(), a.labResume(), a.labReset(),
+		a.labSolve(), a.labStop(), a.labProgress(), a.labDrill(), a.labVerify())
+	noVerb := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			if _, err := scenarios.FindCourse(args[0]); err == nil {
+				return usagef("`sickbay lab start %s` starts it", args[0])
 			}
 		}
-		lab, err := a.deps.testbed(ctx, c)
-		if err != nil {
-			return err
-		}
-		ill, err := a.place(ctx, lab, c, list[0], node, 0, true)
-		if err != nil {
-			return err
-		}
-		kubeconfig, _ := c.Kubeconfig()
-		var names []string
-		for _, n := range c.Nodes() {
-			names = append(names, n.Name)
-		}
-		l := &lesson{app: a, lab: lab, scenario: list[0], of: of, ill: ill.Node, cluster: c.Name, kubeconfig: kubeconfig, nodes: names, env: c.Engine().Env(), client: c.Engine().Provider}
-		// The node stays ill while this process lives, and is well again whatever happens.
-		defer func() { err = errors.Join(err, ill.end(ctx)) }()
-		return l.talk(ctx)
+		return noVerb(cmd, args)
 	}
 	return cmd
 }
 
-// lesson is one lab being done.
+func labStore() (lab.Store, error) {
+	dir, err := nodeimage.DefaultCacheDir()
+	return lab.Store{Dir: filepath.Join(dir, "labs")}, err
+}
+
+// lesson is a lab that was begun, as a verb works on it.
 type lesson struct {
-	app        *app
-	lab        suites.Testbed
-	scenario   *scenarios.Scenario
-	of         *v1alpha1.Lab
-	ill        string
-	cluster    string
-	kubeconfig string
-	nodes      []string
-	env        []string
-	client     string
-	hints      int
+	store    lab.Store
+	st       *lab.State
+	course   *scenarios.Course
+	language string
 }
 
-func (l *lesson) talk(ctx context.Context) error {
-	w := l.app.out
-	l.story(w)
-	fmt.Fprint(w, "\n"+labHelp)
-	for {
-		fmt.Fprint(w, l.app.paint(bold, "\nlab> "))
-		word, err := l.app.readLine(ctx)
-		if errors.Is(err, io.EOF) {
-			fmt.Fprintln(w)
-			return nil
-		}
-		if err != nil {
-			fmt.Fprintln(w)
-			return err
-		}
-		switch strings.ToLower(word) {
-		case "":
-		case "hint", "h":
-			l.hint(w)
-		case "check", "c":
-			done, err := l.check(ctx, w)
-			if err != nil {
-				return err
-			}
-			if done {
-				return nil
-			}
-		case "story":
-			l.story(w)
-		case "nodes":
-			l.ways(w)
-		case "solve":
-			return l.solve(ctx, w)
-		case "stop", "quit", "exit", "q":
-			return nil
-		default:
-			near := text.Nearest(word, []string{"hint", "check", "story", "nodes", "solve", "stop"}, 1)
-			if len(near) == 1 {
-				fmt.Fprintf(w, "There is no %q; did you mean %s?\n", word, near[0])
-			} else {
-				fmt.Fprint(w, labHelp)
-			}
-		}
-	}
-}
+func (l *lesson) save() error { return l.store.Save(l.st) }
 
-func (l *lesson) story(w io.Writer) {
-	fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(l.of.Spec.Story.En))
-	l.ways(w)
-}
+// say is a text in the learner's language.
+func (l *lesson) say(t v1alpha1.Text) string { return t.In(l.language) }
 
-func (l *lesson) ways(w io.Writer) {
-	fmt.Fprintf(w, "\nThe cluster is %s.\n", l.cluster)
-	if l.kubeconfig != "" {
-		fmt.Fprintf(w, "  export KUBECONFIG=%s\n", shellescape.Quote(l.kubeconfig))
-	}
-	env := ""
-	for _, kv := range l.env {
-		if strings.HasPrefix(kv, "DOCKER_HOST=") {
-			env = kv + " "
-		}
-	}
-	fmt.Fprintf(w, "  %s%s exec -it NODE bash     # NODE is one of %s\n", env, l.client, strings.Join(l.nodes, ", "))
-}
-
-func (l *lesson) hint(w io.Writer) {
-	hints := l.of.Spec.Hints
-	if l.hints == len(hints) {
-		fmt.Fprintln(w, "That was the last hint. `solve` cures the node. More of it:")
-		for _, x := range l.scenario.Spec.Expect {
-			fmt.Fprintf(w, "  sickbay explain %s/%s\n", x.Failure, x.Cause)
-		}
-		return
-	}
-	fmt.Fprintf(w, "Hint %d of %d: %s\n", l.hints+1, len(hints), hints[l.hints].Says.En)
-	l.hints++
-}
-
-// check says yes or no, never what it is.
-func (l *lesson) check(ctx context.Context, w io.Writer) (bool, error) {
-	d, err := l.diagnose(ctx)
+// lessonOn loads the lab of a cluster.
+func lessonOn(name string) (*lesson, error) {
+	store, err := labStore()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if len(d.Findings) == 0 && d.Healthy {
-		fmt.Fprintf(w, "%s You took %s.\n", l.app.paint(green, "All nodes are well."), hintsWord(l.hints))
-		return true, nil
-	}
-	if len(d.Findings) == 0 {
-		fmt.Fprintln(w, l.app.paint(amber, "Not every node can be seen yet. Ask again in a moment."))
-		return false, nil
-	}
-	fmt.Fprintln(w, l.app.paint(red, "Not yet: a node is still ill."))
-	return false, nil
-}
-
-func hintsWord(n int) string {
-	switch n {
-	case 0:
-		return "no hint"
-	case 1:
-		return "one hint"
-	}
-	return fmt.Sprintf("%d hints", n)
-}
-
-// diagnose looks twice at every node, blind, reading back only a little: what was cured a minute ago must not count.
-func (l *lesson) diagnose(ctx context.Context) (v1alpha1.Diagnosis, error) {
-	watch := diagnose.NewWatcher(l.lab.Target(), diagnose.Options{Since: 15 * time.Second})
-	task := progress.From(ctx).Start("look at every node", 0)
-	err := lookOften(ctx, watch, 2, task)
-	task.End(err)
+	st, err := store.Load(name)
 	if err != nil {
-		return v1alpha1.Diagnosis{}, err
+		return nil, &usageError{text: err.Error(), hint: "`sickbay lab start` starts one."}
 	}
-	return watch.Diagnose(nil), nil
+	which := st.Code
+	if st.Path != "" {
+		which = st.Path
+	}
+	course, err := scenarios.FindCourse(which)
+	if err != nil {
+		return nil, err
+	}
+	return &lesson{store: store, st: st, course: course, language: st.Language}, nil
 }
 
-func (l *lesson) solve(ctx context.Context, w io.Writer) error {
-	d, err := l.diagnose(ctx)
+// under checks that the node is still ill: a lab whose time is over, or whose start was cut short, has two ways to go on.
+func (l *lesson) under() error {
+	again := fmt.Sprintf("`sickbay lab reset --cluster %[1]s` makes the same fault anew, `sickbay lab stop --cluster %[1]s` clears up.", l.st.Cluster)
+	rec, ok := l.record()
+	switch {
+	case l.st.Phase == lab.Starting && ok && rec.Alive:
+		return usagef("lab %s is just being started by process %d", l.st.Code, rec.PID)
+	case l.st.Phase == lab.Starting:
+		return &usageError{text: fmt.Sprintf("the start of lab %s was cut short", l.st.Code), hint: again}
+	case !ok && l.st.Phase != lab.Solved:
+		return &usageError{text: fmt.Sprintf("lab %s is over: its time had come, or its fault was undone", l.st.Code), hint: again}
+	case l.st.Phase == lab.Paused:
+		return &usageError{text: fmt.Sprintf("lab %s is paused", l.st.Code), hint: "`sickbay lab resume` goes on."}
+	}
+	return nil
+}
+
+func (l *lesson) record() (cluster.Record, bool) {
+	all, _ := cluster.Records(l.st.Cluster)
+	i := slices.IndexFunc(all, func(r cluster.Record) bool { return r.Run == l.st.Run })
+	if l.st.Run == "" || i < 0 {
+		return cluster.Record{}, false
+	}
+	return all[i], true
+}
+
+// world reaches the lab's cluster, and gives the lab its time anew.
+func (a *app) world(ctx context.Context, l *lesson) (*lab.World, *cluster.Cluster, error) {
+	c, err := a.ours(ctx, l.st.Cluster)
+	if err != nil {
+		return nil, nil, err
+	}
+	tb, err := a.deps.testbed(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &lab.World{
+		Testbed: tb, Course: l.course, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed, Remedy: tb.Remedy,
+		Session: fault.New(tb, fault.Options{Scenario: l.course.Scenario, Run: l.st.Run, Node: l.st.Node, Name: strings.ToLower(l.st.Code), Secret: true}),
+	}
+	return w, c, l.renew(ctx, w)
+}
+
+// renew prolongs the lease, on the nodes and on this machine.
+func (l *lesson) renew(ctx context.Context, w *lab.World) error {
+	rec, ok := l.record()
+	if !ok {
+		return nil
+	}
+	hold, err := rec.Take()
 	if err != nil {
 		return err
 	}
-	hints := l.of.Spec.Hints
-	fmt.Fprintf(w, "\n%s\n%s\n\n", l.app.paint(bold, l.scenario.Spec.Title), hints[len(hints)-1].Says.En)
-	l.app.showDiagnosis(l.app.out, d, diagnoseFlags{})
-	for _, f := range d.Findings {
-		if f.Remedy == nil {
-			continue
+	for on := range l.st.Placed {
+		ag, err := w.Agent(ctx, on)
+		if err == nil {
+			err = ag.Renew(ctx, l.st.Run, l.st.Lease)
 		}
-		task := progress.From(ctx).Start("cure "+f.Node+": "+f.Remedy.Name, 0)
-		err := l.lab.Remedy(ctx, f.Node, f.Remedy, func(s v1alpha1.AppliedStep) { task.Detail("%s", s.Step.Run) })
-		task.End(err)
+		if err != nil {
+			progress.From(ctx).Note("the lab's time on node %s could not be prolonged: %s", on, err)
+		}
+	}
+	return hold.Leave(time.Now().Add(l.st.Lease))
+}
+
+func controlPlane(c *cluster.Cluster) string {
+	for _, n := range c.Nodes() {
+		if n.Role == cluster.ControlPlane {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// labVerb is a verb that works on the lab of a cluster.
+func (a *app) labVerb(use, short, long string, takes cobra.PositionalArgs, run func(cmd *cobra.Command, l *lesson, args []string) error) *cobra.Command {
+	var name string
+	verb, _, _ := strings.Cut(use, " ")
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: takes, Example: "  sickbay lab " + verb}
+	a.clusterFlag(cmd, &name)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		l, err := lessonOn(name)
 		if err != nil {
 			return err
 		}
+		return run(cmd, l, args)
+	}
+	return cmd
+}
+
+func (a *app) labList() *cobra.Command {
+	var level int
+	var topic string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the labs, without their causes", Args: noArgs,
+		Long:    "List the labs by code, with topic, level and typical time. Nothing here tells what a lab is about.",
+		Example: "  sickbay lab list --level 1\n  sickbay lab list --topic network",
+	}
+	filterFlags(cmd, &level, &topic)
+	form := output(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		if err := checkFilter(level, topic); err != nil {
+			return err
+		}
+		all, err := scenarios.Courses()
+		if err != nil {
+			return err
+		}
+		type row struct {
+			Code    string `json:"code"`
+			Topic   string `json:"topic"`
+			Level   int    `json:"level"`
+			Minutes int    `json:"minutes"`
+		}
+		var rows []row
+		for _, c := range all {
+			l := c.Of.Spec
+			if (level == 0 || l.Level == level) && (topic == "" || l.Topic == topic) {
+				rows = append(rows, row{l.Code, l.Topic, l.Level, l.Minutes})
+			}
+		}
+		return print(a, *form, listOf("LabList", rows), func(w io.Writer) {
+			table(w, func(row func(...string)) {
+				row("CODE", "TOPIC", "LEVEL", "TYPICAL TIME")
+				for _, r := range rows {
+					row(r.Code, r.Topic, fmt.Sprint(r.Level), fmt.Sprintf("%d min", r.Minutes))
+				}
+			})
+		})
+	}
+	return cmd
+}
+
+func filterFlags(cmd *cobra.Command, level *int, topic *string) {
+	cmd.Flags().IntVar(level, "level", 0, "only labs of this level, 1 to 3")
+	cmd.Flags().StringVar(topic, "topic", "", "only labs of this topic: "+strings.Join(v1alpha1.LabTopics, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("topic", cobra.FixedCompletions(v1alpha1.LabTopics, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func checkFilter(level int, topic string) error {
+	if level < 0 || level > 3 {
+		return usagef("--level %d: it must be 1, 2 or 3", level)
+	}
+	if topic != "" && !slices.Contains(v1alpha1.LabTopics, topic) {
+		return usagef("--topic %q: it must be one of %s", topic, strings.Join(v1alpha1.LabTopics, ", "))
 	}
 	return nil
+}
+
+// completeLabs completes codes; a scenario's name would be the answer.
+func completeLabs(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	all, err := scenarios.Courses()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	for _, c := range all {
+		out = append(out, fmt.Sprintf("%s\t%s, level %d", c.Of.Spec.Code, c.Of.Spec.Topic, c.Of.Spec.Level))
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+// languageFlag adds --language; without it the environment's is taken.
+func languageFlag(cmd *cobra.Command, language *string) {
+	def := "en"
+	for _, key := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v := os.Getenv(key); v != "" {
+			if strings.HasPrefix(v, "ko") {
+				def = "ko"
+			}
+			break
+		}
+	}
+	cmd.Flags().StringVar(language, "language", def, "language of the texts: en or ko")
+	_ = cmd.RegisterFlagCompletionFunc("language", cobra.FixedCompletions([]string{"en", "ko"}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/fault"
@@ -50,16 +51,17 @@ func (p *placed) end(ctx context.Context) error {
 	return errors.Join(err, p.Close())
 }
 
-// place makes a node ill. When it fails or ctx ends, what was begun is undone. A secret scenario's name is not said.
-func (a *app) place(ctx context.Context, lab suites.Testbed, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, secret bool) (*placed, error) {
+// place makes a node ill. When it fails or ctx ends, what was begun is undone. With a code the scenario's name is not said anywhere.
+func (a *app) place(ctx context.Context, lab suites.Testbed, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, code string) (*placed, error) {
 	node, release, err := claim(ctx, lab, c, s, victim)
 	if err != nil {
 		return nil, err
 	}
 	bound := timeoutscale.Bound(placeBound)
 	name, title := s.Metadata.Name, "make "+node+" ill: "+s.Metadata.Name
+	secret := code != ""
 	if secret {
-		name, title = "lab", "make "+node+" ill" // the names of run and namespace are the first that a trainee sees
+		name, title = strings.ToLower(code), "make "+node+" ill" // the names of run and namespace are the first that a trainee sees
 	}
 	task := progress.From(ctx).Start(title, bound)
 	hooks := fault.Hooks{Detail: func(text string) { task.Detail("%s", text) }}
@@ -67,7 +69,7 @@ func (a *app) place(ctx context.Context, lab suites.Testbed, c *cluster.Cluster,
 		hooks = fault.Hooks{}
 	}
 	p := &placed{release: release, Session: fault.New(lab, fault.Options{
-		Scenario: s, Name: name, Run: fault.NewRunID(name), Node: node, Timings: fault.Timings{Lease: lease}, Hooks: hooks,
+		Scenario: s, Name: name, Secret: secret, Run: fault.NewRunID(name), Node: node, Timings: fault.Timings{Lease: lease}, Hooks: hooks,
 	})}
 	p.undo = a.cleanups.Add("run "+p.Run+" on "+node, p.RecoverCommand(), func(ctx context.Context) error {
 		_, err := p.Undo(ctx)

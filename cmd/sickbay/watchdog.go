@@ -66,6 +66,10 @@ func (a *app) tend(ctx context.Context, r cluster.Record) {
 			return
 		case <-time.After(time.Until(r.Due())):
 		}
+		if later, ok := prolonged(r); ok {
+			r = later
+			continue
+		}
 		did, err := a.healRecord(ctx, r, testbed.Grace)
 		switch {
 		case err == nil:
@@ -82,6 +86,16 @@ func (a *app) tend(ctx context.Context, r cluster.Record) {
 		}
 		r.Until = time.Now().Add(healPause)
 	}
+}
+
+// prolonged is the record of a run that was given more time since it was read: a lab outlives the process that began it.
+func prolonged(r cluster.Record) (cluster.Record, bool) {
+	all, _ := cluster.Records(r.Cluster)
+	i := slices.IndexFunc(all, func(x cluster.Record) bool { return x.Run == r.Run })
+	if i < 0 || !time.Now().Before(all[i].Due()) {
+		return r, false
+	}
+	return all[i], true
 }
 
 // healRecord undoes a run on whatever cluster it was.

@@ -26,7 +26,9 @@ import (
 type Options struct {
 	Scenario *scenarios.Scenario
 	// Name is what records, labels and the node's journal call the scenario; empty for its own. A trainee must not read it there.
-	Name    string
+	Name string
+	// Secret keeps names of mechanisms out of what lies on the node while the fault is there.
+	Secret  bool
 	Run     string // its id, see NewRunID
 	Node    string // the victim
 	Timings Timings
@@ -130,6 +132,17 @@ func (s *Session) Place(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Injected are the ids of what was injected, by node. Preparations are among them.
+func (s *Session) Injected() map[string][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string][]string{}
+	for _, p := range s.placed {
+		out[p.node] = append(out[p.node], p.in.ID)
+	}
+	return out
 }
 
 // From sets the look that signals have to be later than.

@@ -135,8 +135,12 @@ func (s *Session) injection(a v1alpha1.Action, n int, prepared bool) (injectors.
 	if prepared {
 		what = "p"
 	}
+	id := fmt.Sprintf("%s-%s%d", s.Run, what, n+1)
+	if !s.Secret {
+		id += "-" + a.Mechanism
+	}
 	return injectors.Injection{
-		ID: fmt.Sprintf("%s-%s%d-%s", s.Run, what, n+1, a.Mechanism), Run: s.Run, Scenario: s.Name,
+		ID: id, Secret: s.Secret, Run: s.Run, Scenario: s.Name,
 		Mechanism: a.Mechanism, Params: raw, Prepared: prepared, Lease: s.t.Lease,
 	}, nil
 }

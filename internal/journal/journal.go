@@ -6,9 +6,12 @@
 package journal
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"regexp"
@@ -84,6 +87,50 @@ type Record struct {
 	// Undone and Notes survive a recovery that was cut short, so that its report is whole all the same.
 	Undone []string `json:"undone,omitempty"`
 	Notes  []string `json:"notes,omitempty"`
+
+	// Sealed keeps the record from the eyes of somebody who looks for the fault on the node. It is no protection from anybody who
+	// wants to know: the node itself has to read it.
+	Sealed bool `json:"-"`
+}
+
+// envelope is a sealed record as it is on disk.
+type envelope struct {
+	Version int    `json:"version"`
+	Sealed  []byte `json:"sealed"` // the record's JSON, deflated
+}
+
+func (r *Record) encode() ([]byte, error) {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil || !r.Sealed {
+		return b, err
+	}
+	var z bytes.Buffer
+	w, err := flate.NewWriter(&z, flate.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(envelope{r.Version, z.Bytes()})
+}
+
+func decode(b []byte) (*Record, error) {
+	var e envelope
+	if err := json.Unmarshal(b, &e); err != nil {
+		return nil, err
+	}
+	if len(e.Sealed) > 0 {
+		var err error
+		if b, err = io.ReadAll(flate.NewReader(bytes.NewReader(e.Sealed))); err != nil {
+			return nil, err
+		}
+	}
+	r := &Record{Sealed: len(e.Sealed) > 0}
+	return r, json.Unmarshal(b, r)
 }
 
 // Files is what the journal asks of a node.
@@ -122,7 +169,7 @@ func (j *Journal) Dir(id string) string { return path.Join(j.Root, id) }
 
 // Save writes the record so that it is there, whole, whatever happens next.
 func (j *Journal) Save(r *Record) error {
-	b, err := json.MarshalIndent(r, "", " ")
+	b, err := r.encode()
 	if err != nil {
 		return fmt.Errorf("journal of %s: %w", r.ID, err)
 	}
@@ -183,9 +230,9 @@ func (j *Journal) All() (records []*Record, remains []string, err error) {
 			remains = append(remains, n)
 			continue
 		}
-		r := &Record{}
+		var r *Record
 		if err == nil {
-			err = json.Unmarshal(b, r)
+			r, err = decode(b)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("journal of %s: %w", n, err))

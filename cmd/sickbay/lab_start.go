@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+	"github.com/spf13/cobra"
+
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/lab"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
+	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
+)
+
+// labStarting is what start, reset and drill have in common.
+type labStarting struct {
+	clusterOptions
+	node     string
+	lease    time.Duration
+	language string
+	level    int
+	topic    string
+	seed     uint64
+}
+
+func (a *app) labStartFlags(cmd *cobra.Command, o *labStarting) {
+	a.clusterFlags(cmd, &o.clusterOptions)
+	a.nodeFlag(cmd, &o.node, "the worker to make ill (default: a free one)")
+	filterFlags(cmd, &o.level, &o.topic)
+	languageFlag(cmd, &o.language)
+	cmd.Flags().DurationVar(&o.lease, "for", 2*time.Hour, "the node heals itself when nobody came back for this time")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "draw the same lab again (default: another one each time)")
+}
+
+func (o *labStarting) check() error {
+	if err := o.clusterOptions.check(); err != nil {
+		return err
+	}
+	if o.lease < 5*time.Minute || o.lease > 24*time.Hour {
+		return usagef("--for %s: it must be five minutes to 24 hours", o.lease)
+	}
+	if o.language != "en" && o.language != "ko" {
+		return usagef("--language %q: it must be en or ko", o.language)
+	}
+	return checkFilter(o.level, o.topic)
+}
+
+func (a *app) labStart() *cobra.Command {
+	var o labStarting
+	cmd := &cobra.Command{
+		Use:   "start [CODE]",
+		Short: "Make a node ill without saying how",
+		Long: `Pick a lab blind, make a node of the cluster ill, and show the page and the ticket. A code, or the name of a scenario for those who
+teach, chooses the lab.`,
+		Example: `  sickbay lab start --level 1
+  sickbay lab start --topic network --seed 7
+  sickbay lab start L07`,
+		Args: args(cobra.MaximumNArgs(1), "the code of one lab"), ValidArgsFunction: completeLabs,
+	}
+	a.labStartFlags(cmd, &o)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var courses []scenarios.Course
+		if len(args) == 1 {
+			c, err := scenarios.FindCourse(args[0])
+			if err != nil {
+				return err
+			}
+			courses = []scenarios.Course{*c}
+		}
+		if err := o.check(); err != nil {
+			return err
+		}
+		if len(courses) == 0 {
+			seed := o.seed
+			if !cmd.Flags().Changed("seed") {
+				seed = rand.Uint64() //nolint:gosec // it draws a lab
+			}
+			var err error
+			// Some may not fit this machine: the next of the same draw is taken.
+			if courses, err = pick(lab.Filter{Level: o.level, Topic: o.topic, Core: true}, seed); err != nil {
+				return err
+			}
+		}
+		return a.begin(cmd.Context(), o, courses, nil)
+	}
+	return cmd
+}
+
+// pick draws labs until there is none left of the kind.
+func pick(f lab.Filter, seed uint64) ([]scenarios.Course, error) {
+	all, err := scenarios.Courses()
+	if err != nil {
+		return nil, err
+	}
+	for n := 5; n > 0; n-- {
+		if list, err := lab.Pick(all, f, seed, n); err == nil {
+			return list, nil
+		}
+	}
+	return nil, usagef("there is no lab of level %d, topic %q: `sickbay lab list` shows them all", f.Level, f.Topic)
+}
+
+// begin starts the first of the labs that this machine can host.
+func (a *app) begin(ctx context.Context, o labStarting, courses []scenarios.Course, drill *lab.Drill) error {
+	store, err := labStore()
+	if err != nil {
+		return err
+	}
+	if st, err := store.Load(o.cluster); err == nil {
+		return &usageError{text: fmt.Sprintf("lab %s is on cluster %s already", st.Code, st.Cluster),
+			hint: "`sickbay lab status` shows it, `sickbay lab reset` makes its fault anew, `sickbay lab stop` ends it."}
+	} else if !errors.Is(err, lab.ErrNone) {
+		return err
+	}
+	c, err := a.ready(ctx, o.clusterOptions)
+	if err != nil {
+		return err
+	}
+	if o.node != "" {
+		if err := checkVictim(c, o.node); err != nil {
+			return err
+		}
+	}
+	tb, err := a.deps.testbed(ctx, c)
+	if err != nil {
+		return err
+	}
+	for i, course := range courses {
+		l := &lesson{store: store, course: &course, language: o.language, st: &lab.State{
+			Code: course.Of.Spec.Code, Cluster: c.Name, Phase: lab.Starting, Lease: o.lease, Language: o.language, Drill: drill,
+		}}
+		if !strings.HasPrefix(course.Dir, "scenarios/") {
+			l.st.Path = course.Dir
+		}
+		err := a.makeIll(ctx, l, tb, c, o.node)
+		if errors.As(err, new(*injectors.UnsupportedError)) && i < len(courses)-1 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		a.briefing(a.out, l, c)
+		return nil
+	}
+	return nil
+}
+
+// makeIll places the lab's fault, remembers the lab before it does, and leaves it to the lab.
+func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *cluster.Cluster, node string) error {
+	if err := l.save(); err != nil {
+		return err
+	}
+	ill, err := a.place(ctx, tb, c, l.course.Scenario, node, 0, l.st.Code)
+	if err != nil {
+		return errors.Join(err, l.store.Remove(c.Name))
+	}
+	l.st.Node, l.st.Run, l.st.Namespace, l.st.Placed = ill.Node, ill.Run, ill.Namespace(), ill.Injected()
+	w := &lab.World{Testbed: tb, Course: l.course, Session: ill.Session, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed}
+	if l.st.Before, err = w.Snapshot(ctx); err != nil {
+		return errors.Join(err, ill.end(ctx), l.store.Remove(c.Name))
+	}
+	now := time.Now()
+	l.st.Phase, l.st.Record = lab.Running, lab.Record{Started: now.UTC()}
+	l.st.Tell(now, "lab", "the fault is in place")
+	// First the state: a node that is ill and of which nobody knows heals itself.
+	if err := l.save(); err != nil {
+		return errors.Join(err, ill.end(ctx))
+	}
+	return ill.leave(ctx, l.st.Lease)
+}
+
+// briefing is what an on-call gets, and how to get in.
+func (a *app) briefing(w io.Writer, l *lesson, c *cluster.Cluster) {
+	spec := l.course.Of.Spec
+	fmt.Fprintf(w, "\n%s  %s, level %d, typically %d min\n\n", a.paint(bold, spec.Code), spec.Topic, spec.Level, spec.Minutes)
+	if spec.Page != "" {
+		fmt.Fprintf(w, "%s\n\n", a.paint(red, spec.Page))
+	}
+	fmt.Fprintf(w, "%s\n\n", strings.TrimSpace(l.say(spec.Story)))
+	if c != nil {
+		fmt.Fprintf(w, "The cluster is %s.\n", c.Name)
+		if file, err := c.Kubeconfig(); err == nil && file != "" {
+			fmt.Fprintf(w, "  export KUBECONFIG=%s\n", shellescape.Quote(file))
+		}
+		for _, n := range c.Nodes() {
+			fmt.Fprintf(w, "  sickbay lab shell %s\n", n.Name)
+		}
+	}
+	fmt.Fprint(w, "  sickbay lab hint | answer FAILURE/CAUSE | check | status | pause | stop\n")
+}
+
+func (a *app) labReset() *cobra.Command {
+	return a.labVerb("reset", "Make the same fault anew, with a new clock", "Undo the lab and make the same fault again. The clock, hints and answers begin anew.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		ctx := cmd.Context()
+		c, err := a.endFault(ctx, l)
+		if err != nil {
+			return err
+		}
+		tb, err := a.deps.testbed(ctx, c)
+		if err != nil {
+			return err
+		}
+		node := l.st.Node
+		if !c.Has(node) {
+			node = ""
+		}
+		l.st.Phase, l.st.Run = lab.Starting, ""
+		if err := a.makeIll(ctx, l, tb, c, node); err != nil {
+			return err
+		}
+		a.briefing(a.out, l, c)
+		return nil
+	})
+}
+
+// endFault undoes what the lab has made, also where its start was cut short.
+func (a *app) endFault(ctx context.Context, l *lesson) (*cluster.Cluster, error) {
+	c, err := a.ours(ctx, l.st.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	left, err := testbed.ListOrphans(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	prefix := strings.ToLower(l.st.Code) + "-"
+	for _, o := range left {
+		// A start that was cut short has not written down its run.
+		if o.Run != l.st.Run && !(l.st.Run == "" && strings.HasPrefix(o.Run, prefix)) {
+			continue
+		}
+		if err := a.undoOne(ctx, c, o); err != nil {
+			return nil, hint(err, "Try again with: sickbay recover --cluster %s --run %s", c.Name, o.Run)
+		}
+	}
+	return c, nil
+}

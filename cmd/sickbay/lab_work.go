@@ -1,0 +1,439 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/lab"
+	"github.com/sickbay-dev/sickbay/internal/node"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/redact"
+	"github.com/sickbay-dev/sickbay/internal/testbed"
+	"github.com/sickbay-dev/sickbay/internal/text"
+)
+
+func (a *app) undoOne(ctx context.Context, c *cluster.Cluster, o testbed.OrphanedRun) error {
+	task := progress.From(ctx).Start("undo everything", recoverBound)
+	_, err := testbed.Undo(ctx, c, o) // what it did is the answer
+	task.End(err)
+	return err
+}
+
+func (a *app) labStatus() *cobra.Command {
+	return a.labVerb("status", "Show the ticket, the clock and the way in again", "Show the page, the ticket, the clock and how to get onto the nodes. Nothing is asked of the nodes.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		c, err := a.ours(cmd.Context(), l.st.Cluster)
+		if err != nil {
+			c = nil // the ticket can be read all the same
+		}
+		a.briefing(a.out, l, c)
+		now := time.Now()
+		fmt.Fprintf(a.out, "\n%s, %s on the clock, %s, %s\n", l.st.Phase, progress.Elapsed(l.st.Clock(now)), hintsWord(l.st.Hints), answersWord(l.st.Answers))
+		if rec, ok := l.record(); ok {
+			fmt.Fprintf(a.out, "The node heals itself at %s unless somebody comes back.\n", rec.Due().Local().Format("15:04"))
+		}
+		if err := l.under(); err != nil && l.st.Phase != lab.Paused {
+			return err
+		}
+		return nil
+	})
+}
+
+func hintsWord(n int) string {
+	switch n {
+	case 0:
+		return "no hint"
+	case 1:
+		return "one hint"
+	}
+	return fmt.Sprintf("%d hints", n)
+}
+
+func answersWord(list []lab.Answer) string {
+	if len(list) == 0 {
+		return "no answer"
+	}
+	last := list[len(list)-1]
+	return fmt.Sprintf("last answer %s: %s", last.Name, last.Grade)
+}
+
+func (a *app) labHint() *cobra.Command {
+	return a.labVerb("hint", "Show the next hint: where to look, what to run, what it means, the cause", "Show the next hint. Each costs ten points; the last one names the cause.", noArgs, func(_ *cobra.Command, l *lesson, _ []string) error {
+		if err := l.under(); err != nil {
+			return err
+		}
+		hints := l.course.Of.Spec.Hints
+		if l.st.Hints == len(hints) {
+			fmt.Fprintln(a.out, "That was the last hint. `sickbay lab solve --step` shows the remedy.")
+			for _, x := range l.course.Spec.Expect {
+				fmt.Fprintf(a.out, "  sickbay explain %s/%s\n", x.Failure, x.Cause)
+			}
+			return nil
+		}
+		fmt.Fprintf(a.out, "Hint %d of %d: %s\n", l.st.Hints+1, len(hints), l.say(hints[l.st.Hints].Says))
+		l.st.Hints++
+		l.st.Tell(time.Now(), "hint", "hint %d of %d", l.st.Hints, len(hints))
+		return l.save()
+	})
+}
+
+func (a *app) labAnswer() *cobra.Command {
+	cmd := a.labVerb("answer FAILURE/CAUSE", "Name the root cause", "Name the root cause. It is graded apart from the fix: exit code 0 when right, 1 when not. `sickbay explain` lists all names.", args(cobra.ExactArgs(1), "a failure, or FAILURE/CAUSE"),
+		func(_ *cobra.Command, l *lesson, args []string) error {
+			name := args[0]
+			if err := knownFinding(name); err != nil {
+				return err
+			}
+			if err := l.under(); err != nil {
+				return err
+			}
+			now := time.Now()
+			grade := lab.GradeAnswer(name, l.course.Spec.Expect)
+			l.st.Answers = append(l.st.Answers, lab.Answer{At: now.UTC(), Name: name, Grade: grade})
+			l.st.Tell(now, "answer", "%s: %s", name, grade)
+			left := lab.Missing(l.st.Answers, l.course.Spec.Expect)
+			if grade == lab.Right && l.st.Named.IsZero() {
+				l.st.Named = now.UTC()
+			}
+			if err := l.save(); err != nil {
+				return err
+			}
+			switch {
+			case grade == lab.Right && left > 0:
+				fmt.Fprintln(a.out, a.paint(green, "Right, and it is not the only one."))
+			case grade == lab.Right:
+				fmt.Fprintln(a.out, a.paint(green, "Right."))
+				return nil
+			case grade == lab.RightPart:
+				fmt.Fprintln(a.out, a.paint(amber, "The failure is right. Which cause?"))
+			default:
+				fmt.Fprintln(a.out, a.paint(red, "No."))
+			}
+			return no
+		})
+	cmd.Example = "  sickbay lab answer cni/conflist-missing"
+	cmd.ValidArgsFunction = completeFailures
+	return cmd
+}
+
+// knownFinding refuses a name that is none, with the nearest ones.
+func knownFinding(name string) error {
+	failure, cause, named := strings.Cut(name, "/")
+	var all, causes []string
+	for _, f := range failures.All() {
+		all = append(all, f.Name)
+	}
+	f, ok := failures.Lookup(failure)
+	if !ok {
+		return unknownName("failure", failure, text.Nearest(failure, all, 2), "There is "+strings.Join(all, ", ")+".")
+	}
+	for _, c := range f.Causes {
+		causes = append(causes, c.Name)
+	}
+	if _, ok := f.Cause(cause); named && !ok {
+		return unknownName("cause of "+failure, cause, text.Nearest(cause, causes, 2), failure+" has "+strings.Join(causes, ", ")+".")
+	}
+	return nil
+}
+
+func (a *app) labCheck() *cobra.Command {
+	return a.labVerb("check", "Ask the referee which goals are met", `Ask the referee. When all goals are met it restarts kubelet and runtime of the node, and looks whether they still are. Exit code 1 while
+the lab is not solved.`, noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		if err := l.under(); err != nil {
+			return err
+		}
+		ctx := cmd.Context()
+		w, _, err := a.world(ctx, l)
+		if err != nil {
+			return err
+		}
+		task := progress.From(ctx).Start("the referee looks", 0)
+		ref := &lab.Referee{World: w, Before: l.st.Before, Timings: lab.DefaultTimings(), Detail: func(s string) { task.Detail("%s", s) }}
+		v, err := ref.Judge(ctx)
+		task.End(err)
+		if err != nil {
+			return err
+		}
+		a.showVerdict(l, v)
+		now := time.Now()
+		for _, r := range v.Refused {
+			if !slices.Contains(l.st.Refused, string(r.Reason)) {
+				l.st.Refused = append(l.st.Refused, string(r.Reason))
+			}
+		}
+		if v.Solved && l.st.SolvedAt.IsZero() {
+			l.st.Phase, l.st.SolvedAt = lab.Solved, now.UTC()
+		}
+		l.st.Tell(now, "check", "%s", map[bool]string{true: "solved", false: "not solved"}[v.Solved])
+		if err := l.save(); err != nil {
+			return err
+		}
+		if !v.Solved {
+			return no
+		}
+		return nil
+	})
+}
+
+func (a *app) showVerdict(l *lesson, v lab.Verdict) {
+	met := 0
+	for _, g := range v.Goals {
+		mark := a.paint(red, "✗")
+		if g.Met {
+			mark, met = a.paint(green, "✓"), met+1
+		}
+		fmt.Fprintf(a.out, "%s %s", mark, l.say(g.Says))
+		if g.Why != "" {
+			fmt.Fprintf(a.out, " %s", a.paint(faint, g.Why))
+		}
+		fmt.Fprintln(a.out)
+	}
+	for _, r := range v.Refused {
+		if r.Reason != v1alpha1.RefusedStillIll {
+			fmt.Fprintf(a.out, "%s %s: %s\n", a.paint(amber, "!"), r.Reason, r.Text)
+		}
+	}
+	switch {
+	case v.Solved:
+		fmt.Fprintf(a.out, "%s in %s, with %s. `sickbay lab stop` clears up and shows the debrief.\n", a.paint(green, "Solved"), progress.Elapsed(l.st.Clock(time.Now())), hintsWord(l.st.Hints))
+		if l.st.Named.IsZero() {
+			fmt.Fprintln(a.out, "You have not named the cause yet: `sickbay lab answer FAILURE/CAUSE`.")
+		}
+	default:
+		fmt.Fprintf(a.out, "%d of %d goals are met. Not solved.\n", met, len(v.Goals))
+	}
+}
+
+func (a *app) labPause() *cobra.Command {
+	return a.labVerb("pause", "Stop the clock; the node stays as it is", "Stop the clock and give the lab its whole time anew. The node stays ill.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		if err := l.under(); err != nil {
+			return err
+		}
+		if _, _, err := a.world(cmd.Context(), l); err != nil {
+			return err
+		}
+		l.st.Pause(time.Now().UTC())
+		fmt.Fprintf(a.out, "Paused for %s at most. `sickbay lab resume` goes on.\n", l.st.Lease)
+		return l.save()
+	})
+}
+
+func (a *app) labResume() *cobra.Command {
+	return a.labVerb("resume", "Start the clock again", "Start the clock again and show the ticket.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		if l.st.Phase == lab.Paused {
+			l.st.Resume(time.Now().UTC())
+		}
+		if err := l.under(); err != nil {
+			return err
+		}
+		_, c, err := a.world(cmd.Context(), l)
+		if err != nil {
+			return err
+		}
+		a.briefing(a.out, l, c)
+		return l.save()
+	})
+}
+
+func (a *app) labSolve() *cobra.Command {
+	var step bool
+	cmd := a.labVerb("solve", "Show the remedy, step by step, or take it", `Apply the remedy, or with --step show one step at a time for you to type. A lab that was solved so has no score.`, noArgs,
+		func(cmd *cobra.Command, l *lesson, _ []string) error {
+			if err := l.under(); err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			w, _, err := a.world(ctx, l)
+			if err != nil {
+				return err
+			}
+			task := progress.From(ctx).Start("look at every node", 0)
+			d, err := w.Diagnose(ctx)
+			task.End(err)
+			if err != nil {
+				return err
+			}
+			found := slices.DeleteFunc(d.Findings, func(f v1alpha1.Finding) bool { return f.Node != l.st.Node || f.Remedy == nil })
+			if len(found) == 0 {
+				fmt.Fprintln(a.out, "There is nothing to show: no detector sees an illness of the node just now. Ask again in a moment, or `sickbay lab check`.")
+				return no
+			}
+			f := found[0]
+			l.st.Shown++
+			l.st.Tell(time.Now(), "lab", "the remedy of %s was shown", f.Name())
+			if err := l.save(); err != nil {
+				return err
+			}
+			if step {
+				return a.showStep(l, f)
+			}
+			fmt.Fprintf(a.out, "%s: %s\n", a.paint(bold, f.Name()), f.Summary)
+			task = progress.From(ctx).Start("cure "+f.Node+": "+f.Remedy.Name, 0)
+			err = w.Remedy(ctx, f.Node, f.Remedy, func(s v1alpha1.AppliedStep) { task.Detail("%s", s.Step.Run) })
+			task.End(err)
+			return err
+		})
+	cmd.Flags().BoolVar(&step, "step", false, "show the next step, for you to type")
+	return cmd
+}
+
+// showStep shows the steps of what is found one after the other; behind one illness another may show.
+func (a *app) showStep(l *lesson, f v1alpha1.Finding) error {
+	i := (l.st.Shown - 1) % len(f.Remedy.Steps)
+	s := f.Remedy.Steps[i]
+	fmt.Fprintf(a.out, "Step %d of %d of %s: %s\n", i+1, len(f.Remedy.Steps), f.Remedy.Name, s.Why)
+	if s.On != "" {
+		fmt.Fprintf(a.out, "on %s:\n", s.On)
+	}
+	fmt.Fprintf(a.out, "  %s\n", s.Run)
+	return nil
+}
+
+func (a *app) labStop() *cobra.Command {
+	var report string
+	cmd := a.labVerb("stop", "Undo everything and show the debrief", "Undo the fault, score the lab, put it into the history and write the debrief, as Markdown and HTML.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		ctx := cmd.Context()
+		_, err := a.endFault(ctx, l)
+		if err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
+			return err
+		}
+		now := time.Now()
+		if !l.st.Started.IsZero() {
+			l.st.Tell(now, "lab", "stopped")
+			if err := a.debrief(l, now, report); err != nil {
+				return err
+			}
+		}
+		return a.nextOfDrill(ctx, l)
+	})
+	cmd.Flags().StringVar(&report, "report", "", "folder for the debrief (default: beside the history, in the cache)")
+	return cmd
+}
+
+func (a *app) labShell() *cobra.Command {
+	var record bool
+	cmd := a.labVerb("shell [NODE]", "Open a shell on the control plane, with kubectl, or on a node", "Open a shell on the control plane, where kubectl works, or on a node, where crictl and journalctl do.", args(cobra.MaximumNArgs(1), "the name of one node"),
+		func(cmd *cobra.Command, l *lesson, args []string) error {
+			if err := l.under(); err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			w, c, err := a.world(ctx, l)
+			if err != nil {
+				return err
+			}
+			on := w.ControlPlane
+			if len(args) == 1 {
+				if on = args[0]; !c.Has(on) {
+					return usagef("cluster %s has no node %q", c.Name, on)
+				}
+			}
+			l.st.Tell(time.Now(), "shell", "a shell on %s", on)
+			return errors.Join(a.shellOn(ctx, l, c, on, record), l.save())
+		})
+	cmd.Flags().BoolVar(&record, "record", false, "put the commands that are typed into the debrief, without secrets")
+	return cmd
+}
+
+const shellHistory = "/run/shell-history"
+
+func (a *app) shellOn(ctx context.Context, l *lesson, c *cluster.Cluster, on string, record bool) error {
+	e := c.Engine()
+	argv := []string{"exec", "-i"}
+	if term.IsTerminal(int(a.out.Fd())) {
+		argv = append(argv, "-t")
+	}
+	env := map[string]string{"NODE": l.st.Node, "NAMESPACE": l.st.Namespace}
+	if on == controlPlane(c) {
+		env["KUBECONFIG"] = "/etc/kubernetes/admin.conf"
+	}
+	if record {
+		env["HISTFILE"], env["HISTTIMEFORMAT"] = shellHistory, "%s "
+	}
+	for k, v := range env {
+		argv = append(argv, "-e", k+"="+v)
+	}
+	sh := exec.CommandContext(ctx, e.CLI, append(argv, on, "bash")...) //nolint:gosec // the engine's own client, on a node of ours
+	sh.Stdin, sh.Stdout, sh.Stderr, sh.Env = os.Stdin, a.out, a.err, append(os.Environ(), e.Env()...)
+	err := sh.Run()
+	if record {
+		raw, herr := c.Node(on).Run(context.WithoutCancel(ctx), node.Sh("cat "+shellHistory+" && rm "+shellHistory))
+		if herr == nil {
+			typed(l.st, on, string(raw))
+		}
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) { // the last command's
+		return nil
+	}
+	return err
+}
+
+// typed puts a shell's history into the timeline: a line of "#SECONDS" before each command.
+func typed(st *lab.State, on, history string) {
+	at := time.Now()
+	for line := range strings.Lines(history) {
+		line = strings.TrimSpace(line)
+		if s, ok := strings.CutPrefix(line, "#"); ok {
+			if sec, err := strconv.ParseInt(s, 10, 64); err == nil {
+				at = time.Unix(sec, 0)
+				continue
+			}
+		}
+		if line != "" {
+			st.Tell(at, "command", "%s: %s", on, redact.Text(line))
+		}
+	}
+}
+
+func (a *app) labProgress() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "progress", Short: "Show the labs so far, with their scores", Args: noArgs,
+		Long:    "Show all labs that were stopped, with points and times. -o json exports the history with its timelines.",
+		Example: "  sickbay lab progress\n  sickbay lab progress -o json",
+	}
+	form := output(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		store, err := labStore()
+		if err != nil {
+			return err
+		}
+		all, err := store.History()
+		if err != nil {
+			return err
+		}
+		return print(a, *form, listOf("LabHistory", all), func(w io.Writer) {
+			if len(all) == 0 {
+				fmt.Fprintln(w, "no lab yet: `sickbay lab start`")
+				return
+			}
+			table(w, func(row func(...string)) {
+				row("ENDED", "CODE", "TOPIC", "LEVEL", "POINTS", "NAMED", "SOLVED", "HINTS")
+				for _, d := range all {
+					row(d.Ended.Local().Format("2006-01-02 15:04"), d.Code, d.Topic, fmt.Sprint(d.Level), fmt.Sprint(d.Score.Points), after(d.Score.Detect), after(d.Score.Mitigate), fmt.Sprint(d.Score.Hints))
+				}
+			})
+		})
+	}
+	return cmd
+}
+
+func after(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return progress.Elapsed(d)
+}

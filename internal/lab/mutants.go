@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
+)
+
+// common are wrong fixes of every lab. What one returns takes it back; nil where nothing can.
+var common = map[string]struct {
+	refused v1alpha1.Refusal
+	do      func(ctx context.Context, w *World) (undo func(context.Context) error, err error)
+}{
+	"cordon": {v1alpha1.RefusedNodeCordoned, scripted([]v1alpha1.LabDo{{Cluster: "kubectl cordon $NODE"}}, []v1alpha1.LabDo{{Cluster: "kubectl uncordon $NODE"}})},
+	"taint": {v1alpha1.RefusedNodeCordoned, scripted(
+		[]v1alpha1.LabDo{{Cluster: "kubectl taint node $NODE keep-out=yes:NoSchedule"}}, []v1alpha1.LabDo{{Cluster: "kubectl taint node $NODE keep-out-"}})},
+	"silence": {v1alpha1.RefusedSymptomHidden, scripted(
+		[]v1alpha1.LabDo{{Node: `mkdir -p /etc/systemd/system/kubelet.service.d && printf '[Service]\nStandardOutput=null\nStandardError=null\n' > /etc/systemd/system/kubelet.service.d/99-quiet.conf && systemctl daemon-reload`}},
+		[]v1alpha1.LabDo{{Node: `rm /etc/systemd/system/kubelet.service.d/99-quiet.conf; systemctl daemon-reload`}})},
+	"restart-kubelet": {v1alpha1.RefusedStillIll, scripted([]v1alpha1.LabDo{{Node: "systemctl reset-failed kubelet; systemctl --no-block restart kubelet"}}, []v1alpha1.LabDo{{Node: "true"}})},
+	"restart-runtime": {v1alpha1.RefusedStillIll, scripted([]v1alpha1.LabDo{{Node: "systemctl --no-block restart containerd"}}, []v1alpha1.LabDo{{Node: "true"}})},
+	"delete-workload": {v1alpha1.RefusedWorkloadDeleted, deleteWorkload},
+	"scale-down":      {v1alpha1.RefusedWorkloadScaled, scaleDown},
+	"recover": {v1alpha1.RefusedRecovered, func(ctx context.Context, w *World) (func(context.Context) error, error) {
+		if len(w.Placed) == 0 { // all of it lies in the API
+			return nil, fault.DeleteNamespace(ctx, w.Kube(), w.Session.Namespace())
+		}
+		var errs []error
+		for on := range w.Placed {
+			a, err := w.Agent(ctx, on)
+			if err == nil {
+				_, err = a.Recover(ctx, w.Session.Run, "")
+			}
+			errs = append(errs, err)
+		}
+		return nil, errors.Join(errs...)
+	}},
+}
+
+// CommonMutants are their names.
+func CommonMutants() []string {
+	var out []string
+	for n := range common {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func scripted(does, undo []v1alpha1.LabDo) func(context.Context, *World) (func(context.Context) error, error) {
+	return func(ctx context.Context, w *World) (func(context.Context) error, error) {
+		return func(ctx context.Context) error { return w.Do(ctx, undo) }, w.Do(ctx, does)
+	}
+}
+
+// mutant is a lab's wrong fix, with what every lab may use filled in.
+func mutant(m v1alpha1.LabMutant) (refused v1alpha1.Refusal, do func(context.Context, *World) (func(context.Context) error, error), err error) {
+	if len(m.Does) > 0 {
+		do := scripted(m.Does, m.Undo)
+		if len(m.Undo) == 0 {
+			do = func(ctx context.Context, w *World) (func(context.Context) error, error) {
+				return nil, w.Do(ctx, m.Does)
+			}
+		}
+		return v1alpha1.Refusal(m.Refused), do, nil
+	}
+	c, ok := common[m.Name]
+	if !ok {
+		return "", nil, fmt.Errorf("mutant %q has no commands, and is none that every lab may use: %s", m.Name, strings.Join(CommonMutants(), ", "))
+	}
+	if m.Refused != "" {
+		return v1alpha1.Refusal(m.Refused), c.do, nil
+	}
+	return c.refused, c.do, nil
+}
+
+// deleteWorkload deletes a lab's deployments and bare pods, and makes the same ones again.
+func deleteWorkload(ctx context.Context, w *World) (func(context.Context) error, error) {
+	ns, kube := w.Session.Namespace(), w.Kube()
+	now := int64(0)
+	deployments, err := kube.AppsV1().Deployments(ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	pods, err := kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	pods.Items = slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return metav1.GetControllerOf(&p) != nil || p.Labels[proofLabel] != "" })
+	var errs []error
+	for _, d := range deployments.Items {
+		errs = append(errs, kube.AppsV1().Deployments(ns).Delete(ctx, d.Name, metav1.DeleteOptions{}))
+	}
+	for _, p := range pods.Items {
+		errs = append(errs, kube.CoreV1().Pods(ns).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+	}
+	undo := func(ctx context.Context) error {
+		var errs []error
+		for _, d := range deployments.Items {
+			fresh := &appsv1.Deployment{ObjectMeta: again(d.ObjectMeta), Spec: d.Spec}
+			_, err := kube.AppsV1().Deployments(ns).Create(ctx, fresh, metav1.CreateOptions{})
+			errs = append(errs, err)
+		}
+		for _, p := range pods.Items {
+			fresh := &corev1.Pod{ObjectMeta: again(p.ObjectMeta), Spec: p.Spec}
+			_, err := kube.CoreV1().Pods(ns).Create(ctx, fresh, metav1.CreateOptions{})
+			if apierrors.IsAlreadyExists(err) {
+				err = nil
+			}
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}
+	return undo, errors.Join(errs...)
+}
+
+func again(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: m.Name, Namespace: m.Namespace, Labels: m.Labels, Annotations: m.Annotations}
+}
+
+func scaleDown(ctx context.Context, w *World) (func(context.Context) error, error) {
+	kube := w.Kube().AppsV1().Deployments(w.Session.Namespace())
+	list, err := kube.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if len(list.Items) == 0 {
+		return nil, errors.New("the lab has no deployment to scale")
+	}
+	set := func(ctx context.Context, replicas func(appsv1.Deployment) int32) error {
+		var errs []error
+		for _, d := range list.Items {
+			s, err := kube.GetScale(ctx, d.Name, metav1.GetOptions{})
+			if err == nil {
+				s.Spec.Replicas = replicas(d)
+				_, err = kube.UpdateScale(ctx, d.Name, s, metav1.UpdateOptions{})
+			}
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}
+	undo := func(ctx context.Context) error {
+		return set(ctx, func(d appsv1.Deployment) int32 {
+			if d.Spec.Replicas == nil {
+				return 1
+			}
+			return *d.Spec.Replicas
+		})
+	}
+	return undo, set(ctx, func(appsv1.Deployment) int32 { return 0 })
+}

@@ -1,0 +1,375 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/retry"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// Check is one thing that was proven of a lab, or not.
+type Check struct {
+	Name string `json:"name"`
+	Want string `json:"want"`
+	Got  string `json:"got"`
+	OK   bool   `json:"ok"`
+}
+
+// Proof is what `lab verify` found of one lab.
+type Proof struct {
+	Code     string  `json:"code"`
+	Scenario string  `json:"scenario"`
+	Checks   []Check `json:"checks"`
+	TookMS   int64   `json:"tookMs"`
+	// Unproven says why it could not be gone through with.
+	Unproven string `json:"unproven,omitempty"`
+}
+
+// OK: everything was proven.
+func (p Proof) OK() bool {
+	return p.Unproven == "" && len(p.Checks) > 0 && !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
+}
+
+// Fault is a lab's fault in place, with what takes it away.
+type Fault struct {
+	*World
+	Before Snapshot
+	End    func(context.Context) error
+}
+
+// Verifier proves labs on a cluster.
+type Verifier struct {
+	Course *scenarios.Course
+	// Place makes a node ill, and looks at the cluster once it is.
+	Place   func(context.Context) (*Fault, error)
+	Timings Timings
+	// Signs bounds how long signs of the fault take: PLEG's three minutes and what comes before them.
+	Signs time.Duration
+	// Refusal bounds how long a wrong fix takes to be refused for its reason.
+	Refusal time.Duration
+	Detail  func(string)
+
+	now   *Fault
+	proof Proof
+}
+
+func (v *Verifier) detail(format string, args ...any) {
+	if v.Detail != nil {
+		v.Detail(fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *Verifier) check(name, want, got string, ok bool) {
+	v.proof.Checks = append(v.proof.Checks, Check{name, want, got, ok})
+}
+
+// Verify proves the lab. Only what could not be tried at all is an error; what is not as it should be stands in the proof.
+func (v *Verifier) Verify(ctx context.Context) Proof {
+	began := time.Now()
+	v.proof = Proof{Code: v.Course.Of.Spec.Code, Scenario: v.Course.Metadata.Name}
+	if v.Signs == 0 {
+		v.Signs, v.Refusal = timeoutscale.Bound(7*time.Minute), timeoutscale.Bound(30*time.Second)
+	}
+	err := v.all(ctx)
+	err = errors.Join(err, v.end(context.WithoutCancel(ctx)))
+	if err != nil {
+		v.proof.Unproven = err.Error()
+	}
+	v.proof.TookMS = time.Since(began).Milliseconds()
+	return v.proof
+}
+
+func (v *Verifier) all(ctx context.Context) error {
+	if err := v.place(ctx); err != nil {
+		return err
+	}
+	if err := v.unsolved(ctx); err != nil {
+		return err
+	}
+	if err := v.hints(ctx, true); err != nil {
+		return err
+	}
+	for _, m := range v.Course.Of.Spec.Mutants {
+		if err := v.mutant(ctx, m); err != nil {
+			return err
+		}
+	}
+	ways := append([]v1alpha1.LabWay{{Name: "the finding's remedy"}}, v.Course.Of.Spec.Solve...)
+	for i, w := range ways {
+		if err := v.solve(ctx, w, i == len(ways)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place makes sure that a fault is in place.
+func (v *Verifier) place(ctx context.Context) error {
+	if v.now != nil {
+		return nil
+	}
+	v.detail("making the node ill")
+	f, err := v.Place(ctx)
+	if err != nil {
+		return fmt.Errorf("make the node ill: %w", err)
+	}
+	v.now = f
+	return nil
+}
+
+func (v *Verifier) end(ctx context.Context) error {
+	if v.now == nil {
+		return nil
+	}
+	f := v.now
+	v.now = nil
+	v.detail("undoing everything")
+	return f.End(ctx)
+}
+
+func (v *Verifier) referee() *Referee {
+	return &Referee{World: v.now.World, Before: v.now.Before, Timings: v.Timings, Detail: v.Detail}
+}
+
+// unsolved: the referee refuses a lab on which nobody has done anything, for no other reason than that it is ill.
+func (v *Verifier) unsolved(ctx context.Context) error {
+	v.detail("asking the referee while nothing is solved")
+	var last Verdict
+	err := v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
+		var err error
+		last, err = v.referee().Look(ctx)
+		return err == nil && last.For(v1alpha1.RefusedStillIll), err
+	})
+	v.check("unsolved", string(v1alpha1.RefusedStillIll), reasons(last), err == nil && reasons(last) == string(v1alpha1.RefusedStillIll))
+	return ctx.Err()
+}
+
+// hints asks each hint's proof until it answers as it must.
+func (v *Verifier) hints(ctx context.Context, want bool) error {
+	for i, h := range v.Course.Of.Spec.Hints {
+		if h.While == (v1alpha1.LabCheck{}) {
+			continue
+		}
+		v.detail("asking the proof of hint %d", i+1)
+		err := v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
+			yes, err := v.now.Holds(ctx, h.While)
+			return yes == want, err
+		})
+		got := fmt.Sprint(want)
+		if err != nil {
+			got = "not: " + err.Error()
+		}
+		when := map[bool]string{true: "while it is ill", false: "once it is well"}[want]
+		v.check(fmt.Sprintf("hint %d %s", i+1, when), fmt.Sprint(want), got, err == nil)
+	}
+	return ctx.Err()
+}
+
+func (v *Verifier) mutant(ctx context.Context, m v1alpha1.LabMutant) error {
+	want, do, err := mutant(m)
+	if err != nil {
+		return err
+	}
+	if err := v.place(ctx); err != nil {
+		return err
+	}
+	v.detail("trying the wrong fix %s", m.Name)
+	undo, err := do(ctx, v.now.World)
+	if err != nil {
+		v.check("mutant "+m.Name, string(want), "could not be done: "+err.Error(), false)
+	} else {
+		last, ok := v.refused(ctx, want)
+		v.check("mutant "+m.Name, string(want), reasons(last), ok)
+	}
+	if undo == nil {
+		return errors.Join(v.end(ctx), ctx.Err())
+	}
+	if err := undo(ctx); err != nil {
+		v.check("undo of mutant "+m.Name, "done", err.Error(), false)
+		return errors.Join(v.end(ctx), ctx.Err())
+	}
+	return ctx.Err()
+}
+
+// refused waits until the referee refuses for a reason. That it is still ill has to stay so: right after a change everything is.
+func (v *Verifier) refused(ctx context.Context, want v1alpha1.Refusal) (last Verdict, ok bool) {
+	stays := want == v1alpha1.RefusedStillIll
+	err := v.until(ctx, v.Refusal, func(ctx context.Context) (bool, error) {
+		x, err := v.referee().Look(ctx)
+		if err != nil {
+			return false, err
+		}
+		last = x
+		return x.For(want) != stays, nil
+	})
+	return last, (err == nil) != stays && len(last.Goals) > 0 && ctx.Err() == nil
+}
+
+// solve tries a right fix on a fault of its own; without commands it is the findings' remedy.
+func (v *Verifier) solve(ctx context.Context, w v1alpha1.LabWay, last bool) error {
+	// What wrong fixes have left may be in the way of a right one.
+	if err := v.end(ctx); err != nil {
+		return err
+	}
+	if err := v.place(ctx); err != nil {
+		return err
+	}
+	v.detail("solving it: %s", w.Name)
+	var err error
+	if len(w.Does) == 0 {
+		err = v.remedy(ctx)
+	} else {
+		if err = v.unsolvedYet(ctx); err == nil {
+			err = v.now.Do(ctx, w.Does)
+		}
+	}
+	var verdict Verdict
+	if err == nil {
+		err = v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
+			var err error
+			verdict, err = v.referee().Judge(ctx)
+			return err == nil && verdict.Solved || verdict.For(v1alpha1.RefusedNotLasting), err
+		})
+	}
+	got := "accepted"
+	if !verdict.Solved {
+		got = reasons(verdict) + unmet(verdict)
+		if err != nil {
+			got += " " + err.Error()
+		}
+	}
+	v.check("solved by "+w.Name, "accepted", strings.TrimSpace(got), verdict.Solved)
+	if verdict.Solved && last {
+		return v.hints(ctx, false)
+	}
+	return ctx.Err()
+}
+
+// unsolvedYet waits until the fault shows: a fix that comes before it fixes nothing.
+func (v *Verifier) unsolvedYet(ctx context.Context) error {
+	return v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
+		x, err := v.referee().Look(ctx)
+		return err == nil && !x.Well(), err
+	})
+}
+
+// remedyRounds: behind one illness another may show.
+const remedyRounds = 3
+
+func (v *Verifier) remedy(ctx context.Context) error {
+	tried := map[string]bool{}
+	for range remedyRounds {
+		var found []v1alpha1.Finding
+		err := v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
+			d, err := v.now.Diagnose(ctx)
+			if err != nil {
+				return false, err
+			}
+			found = slices.DeleteFunc(d.Findings, func(f v1alpha1.Finding) bool {
+				return f.Node != v.now.ill() || f.Remedy == nil || tried[f.Name()]
+			})
+			if len(found) > 0 {
+				return true, nil
+			}
+			x, err := v.referee().Look(ctx)
+			return err == nil && len(tried) >= len(v.Course.Spec.Expect) && x.Well(), err
+		})
+		if err != nil && len(tried) == 0 {
+			return fmt.Errorf("no detector found it: %w", err)
+		}
+		if len(found) == 0 {
+			return nil
+		}
+		for _, f := range found {
+			tried[f.Name()] = true
+			if err := v.now.Remedy(ctx, f.Node, f.Remedy, func(v1alpha1.AppliedStep) {}); err != nil {
+				return fmt.Errorf("apply %s: %w", f.Remedy.Name, err)
+			}
+		}
+		if len(tried) >= len(v.Course.Spec.Expect) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (v *Verifier) until(ctx context.Context, bound time.Duration, f func(context.Context) (bool, error)) error {
+	return retry.Until(ctx, v.Timings.Poll, bound, f)
+}
+
+// reasons are the reasons of a verdict in one line.
+func reasons(v Verdict) string {
+	var out []string
+	for _, r := range v.Refused {
+		if !slices.Contains(out, string(r.Reason)) {
+			out = append(out, string(r.Reason))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func unmet(v Verdict) string {
+	var out strings.Builder
+	for _, g := range v.Goals {
+		if !g.Met {
+			fmt.Fprintf(&out, "; %s %s", g.Says.En, g.Why)
+		}
+	}
+	return out.String()
+}
+
+// Table is the proofs as Markdown: a lab a line, and below it what was not as it should be.
+func Table(proofs []Proof, at time.Time, about string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Labs\n\nWritten by `sickbay lab verify --all --table` on %s, %s. Each number is proven of all: a hint's proof holds while the\nnode is ill and does not once it is well; a wrong fix is refused for its reason; a right one is accepted and lasts.\n\n", at.UTC().Format("2006-01-02"), about)
+	b.WriteString("| lab | scenario | unsolved is refused | hints proven | wrong fixes refused | right fixes accepted | took |\n|---|---|---|---|---|---|---|\n")
+	for _, p := range proofs {
+		count := func(prefix string) string {
+			ok, all := 0, 0
+			for _, c := range p.Checks {
+				if strings.HasPrefix(c.Name, prefix) {
+					all++
+					if c.OK {
+						ok++
+					}
+				}
+			}
+			return fmt.Sprintf("%d of %d", ok, all)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", p.Code, p.Scenario, count("unsolved"), count("hint "), count("mutant "), count("solved by "), (time.Duration(p.TookMS) * time.Millisecond).Round(time.Second))
+	}
+	b.WriteString("\n## Wrong fixes\n\n| lab | wrong fix | refused as |\n|---|---|---|\n")
+	for _, p := range proofs {
+		for _, c := range p.Checks {
+			if name, ok := strings.CutPrefix(c.Name, "mutant "); ok {
+				fmt.Fprintf(&b, "| %s | %s | %s |\n", p.Code, name, map[bool]string{true: c.Want, false: "**" + cell(c.Got) + "**, not " + c.Want}[c.OK])
+			}
+		}
+	}
+	var bad strings.Builder
+	for _, p := range proofs {
+		if p.Unproven != "" {
+			fmt.Fprintf(&bad, "- %s: %s\n", p.Code, cell(p.Unproven))
+		}
+		for _, c := range p.Checks {
+			if !c.OK {
+				fmt.Fprintf(&bad, "- %s: %s: want %s, got %s\n", p.Code, c.Name, c.Want, cell(c.Got))
+			}
+		}
+	}
+	if bad.Len() > 0 {
+		b.WriteString("\n## Not as it should be\n\n" + bad.String())
+	}
+	return b.String()
+}
+
+func cell(s string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`)
+}

@@ -1,0 +1,99 @@
+package lab
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+func (f *fakeCluster) verifier(t *testing.T, ended *int) *Verifier {
+	v := &Verifier{Timings: quick, Signs: 300 * time.Millisecond, Refusal: 100 * time.Millisecond}
+	v.Timings.Settle = 200 * time.Millisecond
+	v.Place = func(ctx context.Context) (*Fault, error) {
+		fresh := newFakeCluster(t)
+		f.kube = fresh.kube
+		f.ill, f.recovered, f.output, f.kept = true, false, fresh.output, fresh.kept
+		w := f.world(t)
+		v.Course = w.Course
+		before, err := w.Snapshot(ctx)
+		return &Fault{World: w, Before: before, End: func(context.Context) error { *ended++; return nil }}, err
+	}
+	v.Course = f.world(t).Course
+	return v
+}
+
+// TestVerify: a lab that is as it should be is proven: unsolved, two hints twice, eight wrong fixes, two right ones.
+func TestVerify(t *testing.T) {
+	f, ended := newFakeCluster(t), 0
+	p := f.verifier(t, &ended).Verify(t.Context())
+	if !p.OK() || len(p.Checks) != 1+2*2+8+2 {
+		t.Fatalf("%d checks: %s", len(p.Checks), asJSON(p))
+	}
+	// One for the first, one after recover, and one for each right fix.
+	if ended != 4 {
+		t.Errorf("%d faults were undone", ended)
+	}
+	table := Table([]Proof{p}, time.Unix(0, 0), "test")
+	for _, want := range []string{"| L99 | try | 1 of 1 | 4 of 4 | 8 of 8 | 2 of 2 |", "| L99 | cordon | node-cordoned |"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in:\n%s", want, table)
+		}
+	}
+	if strings.Contains(table, "Not as it should be") {
+		t.Error(table)
+	}
+}
+
+// TestVerifySeesABadLab: each flaw of a lab shows.
+func TestVerifySeesABadLab(t *testing.T) {
+	for name, c := range map[string]struct {
+		old, new string
+		change   func(*fakeCluster)
+		want     string
+	}{
+		"a goal that holds from the start": {`holds: {node: "well?"}`, `holds: {node: "true"}`, nil, "unsolved"},
+		"a hint that proves nothing":       {`while: {node: "ill?"}`, `while: {node: "true"}`, nil, "hint 1 once it is well"},
+		"a hint that is never true":        {`while: {node: "ill?"}`, `while: {node: "well?"}`, nil, "hint 1 while it is ill"},
+		"a wrong fix that is right":        {`does: [{cluster: "true"}]`, `does: [{cluster: "fix"}]`, nil, "mutant nothing"},
+		"a right fix that is none":         {"", "", func(f *fakeCluster) { f.unfixable = true }, "solved by by-hand"},
+		"a fix that does not last":         {"", "", func(f *fakeCluster) { f.returns = true }, "solved by by-hand"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, ended := newFakeCluster(t), 0
+			v := f.verifier(t, &ended)
+			place := v.Place
+			v.Place = func(ctx context.Context) (*Fault, error) {
+				x, err := place(ctx)
+				if err != nil || c.old == "" {
+					return x, err
+				}
+				if !strings.Contains(fakeLab, c.old) {
+					t.Fatal("nothing to replace")
+				}
+				l, err := scenarios.ParseLab([]byte(strings.Replace(fakeLab, c.old, c.new, 1)), "lab.yaml", "try")
+				if err != nil {
+					t.Fatal(err)
+				}
+				v.Course.Of, x.Course.Of = l, l
+				return x, nil
+			}
+			if c.change != nil {
+				c.change(f)
+			}
+			p := v.Verify(t.Context())
+			if p.OK() {
+				t.Fatal("it was proven")
+			}
+			found := false
+			for _, x := range p.Checks {
+				found = found || x.Name == c.want && !x.OK
+			}
+			if !found {
+				t.Errorf("%q is not among what is wrong: %s", c.want, asJSON(p))
+			}
+		})
+	}
+}
