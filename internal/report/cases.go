@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"path"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -41,17 +40,13 @@ func standing(r *v1alpha1.ScenarioResult) (v1alpha1.Verdict, string) {
 	return v1alpha1.VerdictFailed, r.Reason
 }
 
-// excused makes a failure that is known a skipped one, and says why.
+// excused makes what is known a skipped one, and says why.
 func excused(r *v1alpha1.ScenarioResult, detector string, v v1alpha1.Verdict, reason string) (v1alpha1.Verdict, string) {
-	if v != v1alpha1.VerdictFailed && v != v1alpha1.VerdictFlaky {
+	if v == v1alpha1.VerdictPassed || v == v1alpha1.VerdictUnsupported {
 		return v, reason
 	}
-	for _, k := range r.Known {
-		if (k.Detector == "") == (detector == "") {
-			if ok, err := path.Match(k.Detector, detector); ok || err != nil {
-				return v1alpha1.VerdictSkipped, fmt.Sprintf("known until %s: %s (%s)", k.Until, k.Why, reason)
-			}
-		}
+	if k := excuse(r, detector); k != nil {
+		return v1alpha1.VerdictSkipped, fmt.Sprintf("known until %s: %s (%s)", k.Until, k.Why, reason)
 	}
 	return v, reason
 }

@@ -132,14 +132,24 @@ func TestMergeRefuses(t *testing.T) {
 
 func TestSummaryLeadsWithFailuresAndFits(t *testing.T) {
 	rep := scored(60)
+	rep.Flakes = []v1alpha1.FlakeRate{{Scenario: "swap-on", Flaky: true, Passed: v1alpha1.Rate{N: 2, Of: 5}}, {Scenario: "pleg-disk", Passed: v1alpha1.Rate{N: 5, Of: 5}}}
+	rep.KnownPassed = []v1alpha1.KnownFailure{{Scenario: "disk-full", Why: "a bug", Until: "2027-01-31"}}
 	var b strings.Builder
 	if err := WriteSummary(&b, rep, SummaryLimit); err != nil {
 		t.Fatal(err)
 	}
 	s := b.String()
 	failed, rest := strings.Index(s, "swap-on | ❌ failed | detect | detectors, asked blind"), strings.Index(s, "| pleg-disk | ✅ passed |")
-	if failed < 0 || rest < failed || !strings.Contains(s, "`sickbay run swap-on`") {
+	if failed < 0 || rest < failed || !strings.Contains(s, "`sickbay run swap-on --detector sickbay --detector exec:./mine") {
 		t.Errorf("failed at %d, the rest at %d:\n%s", failed, rest, s)
+	}
+	for _, part := range []string{"| 1 | sickbay | 60/60", "repeated: swap-on passed 2/5", "take it off the list: disk-full, until 2027-01-31: a bug"} {
+		if !strings.Contains(s, part) {
+			t.Errorf("no %q in the summary", part)
+		}
+	}
+	if strings.Contains(s, "pleg-disk passed 5/5") {
+		t.Error("what always passed is told as flaky")
 	}
 	for _, limit := range []int{100, 5000, 9000, 20000} {
 		b.Reset()

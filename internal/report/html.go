@@ -45,7 +45,7 @@ func writePage(w io.Writer, name string, data any) error {
 		"join":  strings.Join,
 		"name":  v1alpha1.Finding.Name,
 		"sign":  func(v v1alpha1.Verdict) string { return pageSigns[v] },
-		"found": detectedText, "acted": actionText, "rate": rateText, "spread": spreadText,
+		"found": detectedText, "acted": actionText, "rate": rateText, "spread": spreadText, "flaky": flaky, "flake": flakeText, "known": knownText,
 		"css": func() (template.CSS, error) {
 			b, err := pageFiles.ReadFile("page/report.css")
 			return template.CSS(b), err
@@ -211,12 +211,13 @@ func newPage(rep *v1alpha1.Report, o PageOptions) (*page, error) {
 // notInName is what may not stand in a link's name.
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
+// linkName is what a run's link is called: #swap-on, #swap-on-noop.
+func linkName(r *v1alpha1.ScenarioResult) string {
+	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(r.Scenario+"-"+string(r.Control)), "-"), "-")
+}
+
 func newRunView(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult, dir string) (runView, error) {
-	id := r.Scenario
-	if r.Control != v1alpha1.ControlNone {
-		id += "-" + string(r.Control)
-	}
-	v := runView{ScenarioResult: *r, ID: strings.Trim(notInName.ReplaceAllString(strings.ToLower(id), "-"), "-"), Took: r.Ended.Sub(r.Started), Story: story(r), Again: again(rep, r)}
+	v := runView{ScenarioResult: *r, ID: linkName(r), Took: r.Ended.Sub(r.Started), Story: story(r), Again: again(rep, r)}
 	v.Standing, v.Why = standing(r)
 	v.Label = string(v.Standing)
 	switch {

@@ -43,13 +43,17 @@ func Overall(rep *v1alpha1.Report) v1alpha1.Verdict {
 
 // Excused tells whether a known failure stands for a result: for a detector's in it, or for the run's own steps where detector is empty.
 // Sickbay's own detectors fail with the run.
-func Excused(r *v1alpha1.ScenarioResult, detector string) bool {
-	return slices.ContainsFunc(r.Known, func(k v1alpha1.KnownFailure) bool {
-		if k.Detector == "" {
-			return detector == "" || detector == OwnDetector
+func Excused(r *v1alpha1.ScenarioResult, detector string) bool { return excuse(r, detector) != nil }
+
+// excuse is the known failure that stands for a result, or nil.
+func excuse(r *v1alpha1.ScenarioResult, detector string) *v1alpha1.KnownFailure {
+	for i := range r.Known {
+		k := &r.Known[i]
+		if k.Detector == "" && (detector == "" || detector == OwnDetector) || k.Detector != "" && detector != "" && text.Glob(k.Detector).MatchString(detector) {
+			return k
 		}
-		return detector != "" && text.Glob(k.Detector).MatchString(detector)
-	})
+	}
+	return nil
 }
 
 // OwnDetector names sickbay's own detectors in a report.

@@ -164,7 +164,7 @@ func caseText(c reportCase) string {
 	case c.detector != nil:
 		return detectorText(c.detector)
 	}
-	return stepsText(c.result)
+	return stepsText(c.result) + "\nmore in report.html#" + linkName(c.result) + "\n"
 }
 
 // detectorText is what one detector made of one injection, as plain lines.

@@ -97,32 +97,14 @@ func newScoreboard(reps []*v1alpha1.Report) *scoreboardView {
 	return v
 }
 
-// WriteScoreboard writes the Markdown of a scoreboard, with a picture if there is a file for it.
+// markdown writes a scoreboard as a page, with a picture if there is a file for it.
 func (v *scoreboardView) markdown(w io.Writer, picture string) error {
 	var b strings.Builder
 	b.WriteString("# Scoreboard\n\nDetectors on the same injections, the best first. Made by `sickbay report DIR... --scoreboard`; do not edit.\n\n")
 	for _, f := range v.From {
 		fmt.Fprintf(&b, "- %s\n", f)
 	}
-	b.WriteString("\n| | detector | found | right cause | right node | median from the signal | false findings | no answer |")
-	if v.Acts {
-		b.WriteString(" cleared | cleared, right cause | cleared, wrong cause | pods ended |")
-	}
-	b.WriteString("\n|---|---|---|---|---|---|---|---|" + strings.Repeat("---|", map[bool]int{true: 4}[v.Acts]) + "\n")
-	for i, r := range v.Rows {
-		name := inCell(r.Detector)
-		if r.Info.Role != v1alpha1.RoleContestant {
-			name += " (" + string(r.Info.Role) + ")"
-		}
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %d | %d of %d |", i+1, name, rateText(r.Found), rateText(r.RightCause), rateText(r.RightNode), spreadText(r.AfterSignal), r.False, r.Errors, r.Looks)
-		switch a := r.Action; {
-		case a != nil:
-			fmt.Fprintf(&b, " %s | %s | %s | %d |", rateText(a.Cleared), rateText(a.ClearedRightCause), rateText(a.ClearedWrongCause), a.PodsKilled)
-		case v.Acts:
-			b.WriteString(" – | – | – | – |")
-		}
-		b.WriteString("\n")
-	}
+	b.WriteString("\n" + v.table())
 	b.WriteString("\nIn brackets: 95 % intervals after Wilson. A false finding is a run in which something was said that was not so: before the injection, on a\ndecoy, on a node that was well, or beside what was expected on the victim.\n")
 	if picture != "" {
 		fmt.Fprintf(&b, "\n## Time to detect\n\n![Seconds from the signal to the finding, for each failure and detector](%s)\n", picture)
@@ -147,6 +129,31 @@ func (v *scoreboardView) markdown(w io.Writer, picture string) error {
 	return err
 }
 
+// table has a row for each detector.
+func (v *scoreboardView) table() string {
+	var b strings.Builder
+	b.WriteString("| | detector | found | right cause | right node | median from the signal | false findings | no answer |")
+	if v.Acts {
+		b.WriteString(" cleared | cleared, right cause | cleared, wrong cause | pods ended |")
+	}
+	b.WriteString("\n|---|---|---|---|---|---|---|---|" + strings.Repeat("---|", map[bool]int{true: 4}[v.Acts]) + "\n")
+	for i, r := range v.Rows {
+		name := inCell(r.Detector)
+		if r.Info.Role != v1alpha1.RoleContestant {
+			name += " (" + string(r.Info.Role) + ")"
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %d | %d of %d |", i+1, name, rateText(r.Found), rateText(r.RightCause), rateText(r.RightNode), spreadText(r.AfterSignal), r.False, r.Errors, r.Looks)
+		switch a := r.Action; {
+		case a != nil:
+			fmt.Fprintf(&b, " %s | %s | %s | %d |", rateText(a.Cleared), rateText(a.ClearedRightCause), rateText(a.ClearedWrongCause), a.PodsKilled)
+		case v.Acts:
+			b.WriteString(" – | – | – | – |")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
 func rateText(r v1alpha1.Rate) string {
 	if r.Of == 0 {
 		return "–"
@@ -165,7 +172,7 @@ func spreadText(s v1alpha1.Spread) string {
 func WriteScoreboard(w io.Writer, reps []*v1alpha1.Report, into string) error {
 	v := newScoreboard(reps)
 	if v == nil {
-		return usage.Errorf("no detector was scored in these reports: a suite with --detector scores them")
+		return usage.Errorf("no detector was scored in these reports: `sickbay suite --detector SPEC` scores them")
 	}
 	if into == "" {
 		return v.markdown(w, "")

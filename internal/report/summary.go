@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+
+	"al.essio.dev/pkg/shellescape"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -57,6 +60,17 @@ func WriteSummary(w io.Writer, rep *v1alpha1.Report, limit int) error {
 			k := c.result.Clocks
 			return fmt.Sprintf("| %s | %s %s | %s | %s | %s | %s | %s |\n", inCell(c.name), verdictSign[c.verdict], c.verdict, humanSeconds(k.Signal), humanSeconds(k.Finding), humanSeconds(k.Cleared), humanDuration(c.took), note)
 		})
+	}
+	if v := newScoreboard([]*v1alpha1.Report{rep}); v != nil {
+		if t := "\n### Detectors\n\n" + v.table(); m.fits(t) {
+			m.add(t)
+		}
+	}
+	for _, k := range rep.KnownPassed {
+		m.add("\n- known failure that passed, take it off the list: " + inCell(knownText(k)))
+	}
+	for _, f := range flaky(rep) {
+		m.add("\n- repeated: " + inCell(flakeText(f)))
 	}
 	for _, c := range rep.Controls {
 		m.add(fmt.Sprintf("\n- control %s", inCell(c.String())))
@@ -124,6 +138,27 @@ func AppendSummary(file string, write func(w io.Writer, limit int) error) error 
 	return f.Close()
 }
 
+// flaky are the repeated scenarios of which some runs passed and some did not.
+func flaky(rep *v1alpha1.Report) []v1alpha1.FlakeRate {
+	return slices.DeleteFunc(slices.Clone(rep.Flakes), func(f v1alpha1.FlakeRate) bool { return !f.Flaky })
+}
+
+func flakeText(f v1alpha1.FlakeRate) string {
+	name := f.Scenario
+	if f.Detector != "" {
+		name += " [" + f.Detector + "]"
+	}
+	return fmt.Sprintf("%s passed %s", name, rateText(f.Passed))
+}
+
+func knownText(k v1alpha1.KnownFailure) string {
+	name := k.Scenario
+	if k.Detector != "" {
+		name += " [" + k.Detector + "]"
+	}
+	return fmt.Sprintf("%s, until %s: %s", name, k.Until, k.Why)
+}
+
 // reportName is what a report is called: its only scenario, or its profile.
 func reportName(rep *v1alpha1.Report) string {
 	name := "suite"
@@ -152,14 +187,17 @@ func about(rep *v1alpha1.Report) []string {
 
 // again is the command that runs a scenario once more as it was run.
 func again(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult) string {
-	s := "sickbay run " + r.Scenario
+	words := []string{"sickbay", "run", r.Scenario}
 	if rep.Cluster != "" && rep.Cluster != "sickbay" && !strings.Contains(rep.Cluster, ";") {
-		s += " --cluster " + rep.Cluster
+		words = append(words, "--cluster", rep.Cluster)
 	}
 	if r.Control != v1alpha1.ControlNone {
-		s += " --" + string(r.Control)
+		words = append(words, "--"+string(r.Control))
 	}
-	return s
+	for _, d := range rep.Detectors {
+		words = append(words, "--detector", d.Spec)
+	}
+	return shellescape.QuoteCommand(words)
 }
 
 // bounded collects text up to a limit, and keeps a rest for what must still be said.
