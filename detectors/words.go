@@ -20,6 +20,17 @@ var (
 	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*$`)
 )
 
+// hostName is a host as a server may be asked by it, with its port or without.
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]+)?$`)
+
+// IsHost tells that a text is a host, with its port or without.
+func IsHost(s string) bool { return hostName.MatchString(s) }
+
+// options are those that steps without a script give a program: any other one was a word that was observed.
+var options = strings.Fields("-- -T --backup=numbered --unfreeze --vacuum-size=64M -R -delete -empty -maxdepth -name -type -xdev -i -o -p -w -sfn -n -I -6 --runtime-endpoint " +
+	"-t -D -s -d -i -m -j -g -f --comment --dport --sport --dports --sports --ports --state --ctstate --reject-with --icmp-type --icmpv6-type --tcp-flags --syn --dst-type --src-type " +
+	"--match-set --physdev-out --physdev-in --limit --limit-burst --mark --uid-owner --gid-owner --src-range --dst-range --protocol")
+
 // withheld takes the remedy from a finding where a step would name what nothing on a node or in a cluster is called. Quoted as it is it
 // would do no harm, but who chose such a name hopes for something.
 func withheld(f v1alpha1.Finding) v1alpha1.Finding {
@@ -51,14 +62,17 @@ func oddWord(s v1alpha1.Step) string {
 	argv, script := s.Exec, len(s.Exec) > 2 && s.Exec[0] == "sh"
 	if script {
 		argv = argv[min(4, len(argv)):] // what comes before is program text and its name
-	} else if len(argv) > 0 && argv[0] == "systemctl" && !unitName.MatchString(argv[len(argv)-1]) && !strings.Contains(argv[len(argv)-1], "=") {
-		return argv[len(argv)-1]
+	}
+	if len(argv) > 2 && argv[0] == "systemctl" && !unitName.MatchString(argv[2]) {
+		return argv[2]
 	}
 	if s.Restore != "" {
 		argv = append(slices.Clone(argv), s.Restore)
 	}
-	for _, w := range argv {
+	for i, w := range argv {
 		switch {
+		case !script && i > 0 && strings.HasPrefix(w, "-") && !slices.Contains(options, w) && !slices.Contains(argv[:i], "--") && argv[i-1] != "--comment":
+			return w
 		case !utf8.ValidString(w), strings.ContainsFunc(w, text.Hidden), strings.Contains(w, "\n"), script && strings.HasPrefix(w, "-") && w != "--runtime-endpoint",
 			strings.HasPrefix(w, "/") && slices.Contains(strings.Split(w, "/"), ".."):
 			return w

@@ -23,3 +23,20 @@ func TestScripts(t *testing.T) {
 	}
 	detectorstest.Shellcheck(t, scripts)
 }
+
+// Whoever chooses a name, a path or a message of a node has nothing run by it, nothing taken for an option and nothing broken up: in no
+// step of a remedy of a recording, in nothing that takes one back and in no command of a text.
+func TestHostileRecordings(t *testing.T) {
+	dirs, err := filepath.Glob("testdata/recorded*/*/want.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile := detectorstest.Hostile{Few: true}
+	for _, path := range dirs {
+		hostile.Check(t, recorded(t, filepath.Dir(path)))
+	}
+	if hostile.Judged < 300 || hostile.Ran < 100 {
+		t.Errorf("only %d histories were judged and %d commands interpreted", hostile.Judged, hostile.Ran)
+	}
+	t.Logf("%d histories judged, %d commands interpreted", hostile.Judged, hostile.Ran)
+}

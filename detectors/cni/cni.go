@@ -363,7 +363,7 @@ func restorePlugins(o *v1alpha1.Observation, f *v1alpha1.Finding, gone []string,
 	var steps []v1alpha1.Step
 	var evicted []string
 	for _, name := range gone {
-		file := path.Join(dir, name)
+		file := strings.TrimRight(dir, "/") + "/" + name // not cleaned: a name that leads elsewhere shows
 		i := slices.IndexFunc(o.Files, func(f v1alpha1.File) bool { return f.Path == file })
 		if i >= 0 && o.Files[i].Exists && o.Files[i].SizeBytes > 4096 && !strings.Contains(o.Files[i].Mode, "x") {
 			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "the plugin is there and not executable", "chmod", "0755", file))

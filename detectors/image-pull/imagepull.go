@@ -178,7 +178,18 @@ func canonical(image string) string {
 	return out
 }
 
+// judgePull judges the pulls of one image. Nothing is done about what has no host's name: who chose it hopes for something.
 func judgePull(h v1alpha1.History, p pull) *v1alpha1.Finding {
+	f := causeOf(h, p)
+	for _, host := range []string{p.host, p.answer.asked} {
+		if f != nil && host != "" && !detectors.IsHost(host) {
+			f.Remedy, f.ManualAction = nil, strconv.QuoteToASCII(host)+" is no name of a host: look at the image's name, and at who chose it"
+		}
+	}
+	return f
+}
+
+func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
 	hosts, a := hostConfig(o, p.host), p.answer
 	origin := hasOrigin(hosts, p.host)
@@ -681,9 +692,9 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	case len(steps) == 0 && f.ManualAction != "":
 		return f
 	case len(steps) == 0:
-		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (`systemctl show -p Environment " + detectors.Quote(unit) + "`) have to be looked at"
+		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (`systemctl show -p Environment -- " + detectors.Quote(unit) + "`) have to be looked at"
 		if p.answer.why == byProxy {
-			f.ManualAction = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment " + detectors.Quote(unit) + "`, NO_PROXY for registries inside"
+			f.ManualAction = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment -- " + detectors.Quote(unit) + "`, NO_PROXY for registries inside"
 		}
 		if p.sandbox {
 			f.ManualAction = sandboxConfig(o, p) + "; " + f.ManualAction

@@ -452,7 +452,7 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	}
 	if proxy := proxied(o); proxy != "" {
 		f.Certainty, f.ManualAction = v1alpha1.Likely, "the kubelet goes through the proxy "+proxy+": look whether that answers and may connect to "+c.Server
-		f.ToConfirm = "`curl -k -x " + detectors.Quote(proxy) + " " + detectors.Quote(c.Server+"/livez") + "` on the node"
+		f.ToConfirm = "`curl -k -x " + detectors.Quote(proxy) + " -- " + detectors.Quote(c.Server+"/livez") + "` on the node"
 		return f
 	}
 	if what, todo, ev := facts.NoConnections(h, c.Reach+" "+c.ReachError); what != "" && len(steps) == 0 {
@@ -463,7 +463,7 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if len(steps) == 0 {
 		if o.API == nil {
 			f.Certainty = v1alpha1.Likely
-			f.ToConfirm = "whether the API server answers anybody: `curl -k " + detectors.Quote(c.Server+"/livez") + "` from another machine"
+			f.ToConfirm = "whether the API server answers anybody: `curl -k -- " + detectors.Quote(c.Server+"/livez") + "` from another machine"
 		}
 		if f.ManualAction != "" {
 			return f

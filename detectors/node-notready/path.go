@@ -95,7 +95,10 @@ func contradicts(r v1alpha1.Rule, reach string) bool {
 // letThrough is the step that has a chain accept what goes to the server before a rule or policy of it that is for everything; nil where
 // the server's address is not known.
 func letThrough(o *v1alpha1.Observation, r v1alpha1.Rule) *v1alpha1.Step {
-	words := strings.Fields(r.Text)
+	words := facts.RuleWords(r.Text)
+	if len(words) < 4 || !facts.PlainRule(words[1], words[2], words[3]) && words[3] != "-P" || !facts.PlainRule(cmp.Or(r.Chain, words[3])) {
+		return nil
+	}
 	var argv, undo []string
 	for _, t := range targets(o) {
 		a := t.Addr

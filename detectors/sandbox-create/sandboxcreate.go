@@ -475,7 +475,7 @@ func unwritable(h v1alpha1.History, failing []facts.CreateFailure) []v1alpha1.Fi
 			dir := path.Dir(m[1])
 			fd.Certainty, fd.Evidence = v1alpha1.Likely, []v1alpha1.Evidence{c.Evidence}
 			fd.Summary = "the snapshotter cannot write " + dir
-			fd.ToConfirm = "`lsattr -d " + detectors.Quote(dir) + "; findmnt -T " + detectors.Quote(dir) + "` on the node"
+			fd.ToConfirm = "`lsattr -d -- " + detectors.Quote(dir) + "; findmnt -T " + detectors.Quote(dir) + "` on the node"
 			fd.ManualAction = "the attribute or mount that refuses the write was not seen"
 			return []v1alpha1.Finding{fd}
 		}

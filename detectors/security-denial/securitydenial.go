@@ -406,6 +406,9 @@ var volumeDirs = []string{"/var/lib/kubelet/pods/", "/var/local-path-provisioner
 // onNode is the node's path of a file that the kernel names as the container sees it, "" where it is no volume of the pod or
 // lies where the policy has no label for containers.
 func onNode(c facts.ContainerOf, inside string) string {
+	if strings.Contains(inside, "..") {
+		return ""
+	}
 	host := ""
 	best := 0
 	for _, m := range c.Spec.VolumeMounts {
@@ -414,7 +417,7 @@ func onNode(c facts.ContainerOf, inside string) string {
 			continue
 		}
 		for _, v := range c.Pod.Spec.Volumes {
-			if v.Name == m.Name && v.HostPath != nil {
+			if v.Name == m.Name && v.HostPath != nil && !strings.Contains(v.HostPath.Path+m.SubPath, "..") {
 				host, best = path.Join(v.HostPath.Path, m.SubPath, rest), len(m.MountPath)
 			}
 		}

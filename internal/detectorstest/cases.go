@@ -79,6 +79,7 @@ func Run(t *testing.T, failure string, sick, silent []Case) {
 	}
 	Stale(t, failure, names)
 	have, scripts := map[string]bool{}, map[string]string{}
+	var hostile Hostile
 	for _, c := range sick {
 		for _, w := range c.Want {
 			have[w] = true
@@ -93,6 +94,7 @@ func Run(t *testing.T, failure string, sick, silent []Case) {
 				c.found(t)
 			}
 			Scripts(scripts, found)
+			hostile.Check(t, c.History())
 		})
 	}
 	for _, c := range silent {

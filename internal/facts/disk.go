@@ -247,7 +247,7 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 			}
 		}
 	}
-	return steps, "nothing that is proven to be nobody's fills it: decide with `du -xhd2 " + detectors.Quote(f.Path) + "` what may go (`du --inodes` for inodes), or enlarge the filesystem; " +
+	return steps, "nothing that is proven to be nobody's fills it: decide with `du -xhd2 -- " + detectors.Quote(f.Path) + "` what may go (`du --inodes` for inodes), or enlarge the filesystem; " +
 		"the kubelet itself deletes unused images under DiskPressure, those that no registry has any more included"
 }
 

@@ -2,8 +2,12 @@ package facts
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -53,15 +57,33 @@ func Mutable(node, path, why string) v1alpha1.Step {
 	return s
 }
 
-// Unrule is the command that takes back a line of Network.RejectRules, nil when its form is not known.
+// ruleWord is a name, address, port or set in a rule; ruleOptions are what iptables-save writes before one, of which none runs a program
+// or reads a file. A comment may hold anything and is one word.
+var (
+	ruleWord    = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.:/,+@-]*$|^!$`)
+	ruleOptions = strings.Fields("-t -A -s -d -i -o -p -m -j -g -f --comment --dport --sport --dports --sports --ports --state --ctstate --reject-with --icmp-type --icmpv6-type " +
+		"--tcp-flags --syn --dst-type --src-type --match-set --physdev-out --physdev-in --limit --limit-burst --mark --uid-owner --gid-owner --src-range --dst-range --protocol")
+)
+
+// Unrule is the command that takes back a line of Network.RejectRules, nil when its form is not known: who may add rules is not always
+// who may run what an option of iptables names.
 func Unrule(rule string) []string {
-	words := strings.Fields(rule)
+	words := RuleWords(rule)
 	if len(words) < 3 {
 		return nil
 	}
 	switch words[0] {
 	case "iptables", "ip6tables":
 		i := slices.Index(words, "-A")
+		for n, w := range words[1:] {
+			if words[n] == "--comment" { // the word before
+				if strings.HasPrefix(w, "-") || !utf8.ValidString(w) || strings.ContainsFunc(w, unicode.IsControl) {
+					return nil
+				}
+			} else if !ruleWord.MatchString(w) && !slices.Contains(ruleOptions, w) {
+				return nil
+			}
+		}
 		if i < 0 {
 			return nil
 		}
@@ -69,11 +91,19 @@ func Unrule(rule string) []string {
 		argv[i] = "-D"
 		return argv
 	case "nft":
-		i := slices.Index(words, "handle")
-		if i != 4 || len(words) < 6 {
+		if len(words) < 6 || words[4] != "handle" || slices.ContainsFunc(words[1:4], func(w string) bool { return !ruleWord.MatchString(w) }) {
 			return nil
 		}
-		return []string{"nft", "delete", "rule", words[1], words[2], words[3], "handle", strings.TrimSuffix(words[5], ":")}
+		handle := strings.TrimSuffix(words[5], ":")
+		if _, err := strconv.ParseUint(handle, 10, 64); err != nil {
+			return nil
+		}
+		return []string{"nft", "delete", "rule", words[1], words[2], words[3], "handle", handle}
+	}
+	if slices.ContainsFunc(words, func(w string) bool { return !ruleWord.MatchString(w) }) {
+		return nil
+	}
+	switch words[0] {
 	case "route":
 		return append([]string{"ip", "route", "del"}, words[1:]...) // its type, what it is for, and the table it is in
 	case "rule", "rule6":
@@ -84,6 +114,42 @@ func Unrule(rule string) []string {
 		return slices.Concat(argv, []string{"rule", "del", "pref", strings.TrimSuffix(words[1], ":")}, words[2:])
 	}
 	return nil
+}
+
+// PlainRule tells that the words are names, addresses, ports or options of a rule.
+func PlainRule(words ...string) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return !ruleWord.MatchString(w) && !slices.Contains(ruleOptions, w) })
+}
+
+// RuleWords are the words of a rule as iptables-save quotes them: between double quotes, in which a backslash keeps the next character.
+func RuleWords(rule string) (words []string) {
+	var word strings.Builder
+	quoted, some := false, false
+	for i := 0; i < len(rule); i++ {
+		switch c := rule[i]; {
+		case c == '"':
+			quoted, some = !quoted, true
+		case quoted && c == '\\' && i+1 < len(rule):
+			i++
+			word.WriteByte(rule[i])
+		case !quoted && (c == ' ' || c == '\t'):
+			if some {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			some = false
+		default:
+			word.WriteByte(c)
+			some = true
+		}
+	}
+	if quoted {
+		return nil
+	}
+	if some {
+		words = append(words, word.String())
+	}
+	return words
 }
 
 // DropSetting is the step that takes settings out of a unit's files: the lines that match the extended regular expression, and a

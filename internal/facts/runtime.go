@@ -55,14 +55,17 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 			r.Unit = usual
 		}
 	}
-	if len(r.CLI) == 0 {
+	if !cri.MatchString(strings.Join(r.CLI, " ")) { // which program runs is nobody's to choose
 		r.CLI = []string{"crictl"}
-		if o.Runtime.Endpoint != "" {
+		if cri.MatchString("crictl --runtime-endpoint " + o.Runtime.Endpoint) {
 			r.CLI = append(r.CLI, "--runtime-endpoint", o.Runtime.Endpoint)
 		}
 	}
 	return r
 }
+
+// cri is a command that talks CRI to a runtime, to be continued.
+var cri = regexp.MustCompile(`^([\w./-]*/)?(crictl|k3s crictl)( --runtime-endpoint (\w+:/)?/[\w./-]+)?$`)
 
 // RuntimeUnit is the runtime's unit, and whether it is there.
 func RuntimeUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
