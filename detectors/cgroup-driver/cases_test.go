@@ -59,6 +59,10 @@ var sick = []detectorstest.Case{
 		o.Kubelet.File.FailCgroupV1 = nil
 		detectorstest.KubeletLoops(o, "failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be removed in a future release, path: &TypeMeta{}")
 	}},
+	{Name: "containerd 1.7 with cgroupfs, the kubelet's file says systemd, no API", Want: []string{"cgroup-driver/silent-mismatch"}, Ill: func(o *v1alpha1.Observation) {
+		older(o)
+		o.Runtime.Handlers[0].SystemdCgroup = detectorstest.Ptr(false)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -88,4 +92,12 @@ var silent = []detectorstest.Case{
 			o.Containers[i].UnderKubepods, o.Containers[i].CgroupPath = false, fmt.Sprintf("/system.slice/crio-conmon-%064x.scope", i)
 		}
 	}},
+	{Name: "containerd 1.7 and the kubelet's file agree, no API", Ill: older},
+}
+
+// older is a node of before CRI could name the driver, seen without the API.
+func older(o *v1alpha1.Observation) {
+	o.API, o.Runtime.Version, o.Runtime.CgroupDriver = nil, "v1.7.27", ""
+	o.Kubelet.File.CgroupDriver, o.Kubelet.Config = "systemd", v1alpha1.KubeletConfig{}
+	o.Kubelet.ConfigSource = ""
 }

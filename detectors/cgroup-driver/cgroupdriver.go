@@ -86,7 +86,20 @@ func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 			return "cgroupfs", facts.FromLine(l), true
 		}
 	}
+	// A runtime before containerd 2 names no driver: the kubelet goes by its own configuration, whose default is cgroupfs.
+	if c, source := facts.Config(o); !tellsDriver(o) && o.Kubelet.FileError == "" && !facts.EmptyConfig(c) && facts.KubeletState(h).Running {
+		name := cmp.Or(c.CgroupDriver, "cgroupfs")
+		if v, ok := facts.FlagValue(o, "cgroup-driver"); ok {
+			name = v
+		}
+		return name, facts.Seen(o, source, "cgroupDriver: "+name+"; the runtime names none"), true
+	}
 	return "", v1alpha1.Evidence{}, false
+}
+
+// tellsDriver tells that the kubelet may have the driver from the runtime (CRI's RuntimeConfig), or that this is not known.
+func tellsDriver(o *v1alpha1.Observation) bool {
+	return o.Runtime.CgroupDriver != "" || facts.Runtime(o).Name != facts.Containerd || !strings.HasPrefix(strings.TrimPrefix(o.Runtime.Version, "v"), "1.")
 }
 
 func defaultHandler(o *v1alpha1.Observation) string {

@@ -150,6 +150,14 @@ var silent = []detectorstest.Case{
 		csiSocket(o, "ok")
 		detectorstest.Event(o, "default", "db", "FailedAttachVolume", `AttachVolume.Attach failed for volume "pv-1" : timed out waiting for external-attacher of `+detectorstest.Driver+` CSI driver to attach volume vol-1`, 20*time.Second, 4)
 	}},
+	{Name: "a disk that is attached to another node", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "")
+		detectorstest.Event(o, "default", "db", "FailedAttachVolume", `Multi-Attach error for volume "pv-1" Volume is already exclusively attached to one node and can't be attached to another`, 20*time.Second, 4)
+	}},
+	{Name: "a volume whose backend does not answer mount", Perhaps: []string{"csi-mount/driver-unresponsive"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = an error (exit status 110) occurred while running mount args: [-t ceph 10.0.0.9:6789:/ /var/lib/kubelet/plugins/kubernetes.io/csi/pv/pv-1/globalmount] stderr: mount error 110 = Connection timed out`)
+		o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/plugins/" + detectorstest.Driver + "/csi.sock", Kind: "csi", Name: detectorstest.Driver, Answers: "ok"})
+	}},
 }
 
 func csiSocket(o *v1alpha1.Observation, answers string) {

@@ -81,6 +81,16 @@ var sick = []detectorstest.Case{
 		gone(o, "xilinx.com/fpga-u30")
 		plugins(o)
 	}},
+	{Name: "SR-IOV's plugin gone beside another vendor's", Want: []string{"device-plugin/plugin-down"}, Never: []string{"nvidia"}, Ill: func(o *v1alpha1.Observation) {
+		for name, n := range map[corev1.ResourceName]string{"intel.com/sriov_netdevice": "0", "nvidia.com/gpu": "4"} {
+			o.API.Node.Status.Capacity[name], o.API.Node.Status.Allocatable[name] = resource.MustParse("4"), resource.MustParse(n)
+		}
+		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "nvidia-device-plugin-9x", detectorstest.DaemonSet("nvidia-device-plugin"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
+		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "sriov-device-plugin-4k", detectorstest.DaemonSet("sriov-device-plugin"), detectorstest.HostPath("/var/lib/kubelet/device-plugins")))
+		o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/nvidia-gpu.sock", Kind: "device-plugin", Name: "nvidia-gpu", Answers: "ok"},
+			v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/intel.com_sriov_netdevice.sock", Kind: "device-plugin", Name: "intel.com_sriov_netdevice", Answers: "refused"})
+		detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="rpc error: code = Unavailable desc = error reading from server: EOF" resource="intel.com/sriov_netdevice"`, time.Minute)
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -111,6 +121,10 @@ var silent = []detectorstest.Case{
 	{Name: "a device plugin without devices that nobody wants", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Devices(o, "0", "0")
 		detectorstest.LampSocket(o, "ok")
+	}},
+	{Name: "huge pages and a resource of an operator that nobody offers", Ill: func(o *v1alpha1.Observation) {
+		o.API.Node.Status.Capacity["hugepages-2Mi"], o.API.Node.Status.Allocatable["hugepages-2Mi"] = resource.MustParse("1Gi"), resource.MustParse("0")
+		o.API.Node.Status.Capacity["devices.example.net/left-over"], o.API.Node.Status.Allocatable["devices.example.net/left-over"] = resource.MustParse("0"), resource.MustParse("0")
 	}},
 }
 

@@ -179,6 +179,41 @@ var sick = []detectorstest.Case{
 		o.Runtime = v1alpha1.Runtime{Endpoint: was.Endpoint, Name: was.Name, Unit: was.Unit, PID: was.PID, Exe: was.Exe, Environment: was.Environment}
 		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 	}},
+	{Name: "CRI-O stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start crio.service", Class: v1alpha1.Disruptive, Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+		o.Processes = o.Processes[1:]
+		was := o.Runtime
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.Name, o.Runtime.Unit, o.Runtime.Endpoint = was.Name, was.Unit, was.Endpoint
+	}},
+	{Name: "cri-dockerd stopped beside a docker that runs", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start cri-docker.service", Never: []string{"containerd", "start docker"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.Name, o.Runtime.Unit, o.Runtime.Endpoint = "docker", "cri-docker", "unix:///run/cri-dockerd.sock"
+		o.Units["cri-docker"] = v1alpha1.Unit{Name: "cri-docker.service", LoadState: "loaded", ActiveState: "inactive", SubState: "dead", Result: "success", KillMode: "process"}
+		o.Units["docker"] = v1alpha1.Unit{Name: "docker.service", LoadState: "loaded", ActiveState: "active", SubState: "running", Result: "success", MainPID: 210}
+	}},
+	{Name: "CRI-O's filesystem frozen", Want: []string{"pleg/runtime-io-stall"}, Remedy: "fsfreeze --unfreeze /var/lib/containers", Never: []string{"/var/lib/containerd"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		was := o.Runtime
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containers", "imagefs")
+		f.Path, f.Frozen = "/var/lib/containers/storage", true
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.Name, o.Runtime.Unit, o.Runtime.Endpoint, o.Runtime.RootDir = was.Name, was.Unit, was.Endpoint, was.RootDir
+	}},
+	{Name: "containerd's configuration cut off, and its unit killed since", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.MainPID, u.Result = "failed", "failed", 0, "signal"
+		})
+		o.Processes = o.Processes[1:]
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
+	}},
+	{Name: "containerd hung, and a registry that is signed by nobody", Want: []string{"pleg/runtime-hung", "image-pull/registry-tls"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SignedByNobody(o)
+		o.Processes[0].State = "T"
+		detectorstest.RuntimeSilent(o)
+	}, Perhaps: []string{"image-pull/registry-tls"}},
 }
 
 var silent = []detectorstest.Case{
@@ -231,6 +266,10 @@ var silent = []detectorstest.Case{
 	{Name: "containerd's threads wait for the cgroup semaphore", Once: true, Ill: func(o *v1alpha1.Observation) {
 		o.Processes[0].BlockedD = []v1alpha1.Thread{{TID: 211, Wchan: "percpu_rwsem_wait"}, {TID: 212, Wchan: "percpu_rwsem_wait"}}
 		detectorstest.Unknown(o, "ListContainers gave no answer within 1.5 s", v1alpha1.SourceContainers)
+	}},
+	{Name: "docker's containerd is stopped on a node of CRI-O", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Units["containerd"] = v1alpha1.Unit{Name: "containerd.service", LoadState: "loaded", ActiveState: "inactive", SubState: "dead", Result: "success", KillMode: "process"}
 	}},
 }
 

@@ -107,4 +107,9 @@ var silent = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "broken", detectorstest.Crashing("Error", 1, 9, time.Second)))
 		detectorstest.Event(o, "default", "broken", "BackOff", "Back-off restarting failed container c", 10*time.Second, 40)
 	}},
+	{Name: "a gRPC service that says that it is not serving", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, `service unhealthy (responded with "NOT_SERVING")`, detectorstest.Deployment("shop"), detectorstest.With(func(c *corev1.Container) {
+			c.LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 8080}}, InitialDelaySeconds: 60, PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 3}
+		}))
+	}},
 }

@@ -135,6 +135,14 @@ var sick = []detectorstest.Case{
 		f.ReadOnly, f.Type, f.Device = true, "xfs", "/dev/mapper/vg-containerd"
 		detectorstest.Kmsg(o, "XFS (dm-3): Filesystem has been shut down due to log error (0x2).", 40*time.Second)
 	}},
+	{Name: "gVisor's shim is not installed", Want: []string{"sandbox-create/shim-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		handler(o, v1alpha1.RuntimeHandler{Name: "gvisor", Type: "io.containerd.runsc.v1"})
+		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: failed to resolve runtime path: runtime "io.containerd.runsc.v1" binary not installed "containerd-shim-runsc-v1": file does not exist`)
+	}},
+	{Name: "shim gone, and addresses that nobody has any more", Want: []string{"cni/ipam-exhausted", "sandbox-create/shim-missing"}, Ill: func(o *v1alpha1.Observation) {
+		shimGone(o)
+		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = o.CNI.IPAM[0].Capacity, 200
+	}},
 }
 
 var silent = []detectorstest.Case{

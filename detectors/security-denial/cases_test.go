@@ -102,6 +102,18 @@ var sick = []detectorstest.Case{
 		}
 		detectorstest.Kmsg(o, deniedLabel, 22*time.Second)
 	}},
+	{Name: "a seccomp profile that is not there, in CRI-O's words", Want: []string{"security-denial/seccomp-profile-missing"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.AddPod(o, detectorstest.Pod("default", "guarded", detectorstest.Deployment("guarded"), detectorstest.With(func(c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("audit.json")}}
+		}), detectorstest.Waiting("CreateContainerError", `setup seccomp: unable to load local profile "/var/lib/kubelet/seccomp/audit.json": open /var/lib/kubelet/seccomp/audit.json: no such file or directory`)))
+	}},
+	{Name: "an AppArmor profile that is not loaded, in containerd's words", Want: []string{"security-denial/apparmor-denied"}, Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		detectorstest.AddPod(o, detectorstest.Pod("default", "guarded", detectorstest.Deployment("guarded"), detectorstest.With(func(c *corev1.Container) {
+			c.SecurityContext = &corev1.SecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("k8s-deny-write")}}
+		}), detectorstest.Waiting("CreateContainerError", `failed to generate apparmor spec opts: apparmor profile not found k8s-deny-write`)))
+	}},
 }
 
 var silent = []detectorstest.Case{

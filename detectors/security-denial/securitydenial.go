@@ -347,7 +347,7 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if !o.Security.AppArmor || name == "" && label(h, c) == "" {
 		return nil
 	}
-	unable := facts.Has(waitMessage(c)+c.Pod.Status.Message, "Cannot enforce AppArmor", "apparmor failed to apply profile", "not loaded", "write /proc/self/attr/apparmor/exec")
+	unable := facts.Has(waitMessage(c)+c.Pod.Status.Message, "Cannot enforce AppArmor", words.AppArmorNotFound, "apparmor failed to apply profile", "not loaded", "write /proc/self/attr/apparmor/exec")
 	if !failing(c, o) && !unable {
 		return nil
 	}

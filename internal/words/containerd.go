@@ -2,6 +2,8 @@ package words
 
 // The words of containerd, with go-cni and ttrpc, read in version v2.4.2.
 var (
+	AppArmorNotFound = containerd.says("apparmor profile not found", Entry{File: "internal/cri/server/container_create_linux.go",
+		Sample: "failed to generate apparmor spec opts: apparmor profile not found k8s-deny-write"})
 	AuthorizationFailed = containerd.says("authorization failed", Entry{File: "core/remotes/docker/resolver.go",
 		Sample: `hop/app:1.1": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`})
 	BinaryNotInstalled = containerd.says("binary not installed", Entry{File: "core/runtime/v2/shim_manager.go",
