@@ -21,6 +21,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -89,6 +90,11 @@ set up; 130 interrupted, after recovery.`,
 		Args:          a.noVerb,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if v := os.Getenv(timeoutscale.Env); v != "" {
+				if _, err := timeoutscale.Parse(v); err != nil {
+					return usagef("%s=%s: %s", timeoutscale.Env, v, err)
+				}
+			}
 			sink, end := progress.For(a.err, a.quiet)
 			cobra.OnFinalize(end)
 			cmd.SetContext(progress.Into(cmd.Context(), sink))

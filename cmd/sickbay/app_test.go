@@ -28,6 +28,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/process"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/internal/version"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -55,6 +56,9 @@ func (w *fakeDeps) refuse(what string) {
 }
 
 func (w *fakeDeps) decideEngine(context.Context) (engine.Decision, error) {
+	if w.decision == nil && w.engine != nil {
+		return engine.Decision{Plan: engine.UseExisting, Engine: theEngine}, nil
+	}
 	if w.decision == nil {
 		w.refuse("decideEngine")
 		return engine.Decision{}, errors.New("no")
@@ -919,6 +923,47 @@ func TestAskWithNobodyThere(t *testing.T) {
 		a = newApp(strings.NewReader(in), file(t), file(t))
 		if got, err := a.ask(t.Context(), "?"); err != nil || got != want {
 			t.Errorf("%q: %t, %v", in, got, err)
+		}
+	}
+}
+
+// TestRefusedBeforeAnythingIsMade: a typo costs neither an engine nor an image nor a cluster.
+func TestRefusedBeforeAnythingIsMade(t *testing.T) {
+	bare := engine.Decision{Plan: engine.InstallAndStart, Packages: []string{"docker.io"}}
+	absent := func(name string) (*cluster.Cluster, error) { return nil, &cluster.NotFoundError{Name: name} }
+	here := func() (*engine.Engine, error) { return theEngine, nil }
+	for _, c := range []struct {
+		deps fakeDeps
+		args string
+		want []string
+	}{
+		{fakeDeps{decision: &bare}, "run pleg-disk --cluster typo", []string{"there is no cluster typo", "no container engine runs", "cluster up --cluster typo"}},
+		{fakeDeps{decision: &bare}, "run pleg-disk --node sickbay-woker", []string{`no worker "sickbay-woker"`, "sickbay-worker, sickbay-worker2"}},
+		{fakeDeps{decision: &bare}, "inject pleg-disk --node sickbay-control-plane", []string{"is a control plane"}},
+		{fakeDeps{decision: &bare}, "lab start conflist-missing --node sickbay-worker9", []string{"no worker"}},
+		{fakeDeps{engine: here, cluster: absent}, "run pleg-disk --node sickbay-worker9", []string{"no worker", "sickbay-worker4"}},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			c.deps.t = t
+			code, _, stderr := call(t, &c.deps, "", strings.Fields(c.args)...)
+			if code != exitUsage {
+				t.Errorf("exit code %d, want %d", code, exitUsage)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("no %q in:\n%s", want, stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestTimeoutScaleIsChecked: a factor that is none was ignored in silence.
+func TestTimeoutScaleIsChecked(t *testing.T) {
+	for _, v := range []string{"banana", "0", "99"} {
+		t.Setenv(timeoutscale.Env, v)
+		if code, _, stderr := call(t, &fakeDeps{t: t}, "", "list"); code != exitUsage || !strings.Contains(stderr, timeoutscale.Env+"="+v) || !strings.Contains(stderr, "30") {
+			t.Errorf("%s: exit code %d, %s", v, code, stderr)
 		}
 	}
 }

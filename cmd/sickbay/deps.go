@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
@@ -17,6 +19,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 )
@@ -160,11 +163,16 @@ type clusterOptions struct {
 	online     bool
 	// make lets a cluster of any name be made; otherwise only the default one is.
 	make bool
+	// victim is the node that is asked for; empty for any.
+	victim string
 }
 
 // ready returns a cluster that may be made ill: the one that is there, or the default one made now, with engine and image as
 // needed. A missing cluster of another name is most likely a mistyped one, and is only made where g.make says so.
 func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, error) {
+	if err := a.refuse(ctx, g); err != nil {
+		return nil, err
+	}
 	e, err := a.deps.ensureEngine(ctx)
 	if err != nil {
 		return nil, err
@@ -174,12 +182,19 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 	case err == nil && !c.Ours:
 		return nil, foreign(c)
 	case err == nil:
+		if err := checkVictim(c.Name, g.victim, c.Victims(), c.Has(g.victim)); err != nil {
+			return nil, err
+		}
 		// Before Up waits for nodes to be Ready that are ill.
 		a.sweep(ctx, c)
 	case !errors.As(err, new(*cluster.NotFoundError)):
 		return nil, err
 	case !g.make && g.cluster != defaultCluster:
 		return nil, a.missing(ctx, e, g.cluster)
+	default:
+		if err := g.checkPlanned(); err != nil {
+			return nil, err
+		}
 	}
 	if c != nil && g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == "" {
 		// Up repairs what it can and says what it cannot; it is quick when all is well.
@@ -195,6 +210,42 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 	return a.deps.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
 	})
+}
+
+// refuse says what is wrong with a request where no engine is there yet, before one is installed for it.
+func (a *app) refuse(ctx context.Context, g clusterOptions) error {
+	mustExist := !g.make && g.cluster != defaultCluster
+	if !mustExist && g.victim == "" {
+		return nil
+	}
+	d, err := a.deps.decideEngine(ctx)
+	switch {
+	case err != nil || d.Plan == engine.UseExisting || d.Plan == engine.Impossible:
+		return err // and the engine tells
+	case mustExist:
+		return &usageError{
+			text: fmt.Sprintf("there is no cluster %s: no container engine runs here", g.cluster),
+			hint: fmt.Sprintf("`sickbay cluster up --cluster %s` makes both; without --cluster the cluster is %s, made as needed.", shellescape.Quote(g.cluster), defaultCluster),
+		}
+	}
+	return g.checkPlanned()
+}
+
+// checkPlanned is checkVictim for a cluster that is still to be made.
+func (g clusterOptions) checkPlanned() error {
+	config, err := kindconfigs.Topology(cmp.Or(g.topology, kindconfigs.DefaultTopology))
+	if err != nil {
+		return err
+	}
+	var workers []string
+	for i := range len(config.Nodes) - 1 { // the first is the control plane
+		name := g.cluster + "-" + cluster.Worker
+		if i > 0 {
+			name += strconv.Itoa(i + 1)
+		}
+		workers = append(workers, name)
+	}
+	return checkVictim(g.cluster, g.victim, workers, g.victim == g.cluster+"-"+cluster.ControlPlane)
 }
 
 // missing is the error of a cluster that was named and is not there, with the names that may have been meant.

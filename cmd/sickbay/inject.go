@@ -60,14 +60,10 @@ with sickbay recover.`,
 			return err
 		}
 		ctx := cmd.Context()
+		g.victim = node
 		c, err := a.ready(ctx, g)
 		if err != nil {
 			return err
-		}
-		if node != "" {
-			if err := checkVictim(c, node); err != nil {
-				return err
-			}
 		}
 		lab, err := a.deps.testbed(ctx, c)
 		if err != nil {

@@ -120,14 +120,10 @@ func (a *app) begin(ctx context.Context, o labStarting, courses []scenarios.Cour
 	} else if !errors.Is(err, lab.ErrNone) {
 		return err
 	}
+	o.victim = o.node
 	c, err := a.ready(ctx, o.clusterOptions)
 	if err != nil {
 		return err
-	}
-	if o.node != "" {
-		if err := checkVictim(c, o.node); err != nil {
-			return err
-		}
 	}
 	tb, err := a.deps.testbed(ctx, c)
 	if err != nil {

@@ -45,14 +45,10 @@ remedy and every way to solve it are accepted and last, and then no hint's proof
 			return err
 		}
 		ctx := cmd.Context()
+		g.victim = node
 		c, err := a.ready(ctx, g)
 		if err != nil {
 			return err
-		}
-		if node != "" {
-			if err := checkVictim(c, node); err != nil {
-				return err
-			}
 		}
 		tb, err := a.deps.testbed(ctx, c)
 		if err != nil {

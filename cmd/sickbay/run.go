@@ -19,7 +19,6 @@ import (
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 
 	"github.com/sickbay-dev/sickbay/internal/fault"
-	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -265,14 +264,10 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err != nil {
 		return err
 	}
+	f.victim = f.node
 	c, err := a.ready(ctx, f.clusterOptions)
 	if err != nil {
 		return err
-	}
-	if f.node != "" {
-		if err := checkVictim(c, f.node); err != nil {
-			return err
-		}
 	}
 	lab, err := a.deps.testbed(ctx, c)
 	if err != nil {
@@ -312,15 +307,16 @@ type codedError struct {
 func (e *codedError) ExitCode() int { return e.code }
 func (e *codedError) Unwrap() error { return e.error }
 
-func checkVictim(c *cluster.Cluster, name string) error {
-	if slices.Contains(c.Victims(), name) {
+// checkVictim refuses a node that is not among a cluster's workers; without a name any will do.
+func checkVictim(cluster, name string, workers []string, isNode bool) error {
+	if name == "" || slices.Contains(workers, name) {
 		return nil
 	}
 	e := &usageError{
-		text: fmt.Sprintf("cluster %s has no worker %q", c.Name, name),
-		hint: "It has " + strings.Join(c.Victims(), ", ") + ".",
+		text: fmt.Sprintf("cluster %s has no worker %q", cluster, name),
+		hint: "It has " + strings.Join(workers, ", ") + ".",
 	}
-	if c.Has(name) {
+	if isNode {
 		e.text = name + " is a control plane: faults are only injected into workers"
 	}
 	return e

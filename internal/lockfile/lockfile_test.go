@@ -34,11 +34,11 @@ func TestLockIsTaken(t *testing.T) {
 // Whoever else uses this machine meets the same lock, and cannot lead it elsewhere.
 func TestLockOfTheMachine(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sickbay")
-	m, err := At(dir)
-	if err != nil {
+	if _, err := At(dir); err != nil {
 		t.Fatal(err)
 	}
-	if m, err = At(dir); err != nil {
+	m, err := At(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
 	release, err := m.Take("host", "host")
