@@ -12,6 +12,8 @@ type ConformanceReport struct {
 	Implementation Implementation `json:"implementation"`
 	Environment    JudgedOn       `json:"environment"`
 	Profiles       []ProfileScore `json:"profiles"`
+	// Detection is there for a detector that was scored: how much it found, how fast, and what it said that was not so.
+	Detection *Score `json:"detection,omitempty"`
 }
 
 // Implementation says what was judged and who stands behind it.

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/score"
 )
 
 // WriteConformance writes the short statement of a report as YAML: of the run itself, or a document for each detector that was scored.
@@ -59,8 +60,17 @@ func Conformance(rep *v1alpha1.Report, detector string, of v1alpha1.Implementati
 	}
 	keys, all := grouped(rep)
 	for _, key := range keys {
-		first := all[key][0]
-		if first.control != nil || first.result.Control != v1alpha1.ControlNone || detectorName(first) != detector {
+		list := all[key]
+		first := list[0]
+		if first.control != nil || first.result.Control != v1alpha1.ControlNone {
+			continue
+		}
+		if first.run() && detector != "" {
+			list = notJudged(list, detector)
+		} else if detectorName(first) != detector {
+			continue
+		}
+		if len(list) == 0 {
 			continue
 		}
 		name := first.result.Profile
@@ -72,12 +82,31 @@ func Conformance(rep *v1alpha1.Report, detector string, of v1alpha1.Implementati
 			i = len(c.Profiles)
 			c.Profiles = append(c.Profiles, v1alpha1.ProfileScore{Name: name})
 		}
-		tally(&c.Profiles[i], all[key])
+		tally(&c.Profiles[i], list)
+	}
+	for _, s := range score.Of(rep) {
+		if s.Detector == detector && s.Failure == "" {
+			c.Detection = &s
+		}
 	}
 	for i := range c.Profiles {
 		conclude(&c.Profiles[i])
 	}
 	return c
+}
+
+// notJudged are runs that a detector was not asked about: this host cannot have the fault, or the run ended before it was there.
+func notJudged(list attempts, detector string) (out attempts) {
+	for _, c := range list {
+		if slices.ContainsFunc(c.result.Detectors, func(d v1alpha1.DetectorResult) bool { return d.Detector == detector }) {
+			continue
+		}
+		if c.verdict != v1alpha1.VerdictUnsupported {
+			c.verdict = v1alpha1.VerdictUnknown
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // tally adds one scenario to its profile.

@@ -189,7 +189,12 @@ func TestConformance(t *testing.T) {
 		t.Errorf("%+v", c.Implementation)
 	}
 	var b strings.Builder
-	if err := WriteConformance(&b, scored(12), v1alpha1.Implementation{}); err != nil {
+	rep = scored(12)
+	rep.Results[3].Detectors = nil // apparmor is unsupported here
+	if c := Conformance(rep, "mine", v1alpha1.Implementation{}); len(c.Profiles[0].Unsupported) != 1 || c.Detection == nil || c.Detection.Found.Of != 11 {
+		t.Errorf("%+v", c)
+	}
+	if err := WriteConformance(&b, rep, v1alpha1.Implementation{}); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "kind: ConformanceReport"); n != 2 || !strings.Contains(b.String(), "project: mine") {
