@@ -17,6 +17,15 @@ import (
 func TestCases(t *testing.T) { detectorstest.Run(t, "csi-mount", sick, silent) }
 
 var sick = []detectorstest.Case{
+	// Who writes a pod with an inline volume would choose the device that is repaired.
+	{Name: "an inline volume whose attributes name a device", Want: []string{"csi-mount/filesystem-corrupt"}, Remedy: "-", Never: []string{"fsck", "/dev/sdz"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "data" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/sdz: can't read superblock`)
+		o.API.Pods[len(o.API.Pods)-1].Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: detectorstest.Driver, VolumeAttributes: map[string]string{"device": "/dev/sdz"}}}}}
+	}},
+	{Name: "a volume whose attributes alone name a device", Want: []string{"csi-mount/filesystem-corrupt"}, Remedy: "-", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: can't read superblock`)
+		o.API.PVs[0].Spec.CSI.VolumeAttributes = map[string]string{"device": "/dev/sdz"}
+	}},
 	{Name: "volume's filesystem corrupt", Want: []string{"csi-mount/filesystem-corrupt"}, Remedy: "e2fsck", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount /var/lib/sickbay-csi/vol-1.img: wrong fs type, bad option, bad superblock on /dev/loop4`)
 	}},

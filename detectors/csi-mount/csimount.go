@@ -5,6 +5,7 @@
 package csimount
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -36,7 +37,7 @@ type volume struct {
 	driver  string
 	handle  string
 	fsType  string
-	attrs   map[string]string
+	inline  bool // written into the pod
 	message string
 	at      v1alpha1.Evidence
 }
@@ -73,7 +74,7 @@ func waiting(h v1alpha1.History) []volume {
 			v := volume{pod: p, spec: pv.Name}
 			switch {
 			case pv.CSI != nil:
-				v.driver, v.attrs = pv.CSI.Driver, pv.CSI.VolumeAttributes
+				v.driver, v.inline = pv.CSI.Driver, true
 				if pv.CSI.FSType != nil {
 					v.fsType = *pv.CSI.FSType
 				}
@@ -150,7 +151,7 @@ func (v *volume) from(o *v1alpha1.Observation) bool {
 			}
 			v.spec = pv.Name
 			if src := pv.Spec.CSI; src != nil {
-				v.driver, v.handle, v.fsType, v.attrs = src.Driver, src.VolumeHandle, src.FSType, src.VolumeAttributes
+				v.driver, v.handle, v.fsType = src.Driver, src.VolumeHandle, src.FSType
 			} else {
 				v.driver, v.handle = pv.Annotations["pv.kubernetes.io/migrated-to"], pv.Name
 			}
@@ -365,45 +366,43 @@ func tail(s string) string {
 }
 
 var (
-	deviceIn = regexp.MustCompile(`(?:mount: [^ ]+: .* on |on |Volume |device |of |file |image |open |mount )"?(/[^\s:,'"]+)`)
 	blockDev = regexp.MustCompile(`/dev/[a-z0-9/_-]+`)
 	imageIn  = regexp.MustCompile(`/[^\s:,'"]+\.(?:img|raw|image|ext4|xfs)\b`)
 	typeIn   = regexp.MustCompile(`\bas "?(ext[234]|xfs|btrfs|zfs)\b|\btype "?(ext[234]|xfs|btrfs|zfs)\b`)
 )
 
-// device is the device or image that holds the volume: the error names it, else the volume's own attributes.
+// device is the device or image that holds the volume, where the kubelet's event or the driver's error names it. What a volume's
+// attributes say is no proof, and those of an inline volume are the words of whoever wrote the pod.
 func device(v volume) (dev, fstype string) {
 	if fstype = v.fsType; fstype == "" {
 		if m := typeIn.FindStringSubmatch(v.message); m != nil {
 			fstype = m[1] + m[2]
 		}
 	}
-	if m := imageIn.FindString(v.message); m != "" {
-		return m, fstype
+	if v.inline {
+		return "", fstype
 	}
-	if m := blockDev.FindString(v.message); m != "" {
-		return m, fstype
+	dev = cmp.Or(imageIn.FindString(v.message), blockDev.FindString(v.message))
+	if !plainPath.MatchString(dev) || strings.Contains(dev, "..") {
+		dev = ""
 	}
-	for _, k := range []string{"image", "path", "device", "devicePath", "file", "backingFile"} {
-		if p := v.attrs[k]; strings.HasPrefix(p, "/") {
-			return p, fstype
-		}
-	}
-	if strings.HasPrefix(v.handle, "/") {
-		return v.handle, fstype
-	}
-	if m := deviceIn.FindStringSubmatch(v.message); m != nil && !strings.Contains(m[1], "globalmount") && !strings.Contains(m[1], "/kubernetes.io~csi/") {
-		return m[1], fstype
-	}
-	return "", fstype
+	return dev, fstype
 }
+
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9/_.:-]+$`)
 
 // repair checks the filesystem where it stands, if blkid knows it as ext, or knows nothing there and the volume is to be ext: what
 // lies over the remains of an older one is not touched. Where blkid knows nothing, only a filesystem whose inodes are whole counts: those
 // of one that another lies over are garbage. e2fsck finds backup superblocks by itself when the first one is damaged; where
-// the first one does not even look like one, the places are given by the block size.
+// the first one does not even look like one, the places are given by the block size. e2fsck opens the device for itself alone, and what
+// something stands upon (LVM, RAID, LUKS, partitions, swap) is left alone.
 func repair(node, why, dev string, ext bool) v1alpha1.Step {
 	return detectors.Destructive(detectors.ShellStep(v1alpha1.Destructive, node, why, `if findmnt -n -S "$d" >&2 || [ -f "$d" ] && losetup -n -j "$d" | grep . >&2; then echo "$d is in use" >&2; exit 1; fi
+if [ -b "$d" ]; then
+  sys=/sys/class/block/$(basename -- "$(readlink -f -- "$d")")
+  for h in "$sys"/holders/* "$sys"/*/partition; do [ ! -e "$h" ] || { echo "$d has ${h##*/} on it" >&2; exit 1; }; done
+  ! grep -q "^$(readlink -f -- "$d") " /proc/swaps || { echo "$d is swap" >&2; exit 1; }
+fi
 code=0 bare=
 have=$(blkid -p -s TYPE -o value -- "$d") || code=$?
 case "$code $have $ext" in
