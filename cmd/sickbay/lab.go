@@ -16,7 +16,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
-	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -46,7 +45,7 @@ tells a fix from a workaround. A lab belongs to no terminal: close it, and go on
 }
 
 func labStore() (lab.Store, error) {
-	dir, err := nodeimage.DefaultCacheDir()
+	dir, err := cluster.CacheDir()
 	return lab.Store{Dir: filepath.Join(dir, "labs")}, err
 }
 

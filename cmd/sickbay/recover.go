@@ -112,7 +112,7 @@ func (a *app) status() *cobra.Command {
 		rep.Runs = runStatuses(left)
 		ill := len(left) > 0
 		for i := range rep.Nodes {
-			rep.Nodes[i].Injections = slices.DeleteFunc(rep.Nodes[i].Injections, func(s injectors.Status) bool { return s.State == injectors.Recovered })
+			rep.Nodes[i].Injections = veiled(slices.DeleteFunc(rep.Nodes[i].Injections, func(s injectors.Status) bool { return s.State == injectors.Recovered }))
 			ill = ill || len(rep.Nodes[i].Injections) > 0
 		}
 		if err := print(a, *form, rep, func(w io.Writer) { a.showStatus(w, rep) }); err != nil {
@@ -127,6 +127,16 @@ func (a *app) status() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// veiled hides what a lab's injections are: somebody is about to find out.
+func veiled(list []injectors.Status) []injectors.Status {
+	for i, s := range list {
+		if s.Secret {
+			list[i] = injectors.Status{Injection: injectors.Injection{ID: s.ID, Run: s.Run, Secret: true, Mechanism: "a lab's fault"}, State: s.State, Since: s.Since, LeaseEnds: s.LeaseEnds, LeaseLeft: s.LeaseLeft}
+		}
+	}
+	return list
 }
 
 func (a *app) showStatus(w io.Writer, rep statusReport) {

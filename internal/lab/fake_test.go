@@ -234,6 +234,14 @@ func (b fakeBed) Workload(context.Context, string, []byte, func(*corev1.PodSpec)
 	return fakeObjects{}, nil
 }
 
+func (b fakeBed) Rollout(context.Context, string, []byte, func(*corev1.PodSpec)) (fault.Objects, error) {
+	return fakeObjects{}, nil
+}
+
+func (b fakeBed) StartRegistry(_ context.Context, run, _ string, _ v1alpha1.Registry) (*scenarios.RegistryValues, error) {
+	return &scenarios.RegistryValues{Host: "registry-" + run}, nil
+}
+
 type fakeObjects struct{}
 
 func (fakeObjects) List() []unstructured.Unstructured   { return nil }

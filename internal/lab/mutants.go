@@ -31,20 +31,7 @@ var common = map[string]struct {
 	"restart-runtime": {v1alpha1.RefusedStillIll, scripted([]v1alpha1.LabDo{{Node: "systemctl --no-block restart containerd"}}, []v1alpha1.LabDo{{Node: "true"}})},
 	"delete-workload": {v1alpha1.RefusedWorkloadDeleted, deleteWorkload},
 	"scale-down":      {v1alpha1.RefusedWorkloadScaled, scaleDown},
-	"recover": {v1alpha1.RefusedRecovered, func(ctx context.Context, w *World) (func(context.Context) error, error) {
-		if len(w.Placed) == 0 { // all of it lies in the API
-			return nil, fault.DeleteNamespace(ctx, w.Kube(), w.Session.Namespace())
-		}
-		var errs []error
-		for on := range w.Placed {
-			a, err := w.Agent(ctx, on)
-			if err == nil {
-				_, err = a.Recover(ctx, w.Session.Run, "")
-			}
-			errs = append(errs, err)
-		}
-		return nil, errors.Join(errs...)
-	}},
+	"recover":         {v1alpha1.RefusedRecovered, undoFaults},
 }
 
 // CommonMutants are their names.
@@ -82,6 +69,31 @@ func mutant(m v1alpha1.LabMutant) (refused v1alpha1.Refusal, do func(context.Con
 		return v1alpha1.Refusal(m.Refused), c.do, nil
 	}
 	return c.refused, c.do, nil
+}
+
+// undoFaults is what `sickbay recover` does first. Preparations stay, as pods may stand on them; a lab that lies in the API loses its
+// namespace.
+func undoFaults(ctx context.Context, w *World) (func(context.Context) error, error) {
+	var errs []error
+	undone := false
+	for on := range w.Placed {
+		a, err := w.Agent(ctx, on)
+		if err != nil {
+			return nil, err
+		}
+		list, err := a.Status(ctx)
+		errs = append(errs, err)
+		for _, s := range slices.Backward(list) {
+			if s.Run == w.Session.Run && !s.Prepared {
+				_, err := a.Recover(ctx, s.Run, s.ID)
+				undone, errs = true, append(errs, err)
+			}
+		}
+	}
+	if !undone && errors.Join(errs...) == nil {
+		errs = append(errs, fault.DeleteNamespace(ctx, w.Kube(), w.Session.Namespace()))
+	}
+	return nil, errors.Join(errs...)
 }
 
 // deleteWorkload deletes a lab's deployments and bare pods, and makes the same ones again.

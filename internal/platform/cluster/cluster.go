@@ -221,9 +221,9 @@ func (e *TakenError) Error() string { return e.What + "; " + e.Way }
 // ExitCode is 2: another request would work.
 func (*TakenError) ExitCode() int { return 2 }
 
-// cacheDir is where state of ours lives on the host: $SICKBAY_CACHE, else sickbay in the user's cache folder. Losing it loses
+// CacheDir is where state of ours lives on the host: $SICKBAY_CACHE, else sickbay in the user's cache folder. Losing it loses
 // nothing that cannot be read from the containers again.
-func cacheDir() (string, error) {
+func CacheDir() (string, error) {
 	if dir := os.Getenv("SICKBAY_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}
@@ -256,7 +256,7 @@ func dirOf(folder, name string) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
-	dir, err := cacheDir()
+	dir, err := CacheDir()
 	return filepath.Join(dir, folder, name), err
 }
 
@@ -268,7 +268,7 @@ func forget(name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	dir, err := cacheDir()
+	dir, err := CacheDir()
 	if err != nil {
 		return err
 	}

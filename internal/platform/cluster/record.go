@@ -164,7 +164,7 @@ func (r Record) Take() (*Hold, error) {
 // Records lists the runs that have begun and not ended, of one cluster or of all with an empty name. One that cannot be read is
 // an error beside the others.
 func Records(cluster string) ([]Record, error) {
-	dir, err := cacheDir()
+	dir, err := CacheDir()
 	if cluster != "" && err == nil {
 		_, err = dirOf(runs, cluster)
 	}
@@ -238,7 +238,7 @@ func firstOf(all []Record, want func(Record) bool) (Record, bool) {
 
 // newsFile is where the watchdog leaves word of what it did while nobody looked.
 func newsFile() (string, error) {
-	dir, err := cacheDir()
+	dir, err := CacheDir()
 	return filepath.Join(dir, "news"), err
 }
 

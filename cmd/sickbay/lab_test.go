@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/lab"
+	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/scenarios"
+)
+
+// learner is somebody at a terminal, with a cache of their own.
+type learner struct {
+	t     *testing.T
+	cache string
+	store lab.Store
+}
+
+func newLearner(t *testing.T) *learner {
+	l := &learner{t: t, cache: t.TempDir()}
+	t.Setenv("SICKBAY_CACHE", l.cache)
+	l.store = lab.Store{Dir: filepath.Join(l.cache, "labs")}
+	return l
+}
+
+// begin makes a lab that runs, as `lab start` leaves it.
+func (l *learner) begin(code string, change func(*lab.State)) {
+	l.t.Helper()
+	st := &lab.State{
+		Code: code, Cluster: "sickbay", Node: "sickbay-worker", Run: strings.ToLower(code) + "-abcde", Phase: lab.Running, Lease: time.Hour, Language: "en",
+		Record: lab.Record{Started: time.Now().Add(-5 * time.Minute)},
+	}
+	if change != nil {
+		change(st)
+	}
+	if err := l.store.Save(st); err != nil {
+		l.t.Fatal(err)
+	}
+	if st.Run != "" {
+		l.record(cluster.Record{Cluster: "sickbay", Run: st.Run, Node: st.Node, Until: time.Now().Add(time.Hour)})
+	}
+}
+
+func (l *learner) record(r cluster.Record) {
+	l.t.Helper()
+	dir := filepath.Join(l.cache, "runs", r.Cluster)
+	raw, err := json.Marshal(r)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, r.Run+".json"), raw, 0o600)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *learner) types(args ...string) (code int, stdout, stderr string) {
+	l.t.Helper()
+	out, errs := file(l.t), file(l.t)
+	a := newApp(strings.NewReader(""), out, errs)
+	a.deps = &fakeDeps{t: l.t}
+	code = a.execute(l.t.Context(), append([]string{"lab"}, args...))
+	return code, content(l.t, out), content(l.t, errs)
+}
+
+// TestLabLadder: hints come one by one and are counted, and the cause is not told before the last.
+func TestLabLadder(t *testing.T) {
+	l := newLearner(t)
+	l.begin("L07", nil)
+	c, err := scenarios.FindCourse("L07")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before string
+	for i, h := range c.Of.Spec.Hints {
+		code, out, _ := l.types("hint")
+		if code != exitYes || !strings.Contains(out, h.Says.En) {
+			t.Errorf("hint %d: exit code %d, %s", i+1, code, out)
+		}
+		if i < 2 {
+			before += out
+		}
+	}
+	if strings.Contains(before, "conflist") {
+		t.Errorf("the first hints tell it:\n%s", before)
+	}
+	if _, out, _ := l.types("hint"); !strings.Contains(out, "That was the last hint") || !strings.Contains(out, "sickbay explain cni/conflist-missing") {
+		t.Error(out)
+	}
+	if st, err := l.store.Load("sickbay"); err != nil || st.Hints != len(c.Of.Spec.Hints) || len(st.Timeline) != st.Hints {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+func TestLabAnswer(t *testing.T) {
+	l := newLearner(t)
+	l.begin("L18", nil) // two causes
+	for _, c := range []struct {
+		answer string
+		code   int
+		want   string
+	}{
+		{"plegg", exitUsage, "did you mean pleg?"},
+		{"pleg/runtime-io-stal", exitUsage, "did you mean runtime-io-stall?"},
+		{"cni/conflist-missing", exitNo, "No."},
+		{"pleg", exitNo, "Which cause?"},
+		{"pleg/runtime-io-stall", exitNo, "not the only one"},
+		{"disk-pressure/imagefs-full", exitYes, "Right."},
+	} {
+		code, out, errs := l.types("answer", c.answer)
+		if code != c.code || !strings.Contains(out+errs, c.want) {
+			t.Errorf("%s: exit code %d, want %d; %s%s", c.answer, code, c.code, out, errs)
+		}
+	}
+	// A typing mistake is no answer.
+	if st, err := l.store.Load("sickbay"); err != nil || len(st.Answers) != 4 || st.Named.IsZero() {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// TestLabGoesOn: whatever ended the lab's process, or the lab, the next command says how to go on.
+func TestLabGoesOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*lab.State)
+		gone   bool // the node has healed itself
+		want   []string
+	}{
+		"killed while it started":        {func(s *lab.State) { s.Phase, s.Run = lab.Starting, "" }, false, []string{"was cut short", "sickbay lab reset", "sickbay lab stop"}},
+		"its time had come":              {nil, true, []string{"lab L07 is over", "sickbay lab reset", "sickbay lab stop"}},
+		"paused":                         {func(s *lab.State) { s.Pause(time.Now()) }, false, []string{"is paused", "sickbay lab resume"}},
+		"of a version with no such code": {func(s *lab.State) { s.Code = "L98" }, false, []string{`"L98"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLearner(t)
+			l.begin("L07", c.change)
+			if c.gone {
+				if err := os.RemoveAll(filepath.Join(l.cache, "runs")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, out, errs := l.types("hint")
+			if code != exitUsage || out != "" {
+				t.Errorf("exit code %d, %s", code, out)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(errs, w) {
+					t.Errorf("no %q in %s", w, errs)
+				}
+			}
+		})
+	}
+}
+
+// TestLabListsTellNothing: neither the list nor completion names a cause, a failure or a scenario.
+func TestLabListsTellNothing(t *testing.T) {
+	l := newLearner(t)
+	_, list, _ := l.types("list")
+	_, asJSON, _ := l.types("list", "-o", "json")
+	labs, _ := completeLabs(nil, nil, "")
+	seen := list + asJSON + strings.Join(labs, "\n")
+	all, err := scenarios.Courses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		if !strings.Contains(list, c.Of.Spec.Code) {
+			t.Errorf("the list lacks %s", c.Of.Spec.Code)
+		}
+		for _, word := range []string{c.Metadata.Name, c.Spec.Title, c.Spec.Expect[0].Cause, c.Spec.Expect[0].Failure} {
+			if strings.Contains(seen, word) {
+				t.Errorf("%q is told", word)
+			}
+		}
+	}
+}
+
+// TestStatusVeilsLabs: `sickbay status` does not tell what a lab is.
+func TestStatusVeilsLabs(t *testing.T) {
+	in := injectors.Injection{ID: "l07-abcde-i1", Run: "l07-abcde", Scenario: "l07", Mechanism: "cni-config", Params: json.RawMessage(`{"action":"remove"}`), Secret: true}
+	open := injectors.Injection{ID: "x", Mechanism: "swap"}
+	got := veiled([]injectors.Status{{Injection: in, Active: &injectors.Effect{Text: "no conflist"}, Notes: []string{"conflist"}}, {Injection: open}})
+	raw, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"cni", "conflist", "remove"} {
+		if strings.Contains(string(raw), word) {
+			t.Errorf("%q is told: %s", word, raw)
+		}
+	}
+	if got[1].Mechanism != "swap" || got[0].Run != "l07-abcde" {
+		t.Errorf("%s", raw)
+	}
+}
+
+// TestWatchdogWaitsForALab: a run that was given more time is not undone when its first time is over.
+func TestWatchdogWaitsForALab(t *testing.T) {
+	l := newLearner(t)
+	r := cluster.Record{Cluster: "sickbay", Run: "l07-abcde", Node: "w", Until: time.Now().Add(-time.Minute)}
+	l.record(r)
+	if _, ok := prolonged(r); ok {
+		t.Error("its time is over")
+	}
+	later := r
+	later.Until = time.Now().Add(time.Hour)
+	l.record(later)
+	if got, ok := prolonged(r); !ok || !got.Until.After(time.Now()) {
+		t.Errorf("%+v, %t", got, ok)
+	}
+}
+
+// TestShellHistory: what was typed goes into the timeline with its time and without secrets.
+func TestShellHistory(t *testing.T) {
+	st := &lab.State{}
+	typed(st, "w1", "#1764400000\ncrictl ps\n#1764400060\ncurl -H 'Authorization: Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6Ing'  https://x\n\n")
+	if len(st.Timeline) != 2 || st.Timeline[0].Text != "w1: crictl ps" || st.Timeline[0].At.Unix() != 1764400000 {
+		t.Fatalf("%+v", st.Timeline)
+	}
+	if strings.Contains(st.Timeline[1].Text, "eyJ") {
+		t.Errorf("a token is in the timeline: %s", st.Timeline[1].Text)
+	}
+}
