@@ -81,7 +81,7 @@ func open(t *testing.T, pages, path string, wide, high int64) *tab {
 			t.Errorf("the page complains: %s", p)
 		}
 		for _, r := range b.requests {
-			if strings.TrimSuffix(r, "#") != server.URL+strings.SplitN(path, "#", 2)[0] && !strings.HasPrefix(r, "data:") {
+			if strings.TrimSuffix(r, "#") != server.URL+strings.SplitN(path, "#", 2)[0] && !strings.HasPrefix(r, "data:") && !strings.HasPrefix(r, "file://"+pages+"/") {
 				t.Errorf("the page asks for %s", r)
 			}
 		}
@@ -291,6 +291,14 @@ func TestEvidenceLeadsToItsLine(t *testing.T) {
 	b.do(js(`Array.from(document.querySelectorAll('.finding tr')).find(r => r.textContent.includes('journal/kubelet')).querySelector('a.line').click()`))
 	b.until(`document.querySelector('.log .hit .x') && document.querySelector('.log .hit .x').textContent.startsWith('PLEG is not healthy')`)
 	b.until(`(r => r.top >= 0 && r.bottom <= innerHeight)(document.querySelector('.log .hit').getBoundingClientRect())`)
+}
+
+// A report that was unpacked from an artifact is opened as a file.
+func TestOpensAsAFile(t *testing.T) {
+	dir := pages(t)
+	b := open(t, dir, "/one/report.html", 1280, 900)
+	b.do(chromedp.Navigate("file://" + dir + "/one/report.html#pleg-disk/3"))
+	b.until(`document.querySelectorAll('.log .l').length > 20 && document.querySelector('.log .hit') !== null`)
 }
 
 func TestCopyARemedy(t *testing.T) {

@@ -240,7 +240,7 @@
 
   // #scenario opens a run, #scenario/12 one of its lines.
   function follow() {
-    var to = decodeURIComponent(location.hash.slice(1)).split('/'), run = runs[to[0]];
+    var to = location.hash.slice(1).split('/'), run = runs[to[0]];
     if (!run) return;
     if (run.section.hidden) reset();
     run.section.querySelector('details').open = true;
