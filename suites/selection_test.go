@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -131,5 +134,39 @@ func TestOwnProfile(t *testing.T) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
 		write(c.file, string(was))
+	}
+}
+
+// TestDocumentedFiles: the files that docs/detectors.md shows are read as they stand there.
+func TestDocumentedFiles(t *testing.T) {
+	raw, err := os.ReadFile("../docs/detectors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]any{
+		v1alpha1.KindMapping: &v1alpha1.Mapping{}, v1alpha1.KindProfile: &v1alpha1.Profile{}, v1alpha1.KindKnownFailures: &v1alpha1.KnownFailures{},
+		v1alpha1.KindVocabulary: &v1alpha1.Vocabulary{}, v1alpha1.KindDetectorRequest: &v1alpha1.DetectorRequest{}, "": &v1alpha1.Diagnosis{},
+	}
+	for _, block := range strings.Split(string(raw), "```")[1:] {
+		language, text, _ := strings.Cut(block, "\n")
+		if language != "yaml" && language != "json" {
+			continue
+		}
+		if strings.HasPrefix(text, "  ") { // in a list
+			text = strings.ReplaceAll("\n"+text, "\n  ", "\n")
+		}
+		var kind struct{ Kind string }
+		if err := yaml.Unmarshal([]byte(text), &kind); err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		if into := kinds[kind.Kind]; into == nil {
+			t.Errorf("kind %q twice, or unknown", kind.Kind)
+		} else if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+		delete(kinds, kind.Kind)
+	}
+	if len(kinds) > 0 {
+		t.Errorf("not shown: %v", kinds)
 	}
 }
