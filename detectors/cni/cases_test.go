@@ -50,6 +50,11 @@ var sick = []detectorstest.Case{
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 251
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
 	}},
+	{Name: "addresses leaked on a node without crictl", Want: []string{"cni/ipam-exhausted"}, Remedy: "ctr=/run/containerd/containerd.sock", Class: v1alpha1.Safe, Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.CLI = nil
+		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 251
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
+	}},
 	{Name: "more pods than addresses", Want: []string{"cni/ipam-exhausted"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 0
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)

@@ -416,7 +416,7 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 		}
 		f.Summary += fmt.Sprintf(", %d of them for containers that are gone", s.Orphans)
 		f.Remedy = facts.Place(o).NewRemedy("release-addresses", releaseAddresses(o.Node, "release every address whose sandbox the runtime does not know: host-local keeps one file per address, with the sandbox's id in its first line; a sandbox that is being made has its address before the runtime knows it, so the newest are looked at twice",
-			s.Dir, making, facts.Runtime(o).CLI))
+			s.Dir, making, facts.Runtime(o), facts.Runtime(o).OwnClient(o)))
 		return f
 	}
 	if !failing {
@@ -432,11 +432,14 @@ const making = 15
 
 // releaseAddresses moves host-local's files aside for sandboxes that the runtime does not know; where some are younger than so many
 // seconds, only those that it still does not know that much later.
-func releaseAddresses(node, why, dir string, seconds int, cli []string) v1alpha1.Step {
-	return detectors.ShellStepOn(v1alpha1.Safe, node, why, cli, `cd -- "$dir"
+func releaseAddresses(node, why, dir string, seconds int, r facts.RuntimeOf, ctr string) v1alpha1.Step {
+	return detectors.ShellStepOn(v1alpha1.Safe, node, why, r.CLI, `known() {
+  if [ -n "$ctr" ]; then ctr --address "$ctr" --timeout 30s --namespace k8s.io containers ls --quiet; else "$@" --timeout=30s pods -q --no-trunc; fi
+}
+cd -- "$dir"
 aside=$dir`+v1alpha1.Aside+`; mkdir -p -- "$aside"
 orphans() {
-  known=$("$@" --timeout=30s pods -q --no-trunc) && [ -n "$known" ] || return 1
+  known=$(known "$@") && [ -n "$known" ] || return 1
   for f in *.*.*.* *:*; do
     [ -f "$f" ] || continue
     id=$(head -n1 -- "$f" | tr -d '\r')
@@ -452,7 +455,7 @@ else
 fi
 printf '%s\n' "$was" | while read -r f id; do
   if printf '%s\n' "$is" | grep -qxF -- "$f $id"; then mv -f -- "$f" "$aside/"; fi
-done`, detectors.V("dir", dir), detectors.V("seconds", strconv.Itoa(seconds)))
+done`, detectors.V("dir", dir), detectors.V("ctr", ctr), detectors.V("seconds", strconv.Itoa(seconds)))
 }
 
 // refusals are how plugins say that they cannot use their configuration.

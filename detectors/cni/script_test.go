@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
 // A restored address is as young as one whose sandbox is being made; only the latter is known to the runtime a moment later.
@@ -38,7 +40,7 @@ func TestReleaseAddresses(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(bin, "crictl"), []byte(ctr), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("sh", releaseAddresses("n", "w", dir, 1, []string{"crictl"}).Exec[1:]...)
+			cmd := exec.Command("sh", releaseAddresses("n", "w", dir, 1, facts.RuntimeOf{CLI: []string{"crictl"}}, "").Exec[1:]...)
 			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 			began := time.Now()
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -73,7 +75,7 @@ func TestReleaseAddressesNeedsTheRuntime(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(bin, "crictl"), []byte(ctr), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("sh", releaseAddresses("n", "w", dir, 1, []string{"crictl"}).Exec[1:]...)
+		cmd := exec.Command("sh", releaseAddresses("n", "w", dir, 1, facts.RuntimeOf{CLI: []string{"crictl"}}, "").Exec[1:]...)
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 		if out, err := cmd.CombinedOutput(); err == nil {
 			t.Errorf("it ended well: %s", out)

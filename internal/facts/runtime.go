@@ -67,6 +67,14 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 // cri is a command that talks CRI to a runtime, to be continued.
 var cri = regexp.MustCompile(`^([\w./-]*/)?(crictl|k3s crictl)( --runtime-endpoint (\w+:/)?/[\w./-]+)?$`)
 
+// OwnClient is the address for containerd's own client, ctr, where the node has no client of CRI; else empty.
+func (r RuntimeOf) OwnClient(o *v1alpha1.Observation) string {
+	if len(o.Runtime.CLI) == 0 && o.Runtime.PID > 0 && r.Name == Containerd {
+		return r.Socket
+	}
+	return ""
+}
+
 // RuntimeUnit is the runtime's unit, and whether it is there.
 func RuntimeUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
 	u, ok := o.Units[Runtime(o).Unit]
