@@ -101,7 +101,8 @@ func pulls(h v1alpha1.History) []pull {
 		}
 		image := m[1] + m[2]
 		_, rest, _ := strings.Cut(f.Message, image)
-		add(pull{image: image, message: rest, evidence: f.Evidence, sandbox: true,
+		// The quote that ends the image's name must not begin a quoted stretch: what is quoted is taken for names.
+		add(pull{image: image, message: strings.TrimLeft(rest, `\"`), evidence: f.Evidence, sandbox: true,
 			waiting: []facts.ContainerOf{{Pod: pod, Spec: &pod.Spec.Containers[0], Status: &corev1.ContainerStatus{}}}})
 	}
 	return out
@@ -109,7 +110,7 @@ func pulls(h v1alpha1.History) []pull {
 
 // sandboxImage is the sandbox's own image in the error of a sandbox: containerd's words, cri-dockerd's, and those of CRI-O, which names
 // no other image there.
-var sandboxImage = regexp.MustCompile(`(?:sandbox image|pull(?:ing)? image) \\?"([^"\\]+)|initializing source docker://([^\s"]+?):? `)
+var sandboxImage = regexp.MustCompile(`(?:sandbox image|pull(?:ing)? image) \\*"([^"\\]+)|initializing source docker://([^\s"]+?):? `)
 
 func has(o *v1alpha1.Observation, image string) bool {
 	return slices.ContainsFunc(o.Runtime.Images, func(i v1alpha1.Image) bool {

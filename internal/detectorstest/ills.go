@@ -1,6 +1,7 @@
 package detectorstest
 
 import (
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,11 +33,15 @@ func CNIDown(o *v1alpha1.Observation, load string) {
 // NoConfig is what containerd says without a CNI configuration.
 const NoConfig = "cni config load failed: no network config found in /etc/cni/net.d: cni plugin not initialized: failed to load cni config"
 
-// SandboxFails adds a pod whose sandbox cannot be made, with these words.
+// SandboxFails adds a pod whose sandbox cannot be made, with these words. The kubelet's lines are as klog quotes them, and newer than
+// the event, whose time is cut to the second (kubelet pkg/kubelet/kuberuntime/kuberuntime_manager.go, pod_workers.go).
 func SandboxFails(o *v1alpha1.Observation, message string, options ...PodOption) *corev1.Pod {
 	p := AddPod(o, Pod("default", "new", append([]PodOption{Waiting("ContainerCreating", "")}, options...)...))
-	Event(o, "default", "new", "FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: code = Unknown desc = "+message, 8*time.Second, 7)
-	Log(o, "kubelet", `"Error syncing pod, skipping" err="failed to \"CreatePodSandbox\" for ... CreatePodSandbox for pod failed: `+message+`" pod="default/new"`, 8*time.Second)
+	message = "rpc error: code = Unknown desc = " + message
+	Event(o, "default", "new", "FailedCreatePodSandBox", "Failed to create pod sandbox: "+message, 8*time.Second, 7)
+	Log(o, "kubelet", `"CreatePodSandbox for pod failed" err=`+strconv.Quote(message)+` pod="default/new"`, 7900*time.Millisecond)
+	Log(o, "kubelet", `"Error syncing pod, skipping" err=`+strconv.Quote(`failed to "CreatePodSandbox" for "new_default(0a1b)" with CreatePodSandboxError: `+
+		strconv.Quote(`Failed to create sandbox for pod "new_default(0a1b)": `+message))+` pod="default/new" podUID="0a1b"`, 7800*time.Millisecond)
 	return p
 }
 
