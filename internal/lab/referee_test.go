@@ -168,3 +168,29 @@ func TestConditionTaintsAreNoCordon(t *testing.T) {
 		t.Errorf("%q", why)
 	}
 }
+
+// TestOtherRuns: what another run does on the same cluster is nobody's workaround.
+func TestOtherRuns(t *testing.T) {
+	f := newFakeCluster(t)
+	other := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "sickbay-swap-on-xyzab", Name: "app"}}
+	pods := f.kube.CoreV1().Pods(other.Namespace)
+	if _, err := pods.Create(t.Context(), other, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r := f.referee(t)
+	f.shell("fix")
+	if err := pods.Delete(t.Context(), "app", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cp, err := f.kube.CoreV1().Nodes().Get(t.Context(), "cp", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp.Spec.Unschedulable = true
+	if _, err := f.kube.CoreV1().Nodes().Update(t.Context(), cp, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := r.Look(t.Context()); err != nil || !v.Well() {
+		t.Errorf("%s, %v", asJSON(v), err)
+	}
+}

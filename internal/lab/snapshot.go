@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 )
 
 // Snapshot is what of a cluster a fix must not change, as it was once the fault was in place.
@@ -89,7 +91,11 @@ func (w *World) nodes(ctx context.Context) (map[string]Node, error) {
 	}
 	out := map[string]Node{}
 	for _, n := range list.Items {
-		out[n.Name] = Node{UID: string(n.UID), Closed: closed(&n)}
+		x := Node{UID: string(n.UID)}
+		if n.Name == w.ill() { // other runs may be at work on other nodes
+			x.Closed = closed(&n)
+		}
+		out[n.Name] = x
 	}
 	return out, nil
 }
@@ -97,6 +103,9 @@ func (w *World) nodes(ctx context.Context) (map[string]Node, error) {
 func (w *World) workloads(ctx context.Context) (map[string]Workload, error) {
 	out := map[string]Workload{}
 	add := func(kind string, m metav1.ObjectMeta, replicas int32, spec corev1.PodSpec) {
+		if m.Namespace != w.Session.Namespace() && strings.HasPrefix(m.Namespace, fault.RunNamespace("")) {
+			return // another run's, which comes and goes
+		}
 		x := Workload{Lab: m.Namespace == w.Session.Namespace(), Replicas: replicas, Where: where(spec), Containers: map[string]Container{}}
 		for _, c := range spec.Containers {
 			k := Container{Liveness: c.LivenessProbe, Readiness: c.ReadinessProbe, Limits: map[string]bool{}}
@@ -133,9 +142,8 @@ func (w *World) workloads(ctx context.Context) (map[string]Workload, error) {
 	for _, p := range pods.Items {
 		if metav1.GetControllerOf(&p) == nil && p.Labels[proofLabel] == "" {
 			add("pod", p.ObjectMeta, 1, p.Spec)
-			if p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded {
-				key := "pod " + p.Namespace + "/" + p.Name
-				x := out[key]
+			key := "pod " + p.Namespace + "/" + p.Name
+			if x, ok := out[key]; ok && (p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded) {
 				x.Over = true
 				out[key] = x
 			}

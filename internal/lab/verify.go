@@ -232,11 +232,7 @@ func (v *Verifier) solve(ctx context.Context, w v1alpha1.LabWay, last bool) erro
 	}
 	var verdict Verdict
 	if err == nil {
-		err = v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
-			var err error
-			verdict, err = v.referee().Judge(ctx)
-			return err == nil && verdict.Solved || verdict.For(v1alpha1.RefusedNotLasting), err
-		})
+		verdict, err = v.judged(ctx)
 	}
 	got := "accepted"
 	if !verdict.Solved {
@@ -250,6 +246,25 @@ func (v *Verifier) solve(ctx context.Context, w v1alpha1.LabWay, last bool) erro
 		return v.hints(ctx, false)
 	}
 	return ctx.Err()
+}
+
+// judged waits until nothing speaks against it, and then has the referee take its time. One whole judgement may meet a pod's back-off:
+// the second decides.
+func (v *Verifier) judged(ctx context.Context) (verdict Verdict, err error) {
+	for range 2 {
+		err := v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
+			var err error
+			verdict, err = v.referee().Look(ctx)
+			return err == nil && verdict.Well(), err
+		})
+		if err != nil {
+			return verdict, err
+		}
+		if verdict, err = v.referee().Judge(ctx); err != nil || verdict.Solved || verdict.For(v1alpha1.RefusedNotLasting) {
+			return verdict, err
+		}
+	}
+	return verdict, nil
 }
 
 // unsolvedYet waits until the fault shows: a fix that comes before it fixes nothing.
