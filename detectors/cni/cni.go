@@ -108,7 +108,7 @@ func config(h v1alpha1.History) *v1alpha1.Finding {
 			good = append(good, f)
 		}
 	}
-	invalid := facts.Has(load, words.InvalidCniConfig, words.FailedToLoadCNIConfig, "failed to convert CNI config", words.HasNoNetworks, "network type not found", "error parsing") ||
+	invalid := facts.Has(load, words.InvalidCniConfig, words.FailedToLoadCNIConfig, words.ConvertCNIConfig, words.HasNoNetworks, words.NetworkTypeNotFound, "error parsing") ||
 		len(broken) > 0 && !strings.Contains(load, words.NoNetworkConfigFound)
 	switch {
 	case invalid && (len(broken) > 0 || load != ""):
@@ -459,7 +459,7 @@ done`, detectors.V("dir", dir), detectors.V("ctr", ctr), detectors.V("seconds", 
 }
 
 // refusals are how plugins say that they cannot use their configuration.
-var refusals = []string{words.IncompatibleVersions, "unsupported CNI result version", "failed to load netconf", "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", "IPAM plugin returned missing", "unknown IPAM", "must specify"}
+var refusals = []string{words.IncompatibleVersions, "unsupported CNI result version", words.FailedToLoadNetconf, "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", words.IPAMReturnedMissing, "unknown IPAM", "must specify"}
 
 // rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says. What a pod's annotation
 // asks for is that pod's.

@@ -97,7 +97,7 @@ func waiting(h v1alpha1.History) []volume {
 		for _, v := range vols {
 			for _, e := range events {
 				// The first only says that others failed, the second that the control plane has not attached it.
-				if facts.Has(e.Message, "Unable to attach or mount volumes", words.ExternalAttacher) {
+				if facts.Has(e.Message, words.UnableToAttachOrMount, words.ExternalAttacher) {
 					continue
 				}
 				if m := forVolume.FindStringSubmatch(e.Message); m != nil && m[1] != v.spec {

@@ -97,7 +97,7 @@ func serves(socket, resource string) bool {
 
 // registrationOf is what the kubelet logs of a plugin that registers.
 func registrationOf(resource string) string {
-	return `"Got registration request from device plugin with resource" resourceName="` + resource
+	return `"` + words.GotRegistration + `" resourceName="` + resource
 }
 
 func wantedBy(o *v1alpha1.Observation, name string) []string {
@@ -189,7 +189,7 @@ func look(h v1alpha1.History, name string) offer {
 	f := offer{o: o, name: name, most: hadBefore(h, name)}
 	f.capacity, f.allocatable = amounts(o.API.Node, name)
 	f.ended, f.endedSaid = facts.LastLine(h, "kubelet", remembered, words.ListAndWatchEndedUnexpectedly, name)
-	registered, said := facts.LastOf(h, "kubelet", remembered, `"Device plugin connected" resourceName="`+name, registrationOf(name))
+	registered, said := facts.LastOf(h, "kubelet", remembered, `"`+words.DeviceConnected+`" resourceName="`+name, registrationOf(name))
 	f.registeredSaid = said
 	f.down = f.endedSaid && (!said || registered.At.Before(f.ended.At))
 	for i := range o.Sockets {
@@ -372,7 +372,7 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 		if m := wants.FindStringSubmatch(reason); m != nil {
 			reason = m[1]
 		}
-		if strings.Contains(reason, "requested number of devices unavailable") || strings.Contains(reason, "no healthy devices present") {
+		if strings.Contains(reason, words.DevicesUnavailable) || strings.Contains(reason, words.NoHealthyDevices) {
 			continue // that is the kubelet counting, not the plugin refusing
 		}
 		f := v1alpha1.Finding{

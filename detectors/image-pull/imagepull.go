@@ -333,11 +333,11 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		f.Summary = "the certificate of registry " + server + " is not valid now"
 		f.ManualAction = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + detectors.Quote(connectTo(server)) + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
 		return f
-	case facts.Has(said, "certificate is valid for", "unrecognized name", "doesn't contain any IP SANs", "not valid for any names", "cannot validate certificate for") || reach == "tls-name":
+	case facts.Has(said, words.CertificateValidFor, "unrecognized name", words.NoIPSANs, words.NotValidForAnyNames, words.CannotValidateFor) || reach == "tls-name":
 		f.Summary = "the certificate of registry " + server + " is for another name"
 		f.ManualAction = "pull by the name the certificate is for, or have it issued for " + server
 		return f
-	case facts.Has(said, "server gave HTTP response", "first record does not look like a TLS"):
+	case facts.Has(said, words.HTTPToHTTPS, words.NotATLSRecord):
 		f.Summary = "registry " + server + " speaks HTTP, and the runtime expects TLS"
 		f.ManualAction = "give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"
 		return f

@@ -269,7 +269,7 @@ func servedBefore(h v1alpha1.History) (v1alpha1.Observation, bool) {
 }
 
 // userTexts are last words of a kubelet that cannot use the kubeconfig's user, beyond what a reader of the file can tell.
-var userTexts = []string{"invalid configuration: [", "invalid configuration: no configuration", "no Auth Provider found", "context was not found", "unable to read client-cert", "unable to read client-key", "tls: failed to find any PEM data"}
+var userTexts = []string{"invalid configuration: [", "invalid configuration: no configuration", words.NoAuthProvider, words.ContextNotFound, words.UnableToReadClientCert, words.UnableToReadClientKey, words.NoPEMData}
 
 func says(h v1alpha1.History, texts ...string) bool {
 	_, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, texts...)
@@ -328,7 +328,7 @@ func failedBefore(h v1alpha1.History) bool {
 }
 
 // complaints are what a kubelet says that does not get through.
-var complaints = []string{words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus, words.UnableToRegisterNode, "Unable to update node status", words.FailedToEnsureLeaseExists, "Error getting node"}
+var complaints = []string{words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus, words.UnableToRegisterNode, words.UnableToUpdateNodeStatus, words.FailedToEnsureLeaseExists, "Error getting node"}
 
 func complains(h v1alpha1.History) (v1alpha1.LogLine, bool) {
 	return facts.LastOf(h, "kubelet", 30*time.Second, complaints...)
@@ -672,7 +672,7 @@ const noBinary = "systemd cannot execute the kubelet's binary (status 203): inst
 const kubeadmConfig = "/var/lib/kubelet/config.yaml"
 
 // configTexts are last words about what only the kubelet's configuration can have told it.
-var configTexts = []string{words.LoadKubeletConfigFile, "load Kubelet config file", words.ValidateKubeletConfiguration, words.ReservedCgroupLimits, "Reserved Compressible Cgroup Limits", "invalid configuration: cgroup"}
+var configTexts = []string{words.LoadKubeletConfigFile, words.LoadKubeletConfigOld, words.ValidateKubeletConfiguration, words.ReservedCgroupLimits, words.ReservedCompressible, "invalid configuration: cgroup"}
 
 // wrongEndpoint: the configuration names a socket for the runtime that is not there, while the runtime runs and serves its own.
 func wrongEndpoint(o *v1alpha1.Observation, k facts.Kubelet) bool {
@@ -761,7 +761,7 @@ var otherNode = regexp.MustCompile(`node \\*["']([^"'\\]+)\\*["'] (?:is not allo
 // misnamed: the kubelet calls its node otherwise than its certificate does, and may not register under that name.
 func misnamed(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
-	line, said := facts.LastOf(h, "kubelet", time.Minute, "is not allowed to modify node", "only its own Node object")
+	line, said := facts.LastOf(h, "kubelet", time.Minute, words.NotAllowedToModify, words.OnlyItsOwnNode)
 	said = said && line.At.After(k.Unit.ActiveSince)
 	if !said && (o.At.Sub(k.Unit.ActiveSince) < registers || !facts.Silent(o) && !unregisteredNow(o)) {
 		return nil

@@ -62,9 +62,9 @@ func killings(o *v1alpha1.Observation, c facts.ContainerOf) (kill, fail *corev1.
 			continue
 		}
 		switch {
-		case e.Reason == "Killing" && kill == nil && facts.Has(e.Message, words.FailedLivenessProbe, "failed startup probe"):
+		case e.Reason == "Killing" && kill == nil && facts.Has(e.Message, words.FailedLivenessProbe, words.FailedStartupProbe):
 			kill, probe = &e, "liveness"
-			if strings.Contains(e.Message, "failed startup probe") {
+			if strings.Contains(e.Message, words.FailedStartupProbe) {
 				probe = "startup"
 			}
 		case e.Reason == "Unhealthy" && fail == nil && facts.Has(e.Message, words.LivenessProbeFailed, words.StartupProbeFailed):

@@ -53,7 +53,7 @@ func with(f *v1alpha1.Finding, failing []facts.CreateFailure, texts ...string) {
 	}
 }
 
-var shimTexts = []string{"runtime \"io.containerd.runc.v2\" binary not installed", words.BinaryNotInstalled, "containerd-shim", "shim task", words.FailedToStartShim}
+var shimTexts = []string{words.BinaryNotInstalled, "containerd-shim", "shim task", words.FailedToStartShim}
 var ociTexts = []string{words.UnableToRetrieveOCIRuntimeError, "runc", words.ExecutableFileNotFound}
 
 // inUse tells whether a pod of this node needs the handler: an unused one harms nobody.
@@ -406,7 +406,7 @@ var raise = map[string]string{
 }
 
 var (
-	snapshotTexts = []string{words.PrepareSnapshotDir, "failed to prepare extraction snapshot", "failed to create snapshot", "failed to mount rootfs component", words.FailedToCreateTempDir}
+	snapshotTexts = []string{words.PrepareSnapshotDir, words.PrepareExtraction, "failed to create snapshot", words.MountRootfsComponent, words.FailedToCreateTempDir}
 	deniedTexts   = []string{words.OperationNotPermitted, words.ReadOnlyFileSystem, "permission denied"}
 	pathInError   = regexp.MustCompile(`(?:mkdir|open|rename|chmod|link|symlink) (/[^ :"\\]+)`)
 )

@@ -121,7 +121,7 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	})
 	var said v1alpha1.Evidence
 	saying := false
-	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, "cannot load seccomp profile", words.FailedToGenerateSeccompSpecOpts, "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
+	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, words.CannotLoadSeccomp, words.FailedToGenerateSeccompSpecOpts, "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
 		said, saying = facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true
 	} else if w != nil {
 		for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Failed", "FailedCreatePodSandBox") {
@@ -347,7 +347,7 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if !o.Security.AppArmor || name == "" && label(h, c) == "" {
 		return nil
 	}
-	unable := facts.Has(waitMessage(c)+c.Pod.Status.Message, "Cannot enforce AppArmor", words.AppArmorNotFound, "apparmor failed to apply profile", "not loaded", "write /proc/self/attr/apparmor/exec")
+	unable := facts.Has(waitMessage(c)+c.Pod.Status.Message, words.CannotEnforceAppArmor, words.AppArmorNotFound, "apparmor failed to apply profile", "not loaded", "write /proc/self/attr/apparmor/exec")
 	if !failing(c, o) && !unable {
 		return nil
 	}

@@ -121,7 +121,7 @@ type Kubelet struct {
 
 // ends are the words with which a kubelet that is up already ends itself (pkg/kubelet/kubelet.go, pkg/kubelet/server/server.go):
 // its healthz may have said ok a moment before.
-var ends = []string{words.FailedToStartContainerManager, words.FailedToListenAndServe, "Failed to start cAdvisor", "Failed to initialize internal modules"}
+var ends = []string{words.FailedToStartContainerManager, words.FailedToListenAndServe, words.FailedToStartCAdvisor, words.InternalModules}
 
 // Down tells that there is no working kubelet.
 func (k Kubelet) Down() bool { return k.Looping || k.Stopped || k.Halted }

@@ -10,6 +10,10 @@ var (
 		Sample: `plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`})
 	FailedToAllocateForRange = cni.says("failed to allocate for range", Entry{File: "plugins: plugins/ipam/host-local/main.go",
 		Sample: `plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`})
+	FailedToLoadNetconf = cni.says("failed to load netconf", Entry{File: "plugins: plugins/main/bridge/bridge.go",
+		Sample: `plugin type="bridge" failed (add): failed to load netconf: json: cannot unmarshal string into Go struct field NetConf.mtu of type int`})
+	IPAMReturnedMissing = cni.says("IPAM plugin returned missing", Entry{File: "plugins: plugins/main/bridge/bridge.go",
+		Sample: `plugin type="bridge" failed (add): IPAM plugin returned missing IP config`})
 )
 
 var cni = &Component{Name: "cni", Version: "v1.3.1"}

@@ -2,7 +2,7 @@ package words
 
 // The words of containerd, with go-cni and ttrpc, read in version v2.4.2.
 var (
-	AppArmorNotFound = containerd.says("apparmor profile not found", Entry{File: "internal/cri/server/container_create_linux.go",
+	AppArmorNotFound = containerd.says("apparmor profile not found", Entry{File: "internal/cri/sputil/apparmor_linux.go",
 		Sample: "failed to generate apparmor spec opts: apparmor profile not found k8s-deny-write"})
 	AuthorizationFailed = containerd.says("authorization failed", Entry{File: "core/remotes/docker/resolver.go",
 		Sample: `hop/app:1.1": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`})
@@ -42,10 +42,20 @@ var (
 		Sample: `time="2026-11-26T06:12:21.369902280Z" level=info msg="shim disconnected" id=5ae22aa9f451810a05acce607489b26c38c809162f6b39fa712f9ac9ad8ddc9f`})
 	TryingNextHost = containerd.says("trying next host", Entry{File: "core/remotes/docker/resolver.go",
 		Sample: `time="2026-11-26T01:46:31.460164567Z" level=info msg="trying next host after status: 404 Not Found" host=registry.tag-not-found-esc26.test method=HEAD url="http`})
-	TtrpcClosed = containerd.says("ttrpc: closed", Entry{File: "ttrpc: client.go",
+	TtrpcClosed = containerd.says("ttrpc: closed", Entry{File: "ttrpc: errors.go",
 		Sample: `time="2026-11-26T06:11:53.561640140Z" level=error msg="collecting metrics for 11197928eeaa32a1106b8261caf4013ff03cef7e42c29f03d8349dae9d342ad3" error="ttrpc: closed"`})
 	UnableToRetrieveOCIRuntimeError = containerd.says("unable to retrieve OCI runtime error", Entry{File: "cmd/containerd-shim-runc-v2/process/init.go",
 		Sample: " failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/io.containerd.runtime.v2.task/k8s.io/64572c349a83b738978beea3907fb2"})
+	ConvertCNIConfig = containerd.says("failed to convert CNI config", Entry{File: "go-cni: opts.go",
+		Sample: "cni config load failed: failed to convert CNI config file /etc/cni/net.d/10-x.conf to CNI config list: invalid cni config: failed to load cni config"})
+	NetworkTypeNotFound = containerd.says("network type not found", Entry{File: "go-cni: opts.go",
+		Sample: "cni config load failed: network type not found in /etc/cni/net.d/10-x.conf: invalid cni config: failed to load cni config"})
+	PrepareExtraction = containerd.says("failed to prepare extraction snapshot", Entry{File: "core/unpack/unpacker.go",
+		Sample: `failed to pull and unpack image "a": failed to prepare extraction snapshot "extract-1": failed to create prepare snapshot dir`})
+	MountRootfsComponent = containerd.says("failed to mount rootfs component", Entry{File: "cmd/containerd-shim-runc-v2/runc/container.go",
+		Sample: "failed to create containerd task: failed to create shim task: failed to mount rootfs component: invalid argument"})
+	CannotLoadSeccomp = containerd.says("cannot load seccomp profile", Entry{File: "contrib/seccomp/seccomp.go",
+		Sample: `failed to generate seccomp spec opts: cannot load seccomp profile "/var/lib/kubelet/seccomp/audit.json": open /var/lib/kubelet/seccomp/audit.json: no such file or directory`})
 )
 
 var containerd = &Component{Name: "containerd", Version: "v2.4.2"}

@@ -58,7 +58,7 @@ var (
 		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
 	ExternalAttacher = kubelet.says("timed out waiting for external-attacher", Entry{File: "pkg/volume/csi/csi_attacher.go",
 		Sample: `AttachVolume.Attach failed for volume "pv-1" : timed out waiting for external-attacher of ebs.csi.aws.com CSI driver to attach volume vol-1`})
-	AlreadyContains = kubelet.says("it already contains", Entry{File: "mount-utils: mount_linux.go",
+	AlreadyContains = kubelet.says("it already contains", Entry{File: "mount-utils: mount_linux.go, as older CSI drivers have it",
 		Sample: `failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`})
 	FsckFoundErrors = kubelet.says("but could not correct them", Entry{File: "mount-utils: mount_linux.go",
 		Sample: "rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.31.1"})
@@ -86,6 +86,42 @@ var (
 		Sample: `Liveness probe failed: Get "http://10.244.7.62:8080/healthz": dial tcp 10.244.7.62:8080: connect: no route to host`})
 	StartupProbeFailed = kubelet.says("Startup probe failed", Entry{File: "pkg/kubelet/prober/prober.go",
 		Sample: `Startup probe failed: Get "http://10.244.8.48:8080/hostname": dial tcp 10.244.8.48:8080: connect: connection refused`})
+	UnableToAttachOrMount = kubelet.says("Unable to attach or mount volumes", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[]: timed out waiting for the condition"})
+	DevicesUnavailable = kubelet.says("requested number of devices unavailable", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
+		Sample: "Allocate failed due to requested number of devices unavailable for example.com/lamp. Requested: 1, Available: 0, which is unexpected"})
+	NoHealthyDevices = kubelet.says("no healthy devices present", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
+		Sample: "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices example.com/lamp, which is unexpected"})
+	NoAuthProvider = kubelet.says("no Auth Provider found", Entry{File: "staging/src/k8s.io/client-go/rest/plugin.go",
+		Sample: `no Auth Provider found for name "gcp"`})
+	ContextNotFound = kubelet.says("context was not found", Entry{File: "staging/src/k8s.io/client-go/tools/clientcmd/validation.go",
+		Sample: "context was not found for specified context: default-context"})
+	UnableToReadClientCert = kubelet.says("unable to read client-cert", Entry{File: "staging/src/k8s.io/client-go/tools/clientcmd/validation.go",
+		Sample: "invalid configuration: [unable to read client-cert /var/lib/kubelet/pki/kubelet-client-current.pem for default-auth due to open /var/lib/kubelet/pki/kubelet-client-current.pem: no such file or directory]"})
+	UnableToReadClientKey = kubelet.says("unable to read client-key", Entry{File: "staging/src/k8s.io/client-go/tools/clientcmd/validation.go",
+		Sample: "invalid configuration: [unable to read client-key /var/lib/kubelet/pki/kubelet-client-current.pem for default-auth due to open: no such file or directory]"})
+	UnableToUpdateNodeStatus = kubelet.says("Unable to update node status", Entry{File: "pkg/kubelet/kubelet_node_status.go",
+		Sample: `"Unable to update node status" err="update node status exceeds retry count"`})
+	LoadKubeletConfigOld = kubelet.says("load Kubelet config file", Entry{File: "cmd/kubelet/app/server.go",
+		Sample: "failed to load Kubelet config file /var/lib/kubelet/config.yaml, error failed to decode"})
+	OnlyItsOwnNode = kubelet.says("only its own Node object", Entry{File: "plugin/pkg/auth/authorizer/node/node_authorizer.go",
+		Sample: "node: node 'lab-worker' cannot read 'web-07', only its own Node object"})
+	FailedStartupProbe = kubelet.says("failed startup probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_container.go",
+		Sample: "Container app failed startup probe, will be restarted"})
+	FailedToStartCAdvisor = kubelet.says("Failed to start cAdvisor", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: `"Failed to start cAdvisor" err="inotify_init: too many open files"`})
+	InternalModules = kubelet.says("Failed to initialize internal modules", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: `"Failed to initialize internal modules" err="mkdir /var/lib/kubelet/pods: read-only file system"`})
+	ReservedCompressible = kubelet.says("Reserved Compressible Cgroup Limits", Entry{File: "pkg/kubelet/cm/node_container_manager_linux.go",
+		Sample: `Failed to enforce System Reserved Compressible Cgroup Limits on "/system-reserved": ["system-reserved"] cgroup does not exist`})
+	DeviceConnected = kubelet.says("Device plugin connected", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
+		Sample: `"Device plugin connected" resourceName="example.com/lamp"`})
+	GotRegistration = kubelet.says("Got registration request from device plugin with resource", Entry{File: "pkg/kubelet/cm/devicemanager/plugin/v1beta1/server.go",
+		Sample: `"Got registration request from device plugin with resource" resourceName="example.com/lamp"`})
+	NotAllowedToModify = kubelet.says("is not allowed to modify node", Entry{File: "plugin/pkg/admission/noderestriction/admission.go",
+		Sample: `nodes "template-01" is forbidden: node "lab-worker" is not allowed to modify node "template-01"`})
+	CannotEnforceAppArmor = kubelet.says("Cannot enforce AppArmor", Entry{File: "pkg/kubelet/lifecycle/handlers.go",
+		Sample: `Cannot enforce AppArmor: profile "k8s-deny-write" is not loaded`})
 )
 
 var kubelet = &Component{Name: "kubelet", Version: "v1.37.2"}
