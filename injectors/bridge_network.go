@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"path"
@@ -40,9 +39,7 @@ var bridgePlugin []byte
 func (*BridgeNetwork) Validate() error { return nil }
 
 func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
-	unsupported := func(format string, args ...any) error {
-		return bridgeNetwork.unsupported(fmt.Sprintf(format, args...))
-	}
+	unsupported := bridgeNetwork.unsupportedf
 	for _, tool := range []string{"ip", "jq", "nsenter"} {
 		if err := haveTool(ctx, n, tool); err != nil {
 			return nil, unsupported("the node has no %s", tool)

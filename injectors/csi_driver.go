@@ -88,9 +88,7 @@ func (c *CSIDriver) Validate() error {
 func imageOf(run, volume string) string { return path.Join(volumesDir, run, volume+".img") }
 
 func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
-	unsupported := func(format string, args ...any) error {
-		return csiDriver.unsupported(fmt.Sprintf(format, args...))
-	}
+	unsupported := csiDriver.unsupportedf
 	switch c.Action {
 	case "volumes":
 		if _, err := n.Sys.Stat("/dev/loop-control"); err != nil {

@@ -7,8 +7,9 @@ import (
 	"io"
 	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
@@ -63,26 +64,14 @@ func fieldNames(t reflect.Type) []string {
 // Size is a number of bytes as Kubernetes writes them: "300Mi", "1Gi", "4096".
 type Size string
 
-var sizeUnits = []struct {
-	suffix string
-	factor int64
-}{{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"", 1}}
-
 // Bytes is the size as a number; the empty size is 0.
 func (s Size) Bytes() (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	for _, u := range sizeUnits {
-		digits, ok := strings.CutSuffix(string(s), u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || n < 0 || n > (1<<50)/u.factor {
-			return 0, fmt.Errorf("size %q: want a number with Ki, Mi, Gi, k, M or G, such as 300Mi", string(s))
-		}
-		return n * u.factor, nil
+	q, err := resource.ParseQuantity(string(s))
+	if n := q.Value(); err == nil && n >= 0 && n <= 1<<50 {
+		return n, nil
 	}
-	return 0, fmt.Errorf("size %q", string(s))
+	return 0, fmt.Errorf("size %q: want a number with Ki, Mi, Gi, k, M or G, such as 300Mi", string(s))
 }

@@ -64,9 +64,7 @@ func (d *DedicatedFilesystem) Validate() error {
 }
 
 func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
-	unsupported := func(format string, args ...any) error {
-		return dedicatedFilesystem.unsupported(fmt.Sprintf(format, args...))
-	}
+	unsupported := dedicatedFilesystem.unsupportedf
 	if _, err := n.Sys.Stat("/dev/loop-control"); err != nil {
 		return nil, unsupported("no loop devices: %v", err)
 	}

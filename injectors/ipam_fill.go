@@ -35,9 +35,7 @@ func (i *IPAMFill) Validate() error {
 }
 
 func (i *IPAMFill) Plan(_ context.Context, n Node) (*Plan, error) {
-	unsupported := func(format string, args ...any) error {
-		return ipamFill.unsupported(fmt.Sprintf(format, args...))
-	}
+	unsupported := ipamFill.unsupportedf
 	conf, err := readConflist(n, cniDir)
 	if err != nil {
 		return nil, unsupported("%v", err)

@@ -29,6 +29,10 @@ func (m Mechanism) unsupported(why string) error {
 	return &UnsupportedError{Mechanism: m.Name, Reason: why}
 }
 
+func (m Mechanism) unsupportedf(format string, args ...any) error {
+	return m.unsupported(fmt.Sprintf(format, args...))
+}
+
 // needs looks at a switch of the kernel. Where its file is not there, the kernel has no such feature (none says so), and where it
 // holds another value, it is switched off.
 func (m Mechanism) needs(n Node, file, value, none, off string) error {

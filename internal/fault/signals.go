@@ -2,6 +2,8 @@ package fault
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,7 +87,7 @@ func (s *Signals) SeenAny() bool { return len(s.Missing()) < len(s.found) }
 // Found is every signal, in the order of the matchers.
 func (s *Signals) Found() []v1alpha1.Signal { return s.found }
 
-func (s *Signals) match(m v1alpha1.Matcher, o *v1alpha1.Observation) (time.Time, string, bool) {
+func (s *Signals) match(m v1alpha1.Matcher, o *v1alpha1.Observation) (at time.Time, text string, ok bool) {
 	switch {
 	case m.Log != nil:
 		return s.matchLog(m.Log, o)
@@ -93,37 +95,30 @@ func (s *Signals) match(m v1alpha1.Matcher, o *v1alpha1.Observation) (time.Time,
 		return s.matchEvent(m.Event, o)
 	case m.Condition != nil:
 		return s.matchCondition(m.Condition, o)
-	case m.Pod != nil:
-		text, ok := s.matchPod(m.Pod, o.API)
-		if ok && m.Pod.Reason == "" && m.Pod.Contains == "" {
-			// A bare phase may have held before; a reason is the fault's own.
-			if _, had := s.matchPod(m.Pod, s.before.API); had {
-				return time.Time{}, "", false
-			}
-		}
-		return time.Time{}, text, ok
-	case m.Allocatable != nil:
-		if o.API == nil || o.API.Node == nil || !m.Allocatable.Of(o.API.Node) || s.before.API != nil && s.before.API.Node != nil && m.Allocatable.Of(s.before.API.Node) {
-			return time.Time{}, "", false
-		}
-		return time.Time{}, fmt.Sprintf("node %s offers %d of %s", s.node, m.Allocatable.Is, m.Allocatable.Resource), true
-	case m.Unit != nil:
-		text, ok := matchUnit(m.Unit, o)
-		if _, had := matchUnit(m.Unit, s.before); had {
-			return time.Time{}, "", false
-		}
-		return time.Time{}, text, ok
 	case m.Throttled != nil:
-		text, ok := s.matchThrottled(m.Throttled, o)
-		return time.Time{}, text, ok
-	case m.Cgroup != nil:
-		text, ok := s.matchCgroup(m.Cgroup, o)
-		if _, had := s.matchCgroup(m.Cgroup, s.before); had {
-			return time.Time{}, "", false
-		}
-		return time.Time{}, text, ok
+		text, ok = s.matchThrottled(m.Throttled, o)
+		return at, text, ok
 	}
-	return time.Time{}, "", false
+	text, ok = s.matchState(m, o)
+	if _, had := s.matchState(m, s.before); had && (m.Pod == nil || m.Pod.Reason == "" && m.Pod.Contains == "") {
+		return at, "", false // a pod's bare phase may have held before; a reason is the fault's own
+	}
+	return at, text, ok
+}
+
+// matchState matches what a look shows by itself; it counts when an earlier one did not show it.
+func (s *Signals) matchState(m v1alpha1.Matcher, o *v1alpha1.Observation) (string, bool) {
+	switch {
+	case m.Pod != nil:
+		return s.matchPod(m.Pod, o.API)
+	case m.Unit != nil:
+		return matchUnit(m.Unit, o)
+	case m.Cgroup != nil:
+		return s.matchCgroup(m.Cgroup, o)
+	case m.Allocatable != nil && o.API != nil && o.API.Node != nil:
+		return fmt.Sprintf("node %s offers %d of %s", s.node, m.Allocatable.Is, m.Allocatable.Resource), m.Allocatable.Of(o.API.Node)
+	}
+	return "", false
 }
 
 func (s *Signals) matchCgroup(m *v1alpha1.CgroupMatcher, o *v1alpha1.Observation) (string, bool) {
@@ -307,50 +302,32 @@ func eventCounts(api *v1alpha1.API) map[types.UID]int {
 
 // describe is a matcher as a person reads it; empty for one that nothing here reads.
 func describe(m v1alpha1.Matcher) string {
-	var b strings.Builder
-	quote := func(s string) {
-		if s != "" {
-			fmt.Fprintf(&b, " %q", s)
+	words := func(all ...string) string {
+		return strings.Join(slices.DeleteFunc(all, func(w string) bool { return w == "" }), " ")
+	}
+	quote := func(s string) string {
+		if s == "" {
+			return ""
 		}
+		return strconv.Quote(s)
 	}
 	switch {
 	case m.Log != nil:
-		fmt.Fprintf(&b, "log of %s", m.Log.Unit)
-		quote(m.Log.Contains)
+		return words("log of", m.Log.Unit, quote(m.Log.Contains))
 	case m.Event != nil:
-		fmt.Fprintf(&b, "event %s", m.Event.Reason)
-		quote(m.Event.Contains)
+		return words("event", m.Event.Reason, quote(m.Event.Contains))
 	case m.Condition != nil:
-		fmt.Fprintf(&b, "condition %s=%s", m.Condition.Type, m.Condition.Status)
-		if m.Condition.Reason != "" {
-			fmt.Fprintf(&b, " %s", m.Condition.Reason)
-		}
-		quote(m.Condition.Contains)
+		return words("condition", m.Condition.Type+"="+m.Condition.Status, m.Condition.Reason, quote(m.Condition.Contains))
 	case m.Pod != nil:
-		b.WriteString("pod")
-		for _, s := range []string{m.Pod.Name, m.Pod.Phase, m.Pod.Reason} {
-			if s != "" {
-				b.WriteString(" " + s)
-			}
-		}
-		quote(m.Pod.Contains)
+		return words("pod", m.Pod.Name, m.Pod.Phase, m.Pod.Reason, quote(m.Pod.Contains))
 	case m.Allocatable != nil:
-		fmt.Fprintf(&b, "allocatable %s %d", m.Allocatable.Resource, m.Allocatable.Is)
+		return fmt.Sprintf("allocatable %s %d", m.Allocatable.Resource, m.Allocatable.Is)
 	case m.Unit != nil:
-		fmt.Fprintf(&b, "unit %s", m.Unit.Name)
-		for _, s := range []string{m.Unit.SubState, m.Unit.Result} {
-			if s != "" {
-				b.WriteString(" " + s)
-			}
-		}
+		return words("unit", m.Unit.Name, m.Unit.SubState, m.Unit.Result)
 	case m.Throttled != nil:
-		fmt.Fprintf(&b, "container %s throttled in %d%% of its CPU periods", m.Throttled.Container, m.Throttled.Percent)
+		return fmt.Sprintf("container %s throttled in %d%% of its CPU periods", m.Throttled.Container, m.Throttled.Percent)
 	case m.Cgroup != nil:
-		b.WriteString("cgroup of pod")
-		if m.Cgroup.Pod != "" {
-			b.WriteString(" " + m.Cgroup.Pod)
-		}
-		quote(m.Cgroup.Contains)
+		return words("cgroup of pod", m.Cgroup.Pod, quote(m.Cgroup.Contains))
 	}
-	return b.String()
+	return ""
 }

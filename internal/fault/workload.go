@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,38 +62,30 @@ func Bind(node string) func(*corev1.PodSpec) {
 // WorkloadReady says what is not ready yet, "" when everything is. After a fault, failed pods do not count: what the kubelet
 // evicted or turned away stays in the API as a record, and its owner has made another.
 func (s *Session) WorkloadReady(ctx context.Context, after bool) (string, error) {
-	kube := s.tb.Kube()
+	kube, all := s.tb.Kube(), metav1.ListOptions{}
 	var waiting []string
-	deployments, err := kube.AppsV1().Deployments(s.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
+	deployments, err1 := kube.AppsV1().Deployments(s.namespace).List(ctx, all)
+	sets, err2 := kube.AppsV1().StatefulSets(s.namespace).List(ctx, all)
+	daemons, err3 := kube.AppsV1().DaemonSets(s.namespace).List(ctx, all)
+	pods, err4 := kube.CoreV1().Pods(s.namespace).List(ctx, all)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return "", err
+	}
+	wants := func(what, name string, has, want int32, ready bool) {
+		if !ready {
+			waiting = append(waiting, fmt.Sprintf("%s %s has %d of %d pods", what, name, has, want))
+		}
 	}
 	for _, d := range deployments.Items {
-		if want := replicas(d.Spec.Replicas); d.Status.AvailableReplicas < want {
-			waiting = append(waiting, fmt.Sprintf("deployment %s has %d of %d pods", d.Name, d.Status.AvailableReplicas, want))
-		}
-	}
-	sets, err := kube.AppsV1().StatefulSets(s.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", err
+		want := replicas(d.Spec.Replicas)
+		wants("deployment", d.Name, d.Status.AvailableReplicas, want, d.Status.AvailableReplicas >= want)
 	}
 	for _, d := range sets.Items {
-		if want := replicas(d.Spec.Replicas); d.Status.ReadyReplicas < want {
-			waiting = append(waiting, fmt.Sprintf("stateful set %s has %d of %d pods", d.Name, d.Status.ReadyReplicas, want))
-		}
-	}
-	daemons, err := kube.AppsV1().DaemonSets(s.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", err
+		want := replicas(d.Spec.Replicas)
+		wants("stateful set", d.Name, d.Status.ReadyReplicas, want, d.Status.ReadyReplicas >= want)
 	}
 	for _, d := range daemons.Items {
-		if !daemonReady(&d) {
-			waiting = append(waiting, fmt.Sprintf("daemon set %s has %d of %d pods", d.Name, d.Status.NumberReady, d.Status.DesiredNumberScheduled))
-		}
-	}
-	pods, err := kube.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", err
+		wants("daemon set", d.Name, d.Status.NumberReady, d.Status.DesiredNumberScheduled, daemonReady(&d))
 	}
 	if len(pods.Items) == 0 && len(waiting) == 0 {
 		// A manifest of configuration only is fine, but a controller may not have made its pods yet.

@@ -169,45 +169,47 @@ func (j *Journal) Dir(id string) string { return path.Join(j.Root, id) }
 
 // Save writes the record so that it is there, whole, whatever happens next.
 func (j *Journal) Save(r *Record) error {
+	if err := j.save(r); err != nil {
+		return fmt.Errorf("journal of %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+func (j *Journal) save(r *Record) error {
 	b, err := r.encode()
 	if err != nil {
-		return fmt.Errorf("journal of %s: %w", r.ID, err)
+		return err
 	}
 	dir := j.Dir(r.ID)
 	if _, err := j.Files.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		if err := j.Files.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("journal of %s: %w", r.ID, err)
+			return err
 		}
 		if err := j.Files.SyncDir(j.Root); err != nil {
-			return fmt.Errorf("journal of %s: %w", r.ID, err)
+			return err
 		}
 	}
 	tmp := path.Join(dir, recordName+".tmp")
 	if err := j.Files.Write(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("journal of %s: %w", r.ID, err)
+		return err
 	}
 	if err := j.Files.Rename(tmp, path.Join(dir, recordName)); err != nil {
-		return fmt.Errorf("journal of %s: %w", r.ID, err)
+		return err
 	}
-	if err := j.Files.SyncDir(dir); err != nil {
-		return fmt.Errorf("journal of %s: %w", r.ID, err)
-	}
-	return nil
+	return j.Files.SyncDir(dir)
 }
 
 // Remove takes the record out, first of all, and then the backups: a directory without a record means nothing.
 func (j *Journal) Remove(id string) error {
 	dir := j.Dir(id)
 	err := j.Files.Remove(path.Join(dir, recordName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("journal of %s: %w", id, err)
-	}
 	if err == nil {
-		if err := j.Files.SyncDir(dir); err != nil {
-			return fmt.Errorf("journal of %s: %w", id, err)
-		}
+		err = j.Files.SyncDir(dir)
 	}
-	if err := j.Files.RemoveAll(dir); err != nil {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = j.Files.RemoveAll(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("journal of %s: %w", id, err)
 	}
 	return nil

@@ -85,15 +85,16 @@ func (l *Leases) Extend(run string, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := l.Sys.MkdirAll(l.Dir, 0o700); err != nil {
-		return fmt.Errorf("lease of run %s: %w", run, err)
-	}
+	err = l.Sys.MkdirAll(l.Dir, 0o700)
 	// A renewal goes beside an injection: each has a file of its own until the rename.
 	tmp := l.file(run) + "." + rand.Text() + ".tmp"
-	if err := l.Sys.Write(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("lease of run %s: %w", run, err)
+	if err == nil {
+		err = l.Sys.Write(tmp, b, 0o600)
 	}
-	if err := l.Sys.Rename(tmp, l.file(run)); err != nil {
+	if err == nil {
+		err = l.Sys.Rename(tmp, l.file(run))
+	}
+	if err != nil {
 		return fmt.Errorf("lease of run %s: %w", run, err)
 	}
 	return l.Sys.SyncDir(l.Dir)
@@ -153,7 +154,7 @@ func (l *Leases) Drop(keep map[string]bool) error {
 			left++
 			continue
 		}
-		if err := l.Sys.Remove(path.Join(l.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(l.Sys.Remove(path.Join(l.Dir, n))); err != nil {
 			return err
 		}
 	}
@@ -196,6 +197,13 @@ WantedBy=timers.target
 
 // Arm starts the timer; when it returns nil, the switch is set.
 func (l *Leases) Arm(ctx context.Context) error {
+	if err := l.arm(ctx); err != nil {
+		return fmt.Errorf("arming the lease: %w", err)
+	}
+	return nil
+}
+
+func (l *Leases) arm(ctx context.Context) error {
 	reload := false
 	for _, name := range []string{ServiceFile, path.Join(unitDir, Timer)} {
 		text := l.units()[name]
@@ -206,74 +214,86 @@ func (l *Leases) Arm(ctx context.Context) error {
 		// Only a unit that systemd has read before needs the reload; a new one it finds by itself.
 		reload = reload || err == nil
 		if err := l.Sys.Write(name, []byte(text), 0o644); err != nil {
-			return fmt.Errorf("arming the lease: %w", err)
+			return err
 		}
 	}
 	// The link makes the timer start with the node, should its container be restarted.
 	if err := l.Sys.MkdirAll(path.Dir(wants), 0o755); err != nil {
-		return fmt.Errorf("arming the lease: %w", err)
+		return err
 	}
 	if err := l.Sys.Symlink(path.Join(unitDir, Timer), wants); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("arming the lease: %w", err)
+		return err
 	}
 	if reload {
 		if err := l.systemctl(ctx, "daemon-reload"); err != nil {
-			return fmt.Errorf("arming the lease: %w", err)
+			return err
 		}
 	}
 	if err := l.systemctl(ctx, "start", Timer); err != nil {
-		return fmt.Errorf("arming the lease: %w", err)
+		return err
 	}
 	s, err := op.Show(ctx, l.Sys, Timer)
 	if err != nil {
-		return fmt.Errorf("arming the lease: %w", err)
+		return err
 	}
 	if s.Active != "active" {
-		return fmt.Errorf("arming the lease: %s is %s after its start", Timer, s.Active)
+		return fmt.Errorf("%s is %s after its start", Timer, s.Active)
 	}
 	return nil
 }
 
 // Disarm stops and removes the timer, and every trace of it.
 func (l *Leases) Disarm(ctx context.Context) error {
+	if err := l.disarm(ctx); err != nil {
+		return fmt.Errorf("disarming the lease: %w", err)
+	}
+	return nil
+}
+
+func (l *Leases) disarm(ctx context.Context) error {
 	found := false
 	for _, p := range []string{wants, path.Join(unitDir, Timer), ServiceFile} {
 		if _, err := l.Sys.Stat(p); err == nil {
 			found = true
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("disarming the lease: %w", err)
+			return err
 		}
 	}
 	if !found {
 		return nil
 	}
 	if s, err := op.Show(ctx, l.Sys, Timer); err != nil {
-		return fmt.Errorf("disarming the lease: %w", err)
+		return err
 	} else if s.Up() {
 		if err := l.systemctl(ctx, "stop", Timer); err != nil {
-			return fmt.Errorf("disarming the lease: %w", err)
+			return err
 		}
 	}
 	for _, p := range []string{wants, path.Join(unitDir, Timer)} {
-		if err := l.Sys.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("disarming the lease: %w", err)
+		if err := unlessGone(l.Sys.Remove(p)); err != nil {
+			return err
 		}
 	}
 	// Where no other timer is enabled the directory was ours; one that is not empty stays by itself.
 	if names, err := l.Sys.List(path.Dir(wants)); err == nil && len(names) == 0 {
 		if err := l.Sys.Remove(path.Dir(wants)); err != nil {
-			return fmt.Errorf("disarming the lease: %w", err)
+			return err
 		}
 	}
 	if err := l.systemctl(ctx, "daemon-reload"); err != nil {
-		return fmt.Errorf("disarming the lease: %w", err)
+		return err
 	}
 	// The service file goes last: while it is there, whoever disarms after a crash in here does all of this again. systemd
 	// forgets a service that does not run by itself, and this one may be running right now.
-	if err := l.Sys.Remove(ServiceFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("disarming the lease: %w", err)
+	return unlessGone(l.Sys.Remove(ServiceFile))
+}
+
+// unlessGone is the error, unless it says that what was to be removed is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 const systemctlBound = 15 * time.Second

@@ -220,6 +220,12 @@ func (f *File) look() (current, error) {
 	case !st.Mode.IsRegular():
 		return foreign, nil
 	}
+	return f.compare(st)
+}
+
+// compare compares a file that is there.
+func (f *File) compare(st Stat) (current, error) {
+	var err error
 	sum, left := "", f.left()
 	if st.Size == f.Saved.Size || st.Size == left.Size {
 		if sum, err = f.sys.Sum(f.Path); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +24,9 @@ func (hostFiles) Stat(path string) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return Stat{}, &fs.PathError{Op: "lstat", Path: path, Err: errors.ErrUnsupported}
 	}
 	out := Stat{
 		Mode: info.Mode(), UID: int(st.Uid), GID: int(st.Gid), Size: info.Size(), Blocks: st.Blocks * 512,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"sigs.k8s.io/yaml"
 )
 
@@ -51,37 +52,19 @@ func (m *Merge) Save(ctx context.Context, env Env) error {
 	return nil
 }
 
-// MergeYAML merges a JSON object into a YAML document.
+// MergeYAML merges a JSON object into a YAML document, as a JSON merge patch (RFC 7386).
 func MergeYAML(text []byte, set json.RawMessage) ([]byte, error) {
-	var doc map[string]any
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	doc, err := yaml.YAMLToJSON(text)
+	if err != nil {
 		return nil, err
 	}
-	var with map[string]any
-	if err := json.Unmarshal(set, &with); err != nil {
+	if string(doc) == "null" {
+		doc = []byte("{}")
+	}
+	if doc, err = jsonpatch.MergePatch(doc, set); err != nil {
 		return nil, fmt.Errorf("values to set: %w", err)
 	}
-	if doc == nil {
-		doc = map[string]any{}
-	}
-	merge(doc, with)
-	return yaml.Marshal(doc)
-}
-
-func merge(into, from map[string]any) {
-	for k, v := range from {
-		if v == nil {
-			delete(into, k)
-			continue
-		}
-		sub, ok := v.(map[string]any)
-		old, was := into[k].(map[string]any)
-		if ok && was {
-			merge(old, sub)
-			continue
-		}
-		into[k] = v
-	}
+	return yaml.JSONToYAML(doc)
 }
 
 func (m *Merge) Pending(ctx context.Context, env Env) (Rest, error) {

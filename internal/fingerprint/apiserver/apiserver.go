@@ -73,27 +73,9 @@ func Take(ctx context.Context, kube kubernetes.Interface, node, ownNamespace str
 				if err != nil {
 					return err
 				}
-				switch o := o.(type) {
-				case *corev1.PersistentVolume:
-					if c := o.Spec.ClaimRef; c != nil && strings.HasPrefix(c.Namespace, RunNamespacePrefix) && c.Namespace != ownNamespace {
-						return nil
-					}
-				case *storagev1.VolumeAttachment:
-					if o.Spec.NodeName != node {
-						return nil
-					}
-				case *corev1.Secret:
-					if o.Type == "bootstrap.kubernetes.io/token" { // expires by itself
-						return nil
-					}
-				case *nodev1.RuntimeClass:
-					set(kind, m, "handler="+o.Handler)
-					return nil
-				case *appsv1.DaemonSet, *appsv1.Deployment:
-					set(kind, m, fmt.Sprintf("generation=%d", m.GetGeneration()))
-					return nil
+				if extra, ours := counts(o, m, node, ownNamespace); ours {
+					set(kind, m, extra...)
 				}
-				set(kind, m)
 				return nil
 			})
 		}
@@ -102,6 +84,24 @@ func Take(ctx context.Context, kube kubernetes.Interface, node, ownNamespace str
 		}
 	}
 	return f
+}
+
+// counts tells whether an object is of the node's or the run's concern, and what of it counts besides its finalizers.
+func counts(o runtime.Object, m metav1.Object, node, ownNamespace string) (extra []string, ours bool) {
+	switch o := o.(type) {
+	case *corev1.PersistentVolume:
+		c := o.Spec.ClaimRef
+		return nil, c == nil || !strings.HasPrefix(c.Namespace, RunNamespacePrefix) || c.Namespace == ownNamespace
+	case *storagev1.VolumeAttachment:
+		return nil, o.Spec.NodeName == node
+	case *corev1.Secret:
+		return nil, o.Type != "bootstrap.kubernetes.io/token" // expires by itself
+	case *nodev1.RuntimeClass:
+		return []string{"handler=" + o.Handler}, true
+	case *appsv1.DaemonSet, *appsv1.Deployment:
+		return []string{fmt.Sprintf("generation=%d", m.GetGeneration())}, true
+	}
+	return nil, true
 }
 
 // all is a client's method that lists, for lists of any kind.
