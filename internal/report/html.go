@@ -217,7 +217,7 @@ func linkName(r *v1alpha1.ScenarioResult) string {
 }
 
 func newRunView(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult, dir string) (runView, error) {
-	v := runView{ScenarioResult: *r, ID: linkName(r), Took: r.Ended.Sub(r.Started), Story: story(r), Again: again(rep, r)}
+	v := runView{ScenarioResult: *r, ID: linkName(r), Took: r.Ended.Sub(r.Started), Story: story(r, nil), Again: again(rep, r)}
 	v.Standing, v.Why = standing(r)
 	v.Label = string(v.Standing)
 	switch {
@@ -270,6 +270,11 @@ func (p *page) compare(before *v1alpha1.Report) {
 	for i := range p.Runs {
 		for _, c := range cases(&v1alpha1.Report{Results: []v1alpha1.ScenarioResult{p.Runs[i].ScenarioResult}}) {
 			ids[c.key] = i + 1
+		}
+	}
+	for _, c := range cases(before) {
+		if i := ids[c.key]; i > 0 && c.run() {
+			p.Runs[i-1].Story = story(&p.Runs[i-1].ScenarioResult, c.result)
 		}
 	}
 	for _, kind := range DiffKinds {
@@ -339,21 +344,30 @@ func opinion(rep *v1alpha1.Report) string {
 	return said
 }
 
-func story(r *v1alpha1.ScenarioResult) []milestone {
-	at := func(s float64) string {
-		if s <= 0 {
-			return "–"
-		}
-		return "+" + humanSeconds(s)
-	}
+// story are the numbers of a run's head line; before is the same scenario in an earlier report, or nil.
+func story(r, before *v1alpha1.ScenarioResult) []milestone {
 	detected := "all expected causes"
 	if c := r.Clocks; c.Finding > 0 && c.Finding < c.Signal {
 		detected += fmt.Sprintf("; %s before the last signal, from what the node shows", humanSeconds(c.Signal-c.Finding))
 	}
-	return []milestone{
-		{"signal shown", at(r.Clocks.Signal), "the log lines, events and conditions expected"},
-		{"detected", at(r.Clocks.Finding), detected},
-		{"remedied", at(r.Clocks.Remedied), "by the finding's own remedy"},
-		{"cleared", at(r.Clocks.Cleared), "no finding, Ready, new pod"},
+	out := []milestone{
+		{"signal shown", after(r.Clocks.Signal), "the log lines, events and conditions expected"},
+		{"detected", after(r.Clocks.Finding), detected},
+		{"remedied", after(r.Clocks.Remedied), "by the finding's own remedy"},
+		{"cleared", after(r.Clocks.Cleared), "no finding, Ready, new pod"},
 	}
+	if before != nil {
+		for i, was := range []float64{before.Clocks.Signal, before.Clocks.Finding, before.Clocks.Remedied, before.Clocks.Cleared} {
+			out[i].Note += "; was " + after(was)
+		}
+	}
+	return out
+}
+
+// after is a time since the fault.
+func after(s float64) string {
+	if s <= 0 {
+		return "–"
+	}
+	return "+" + humanSeconds(s)
 }

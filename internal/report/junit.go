@@ -32,7 +32,6 @@ type junitSuite struct {
 	Skipped   int         `xml:"skipped,attr"`
 	Time      string      `xml:"time,attr"`
 	Timestamp string      `xml:"timestamp,attr"`
-	Hostname  string      `xml:"hostname,attr,omitempty"`
 	Props     []junitProp `xml:"properties>property,omitempty"`
 	Cases     []junitCase `xml:"testcase"`
 }
@@ -97,7 +96,7 @@ func WriteJUnit(w io.Writer, rep *v1alpha1.Report) error {
 
 func newJUnitSuite(rep *v1alpha1.Report, name string) *junitSuite {
 	s := &junitSuite{
-		Name: name, Timestamp: rep.Started.UTC().Format("2006-01-02T15:04:05"), Hostname: rep.Cluster, Time: seconds(rep.Ended.Sub(rep.Started)),
+		Name: name, Timestamp: rep.Started.UTC().Format("2006-01-02T15:04:05"), Time: seconds(rep.Ended.Sub(rep.Started)),
 		Props: []junitProp{{"cluster", rep.Cluster}, {"kubernetes", rep.Kubernetes}, {"host", rep.Host}, {"sickbay", rep.Version}, {"profile", rep.Profile}},
 	}
 	if rep.Shard != nil {
