@@ -8,7 +8,7 @@ TOOL := go tool -modfile=.ci/tools/go.mod
 GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
 
 # A misspelled variable would be ignored in silence: `make conformance profile=all` would run the core profile.
-VARIABLES := NAME PROFILE CONTROLS REPORT ARGS SOAK DISASTER RUNS N RECORDED E2E VERSION
+VARIABLES := NAME PROFILE CONTROLS REPORT ARGS SOAK DISASTER RUNS N RECORDED E2E FUZZTIME VERSION
 unknown := $(filter-out $(VARIABLES) GO% CGO% SICKBAY_%,$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 $(if $(unknown),$(error there is no variable $(unknown); there are $(VARIABLES)))
 
@@ -111,7 +111,7 @@ soak: build ## a healthy cluster, watched for ten minutes: no detector may speak
 
 .PHONY: decoys
 decoys: build ## oddities that are no illness, made on a real node: no detector may speak
-	bin/sickbay run suites/decoys/*/ $(report) $(ARGS)
+	bin/sickbay run suites/decoys/*/ --trust $(report) $(ARGS)
 
 .PHONY: byhand
 byhand: build ## break a stranger's cluster by hand and ask what it has: make byhand ARGS="'kubelet-*' odd-cordoned"
@@ -164,6 +164,15 @@ test-browser: ## the report's page, driven in a headless Chromium; skipped where
 .PHONY: screenshots
 screenshots: ## docs/report*.png, of the tests' sample or of a report: make screenshots REPORT=reports/today
 	cd internal/report/browser && SICKBAY_SCREENSHOTS=$(CURDIR)/docs SICKBAY_REPORT=$(call quote,$(if $(REPORT),$(abspath $(REPORT)))) go test -count=1 -run Screenshots .
+
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each (10 s): what comes from nodes, bundles and files is judged or refused
+	for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		for target in $$(cat $$dir/*_test.go | sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p'); do \
+			echo "$$dir $$target"; go test ./$$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(call quote,$(FUZZTIME)) -fuzzminimizetime 20x; \
+		done; \
+	done
 
 # The three quickest to understand, side by side, and the controls of one. E2E=TestScenario runs every core scenario. The bound covers a
 # cold start, which builds the node image.

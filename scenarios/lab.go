@@ -22,7 +22,7 @@ func (s *Scenario) Lab() (*v1alpha1.Lab, error) {
 	if s.files == nil {
 		return nil, nil
 	}
-	data, err := fs.ReadFile(s.files, LabName)
+	data, err := ReadFile(s.files, LabName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

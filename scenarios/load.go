@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
@@ -41,6 +43,8 @@ type Scenario struct {
 
 	files fs.FS
 	file  string // the document's name in files
+
+	foreign bool // it does not come with sickbay
 }
 
 // NotFoundError is a scenario name that does not exist, with the names that may have been meant.
@@ -121,7 +125,11 @@ func Load(file string) (*Scenario, error) {
 	if fi, err := os.Stat(file); err == nil && fi.IsDir() {
 		file = filepath.Join(file, FileName)
 	}
-	return loadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file), file, filepath.Dir(file))
+	s, err := loadFile(os.DirFS(filepath.Dir(file)), filepath.Base(file), file, filepath.Dir(file))
+	if s != nil {
+		s.foreign = true
+	}
+	return s, err
 }
 
 // LoadFS reads the scenario.yaml of a folder; shown is the folder's name for messages.
@@ -153,7 +161,7 @@ func (s *Scenario) Files() (document string, files map[string][]byte, err error)
 			return "", nil, err
 		}
 		for _, n := range names {
-			if files[n], err = fs.ReadFile(s.files, n); err != nil {
+			if files[n], err = ReadFile(s.files, n); err != nil {
 				return "", nil, fmt.Errorf("read what stands beside scenario %s: %w", s.Metadata.Name, err)
 			}
 		}
@@ -161,17 +169,37 @@ func (s *Scenario) Files() (document string, files map[string][]byte, err error)
 	return s.file, files, nil
 }
 
+// maxFile bounds a scenario's document and each manifest beside it: the largest here has 2 kB.
+const maxFile = 256 << 10
+
+// ReadFile reads a file of a scenario's folder, which may be anybody's: it waits for no pipe.
+func ReadFile(dir fs.FS, name string) ([]byte, error) {
+	fi, err := fs.Stat(dir, name)
+	if err == nil {
+		err = bounds.Stat(fi, maxFile)
+	}
+	var f fs.File
+	if err == nil {
+		f, err = dir.Open(name)
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return bounds.ReadAll(f, maxFile)
+}
+
 func load(dir fs.FS, shown string) (*Scenario, error) {
 	return loadFile(dir, FileName, shown+"/"+FileName, shown)
 }
 
 func loadFile(dir fs.FS, name, shown, shownDir string) (*Scenario, error) {
-	data, err := fs.ReadFile(dir, name)
+	data, err := ReadFile(dir, name)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
 		return nil, fmt.Errorf("read scenario %s: %w", shown, err)
 	}
 	s, err := parse(data, shown, dir)
@@ -186,6 +214,7 @@ func loadFile(dir fs.FS, name, shown, shownDir string) (*Scenario, error) {
 func Parse(data []byte, file string) (*Scenario, error) { return parse(data, file, nil) }
 
 func parse(data []byte, file string, dir fs.FS) (*Scenario, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Windows' editors
 	var s Scenario
 	d, err := decode(data, file, "scenario", &s.Scenario)
 	if err != nil {
@@ -210,6 +239,10 @@ func decode[T any](data []byte, file, what string, into *T) (*document, error) {
 		values: map[string]ast.Node{},
 		keys:   map[string]*token.Token{},
 	}
+	if line := tooDeep(data); line > 0 {
+		d.errs = append(d.errs, Problem{File: file, Line: line, Column: 1, Message: fmt.Sprintf("it is nested more than %d levels deep", maxNesting)})
+		return nil, d.err()
+	}
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		return nil, d.syntax(err)
@@ -226,6 +259,12 @@ func decode[T any](data []byte, file, what string, into *T) (*document, error) {
 		return nil, d.err()
 	case len(docs) > 1:
 		d.problem(first(docs[1].Body.GetToken(), true), "one file holds one "+what+"; this is a second document", "")
+		return nil, d.err()
+	}
+	switch body := plain(docs[0].Body); body.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	default: // one mistake, one problem: each field that is missing would be another
+		d.problem(first(body.GetToken(), true), "a "+what+" must be a mapping of fields, not "+kindOf(body), "")
 		return nil, d.err()
 	}
 	d.structure("$", docs[0].Body, reflect.TypeFor[T]())
@@ -246,6 +285,33 @@ func (d *document) syntax(err error) error {
 		return d.err()
 	}
 	return fmt.Errorf("%s: %w", d.file, err)
+}
+
+// maxNesting of brackets and of list dashes on one line: the parser takes a time that grows with the square of their number.
+const maxNesting = 64
+
+// tooDeep is the line on which a document is nested too deep, 0 where it is not. It takes brackets within texts for brackets.
+func tooDeep(data []byte) int {
+	depth, line, dashes := 0, 1, 0
+	begins := true // nothing but dashes and spaces so far on this line
+	for _, c := range data {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(0, depth-1)
+		case '\n':
+			line, dashes, begins = line+1, 0, true
+			continue
+		}
+		if begins = begins && (c == '-' || c == ' ' || c == '?'); begins && c != ' ' {
+			dashes++
+		}
+		if depth > maxNesting || dashes > maxNesting && begins {
+			return line
+		}
+	}
+	return 0
 }
 
 func (d *document) err() error {

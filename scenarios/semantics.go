@@ -178,7 +178,7 @@ func (d *document) filled(path, v string) {
 // vocabulary reads the scenario's own failures.
 func (d *document) vocabulary(s *Scenario, dir fs.FS) {
 	const at = "$.spec.vocabulary"
-	raw, err := fs.ReadFile(dir, s.Spec.Vocabulary)
+	raw, err := ReadFile(dir, s.Spec.Vocabulary)
 	if err != nil {
 		d.errorf(at, "there is no file %q beside the scenario", s.Spec.Vocabulary)
 		return

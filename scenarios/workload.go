@@ -110,7 +110,7 @@ func readManifest(dir fs.FS, file string) ([]byte, error) {
 	if strings.HasPrefix(file, "shared/") {
 		return embedded.ReadFile(file)
 	}
-	return fs.ReadFile(dir, file)
+	return ReadFile(dir, file)
 }
 
 func render(name string, data []byte, v WorkloadValues) (string, error) {
@@ -133,7 +133,15 @@ func render(name string, data []byte, v WorkloadValues) (string, error) {
 // workload checks the manifest, and that it is bound to the victim.
 func (d *document) workload(s *Scenario, dir fs.FS) {
 	p := "$.spec.workload"
-	if out, ok := d.manifest(p, s.Spec.Workload, s, dir); ok && !strings.Contains(out, "lab-worker") {
+	out, ok := d.manifest(p, s.Spec.Workload, s, dir)
+	if !ok {
+		return
+	}
+	if _, err := objects(out); err != nil {
+		d.errorf(p, "workload %s: %s", s.Spec.Workload, err)
+		return
+	}
+	if !strings.Contains(out, "lab-worker") {
 		d.errorf(p, "workload %s never uses {{.Node}}: it must be bound to the victim, or the fault would miss it", s.Spec.Workload)
 	}
 }

@@ -101,12 +101,13 @@ func profile(name string) (v1alpha1.Profile, []*scenarios.Scenario, error) {
 // disk is the machine's files by their paths, which os.DirFS cannot reach above its root.
 type disk struct{}
 
+func (disk) Stat(name string) (fs.FileInfo, error)      { return os.Stat(name) } // a pipe would be waited for
 func (disk) Open(name string) (fs.File, error)          { return os.Open(name) }
 func (disk) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
 
 func readProfile(files fs.FS, file string, load func(string) (*scenarios.Scenario, error)) (v1alpha1.Profile, []*scenarios.Scenario, error) {
 	var p v1alpha1.Profile
-	raw, err := fs.ReadFile(files, file)
+	raw, err := scenarios.ReadFile(files, file)
 	if err != nil {
 		return p, nil, usage.Errorf("read the profile: %s", err)
 	}

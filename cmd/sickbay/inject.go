@@ -32,6 +32,7 @@ type injected struct {
 func (a *app) inject() *cobra.Command {
 	var g clusterOptions
 	var node string
+	var trust bool
 	var lease time.Duration
 	cmd := &cobra.Command{
 		Use:   "inject SCENARIO",
@@ -45,6 +46,7 @@ with sickbay recover.`,
 		ValidArgsFunction: completeOneScenario,
 	}
 	a.clusterFlags(cmd, &g)
+	trustFlag(cmd, &trust)
 	a.nodeFlag(cmd, &node, "the worker to inject into (default: a free one)")
 	cmd.Flags().DurationVar(&lease, "for", 30*time.Minute, "the node undoes the fault after this time")
 	form := output(cmd)
@@ -61,6 +63,9 @@ with sickbay recover.`,
 		}
 		ctx := cmd.Context()
 		g.victim = node
+		if err := a.trusted(ctx, list, trust); err != nil {
+			return err
+		}
 		c, err := a.ready(ctx, g)
 		if err != nil {
 			return err

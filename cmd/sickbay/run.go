@@ -18,6 +18,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
@@ -32,6 +33,7 @@ import (
 type runFlags struct {
 	clusterOptions
 	noop, noRemedy, keep bool
+	trust                bool
 	controls             string
 	blindRestart         string
 	report, summary      string
@@ -56,6 +58,7 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fl.StringVar(&f.blindRestart, "blind-restart", "", "how --controls restarts blindly: "+strings.Join(restarts(), ", ")+" (default: containerd, then the kubelet)")
 	_ = cmd.RegisterFlagCompletionFunc("blind-restart", cobra.FixedCompletions(restarts(), cobra.ShellCompDirectiveNoFileComp))
 	f.register(fl)
+	trustFlag(cmd, &f.trust)
 	fl.BoolVar(&f.keep, "keep", false, "keep a failed run in place for inspection (the node undoes the fault after 30 minutes)")
 	fl.StringVar(&f.report, "report", "", "write report.json, junit.xml, report.html, timeline.jsonl and bundle/ into this folder")
 	summaryFlag(cmd, &f.summary)
@@ -124,7 +127,8 @@ func (a *app) run() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios: inject, detect, fix, and check that nothing is left",
-		Long: `Run scenarios by name, or by the path of your own scenario.yaml. The engine, the node image and the cluster ` + defaultCluster + ` are created
+		Long: `Run scenarios by name, or by the path of your own scenario.yaml; what a file would do is shown and asked first, unless --trust is
+given. The engine, the node image and the cluster ` + defaultCluster + ` are created
 if needed and reused otherwise. Another cluster must exist (sickbay cluster up). Several scenarios run in parallel, each on its
 own worker.
 
@@ -225,6 +229,9 @@ func findScenarios(names []string) ([]*scenarios.Scenario, error) {
 	for _, n := range names {
 		s, err := scenarios.Find(n)
 		if err != nil {
+			if much := (*bounds.TooMuchError)(nil); errors.As(err, &much) || errors.Is(err, bounds.ErrNotFile) {
+				return nil, usagef("%s", err)
+			}
 			if errors.Is(err, os.ErrNotExist) {
 				if failure, cause := failures.Split(n); failures.Known(failure, cause) {
 					return nil, usagef("%s is a finding; scenarios that must find it: %s", n, strings.Join(scenariosOf(failure, cause), ", "))
@@ -265,6 +272,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		return err
 	}
 	f.victim = f.node
+	if err := a.trusted(ctx, list, f.trust); err != nil {
+		return err
+	}
 	c, err := a.ready(ctx, f.clusterOptions)
 	if err != nil {
 		return err

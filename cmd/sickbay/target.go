@@ -22,12 +22,16 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/apiserver"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
+
+// maxKubeconfig is as much of a kubeconfig as is read: a hundred clusters with their certificates have half of it.
+const maxKubeconfig = 1 << 20
 
 // targetFlags say what to look at: a cluster, this machine, a machine over ssh, or a recorded bundle.
 type targetFlags struct {
@@ -116,6 +120,9 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	s := &target{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
 	if w.kubeconfig != "" {
+		if _, err := bounds.ReadFile(w.kubeconfig, maxKubeconfig); err != nil {
+			return nil, usagef("read the kubeconfig %s: %s", w.kubeconfig, err)
+		}
 		var err error
 		if s.rest, s.kube, err = cluster.Kubeconfig(w.kubeconfig); err != nil {
 			return nil, usagef("%s", err)

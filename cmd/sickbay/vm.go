@@ -317,6 +317,9 @@ func vmCall(flags *pflag.FlagSet, own, names []string, profile string) (inner []
 			return nil, nil, err
 		}
 		inner = append([]string{"run"}, inner...)
+		if len(files) > 0 && !flags.Changed("trust") {
+			inner = append(inner, "--trust") // what they do, they do to the guest
+		}
 	}
 	flags.Visit(func(fl *pflag.Flag) {
 		if !slices.Contains(own, fl.Name) {

@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 	"github.com/sickbay-dev/sickbay/internal/node"
 )
@@ -45,4 +47,19 @@ func TestHostileAnswers(t *testing.T) {
 	if _, err := a.next(); err == nil || !strings.Contains(err.Error(), "16 MiB") {
 		t.Errorf("an answer without an end: %v", err)
 	}
+}
+
+// FuzzObservation: an agent's answer of any content is an observation or an error.
+func FuzzObservation(f *testing.F) {
+	for _, s := range []string{`{"node":"n","at":"2026-11-24T00:00:00Z","units":{"kubelet":{}},"journal":{"lines":[{"text":"x"}]}}`, "null", "[]", `{"api":{"pods":[{"spec":{"containers":[null]}}]}}`, `{"observation":{},"error":{"error":"x"}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var o *v1alpha1.Observation
+		if decode(raw, &o) == nil && o != nil {
+			_ = o.KubeletName()
+			_, _ = o.Unreadable(v1alpha1.SourceUnits)
+		}
+		_, _ = newAnswers(bytes.NewReader(raw)).next()
+	})
 }

@@ -20,6 +20,9 @@ const (
 	bytesPerObject = 48
 )
 
+// ErrNotFile is a pipe, a device or a folder where a file is read.
+var ErrNotFile = errors.New("it is not a file")
+
 // TooMuchError is input beyond a bound.
 type TooMuchError struct{ Text string }
 
@@ -67,7 +70,7 @@ func JSON(raw []byte) error {
 func Stat(fi os.FileInfo, most int64) error {
 	switch {
 	case !fi.Mode().IsRegular():
-		return errors.New("it is not a file")
+		return ErrNotFile
 	case fi.Size() > most:
 		return TooLarge(fi.Size(), most)
 	}

@@ -265,7 +265,7 @@ func sandboxesOf(items []*cri.PodSandbox) []v1alpha1.Sandbox {
 		out = append(out, v1alpha1.Sandbox{
 			ID: s.Id, Name: s.GetMetadata().GetName(), Namespace: s.GetMetadata().GetNamespace(), PodUID: s.GetMetadata().GetUid(),
 			Attempt: s.GetMetadata().GetAttempt(), Ready: s.State == cri.PodSandboxState_SANDBOX_READY,
-			CreatedAt: time.Unix(0, s.CreatedAt).UTC(), Handler: s.RuntimeHandler, Labels: s.Labels,
+			CreatedAt: time.Unix(0, s.CreatedAt).UTC(), Handler: s.RuntimeHandler, Labels: redact.SandboxLabels(s.Labels),
 		})
 	}
 	return out

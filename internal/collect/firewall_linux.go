@@ -125,15 +125,15 @@ func ipsets(saved string) map[string][]string {
 type jumps struct{ from, hooks map[string][]string }
 
 // reach are the hooks from which a packet can get to a chain.
-func (j jumps) reach(chain string, seen ...string) (out []string) {
-	if slices.Contains(seen, chain) {
-		return nil
-	}
-	out = slices.Clone(j.hooks[chain])
-	for _, c := range j.from[chain] {
-		for _, h := range j.reach(c, append(seen, chain)...) {
-			if !slices.Contains(out, h) {
-				out = append(out, h)
+func (j jumps) reach(chain string) (out []string) {
+	seen, next := map[string]bool{chain: true}, []string{chain}
+	for len(next) > 0 { // each chain once: there may be as many ways to it as there are rules
+		chain, next = next[0], next[1:]
+		out = append(out, j.hooks[chain]...)
+		for _, c := range j.from[chain] {
+			if !seen[c] {
+				seen[c] = true
+				next = append(next, c)
 			}
 		}
 	}

@@ -189,6 +189,9 @@ var plantedPlaces = map[string]func(*v1alpha1.Observation){
 	"event annotation": func(o *v1alpha1.Observation) {
 		o.API.Events = []corev1.Event{{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"a": plantedValue}}}}
 	},
+	"sandbox's label": func(o *v1alpha1.Observation) {
+		o.Runtime.Sandboxes = []v1alpha1.Sandbox{{Labels: map[string]string{"example.test/x": plantedValue}}}
+	},
 	"flag of the kubelet": func(o *v1alpha1.Observation) { o.Kubelet.Flags = []string{"--bootstrap-token", plantedValue} },
 	"process": func(o *v1alpha1.Observation) {
 		o.LocalJobs = []v1alpha1.Job{{Command: "backup --password " + plantedValue}}

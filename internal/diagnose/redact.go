@@ -127,6 +127,10 @@ func withoutValues(o v1alpha1.Observation) v1alpha1.Observation {
 		o.API = &api
 	}
 	o.Kubelet.Flags = redact.Args(o.Kubelet.Flags)
+	o.Runtime.Sandboxes = slices.Clone(o.Runtime.Sandboxes)
+	for i := range o.Runtime.Sandboxes {
+		o.Runtime.Sandboxes[i].Labels = redact.SandboxLabels(o.Runtime.Sandboxes[i].Labels)
+	}
 	o.LocalJobs = slices.Clone(o.LocalJobs)
 	for i := range o.LocalJobs {
 		o.LocalJobs[i].Command = redact.Command(o.LocalJobs[i].Command)

@@ -12,7 +12,7 @@ var (
 	keyEnds   = regexp.MustCompile(`-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`)
 	// opens is the end of a line whose secret stands on the next one.
 	opens = regexp.MustCompile(`([A-Za-z0-9_.-]+)(?:\\*["'])?\s*[=:]\s*[|>]?[-+]?\s*\\?$`)
-	body  = regexp.MustCompile(`[A-Za-z0-9+/=]{1,128}\s*$`)
+	body  = regexp.MustCompile(`^\s*[A-Za-z0-9+/=]{1,128}\s*$`)
 )
 
 // maxKeyLines of a key: 16384 bits of RSA have 200.
@@ -56,26 +56,37 @@ func Lines(lines []v1alpha1.LogLine) {
 				continue
 			}
 		}
-		if begin := keyBegins.FindStringIndex(text); begin != nil && !keyEnds.MatchString(text[begin[1]:]) {
+		switch begin := keyBegin(text); {
+		case begin > 0 && !keyEnds.MatchString(text[begin:]):
 			s.inKey = 1
-		} else if begin == nil && keyEnds.MatchString(text) {
+		case begin == 0 && strings.Contains(text, "PRIVATE KEY") && keyEnds.MatchString(text):
 			for _, j := range s.past { // its BEGIN is older than what was read
 				lines[j].Text = Mark
 			}
 			l.Text = Mark
 		}
 		// What a rule for one line left of a key counts as such, too.
-		if body.FindString(text) == strings.TrimLeft(text, " \t") || text == Mark {
+		if len(text) <= 160 && body.MatchString(text) || text == Mark {
 			s.past = append(s.past, i)
 		} else {
 			s.past = nil
 		}
-		m := opens.FindStringSubmatch(text)
-		s.next = m != nil && Secret(m[1])
-		if s.inKey != 1 {
-			l.Text = Text(l.Text)
-			continue
+		s.next = false
+		if end := strings.TrimRight(text, " \t|>+-\\"); strings.HasSuffix(end, ":") || strings.HasSuffix(end, "=") {
+			m := opens.FindStringSubmatch(text[max(0, len(end)-100):])
+			s.next = m != nil && Secret(m[1])
 		}
-		l.Text = Text(text)
+		l.Text = Text(l.Text)
 	}
+}
+
+// keyBegin is where a key's BEGIN ends, 0 where there is none.
+func keyBegin(text string) int {
+	if !strings.Contains(text, "PRIVATE KEY") {
+		return 0
+	}
+	if at := keyBegins.FindStringIndex(text); at != nil {
+		return at[1]
+	}
+	return 0
 }

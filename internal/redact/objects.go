@@ -110,6 +110,13 @@ func Meta(m metav1.ObjectMeta) metav1.ObjectMeta {
 	}
 }
 
+// SandboxLabels are the labels that the kubelet gives a sandbox itself, without those of its pod.
+func SandboxLabels(all map[string]string) map[string]string {
+	out := maps.Clone(all)
+	maps.DeleteFunc(out, func(k, _ string) bool { return !strings.HasPrefix(k, "io.kubernetes.") })
+	return out
+}
+
 // pluginNames are the extended resources and CSI drivers there are: a command line that has such a name is that plugin's.
 func pluginNames(a *v1alpha1.API) map[string]bool {
 	names := map[string]bool{}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
@@ -67,13 +68,19 @@ func RenderHTML(dir string, rep, before *v1alpha1.Report) (path string, err erro
 	return path, nil
 }
 
-// ReadReport reads the report.json of a report directory, or the file itself.
+// maxReport is as much of a report.json as is read: one of a hundred scenarios has 4 MiB.
+const maxReport = 256 << 20
+
+// Read reads the report.json of a report directory, or the file itself.
 func Read(dir string) (*v1alpha1.Report, error) {
 	path := dir
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 		path = filepath.Join(dir, FileJSON)
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := bounds.ReadFile(path, maxReport)
+	if much := (*bounds.TooMuchError)(nil); errors.As(err, &much) || errors.Is(err, bounds.ErrNotFile) {
+		return nil, &usage.Error{Text: fmt.Sprintf("%s is no report: %s", path, err)}
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &usage.Error{Text: fmt.Sprintf("there is no report in %s (no %s): make one with `sickbay run NAME --report %s`", dir, FileJSON, dir)}
 	}
@@ -81,7 +88,11 @@ func Read(dir string) (*v1alpha1.Report, error) {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
 	var rep v1alpha1.Report
-	if err := json.Unmarshal(raw, &rep); err != nil {
+	err = bounds.JSON(raw)
+	if err == nil {
+		err = json.Unmarshal(raw, &rep)
+	}
+	if err != nil {
 		return nil, &usage.Error{Text: fmt.Sprintf("%s is no report: %s", path, err)}
 	}
 	if rep.Kind != v1alpha1.KindReport || rep.APIVersion != v1alpha1.APIVersion {
