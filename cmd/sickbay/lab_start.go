@@ -55,6 +55,7 @@ func (o *labStarting) check() error {
 
 func (a *app) labStart() *cobra.Command {
 	var o labStarting
+	var trust bool
 	cmd := &cobra.Command{
 		Use:   "start [CODE]",
 		Short: "Make a node ill without saying how",
@@ -66,6 +67,7 @@ teach, chooses the lab.`,
 		Args: args(cobra.MaximumNArgs(1), "the code of one lab"), ValidArgsFunction: completeLabs,
 	}
 	a.labStartFlags(cmd, &o)
+	trustFlag(cmd, &trust)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var courses []scenarios.Course
 		if len(args) == 1 {
@@ -76,6 +78,9 @@ teach, chooses the lab.`,
 			courses = []scenarios.Course{*c}
 		}
 		if err := o.check(); err != nil {
+			return err
+		}
+		if err := a.trusted(cmd.Context(), scenariosOfCourses(courses), trust); err != nil {
 			return err
 		}
 		if len(courses) == 0 {

@@ -22,6 +22,7 @@ func (a *app) labVerify() *cobra.Command {
 	var g clusterOptions
 	var node, tableFile string
 	var all bool
+	var trust bool
 	cmd := &cobra.Command{
 		Use:   "verify NAME... | --all",
 		Short: "Prove labs on a cluster: hints, wrong fixes, right fixes",
@@ -35,6 +36,7 @@ remedy and every way to solve it are accepted and last, and then no hint's proof
 	a.nodeFlag(cmd, &node, "the worker to make ill (default: a free one)")
 	cmd.Flags().BoolVar(&all, "all", false, "all core labs")
 	cmd.Flags().StringVar(&tableFile, "table", "", "write the proofs into this file, as Markdown")
+	trustFlag(cmd, &trust)
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		courses, err := coursesFor(args, all)
@@ -45,6 +47,9 @@ remedy and every way to solve it are accepted and last, and then no hint's proof
 			return err
 		}
 		ctx := cmd.Context()
+		if err := a.trusted(ctx, scenariosOfCourses(courses), trust); err != nil {
+			return err
+		}
 		g.victim = node
 		c, err := a.ready(ctx, g)
 		if err != nil {
@@ -82,6 +87,13 @@ remedy and every way to solve it are accepted and last, and then no hint's proof
 		return nil
 	}
 	return cmd
+}
+
+func scenariosOfCourses(courses []scenarios.Course) (out []*scenarios.Scenario) {
+	for _, c := range courses {
+		out = append(out, c.Scenario)
+	}
+	return out
 }
 
 // coursesFor are the named labs, or all core ones.
