@@ -306,6 +306,7 @@ func (a *app) labStop() *cobra.Command {
 	var report string
 	cmd := a.labVerb("stop", "Undo everything and show the debrief", "Undo the fault, score the lab, put it into the history and write the debrief, as Markdown and HTML.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
 		ctx := cmd.Context()
+		a.signals(ctx, l)
 		_, err := a.endFault(ctx, l)
 		if err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
 			return err
@@ -321,6 +322,23 @@ func (a *app) labStop() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&report, "report", "", "folder for the debrief (default: beside the history, in the cache)")
 	return cmd
+}
+
+// signals puts what the cluster said into the timeline, while it still knows. A debrief without it is one all the same.
+func (a *app) signals(ctx context.Context, l *lesson) {
+	c, err := a.ours(ctx, l.st.Cluster)
+	if err != nil || l.st.Started.IsZero() {
+		return
+	}
+	call, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+	// The fault was in place a moment before the clock started.
+	list, err := lab.Signals(call, c.Kube(), l.st.Node, l.st.Namespace, l.st.Started.Add(-time.Minute))
+	if err != nil {
+		progress.From(ctx).Note("the debrief lacks the cluster's events: %s", err)
+		return
+	}
+	l.st.Timeline = append(l.st.Timeline, list...)
 }
 
 func (a *app) labShell() *cobra.Command {

@@ -42,7 +42,7 @@ func NewDebrief(c scenarios.Course, language string, r Record, s Score) Debrief 
 
 // After is how long after the start something was.
 func (d Debrief) After(t time.Time) string {
-	s := t.Sub(d.Started)
+	s := max(0, t.Sub(d.Started))
 	return fmt.Sprintf("%02d:%02d:%02d", int(s.Hours()), int(s.Minutes())%60, int(s.Seconds())%60)
 }
 
