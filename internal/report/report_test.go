@@ -244,7 +244,7 @@ func TestPageLeadsToFailures(t *testing.T) {
 	for _, part := range []string{
 		"<title>profile core · failed · sickbay · sickbay</title>", "New failures", `<a href="#swap-on">swap-on</a>`,
 		`<tr data-run="swap-on" data-v="failed"`, `<tr data-run="clock-skew" data-v="unknown"`, `<tr data-run="apparmor-denied" data-v="unsupported"`, `<tr data-run="pleg-disk" data-v="passed"`,
-		`<section class="run" id="swap-on" data-v="failed">` + "\n<details open>", `sickbay run swap-on`, `href="bundle/swap-on/"`, "; was +20 s", `<section class="run" id="pleg-disk" data-v="passed">` + "\n<details>",
+		`<section class="run" id="swap-on" data-v="failed">` + "\n<details open>", `sickbay run swap-on`, `href="bundle/swap-on/"`, "; was &#43;20 s", `<section class="run" id="pleg-disk" data-v="passed">` + "\n<details>",
 		`href="#pleg-disk/`, `id="conflist-missing-noop" data-v="passed"`, `<a href="report.json">`,
 	} {
 		at := strings.Index(page[last:], part)
