@@ -21,12 +21,13 @@ import (
 )
 
 // imageConfigVersion is part of every image's name: raise it when imageConfig changes what a node gets.
-const imageConfigVersion = "1"
+const imageConfigVersion = "2"
 
 // Labels of the image.
 const (
 	LabelKubernetes = "sickbay.dev/kubernetes"
 	LabelContent    = "sickbay.dev/content"
+	LabelRecipe     = "sickbay.dev/recipe"   // the content less the versions of Debian's packages
 	LabelPackages   = "sickbay.dev/packages" // digest of /kind/sickbay/packages.txt
 	LabelGo         = "sickbay.dev/go"
 )
@@ -55,6 +56,10 @@ func (p *plan) imageConfig() (ocispec.ImageConfig, error) {
 		return ocispec.ImageConfig{}, fmt.Errorf("reading the package versions: %w", err)
 	}
 	sum := sha256.Sum256(list)
+	content, err := p.contentKey()
+	if err != nil {
+		return ocispec.ImageConfig{}, err
+	}
 	return ocispec.ImageConfig{
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -63,7 +68,7 @@ func (p *plan) imageConfig() (ocispec.ImageConfig, error) {
 		Entrypoint: []string{"/usr/local/bin/entrypoint", "/sbin/init"},
 		StopSignal: "SIGRTMIN+3", // on SIGTERM systemd executes itself anew instead of ending
 		Labels: map[string]string{
-			LabelKubernetes: p.spec.Version, LabelContent: p.contentKey(), LabelGo: p.goVer,
+			LabelKubernetes: p.spec.Version, LabelContent: content, LabelRecipe: p.recipeKey(), LabelGo: p.goVer,
 			LabelPackages: "sha256:" + hex.EncodeToString(sum[:]),
 		},
 	}, nil
@@ -76,6 +81,10 @@ func (p *plan) writeArchive(w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ref, err := p.ref()
+	if err != nil {
+		return err
+	}
 	var layers []stream
 	for _, part := range p.layers() {
 		l, err := readLayer(p.cache.path(part))
@@ -84,7 +93,7 @@ func (p *plan) writeArchive(w io.Writer) error {
 		}
 		layers = append(layers, stream{diffID: digest.Digest(l.DiffID), size: l.Size, open: func() (io.ReadCloser, error) { return os.Open(l.path) }})
 	}
-	return writeDockerArchive(w, p.ref(), p.spec.Arch, config, layers)
+	return writeDockerArchive(w, ref, p.spec.Arch, config, layers)
 }
 
 func writeDockerArchive(w io.Writer, ref, arch string, config ocispec.ImageConfig, layers []stream) error {
@@ -144,10 +153,7 @@ func LoadComponent(ctx context.Context, engine Engine, spec Spec, name string) (
 	if _, ok, err := inspect(ctx, engine, name); err != nil || ok {
 		return err
 	}
-	if spec, err = spec.complete(); err != nil {
-		return err
-	}
-	p, err := newPlan(ctx, spec)
+	p, err := planOf(ctx, spec)
 	if err != nil {
 		return err
 	}

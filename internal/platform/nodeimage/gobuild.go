@@ -189,8 +189,9 @@ func fillVersion(ctx context.Context, folder, flags string) (string, error) {
 	return before + strings.TrimSpace(version) + after, nil
 }
 
-func goVersion(ctx context.Context) (string, error) {
-	out, err := output(exec.CommandContext(ctx, "go", "env", "GOVERSION"))
+// goVersion is the compiler that the sources ask for, which need not be the one that the working directory has.
+func goVersion(ctx context.Context, source string) (string, error) {
+	out, err := output(goCommand(ctx, filepath.Dir(source), "env", "GOVERSION"))
 	if err != nil {
 		return "", fmt.Errorf("building a node image needs Go: %w (install it from https://go.dev/dl)", err)
 	}

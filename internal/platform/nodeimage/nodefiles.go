@@ -106,6 +106,9 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 	if files["kind/sickbay/packages.txt"], err = os.ReadFile(filepath.Join(p.cache.path(p.rootfs), packagesFile)); err != nil {
 		return fmt.Errorf("reading the package versions: %w", err)
 	}
+	if files[sbomFile], err = p.sbom(files["kind/sickbay/packages.txt"]); err != nil {
+		return err
+	}
 	for _, n := range slices.Sorted(maps.Keys(files)) {
 		if err := l.write(n, executable(n), files[n]); err != nil {
 			return err

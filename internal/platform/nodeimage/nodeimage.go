@@ -78,55 +78,61 @@ func (s Spec) complete() (Spec, error) {
 	return s, nil
 }
 
-// Ref answers the name Build gives the image, which holds a hash of all that goes into it, without building anything.
-func Ref(ctx context.Context, spec Spec) (string, error) {
+// planOf is the plan of a spec whose defaults are filled in.
+func planOf(ctx context.Context, spec Spec) (*plan, error) {
 	spec, err := spec.complete()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	p, err := newPlan(ctx, spec)
+	return newPlan(ctx, spec)
+}
+
+// Ref answers the name Build gives the image, which holds a hash of all that goes into it. Of the parts it makes only the root file
+// system, where that is missing: its packages' versions are in the name.
+func Ref(ctx context.Context, spec Spec) (string, error) {
+	p, err := planOf(ctx, spec)
 	if err != nil {
 		return "", err
 	}
-	return p.ref(), nil
+	if err := p.makeThese(ctx, []*part{p.rootfs}); err != nil {
+		return "", err
+	}
+	return p.ref()
 }
 
 // Build makes sure that the engine holds the image of the spec and answers its name. What is in the engine is not loaded,
 // what is in the cache is not built. It must run as root on Debian or Ubuntu with Go installed.
 func Build(ctx context.Context, engine Engine, spec Spec) (string, error) {
-	spec, err := spec.complete()
+	p, err := planOf(ctx, spec)
 	if err != nil {
 		return "", err
 	}
-	p, err := newPlan(ctx, spec)
-	if err != nil {
-		return "", err
-	}
-	if _, ok, err := inspect(ctx, engine, p.ref()); err != nil {
-		return "", err
-	} else if ok {
-		return p.ref(), nil
+	if ref, ok, err := p.held(ctx, engine); err != nil || ok {
+		return ref, err
 	}
 	if err := p.makeAll(ctx); err != nil {
 		return "", err
 	}
-	return p.ref(), p.load(ctx, engine)
+	ref, err := p.ref()
+	if err != nil {
+		return "", err
+	}
+	return ref, p.load(ctx, engine)
 }
 
 // Export writes the image of the spec as an archive that `docker load` and `podman load` read, building what is missing.
 func Export(ctx context.Context, spec Spec, w io.Writer) (ref string, err error) {
-	spec, err = spec.complete()
-	if err != nil {
-		return "", err
-	}
-	p, err := newPlan(ctx, spec)
+	p, err := planOf(ctx, spec)
 	if err != nil {
 		return "", err
 	}
 	if err := p.makeAll(ctx); err != nil {
 		return "", err
 	}
-	return p.ref(), p.writeArchive(w)
+	if ref, err = p.ref(); err != nil {
+		return "", err
+	}
+	return ref, p.writeArchive(w)
 }
 
 // load streams the image from the cache into the engine.

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
+	"github.com/sickbay-dev/sickbay/internal/platform/debian"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -21,7 +22,7 @@ const Repository = "sickbay.dev/node"
 
 // recipes are this package's own files: a changed recipe must remake the parts it makes.
 //
-//go:embed rootfs.go components.go store.go nodefiles.go tarfile.go
+//go:embed rootfs.go components.go store.go nodefiles.go sbom.go tarfile.go
 var recipes embed.FS
 
 func recipe(names ...string) (string, error) {
@@ -55,7 +56,7 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 	}
 	p := &plan{spec: spec, cache: newCache(spec.CacheDir)}
 	var err error
-	if p.goVer, err = goVersion(ctx); err != nil {
+	if p.goVer, err = goVersion(ctx, spec.Source); err != nil {
 		return nil, err
 	}
 	if p.kind, err = findKindFiles(ctx, spec.Source); err != nil {
@@ -88,7 +89,7 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 		k, err := key(recipeFiles, append(keys(after...), extra...)...)
 		return &part{name: name, key: k, after: after, make: make}, err
 	}
-	if p.rootfs, err = add("rootfs", p.makeRootfs, nil, []string{"rootfs.go"}); err != nil {
+	if p.rootfs, err = add("rootfs", p.makeRootfs, nil, []string{"rootfs.go"}, debian.Recipe()); err != nil {
 		return nil, err
 	}
 	if p.components, err = add("components", p.makeComponents, []*part{p.kubernetes, p.etcd, p.coredns, p.registry, p.addons, p.rootfs}, []string{"components.go"}, spec.Version); err != nil {
@@ -107,7 +108,7 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the node image's own files: %w", err)
 	}
-	p.nodeFiles, err = add("node-files", p.makeNodeFiles, []*part{p.containerd, p.rootfs}, []string{"nodefiles.go"}, spec.Version, p.kind.hash, own)
+	p.nodeFiles, err = add("node-files", p.makeNodeFiles, append(p.programs(), p.rootfs), []string{"nodefiles.go", "sbom.go"}, spec.Version, p.kind.hash, own)
 	return p, err
 }
 
@@ -116,8 +117,13 @@ func (p *plan) layers() []*part {
 	return []*part{p.rootfs, p.runtimeLayer, p.kubernetesLayer, p.store, p.nodeFiles}
 }
 
-// contentKey is the hash of everything that goes into the image.
-func (p *plan) contentKey() string {
+// programs answers the parts that Go builds.
+func (p *plan) programs() []*part {
+	return []*part{p.kubernetes, p.containerd, p.runc, p.cni, p.etcd, p.coredns, p.registry, p.addons}
+}
+
+// recipeKey is the hash of everything that goes into the image and is known before it is made.
+func (p *plan) recipeKey() string {
 	fields := []string{imageConfigVersion}
 	for _, l := range p.layers() {
 		fields = append(fields, l.key)
@@ -125,19 +131,52 @@ func (p *plan) contentKey() string {
 	return hash(fields...)
 }
 
-func (p *plan) ref() string { return Repository + ":" + p.spec.Version + "-" + p.contentKey()[:12] }
+// contentKey adds the versions of the Debian packages, which are known once they were taken.
+func (p *plan) contentKey() (string, error) {
+	list, err := os.ReadFile(filepath.Join(p.cache.path(p.rootfs), packagesFile))
+	if err != nil {
+		return "", fmt.Errorf("reading the package versions: %w", err)
+	}
+	return hash(p.recipeKey(), string(list)), nil
+}
+
+func (p *plan) ref() (string, error) {
+	key, err := p.contentKey()
+	if err != nil {
+		return "", err
+	}
+	return Repository + ":" + p.spec.Version + "-" + key[:12], nil
+}
+
+// held answers the image that the engine has of this plan: by its name where the package versions are known, else one of the same recipe,
+// whatever Debian had then.
+func (p *plan) held(ctx context.Context, engine Engine) (ref string, ok bool, err error) {
+	if ref, err = p.ref(); err == nil {
+		_, ok, err = inspect(ctx, engine, ref)
+		return ref, ok, err
+	}
+	out, err := output(engine.Command(ctx, "images", "--filter", "label="+LabelRecipe+"="+p.recipeKey(), "--format", "{{.Repository}}:{{.Tag}}"))
+	for _, ref := range strings.Fields(out) {
+		if strings.HasPrefix(ref, Repository+":"+p.spec.Version+"-") {
+			return ref, true, nil
+		}
+	}
+	return "", false, err
+}
 
 // all answers every part, each after those it needs.
 func (p *plan) all() []*part {
-	return []*part{p.rootfs, p.kubernetes, p.containerd, p.runc, p.cni, p.etcd, p.coredns, p.registry, p.addons,
-		p.runtimeLayer, p.kubernetesLayer, p.components, p.store, p.nodeFiles}
+	return append(append([]*part{p.rootfs}, p.programs()...), p.runtimeLayer, p.kubernetesLayer, p.components, p.store, p.nodeFiles)
 }
 
-// makeAll makes what is missing. The root file system is made beside the compiling: it waits for the network and for one
+// makeAll makes what is missing of all parts.
+func (p *plan) makeAll(ctx context.Context) error { return p.makeThese(ctx, p.all()) }
+
+// makeThese makes what is missing. The root file system is made beside the compiling: it waits for the network and for one
 // core, and the compiler leaves room for it.
-func (p *plan) makeAll(ctx context.Context) error {
+func (p *plan) makeThese(ctx context.Context, parts []*part) error {
 	var todo []*part
-	for _, part := range p.all() {
+	for _, part := range parts {
 		if !p.cache.has(part) {
 			todo = append(todo, part)
 		}

@@ -159,11 +159,14 @@ func upstreamImage(version string) string {
 	return ""
 }
 
-// builtRefs answers the image the source would build now. Without a source (an installed program) nothing newer can be
+// builtRefs answers the image that the source would build now, when the engine has it. Without a source (an installed program) nothing newer can be
 // built, so any image built earlier for the version serves.
 func builtRefs(ctx context.Context, engine Engine, spec Spec) []string {
-	if ref, err := Ref(ctx, spec); err == nil {
-		return []string{ref}
+	if p, err := planOf(ctx, spec); err == nil {
+		if ref, ok, err := p.held(ctx, engine); err == nil && ok {
+			return []string{ref}
+		}
+		return nil
 	}
 	want := "v" + strings.TrimPrefix(spec.Version, "v")
 	if spec.Version == "" {

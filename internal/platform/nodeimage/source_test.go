@@ -171,7 +171,32 @@ func TestPlanIsStable(t *testing.T) {
 				}
 			}
 		}
-		return p.ref()
+		// Packages that were taken at another time make another image, and the recipe finds either.
+		dir := p.cache.path(p.rootfs)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var refs []string
+		for _, list := range []string{"bash 1 amd64\n", "bash 2 amd64\n", "bash 1 amd64\n"} {
+			if err := os.WriteFile(filepath.Join(dir, packagesFile), []byte(list), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ref, err := p.ref()
+			if err != nil {
+				t.Fatal(err)
+			}
+			refs = append(refs, ref)
+		}
+		if refs[0] == refs[1] || refs[0] != refs[2] {
+			t.Errorf("images of two versions of a package are called %v", refs)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if ref, err := p.ref(); err == nil {
+			t.Errorf("without packages it is called %s", ref)
+		}
+		return refs[0]
 	}
 	first := key(spec)
 	if second := key(spec); first != second {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/sickbay-dev/sickbay/internal/process"
 )
 
 const (
@@ -96,6 +98,7 @@ address = %q
 	daemon.Stdout, daemon.Stderr = &s.log, &s.log
 	daemon.Cancel = func() error { return daemon.Process.Signal(syscall.SIGTERM) }
 	daemon.WaitDelay = storeStop
+	process.Leash(daemon, syscall.SIGTERM) // it must not outlive this process, however that ends
 	if err := daemon.Start(); err != nil {
 		cancel()
 		return nil, fmt.Errorf("%s: %w", daemon, err)

@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
-	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
+	"github.com/sickbay-dev/sickbay/internal/platform/debian"
 )
 
 // packages are the guest's. Docker is what sickbay runs clusters on; the rest is what a node's kernel needs on its host, and
@@ -47,7 +46,7 @@ const (
 	diskFile   = "disk.raw"
 	kernel     = "vmlinuz"
 	initrd     = "initrd.img"
-	// packagesFile names each package with the version that was taken: the archive serves whatever is newest.
+	// packagesFile names each package with the version that was taken.
 	packagesFile = "packages.txt"
 	// label of the guest's root file system, which the kernel's command line names.
 	label = "guest"
@@ -55,7 +54,7 @@ const (
 
 // basePart is the guest's disk without a node image, with its kernel and initrd beside it.
 func basePart() (buildcache.Part, error) {
-	fields := []string{nodeimage.Suite}
+	fields := []string{debian.Recipe()}
 	err := fs.WalkDir(own, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -75,7 +74,12 @@ func basePart() (buildcache.Part, error) {
 func makeBase(ctx context.Context, dir string) (err error) {
 	root := filepath.Join(dir, "root")
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
-	if err := bootstrap(ctx, root, filepath.Join(dir, packagesFile)); err != nil {
+	err = debian.Bootstrap(ctx, debian.Options{
+		Format: "directory", Target: root, Arch: "amd64", Packages: packages, Trimmed: trimmed, List: filepath.Join(dir, packagesFile),
+		// The initrd would be made twice otherwise: once by the kernel's package and once by a trigger. Fast to unpack, too.
+		Hooks: []string{`--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" && echo "COMPRESS=zstd" > "$1/etc/initramfs-tools/conf.d/sickbay"`},
+	})
+	if err != nil {
 		return err
 	}
 	if err := configure(root); err != nil {
@@ -95,46 +99,7 @@ func makeBase(ctx context.Context, dir string) (err error) {
 	}
 	disk := filepath.Join(dir, diskFile)
 	// The journal and the inode tables are written lazily: the file stays as small as its contents.
-	return run(ctx, "mkfs.ext4", "-q", "-L", label, "-d", root, "-E", "lazy_itable_init=1,lazy_journal_init=1", "-m", "0", "-N", fmt.Sprint(diskInodes), disk, fmt.Sprintf("%dk", diskBytes>>10))
-}
-
-// bootstrap fills a folder with the packages and writes down their versions.
-func bootstrap(ctx context.Context, root, list string) error {
-	sources, err := nodeimage.DebianSources()
-	if err != nil {
-		return err
-	}
-	args := []string{"--mode=root", "--variant=minbase", "--format=directory", "--architectures=amd64",
-		`--aptopt=Acquire::Languages "none"`, `--aptopt=APT::Install-Recommends "false"`}
-	for _, t := range trimmed {
-		args = append(args, "--dpkgopt=path-exclude="+t)
-	}
-	args = append(args, "--include="+strings.Join(packages, ","),
-		// The initrd would be made twice otherwise: once by the kernel's package and once by a trigger. Fast to unpack, too.
-		`--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" && echo "COMPRESS=zstd" > "$1/etc/initramfs-tools/conf.d/sickbay"`,
-		nodeimage.Suite, root)
-	// Without a list mmdebstrap takes the suite with its updates and its security fixes from Debian's own archive.
-	if sources != "" {
-		f, err := os.CreateTemp("", "sickbay-*.sources")
-		if err != nil {
-			return fmt.Errorf("preparing the guest's root file system: %w", err)
-		}
-		defer os.Remove(f.Name())
-		_, err = f.WriteString(sources)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("preparing the guest's root file system: %w", err)
-		}
-		args = append(args, f.Name())
-	}
-	if err := run(ctx, "mmdebstrap", args...); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, "chroot", root, "dpkg-query", "-W", "-f", "${Package} ${Version} ${Architecture}\n")
-	versions, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("%s: %w", cmd, err)
-	}
-	return os.WriteFile(list, versions, 0o644)
+	return debian.Run(ctx, nil, "mkfs.ext4", "-q", "-L", label, "-d", root, "-E", "lazy_itable_init=1,lazy_journal_init=1", "-m", "0", "-N", fmt.Sprint(diskInodes), disk, fmt.Sprintf("%dk", diskBytes>>10))
 }
 
 // configure writes our files over what the packages brought, and takes away what must not be in two guests, or of this machine.

@@ -11,6 +11,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
+	"github.com/sickbay-dev/sickbay/internal/platform/debian"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 )
 
@@ -126,7 +127,7 @@ func synchronize(file string) error {
 
 // createOverlay makes a disk that holds only what differs from another, which is never written to.
 func createOverlay(ctx context.Context, file, backing, format string) error {
-	return run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", format, file)
+	return debian.Run(ctx, nil, "qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", format, file)
 }
 
 func imageDisk(archive string) disk {

@@ -165,17 +165,3 @@ func TestDownEndsProcesses(t *testing.T) {
 		t.Errorf("the folder is still there: %v", err)
 	}
 }
-
-// What a program mounts does not outlive it, nor is it seen here.
-func TestRunMountsAlone(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("not root")
-	}
-	dir := t.TempDir()
-	if err := run(t.Context(), "sh", "-c", "mount -t tmpfs none "+dir+" && touch "+dir+"/inside && test -e "+dir+"/inside"); err != nil {
-		t.Skip(err) // mounts are forbidden here altogether
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-		t.Errorf("%v, %v: the mount is seen outside", left, err)
-	}
-}
