@@ -77,38 +77,38 @@ func (w *componentWriter) layer(fill func(*layerWriter) error) (b blob, err erro
 	if err != nil {
 		return b, err
 	}
-	in, err := os.Open(plain.path)
-	if err != nil {
-		return b, fmt.Errorf("writing a component layer: %w", err)
-	}
-	defer in.Close()
 	packed := filepath.Join(tmp, "packed")
-	out, err := os.Create(packed)
+	if b, err = compress(plain, packed); err == nil {
+		err = os.Rename(packed, w.blobPath(b.Digest))
+	}
 	if err != nil {
-		return b, fmt.Errorf("writing a component layer: %w", err)
-	}
-	defer out.Close()
-	sum := sha256.New()
-	var size counter
-	// One thread gives the same bytes on every machine.
-	enc, err := zstd.NewWriter(io.MultiWriter(out, sum, &size), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return b, fmt.Errorf("writing a component layer: %w", err)
-	}
-	if _, err := io.Copy(enc, in); err != nil {
-		return b, fmt.Errorf("writing a component layer: %w", err)
-	}
-	if err := errors.Join(enc.Close(), out.Close()); err != nil {
-		return b, fmt.Errorf("writing a component layer: %w", err)
-	}
-	b = blob{
-		Digest: digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(sum.Sum(nil))), Size: int64(size),
-		DiffID: digest.Digest(plain.DiffID), Plain: plain.Size,
-	}
-	if err := os.Rename(packed, w.blobPath(b.Digest)); err != nil {
 		return b, fmt.Errorf("writing a component layer: %w", err)
 	}
 	return b, nil
+}
+
+func compress(plain layer, to string) (b blob, err error) {
+	in, err := os.Open(plain.path)
+	if err != nil {
+		return b, err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return b, err
+	}
+	defer out.Close()
+	sum, size := sha256.New(), counter(0)
+	// One thread gives the same bytes on every machine.
+	enc, err := zstd.NewWriter(io.MultiWriter(out, sum, &size), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
+	if err == nil {
+		_, err = io.Copy(enc, in)
+		err = errors.Join(err, enc.Close(), out.Close())
+	}
+	return blob{
+		Digest: digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(sum.Sum(nil))), Size: int64(size),
+		DiffID: digest.Digest(plain.DiffID), Plain: plain.Size,
+	}, err
 }
 
 func (w *componentWriter) blobPath(d digest.Digest) string { return blobPath(w.dir, d) }
@@ -200,12 +200,8 @@ func (p *plan) makeComponents(ctx context.Context, dir string) error {
 	bin := func(of *part, name string) string { return filepath.Join(p.cache.path(of), "bin", name) }
 	single := func(of *part, name, at string, more ...func(*layerWriter) error) (blob, error) {
 		return w.layer(func(l *layerWriter) error {
-			if err := l.mkdir("tmp", 0o1777); err != nil {
-				return err
-			}
-			if err := l.copyFile(at, 0o755, bin(of, name)); err != nil {
-				return err
-			}
+			l.mkdir("tmp", 0o1777)
+			l.copyFile(at, 0o755, bin(of, name))
 			for _, m := range more {
 				if err := m(l); err != nil {
 					return err
@@ -219,9 +215,7 @@ func (p *plan) makeComponents(ctx context.Context, dir string) error {
 	controlPlane := []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 	multi, err := single(p.kubernetes, "kube", "usr/local/bin/kube", func(l *layerWriter) error {
 		for _, n := range controlPlane {
-			if err := l.hardlink("usr/local/bin/"+n, "usr/local/bin/kube"); err != nil {
-				return err
-			}
+			l.hardlink("usr/local/bin/"+n, "usr/local/bin/kube")
 		}
 		return nil
 	})
@@ -258,7 +252,7 @@ func (p *plan) makeComponents(ctx context.Context, dir string) error {
 			contents: func(l *layerWriter) error { return shellTools(ctx, rootfs, l) }},
 		{names: []string{RegistryImage}, of: p.registry, bin: "registry", at: "usr/local/bin/registry",
 			config:   ocispec.ImageConfig{Entrypoint: []string{"registry"}, Cmd: []string{"serve", "/etc/distribution/config.yml"}, ExposedPorts: map[string]struct{}{"5000/tcp": {}}},
-			contents: func(l *layerWriter) error { return registryConfig(l) }},
+			contents: func(l *layerWriter) error { registryConfig(l); return nil }},
 	} {
 		var more []func(*layerWriter) error
 		if c.contents != nil {
@@ -278,7 +272,7 @@ func (p *plan) makeComponents(ctx context.Context, dir string) error {
 	return w.close()
 }
 
-func registryConfig(l *layerWriter) error {
+func registryConfig(l *layerWriter) {
 	const config = `version: 0.1
 log: {level: info}
 storage:
@@ -286,7 +280,8 @@ storage:
   delete: {enabled: true}
 http: {addr: ":5000"}
 `
-	return errors.Join(l.mkdir("var/lib/registry", 0o755), l.write("etc/distribution/config.yml", 0o644, []byte(config)))
+	l.mkdir("var/lib/registry", 0o755)
+	l.write("etc/distribution/config.yml", 0o644, []byte(config))
 }
 
 // imageNames are the names kubeadm expects, and which of them found a builder.
@@ -343,11 +338,10 @@ func netfilterTools(rootfs *tarIndex, l *layerWriter) error {
 		return err
 	}
 	for _, n := range []string{"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"} {
-		if err := l.symlink("usr/sbin/"+n, "xtables-nft-multi"); err != nil {
-			return err
-		}
+		l.symlink("usr/sbin/"+n, "xtables-nft-multi")
 	}
-	return l.mkdir("run", 0o755)
+	l.mkdir("run", 0o755)
+	return nil
 }
 
 // copyWithLibraries copies programs and every library they need, each with the links that lead to it.
@@ -355,9 +349,7 @@ func copyWithLibraries(rootfs *tarIndex, l *layerWriter, files []string) error {
 	// Debian's /bin, /lib … are links into /usr.
 	for _, top := range []string{"bin", "lib", "lib64", "sbin"} {
 		if e, ok := rootfs.entries[top]; ok && e.header.Linkname != "" {
-			if err := l.symlink(top, e.header.Linkname); err != nil {
-				return err
-			}
+			l.symlink(top, e.header.Linkname)
 		}
 	}
 	done := map[string]bool{}
@@ -373,17 +365,13 @@ func copyWithLibraries(rootfs *tarIndex, l *layerWriter, files []string) error {
 			return fmt.Errorf("root file system: %w", err)
 		}
 		if name != real {
-			if err := l.symlink(name, "/"+real); err != nil {
-				return err
-			}
+			l.symlink(name, "/"+real)
 			if done[real] {
 				continue
 			}
 			done[real] = true
 		}
-		if err := l.copy(real, e.header.Mode&0o777, e.header.Size, rootfs.section(e)); err != nil {
-			return err
-		}
+		l.copy(real, e.header.Mode&0o777, e.header.Size, rootfs.section(e))
 		needed, err := libraries(rootfs, e)
 		if err != nil {
 			return fmt.Errorf("%s: %w", real, err)
@@ -441,9 +429,7 @@ func shellTools(ctx context.Context, rootfs *tarIndex, l *layerWriter) (err erro
 	if err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	if err := l.copy("bin/busybox", 0o755, e.header.Size, rootfs.section(e)); err != nil {
-		return err
-	}
+	l.copy("bin/busybox", 0o755, e.header.Size, rootfs.section(e))
 	// busybox itself knows which commands it has; it is static, so it runs here as well.
 	tmp, err := os.MkdirTemp("", "sickbay-busybox-")
 	if err != nil {
@@ -464,15 +450,11 @@ func shellTools(ctx context.Context, rootfs *tarIndex, l *layerWriter) (err erro
 		return err
 	}
 	for _, name := range strings.Fields(list) {
-		if name == "busybox" {
-			continue
-		}
-		if err := l.symlink("bin/"+name, "busybox"); err != nil {
-			return err
+		if name != "busybox" {
+			l.symlink("bin/"+name, "busybox")
 		}
 	}
-	return errors.Join(
-		l.write("etc/passwd", 0o644, []byte("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")),
-		l.write("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n")),
-	)
+	l.write("etc/passwd", 0o644, []byte("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"))
+	l.write("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n"))
+	return nil
 }

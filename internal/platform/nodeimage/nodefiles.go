@@ -3,7 +3,6 @@ package nodeimage
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -25,13 +24,9 @@ func (p *plan) makeKubernetesLayer(_ context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.copyFile("usr/bin/kubelet", 0o755, filepath.Join(p.cache.path(p.kubernetes), "bin", "kube")); err != nil {
-		return err
-	}
+	l.copyFile("usr/bin/kubelet", 0o755, filepath.Join(p.cache.path(p.kubernetes), "bin", "kube"))
 	for _, n := range []string{"kubeadm", "kubectl"} {
-		if err := l.hardlink("usr/bin/"+n, "usr/bin/kubelet"); err != nil {
-			return err
-		}
+		l.hardlink("usr/bin/"+n, "usr/bin/kubelet")
 	}
 	return l.close()
 }
@@ -46,9 +41,7 @@ func (p *plan) makeRuntimeLayer(_ context.Context, dir string) error {
 		of *part
 		to string
 	}{{p.containerd, "usr/local/bin"}, {p.runc, "usr/local/sbin"}, {p.cni, "opt/cni/bin"}} {
-		if err := l.tree(f.to, filepath.Join(p.cache.path(f.of), "bin"), func(string) int64 { return 0o755 }); err != nil {
-			return err
-		}
+		l.tree(f.to, filepath.Join(p.cache.path(f.of), "bin"), 0o755)
 	}
 	return l.close()
 }
@@ -110,24 +103,18 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, n := range slices.Sorted(maps.Keys(files)) {
-		if err := l.write(n, executable(n), files[n]); err != nil {
-			return err
-		}
+		l.write(n, executable(n), files[n])
 	}
 	// What `systemctl enable` and `systemctl mask` would leave.
 	const units = "etc/systemd/system/"
 	for _, u := range []string{"kubelet", "containerd", "undo-mount-hacks"} {
-		if err := l.symlink(units+"multi-user.target.wants/"+u+".service", "/etc/systemd/system/"+u+".service"); err != nil {
-			return err
-		}
+		l.symlink(units+"multi-user.target.wants/"+u+".service", "/etc/systemd/system/"+u+".service")
 	}
-	return errors.Join(
-		// binfmt_misc belongs to the whole kernel, not to a node.
-		l.symlink(units+"systemd-binfmt.service", "/dev/null"),
-		l.mkdir("etc/kubernetes/manifests", 0o755),
-		l.mkdir("etc/cni/net.d", 0o755),
-		l.close(),
-	)
+	// binfmt_misc belongs to the whole kernel, not to a node.
+	l.symlink(units+"systemd-binfmt.service", "/dev/null")
+	l.mkdir("etc/kubernetes/manifests", 0o755)
+	l.mkdir("etc/cni/net.d", 0o755)
+	return l.close()
 }
 
 var sandboxLine = regexp.MustCompile(`(?m)^\s*sandbox_image\s*=\s*"([^"]+)"`)

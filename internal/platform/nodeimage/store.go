@@ -54,14 +54,9 @@ func (p *plan) makeStore(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := l.mkdir("var/lib/containerd", 0o711); err != nil {
-		return err
-	}
+	l.mkdir("var/lib/containerd", 0o711)
 	for _, keep := range []string{"io.containerd.content.v1.content/blobs", "io.containerd.metadata.v1.bolt"} {
-		err := l.tree("var/lib/containerd/"+keep, filepath.Join(s.root, filepath.FromSlash(keep)), func(string) int64 { return 0o644 })
-		if err != nil {
-			return err
-		}
+		l.tree("var/lib/containerd/"+keep, filepath.Join(s.root, filepath.FromSlash(keep)), 0o644)
 	}
 	return l.close()
 }

@@ -2,6 +2,8 @@ package nodeimage
 
 import (
 	"archive/tar"
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,14 +30,16 @@ type layer struct {
 	Size   int64  `json:"size"`
 }
 
-// layerWriter writes layer.tar and layer.json into a folder. Parent folders appear by themselves, once.
+// layerWriter writes layer.tar and layer.json into a folder. Parent folders appear by themselves, once. After its first error it writes
+// nothing; close answers it.
 type layerWriter struct {
 	file *os.File
 	sum  gohash.Hash
-	size int64
+	size counter
 	tar  *tar.Writer
 	dirs map[string]bool
 	dir  string
+	err  error
 }
 
 func newLayer(dir string) (*layerWriter, error) {
@@ -44,7 +48,7 @@ func newLayer(dir string) (*layerWriter, error) {
 		return nil, fmt.Errorf("writing a layer: %w", err)
 	}
 	l := &layerWriter{file: f, sum: sha256.New(), dirs: map[string]bool{}, dir: dir}
-	l.tar = tar.NewWriter(io.MultiWriter(f, l.sum, (*counter)(&l.size)))
+	l.tar = tar.NewWriter(io.MultiWriter(f, l.sum, &l.size))
 	return l, nil
 }
 
@@ -52,104 +56,98 @@ type counter int64
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
 
-func (l *layerWriter) header(h *tar.Header) error {
+// add writes one entry, and the contents of a file.
+func (l *layerWriter) add(h *tar.Header, from io.Reader) {
 	h.Name = strings.TrimPrefix(h.Name, "/")
 	if parent := path.Dir(strings.TrimSuffix(h.Name, "/")); parent != "." {
-		if err := l.mkdir(parent, 0o755); err != nil {
-			return err
-		}
+		l.mkdir(parent, 0o755)
+	}
+	if l.err != nil {
+		return
 	}
 	h.ModTime, h.Format = epoch, tar.FormatPAX
-	if err := l.tar.WriteHeader(h); err != nil {
-		return fmt.Errorf("writing %s into a layer: %w", h.Name, err)
+	err := l.tar.WriteHeader(h)
+	if err == nil && from != nil {
+		_, err = io.Copy(l.tar, from)
 	}
-	return nil
+	if err != nil {
+		l.err = fmt.Errorf("writing %s into a layer: %w", h.Name, err)
+	}
 }
 
-func (l *layerWriter) mkdir(name string, mode int64) error {
-	name = strings.Trim(name, "/")
-	if l.dirs[name] {
-		return nil
+func (l *layerWriter) mkdir(name string, mode int64) {
+	if name = strings.Trim(name, "/"); !l.dirs[name] {
+		l.dirs[name] = true
+		l.add(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode}, nil)
 	}
-	l.dirs[name] = true
-	return l.header(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode})
 }
 
-func (l *layerWriter) write(name string, mode int64, data []byte) error {
-	if err := l.header(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data))}); err != nil {
-		return err
-	}
-	if _, err := l.tar.Write(data); err != nil {
-		return fmt.Errorf("writing %s into a layer: %w", name, err)
-	}
-	return nil
+func (l *layerWriter) write(name string, mode int64, data []byte) {
+	l.copy(name, mode, int64(len(data)), bytes.NewReader(data))
 }
 
-func (l *layerWriter) copyFile(name string, mode int64, from string) error {
+func (l *layerWriter) copy(name string, mode, size int64, from io.Reader) {
+	l.add(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: size}, from)
+}
+
+func (l *layerWriter) copyFile(name string, mode int64, from string) {
 	f, err := os.Open(from)
 	if err != nil {
-		return fmt.Errorf("writing %s into a layer: %w", name, err)
+		l.err = cmp.Or(l.err, fmt.Errorf("writing %s into a layer: %w", name, err))
+		return
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("writing %s into a layer: %w", name, err)
+		l.err = cmp.Or(l.err, fmt.Errorf("writing %s into a layer: %w", name, err))
+		return
 	}
-	return l.copy(name, mode, info.Size(), f)
+	l.copy(name, mode, info.Size(), f)
 }
 
-func (l *layerWriter) copy(name string, mode, size int64, from io.Reader) error {
-	if err := l.header(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: size}); err != nil {
-		return err
-	}
-	if _, err := io.Copy(l.tar, from); err != nil {
-		return fmt.Errorf("writing %s into a layer: %w", name, err)
-	}
-	return nil
-}
-
-func (l *layerWriter) symlink(name, target string) error {
-	return l.header(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777})
+func (l *layerWriter) symlink(name, target string) {
+	l.add(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
 }
 
 // hardlink gives a file of the same layer a second name.
-func (l *layerWriter) hardlink(name, target string) error {
-	return l.header(&tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: strings.TrimPrefix(target, "/"), Mode: 0o755})
+func (l *layerWriter) hardlink(name, target string) {
+	l.add(&tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: strings.TrimPrefix(target, "/"), Mode: 0o755}, nil)
 }
 
-// tree copies a folder in the order of its names.
-func (l *layerWriter) tree(name, from string, mode func(rel string) int64) error {
-	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+// tree copies the files of a folder in the order of their names.
+func (l *layerWriter) tree(name, from string, mode int64) {
+	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return fmt.Errorf("copying %s into a layer: %w", from, err)
-		}
-		rel, err := filepath.Rel(from, p)
-		if err != nil || rel == "." {
 			return err
 		}
-		to := path.Join(name, filepath.ToSlash(rel))
-		if d.IsDir() {
-			return l.mkdir(to, 0o755)
+		rel, err := filepath.Rel(from, p)
+		switch to := path.Join(name, filepath.ToSlash(rel)); {
+		case err != nil || rel == ".":
+		case d.IsDir():
+			l.mkdir(to, 0o755)
+		default:
+			l.copyFile(to, mode, p)
 		}
-		return l.copyFile(to, mode(filepath.ToSlash(rel)), p)
+		return err
 	})
+	if err != nil {
+		l.err = cmp.Or(l.err, fmt.Errorf("copying %s into a layer: %w", from, err))
+	}
 }
 
 func (l *layerWriter) close() error {
-	err := l.tar.Close()
-	err = errors.Join(err, l.file.Close())
-	if err != nil {
+	if err := errors.Join(l.err, l.tar.Close(), l.file.Close()); err != nil {
 		return fmt.Errorf("writing a layer: %w", err)
 	}
-	return writeLayerInfo(l.dir, layer{DiffID: "sha256:" + hex.EncodeToString(l.sum.Sum(nil)), Size: l.size})
+	return writeLayerInfo(l.dir, layer{DiffID: "sha256:" + hex.EncodeToString(l.sum.Sum(nil)), Size: int64(l.size)})
 }
 
 func writeLayerInfo(dir string, info layer) error {
 	data, err := json.Marshal(info)
-	if err != nil {
-		return fmt.Errorf("describing a layer: %w", err)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "layer.json"), data, 0o644)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "layer.json"), data, 0o644); err != nil {
+	if err != nil {
 		return fmt.Errorf("describing a layer: %w", err)
 	}
 	return nil
