@@ -13,12 +13,9 @@ import (
 
 // part is one thing a build makes. Its key covers everything that goes into it, so a folder of that name is the part.
 type part struct {
-	name string
-	key  string
+	buildcache.Part
 	// after are the parts that must be there before.
 	after []*part
-	// make fills an empty folder. It runs only when the part is not in the cache.
-	make func(ctx context.Context, dir string) error
 	// fetch downloads what make will need; nil for nothing. It is only a head start: make works without it.
 	fetch func(ctx context.Context)
 }
@@ -74,13 +71,7 @@ func newCache(dir string) cache {
 	return cache{&buildcache.Cache{Dir: dir, What: "image", Usual: usual}}
 }
 
-func (p *part) kept() buildcache.Part { return buildcache.Part{Name: p.name, Key: p.key, Make: p.make} }
-
-func (c cache) path(p *part) string { return c.Path(p.kept()) }
-
-func (c cache) has(p *part) bool { return c.Has(p.kept()) }
-
-func (c cache) ensure(ctx context.Context, p *part) error { return c.Ensure(ctx, p.kept()) }
+func (c cache) path(p *part) string { return c.Path(p.Part) }
 
 // usual are times on two cores, cold, shown until this machine has its own.
 var usual = map[string]time.Duration{

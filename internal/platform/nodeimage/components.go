@@ -22,6 +22,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/sickbay-dev/sickbay/internal/command"
 )
 
 // Images of our own in every node, besides those kubeadm names.
@@ -309,7 +311,7 @@ func (n *imageNames) unused() []string {
 
 func (p *plan) kubeadmImages(ctx context.Context) (*imageNames, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.cache.path(p.kubernetes), "bin", "kube"), "kubeadm", "config", "images", "list", "--kubernetes-version", p.spec.Version)
-	out, err := output(cmd)
+	out, err := command.Output(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -445,7 +447,7 @@ func shellTools(ctx context.Context, rootfs *tarIndex, l *layerWriter) (err erro
 	if err := errors.Join(err, out.Close()); err != nil {
 		return fmt.Errorf("asking busybox for its commands: %w", err)
 	}
-	list, err := output(exec.CommandContext(ctx, program, "--list"))
+	list, err := command.Output(exec.CommandContext(ctx, program, "--list"))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
 )
 
@@ -19,15 +20,15 @@ func (p *plan) needs(ctx context.Context, todo []*part) []buildcache.Need {
 	}
 	var cached, compiled, modules uint64
 	for _, part := range todo {
-		cached += mib[part.name] << 20
-		if slices.ContainsFunc(goParts(p.spec, ""), func(g goPart) bool { return g.name == part.name }) {
+		cached += mib[part.Name] << 20
+		if slices.ContainsFunc(goParts(p.spec, ""), func(g goPart) bool { return g.name == part.Name }) {
 			compiled, modules = 4*gib, 2*gib
 		}
 	}
 	// A temporary copy of the store exists while it is made.
 	out := []buildcache.Need{{Path: p.cache.Dir, Why: "parts of the image", Bytes: cached}, {Path: os.TempDir(), Why: "temporary files", Bytes: gib}}
 	if compiled > 0 {
-		if env, err := output(goCommand(ctx, p.spec.Source, "env", "GOCACHE", "GOMODCACHE")); err == nil {
+		if env, err := command.Output(goCommand(ctx, p.spec.Source, "env", "GOCACHE", "GOMODCACHE")); err == nil {
 			if f := strings.Fields(env); len(f) == 2 {
 				out = append(out, buildcache.Need{Path: f[0], Why: "compiled packages", Bytes: compiled}, buildcache.Need{Path: f[1], Why: "Go modules", Bytes: modules})
 			}

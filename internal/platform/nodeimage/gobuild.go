@@ -10,6 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/command"
+	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 // goPart is one `go build` in one of the modules below images/.
@@ -85,17 +89,17 @@ func (p *plan) goPart(g goPart) (*part, error) {
 	for _, b := range g.builds {
 		fields = append(fields, b.out, b.tags, b.ldflags, fmt.Sprint(b.cgo), strings.Join(b.packages, " "))
 	}
-	return &part{name: g.name, key: hash(fields...), make: func(ctx context.Context, dir string) error {
+	return &part{Part: buildcache.Part{Name: g.name, Key: hash(fields...), Make: func(ctx context.Context, dir string) error {
 		for _, b := range g.builds {
 			if err := goRun(ctx, folder, dir, g.modfile, b); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, fetch: func(ctx context.Context) {
+	}}, fetch: func(ctx context.Context) {
 		for _, b := range g.builds {
 			// Listing with dependencies downloads the modules that are imported, and only those. Should it fail, the build will tell.
-			_, _ = output(goCommand(ctx, folder, append(b.flags("list", g.modfile), append([]string{"-deps"}, b.packages...)...)...))
+			_, _ = command.Output(goCommand(ctx, folder, append(b.flags("list", g.modfile), append([]string{"-deps"}, b.packages...)...)...))
 		}
 	}}, nil
 }
@@ -162,7 +166,7 @@ func goRun(ctx context.Context, folder, dir, modfile string, b goBuild) error {
 		detail(ctx, "%s", lines.Text())
 	}
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%s (in %s): %w: %s", cmd, folder, err, tail(errs.String()))
+		return fmt.Errorf("%s (in %s): %w: %s", cmd, folder, err, text.Tail(errs.String(), 15))
 	}
 	return nil
 }
@@ -182,7 +186,7 @@ func fillVersion(ctx context.Context, folder, flags string) (string, error) {
 		return flags, nil
 	}
 	module, after, _ := strings.Cut(rest, "@")
-	version, err := output(goCommand(ctx, folder, "list", "-m", "-f", "{{.Version}}", module))
+	version, err := command.Output(goCommand(ctx, folder, "list", "-m", "-f", "{{.Version}}", module))
 	if err != nil {
 		return "", err
 	}
@@ -191,7 +195,7 @@ func fillVersion(ctx context.Context, folder, flags string) (string, error) {
 
 // goVersion is the compiler that the sources ask for, which need not be the one that the working directory has.
 func goVersion(ctx context.Context, source string) (string, error) {
-	out, err := output(goCommand(ctx, filepath.Dir(source), "env", "GOVERSION"))
+	out, err := command.Output(goCommand(ctx, filepath.Dir(source), "env", "GOVERSION"))
 	if err != nil {
 		return "", fmt.Errorf("building a node image needs Go: %w (install it from https://go.dev/dl)", err)
 	}

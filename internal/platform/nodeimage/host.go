@@ -40,7 +40,7 @@ func missingPackages(todo []*part, needs []hostNeed) []string {
 	var out []string
 	for _, n := range needs {
 		for _, p := range todo {
-			if p.name == n.part && !n.present() {
+			if p.Name == n.part && !n.present() {
 				out = append(out, n.packages...)
 			}
 		}
@@ -55,7 +55,7 @@ const installBound = 10 * time.Minute
 func prepareHost(ctx context.Context, todo []*part) error {
 	needsRoot := false
 	for _, p := range todo {
-		needsRoot = needsRoot || p.name == "rootfs" || p.name == "store"
+		needsRoot = needsRoot || p.Name == "rootfs" || p.Name == "store"
 	}
 	if needsRoot && os.Geteuid() != 0 {
 		return fmt.Errorf("building a node image needs root for the root file system (%w): run it with sudo, or name an image with --image", errNotRoot)

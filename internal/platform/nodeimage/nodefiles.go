@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/command"
 )
 
 // sandboxImage is the pause image that kind's containerd configuration names; checked when the files are made.
@@ -135,7 +137,7 @@ func adaptContainerdConfig(config []byte) ([]byte, error) {
 // baseSpec is what kind's Dockerfile makes with ctr and jq: containerd's default spec with kind's hook and no limits of
 // the machine that built it.
 func (p *plan) baseSpec(ctx context.Context) ([]byte, error) {
-	out, err := output(exec.CommandContext(ctx, filepath.Join(p.cache.path(p.containerd), "bin", "ctr"), "oci", "spec"))
+	out, err := command.Output(exec.CommandContext(ctx, filepath.Join(p.cache.path(p.containerd), "bin", "ctr"), "oci", "spec"))
 	if err != nil {
 		return nil, err
 	}

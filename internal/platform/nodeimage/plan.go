@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/platform/buildcache"
 	"github.com/sickbay-dev/sickbay/internal/platform/debian"
 	"github.com/sickbay-dev/sickbay/internal/progress"
@@ -81,13 +82,13 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 	keys := func(parts ...*part) []string {
 		var out []string
 		for _, p := range parts {
-			out = append(out, p.key)
+			out = append(out, p.Key)
 		}
 		return out
 	}
 	add := func(name string, make func(context.Context, string) error, after []*part, recipeFiles []string, extra ...string) (*part, error) {
 		k, err := key(recipeFiles, append(keys(after...), extra...)...)
-		return &part{name: name, key: k, after: after, make: make}, err
+		return &part{Part: buildcache.Part{Name: name, Key: k, Make: make}, after: after}, err
 	}
 	if p.rootfs, err = add("rootfs", p.makeRootfs, nil, []string{"rootfs.go"}, debian.Recipe()); err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func (p *plan) programs() []*part {
 func (p *plan) recipeKey() string {
 	fields := []string{imageConfigVersion}
 	for _, l := range p.layers() {
-		fields = append(fields, l.key)
+		fields = append(fields, l.Key)
 	}
 	return hash(fields...)
 }
@@ -155,7 +156,7 @@ func (p *plan) held(ctx context.Context, engine Engine) (ref string, ok bool, er
 		_, ok, err = inspect(ctx, engine, ref)
 		return ref, ok, err
 	}
-	out, err := output(engine.Command(ctx, "images", "--filter", "label="+LabelRecipe+"="+p.recipeKey(), "--format", "{{.Repository}}:{{.Tag}}"))
+	out, err := command.Output(engine.Command(ctx, "images", "--filter", "label="+LabelRecipe+"="+p.recipeKey(), "--format", "{{.Repository}}:{{.Tag}}"))
 	for _, ref := range strings.Fields(out) {
 		if strings.HasPrefix(ref, Repository+":"+p.spec.Version+"-") {
 			return ref, true, nil
@@ -177,7 +178,7 @@ func (p *plan) makeAll(ctx context.Context) error { return p.makeThese(ctx, p.al
 func (p *plan) makeThese(ctx context.Context, parts []*part) error {
 	var todo []*part
 	for _, part := range parts {
-		if !p.cache.has(part) {
+		if !p.cache.Has(part.Part) {
 			todo = append(todo, part)
 		}
 	}
@@ -241,10 +242,10 @@ func (p *plan) makeThese(ctx context.Context, parts []*part) error {
 }
 
 func (p *plan) makeOne(ctx context.Context, part *part, todo []*part) (err error) {
-	task := progress.From(ctx).Start(fmt.Sprintf("build the node image, step %d/%d: %s", slices.Index(todo, part)+1, len(todo), part.name), 0)
-	task.Expect(p.cache.Expected(part.name))
+	task := progress.From(ctx).Start(fmt.Sprintf("build the node image, step %d/%d: %s", slices.Index(todo, part)+1, len(todo), part.Name), 0)
+	task.Expect(p.cache.Expected(part.Name))
 	defer func() { task.End(err) }()
-	return p.cache.ensure(withTask(ctx, task), part)
+	return p.cache.Ensure(withTask(ctx, task), part.Part)
 }
 
 func (p *plan) readComponents() ([]component, error) {

@@ -14,7 +14,9 @@ import (
 
 	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 const (
@@ -172,7 +174,7 @@ func builtRefs(ctx context.Context, engine Engine, spec Spec) []string {
 	if spec.Version == "" {
 		want = DefaultVersion
 	}
-	out, err := output(engine.Command(ctx, "images", "--format", "{{.Repository}}:{{.Tag}}", Repository))
+	out, err := command.Output(engine.Command(ctx, "images", "--format", "{{.Repository}}:{{.Tag}}", Repository))
 	if err != nil {
 		return nil // the engine's own trouble shows at the next command
 	}
@@ -185,7 +187,7 @@ func builtRefs(ctx context.Context, engine Engine, spec Spec) []string {
 // inspect answers the image's ID when the engine holds it.
 func inspect(ctx context.Context, engine Engine, ref string) (id string, ok bool, err error) {
 	cmd := engine.Command(ctx, "image", "inspect", "--format", "{{.Id}}", ref)
-	out, err := output(cmd)
+	out, err := command.Output(cmd)
 	if err == nil {
 		return strings.TrimSpace(out), true, nil
 	}
@@ -248,5 +250,5 @@ func pull(ctx context.Context, engine Engine, ref string, orBuild bool) (err err
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", cmd, context.Cause(ctx))
 	}
-	return fmt.Errorf("%s: %w: %s", cmd, err, tail(errs.String()))
+	return fmt.Errorf("%s: %w: %s", cmd, err, text.Tail(errs.String(), 15))
 }

@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/pack"
 	"github.com/sickbay-dev/sickbay/internal/trusted"
 )
@@ -170,10 +171,10 @@ type kindFiles struct {
 func findKindFiles(ctx context.Context, source string) (kindFiles, error) {
 	root := filepath.Dir(source)
 	cmd := goCommand(ctx, root, "mod", "download", "-json", "sigs.k8s.io/kind")
-	if _, err := output(cmd); err != nil {
+	if _, err := command.Output(cmd); err != nil {
 		return kindFiles{}, fmt.Errorf("fetching kind's node files: %w", err)
 	}
-	out, err := output(goCommand(ctx, root, "list", "-m", "-f", "{{.Dir}}\n{{.Version}}", "sigs.k8s.io/kind"))
+	out, err := command.Output(goCommand(ctx, root, "list", "-m", "-f", "{{.Dir}}\n{{.Version}}", "sigs.k8s.io/kind"))
 	if err != nil {
 		return kindFiles{}, fmt.Errorf("looking for kind's node files: %w", err)
 	}

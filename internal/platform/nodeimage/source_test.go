@@ -162,12 +162,12 @@ func TestPlanIsStable(t *testing.T) {
 			t.Skipf("no plan on this machine: %v", err)
 		}
 		for _, a := range p.all() {
-			if len(a.key) != 64 {
-				t.Errorf("part %s has key %q", a.name, a.key)
+			if len(a.Key) != 64 {
+				t.Errorf("part %s has key %q", a.Name, a.Key)
 			}
 			for _, b := range a.after {
 				if indexOf(p.all(), b) > indexOf(p.all(), a) {
-					t.Errorf("%s is listed before %s, which it needs", a.name, b.name)
+					t.Errorf("%s is listed before %s, which it needs", a.Name, b.Name)
 				}
 			}
 		}

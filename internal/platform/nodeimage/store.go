@@ -17,7 +17,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/sickbay-dev/sickbay/internal/command"
 	"github.com/sickbay-dev/sickbay/internal/process"
+	"github.com/sickbay-dev/sickbay/internal/text"
 )
 
 const (
@@ -75,7 +77,7 @@ func startStore(ctx context.Context, bin, work string) (*contentStore, error) {
 	s := &contentStore{bin: bin, root: filepath.Join(work, "root"), socket: filepath.Join(work, "containerd.sock"), ended: make(chan struct{})}
 	config := filepath.Join(work, "config.toml")
 	// Everything but content and metadata is off: it must not touch this machine's network, cgroups or other stores.
-	text := fmt.Sprintf(`version = 3
+	content := fmt.Sprintf(`version = 3
 root = %q
 state = %q
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri",
@@ -85,7 +87,7 @@ address = %q
 [ttrpc]
 address = %q
 `, s.root, filepath.Join(work, "state"), s.socket, s.socket+".ttrpc")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		return nil, fmt.Errorf("preparing a content store: %w", err)
 	}
 	running, cancel := context.WithCancel(ctx)
@@ -107,13 +109,13 @@ address = %q
 		case <-s.ended:
 			return false, fmt.Errorf("it ended at once: %w", s.err)
 		default:
-			_, silent = output(s.ctr(ctx, "--connect-timeout", "1s", "images", "list", "-q"))
+			_, silent = command.Output(s.ctr(ctx, "--connect-timeout", "1s", "images", "list", "-q"))
 			return silent == nil, nil
 		}
 	})
 	if err != nil {
 		s.stop()
-		return nil, fmt.Errorf("%s: %w: %w: %s", daemon, err, silent, tail(s.log.String()))
+		return nil, fmt.Errorf("%s: %w: %w: %s", daemon, err, silent, text.Tail(s.log.String(), 15))
 	}
 	return s, nil
 }
@@ -134,7 +136,7 @@ func (s *contentStore) load(ctx context.Context, layout string, all []component)
 		out.CloseWithError(err)
 		piped <- err
 	}()
-	_, err := output(cmd)
+	_, err := command.Output(cmd)
 	in.Close() // whatever is still being written has no reader
 	if perr := <-piped; err == nil {
 		err = perr
@@ -142,7 +144,7 @@ func (s *contentStore) load(ctx context.Context, layout string, all []component)
 	if err != nil {
 		return err
 	}
-	listed, err := output(s.ctr(ctx, "images", "list", "-q"))
+	listed, err := command.Output(s.ctr(ctx, "images", "list", "-q"))
 	if err != nil {
 		return err
 	}
