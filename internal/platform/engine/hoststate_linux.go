@@ -164,7 +164,8 @@ func restoreHost(ctx context.Context, opts Options, networks []string) error {
 		restoreRules(ctx, "ip6tables", nftables.TableFamilyIPv6, before.IP6Tables, now.IP6Tables, ours, alone),
 		deleteLinks(ours.bridges))
 	if alone {
-		errs = append(errs, deleteOwnTables(before.Tables))
+		_, err := nftTables(true, func(t *nftables.Table) bool { return isOwn(t) && !slices.Contains(before.Tables, t.Name) })
+		errs = append(errs, err)
 	}
 	errs = append(errs, restoreSysctls(before, func(name string) bool {
 		return len(anywhere) == 0 || alone && strings.HasPrefix(name, "net/")
@@ -233,7 +234,12 @@ func restoreRules(ctx context.Context, command string, family nftables.TableFami
 	if err != nil {
 		return err
 	}
-	return deleteTables(family, emptyTables(was, parseRules(left)))
+	empty := emptyTables(was, parseRules(left))
+	if len(empty) == 0 {
+		return nil
+	}
+	_, err = nftTables(true, func(t *nftables.Table) bool { return t.Family == family && slices.Contains(empty, t.Name) })
+	return err
 }
 
 func applyRules(ctx context.Context, program, input string) error {
@@ -245,74 +251,35 @@ func applyRules(ctx context.Context, program, input string) error {
 	return nil
 }
 
-// deleteTables removes tables that iptables made as it went. iptables itself cannot; only its nftables variant leaves any.
-func deleteTables(family nftables.TableFamily, names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
+// nftTables names the nftables' tables that are wanted, and deletes them where that is asked for. iptables itself cannot; only its nftables
+// variant leaves any.
+func nftTables(drop bool, want func(*nftables.Table) bool) (names []string, err error) {
 	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("delete empty tables: %w", err)
+	var all []*nftables.Table
+	if err == nil {
+		all, err = conn.ListTables()
 	}
-	tables, err := conn.ListTablesOfFamily(family)
-	if err != nil {
-		return fmt.Errorf("list nftables' tables: %w", err)
-	}
-	for _, t := range tables {
-		if slices.Contains(names, t.Name) {
-			conn.DelTable(t)
+	for _, t := range all {
+		if want(t) {
+			names = append(names, t.Name)
+			if drop {
+				conn.DelTable(t)
+			}
 		}
 	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("delete the empty tables %s: %w", strings.Join(names, ", "), err)
+	if drop && len(names) > 0 {
+		err = conn.Flush()
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("list or delete nftables' tables %s: %w", strings.Join(names, ", "), err)
+	}
+	return names, nil
 }
 
-// ownTables lists the nftables that clusters are kept in by. The engine did not make them, but without its containers they have
-// no purpose.
-func ownTables() ([]string, error) {
-	tables, err := listOwnTables()
-	var names []string
-	for _, t := range tables {
-		names = append(names, t.Name)
-	}
-	return names, err
-}
+// isOwn tells the tables that clusters are kept in by. The engine did not make them, but without its containers they have no purpose.
+func isOwn(t *nftables.Table) bool { return strings.HasPrefix(t.Name, ownPrefix) }
 
-func listOwnTables() ([]*nftables.Table, error) {
-	conn, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("list nftables' tables: %w", err)
-	}
-	tables, err := conn.ListTables()
-	if err != nil {
-		return nil, fmt.Errorf("list nftables' tables: %w", err)
-	}
-	return slices.DeleteFunc(tables, func(t *nftables.Table) bool { return !strings.HasPrefix(t.Name, ownPrefix) }), nil
-}
-
-func deleteOwnTables(keep []string) error {
-	tables, err := listOwnTables()
-	if err != nil {
-		return err
-	}
-	tables = slices.DeleteFunc(tables, func(t *nftables.Table) bool { return slices.Contains(keep, t.Name) })
-	if len(tables) == 0 {
-		return nil
-	}
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("delete nftables' tables: %w", err)
-	}
-	for _, t := range tables {
-		conn.DelTable(t)
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("delete nftables' tables %s*: %w", ownPrefix, err)
-	}
-	return nil
-}
+func ownTables() ([]string, error) { return nftTables(false, isOwn) }
 
 func deleteLinks(names []string) error {
 	var errs []error
