@@ -12,6 +12,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites/detector"
 )
 
@@ -460,6 +461,14 @@ func (c *contest) unjudged() {
 			c.r.res.Detectors = append(c.r.res.Detectors, d)
 		}
 	}
+}
+
+// newRunID names a run after its scenario, but where others look on: the name is that of its namespace, which they read.
+func (s *session) newRunID(sc *scenarios.Scenario) string {
+	if slices.ContainsFunc(s.opts.Detectors, func(e detector.Entry) bool { return !e.IsOwn() }) {
+		return fault.NewRunID("scored")
+	}
+	return fault.NewRunID(sc.Metadata.Name)
 }
 
 // lost tells whether a detector has given no answer in so many runs that it is not asked any more.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites/detector"
@@ -190,7 +192,13 @@ func TestBlindRequest(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				looks = append(looks, l)
-				return v1alpha1.Diagnosis{}, nil
+				spaces, err := l.Kube.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
+				for _, ns := range spaces.Items {
+					if strings.Contains(ns.Name, "conflist") {
+						t.Errorf("namespace %s tells the scenario", ns.Name)
+					}
+				}
+				return v1alpha1.Diagnosis{}, err
 			}))}
 		}))
 		if err != nil || len(looks) < 3 {

@@ -150,7 +150,7 @@ func (r *run) disturbed() {
 
 // actOn runs a scenario once more for the remedy of a detector that acts, and notes in its result what came of it.
 func (s *session) actOn(ctx context.Context, it item, e detector.Entry, node string, to *v1alpha1.DetectorResult) error {
-	id := fault.NewRunID(it.sc.Metadata.Name)
+	id := s.newRunID(it.sc)
 	s.mu.Lock()
 	s.runs = append(s.runs, id)
 	s.mu.Unlock()

@@ -433,7 +433,7 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	sc := it.sc
 	run := s.opts.RunID
 	if run == "" {
-		run = fault.NewRunID(sc.Metadata.Name)
+		run = s.newRunID(sc)
 	}
 	weight := int64(1)
 	if fault.ClaimsHost(sc) {
@@ -468,7 +468,7 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 		return res, errors.Join(err, s.actors(ctx, it, node, res))
 	}
 	// The blind restart left no illness to cure, or made another one of it.
-	run = fault.NewRunID(sc.Metadata.Name)
+	run = s.newRunID(sc)
 	s.mu.Lock()
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
