@@ -62,6 +62,11 @@ var sick = []detectorstest.Case{
 		f.TopUsers = []v1alpha1.PathUse{{Path: "/run/containerd/old-tasks", Files: 201, Dir: true}, {Path: "/run/containerd/io.containerd.runtime.v2.task", Bytes: 90 << 10, Files: 400, Dir: true}, {Path: "/run/containerd/s", Files: 100, Dir: true}}
 		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
 	}},
+	{Name: "no inodes left in /run, as systemd says it of a pod's slice", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RunFilesystem(o).InodesFree = 0
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "new", "FailedCreatePodContainer", "unable to ensure pod container exists: failed to create container for [kubelet kubepods besteffort podc1ef] : No space left on device", 8*time.Second, 12)
+	}},
 	{Name: "hardly an inode left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.RunFilesystem(o).InodesFree = 19
 		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")

@@ -286,7 +286,7 @@ var roles = []struct {
 var noSpace = []string{words.NoSpaceLeftOnDevice, "disk quota exceeded"}
 
 // pathFull is the path that a failure says there is no space for.
-var pathFull = regexp.MustCompile(`(/[^\s:"'\\]+)\\*"?: (?:no space left on device|disk quota exceeded)`)
+var pathFull = regexp.MustCompile(`(/[^\s:"'\\]+)\\*"?: (?:[Nn]o space left on device|[Dd]isk quota exceeded)`)
 
 // full is the failure that a filesystem without room explains: one that names a path on it, or no path at all where every sandbox
 // needs it.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -98,10 +100,15 @@ func Seen(o *v1alpha1.Observation, source, text string) v1alpha1.Evidence {
 	return v1alpha1.Evidence{Source: source, At: o.At, Text: Short(text)}
 }
 
-// Has tells whether s holds one of the texts.
+// Has tells whether one of the texts is in s. Its first letter may be large or small: Go spells the kernel's errors small ("no space
+// left on device"), glibc's strerror and with it systemd, runc's hooks and mount large.
 func Has(s string, texts ...string) bool {
 	for _, t := range texts {
 		if strings.Contains(s, t) {
+			return true
+		}
+		first, n := utf8.DecodeRuneInString(t)
+		if other := unicode.ToUpper(first); other != first && strings.Contains(s, string(other)+t[n:]) {
 			return true
 		}
 	}
