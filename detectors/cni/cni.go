@@ -410,7 +410,11 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 		if failing {
 			f.Evidence = append(f.Evidence, failure.evidence)
 		}
-		if s.Orphans <= 0 {
+		if s.Orphans < 0 {
+			f.ManualAction = "whether their sandboxes are still there is not known: the runtime did not list them in this look (`crictl pods`); look again"
+			return f
+		}
+		if s.Orphans == 0 {
 			f.ManualAction = "every address belongs to a sandbox the runtime lists: fewer pods on this node, or a larger pod range for it"
 			return f
 		}
