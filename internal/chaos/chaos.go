@@ -75,7 +75,7 @@ type Result struct {
 	Took      float64   `json:"took"` // seconds, of the whole cell
 }
 
-// Chaos kills harnesses.
+// Runner kills the processes of runs.
 type Runner struct {
 	Lab   suites.Testbed
 	Lease time.Duration

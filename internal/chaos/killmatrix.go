@@ -37,7 +37,7 @@ the same was seen to be true.
 
 `
 
-// WriteKillMatrix writes the results as a page, a table for each mode.
+// WriteMatrix writes the results as a page, a table for each mode.
 func WriteMatrix(w io.Writer, scenarios []string, results map[KillCase]Result) {
 	fmt.Fprint(w, killMatrixHead)
 	for _, m := range Modes() {

@@ -200,7 +200,7 @@ func (l *kindTestbed) Remedy(ctx context.Context, _ string, r *v1alpha1.Remedy, 
 	return err
 }
 
-// marks are fingerprints taken together, each with the way to take it again.
+// snapshots are fingerprints taken together, each with the way to take it again.
 type snapshots struct {
 	before []*fingerprint.Fingerprint
 	take   []func(context.Context) (*fingerprint.Fingerprint, error)
