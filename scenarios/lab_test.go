@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,43 @@ func secretive(t *testing.T, c Course) {
 		for _, word := range []string{e.Cause, strings.ReplaceAll(e.Cause, "-", " ")} {
 			if strings.Contains(seen, word) {
 				t.Errorf("the briefing gives away %q", word)
+			}
+		}
+	}
+}
+
+// TestLabScriptsAreShell: a script with a mistake would answer no, which is what a mutant or a proof may want.
+func TestLabScriptsAreShell(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip(err)
+	}
+	all, err := Courses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		l := c.Of.Spec
+		list := []string{l.Keeps}
+		for _, g := range l.Goals {
+			list = append(list, g.Holds.Node, g.Holds.Cluster)
+		}
+		for _, h := range l.Hints {
+			list = append(list, h.While.Node, h.While.Cluster)
+		}
+		var does []v1alpha1.LabDo
+		for _, m := range l.Mutants {
+			does = append(append(does, m.Does...), m.Undo...)
+		}
+		for _, w := range l.Solve {
+			does = append(does, w.Does...)
+		}
+		for _, d := range does {
+			list = append(list, d.Node, d.Cluster)
+		}
+		for _, script := range list {
+			if out, err := exec.CommandContext(t.Context(), sh, "-n", "-c", script).CombinedOutput(); err != nil {
+				t.Errorf("%s: %s\n%s", c.Metadata.Name, script, out)
 			}
 		}
 	}
