@@ -123,26 +123,7 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 		}
 	}
 	l.mu.Unlock()
-	var probed []v1alpha1.RegistryHost
-	awaited := 0
-	for i, host := range failed {
-		if i < fresh {
-			awaited = len(probed) + 1
-		}
-		if len(probed) == maxProbed || slices.ContainsFunc(probed, func(h v1alpha1.RegistryHost) bool { return h.Host == host }) {
-			continue
-		}
-		h := v1alpha1.RegistryHost{}
-		if k := cmp.Or(known[host], known["_default"]); k != nil { // _default is for every registry without a directory of its own
-			h = *k
-		}
-		h.Host, h.Mirrors = host, slices.Clone(h.Mirrors)
-		if len(h.Mirrors) == 0 {
-			h.Mirrors = []v1alpha1.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+host), CAs: h.CAs}}
-		}
-		h.Origin = origin(h)
-		probed = append(probed, h)
-	}
+	probed, awaited := toProbe(failed, fresh, known)
 	d := "TLS handshakes with " + strings.Join(failed, ", ")
 	s.doing.Store(&d)
 	done := make([]chan struct{}, len(probed))
@@ -159,16 +140,13 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 		go func() { wg.Wait(); close(done[i]) }()
 	}
 	for i, d := range done {
-		if i < min(awaited, len(done)) {
-			select {
-			case <-d:
-			case <-ctx.Done():
-			}
-		} else {
-			select {
-			case <-d:
-			case <-l.rest:
-			}
+		patience := ctx.Done()
+		if i >= awaited {
+			patience = l.rest
+		}
+		select {
+		case <-d:
+		case <-patience:
 		}
 	}
 	l.put(func(o *v1alpha1.Observation) {
@@ -189,6 +167,29 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 		}
 	})
 	return nil
+}
+
+// toProbe are the hosts that handshakes are made with, each as its directory of certs.d has it. The first of them are waited for.
+func toProbe(failed []string, fresh int, known map[string]*v1alpha1.RegistryHost) (probed []v1alpha1.RegistryHost, awaited int) {
+	for i, host := range failed {
+		if i < fresh {
+			awaited = len(probed) + 1
+		}
+		if len(probed) == maxProbed || slices.ContainsFunc(probed, func(h v1alpha1.RegistryHost) bool { return h.Host == host }) {
+			continue
+		}
+		h := v1alpha1.RegistryHost{}
+		if k := cmp.Or(known[host], known["_default"]); k != nil { // _default is for every registry without a directory of its own
+			h = *k
+		}
+		h.Host, h.Mirrors = host, slices.Clone(h.Mirrors)
+		if len(h.Mirrors) == 0 {
+			h.Mirrors = []v1alpha1.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+host), CAs: h.CAs}}
+		}
+		h.Origin = origin(h)
+		probed = append(probed, h)
+	}
+	return probed, awaited
 }
 
 // origin is the registry itself where hosts.toml sends pulls elsewhere first: whether the way without the mirror is open decides

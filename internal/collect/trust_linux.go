@@ -263,6 +263,11 @@ func (l *look) parseKubeconfig(b []byte, k *v1alpha1.Kubeconfig) ([]*x509.Certif
 	if k.Server == "" {
 		return ca, fmt.Errorf("cluster %q has no server", cluster)
 	}
+	return ca, l.kubeconfigUser(f, user, relative, k)
+}
+
+// kubeconfigUser is how the kubelet proves who it is.
+func (l *look) kubeconfigUser(f kubeconfigFile, user string, relative func(string) string, k *v1alpha1.Kubeconfig) error {
 	for _, u := range f.Users {
 		if u.Name != user {
 			continue
@@ -271,7 +276,7 @@ func (l *look) parseKubeconfig(b []byte, k *v1alpha1.Kubeconfig) ([]*x509.Certif
 		case u.User.CertFile != "":
 			k.ClientCert = relative(u.User.CertFile)
 			if _, err := l.root.stat(k.ClientCert); err != nil {
-				return ca, fmt.Errorf("client certificate: %w", err)
+				return fmt.Errorf("client certificate: %w", err)
 			}
 		case u.User.CertData != "":
 			k.ClientCert = "inline"
@@ -279,7 +284,7 @@ func (l *look) parseKubeconfig(b []byte, k *v1alpha1.Kubeconfig) ([]*x509.Certif
 			k.Exec = u.User.Exec.Command
 		}
 	}
-	return ca, nil
+	return nil
 }
 
 // reached is what a TLS handshake gave.

@@ -25,59 +25,63 @@ func Lines(lines []v1alpha1.LogLine) {
 		source string
 		pid    int
 	}
-	type state struct {
-		inKey int   // lines since BEGIN
-		next  bool  // the next line is a value
-		past  []int // lines so far that may be a key's, in a row
-	}
-	of := map[process]*state{}
+	of := map[process]*spread{}
 	for i := range lines {
-		l := &lines[i]
-		p := process{l.Source, l.PID}
-		s := of[p]
-		if s == nil {
-			s = &state{}
-			of[p] = s
+		p := process{lines[i].Source, lines[i].PID}
+		if of[p] == nil {
+			of[p] = &spread{}
 		}
-		text := l.Text
-		switch {
-		case s.inKey > 0 && s.inKey < maxKeyLines:
-			s.inKey++
-			l.Text = Mark
-			if at := keyEnds.FindStringIndex(text); at != nil {
-				s.inKey = 0
-				l.Text += Text(text[at[1]:])
-			}
-			continue
-		case s.next && strings.TrimSpace(text) != "":
-			s.next = false
-			if !harmless.MatchString(strings.Trim(text, " \t\"',")) {
-				l.Text = Mark
-				continue
-			}
-		}
-		switch begin := keyBegin(text); {
-		case begin > 0 && !keyEnds.MatchString(text[begin:]):
-			s.inKey = 1
-		case begin == 0 && strings.Contains(text, "PRIVATE KEY") && keyEnds.MatchString(text):
-			for _, j := range s.past { // its BEGIN is older than what was read
-				lines[j].Text = Mark
-			}
-			l.Text = Mark
-		}
-		// What a rule for one line left of a key counts as such, too.
-		if len(text) <= 160 && body.MatchString(text) || text == Mark {
-			s.past = append(s.past, i)
-		} else {
-			s.past = nil
-		}
-		s.next = false
-		if end := strings.TrimRight(text, " \t|>+-\\"); strings.HasSuffix(end, ":") || strings.HasSuffix(end, "=") {
-			m := opens.FindStringSubmatch(text[max(0, len(end)-100):])
-			s.next = m != nil && Secret(m[1])
-		}
-		l.Text = Text(l.Text)
+		of[p].line(lines, i)
 	}
+}
+
+// spread is what is known of a process's lines so far.
+type spread struct {
+	inKey int   // lines since BEGIN
+	next  bool  // the next line is a value
+	past  []int // lines so far that may be a key's, in a row
+}
+
+func (s *spread) line(lines []v1alpha1.LogLine, i int) {
+	l := &lines[i]
+	text := l.Text
+	switch {
+	case s.inKey > 0 && s.inKey < maxKeyLines:
+		s.inKey++
+		l.Text = Mark
+		if at := keyEnds.FindStringIndex(text); at != nil {
+			s.inKey = 0
+			l.Text += Text(text[at[1]:])
+		}
+		return
+	case s.next && strings.TrimSpace(text) != "":
+		s.next = false
+		if !harmless.MatchString(strings.Trim(text, " \t\"',")) {
+			l.Text = Mark
+			return
+		}
+	}
+	switch begin := keyBegin(text); {
+	case begin > 0 && !keyEnds.MatchString(text[begin:]):
+		s.inKey = 1
+	case begin == 0 && strings.Contains(text, "PRIVATE KEY") && keyEnds.MatchString(text):
+		for _, j := range s.past { // its BEGIN is older than what was read
+			lines[j].Text = Mark
+		}
+		l.Text = Mark
+	}
+	// What a rule for one line left of a key counts as such, too.
+	if len(text) <= 160 && body.MatchString(text) || text == Mark {
+		s.past = append(s.past, i)
+	} else {
+		s.past = nil
+	}
+	s.next = false
+	if end := strings.TrimRight(text, " \t|>+-\\"); strings.HasSuffix(end, ":") || strings.HasSuffix(end, "=") {
+		m := opens.FindStringSubmatch(text[max(0, len(end)-100):])
+		s.next = m != nil && Secret(m[1])
+	}
+	l.Text = Text(l.Text)
 }
 
 // keyBegin is where a key's BEGIN ends, 0 where there is none.

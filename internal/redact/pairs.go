@@ -57,42 +57,37 @@ func beside(s string, i int) (from, to int) {
 		from++
 	}
 	apart := from > i+1
-	// A value in quotes, escaped or not, ends with them.
-	open := from
-	for open < len(s) && s[open] == '\\' {
-		open++
-	}
-	if open < len(s) && (s[open] == '"' || s[open] == '\'') {
-		from = open + 1
-		if n := strings.IndexAny(s[from:], `\`+s[open:open+1]); n >= 0 {
-			to = from + n
-		} else {
-			to = len(s)
-		}
-		if plain(s[from:to]) {
-			return 0, 0
-		}
-		return from, to
-	}
-	if n := strings.IndexAny(s[from:], " \t\n\"'\\,;&)}"); n >= 0 {
-		to = from + n
-	} else {
-		to = len(s)
-	}
+	from, to, quoted := valueAt(s, from)
 	v := s[from:to]
 	switch {
 	case from == to || plain(v):
 		return 0, 0
-	case s[i] == '=' || quotedKey:
+	case quoted || s[i] == '=' || quotedKey:
 		return from, to
 	case !apart: // host:port, a time, a path
 		return 0, 0
-	case alone(s, begin, to):
+	case alone(s, begin, to) || !spoken(v):
 		return from, to
-	case len(v) < 6 || !strings.ContainsAny(v, "0123456789!$%^&*_+=~#@") || strings.Contains(v, "://"):
-		return 0, 0 // a word of a sentence: "failed to fetch token: unexpected status"
 	}
-	return from, to
+	return 0, 0
+}
+
+// spoken tells a word of a sentence: "failed to fetch token: unexpected status".
+func spoken(v string) bool {
+	return len(v) < 6 || !strings.ContainsAny(v, "0123456789!$%^&*_+=~#@") || strings.Contains(v, "://")
+}
+
+// valueAt is where the value ends that begins at from. One in quotes, escaped or not, begins and ends within them.
+func valueAt(s string, from int) (begin, end int, quoted bool) {
+	ends := " \t\n\"'\\,;&)}"
+	open := from + len(s[from:]) - len(strings.TrimLeft(s[from:], `\`))
+	if quoted = open < len(s) && (s[open] == '"' || s[open] == '\''); quoted {
+		from, ends = open+1, `\`+s[open:open+1]
+	}
+	if n := strings.IndexAny(s[from:], ends); n >= 0 {
+		return from, from + n, quoted
+	}
+	return from, len(s), quoted
 }
 
 // alone tells whether a key and its value are all that is on their line, as in YAML and in headers.

@@ -178,24 +178,21 @@ func Args(argv []string) []string {
 		case assigned && Secret(key):
 			out[i], hide = key+"="+Value(key, value), false
 		case strings.HasPrefix(a, "-"):
-			hide = !assigned && Secret(strings.TrimLeft(a, "-"))
-			out[i] = short(program, a)
-			if len(a) == 2 {
-				hide = hide || asks(program, a)
-			}
-			if !hide && out[i] == a {
+			hide = !assigned && Secret(strings.TrimLeft(a, "-")) || len(a) == 2 && asks(program, a)
+			if out[i] = short(program, a); !hide && out[i] == a {
 				out[i] = Text(a)
 			}
+		case i > 0 && userFlags[argv[i-1]] && mixed.MatchString(a) && !harmless.MatchString(a):
+			out[i] = Mark
 		default:
 			out[i] = Text(a)
-		}
-		// A port, a protocol, a list of properties: what -p and -u are for in most programs.
-		if i > 0 && (argv[i-1] == "-p" || argv[i-1] == "-u" || argv[i-1] == "--user") && out[i] == a && mixed.MatchString(a) && !harmless.MatchString(a) {
-			out[i] = Mark
 		}
 	}
 	return out
 }
+
+// userFlags take a password or a user in some programs, in most a port, a protocol or a list of properties.
+var userFlags = map[string]bool{"-p": true, "-u": true, "--user": true}
 
 // Command is a command line whose words are apart by spaces.
 func Command(line string) string {
