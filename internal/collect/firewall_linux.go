@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,6 +142,20 @@ func (j jumps) reach(chain string) (out []string) {
 	return slices.Compact(out)
 }
 
+// rules are those found, as chain and text, that a packet can get to and that are no policy's. A chain that is nobody's is the table's.
+func (j jumps) rules(found [][2]string, owner string, sets map[string][]string) (rules []v1alpha1.Rule) {
+	for _, f := range found {
+		of, policy := systemOf(f[0])
+		if policy {
+			continue
+		}
+		if hooks := j.reach(f[0]); len(hooks) > 0 {
+			rules = append(rules, finish(v1alpha1.ParseRule(f[1]), cmp.Or(of, owner), hooks, sets))
+		}
+	}
+	return rules
+}
+
 // finish adds what the rule's own text does not tell.
 func finish(r v1alpha1.Rule, owner string, hooks []string, sets map[string][]string) v1alpha1.Rule {
 	r.Owner, r.Hooks = owner, hooks
@@ -196,17 +211,14 @@ func iptablesRules(tool, saved string, sets map[string][]string) (rules []v1alph
 			}
 		}
 		for _, d := range drops {
-			owner, policy := systemOf(d[0])
-			if owner != "" {
+			if owner, _ := systemOf(d[0]); owner != "" {
 				seen = append(seen, owner)
 			}
-			if policy || strings.Contains(d[1], "KUBE-") || strings.Contains(d[1], "kubernetes firewall") {
-				continue
-			}
-			if hooks := j.reach(d[0]); len(hooks) > 0 { // else nobody gets there
-				rules = append(rules, finish(v1alpha1.ParseRule(d[1]), owner, hooks, sets))
-			}
 		}
+		drops = slices.DeleteFunc(drops, func(d [2]string) bool {
+			return strings.Contains(d[1], "KUBE-") || strings.Contains(d[1], "kubernetes firewall")
+		})
+		rules = append(rules, j.rules(drops, "", sets)...)
 	}
 	return rules, seen
 }
@@ -264,6 +276,20 @@ func told(family, table string) bool {
 	return false
 }
 
+// takeElements reads a line of a set, and tells whether its elements go on.
+func takeElements(sets map[string][]string, set, line string, goesOn bool) bool {
+	text, begins := strings.CutPrefix(strings.TrimSpace(line), "elements = {")
+	if !goesOn && !begins {
+		return false
+	}
+	for e := range strings.SplitSeq(strings.Trim(text, "} "), ",") {
+		if f := strings.Fields(e); len(f) > 0 && len(sets[set]) < maxMembers {
+			sets[set] = append(sets[set], f[0])
+		}
+	}
+	return !strings.Contains(text, "}")
+}
+
 // nftRules reads nftables' own tables.
 func nftRules(ruleset string) (rules []v1alpha1.Rule, seen []string) {
 	for part := range strings.SplitSeq("\n"+ruleset, "\ntable ") {
@@ -292,15 +318,7 @@ func nftRules(ruleset string) (rules []v1alpha1.Rule, seen []string) {
 			case nftSet.MatchString(line):
 				set, chain, elements = nftSet.FindStringSubmatch(line)[1], "", false
 			case set != "":
-				text, isElements := strings.CutPrefix(strings.TrimSpace(line), "elements = {")
-				if elements = elements || isElements; elements {
-					for _, e := range strings.FieldsFunc(strings.Trim(text, "} "), func(r rune) bool { return r == ',' }) {
-						if f := strings.Fields(e); len(f) > 0 && len(sets[set]) < maxMembers {
-							sets[set] = append(sets[set], f[0])
-						}
-					}
-					elements = !strings.Contains(text, "}")
-				}
+				elements = takeElements(sets, set, line, elements)
 			case chain != "":
 				if m := nftHook.FindStringSubmatch(line); m != nil {
 					j.hooks[chain] = []string{m[1]}
@@ -316,18 +334,7 @@ func nftRules(ruleset string) (rules []v1alpha1.Rule, seen []string) {
 				}
 			}
 		}
-		for _, f := range found {
-			of, policy := systemOf(f[0])
-			if policy {
-				continue
-			}
-			if of == "" {
-				of = owner
-			}
-			if hooks := j.reach(f[0]); len(hooks) > 0 {
-				rules = append(rules, finish(v1alpha1.ParseRule(f[1]), of, hooks, sets))
-			}
-		}
+		rules = append(rules, j.rules(found, owner, sets)...)
 	}
 	return rules, seen
 }

@@ -6,6 +6,7 @@
 package redact
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 )
@@ -168,9 +169,7 @@ func Args(argv []string) []string {
 	out := make([]string, len(argv))
 	hide, program := false, ""
 	for i, a := range argv {
-		if program == "" && !strings.Contains(a, "=") && a != "sudo" && a != "env" {
-			program = a[strings.LastIndexByte(a, '/')+1:]
-		}
+		program = cmp.Or(program, runs(a))
 		key, value, assigned := strings.Cut(a, "=")
 		switch {
 		case hide && (!strings.HasPrefix(a, "-") || len(a) > 2 && a[1] != '-' && strings.ContainsAny(a, "0123456789")):
@@ -189,6 +188,14 @@ func Args(argv []string) []string {
 		}
 	}
 	return out
+}
+
+// runs is the program that the first words of a command line name, behind what only starts it.
+func runs(word string) string {
+	if strings.Contains(word, "=") || word == "sudo" || word == "env" {
+		return ""
+	}
+	return word[strings.LastIndexByte(word, '/')+1:]
 }
 
 // userFlags take a password or a user in some programs, in most a port, a protocol or a list of properties.
