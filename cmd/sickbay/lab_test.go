@@ -227,3 +227,43 @@ func TestShellHistory(t *testing.T) {
 		t.Errorf("a token is in the timeline: %s", st.Timeline[1].Text)
 	}
 }
+
+// TestLabEnds: the debrief tells the cause and goes into the history; the last lab of a sealed drill opens its seal.
+func TestLabEnds(t *testing.T) {
+	l := newLearner(t)
+	d := &lab.Drill{Codes: []string{"L07"}, Seed: 7, Salt: "salt"}
+	d.Seal = lab.Seal(d.Salt, d.Seed, d.Codes)
+	l.begin("L07", func(s *lab.State) {
+		s.Drill = d
+		s.Named, s.SolvedAt, s.Phase = time.Now(), time.Now(), lab.Solved
+	})
+	le, err := lessonOn("sickbay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, dir := file(t), t.TempDir()
+	a := newApp(nil, out, file(t))
+	if err := a.debrief(le, time.Now(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.nextOfDrill(t.Context(), le); err != nil {
+		t.Fatal(err)
+	}
+	told := content(t, out)
+	for _, want := range []string{"It was cni/conflist-missing", "100 points, solved in", "salt salt, seed 7, codes L07; seal " + d.Seal} {
+		if !strings.Contains(told, want) {
+			t.Errorf("no %q in:\n%s", want, told)
+		}
+	}
+	for _, ext := range []string{".md", ".html"} {
+		if _, err := os.Stat(filepath.Join(dir, "l07-abcde"+ext)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := l.store.Load("sickbay"); err == nil {
+		t.Error("the lab is still there")
+	}
+	if code, out, _ := l.types("progress"); code != exitYes || !strings.Contains(out, "L07") || !strings.Contains(out, "100") {
+		t.Errorf("progress: exit code %d, %s", code, out)
+	}
+}
