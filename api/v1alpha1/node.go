@@ -303,6 +303,25 @@ type RegistryMirror struct {
 	Subject    string    `json:"subject,omitempty"`
 	NotBefore  time.Time `json:"notBefore,omitzero"`
 	NotAfter   time.Time `json:"notAfter,omitzero"`
+	// Chain is what an untrusted server showed, its own certificate first; nobody vouches for it.
+	Chain []ShownCertificate `json:"chain,omitempty"`
+	// Known is a CA in another file of this node that the chain verifies by.
+	Known *TrustedCA `json:"known,omitempty"`
+}
+
+// ShownCertificate is a certificate of a chain that a server shows.
+type ShownCertificate struct {
+	Subject string `json:"subject"`
+	Issuer  string `json:"issuer"`
+	SHA256  string `json:"sha256"`
+}
+
+// TrustedCA is a certificate that somebody vouches for: the node's administrator, by a file of the node, or the operator who asks.
+type TrustedCA struct {
+	SHA256  string `json:"sha256"`
+	Subject string `json:"subject,omitempty"`
+	Path    string `json:"path,omitempty"` // on the node
+	DER     string `json:"der,omitempty"`  // base64, where the operator gave the certificate itself
 }
 
 // Security is what confines containers on this node.

@@ -38,6 +38,7 @@ type Observation struct {
 	Clocks      Clocks           `json:"clocks"`
 	CNI         CNI              `json:"cni"`
 	Registries  []RegistryHost   `json:"registries,omitempty"`
+	TrustedCAs  []TrustedCA      `json:"trustedCas,omitempty"` // by the operator's word
 	Security    Security         `json:"security"`
 	Files       []File           `json:"files,omitempty"`
 	Mounts      []Mount          `json:"mounts,omitempty"`

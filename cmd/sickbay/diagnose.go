@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +29,7 @@ type diagnoseFlags struct {
 	targetFlags
 	fix, yes, dryRun bool
 	allow, plan      string
+	trust            []string
 	watch            bool
 	whole, unknown   bool
 	every, during    time.Duration
@@ -60,6 +63,7 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; on a node that sickbay did not make, leave out what --allow does not name")
 	fl.StringVar(&f.allow, "allow", "", "with --fix: also take `disruptive` or destructive steps without asking (docs/remedies.md)")
 	fl.StringVar(&f.plan, "plan", "", "with --fix: apply exactly this plan without asking, or nothing: a file from --dry-run -o json, or its sha256:...")
+	fl.StringArrayVar(&f.trust, "trust-ca", nil, "vouch for a CA: a PEM `file` or sha256:... of a certificate that a registry shows; nobody else's is trusted")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
 	fl.BoolVar(&f.watch, "watch", false, "look repeatedly and print what changes; with -o json one document per line")
 	fl.DurationVar(&f.every, "every", 5*time.Second, "with --watch: pause between two looks")
@@ -68,7 +72,7 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	fl.BoolVar(&f.whole, "whole", false, "print multi-line steps in full, so that they can be pasted")
 	fl.BoolVar(&f.unknown, "unknown", false, "list everything that could not be read, with the reason")
 	_ = cmd.MarkFlagDirname("bundle")
-	for _, live := range []string{"fix", "watch", "looks", "cluster", "context", "local", "ssh"} {
+	for _, live := range []string{"fix", "watch", "looks", "trust-ca", "cluster", "context", "local", "ssh"} {
 		cmd.MarkFlagsMutuallyExclusive("bundle", live)
 	}
 	cmd.MarkFlagsMutuallyExclusive("watch", "fix")
@@ -100,11 +104,16 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 			}
 			return a.tell(d, f, *form)
 		}
+		trust, err := trustedCAs(f.trust)
+		if err != nil {
+			return err
+		}
 		ctx := cmd.Context()
 		s, err := a.target(ctx, f.targetFlags)
 		if err != nil {
 			return err
 		}
+		s.options.TrustCAs = trust
 		if f.watch {
 			return a.watch(ctx, s, f, *form)
 		}
@@ -118,6 +127,30 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 		return a.fix(ctx, s, f, d, *form)
 	}
 	return cmd
+}
+
+// trustedCAs is the operator's word for CAs: a fingerprint, or a file with the certificates.
+func trustedCAs(words []string) (out []v1alpha1.TrustedCA, err error) {
+	for _, w := range words {
+		if sum, ok := strings.CutPrefix(w, "sha256:"); ok {
+			sum = strings.ToLower(strings.ReplaceAll(sum, ":", ""))
+			if raw, err := hex.DecodeString(sum); err != nil || len(raw) != sha256.Size {
+				return nil, usagef("--trust-ca %s: a fingerprint has 64 hexadecimal digits: `openssl x509 -noout -fingerprint -sha256 -in FILE` prints one", w)
+			}
+			out = append(out, v1alpha1.TrustedCA{SHA256: sum, Subject: "the certificate"})
+			continue
+		}
+		raw, err := os.ReadFile(w)
+		if err == nil {
+			var more []v1alpha1.TrustedCA
+			more, err = diagnose.ParseCAs(raw)
+			out = append(out, more...)
+		}
+		if err != nil {
+			return nil, usagef("--trust-ca %s: %s", w, err)
+		}
+	}
+	return out, nil
 }
 
 // diagnosis judges a bundle, or what is there now.

@@ -150,6 +150,9 @@ func TestScenariosDeclareDestructiveRemedies(t *testing.T) {
 		destructive := ""
 		for _, dir := range dirs {
 			for _, f := range all.Judge(recorded(t, dir)) {
+				if f.Remedy == nil { // nobody vouches for the CA of a recorded registry
+					continue
+				}
 				for _, step := range f.Remedy.Steps {
 					if step.Class == v1alpha1.Destructive {
 						destructive = step.Run

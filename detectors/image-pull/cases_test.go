@@ -15,7 +15,22 @@ import (
 func TestCases(t *testing.T) { detectorstest.Run(t, "image-pull", sick, silent) }
 
 var sick = []detectorstest.Case{
-	{Name: "registry signed by nobody", Want: []string{"image-pull/registry-tls"}, Remedy: "openssl s_client", Ill: detectorstest.SignedByNobody},
+	{Name: "registry signed by nobody", Want: []string{"image-pull/registry-tls"}, Remedy: "sha=2222", Ill: detectorstest.SignedByNobody},
+	// Who answers on the way to the registry shows a certificate as well.
+	{Name: "registry signed by nobody, and nobody vouches for it", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SignedByNobody(o)
+		o.Registries[0].Mirrors[0].Known = nil
+	}},
+	{Name: "registry signed by nobody, and the operator vouches for another CA", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SignedByNobody(o)
+		o.Registries[0].Mirrors[0].Known = nil
+		o.TrustedCAs = []v1alpha1.TrustedCA{{SHA256: "3333", Subject: "CN=another", DER: "MII"}}
+	}},
+	{Name: "registry signed by nobody, and the operator has its CA", Want: []string{"image-pull/registry-tls"}, Remedy: "der=MIIC", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SignedByNobody(o)
+		o.Registries[0].Mirrors[0].Known = nil
+		o.TrustedCAs = []v1alpha1.TrustedCA{{SHA256: "3333", Subject: "CN=Registry CA", DER: "MIIC"}}
+	}},
 	{Name: "registry's certificate expired", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T10:00:00Z is after 2026-01-01T00:00:00Z`)
 	}},
@@ -176,7 +191,7 @@ var sick = []detectorstest.Case{
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", detectorstest.Registry+"/team/web:1: not found")
 	}},
 	{Name: "registry signed by nobody, on CRI-O", Want: []string{"image-pull/registry-tls"}, Remedy: "/etc/containers/certs.d/registry.example.test:5000/ca.crt", Never: []string{"hosts.toml"}, Ill: func(o *v1alpha1.Observation) {
-		o.Runtime.Name, o.Registries = facts.CRIO, nil
+		o.Runtime.Name, o.Registries, o.TrustedCAs = facts.CRIO, nil, []v1alpha1.TrustedCA{{SHA256: "2222"}}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `tls: failed to verify certificate: x509: certificate signed by unknown authority`)
 	}},
 	{Name: "registry signed by nobody, and containerd reads no certs.d", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {

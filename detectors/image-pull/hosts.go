@@ -154,26 +154,32 @@ else printf 'server = "https://%s"\n\n[host."https://%s"]\n  capabilities = ["pu
 		detectors.V("host", host), detectors.V("cas", quotedList(cas)))
 }
 
-// trustChain puts the topmost certificate of the chain that a server shows into a CA file: in the place of one of the same subject (a
-// CA that was renewed), beside all others, which may serve other hosts. It fails where the server does not verify with the file
-// afterwards.
-func trustChain(node, why, server, name, ca string) v1alpha1.Step {
-	return detectors.EditFile(v1alpha1.Destructive, node, why, []string{ca}, `(
-ca=$1
-mkdir -p -- "${ca%/*}"
-t=$(mktemp -d)
-trap 'rm -rf "$t"' EXIT
-split() { awk -v d="$t/$1" '/-BEGIN CERTIFICATE-/{f = d sprintf("%02d", n++) ".pem"} f{print > f} /-END CERTIFICATE-/{close(f); f = ""}'; }
-openssl s_client -showcerts -connect "$server" -servername "$name" </dev/null 2>/dev/null | split shown-
-for last in "$t"/shown-*.pem; do :; done
-openssl x509 -noout -issuer -subject -dates -fingerprint -sha256 -in "$last"
-if [ -s "$ca" ]; then split had- < "$ca"; fi
-for c in "$t"/had-*.pem; do
-  [ -f "$c" ] && [ "$(openssl x509 -noout -subject -in "$c")" != "$(openssl x509 -noout -subject -in "$last")" ] || continue
-  openssl x509 -in "$c" >> "$t/ca"
+// trustCA puts a CA into a file, which it takes from the operator's word, a file of the node or the chain that the server shows, always by
+// its fingerprint: in the place of one of the same subject (a CA that was renewed), beside all others, which may serve other hosts. It
+// changes nothing, and fails, where the server does not verify with the file.
+func trustCA(node, why, server, name string, by v1alpha1.TrustedCA, ca string) v1alpha1.Step {
+	return detectors.EditFile(v1alpha1.Safe, node, why, []string{ca}, `nth() { awk -v n="$1" '/-BEGIN CERTIFICATE-/ { i++ } i == n { print } i == n && /-END CERTIFICATE-/ { exit }'; }
+fingerprint() { openssl x509 -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f; }
+subject() { openssl x509 -noout -subject; }
+if [ -n "$der" ]; then all=$(printf '%s' "$der" | base64 -d | openssl x509 -inform DER)
+elif [ -n "$from" ]; then all=$(cat -- "$from")
+else all=$(openssl s_client -showcerts -connect "$server" -servername "$name" </dev/null 2>/dev/null); fi
+new='' i=1
+while c=$(printf '%s\n' "$all" | nth $i); [ -n "$c" ]; do
+  if [ "$(printf '%s\n' "$c" | fingerprint)" = "$sha" ]; then new=$c; fi
+  i=$((i + 1))
 done
-openssl x509 -in "$last" >> "$t/ca"
-cat "$t/ca" > "$ca"
-openssl s_client -connect "$server" -servername "$name" -CAfile "$ca" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "$server does not verify with $ca either" >&2; exit 1; }
-)`, detectors.V("server", server), detectors.V("name", name))
+[ -n "$new" ] || { echo "there is no certificate of the fingerprint $sha any more" >&2; exit 1; }
+had=$(cat -- "$1" 2>/dev/null || true)
+keep='' i=1
+while c=$(printf '%s\n' "$had" | nth $i); [ -n "$c" ]; do
+  if [ "$(printf '%s\n' "$c" | subject)" != "$(printf '%s\n' "$new" | subject)" ]; then keep="$keep$c
+"; fi
+  i=$((i + 1))
+done
+mkdir -p -- "${1%/*}"
+try=$1`+v1alpha1.Aside+`-try
+printf '%s%s\n' "$keep" "$new" > "$try"
+openssl s_client -connect "$server" -servername "$name" -CAfile "$try" -partial_chain -verify_return_error </dev/null >/dev/null 2>&1 || { echo "$server does not verify by $sha" >&2; exit 1; }
+cat "$try" > "$1"`, detectors.V("server", server), detectors.V("name", name), detectors.V("sha", by.SHA256), detectors.V("from", by.Path), detectors.V("der", by.DER))
 }

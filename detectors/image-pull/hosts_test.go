@@ -4,9 +4,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -74,7 +77,7 @@ func TestTrustRemedy(t *testing.T) {
 	const dir = certsDir + "/" + host
 	file := func(d string) string { return certsDir + "/" + d + "/hosts.toml" }
 	at := func(u string, cas ...string) v1alpha1.RegistryMirror {
-		return v1alpha1.RegistryMirror{URL: u, CAs: cas, Reach: "tls-untrusted"}
+		return v1alpha1.RegistryMirror{URL: u, CAs: cas, Reach: "tls-untrusted", Chain: []v1alpha1.ShownCertificate{{SHA256: "1111"}}}
 	}
 	for name, c := range map[string]struct {
 		hosts    *v1alpha1.RegistryHost
@@ -105,6 +108,11 @@ func TestTrustRemedy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &v1alpha1.Observation{Node: "n", API: &v1alpha1.API{}}
+			ask := pull{image: host + "/x:1", host: host, message: "x509: certificate signed by unknown authority"}
+			if f := untrusted(v1alpha1.History{*o}, ask, c.hosts, c.asked); f.Remedy != nil || !strings.Contains(f.ManualAction, "--trust-ca sha256:") {
+				t.Fatalf("trusted because it answered: %+v %s", f.Remedy, f.ManualAction)
+			}
+			o.TrustedCAs = []v1alpha1.TrustedCA{{SHA256: "1111"}}
 			f := untrusted(v1alpha1.History{*o}, pull{image: host + "/x:1", host: host, message: "x509: certificate signed by unknown authority"}, c.hosts, c.asked)
 			if f.Remedy == nil {
 				t.Fatalf("no remedy: %+v", f)
@@ -161,9 +169,9 @@ func TestRemoveMirror(t *testing.T) {
 	}
 }
 
-// trustChain against a real TLS server: the CA comes into the file, one that was renewed in the place of the old one, and the
-// server verifies with it; asked twice the file is the same.
-func TestTrustChain(t *testing.T) {
+// trustCA against a real TLS server: the CA comes into the file, by its fingerprint and from where it is known, one that was renewed in
+// the place of the old one; asked twice the file is the same.
+func TestTrustCA(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip(err)
 	}
@@ -197,6 +205,12 @@ func TestTrustChain(t *testing.T) {
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der, signer.Raw}, PrivateKey: leafKey}}}
 	server.StartTLS()
 	defer server.Close()
+	sum := func(c *x509.Certificate) string {
+		s := sha256.Sum256(c.Raw)
+		return hex.EncodeToString(s[:])
+	}
+	known := filepath.Join(t.TempDir(), "known.crt")
+	word := v1alpha1.TrustedCA{SHA256: sum(signer)}
 	old, _ := ca("registry CA")
 	other, _ := ca("another CA")
 	for name, c := range map[string]struct{ in, want string }{
@@ -216,8 +230,11 @@ func TestTrustChain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for range 2 {
-				if out, err := detectorstest.Script(t, trustChain("n", "w", server.Listener.Addr().String(), "127.0.0.1", file).Exec, ""); err != nil {
+			if err := os.WriteFile(known, []byte("# ours\n"+text(other)+text(signer)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, word := range []v1alpha1.TrustedCA{{SHA256: sum(signer)}, {SHA256: sum(signer)}, {SHA256: sum(signer), Path: known}, {SHA256: sum(signer), DER: base64.StdEncoding.EncodeToString(signer.Raw)}} {
+				if out, err := detectorstest.Script(t, trustCA("n", "w", server.Listener.Addr().String(), "127.0.0.1", word, file).Exec, ""); err != nil {
 					t.Fatalf("%v\n%s", err, out)
 				}
 				if got, _ := os.ReadFile(file); string(got) != c.want {
@@ -225,6 +242,10 @@ func TestTrustChain(t *testing.T) {
 				}
 			}
 		})
+	}
+	// What is shown and nobody vouched for is not trusted.
+	if out, err := detectorstest.Script(t, trustCA("n", "w", server.Listener.Addr().String(), "127.0.0.1", v1alpha1.TrustedCA{SHA256: sum(other)}, filepath.Join(t.TempDir(), "ca.crt")).Exec, ""); err == nil {
+		t.Errorf("another certificate is trusted: %s", out)
 	}
 	// The file is as it was where the server does not verify with what it shows: here another CA stands above its certificate.
 	file := filepath.Join(t.TempDir(), "ca.crt")
@@ -235,7 +256,7 @@ func TestTrustChain(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text(old)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	edit := trustChain("n", "w", liar.Listener.Addr().String(), "127.0.0.1", file)
+	edit := trustCA("n", "w", liar.Listener.Addr().String(), "127.0.0.1", v1alpha1.TrustedCA{SHA256: sum(other)}, file)
 	if out, err := detectorstest.Script(t, edit.Exec, ""); err == nil {
 		t.Errorf("it does not verify, and all is well: %s", out)
 	}
@@ -244,7 +265,7 @@ func TestTrustChain(t *testing.T) {
 	}
 	file = filepath.Join(t.TempDir(), "ca.crt")
 	server.Close()
-	if out, err := detectorstest.Script(t, trustChain("n", "w", server.Listener.Addr().String(), "127.0.0.1", file).Exec, ""); err == nil {
+	if out, err := detectorstest.Script(t, trustCA("n", "w", server.Listener.Addr().String(), "127.0.0.1", word, file).Exec, ""); err == nil {
 		t.Errorf("nobody listens, and all is well: %s", out)
 	}
 	if _, err := os.Stat(file); err == nil {

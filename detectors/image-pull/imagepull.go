@@ -316,6 +316,9 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 				seen = m
 			}
 		}
+		if seen == nil && hosts.Origin != nil && urlHost(hosts.Origin.URL) == server {
+			seen = hosts.Origin
+		}
 	}
 	if seen != nil && !seen.NotAfter.IsZero() {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("%s shows %s, issued by %s, valid %s to %s (%s)", seen.URL, seen.Subject, seen.Issuer, seen.NotBefore.Format(time.DateOnly), seen.NotAfter.Format(time.DateOnly), seen.Reach)))
@@ -376,15 +379,44 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		}
 	}
 	connect := connectTo(u.Host)
-	steps := []v1alpha1.Step{detectors.Destructive(trustChain(o.Node,
-		"look at the chain the registry shows and trust its topmost certificate: compare its fingerprint, printed here, with the registry's owner",
-		connect, u.Hostname(), ca), "trusts whoever answers as "+connect+" now")}
+	vouched, by := vouchedFor(o, seen)
+	if vouched == nil {
+		shows := "openssl s_client -showcerts -connect " + detectors.Quote(connect) + " -servername " + detectors.Quote(u.Hostname()) + " </dev/null"
+		f.ManualAction = "nobody whom this node or you trust vouches for that certificate. See the chain with `" + shows + "`, ask the registry's owner for the fingerprint of its CA, and where it is the same " +
+			"let the node trust it with `sickbay diagnose --fix --trust-ca sha256:FINGERPRINT`, or by the owner's file with `--trust-ca FILE`"
+		if seen != nil && len(seen.Chain) > 0 {
+			top := seen.Chain[len(seen.Chain)-1]
+			f.ManualAction += "; the topmost certificate that was shown is " + top.Subject + ", issued by " + top.Issuer + ", sha256:" + top.SHA256
+		}
+		return f
+	}
+	f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, vouched.Subject+" (sha256:"+vouched.SHA256+") "+by))
+	steps := []v1alpha1.Step{trustCA(o.Node, "have the registry's CA trusted that "+by+", if the registry verifies by it",
+		connect, u.Hostname(), *vouched, ca)}
 	// A file that is named and not there is an error of every pull.
 	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); hasHostsTOML(o) && (!named || len(want) != len(had)) {
 		steps = append(steps, nameCA(o, hosts, p.host, server, want))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
+}
+
+// vouchedFor is the CA that somebody vouches for who is trusted already: by a file of the node, or the operator by his word.
+func vouchedFor(o *v1alpha1.Observation, seen *v1alpha1.RegistryMirror) (ca *v1alpha1.TrustedCA, by string) {
+	var chain []v1alpha1.ShownCertificate
+	if seen != nil {
+		chain = seen.Chain
+	}
+	for _, t := range o.TrustedCAs { // where the chain was not seen, the step takes only what verifies
+		if len(chain) == 0 || slices.ContainsFunc(chain, func(c v1alpha1.ShownCertificate) bool { return c.SHA256 == t.SHA256 }) ||
+			t.DER != "" && t.Subject == chain[len(chain)-1].Issuer {
+			return &t, "the operator vouches for (--trust-ca)"
+		}
+	}
+	if len(chain) > 0 && seen.Known != nil {
+		return seen.Known, "this node has in " + seen.Known.Path
+	}
+	return nil, ""
 }
 
 // connectTo is a server with its port.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"maps"
@@ -227,6 +229,62 @@ func (l *look) probe(ctx context.Context, m *v1alpha1.RegistryMirror) {
 	if r.leaf != nil {
 		m.Issuer, m.Subject, m.NotBefore, m.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter
 	}
+	if r.leaf == nil || r.trusted {
+		return
+	}
+	for _, c := range r.chain[:min(len(r.chain), maxChain)] {
+		m.Chain = append(m.Chain, v1alpha1.ShownCertificate{Subject: c.Subject.String(), Issuer: c.Issuer.String(), SHA256: fingerprint(c)})
+	}
+	m.Known = l.knownCA(r.chain, m.CAs)
+}
+
+func fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// caDirs are where administrators put CAs that they trust: for other registries, for other runtimes, and for the system, whose store may
+// not have been made anew since.
+var caDirs = []string{"/etc/docker/certs.d", "/etc/containers/certs.d", "/etc/containerd/certs.d", "/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"}
+
+// knownCA is a CA in a file that the host's own configuration does not name and that the chain verifies by: what stands beside a file
+// that it names, such as the CA of before, or in one of caDirs.
+func (l *look) knownCA(chain []*x509.Certificate, named []string) *v1alpha1.TrustedCA {
+	var files []string
+	add := func(dir string, fits func(string) bool) {
+		names, _ := l.root.names(dir, 200)
+		for _, n := range names {
+			if p := path.Join(dir, n); fits(n) && !slices.Contains(named, p) {
+				files = append(files, p)
+			}
+		}
+	}
+	for _, p := range named {
+		add(path.Dir(p), func(n string) bool {
+			return strings.HasPrefix(n, path.Base(p)) || path.Ext(n) == ".crt" || path.Ext(n) == ".pem"
+		})
+	}
+	for _, dir := range caDirs {
+		crt := func(n string) bool { return path.Ext(n) == ".crt" || path.Ext(n) == ".pem" }
+		add(dir, crt)
+		names, _ := l.root.names(dir, 200)
+		for _, n := range names {
+			add(path.Join(dir, n), crt)
+		}
+	}
+	for _, p := range files {
+		b, err := l.root.read(p, 1<<20)
+		if err != nil {
+			continue
+		}
+		certs, _ := parseCerts(b)
+		for _, c := range certs {
+			if chains(chain[0], chain[1:], []*x509.Certificate{c}) {
+				return &v1alpha1.TrustedCA{SHA256: fingerprint(c), Subject: c.Subject.String(), Path: p}
+			}
+		}
+	}
+	return nil
 }
 
 // hostDir is the name of a registry's directory where it has its port between underscores.

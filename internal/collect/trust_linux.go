@@ -291,6 +291,7 @@ func (l *look) kubeconfigUser(f kubeconfigFile, user string, relative func(strin
 type reached struct {
 	result, text string
 	trusted      bool // chain verifies against the CA, times and name left aside
+	chain        []*x509.Certificate
 	leaf         *x509.Certificate
 }
 
@@ -317,7 +318,7 @@ func reach(ctx context.Context, host, name string, ca []*x509.Certificate, syste
 	if len(certs) == 0 {
 		return reached{result: "other", text: "the server showed no certificate"}
 	}
-	r := reached{result: "ok", leaf: certs[0]}
+	r := reached{result: "ok", leaf: certs[0], chain: certs}
 	roots := slices.Clone(ca)
 	if system {
 		roots = append(roots, systemRoots(certs)...)

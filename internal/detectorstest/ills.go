@@ -163,7 +163,9 @@ const Registry = "registry.example.test:5000"
 // RegistryHost is its folder in certs.d.
 func RegistryHost(reach string) v1alpha1.RegistryHost {
 	return v1alpha1.RegistryHost{Host: Registry, Path: "/etc/containerd/certs.d/" + Registry + "/hosts.toml", Server: "https://" + Registry,
-		Mirrors: []v1alpha1.RegistryMirror{{URL: "https://" + Registry, Reach: reach}}}
+		Mirrors: []v1alpha1.RegistryMirror{{URL: "https://" + Registry, Reach: reach,
+			Chain: []v1alpha1.ShownCertificate{{Subject: "CN=registry", Issuer: "CN=Registry CA", SHA256: "1111"}, {Subject: "CN=Registry CA", Issuer: "CN=Registry CA", SHA256: "2222"}},
+			Known: &v1alpha1.TrustedCA{SHA256: "2222", Subject: "CN=Registry CA", Path: "/usr/local/share/ca-certificates/registry.crt"}}}}
 }
 
 // Liveness gives a container an impatient liveness probe.

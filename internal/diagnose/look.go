@@ -118,7 +118,9 @@ func look(ctx context.Context, t Target, o Options, asks map[string]Ask, each fu
 				view, viewErr = identify(ctx, t.API, o, n, &r, view, viewErr)
 			}
 			if ctx.Err() == nil {
-				each(i, join(r, view, viewErr))
+				obs := join(r, view, viewErr)
+				obs.TrustedCAs = o.TrustCAs
+				each(i, obs)
 			}
 		})
 	}

@@ -96,6 +96,8 @@ type Options struct {
 	// at most KeepLines of them.
 	Keep      int
 	KeepLines int
+	// TrustCAs are certificates that the operator vouches for: a remedy may have a node trust one of them, and no other.
+	TrustCAs []v1alpha1.TrustedCA
 }
 
 func (o Options) withDefaults() Options {

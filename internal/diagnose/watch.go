@@ -2,6 +2,13 @@ package diagnose
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +30,37 @@ type Watcher struct {
 // NewWatcher watches the target.
 func NewWatcher(t Target, o Options) *Watcher {
 	return &Watcher{target: t, opts: o.withDefaults(), hist: map[string]v1alpha1.History{}, asks: map[string]Ask{}}
+}
+
+// Trust has the looks from now on carry the operator's word for a CA, given as PEM.
+func (w *Watcher) Trust(pem string) error {
+	cas, err := ParseCAs([]byte(pem))
+	if err == nil {
+		w.mu.Lock()
+		w.opts.TrustCAs = append(slices.Clone(w.opts.TrustCAs), cas...)
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// ParseCAs reads the certificates of a PEM file as those that the operator vouches for.
+func ParseCAs(raw []byte) (out []v1alpha1.TrustedCA, err error) {
+	for {
+		var block *pem.Block
+		if block, raw = pem.Decode(raw); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("a certificate cannot be read: %w", err)
+		}
+		sum := sha256.Sum256(c.Raw)
+		out = append(out, v1alpha1.TrustedCA{SHA256: hex.EncodeToString(sum[:]), Subject: c.Subject.String(), DER: base64.StdEncoding.EncodeToString(c.Raw)})
+	}
+	if len(out) == 0 {
+		return nil, errors.New("there is no certificate in it")
+	}
+	return out, nil
 }
 
 // Look observes all nodes once more. It returns what this look alone saw.
