@@ -261,8 +261,23 @@ func print[T any](a *app, f format, data T, asText func(io.Writer)) error {
 		_, err = a.out.Write(b)
 		return err
 	}
-	asText(text.Writer(a.out))
-	return nil
+	w := &telling{to: text.Writer(a.out)}
+	asText(w)
+	return w.err
+}
+
+// telling keeps the first error of writing text: a full disk is told as it is of JSON.
+type telling struct {
+	to  io.Writer
+	err error
+}
+
+func (w *telling) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	if w.err == nil && err != nil {
+		w.err = fmt.Errorf("write the answer: %w", err)
+	}
+	return n, err
 }
 
 // typeMeta says what a document is.

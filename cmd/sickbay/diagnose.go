@@ -230,7 +230,9 @@ func nodesWord(n int) string {
 
 // tell prints a diagnosis and turns it into an exit code.
 func (a *app) tell(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error {
-	if err := print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, f) }); err != nil {
+	var wrote error
+	err := print(a, form, d, func(io.Writer) { wrote = a.showDiagnosis(a.out, d, f) })
+	if err = errors.Join(err, wrote); err != nil {
 		return err
 	}
 	return verdictOf(d)
@@ -247,15 +249,15 @@ func verdictOf(d v1alpha1.Diagnosis) error {
 }
 
 // showDiagnosis writes a diagnosis for a person. With --quiet the exit code is the answer.
-func (a *app) showDiagnosis(to *os.File, d v1alpha1.Diagnosis, f diagnoseFlags) {
+func (a *app) showDiagnosis(to *os.File, d v1alpha1.Diagnosis, f diagnoseFlags) error {
 	if a.quiet && to == a.out {
-		return
+		return nil
 	}
 	width, _, err := term.GetSize(int(to.Fd()))
 	if err != nil {
 		width = 0
 	}
-	_ = diagnose.WriteText(to, d, diagnose.TextOptions{Color: progress.Color(to), Width: width, Whole: f.whole, Unknown: f.unknown, Now: now()})
+	return diagnose.WriteText(to, d, diagnose.TextOptions{Color: progress.Color(to), Width: width, Whole: f.whole, Unknown: f.unknown, Now: now()})
 }
 
 // now is replaced by tests that show a recording's age.
@@ -317,7 +319,9 @@ func (a *app) tellNext(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error
 			fmt.Fprintln(a.out, a.paint(faint, time.Now().Format("15:04:05")))
 		}
 	}
-	return print(a, form, d, func(io.Writer) { a.showDiagnosis(a.out, d, f) })
+	var wrote error
+	err := print(a, form, d, func(io.Writer) { wrote = a.showDiagnosis(a.out, d, f) })
+	return errors.Join(err, wrote)
 }
 
 // gist is what makes two diagnoses the same to a reader.

@@ -50,7 +50,7 @@ type applied struct {
 
 // tellFix prints the end of --fix, also when it failed: what was done must be known.
 func (a *app) tellFix(d v1alpha1.Diagnosis, r fixResult, f diagnoseFlags, form format) error {
-	if err := print(a, form, fixReport{d, r}, func(io.Writer) { a.showDiagnosis(a.out, d, f) }); err != nil {
+	if err := print(a, form, fixReport{d, r}, func(io.Writer) { _ = a.showDiagnosis(a.out, d, f) }); err != nil {
 		return err
 	}
 	for _, p := range r.Plan.Remedies {
@@ -116,7 +116,7 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 	if unattended && !possible {
 		return nothing("every remedy needs --allow or a person's confirmation")
 	}
-	a.showDiagnosis(a.err, d, shown)
+	_ = a.showDiagnosis(a.err, d, shown)
 	if !unattended {
 		yes, err := a.ask(ctx, fmt.Sprintf("\nApply %d remedies? [y/N] ", len(r.Plan.Remedies)))
 		if err != nil {

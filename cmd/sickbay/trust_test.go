@@ -93,3 +93,20 @@ func TestFilesThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// A full disk is told in text as it is in JSON.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range []string{"list", "list -o json", "explain pleg", "diagnose --bundle ../../detectors/all/testdata/recorded/swap-on"} {
+		errs := file(t)
+		a := newApp(strings.NewReader(""), full, errs)
+		a.deps = &fakeDeps{t: t}
+		if code := a.execute(t.Context(), strings.Fields(args)); code != exitTrouble || !strings.Contains(content(t, errs), "no space left") {
+			t.Errorf("%s: exit code %d: %s", args, code, content(t, errs))
+		}
+	}
+}

@@ -150,50 +150,12 @@ func (l *look) cni(_ context.Context, s *source) error {
 		default:
 			continue
 		}
-		c := v1alpha1.CNIConfig{Path: path.Join(set.cniConf, n)}
-		if err := s.at(l, "reading", c.Path); err != nil {
+		c, hosts, err := l.cniConfig(s, path.Join(set.cniConf, n))
+		if err != nil {
 			return err
 		}
-		if fi, err := l.root.stat(c.Path); err == nil {
-			c.ModTime = fi.ModTime().UTC()
-		}
-		b, err := l.root.read(c.Path, 1<<20)
-		var f cniFile
-		if err == nil {
-			err = json.Unmarshal(b, &f)
-		}
-		switch {
-		case err != nil:
-			c.Error = why(err)
-		case path.Ext(n) == ".conflist" && len(f.Plugins) == 0:
-			c.Error = "no plugins in the list"
-		case path.Ext(n) != ".conflist" && f.Type == "":
-			c.Error = "no plugin type"
-		}
-		c.Name = f.Name
-		plugins := f.Plugins
-		if f.Type != "" {
-			plugins = append([]cniPlugin{{f.Type, f.IPAM}}, plugins...)
-		}
-		for _, p := range plugins {
-			c.Plugins = append(c.Plugins, p.Type)
-			if p.IPAM == nil {
-				continue
-			}
-			if p.IPAM.Type != "" {
-				c.Plugins = append(c.Plugins, p.IPAM.Type)
-			}
-			if p.IPAM.Subnet != "" {
-				c.Subnets = append(c.Subnets, p.IPAM.Subnet)
-			}
-			for _, set := range p.IPAM.Ranges {
-				for _, r := range set {
-					c.Subnets = append(c.Subnets, r.Subnet)
-				}
-			}
-			if p.IPAM.Type == "host-local" && c.Error == "" && !used {
-				local = append(local, hostLocal{f.Name, p.IPAM})
-			}
+		if c.Error == "" && !used {
+			local = append(local, hosts...)
 		}
 		c.Used = c.Error == "" && !used
 		used = used || c.Used
@@ -218,6 +180,56 @@ func (l *look) cni(_ context.Context, s *source) error {
 	l.mu.Unlock()
 	l.put(func(o *v1alpha1.Observation) { o.CNI = out })
 	return nil
+}
+
+// cniConfig reads one file of the configuration, and what host-local gives out by it.
+func (l *look) cniConfig(s *source, p string) (c v1alpha1.CNIConfig, local []hostLocal, err error) {
+	c = v1alpha1.CNIConfig{Path: p}
+	if err := s.at(l, "reading", c.Path); err != nil {
+		return c, nil, err
+	}
+	if fi, err := l.root.stat(c.Path); err == nil {
+		c.ModTime = fi.ModTime().UTC()
+	}
+	b, err := l.root.read(c.Path, 1<<20)
+	var f cniFile
+	if err == nil {
+		err = json.Unmarshal(b, &f)
+	}
+	switch {
+	case err != nil:
+		c.Error = why(err)
+	case path.Ext(p) == ".conflist" && len(f.Plugins) == 0:
+		c.Error = "no plugins in the list"
+	case path.Ext(p) != ".conflist" && f.Type == "":
+		c.Error = "no plugin type"
+	}
+	c.Name = f.Name
+	plugins := f.Plugins
+	if f.Type != "" {
+		plugins = append([]cniPlugin{{f.Type, f.IPAM}}, plugins...)
+	}
+	for _, g := range plugins {
+		c.Plugins = append(c.Plugins, g.Type)
+		if g.IPAM == nil {
+			continue
+		}
+		if g.IPAM.Type != "" {
+			c.Plugins = append(c.Plugins, g.IPAM.Type)
+		}
+		if g.IPAM.Subnet != "" {
+			c.Subnets = append(c.Subnets, g.IPAM.Subnet)
+		}
+		for _, set := range g.IPAM.Ranges {
+			for _, r := range set {
+				c.Subnets = append(c.Subnets, r.Subnet)
+			}
+		}
+		if g.IPAM.Type == "host-local" {
+			local = append(local, hostLocal{f.Name, g.IPAM})
+		}
+	}
+	return c, local, nil
 }
 
 // ipam counts what host-local has given out for the network in use.
