@@ -191,7 +191,7 @@ kubelet are only restarted. All controls use one injection; if the restart fixes
 	cmd.Flags().StringArrayVar(&choice.Only, "only", nil, "only these: a name, failure or cause, or KEY=PATTERN with cause, failure, fidelity, label, name, needs or profile; several joined by commas have to hold together")
 	cmd.Flags().StringArrayVar(&choice.Skip, "skip", nil, "not these; as --only")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "order of the scenarios (default: by chance; the run prints it)")
-	cmd.Flags().StringVar(&shard, "shard", "", "run one part of the suite, as 2/5: the parts take about as long as each other; `sickbay report merge` puts them together")
+	cmd.Flags().StringVar(&shard, "shard", "", "run one part of the suite, as 2/5: the parts take about as long as each other; sickbay report merge puts them together")
 	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "number of scenarios at a time (default: the number of free workers)")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
