@@ -29,6 +29,7 @@ type diagnoseFlags struct {
 	targetFlags
 	fix, yes, dryRun bool
 	allow, plan      string
+	script           string
 	trust            []string
 	watch            bool
 	whole, unknown   bool
@@ -63,6 +64,7 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; on a node that sickbay did not make, leave out what --allow does not name")
 	fl.StringVar(&f.allow, "allow", "", "with --fix: also take `disruptive` or destructive steps without asking (docs/remedies.md)")
 	fl.StringVar(&f.plan, "plan", "", "with --fix: apply exactly this plan without asking, or nothing: a file from --dry-run -o json, or its sha256:...")
+	fl.StringVar(&f.script, "script", "", "also write the remedies to this new `file`, as a shell script to be read and run step by step")
 	fl.StringArrayVar(&f.trust, "trust-ca", nil, "vouch for a CA: a PEM `file` or sha256:... of a certificate that a registry shows; nobody else's is trusted")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "with --fix: only show what would be done")
 	fl.BoolVar(&f.watch, "watch", false, "look repeatedly and print what changes; with -o json one document per line")
@@ -76,6 +78,8 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 		cmd.MarkFlagsMutuallyExclusive("bundle", live)
 	}
 	cmd.MarkFlagsMutuallyExclusive("watch", "fix")
+	cmd.MarkFlagsMutuallyExclusive("script", "fix")
+	cmd.MarkFlagsMutuallyExclusive("script", "watch")
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
 	cmd.MarkFlagsMutuallyExclusive("plan", "dry-run")
 	_ = cmd.RegisterFlagCompletionFunc("allow", cobra.FixedCompletions([]string{string(v1alpha1.Disruptive), string(v1alpha1.Destructive)}, cobra.ShellCompDirectiveNoFileComp))
@@ -127,6 +131,15 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 		return a.fix(ctx, s, f, d, *form)
 	}
 	return cmd
+}
+
+// writeScript writes the remedies to a new file that only its owner reads.
+func writeScript(name string, d v1alpha1.Diagnosis) error {
+	to, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return usagef("--script: %s", err)
+	}
+	return errors.Join(diagnose.WriteScript(to, d), to.Close())
 }
 
 // trustedCAs is the operator's word for CAs: a fingerprint, or a file with the certificates.
@@ -230,6 +243,11 @@ func nodesWord(n int) string {
 
 // tell prints a diagnosis and turns it into an exit code.
 func (a *app) tell(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error {
+	if f.script != "" {
+		if err := writeScript(f.script, d); err != nil {
+			return err
+		}
+	}
 	var wrote error
 	err := print(a, form, d, func(io.Writer) { wrote = a.showDiagnosis(a.out, d, f) })
 	if err = errors.Join(err, wrote); err != nil {
