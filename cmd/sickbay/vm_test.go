@@ -52,7 +52,7 @@ func TestVMCallFiles(t *testing.T) {
 	a := newApp(nil, os.Stdout, os.Stderr)
 	cmd, _, own := a.vmRunVerb()
 	got, files, err := vmCall(cmd.Flags(), own, []string{"swap-on", filepath.Join(dir, "mine.yml")}, "")
-	if want := []string{"run", "swap-on", "bridge-netfilter-off/mine.yml", "--topology=small"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"run", "swap-on", "bridge-netfilter-off/mine.yml", "--trust", "--topology=small"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 	if len(files) != 3 || len(files["bridge-netfilter-off/mine.yml"]) == 0 || len(files["bridge-netfilter-off/workload.yaml"]) == 0 {
