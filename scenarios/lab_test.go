@@ -54,7 +54,7 @@ func TestBadLab(t *testing.T) {
 		{"another scenario's", "{name: try}", "{name: other}", `metadata.name is "other"; it must be the scenario's, "try"`},
 		{"a code that tells", "code: L99", "code: cni", `code "cni": write it like L07`},
 		{"level", "level: 1", "level: 4", `level 4: want 1, 2 or 3`},
-		{"topic", "topic: network", "topic: netwrok", `did you mean "network"?`},
+		{"topic", "topic: network", "topic: netwrok", `did you mean "network"?`}, //nolint:misspell // the mistake it is about
 		{"two questions", `holds: {node: "true"}`, `holds: {node: "true", cluster: "true"}`, "exactly one of node, cluster, match; this one has 2"},
 		{"no question", `holds: {node: "true"}`, `holds: {not: true}`, "exactly one of node, cluster, match; this one has 0"},
 		{"a log line does not go away", `condition: {type: Ready, status: "False"}`, "log: {unit: kubelet, contains: something}", "a log line or an event does not go away"},

@@ -133,8 +133,8 @@ func TestOrder(t *testing.T) {
 	if got := order(0); got != "long a b c d e host" {
 		t.Errorf("without a seed: %s", got)
 	}
-	if order(1) != order(1) || order(1) == order(2) {
-		t.Errorf("seed 1: %s, %s; seed 2: %s", order(1), order(1), order(2))
+	if first, again, other := order(1), order(1), order(2); first != again || first == other {
+		t.Errorf("seed 1: %s, %s; seed 2: %s", first, again, other)
 	}
 	if got := order(1); !strings.HasPrefix(got, "long ") || !strings.HasSuffix(got, " host") {
 		t.Errorf("seed 1: %s", got)

@@ -240,10 +240,10 @@ func TestBadRequests(t *testing.T) {
 		{"inject", []string{"takes the name of one scenario"}},
 		{"lab", []string{"needs one of", "start", "check"}},
 		{"lab L07", []string{"`sickbay lab start L07` starts it"}},
-		{"lab strat", []string{`unknown command "strat"`, "did you mean start"}},
+		{"lab strat", []string{`unknown command "strat"`, "did you mean start"}}, //nolint:misspell // the mistake it is about
 		{"lab start nothing-like-it", []string{`there is no scenario "nothing-like-it"`}},
 		{"lab start --level 4", []string{"--level 4"}},
-		{"lab start --topic netwrok", []string{`--topic "netwrok"`, "network"}},
+		{"lab start --topic netwrok", []string{`--topic "netwrok"`, "network"}}, //nolint:misspell // the mistake it is about
 		{"lab start --for 1s", []string{"--for 1s", "five minutes to 24 hours"}},
 		{"lab start --language fr", []string{`--language "fr"`, "en or ko"}},
 		{"lab start --level 1 --topic devices", []string{"there is no lab of level 1", "sickbay lab list"}},

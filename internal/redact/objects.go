@@ -19,7 +19,7 @@ func API(a *v1alpha1.API) v1alpha1.API {
 	keep := pluginNames(a)
 	if a.Node != nil {
 		n := corev1.Node{ObjectMeta: Meta(a.Node.ObjectMeta), Spec: *a.Node.Spec.DeepCopy(), Status: *a.Node.Status.DeepCopy()}
-		n.Spec.ConfigSource, n.Spec.DoNotUseExternalID = nil, ""
+		n.Spec.ConfigSource, n.Spec.DoNotUseExternalID = nil, "" //nolint:staticcheck // no kubelet reads it any more, an API object may still carry it
 		n.Status.Config = nil
 		for i := range n.Spec.Taints {
 			n.Spec.Taints[i].Value = Value(n.Spec.Taints[i].Key, n.Spec.Taints[i].Value)

@@ -15,6 +15,7 @@ EOF
 chmod 0755 /root/hostile-lines.sh
 printf '[Service]\nExecStartPre=/root/hostile-lines.sh\n' > /etc/systemd/system/kubelet.service.d/99-hostile.conf
 # A configuration that containerd takes first, by its name, and cannot read.
+# shellcheck disable=SC2016 # a command in single quotes is the attack: whoever reads the file must not run it
 printf '{"cniVersion":"1.0.0","name":"--help","plugins":[{"type":"$(touch /tmp/pwned-cni)%s[2K"}]}' "$esc" > "/etc/cni/net.d/00-'\$(touch \$IFS\$9pwned-file)'${esc}[2K
 -x.conflist"
 systemctl daemon-reload
