@@ -2,6 +2,7 @@ package injectors_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -217,6 +218,27 @@ func (n *Node) MkdirAll(p string, mode fs.FileMode) error {
 		return nil
 	})
 }
+
+func insideOf(pid int, p string) string { return fmt.Sprintf("/proc/%d/root%s", pid, p) }
+
+func (n *Node) ThereInside(pid int, p string) (bool, error) {
+	_, err := n.Stat(insideOf(pid, p))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (n *Node) CreateInside(pid int, p string, data []byte, mode fs.FileMode) error {
+	if there, err := n.ThereInside(pid, p); err != nil {
+		return err
+	} else if there {
+		return &fs.PathError{Op: "create", Path: p, Err: fs.ErrExist}
+	}
+	return n.Write(insideOf(pid, p), data, mode)
+}
+
+func (n *Node) RemoveInside(pid int, p string) error { return n.Remove(insideOf(pid, p)) }
 
 func children(d *disk, rel string) []string {
 	var out []string

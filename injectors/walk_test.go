@@ -418,6 +418,7 @@ func parts(n *Node) op.Sys {
 	return op.Sys{
 		Files:        n,
 		Edits:        n,
+		Inside:       n,
 		Attributes:   n,
 		Locks:        n,
 		Filesystems:  n,

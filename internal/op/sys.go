@@ -11,6 +11,7 @@ import (
 type Sys struct {
 	Files
 	Edits
+	Inside
 	Attributes
 	Locks
 	Filesystems
@@ -114,6 +115,14 @@ type Edits interface {
 	MkdirAll(path string, mode fs.FileMode) error
 	// SyncDir makes renames and removals in a directory durable.
 	SyncDir(path string) error
+}
+
+// Inside is the filesystem as a process sees it, a container's say. No link of the process's making leads out of its root.
+type Inside interface {
+	ThereInside(pid int, path string) (bool, error)
+	// CreateInside refuses a name that is taken, by a link too.
+	CreateInside(pid int, path string, data []byte, mode fs.FileMode) error
+	RemoveInside(pid int, path string) error
 }
 
 // FileTree reads and changes a filesystem.

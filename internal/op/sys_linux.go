@@ -25,7 +25,7 @@ import (
 // Host is the node this process runs on.
 func Host() Sys {
 	var h host
-	return Sys{h, h, h, h, h, h, h, h, h, h, h, h, h}
+	return Sys{h, h, h, h, h, h, h, h, h, h, h, h, h, h}
 }
 
 type host struct {

@@ -3,18 +3,17 @@ package op
 import (
 	"context"
 	"fmt"
-	"path"
 )
 
 // Told writes a file into the root of a running program's container, where the program watches for it: the state of devices
 // that no machine here has. It goes with the container, so a program that is started anew knows nothing of it.
 type Told struct {
 	asks[interface {
-		FileTree
+		Inside
 		ProcessTable
 	}]
 	Program string `json:"program"` // a word of its command line
-	File    string `json:"file"`    // as the program sees it
+	File    string `json:"file"`    // absolute, as the program sees it
 	Data    string `json:"data"`
 	PID     int    `json:"pid,omitempty"`
 	Start   uint64 `json:"start,omitempty"`
@@ -26,15 +25,13 @@ func (t *Told) Describe() string {
 	return fmt.Sprintf("put %s (%q) before the process of %s", t.File, t.Data, t.Program)
 }
 
-func (t *Told) path() string { return fmt.Sprintf("/proc/%d/root%s", t.PID, path.Clean("/"+t.File)) }
-
 func (t *Told) Save(_ context.Context, env Env) error {
 	p, err := programOf(t.sys, t.Program)
 	if err != nil {
 		return err
 	}
 	t.PID, t.Start = p.PID, p.Start
-	is, err := there(t.sys, t.path())
+	is, err := t.sys.ThereInside(t.PID, t.File)
 	if is {
 		return fmt.Errorf("%s has its %s already", t.Program, t.File)
 	}
@@ -47,7 +44,7 @@ func (t *Told) Do(_ context.Context, env Env) error {
 	} else if !alive {
 		return fmt.Errorf("process %d of %s is gone", t.PID, t.Program)
 	}
-	return t.sys.Write(t.path(), []byte(t.Data), 0o644)
+	return t.sys.CreateInside(t.PID, t.File, []byte(t.Data), 0o644)
 }
 
 func (t *Told) alive() (bool, error) {
@@ -59,10 +56,10 @@ func (t *Told) Pending(_ context.Context, env Env) (Rest, error) {
 	if alive, err := t.alive(); err != nil || !alive {
 		return Rest{}, err
 	}
-	is, err := there(t.sys, t.path())
+	is, err := t.sys.ThereInside(t.PID, t.File)
 	return todo(is, err, "take %s from the process of %s", t.File, t.Program)
 }
 
 func (t *Told) Undo(ctx context.Context, env Env) error {
-	return undo(ctx, env, t, func() error { return t.sys.Remove(t.path()) })
+	return undo(ctx, env, t, func() error { return t.sys.RemoveInside(t.PID, t.File) })
 }
