@@ -87,8 +87,14 @@ func (a *app) nextOfDrill(ctx context.Context, l *lesson) error {
 	return nil
 }
 
-// debrief scores the lab, puts it into the history, and shows the debrief.
-func (a *app) debrief(l *lesson, now time.Time, dir string) error {
+// debriefed is a debrief with the files it was written to.
+type debriefed struct {
+	lab.Debrief
+	md, html string
+}
+
+// debrief scores the lab, puts it into the history, and writes the debrief.
+func (l *lesson) debrief(now time.Time, dir string) (*debriefed, error) {
 	// While it was paused the clock stood.
 	if l.st.Phase == lab.Paused {
 		l.st.Resume(now)
@@ -98,24 +104,27 @@ func (a *app) debrief(l *lesson, now time.Time, dir string) error {
 	if err := l.store.Append(lab.Done{
 		Code: spec.Code, Scenario: l.course.Metadata.Name, Topic: spec.Topic, Level: spec.Level, Ended: now.UTC(), Score: score, Record: l.st.Record,
 	}); err != nil {
-		return err
+		return nil, err
 	}
 	if dir == "" {
 		dir = filepath.Join(l.store.Dir, "debriefs")
 	}
-	d := lab.NewDebrief(*l.course, l.language, l.st.Record, score)
-	md, html, err := d.Write(dir, l.st.Run)
-	if err != nil {
-		return fmt.Errorf("write the debrief: %w", err)
+	d := &debriefed{Debrief: lab.NewDebrief(*l.course, l.language, l.st.Record, score)}
+	var err error
+	if d.md, d.html, err = d.Write(dir, l.st.Run); err != nil {
+		return nil, fmt.Errorf("write the debrief: %w", err)
 	}
+	return d, nil
+}
+
+func (a *app) showDebrief(d *debriefed) {
 	fmt.Fprintf(a.out, "%s\n\n", a.paint(bold, d.Title))
 	for _, c := range d.Causes {
 		fmt.Fprintf(a.out, "It was %s: sickbay explain %s\n", c, c)
 	}
 	solved := "not solved"
-	if score.Solved {
-		solved = "solved in " + progress.Elapsed(score.Mitigate)
+	if d.Score.Solved {
+		solved = "solved in " + progress.Elapsed(d.Score.Mitigate)
 	}
-	fmt.Fprintf(a.out, "%d points, %s, %s\nThe debrief: %s\n             %s\n", score.Points, solved, hintsWord(score.Hints), html, md)
-	return nil
+	fmt.Fprintf(a.out, "%d points, %s, %s\nThe debrief: %s\n             %s\n", d.Score.Points, solved, hintsWord(d.Score.Hints), d.html, d.md)
 }

@@ -243,16 +243,18 @@ func TestLabEnds(t *testing.T) {
 	}
 	out, dir := file(t), t.TempDir()
 	a := newApp(nil, out, file(t))
-	if err := a.debrief(le, time.Now(), dir); err != nil {
+	told, err := le.debrief(time.Now(), dir)
+	if err != nil {
 		t.Fatal(err)
 	}
+	a.showDebrief(told)
 	if err := a.nextOfDrill(t.Context(), le); err != nil {
 		t.Fatal(err)
 	}
-	told := content(t, out)
+	shown := content(t, out)
 	for _, want := range []string{"It was cni/conflist-missing", "100 points, solved in", "salt salt, seed 7, codes L07; seal " + d.Seal} {
-		if !strings.Contains(told, want) {
-			t.Errorf("no %q in:\n%s", want, told)
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in:\n%s", want, shown)
 		}
 	}
 	for _, ext := range []string{".md", ".html"} {

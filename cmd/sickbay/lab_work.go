@@ -71,44 +71,45 @@ func answersWord(list []lab.Answer) string {
 }
 
 func (a *app) labHint() *cobra.Command {
-	return a.labVerb("hint", "Show the next hint: where to look, what to run, what it means, the cause", "Show the next hint. Each costs ten points; the last one names the cause.", noArgs, func(_ *cobra.Command, l *lesson, _ []string) error {
-		if err := l.under(); err != nil {
+	return a.labVerb("hint", "Show the next hint: where to look, what to run, what it means, the cause", "Show the next hint. Each costs ten points; the last one names the cause.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+		says, n, err := l.hint(cmd.Context())
+		if err != nil {
 			return err
 		}
-		hints := l.course.Of.Spec.Hints
-		if l.st.Hints == len(hints) {
+		if says == nil {
 			fmt.Fprintln(a.out, "That was the last hint. `sickbay lab solve --step` shows the remedy.")
 			for _, x := range l.course.Spec.Expect {
 				fmt.Fprintf(a.out, "  sickbay explain %s/%s\n", x.Failure, x.Cause)
 			}
 			return nil
 		}
-		fmt.Fprintf(a.out, "Hint %d of %d: %s\n", l.st.Hints+1, len(hints), l.say(hints[l.st.Hints].Says))
-		l.st.Hints++
-		l.st.Tell(time.Now(), "hint", "hint %d of %d", l.st.Hints, len(hints))
-		return l.save()
+		fmt.Fprintf(a.out, "Hint %d of %d: %s\n", n, len(l.course.Of.Spec.Hints), l.say(*says))
+		return nil
 	})
+}
+
+// hint takes the next one; nil after the last.
+func (l *lesson) hint(ctx context.Context) (says *v1alpha1.Text, n int, err error) {
+	if err := l.under(); err != nil {
+		return nil, 0, err
+	}
+	hints := l.course.Of.Spec.Hints
+	err = l.store.Update(ctx, l.st, func(st *lab.State) {
+		if st.Hints == len(hints) {
+			return
+		}
+		says = &hints[st.Hints].Says
+		st.Hints++
+		st.Tell(time.Now(), "hint", "hint %d of %d", st.Hints, len(hints))
+	})
+	return says, l.st.Hints, err
 }
 
 func (a *app) labAnswer() *cobra.Command {
 	cmd := a.labVerb("answer FAILURE/CAUSE", "Name the root cause", "Name the root cause. It is graded apart from the fix: exit code 0 when right, 1 when not. `sickbay explain` lists all names.", args(cobra.ExactArgs(1), "a failure, or FAILURE/CAUSE"),
-		func(_ *cobra.Command, l *lesson, args []string) error {
-			name := args[0]
-			if err := knownFinding(name); err != nil {
-				return err
-			}
-			if err := l.under(); err != nil {
-				return err
-			}
-			now := time.Now()
-			grade := lab.GradeAnswer(name, l.course.Spec.Expect)
-			l.st.Answers = append(l.st.Answers, lab.Answer{At: now.UTC(), Name: name, Grade: grade})
-			l.st.Tell(now, "answer", "%s: %s", name, grade)
-			left := lab.Missing(l.st.Answers, l.course.Spec.Expect)
-			if grade == lab.Right && l.st.Named.IsZero() {
-				l.st.Named = now.UTC()
-			}
-			if err := l.save(); err != nil {
+		func(cmd *cobra.Command, l *lesson, args []string) error {
+			grade, left, err := l.answer(cmd.Context(), args[0])
+			if err != nil {
 				return err
 			}
 			switch {
@@ -127,6 +128,26 @@ func (a *app) labAnswer() *cobra.Command {
 	cmd.Example = "  sickbay lab answer cni/conflist-missing"
 	cmd.ValidArgsFunction = completeFailures
 	return cmd
+}
+
+// answer grades a cause that was named, and tells how many nobody has named yet.
+func (l *lesson) answer(ctx context.Context, name string) (grade lab.Grade, left int, err error) {
+	if err := knownFinding(name); err != nil {
+		return "", 0, err
+	}
+	if err := l.under(); err != nil {
+		return "", 0, err
+	}
+	now, expect := time.Now(), l.course.Spec.Expect
+	grade = lab.GradeAnswer(name, expect)
+	err = l.store.Update(ctx, l.st, func(st *lab.State) {
+		st.Answers = append(st.Answers, lab.Answer{At: now.UTC(), Name: name, Grade: grade})
+		st.Tell(now, "answer", "%s: %s", name, grade)
+		if grade == lab.Right && st.Named.IsZero() {
+			st.Named = now.UTC()
+		}
+	})
+	return grade, lab.Missing(l.st.Answers, expect), err
 }
 
 // knownFinding refuses a name that is none, with the nearest ones.
@@ -152,40 +173,36 @@ func knownFinding(name string) error {
 func (a *app) labCheck() *cobra.Command {
 	return a.labVerb("check", "Ask the referee which goals are met", `Ask the referee. When all goals are met it restarts kubelet and runtime of the node, and looks whether they still are. Exit code 1 while
 the lab is not solved.`, noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
-		if err := l.under(); err != nil {
-			return err
-		}
 		ctx := cmd.Context()
-		w, _, err := a.world(ctx, l)
-		if err != nil {
-			return err
-		}
 		task := progress.From(ctx).Start("the referee looks", 0)
-		ref := &lab.Referee{World: w, Before: l.st.Before, Timings: lab.DefaultTimings(), Detail: func(s string) { task.Detail("%s", s) }}
-		v, err := ref.Judge(ctx)
+		v, err := a.judge(ctx, l, func(s string) { task.Detail("%s", s) })
 		task.End(err)
 		if err != nil {
 			return err
 		}
 		a.showVerdict(l, v)
-		now := time.Now()
-		for _, r := range v.Refused {
-			if !slices.Contains(l.st.Refused, string(r.Reason)) {
-				l.st.Refused = append(l.st.Refused, string(r.Reason))
-			}
-		}
-		if v.Solved && l.st.SolvedAt.IsZero() {
-			l.st.Phase, l.st.SolvedAt = lab.Solved, now.UTC()
-		}
-		l.st.Tell(now, "check", "%s", map[bool]string{true: "solved", false: "not solved"}[v.Solved])
-		if err := l.save(); err != nil {
-			return err
-		}
 		if !v.Solved {
 			return no
 		}
 		return nil
 	})
+}
+
+// judge asks the referee, and writes down what it says.
+func (a *app) judge(ctx context.Context, l *lesson, detail func(string)) (lab.Verdict, error) {
+	if err := l.under(); err != nil {
+		return lab.Verdict{}, err
+	}
+	w, _, err := a.world(ctx, l)
+	if err != nil {
+		return lab.Verdict{}, err
+	}
+	ref := &lab.Referee{World: w, Before: l.st.Before, Timings: lab.DefaultTimings(), Detail: detail}
+	v, err := ref.Judge(ctx)
+	if err != nil {
+		return v, err
+	}
+	return v, l.store.Update(ctx, l.st, func(st *lab.State) { st.Judged(time.Now(), v) })
 }
 
 func (a *app) showVerdict(l *lesson, v lab.Verdict) {
@@ -225,9 +242,8 @@ func (a *app) labPause() *cobra.Command {
 		if _, _, err := a.world(cmd.Context(), l); err != nil {
 			return err
 		}
-		l.st.Pause(time.Now().UTC())
 		fmt.Fprintf(a.out, "Paused for %s at most. `sickbay lab resume` goes on.\n", l.st.Lease)
-		return l.save()
+		return l.store.Update(cmd.Context(), l.st, func(st *lab.State) { st.Pause(time.Now().UTC()) })
 	})
 }
 
@@ -244,7 +260,11 @@ func (a *app) labResume() *cobra.Command {
 			return err
 		}
 		a.briefing(a.out, l, c)
-		return l.save()
+		return l.store.Update(cmd.Context(), l.st, func(st *lab.State) {
+			if st.Phase == lab.Paused {
+				st.Resume(time.Now().UTC())
+			}
+		})
 	})
 }
 
@@ -272,9 +292,10 @@ func (a *app) labSolve() *cobra.Command {
 				return no
 			}
 			f := found[0]
-			l.st.Shown++
-			l.st.Tell(time.Now(), "lab", "the remedy of %s was shown", f.Name())
-			if err := l.save(); err != nil {
+			if err := l.store.Update(ctx, l.st, func(st *lab.State) {
+				st.Shown++
+				st.Tell(time.Now(), "lab", "the remedy of %s was shown", f.Name())
+			}); err != nil {
 				return err
 			}
 			if step {
@@ -306,22 +327,31 @@ func (a *app) labStop() *cobra.Command {
 	var report string
 	cmd := a.labVerb("stop", "Undo everything and show the debrief", "Undo the fault, score the lab, put it into the history and write the debrief, as Markdown and HTML.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
 		ctx := cmd.Context()
-		a.signals(ctx, l)
-		_, err := a.endFault(ctx, l)
-		if err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
+		d, err := a.end(ctx, l, report)
+		if err != nil {
 			return err
 		}
-		now := time.Now()
-		if !l.st.Started.IsZero() {
-			l.st.Tell(now, "lab", "stopped")
-			if err := a.debrief(l, now, report); err != nil {
-				return err
-			}
+		if d != nil {
+			a.showDebrief(d)
 		}
 		return a.nextOfDrill(ctx, l)
 	})
 	cmd.Flags().StringVar(&report, "report", "", "folder for the debrief (default: beside the history, in the cache)")
 	return cmd
+}
+
+// end undoes the fault and scores the lab; there is no debrief of one whose start was cut short.
+func (a *app) end(ctx context.Context, l *lesson, report string) (*debriefed, error) {
+	a.signals(ctx, l)
+	if _, err := a.endFault(ctx, l); err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
+		return nil, err
+	}
+	if l.st.Started.IsZero() {
+		return nil, nil
+	}
+	now := time.Now()
+	l.st.Tell(now, "lab", "stopped")
+	return l.debrief(now, report)
 }
 
 // signals puts what the cluster said into the timeline, while it still knows. A debrief without it is one all the same.
@@ -359,8 +389,18 @@ func (a *app) labShell() *cobra.Command {
 					return usagef("cluster %s has no node %q", c.Name, on)
 				}
 			}
-			l.st.Tell(time.Now(), "shell", "a shell on %s", on)
-			return errors.Join(a.shellOn(ctx, l, c, on, record), l.save())
+			sh := l.shell(ctx, c, on, term.IsTerminal(int(a.out.Fd())), record)
+			sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, a.out, a.err
+			if err := l.store.Update(ctx, l.st, func(st *lab.State) { st.Tell(time.Now(), "shell", "a shell on %s", on) }); err != nil {
+				return err
+			}
+			if err = sh.Run(); errors.As(err, new(*exec.ExitError)) { // the last command's
+				err = nil
+			}
+			if record {
+				err = errors.Join(err, l.keepTyped(ctx, c, on))
+			}
+			return err
 		})
 	cmd.Flags().BoolVar(&record, "record", false, "put the commands that are typed into the debrief, without secrets")
 	return cmd
@@ -368,13 +408,14 @@ func (a *app) labShell() *cobra.Command {
 
 const shellHistory = "/run/shell-history"
 
-func (a *app) shellOn(ctx context.Context, l *lesson, c *cluster.Cluster, on string, record bool) error {
+// shell is a shell on a node, as a command of the engine's client.
+func (l *lesson) shell(ctx context.Context, c *cluster.Cluster, on string, tty, record bool) *exec.Cmd {
 	e := c.Engine()
 	argv := []string{"exec", "-i"}
-	if term.IsTerminal(int(a.out.Fd())) {
+	env := map[string]string{"NODE": l.st.Node, "NAMESPACE": l.st.Namespace}
+	if tty {
 		argv = append(argv, "-t")
 	}
-	env := map[string]string{"NODE": l.st.Node, "NAMESPACE": l.st.Namespace}
 	if on == controlPlane(c) {
 		env["KUBECONFIG"] = "/etc/kubernetes/admin.conf"
 	}
@@ -385,19 +426,18 @@ func (a *app) shellOn(ctx context.Context, l *lesson, c *cluster.Cluster, on str
 		argv = append(argv, "-e", k+"="+v)
 	}
 	sh := exec.CommandContext(ctx, e.CLI, append(argv, on, "bash")...) //nolint:gosec // the engine's own client, on a node of ours
-	sh.Stdin, sh.Stdout, sh.Stderr, sh.Env = os.Stdin, a.out, a.err, append(os.Environ(), e.Env()...)
-	err := sh.Run()
-	if record {
-		raw, herr := c.Node(on).Run(context.WithoutCancel(ctx), node.Sh("cat "+shellHistory+" && rm "+shellHistory))
-		if herr == nil {
-			typed(l.st, on, string(raw))
-		}
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) { // the last command's
+	sh.Env = append(os.Environ(), e.Env()...)
+	return sh
+}
+
+// keepTyped puts what was typed on a node into the timeline. Where the node cannot tell any more there is nothing to keep.
+func (l *lesson) keepTyped(ctx context.Context, c *cluster.Cluster, on string) error {
+	ctx = context.WithoutCancel(ctx)
+	raw, err := c.Node(on).Run(ctx, node.Sh("cat "+shellHistory+" && rm "+shellHistory))
+	if err != nil {
 		return nil
 	}
-	return err
+	return l.store.Update(ctx, l.st, func(st *lab.State) { typed(st, on, string(raw)) })
 }
 
 // typed puts a shell's history into the timeline: a line of "#SECONDS" before each command.

@@ -69,6 +69,19 @@ func (v *Verdict) goal(en, ko, why string) {
 	v.Goals = append(v.Goals, GoalState{Says: v1alpha1.Text{En: en, Ko: ko}, Met: why == "", Why: why})
 }
 
+// Judged writes down what the referee said.
+func (s *State) Judged(now time.Time, v Verdict) {
+	for _, r := range v.Refused {
+		if !slices.Contains(s.Refused, string(r.Reason)) {
+			s.Refused = append(s.Refused, string(r.Reason))
+		}
+	}
+	if v.Solved && s.SolvedAt.IsZero() {
+		s.Phase, s.SolvedAt = Solved, now.UTC()
+	}
+	s.Tell(now, "check", "%s", map[bool]string{true: "solved", false: "not solved"}[v.Solved])
+}
+
 // Referee judges one lab.
 type Referee struct {
 	*World

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/lockfile"
 )
 
 // Phase is where a lab stands.
@@ -50,6 +53,7 @@ type Record struct {
 	Hints    int           `json:"hints"`
 	Answers  []Answer      `json:"answers,omitempty"`
 	Named    time.Time     `json:"named,omitzero"`    // first right answer
+	Knew     time.Time     `json:"knew,omitzero"`     // the detectors named every cause
 	SolvedAt time.Time     `json:"solvedAt,omitzero"` // the referee said so
 	Shown    int           `json:"shown,omitempty"`   // steps of the remedy that were shown or taken
 	Refused  []string      `json:"refused,omitempty"` // reasons, each once
@@ -131,6 +135,28 @@ func (s Store) Save(st *State) error {
 		return fmt.Errorf("write the lab's state: %w", err)
 	}
 	return nil
+}
+
+// Update changes the lab on disk. Another terminal may have changed it since st was read, so it is read anew; st becomes what was written.
+func (s Store) Update(ctx context.Context, st *State, change func(*State)) error {
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return err
+	}
+	unlock, err := lockfile.Wait(ctx, filepath.Join(s.Dir, st.Cluster+".lock"), "another command on this lab")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := s.Load(st.Cluster)
+	if err != nil {
+		return err
+	}
+	if now.Run != st.Run {
+		return fmt.Errorf("lab %s was stopped or begun anew meanwhile", st.Code)
+	}
+	change(now)
+	*st = *now
+	return s.Save(st)
 }
 
 func write(file string, raw []byte) error {

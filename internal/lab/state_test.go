@@ -164,3 +164,36 @@ func read(t *testing.T, file string) string {
 	}
 	return string(b)
 }
+
+// TestTwoTerminals: what one terminal writes while another has an older look at the lab is kept: a hint cannot be taken back by a shell
+// that was open before it.
+func TestTwoTerminals(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	if err := s.Save(&State{Code: "L07", Cluster: "c", Run: "l07-a"}); err != nil {
+		t.Fatal(err)
+	}
+	shell, err := s.Load("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hint, err := s.Load("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), hint, func(st *State) { st.Hints++ }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), shell, func(st *State) { st.Tell(time.Now(), "command", "ls") }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Load("c"); err != nil || got.Hints != 1 || len(got.Timeline) != 1 || shell.Hints != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// Another lab by now is not written over.
+	if err := s.Save(&State{Code: "L09", Cluster: "c", Run: "l09-b"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), shell, func(st *State) { st.Hints++ }); err == nil || !strings.Contains(err.Error(), "lab L07") {
+		t.Errorf("%v", err)
+	}
+}
