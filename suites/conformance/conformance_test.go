@@ -16,7 +16,7 @@ import (
 // TestRehearsal: the detectors that read the API see what a scenario shows there.
 func TestRehearsal(t *testing.T) {
 	rep, err := Suite(t.Context(), Options{
-		Testbed: rehearsal.New(2), Scenarios: []string{"conflist-missing", "nodefs-full", "swap-on"},
+		Testbed: rehearsal.New(2), Scenarios: []string{"conflist-missing", "nodefs-full", "swap-on", "registry-tls"},
 		Options: suites.Options{Timings: rehearsal.Timings(), Detectors: []detector.Entry{detector.Kubectl(), detector.Conditions("conditions", nil), detector.NPD(), detector.None()}},
 	})
 	if err != nil {
@@ -33,6 +33,9 @@ func TestRehearsal(t *testing.T) {
 		}
 		if r.Scenario == "swap-on" && r.Verdict != v1alpha1.VerdictUnsupported {
 			t.Errorf("a unit is no part of a rehearsal: %s: %s", r.Verdict, r.Reason)
+		}
+		if r.Scenario == "registry-tls" && r.FailedAt == v1alpha1.StepBaseline {
+			t.Errorf("a rehearsal's registry has no CA: %s", r.Reason)
 		}
 	}
 	if got["conflist-missing"] != "kubectl " || got["nodefs-full"] != "kubectl " {
