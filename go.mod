@@ -44,7 +44,11 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require mvdan.cc/sh/v3 v3.14.1
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/creack/pty v1.1.24
+	mvdan.cc/sh/v3 v3.14.1
+)
 
 require (
 	dario.cat/mergo v1.0.2 // indirect

@@ -23,6 +23,7 @@ type Debrief struct {
 	First              []string // what would have told it first: the hints, in order
 	Timeline           []Entry
 	Started            time.Time
+	Knew               time.Duration // after which the detectors had named every cause; nought where that was not looked at
 }
 
 // NewDebrief makes one of a lab that is over.
@@ -33,6 +34,9 @@ func NewDebrief(c scenarios.Course, language string, r Record, s Score) Debrief 
 	}
 	for _, h := range c.Of.Spec.Hints {
 		d.First = append(d.First, h.Says.In(language))
+	}
+	if !r.Knew.IsZero() {
+		d.Knew = max(time.Second, r.Knew.Sub(r.Started))
 	}
 	d.Refused = slices.DeleteFunc(slices.Clone(r.Refused), func(x string) bool { return x == "still-ill" })
 	d.Timeline = slices.Clone(r.Timeline)
@@ -65,6 +69,9 @@ func (d Debrief) Markdown() string {
 		d.Score.Points, d.Took(d.Score.Detect), d.Took(d.Score.Mitigate), d.Score.Hints, d.Score.Wrong, strings.Join(d.Refused, ", "))
 	for _, r := range d.Score.Residue {
 		fmt.Fprintf(&b, "\nLeft behind: %s.\n", r)
+	}
+	if d.Knew > 0 {
+		fmt.Fprintf(&b, "\n`sickbay diagnose` knew after %s.\n", d.Took(d.Knew))
 	}
 	b.WriteString("\n## What it was\n\n")
 	for _, c := range d.Causes {
@@ -99,6 +106,7 @@ td { overflow-wrap: anywhere } code { font: .9em ui-monospace, monospace } .num 
 <tr><th scope="row">hints</th><td>{{.Score.Hints}}</td></tr>
 <tr><th scope="row">wrong answers</th><td>{{.Score.Wrong}}</td></tr>
 <tr><th scope="row">workarounds refused</th><td>{{range .Refused}}<code>{{.}}</code> {{else}}none{{end}}</td></tr>
+{{if .Knew}}<tr><th scope="row"><code>sickbay diagnose</code> knew after</th><td>{{.Took .Knew}}</td></tr>{{end}}
 {{range .Score.Residue}}<tr><th scope="row">left behind</th><td>{{.}}</td></tr>{{end}}</table>
 <h2>What it was</h2><ul>{{range .Causes}}<li><code>sickbay explain {{.}}</code></li>{{end}}</ul>
 <h2>What would have told it first</h2><ol>{{range .First}}<li>{{.}}</li>{{end}}</ol>

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -95,5 +96,33 @@ func TestVerifySeesABadLab(t *testing.T) {
 				t.Errorf("%q is not among what is wrong: %s", c.want, asJSON(p))
 			}
 		})
+	}
+}
+
+// TestKnew: the debrief tells when the detectors had named the cause, and waits for it.
+func TestKnew(t *testing.T) {
+	f := newFakeCluster(t)
+	f.ill = false
+	w := f.world(t)
+	looks := 0
+	w.Judge = func(h v1alpha1.History) []v1alpha1.Finding {
+		if looks++; looks == 3 {
+			f.mu.Lock()
+			f.ill = true
+			f.mu.Unlock()
+		}
+		return detector(h)
+	}
+	at, err := w.Knew(t.Context())
+	if err != nil || at.IsZero() || looks < 4 {
+		t.Fatalf("%s after %d looks, %v", at, looks, err)
+	}
+	r := Record{Started: at.Add(-90 * time.Second), Knew: at}
+	d := NewDebrief(scenarios.Course{Scenario: w.Course.Scenario, Of: w.Course.Of}, "en", r, Score{})
+	if !strings.Contains(d.Markdown(), "`sickbay diagnose` knew after 1m30s.") {
+		t.Error(d.Markdown())
+	}
+	if none := NewDebrief(*w.Course, "en", Record{}, Score{}); strings.Contains(none.Markdown(), "knew after") {
+		t.Error("nobody looked, and it says so")
 	}
 }

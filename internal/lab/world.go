@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,6 +127,27 @@ func (w *World) Diagnose(ctx context.Context) (v1alpha1.Diagnosis, error) {
 		}
 	}
 	return watch.Diagnose(w.Judge), nil
+}
+
+// Knew looks until the detectors have named every cause of the lab, and tells when that was: what a tool would have known, and a learner
+// reads afterwards.
+func (w *World) Knew(ctx context.Context) (time.Time, error) {
+	watch := diagnose.NewWatcher(w.Target(), diagnose.Options{Since: time.Minute})
+	for {
+		// A node that does not answer just now may do so the next time.
+		if _, err := watch.Look(ctx); err == nil {
+			named := map[string]bool{}
+			for _, f := range watch.Diagnose(w.Judge).Findings {
+				named[f.Name()] = true
+			}
+			if !slices.ContainsFunc(w.Course.Spec.Expect, func(e v1alpha1.Expected) bool { return !named[e.Failure+"/"+e.Cause] }) {
+				return time.Now(), nil
+			}
+		}
+		if err := retry.Sleep(ctx, cmp.Or(w.Pause, 3*time.Second)); err != nil {
+			return time.Time{}, err
+		}
+	}
 }
 
 // undone tells whether what the lab injected was taken back with sickbay's own journal, or with its namespace.
