@@ -104,9 +104,11 @@ func TestReportRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(string(a), string(b)); diff != "" {
 		t.Error(diff)
 	}
-	for _, name := range []string{FileHTML, FileJUnit, FileTimeline} {
+	for _, name := range []string{FileJSON, FileHTML, FileJUnit, FileTimeline} {
 		if fi, err := os.Stat(filepath.Join(dir, name)); err != nil || fi.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
+		} else if fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s has log lines of nodes, and the mode %v", name, fi.Mode())
 		}
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, FileTimeline))

@@ -186,7 +186,7 @@ func WriteScoreboard(w io.Writer, reps []*v1alpha1.Report, into string) error {
 		FileScoreboardSVG:  func(w *bufio.Writer) error { _, err := w.WriteString(v.svg()); return err },
 	} {
 		path := filepath.Join(into, name)
-		if err := writeFile(path, write); err != nil {
+		if err := writeFile(path, 0o644, write); err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 		fmt.Fprintln(w, path)

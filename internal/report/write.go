@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -23,7 +24,10 @@ const (
 	FileTimeline = "timeline.jsonl"
 )
 
-// WriteReports writes all reports into dir, which is made if need be.
+// private: a report has log lines of nodes and of the machine below them, as the bundle beside it.
+const private = 0o600
+
+// Write writes all reports into dir, which is made if need be.
 func Write(dir string, rep *v1alpha1.Report) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the report directory: %w", err)
@@ -47,7 +51,7 @@ func Write(dir string, rep *v1alpha1.Report) error {
 			return nil
 		},
 	} {
-		if err := writeFile(filepath.Join(dir, name), write); err != nil {
+		if err := writeFile(filepath.Join(dir, name), private, write); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
@@ -62,7 +66,7 @@ func RenderHTML(dir string, rep, before *v1alpha1.Report) (path string, err erro
 		dir = filepath.Dir(dir)
 	}
 	path = filepath.Join(dir, FileHTML)
-	if err := writeFile(path, func(w *bufio.Writer) error { return WriteHTML(w, rep, PageOptions{Before: before, Dir: dir}) }); err != nil {
+	if err := writeFile(path, private, func(w *bufio.Writer) error { return WriteHTML(w, rep, PageOptions{Before: before, Dir: dir}) }); err != nil {
 		return "", fmt.Errorf("write %s: %w", path, err)
 	}
 	return path, nil
@@ -102,7 +106,7 @@ func Read(dir string) (*v1alpha1.Report, error) {
 }
 
 // writeFile replaces a file as a whole: a reader never sees half a report.
-func writeFile(path string, write func(*bufio.Writer) error) (err error) {
+func writeFile(path string, mode fs.FileMode, write func(*bufio.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -113,7 +117,7 @@ func writeFile(path string, write func(*bufio.Writer) error) (err error) {
 		}
 	}()
 	w := bufio.NewWriter(f)
-	if err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Close()); err != nil {
+	if err = errors.Join(write(w), w.Flush(), f.Chmod(mode), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
