@@ -81,6 +81,10 @@ func TestReportMerge(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(two, "bundle", "node"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// As an archive of a shard leaves it, which keeps no modes.
+	if err := os.WriteFile(filepath.Join(two, "bundle", "node", "look.json"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	into := filepath.Join(t.TempDir(), "merged")
 	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "report", "merge", two, filepath.Join(one, "report.json"), "--into", into); code != exitYes {
 		t.Fatalf("exit code %d\n%s", code, stderr)
@@ -91,6 +95,11 @@ func TestReportMerge(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(into, "bundle", "b", "node")); err != nil {
 		t.Error("the observations of the shard with one scenario are not in a folder of its name: ", err)
+	}
+	for name, mode := range map[string]os.FileMode{"": 0o700, "b": 0o700, "b/node": 0o700, "b/node/look.json": 0o600} {
+		if fi, err := os.Stat(filepath.Join(into, "bundle", name)); err != nil || fi.Mode().Perm() != mode {
+			t.Errorf("others can read the observations: bundle/%s: %v, %v", name, fi.Mode(), err)
+		}
 	}
 	if code, out, _ := call(t, &fakeDeps{t: t}, "", "report", "merge", one); code != exitTrouble || !strings.Contains(out, "missing 2/2") {
 		t.Errorf("without a shard: exit code %d\n%s", code, out)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,8 +160,28 @@ func mergeBundle(dir string, rep *v1alpha1.Report, into string) error {
 			to = filepath.Join(to, rep.Results[0].Scenario)
 		}
 	}
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+	err := os.MkdirAll(to, 0o700)
+	if err == nil {
+		err = os.CopyFS(to, os.DirFS(from))
+	}
+	if err == nil {
+		err = filepath.WalkDir(to, makePrivate)
+	}
+	if err != nil {
 		return fmt.Errorf("copy the observations of %s: %w", dir, err)
+	}
+	return nil
+}
+
+// makePrivate is for what was copied: a copy can be read by all, and so is what comes from an archive.
+func makePrivate(path string, e fs.DirEntry, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case e.IsDir():
+		return os.Chmod(path, 0o700)
+	case e.Type().IsRegular():
+		return os.Chmod(path, private)
 	}
 	return nil
 }
