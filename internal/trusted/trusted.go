@@ -76,14 +76,31 @@ func users() []int {
 	return out
 }
 
-// Source finds the project's source tree: the one whose bin folder this program is in, else the one that the working directory is in.
+// Own is the project's source tree whose bin folder this program is in, or "".
+func Own() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return around(exe)
+}
+
+func around(exe string) (string, error) {
+	exe, err := filepath.EvalSymlinks(exe)
+	if err != nil || filepath.Base(filepath.Dir(exe)) != "bin" {
+		return "", err
+	}
+	root := filepath.Dir(filepath.Dir(exe))
+	if !isProject(root) {
+		return "", nil
+	}
+	return root, tree(root)
+}
+
+// Source finds the project's source tree: this program's own, else the one that the working directory is in.
 func Source() (string, error) {
-	if exe, err := os.Executable(); err == nil {
-		if exe, err = filepath.EvalSymlinks(exe); err == nil && filepath.Base(filepath.Dir(exe)) == "bin" {
-			if root := filepath.Dir(filepath.Dir(exe)); isProject(root) {
-				return root, tree(root)
-			}
-		}
+	if root, err := Own(); root != "" {
+		return root, err
 	}
 	dir, err := os.Getwd()
 	if err != nil {

@@ -37,6 +37,27 @@ func TestSource(t *testing.T) {
 	}
 }
 
+func TestTreeAroundAProgram(t *testing.T) {
+	root := t.TempDir()
+	project(t, root)
+	for dir, want := range map[string]string{"bin": root, "a/bin": "", "a": ""} {
+		exe := filepath.Join(root, dir, "sickbay")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(exe), 0o755), os.WriteFile(exe, nil, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := around(exe); err != nil || got != want {
+			t.Errorf("%s: %q, %v", exe, got, err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "sickbay")
+	if err := errors.Join(os.Symlink(filepath.Join(root, "bin", "sickbay"), link), os.Chmod(root, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := around(link); err == nil {
+		t.Errorf("everybody may write to the tree, and it is used: %q", got)
+	}
+}
+
 // A go.mod in a folder above that somebody else could have put there: as root its programs would be built, and run.
 func TestSourceOfSomebodyElse(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -23,9 +23,16 @@ import (
 // pinned, in images/kubernetes/go.mod or in images/kubernetes/versions, where the script pin adds one.
 const DefaultVersion = "v1.37.2"
 
-// FindSource answers the project's images folder: the one that is packed into this program, unpacked into the cache, else the one of the
-// source tree. A tree of somebody else's is never used: as root its programs would be run.
+// ownTree is replaced by tests.
+var ownTree = trusted.Own
+
+// FindSource answers the project's images folder: the one of the source tree whose bin folder this program is in, so that what is changed
+// there is built; else the one that is packed into this program, unpacked into the cache; else the one of the source tree around the working
+// directory. A tree of somebody else's is never used: as root its programs would be run.
 func FindSource() (string, error) {
+	if root, err := ownTree(); root != "" && err == nil {
+		return filepath.Join(root, "images"), nil
+	}
 	if packed != nil {
 		cache, err := DefaultCacheDir()
 		if err != nil {

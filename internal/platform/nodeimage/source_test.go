@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/internal/pack"
+	"github.com/sickbay-dev/sickbay/internal/trusted"
 )
 
 // What is packed into the program is the tree that it was built from: the parts made of it have the same keys.
@@ -37,6 +38,15 @@ func TestPackedSourceIsTheTree(t *testing.T) {
 		if unpacked, err = FindSource(); err != nil || unpacked == source {
 			t.Fatal(unpacked, err)
 		}
+	}
+	ownTree = func() (string, error) { return filepath.Dir(source), nil }
+	defer func() { ownTree = trusted.Own }()
+	if got, err := FindSource(); err != nil || got != source {
+		t.Errorf("what is changed in the program's own tree is not built: %q, %v", got, err)
+	}
+	ownTree = func() (string, error) { return filepath.Dir(source), errors.New("not used") }
+	if got, err := FindSource(); err != nil || got != unpacked {
+		t.Errorf("a tree that others may write to: %q, %v", got, err)
 	}
 	for _, dir := range []string{".", "node", "kubernetes"} {
 		want, err := hashTree(filepath.Join(source, dir))
