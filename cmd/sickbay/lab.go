@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ tells a fix from a workaround. A lab belongs to no terminal: close it, and go on
   sickbay lab check
   sickbay lab stop`,
 		a.labList(), a.labStart(), a.labStatus(), a.labShell(), a.labHint(), a.labAnswer(), a.labCheck(), a.labPause(), a.labResume(), a.labReset(),
-		a.labSolve(), a.labStop(), a.labProgress(), a.labDrill(), a.labVerify())
+		a.labSolve(), a.labStop(), a.labProgress(), a.labDrill(), a.labServe(), a.labVerify(), a.labKnow())
 	noVerb := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -111,6 +112,14 @@ func (l *lesson) record() (cluster.Record, bool) {
 
 // world reaches the lab's cluster, and gives the lab its time anew.
 func (a *app) world(ctx context.Context, l *lesson) (*lab.World, *cluster.Cluster, error) {
+	w, c, err := a.reach(ctx, l)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, c, l.renew(ctx, w)
+}
+
+func (a *app) reach(ctx context.Context, l *lesson) (*lab.World, *cluster.Cluster, error) {
 	c, err := a.ours(ctx, l.st.Cluster)
 	if err != nil {
 		return nil, nil, err
@@ -123,8 +132,11 @@ func (a *app) world(ctx context.Context, l *lesson) (*lab.World, *cluster.Cluste
 		Testbed: tb, Course: l.course, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed, Remedy: tb.Remedy,
 		Session: fault.New(tb, fault.Options{Scenario: l.course.Scenario, Run: l.st.Run, Node: l.st.Node, Name: strings.ToLower(l.st.Code), Secret: true}),
 	}
-	return w, c, l.renew(ctx, w)
+	return w, c, nil
 }
+
+// renewing: within one process many may look at a lab at the same time, and one at a time holds its record.
+var renewing sync.Mutex
 
 // renew prolongs the lease, on the nodes and on this machine.
 func (l *lesson) renew(ctx context.Context, w *lab.World) error {
@@ -132,6 +144,8 @@ func (l *lesson) renew(ctx context.Context, w *lab.World) error {
 	if !ok {
 		return nil
 	}
+	renewing.Lock()
+	defer renewing.Unlock()
 	hold, err := rec.Take()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
+	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/testbed"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
@@ -113,26 +114,44 @@ func pick(f lab.Filter, seed uint64) ([]scenarios.Course, error) {
 	return nil, usagef("there is no lab of level %d, topic %q: `sickbay lab list` shows them all", f.Level, f.Topic)
 }
 
-// begin starts the first of the labs that this machine can host.
+// begin starts a lab and shows what an on-call gets.
 func (a *app) begin(ctx context.Context, o labStarting, courses []scenarios.Course, drill *lab.Drill) error {
-	store, err := labStore()
+	l, c, err := a.beginLab(ctx, o, courses, drill)
 	if err != nil {
 		return err
 	}
+	a.briefing(a.out, l, c)
+	startKnowing(ctx, c.Name)
+	return nil
+}
+
+// startKnowing has a process of its own write down when the detectors know: the terminal is the learner's.
+func startKnowing(ctx context.Context, cluster string) {
+	if err := detached("lab", "know", "--cluster", cluster).Start(); err != nil {
+		progress.From(ctx).Note("the debrief will not tell when the detectors knew: %s", err)
+	}
+}
+
+// beginLab starts the first of the labs that this machine can host.
+func (a *app) beginLab(ctx context.Context, o labStarting, courses []scenarios.Course, drill *lab.Drill) (*lesson, *cluster.Cluster, error) {
+	store, err := labStore()
+	if err != nil {
+		return nil, nil, err
+	}
 	if st, err := store.Load(o.cluster); err == nil {
-		return &usageError{text: fmt.Sprintf("lab %s is on cluster %s already", st.Code, st.Cluster),
+		return nil, nil, &usageError{text: fmt.Sprintf("lab %s is on cluster %s already", st.Code, st.Cluster),
 			hint: "`sickbay lab status` shows it, `sickbay lab reset` makes its fault anew, `sickbay lab stop` ends it."}
 	} else if !errors.Is(err, lab.ErrNone) {
-		return err
+		return nil, nil, err
 	}
 	o.victim = o.node
 	c, err := a.ready(ctx, o.clusterOptions)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	tb, err := a.deps.testbed(ctx, c)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	for i, course := range courses {
 		l := &lesson{store: store, course: &course, language: o.language, st: &lab.State{
@@ -146,12 +165,11 @@ func (a *app) begin(ctx context.Context, o labStarting, courses []scenarios.Cour
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		a.briefing(a.out, l, c)
-		return nil
+		return l, c, nil
 	}
-	return nil
+	return nil, nil, errors.New("there was no lab to start")
 }
 
 // makeIll places the lab's fault, remembers the lab before it does, and leaves it to the lab.
@@ -218,6 +236,7 @@ func (a *app) labReset() *cobra.Command {
 			return err
 		}
 		a.briefing(a.out, l, c)
+		startKnowing(ctx, c.Name)
 		return nil
 	})
 }

@@ -144,15 +144,8 @@ func startWatchdog() error {
 			return
 		}
 		defer r.Close()
-		self, err := os.Executable()
-		if err != nil {
-			guard.err = err
-			return
-		}
-		cmd := exec.Command(self, "watchdog", strconv.Itoa(os.Getpid()))
-		cmd.Env, cmd.Stdin = environ, r
-		// In a session of its own: what ends a terminal's or a shell's processes must not end this one.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		cmd := detached("watchdog", strconv.Itoa(os.Getpid()))
+		cmd.Stdin = r
 		if guard.err = cmd.Start(); guard.err == nil {
 			guard.err = cmd.Process.Release()
 		}
@@ -161,6 +154,18 @@ func startWatchdog() error {
 		return fmt.Errorf("start the watchdog, which outlives this process: %w", guard.err)
 	}
 	return nil
+}
+
+// detached is a sickbay that outlives this process.
+func detached(args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	cmd := exec.Command(self, args...)
+	if err != nil {
+		cmd.Err = err
+	}
+	// In a session of its own: what ends a terminal's or a shell's processes must not end this one.
+	cmd.Env, cmd.SysProcAttr = environ, &syscall.SysProcAttr{Setsid: true}
+	return cmd
 }
 
 // sweep tells what the watchdog did since the last command, and undoes what runs of dead processes left that should have healed by

@@ -113,9 +113,12 @@ func TestKnew(t *testing.T) {
 		}
 		return detector(h)
 	}
-	at, err := w.Knew(t.Context())
+	at, err := w.Knew(t.Context(), func() bool { return true })
 	if err != nil || at.IsZero() || looks < 4 {
 		t.Fatalf("%s after %d looks, %v", at, looks, err)
+	}
+	if _, err := w.Knew(t.Context(), func() bool { return false }); err == nil {
+		t.Error("it looks at a lab that is over")
 	}
 	r := Record{Started: at.Add(-90 * time.Second), Knew: at}
 	d := NewDebrief(scenarios.Course{Scenario: w.Course.Scenario, Of: w.Course.Of}, "en", r, Score{})

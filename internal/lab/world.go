@@ -129,11 +129,11 @@ func (w *World) Diagnose(ctx context.Context) (v1alpha1.Diagnosis, error) {
 	return watch.Diagnose(w.Judge), nil
 }
 
-// Knew looks until the detectors have named every cause of the lab, and tells when that was: what a tool would have known, and a learner
-// reads afterwards.
-func (w *World) Knew(ctx context.Context) (time.Time, error) {
+// Knew looks until the detectors have named every cause of the lab, or the lab does not go on, and tells when that was: what a tool would
+// have known, and a learner reads afterwards.
+func (w *World) Knew(ctx context.Context, on func() bool) (time.Time, error) {
 	watch := diagnose.NewWatcher(w.Target(), diagnose.Options{Since: time.Minute})
-	for {
+	for on() {
 		// A node that does not answer just now may do so the next time.
 		if _, err := watch.Look(ctx); err == nil {
 			named := map[string]bool{}
@@ -148,6 +148,7 @@ func (w *World) Knew(ctx context.Context) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
+	return time.Time{}, errors.New("the lab was over before the detectors knew")
 }
 
 // undone tells whether what the lab injected was taken back with sickbay's own journal, or with its namespace.

@@ -395,3 +395,23 @@ func asJSON(v any) string {
 	raw, _ := json.Marshal(v)
 	return string(raw)
 }
+
+// TestServeForLookingAt serves a class for a browser until its standard input ends; the links go to the file $SICKBAY_SERVE.
+func TestServeForLookingAt(t *testing.T) {
+	into := os.Getenv("SICKBAY_SERVE")
+	if into == "" {
+		t.Skip("SICKBAY_SERVE is not set")
+	}
+	r := newRoom(t)
+	links := map[string]string{}
+	for _, l := range r.Links() {
+		links[l.Who] = r.http.URL + l.Path
+	}
+	if err := os.WriteFile(into+".new", []byte(asJSON(links)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(into+".new", into); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}

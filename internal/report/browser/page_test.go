@@ -1,4 +1,4 @@
-// Package browser drives the report's page in a headless Chromium. It is a module of its own: nothing else needs the browser's protocol.
+// Package browser drives the pages of reports and of labs in a headless Chromium. It is a module of its own: nothing else needs the browser's protocol.
 package browser
 
 import (
@@ -34,7 +34,6 @@ import (
 type tab struct {
 	*testing.T
 	ctx      context.Context
-	base     string
 	mu       sync.Mutex
 	problems []string
 	requests []string
@@ -45,12 +44,22 @@ func open(t *testing.T, pages, path string, wide, high int64) *tab {
 	t.Helper()
 	server := httptest.NewServer(http.FileServer(http.Dir(pages)))
 	t.Cleanup(server.Close)
+	b := launch(t, wide, high, func(url string) bool {
+		return strings.TrimSuffix(url, "#") == server.URL+strings.SplitN(path, "#", 2)[0] || strings.HasPrefix(url, "data:") || strings.HasPrefix(url, "file://"+pages+"/")
+	})
+	b.do(chromedp.Navigate(server.URL + path))
+	return b
+}
+
+// launch starts a browser, in which nothing may be complained of and nothing be asked for but what is mine.
+func launch(t *testing.T, wide, high int64, mine func(url string) bool) *tab {
+	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(int(wide), int(high)))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := &tab{T: t, ctx: ctx, base: server.URL}
+	b := &tab{T: t, ctx: ctx}
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil { // the browser lives as long as the first call's context
 		t.Fatal(err)
 	}
@@ -73,7 +82,6 @@ func open(t *testing.T, pages, path string, wide, high int64) *tab {
 	call(b, network.Enable, network.EnableParams{})
 	call(b, log.Enable, cdp.Empty{})
 	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: wide, Height: high, DeviceScaleFactor: 1, Mobile: wide < 500})
-	b.do(chromedp.Navigate(server.URL + path))
 	t.Cleanup(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -81,7 +89,7 @@ func open(t *testing.T, pages, path string, wide, high int64) *tab {
 			t.Errorf("the page complains: %s", p)
 		}
 		for _, r := range b.requests {
-			if strings.TrimSuffix(r, "#") != server.URL+strings.SplitN(path, "#", 2)[0] && !strings.HasPrefix(r, "data:") && !strings.HasPrefix(r, "file://"+pages+"/") {
+			if !mine(r) {
 				t.Errorf("the page asks for %s", r)
 			}
 		}
@@ -144,29 +152,40 @@ func (b *tab) until(expression string) {
 	}
 }
 
-// report makes the pages, by the test beside the code that writes them.
-var report = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "sickbay-pages-")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "test", "-count=1", "-run", "^TestPagesForLookingAt$", ".")
-	cmd.Dir, cmd.Env = "..", append(os.Environ(), "SICKBAY_PAGES="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("make the pages: %w: %s", err, out)
-	}
-	return dir, nil
-})
+// scratch is where the tests' pages and server are made.
+var scratch string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, err := report(); err == nil {
-		_ = os.RemoveAll(dir)
+	var err error
+	if scratch, err = os.MkdirTemp("", "sickbay-pages-"); err != nil {
+		panic(err)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(scratch)
 	os.Exit(code)
 }
 
+// report makes the pages, by the test beside the code that writes them.
+var report = sync.OnceValues(func() (string, error) {
+	cmd := exec.Command("go", "test", "-count=1", "-run", "^TestPagesForLookingAt$", ".")
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "SICKBAY_PAGES="+scratch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make the pages: %w: %s", err, out)
+	}
+	return scratch, nil
+})
+
 func pages(t *testing.T) string {
+	t.Helper()
+	needsBrowser(t)
+	dir, err := report()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func needsBrowser(t *testing.T) {
 	t.Helper()
 	found := false
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless-shell"} {
@@ -177,11 +196,6 @@ func pages(t *testing.T) string {
 	if !found {
 		t.Skip("there is no Chromium here: CONTRIBUTING.md says how to get one")
 	}
-	dir, err := report()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 const large = "/large/report.html"
