@@ -70,13 +70,27 @@ func oddWord(s v1alpha1.Step) string {
 		argv = append(slices.Clone(argv), s.Restore)
 	}
 	for i, w := range argv {
-		switch {
-		case !script && i > 0 && strings.HasPrefix(w, "-") && !slices.Contains(options, w) && !slices.Contains(argv[:i], "--") && argv[i-1] != "--comment":
-			return w
-		case !utf8.ValidString(w), strings.ContainsFunc(w, text.Hidden), strings.Contains(w, "\n"), script && strings.HasPrefix(w, "-") && w != "--runtime-endpoint",
-			strings.HasPrefix(w, "/") && slices.Contains(strings.Split(w, "/"), ".."):
+		if odd(w) || oddOption(argv, i, script) {
 			return w
 		}
 	}
 	return ""
+}
+
+// odd tells a word that shows otherwise than it is, or a path that leads elsewhere.
+func odd(w string) bool {
+	return !utf8.ValidString(w) || strings.ContainsFunc(w, text.Hidden) || strings.Contains(w, "\n") ||
+		strings.HasPrefix(w, "/") && slices.Contains(strings.Split(w, "/"), "..")
+}
+
+// oddOption tells a word that a program would take for an option, and that no step gives it. A script's words are no options.
+func oddOption(argv []string, i int, script bool) bool {
+	w := argv[i]
+	if !strings.HasPrefix(w, "-") {
+		return false
+	}
+	if script {
+		return w != "--runtime-endpoint"
+	}
+	return i > 0 && !slices.Contains(options, w) && !slices.Contains(argv[:i], "--") && argv[i-1] != "--comment"
 }

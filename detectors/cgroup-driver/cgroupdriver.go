@@ -132,10 +132,8 @@ func users(o *v1alpha1.Observation, handler string) []string {
 
 const loudText = `expected cgroupsPath to be of format`
 
-func mismatch(h v1alpha1.History) *v1alpha1.Finding {
-	o := h.Last()
-	kubelet, kubeletEvidence, known := kubeletDriver(h)
-	var outside []v1alpha1.ContainerUsage
+// outsideOf are the containers whose processes are outside the kubelet's cgroups.
+func outsideOf(o *v1alpha1.Observation) (outside []v1alpha1.ContainerUsage) {
 	for _, c := range o.Containers {
 		// One of which this node's runtime says no pod may be another node's, on a machine that hosts nodes as containers.
 		// The process of a container's monitor (conmon) is none of the container's.
@@ -143,6 +141,29 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 			outside = append(outside, c)
 		}
 	}
+	return outside
+}
+
+// differing are the handlers whose driver is not the kubelet's, and whether the default one is among them.
+func differing(o *v1alpha1.Observation, kubelet string) (wrong []v1alpha1.RuntimeHandler, defaultWrong bool) {
+	for _, r := range o.Runtime.Handlers {
+		if !strings.Contains(r.Type, "runc") || driver(r) == kubelet {
+			continue
+		}
+		if r.Name == defaultHandler(o) {
+			defaultWrong = true
+		} else if len(users(o, r.Name)) == 0 {
+			continue // a handler nobody uses harms nobody
+		}
+		wrong = append(wrong, r)
+	}
+	return wrong, defaultWrong
+}
+
+func mismatch(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	kubelet, kubeletEvidence, known := kubeletDriver(h)
+	outside := outsideOf(o)
 	loud, isLoud := v1alpha1.Evidence{}, false
 	for _, f := range facts.CreateFailures(h) {
 		if strings.Contains(f.Message, loudText) {
@@ -151,20 +172,9 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	var wrong []v1alpha1.RuntimeHandler
-	def := defaultHandler(o)
 	defaultWrong := false
 	if known {
-		for _, r := range o.Runtime.Handlers {
-			if !strings.Contains(r.Type, "runc") || driver(r) == kubelet {
-				continue
-			}
-			if r.Name == def {
-				defaultWrong = true
-			} else if len(users(o, r.Name)) == 0 {
-				continue // a handler nobody uses harms nobody
-			}
-			wrong = append(wrong, r)
-		}
+		wrong, defaultWrong = differing(o, kubelet)
 	}
 	script, hasScript := scripted(o)
 	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain}
@@ -201,10 +211,7 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	if isLoud {
 		f.Evidence = append(f.Evidence, loud)
 	}
-	for i, c := range outside {
-		if i == 2 {
-			break
-		}
+	for _, c := range outside[:min(2, len(outside))] {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
 	}
 	if !isLoud && len(outside) == 0 {
@@ -253,19 +260,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		files = []string{file}
 	}
 	var steps []v1alpha1.Step
-	inFile := o.Runtime.ConfigFile.Handlers
-	change := map[string]bool{}
-	for _, r := range append(slices.Clone(wrong), handlersOf(o)...) {
-		i := slices.IndexFunc(inFile, func(f v1alpha1.RuntimeHandler) bool { return f.Name == r.Name })
-		if i >= 0 && driver(inFile[i]) != "systemd" || i < 0 && len(inFile) == 0 && driver(r) != "systemd" {
-			change[r.Name] = true
-		}
-	}
-	var names []string
-	for n := range change {
-		names = append(names, n)
-	}
-	slices.Sort(names)
+	names := toChange(o, wrong)
 	for _, n := range names {
 		steps = append(steps, setSystemdCgroup(o.Node, files, n))
 	}
@@ -282,6 +277,28 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		}
 		steps = append(steps, restart, detectors.WaitReady(o.Node))
 	}
+	steps = append(steps, remade(o, outside, mends)...)
+	if len(steps) == 0 {
+		return nil, "kubelet and runtime name the same driver, and what starts containers outside is not seen: look at the runtime's binary, its base spec, and cgroupRoot of the kubelet; then evict the pods above"
+	}
+	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
+}
+
+// toChange are the names of the handlers whose setting in the runtime's configuration has to become systemd.
+func toChange(o *v1alpha1.Observation, wrong []v1alpha1.RuntimeHandler) (names []string) {
+	inFile := o.Runtime.ConfigFile.Handlers
+	for _, r := range append(slices.Clone(wrong), handlersOf(o)...) {
+		i := slices.IndexFunc(inFile, func(f v1alpha1.RuntimeHandler) bool { return f.Name == r.Name })
+		if i >= 0 && driver(inFile[i]) != "systemd" || i < 0 && len(inFile) == 0 && driver(r) != "systemd" {
+			names = append(names, r.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// remade are the steps that have pods made again which run outside; mends tells that what starts them there is cured.
+func remade(o *v1alpha1.Observation, outside []v1alpha1.ContainerUsage, mends bool) (steps []v1alpha1.Step) {
 	seen := map[string]bool{}
 	for _, c := range outside {
 		key := c.Namespace + "/" + c.Pod
@@ -301,10 +318,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 			}
 		}
 	}
-	if len(steps) == 0 {
-		return nil, "kubelet and runtime name the same driver, and what starts containers outside is not seen: look at the runtime's binary, its base spec, and cgroupRoot of the kubelet; then evict the pods above"
-	}
-	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
+	return steps
 }
 
 func handlersOf(o *v1alpha1.Observation) []v1alpha1.RuntimeHandler {

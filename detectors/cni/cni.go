@@ -68,46 +68,58 @@ func networkReady(o *v1alpha1.Observation) (v1alpha1.Condition, bool) {
 	return v1alpha1.Condition{}, false
 }
 
-func config(h v1alpha1.History) *v1alpha1.Finding {
-	o := h.Last()
+// unconfigured is what tells that the runtime has no network configuration, nil where nothing does.
+func unconfigured(o *v1alpha1.Observation) []v1alpha1.Evidence {
 	c, known := networkReady(o)
 	load := o.Runtime.LastCNILoad
-	if known && (c.Status || !facts.Has(c.Message, noConfig...) && (load == "" || load == "OK")) {
-		return nil // what else it says is a plugin's own answer
-	}
-	var ev []v1alpha1.Evidence
-	if known {
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message)))
-		if o.Runtime.LastCNILoad != "" && o.Runtime.LastCNILoad != "OK" {
-			ev = append(ev, facts.Seen(o, v1alpha1.SourceStatus, "lastCNILoadStatus: "+o.Runtime.LastCNILoad))
-		}
-	} else {
+	loaded := load == "" || load == "OK"
+	switch {
+	case !known:
 		// The runtime does not answer: the kubelet's own last word counts if the Ready condition still carries it and the
 		// directory agrees.
-		cond, bad := facts.NotReady(o)
-		if !bad || !facts.Has(cond.Message, noConfig...) {
-			return nil
+		if cond, bad := facts.NotReady(o); bad && facts.Has(cond.Message, noConfig...) {
+			return []v1alpha1.Evidence{facts.FromCondition(cond)}
 		}
-		ev = append(ev, facts.FromCondition(cond))
+		return nil
+	case c.Status || loaded && !facts.Has(c.Message, noConfig...):
+		return nil // what else it says is a plugin's own answer
 	}
-	if _, unread := o.Unreadable(v1alpha1.SourceCNI); unread && o.Runtime.LastCNILoad == "" {
-		return &v1alpha1.Finding{Cause: "conflist-missing", Certainty: v1alpha1.Likely, Evidence: ev,
-			Summary: "the runtime has no network configuration", ToConfirm: "what lies in " + confDir(o),
-			ManualAction: "the CNI directory could not be read"}
+	ev := []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message))}
+	if !loaded {
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceStatus, "lastCNILoadStatus: "+load))
 	}
+	return ev
+}
 
-	// The runtime reads the files in their order and ends at the first that it can load; of the broken ones, only one that it names, or
-	// that sorts before that, is in its way.
-	var broken, good []v1alpha1.CNIConfig
-	names := slices.ContainsFunc(o.CNI.Configs, func(f v1alpha1.CNIConfig) bool { return strings.Contains(load, f.Path) })
-	for _, f := range o.CNI.Configs {
+// sortedOut tells files that are in the runtime's way from those that it can load. It reads them in their order and ends at the first
+// that it can load; of the broken ones, only one that it names, or that sorts before that, is in its way.
+func sortedOut(files []v1alpha1.CNIConfig, load string) (broken, good []v1alpha1.CNIConfig) {
+	named := func(f v1alpha1.CNIConfig) bool { return strings.Contains(load, f.Path) }
+	names := slices.ContainsFunc(files, named)
+	for _, f := range files {
 		switch {
-		case names && strings.Contains(load, f.Path), !names && f.Error != "" && len(good) == 0:
+		case names && named(f), !names && f.Error != "" && len(good) == 0:
 			broken = append(broken, f)
 		case f.Error == "":
 			good = append(good, f)
 		}
 	}
+	return broken, good
+}
+
+func config(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	ev := unconfigured(o)
+	if ev == nil {
+		return nil
+	}
+	load := o.Runtime.LastCNILoad
+	if _, unread := o.Unreadable(v1alpha1.SourceCNI); unread && load == "" {
+		return &v1alpha1.Finding{Cause: "conflist-missing", Certainty: v1alpha1.Likely, Evidence: ev,
+			Summary: "the runtime has no network configuration", ToConfirm: "what lies in " + confDir(o),
+			ManualAction: "the CNI directory could not be read"}
+	}
+	broken, good := sortedOut(o.CNI.Configs, load)
 	invalid := facts.Has(load, words.InvalidCniConfig, words.FailedToLoadCNIConfig, words.ConvertCNIConfig, words.HasNoNetworks, words.NetworkTypeNotFound, "error parsing") ||
 		len(broken) > 0 && !strings.Contains(load, words.NoNetworkConfigFound)
 	switch {
@@ -329,16 +341,13 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	what := fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dir, strings.Join(o.CNI.Binaries, ", "))
 	ev = slices.Insert(ev, 0, facts.Seen(o, v1alpha1.SourceCNI, what))
-	// Another network's agent runs here and this one's does not: then this file is the stranger, not the binary.
-	for _, other := range o.CNI.Configs {
-		if other.Path > c.Path && other.Error == "" && len(other.Plugins) > 0 && len(lacks(o, other)) == 0 && slices.Contains(c.Plugins, gone[0]) && len(agents(o, other)) > 0 && len(agents(o, c)) == 0 {
-			return &v1alpha1.Finding{
-				Cause: "conflist-invalid", Certainty: v1alpha1.Certain,
-				Summary:  fmt.Sprintf("%s sorts before %s, whose agent runs on this node, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
-				Evidence: append(ev, facts.Seen(o, "api.pods", "agent of "+other.Path+": pod "+agents(o, other)[0].Name)),
-				Remedy: facts.Place(o).NewRemedy("remove-shadow",
-					detectors.MoveAside(o.Node, c.Path, "the file that hides the network's own configuration; the removal makes the runtime read the directory again")),
-			}
+	if other, ok := hidden(o, c); ok && slices.Contains(c.Plugins, gone[0]) {
+		return &v1alpha1.Finding{
+			Cause: "conflist-invalid", Certainty: v1alpha1.Certain,
+			Summary:  fmt.Sprintf("%s sorts before %s, whose agent runs on this node, and names plugins that are not there: %s", c.Path, other.Path, strings.Join(gone, ", ")),
+			Evidence: append(ev, facts.Seen(o, "api.pods", "agent of "+other.Path+": pod "+agents(o, other)[0].Name)),
+			Remedy: facts.Place(o).NewRemedy("remove-shadow",
+				detectors.MoveAside(o.Node, c.Path, "the file that hides the network's own configuration; the removal makes the runtime read the directory again")),
 		}
 	}
 	f := &v1alpha1.Finding{
@@ -347,6 +356,21 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	restorePlugins(o, f, gone, dir, why)
 	return f
+}
+
+// hidden is a complete configuration behind the one in use, whose network's agent runs here while that one's does not: then the file in
+// use is the stranger, not the binary.
+func hidden(o *v1alpha1.Observation, c v1alpha1.CNIConfig) (v1alpha1.CNIConfig, bool) {
+	if len(agents(o, c)) > 0 {
+		return v1alpha1.CNIConfig{}, false
+	}
+	i := slices.IndexFunc(o.CNI.Configs, func(f v1alpha1.CNIConfig) bool {
+		return f.Path > c.Path && f.Error == "" && len(f.Plugins) > 0 && len(lacks(o, f)) == 0 && len(agents(o, f)) > 0
+	})
+	if i < 0 {
+		return v1alpha1.CNIConfig{}, false
+	}
+	return o.CNI.Configs[i], true
 }
 
 // restorePlugins brings plugins back from where they come: the mode, the network's agent, which copies its own when it starts, or the

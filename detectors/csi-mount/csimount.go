@@ -69,53 +69,58 @@ func waiting(h v1alpha1.History) []volume {
 		if p.Status.Phase != corev1.PodPending || !blockedOnVolumes(p) {
 			continue
 		}
-		var vols []volume
-		for _, pv := range p.Spec.Volumes {
-			v := volume{pod: p, spec: pv.Name}
-			switch {
-			case pv.CSI != nil:
-				v.driver, v.inline = pv.CSI.Driver, true
-				if pv.CSI.FSType != nil {
-					v.fsType = *pv.CSI.FSType
-				}
-			case pv.PersistentVolumeClaim != nil:
-				v.claim = pv.PersistentVolumeClaim.ClaimName
-			case pv.Ephemeral != nil:
-				v.claim = p.Name + "-" + pv.Name
-			default:
-				continue
-			}
-			if v.claim != "" && !v.from(o) {
-				continue
-			}
-			vols = append(vols, v)
-		}
-		if len(vols) == 0 {
-			continue
-		}
-		events := facts.Events(o, "Pod", p.Namespace, p.Name, fresh, "FailedMount", "FailedMapVolume") // FailedAttachVolume is the control plane's
+		vols := volumesOf(o, p)
 		for _, v := range vols {
-			for _, e := range events {
-				// The first only says that others failed, the second that the control plane has not attached it.
-				if facts.Has(e.Message, words.UnableToAttachOrMount, words.ExternalAttacher) {
-					continue
-				}
-				if m := forVolume.FindStringSubmatch(e.Message); m != nil && m[1] != v.spec {
-					continue
-				} else if m != nil || len(vols) == 1 || facts.Has(e.Message, nonEmpty(v.handle, v.claim, v.driver)...) {
-					v.message, v.at = e.Message, facts.FromEvent(&e)
-					break
-				}
-			}
-			if v.message == "" {
-				if l, ok := facts.LastOf(h, "kubelet", fresh, nonEmpty("driver name "+v.driver+" not found", v.handle)...); ok && facts.Has(l.Text, "MountVolume", "MountDevice", "not found in the list") {
-					v.message, v.at = l.Text, facts.FromLine(l)
-				}
-			}
+			v.hear(h, len(vols) == 1)
 			out = append(out, v)
 		}
 	}
 	return out
+}
+
+// volumesOf are the CSI volumes of a pod.
+func volumesOf(o *v1alpha1.Observation, p *corev1.Pod) (vols []volume) {
+	for _, pv := range p.Spec.Volumes {
+		v := volume{pod: p, spec: pv.Name}
+		switch {
+		case pv.CSI != nil:
+			v.driver, v.inline = pv.CSI.Driver, true
+			if pv.CSI.FSType != nil {
+				v.fsType = *pv.CSI.FSType
+			}
+		case pv.PersistentVolumeClaim != nil:
+			v.claim = pv.PersistentVolumeClaim.ClaimName
+		case pv.Ephemeral != nil:
+			v.claim = p.Name + "-" + pv.Name
+		default:
+			continue
+		}
+		if v.claim == "" || v.from(o) {
+			vols = append(vols, v)
+		}
+	}
+	return vols
+}
+
+// hear fills in what was said of the volume last: in an event of its pod, else by the kubelet. What names no volume is of the only one.
+func (v *volume) hear(h v1alpha1.History, only bool) {
+	for _, e := range facts.Events(h.Last(), "Pod", v.pod.Namespace, v.pod.Name, fresh, "FailedMount", "FailedMapVolume") { // FailedAttachVolume is the control plane's
+		// The first only says that others failed, the second that the control plane has not attached it.
+		if facts.Has(e.Message, words.UnableToAttachOrMount, words.ExternalAttacher) {
+			continue
+		}
+		m := forVolume.FindStringSubmatch(e.Message)
+		if m != nil && m[1] == v.spec || m == nil && (only || facts.Has(e.Message, nonEmpty(v.handle, v.claim, v.driver)...)) {
+			v.message, v.at = e.Message, facts.FromEvent(&e)
+			break
+		}
+	}
+	if v.message != "" {
+		return
+	}
+	if l, ok := facts.LastOf(h, "kubelet", fresh, nonEmpty("driver name "+v.driver+" not found", v.handle)...); ok && facts.Has(l.Text, "MountVolume", "MountDevice", "not found in the list") {
+		v.message, v.at = l.Text, facts.FromLine(l)
+	}
 }
 
 var forVolume = regexp.MustCompile(`failed for volume "([^"]+)"`)
@@ -181,15 +186,21 @@ func registered(o *v1alpha1.Observation, driver string) bool {
 	return false
 }
 
-func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
-	o := h.Last()
-	listed := registered(o, v.driver)
-	var socket *v1alpha1.PluginSocket
+// socketOf is the driver's socket, nil where none was seen.
+func socketOf(o *v1alpha1.Observation, driver string) (socket *v1alpha1.PluginSocket) {
 	for i := range o.Sockets {
-		if s := &o.Sockets[i]; s.Kind == "csi" && (s.Name == v.driver || strings.Contains(s.Path, "/"+v.driver+"/")) {
+		if s := &o.Sockets[i]; s.Kind == "csi" && (s.Name == driver || strings.Contains(s.Path, "/"+driver+"/")) {
 			socket = s
 		}
 	}
+	return socket
+}
+
+func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
+	o := h.Last()
+	socket := socketOf(o, v.driver)
+	answers := socket != nil && socket.Answers == "ok"
+	listed, waited := registered(o, v.driver), facts.APINow(o).Sub(v.pod.CreationTimestamp.Time)
 	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain}
 	if v.message != "" {
 		f.Evidence = append(f.Evidence, v.at)
@@ -198,10 +209,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSockets, socket.Path+": "+socket.Answers))
 	}
 	switch {
-	case facts.Has(v.message, words.CSIDriverNotRegistered) || !listed && o.API.CSINode != nil && (v.message != "" || facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > time.Minute):
-		if listed && socket != nil && socket.Answers == "ok" && v.message == "" {
-			return nil
-		}
+	case facts.Has(v.message, words.CSIDriverNotRegistered) || !listed && o.API.CSINode != nil && (v.message != "" || waited > time.Minute):
 		f.Cause = "driver-not-registered"
 		f.Summary = "CSI driver " + v.driver + " is not registered with the kubelet of this node"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.csinode", "drivers: "+drivers(o)))
@@ -214,13 +222,13 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("the filesystem of volume %s cannot be mounted: %s", name(v), tail(v.message))
 		unmountable(h, f, v)
 	// Nobody took the call, by the words of gRPC or by what the socket shows.
-	case socket != nil && socket.Answers == "ok" && facts.Has(v.message, late...):
+	case answers && facts.Has(v.message, late...):
 		f.Cause, f.Certainty = "driver-unresponsive", v1alpha1.Likely
 		f.Summary = "CSI driver " + v.driver + " answers, and does not finish its work on volume " + name(v)
 		f.ToConfirm = "the driver's own log: it may be formatting, checking or changing the owner of a large volume, or its backend hangs"
 		f.ManualAction = "do not restart the driver while it may be at work on the volume: that ends a mkfs or fsck in the middle"
 	case facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") ||
-		socket != nil && socket.Answers != "ok" && silentFor(h, socket.Path) && facts.APINow(o).Sub(v.pod.CreationTimestamp.Time) > patience:
+		socket != nil && !answers && silentFor(h, socket.Path) && waited > patience:
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
 		if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {

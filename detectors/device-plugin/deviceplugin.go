@@ -230,20 +230,16 @@ const (
 )
 
 func (f offer) state() state {
-	_, listed := f.o.API.Node.Status.Capacity[corev1.ResourceName(f.name)]
+	vanished, none := f.vanished(), f.none()
+	lost, missed := none || vanished, f.never() && f.absent()
 	switch {
-	case f.never() && f.absent() && len(wantedBy(f.o, f.name)) > 0 && len(facts.DevicePlugin(f.o, f.name)) > 0:
+	case missed && len(wantedBy(f.o, f.name)) > 0 && len(facts.DevicePlugin(f.o, f.name)) > 0:
 		return forgotten
-	case listed && f.never() && f.absent() && len(aimedHere(f.o, f.name)) > 0:
+	case missed && f.listed() && len(aimedHere(f.o, f.name)) > 0:
 		return uninstalled
-	case f.capacity <= f.allocatable && (f.most == 0 || f.allocatable >= f.most && f.capacity >= f.most):
-		return fine // all there are, are allocatable
-	}
-	vanished := f.capacity == 0 && f.most > 0
-	none := f.allocatable == 0 && (f.down || f.refuses() || f.absent() && len(f.o.Sockets) > 0 && f.socket == nil)
-	switch {
-	// A plugin that was told to offer its devices otherwise (MIG, time slices, another pool) gives up one resource for another.
-	case (none || vanished) && (f.listening || f.unread) && !f.refuses() && f.given > 0:
+	case f.complete():
+		return fine
+	case lost && f.traded():
 		if !f.givenBefore {
 			return fine
 		}
@@ -252,12 +248,41 @@ func (f offer) state() state {
 		return gone
 	case none:
 		return silent
-	case f.allocatable == 0 && f.listening && !f.registeredSaid && !f.down && f.kubeletIsYoung():
+	case f.allocatable == 0 && f.unheard():
 		return restarted
 	case f.allocatable < f.capacity:
 		return unhealthy
 	}
 	return fine
+}
+
+// listed tells that the node's object has the resource, be it with none of it.
+func (f offer) listed() bool {
+	_, ok := f.o.API.Node.Status.Capacity[corev1.ResourceName(f.name)]
+	return ok
+}
+
+// vanished: its devices are remembered, and the node has none of them any more.
+func (f offer) vanished() bool { return f.capacity == 0 && f.most > 0 }
+
+// complete: all devices there are, are allocatable, and no more were remembered.
+func (f offer) complete() bool {
+	return f.capacity <= f.allocatable && (f.most == 0 || f.allocatable >= f.most && f.capacity >= f.most)
+}
+
+// none: nothing is allocatable, and the plugin's silence is seen.
+func (f offer) none() bool {
+	return f.allocatable == 0 && (f.down || f.refuses() || f.absent() && len(f.o.Sockets) > 0 && f.socket == nil)
+}
+
+// traded: a plugin that was told to offer its devices otherwise (MIG, time slices, another pool) gives up one resource for another.
+func (f offer) traded() bool {
+	return (f.listening || f.unread) && !f.refuses() && f.given > 0
+}
+
+// unheard: the plugin listens, and the kubelet was started since without hearing of it.
+func (f offer) unheard() bool {
+	return f.listening && !f.registeredSaid && !f.down && f.kubeletIsYoung()
 }
 
 func (f offer) kubeletIsYoung() bool {

@@ -103,12 +103,20 @@ func period(o *v1alpha1.Observation) time.Duration {
 	return 5 * time.Minute
 }
 
+// unmeetable is a threshold beyond what is used: more than half of the filesystem may never be used while a quarter of it is still free,
+// or nine tenths, which no filesystem in use can offer, while more is free than the kubelet asks for by default.
+func unmeetable(t facts.Threshold, total, free int64) bool {
+	return t.Value > total/2 && free*4 > total || t.Value >= total/10*9 && free > facts.DefaultThreshold(t.Signal, total)
+}
+
 // judge one filesystem by bytes or inodes.
 func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, inodes bool) []v1alpha1.Finding {
 	o := h.Last()
 	signal, total, free, gone := role+".available", f.Bytes, f.BytesFree, facts.Full(f)
+	cause, what := role+"-full", "has no room left"
 	if inodes {
 		signal, total, free, gone = role+".inodesFree", f.Inodes, f.InodesFree, facts.OutOfInodes(f)
+		cause, what = "inodes-exhausted", "has no inodes left"
 	}
 	if total <= 0 {
 		return nil
@@ -117,12 +125,8 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 	crossed := set && free < t.Value
 	condition, known := facts.Condition(o, corev1.NodeDiskPressure)
 	pressed := known && condition.Status == corev1.ConditionTrue
-
-	// A threshold beyond what is used: more than half of the filesystem may never be used while a quarter of it is still free,
-	// or nine tenths, which no filesystem in use can offer, while more is free than the kubelet asks for by default.
-	unmeetable := crossed && (t.Value > total/2 && free*4 > total || t.Value >= total/10*9 && free > facts.DefaultThreshold(signal, total))
 	switch {
-	case unmeetable:
+	case crossed && unmeetable(t, total, free):
 		if known && !pressed {
 			return nil // the kubelet does not see it so, or not yet
 		}
@@ -133,21 +137,12 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 	default:
 		return nil
 	}
-
-	cause := role + "-full"
-	if inodes {
-		cause = "inodes-exhausted"
-	}
 	finding := v1alpha1.Finding{
 		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain,
 		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
 		Consequences: facts.Consequences(o),
 	}
 	whose := map[string]string{"nodefs": "kubelet's", "imagefs": "runtime's"}[role]
-	what := "has no room left"
-	if inodes {
-		what = "has no inodes left"
-	}
 	finding.Summary = fmt.Sprintf("the %s filesystem %s %s", whose, f.Path, what)
 	if set {
 		finding.Summary += fmt.Sprintf(": less than the eviction threshold %s=%s", signal, t.Text)

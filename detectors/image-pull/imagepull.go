@@ -190,11 +190,16 @@ func judgePull(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	return f
 }
 
+// elsewhere tells that the answer came from another host than the image's registry, to which the configuration sends pulls of it.
+func elsewhere(p pull, hosts *v1alpha1.RegistryHost) bool {
+	asked := p.answer.asked
+	return hosts != nil && asked != "" && !sameRegistry(asked, p.host) && (isMirror(hosts, asked) || urlHost(hosts.Server) == asked)
+}
+
 func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
 	hosts, a := hostConfig(o, p.host), p.answer
 	origin := hasOrigin(hosts, p.host)
-	elsewhere := hosts != nil && a.asked != "" && !sameRegistry(a.asked, p.host) && (isMirror(hosts, a.asked) || urlHost(hosts.Server) == a.asked)
 	failed := a.cause == tlsCause || a.cause == netCause && a.why != byProxy
 	switch {
 	case p.invalid:
@@ -206,7 +211,7 @@ func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case a.cause == mirrorCause:
 		return mirror(h, p, hosts, a.why)
 	// Where the registry itself does not answer either, or was not tried, the mirror may be the only way there is.
-	case elsewhere && failed && answers(o, hosts, false):
+	case failed && elsewhere(p, hosts) && answers(o, hosts, false):
 		what := "every pull is sent to " + a.asked + ", which fails; " + p.host + " itself is never asked, and answers"
 		if origin {
 			what = "the mirror " + a.asked + " fails: it stands before " + p.host
@@ -299,6 +304,43 @@ func retry(p pull) []v1alpha1.Step {
 	return steps
 }
 
+// dialled is what the look saw of a server of the configuration, nil where it did not try it.
+func dialled(hosts *v1alpha1.RegistryHost, server string) (seen *v1alpha1.RegistryMirror) {
+	if hosts == nil {
+		return nil
+	}
+	for i := range hosts.Mirrors {
+		if m := &hosts.Mirrors[i]; urlHost(m.URL) == server {
+			seen = m
+		}
+	}
+	if seen == nil && hosts.Origin != nil && urlHost(hosts.Origin.URL) == server {
+		seen = hosts.Origin
+	}
+	return seen
+}
+
+// badTLS is what is wrong with a registry's TLS that no CA cures, by the runtime's words or by what the look met.
+var badTLS = []struct {
+	says    []string
+	reach   string
+	summary string
+	todo    string // with {server}, and {address} to connect to
+}{
+	{[]string{"certificate has expired", "not yet valid"}, "tls-expired",
+		"the certificate of registry {server} is not valid now",
+		"the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect {address} </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"},
+	{[]string{words.CertificateValidFor, "unrecognized name", words.NoIPSANs, words.NotValidForAnyNames, words.CannotValidateFor}, "tls-name",
+		"the certificate of registry {server} is for another name",
+		"pull by the name the certificate is for, or have it issued for {server}"},
+	{[]string{words.HTTPToHTTPS, words.NotATLSRecord}, "",
+		"registry {server} speaks HTTP, and the runtime expects TLS",
+		"give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"},
+	{[]string{"handshake failure", "protocol version", "no cipher suite", "tls: internal error", "insecure algorithm"}, "",
+		"registry {server} and the runtime agree on no version or cipher of TLS",
+		"the registry's owner has to look at what it offers: `openssl s_client -connect {address} </dev/null`"},
+}
+
 // untrusted: the registry's certificate does not verify on this node.
 func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked string) *v1alpha1.Finding {
 	o := h.Last()
@@ -309,16 +351,9 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	} else if m := lacksCA(hosts); m != nil {
 		server = urlHost(m.URL) // nobody was asked: the runtime could not read the CA that it names for this one
 	}
-	var seen *v1alpha1.RegistryMirror
-	if hosts != nil {
-		for i := range hosts.Mirrors {
-			if m := &hosts.Mirrors[i]; urlHost(m.URL) == server {
-				seen = m
-			}
-		}
-		if seen == nil && hosts.Origin != nil && urlHost(hosts.Origin.URL) == server {
-			seen = hosts.Origin
-		}
+	seen, reach := dialled(hosts, server), ""
+	if seen != nil {
+		reach = seen.Reach
 	}
 	if seen != nil && !seen.NotAfter.IsZero() {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("%s shows %s, issued by %s, valid %s to %s (%s)", seen.URL, seen.Subject, seen.Issuer, seen.NotBefore.Format(time.DateOnly), seen.NotAfter.Format(time.DateOnly), seen.Reach)))
@@ -326,28 +361,12 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	if note := missingSecret(o, p); note != "" {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", note+": once TLS is right, the registry may ask for it"))
 	}
-	var reach string
-	if seen != nil {
-		reach = seen.Reach
-	}
-	said := p.answer.text
-	switch {
-	case facts.Has(said, "certificate has expired", "not yet valid") || reach == "tls-expired":
-		f.Summary = "the certificate of registry " + server + " is not valid now"
-		f.ManualAction = "the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect " + detectors.Quote(connectTo(server)) + " </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"
-		return f
-	case facts.Has(said, words.CertificateValidFor, "unrecognized name", words.NoIPSANs, words.NotValidForAnyNames, words.CannotValidateFor) || reach == "tls-name":
-		f.Summary = "the certificate of registry " + server + " is for another name"
-		f.ManualAction = "pull by the name the certificate is for, or have it issued for " + server
-		return f
-	case facts.Has(said, words.HTTPToHTTPS, words.NotATLSRecord):
-		f.Summary = "registry " + server + " speaks HTTP, and the runtime expects TLS"
-		f.ManualAction = "give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"
-		return f
-	case facts.Has(said, "handshake failure", "protocol version", "no cipher suite", "tls: internal error", "insecure algorithm"):
-		f.Summary = "registry " + server + " and the runtime agree on no version or cipher of TLS"
-		f.ManualAction = "the registry's owner has to look at what it offers: `openssl s_client -connect " + detectors.Quote(connectTo(server)) + " </dev/null`"
-		return f
+	in := strings.NewReplacer("{server}", server, "{address}", detectors.Quote(connectTo(server)))
+	for _, bad := range badTLS {
+		if facts.Has(p.answer.text, bad.says...) || bad.reach != "" && reach == bad.reach {
+			f.Summary, f.ManualAction = in.Replace(bad.summary), in.Replace(bad.todo)
+			return f
+		}
 	}
 	f.Summary = "the certificate of registry " + server + " is signed by nobody this node trusts"
 	if hosts != nil && len(hosts.MissingCAs) > 0 {
@@ -362,22 +381,6 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		f.ManualAction = "have the runtime trust the registry's CA in " + file + ": " + why
 		return f
 	}
-	// The host's own place in hosts.toml may name a CA that is not there, or a wrong one: there the right one belongs.
-	had := casFor(hosts, server)
-	there := present(hosts, had)
-	ca, named := path.Join(ownDir(o, hosts, p.host), "ca.crt"), false
-	switch {
-	case shared(hosts, p.host, server):
-		ca = path.Join(path.Dir(hosts.Path), "ca.crt")
-	case hosts != nil && isDefault(hosts):
-		ca = path.Join(path.Dir(ca), "server.crt") // beside the files of _default, which come along
-	}
-	for _, c := range append(slices.DeleteFunc(slices.Clone(had), func(c string) bool { return slices.Contains(there, c) }), there...) {
-		if strings.HasPrefix(c, certsDir+"/") {
-			ca, named = c, true
-			break
-		}
-	}
 	connect := connectTo(u.Host)
 	vouched, by := vouchedFor(o, seen)
 	if vouched == nil {
@@ -391,14 +394,40 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		return f
 	}
 	f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, vouched.Subject+" (sha256:"+vouched.SHA256+") "+by))
+	ca, want := placeFor(o, p.host, hosts, server)
 	steps := []v1alpha1.Step{trustCA(o.Node, "have the registry's CA trusted that "+by+", if the registry verifies by it",
 		connect, u.Hostname(), *vouched, ca)}
-	// A file that is named and not there is an error of every pull.
-	if want := append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca); hasHostsTOML(o) && (!named || len(want) != len(had)) {
+	if len(want) > 0 {
 		steps = append(steps, nameCA(o, hosts, p.host, server, want))
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
+}
+
+// placeFor is the file that the registry's CA goes to, and the files that hosts.toml has to name then, where it does not: one that is
+// named and not there is an error of every pull.
+func placeFor(o *v1alpha1.Observation, host string, hosts *v1alpha1.RegistryHost, server string) (ca string, want []string) {
+	// The host's own place in hosts.toml may name a CA that is not there, or a wrong one: there the right one belongs.
+	had := casFor(hosts, server)
+	there := present(hosts, had)
+	ca = path.Join(ownDir(o, hosts, host), "ca.crt")
+	switch {
+	case shared(hosts, host, server):
+		ca = path.Join(path.Dir(hosts.Path), "ca.crt")
+	case hosts != nil && isDefault(hosts):
+		ca = path.Join(path.Dir(ca), "server.crt") // beside the files of _default, which come along
+	}
+	missing := slices.DeleteFunc(slices.Clone(had), func(c string) bool { return slices.Contains(there, c) })
+	named := slices.Concat(missing, there)
+	i := slices.IndexFunc(named, func(c string) bool { return strings.HasPrefix(c, certsDir+"/") })
+	if i >= 0 {
+		ca = named[i]
+	}
+	want = append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca)
+	if !hasHostsTOML(o) || i >= 0 && len(want) == len(had) {
+		return ca, nil
+	}
+	return ca, want
 }
 
 // vouchedFor is the CA that somebody vouches for who is trusted already: by a file of the node, or the operator by his word.
@@ -499,12 +528,7 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		f.Summary += "; the image is on the node, pulled for another pod"
 	}
 	pod := p.waiting[0].Pod
-	var fits []string
-	for _, s := range o.API.PullSecrets {
-		if s.Namespace == pod.Namespace && s.Exists && slices.ContainsFunc(s.Hosts, func(x string) bool { return secretFor(x, p) }) {
-			fits = append(fits, s.Name)
-		}
-	}
+	fits, named := secrets(o, p)
 	refs := pod.Spec.ImagePullSecrets
 	switch note := missingSecret(o, p); {
 	case note != "":
@@ -513,13 +537,7 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case len(refs) == 0:
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s names no pull secret", pod.Namespace, pod.Name)))
 	default:
-		for _, ref := range refs {
-			for _, s := range o.API.PullSecrets {
-				if s.Namespace == pod.Namespace && s.Name == ref.Name && s.Exists {
-					f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", fmt.Sprintf("pull secret %s/%s is for %s", s.Namespace, s.Name, strings.Join(s.Hosts, ", "))))
-				}
-			}
-		}
+		f.Evidence = append(f.Evidence, named...)
 	}
 	brought := slices.IndexFunc(fits, func(n string) bool {
 		return slices.ContainsFunc(refs, func(r corev1.LocalObjectReference) bool { return r.Name == n })
@@ -545,6 +563,25 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		f.Remedy = facts.Place(o).NewRemedy("bring-credential", steps...)
 	}
 	return f
+}
+
+// secrets are the names of those of the pod's namespace that fit the image, and what those that the pod names are for.
+func secrets(o *v1alpha1.Observation, p pull) (fits []string, named []v1alpha1.Evidence) {
+	pod := p.waiting[0].Pod
+	there := slices.DeleteFunc(slices.Clone(o.API.PullSecrets), func(s v1alpha1.PullSecret) bool { return s.Namespace != pod.Namespace || !s.Exists })
+	for _, s := range there {
+		if slices.ContainsFunc(s.Hosts, func(x string) bool { return secretFor(x, p) }) {
+			fits = append(fits, s.Name)
+		}
+	}
+	for _, ref := range pod.Spec.ImagePullSecrets {
+		for _, s := range there {
+			if s.Name == ref.Name {
+				named = append(named, facts.Seen(o, "api.pods", fmt.Sprintf("pull secret %s/%s is for %s", s.Namespace, s.Name, strings.Join(s.Hosts, ", "))))
+			}
+		}
+	}
+	return fits, named
 }
 
 // secretFor tells whether a secret's entry is for the image: its host, and where the entry has a path the repositories below it.
@@ -686,7 +723,6 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{Cause: netCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "registry " + asked + " cannot be reached from this node"}
 	proxy := cmp.Or(o.Runtime.Environment.HTTPSProxy, o.Runtime.Environment.HTTPProxy)
-	unit := cmp.Or(facts.Runtime(o).Unit, "containerd")
 	switch a := p.answer; {
 	case a.unsure != "":
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, a.unsure
@@ -701,15 +737,11 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 	} else if other := o.Kubelet.Environment.HTTPSProxy; other != "" {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntime, "the kubelet's environment names the proxy "+other+", the runtime's none: it is the runtime that pulls"))
 	}
-	var steps []v1alpha1.Step
-	for _, r := range facts.RulesAgainst(o, facts.Targets(p.message)) {
+	rules := facts.RulesAgainst(o, facts.Targets(p.message))
+	for _, r := range rules {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r.Text))
-		if by, managed := facts.Managed(r); managed {
-			f.ManualAction = "the rule is " + by + "'s, which would set it again: allow " + asked + " there"
-		} else if argv := facts.Unrule(r.Text); argv != nil {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this rule keeps the node from "+asked, argv...))
-		}
 	}
+	steps := facts.TakeOut(o, rules, "this rule keeps the node from "+asked, asked, f)
 	if hosts := hostConfig(o, p.host); hosts != nil && len(steps) == 0 && asked == p.host {
 		for _, m := range hosts.Mirrors {
 			if m.Reach != "" {
@@ -722,20 +754,25 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
 	}
 	switch {
-	case len(steps) == 0 && f.ManualAction != "":
-		return f
-	case len(steps) == 0:
-		f.ManualAction = "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (`systemctl show -p Environment -- " + detectors.Quote(unit) + "`) have to be looked at"
-		if p.answer.why == byProxy {
-			f.ManualAction = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment -- " + detectors.Quote(unit) + "`, NO_PROXY for registries inside"
-		}
-		if p.sandbox {
-			f.ManualAction = sandboxConfig(o, p) + "; " + f.ManualAction
-		}
-		return f
+	case len(steps) > 0:
+		f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
+	case f.ManualAction == "":
+		f.ManualAction = whereToLook(o, p)
 	}
-	f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
 	return f
+}
+
+// whereToLook is what is left to a person where nothing on the node explains why the registry is not reached.
+func whereToLook(o *v1alpha1.Observation, p pull) string {
+	unit := cmp.Or(facts.Runtime(o).Unit, "containerd")
+	out := "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (`systemctl show -p Environment -- " + detectors.Quote(unit) + "`) have to be looked at"
+	if p.answer.why == byProxy {
+		out = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment -- " + detectors.Quote(unit) + "`, NO_PROXY for registries inside"
+	}
+	if p.sandbox {
+		out = sandboxConfig(o, p) + "; " + out
+	}
+	return out
 }
 
 // mirror: what stands before the registry is wrong; bad are the hosts that do not work.

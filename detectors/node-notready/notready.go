@@ -51,45 +51,50 @@ func kubeletConf(o *v1alpha1.Observation) string {
 	return "/etc/kubernetes/kubelet.conf"
 }
 
+// lookedAt tells whether the kubeconfig that was read is the one that the kubelet uses.
+func lookedAt(o *v1alpha1.Observation) bool {
+	c := o.Kubelet.Kubeconfig
+	if _, unread := o.Unreadable(v1alpha1.SourceKubeconfig); unread || c.Path == "" && !c.Exists && c.Error == "" {
+		return false
+	}
+	return c.Path == "" || c.Path == kubeletConf(o)
+}
+
+// brokenConf says what is wrong with the kubeconfig, empty where nothing is; elsewhere where it leads to another server.
+func brokenConf(h v1alpha1.History, k facts.Kubelet) (what string, elsewhere bool) {
+	o := h.Last()
+	c, path := o.Kubelet.Kubeconfig, kubeletConf(o)
+	ends := !k.Running && !k.Stopped
+	switch {
+	case !lookedAt(o):
+		return "", false
+	case !c.Exists:
+		return path + " does not exist", false
+	case c.Error != "":
+		return path + ": " + c.Error, false
+	case c.Server == "":
+		return path + " names no server", false
+	case badServer(o, k):
+		return path + " names the server " + c.Server + ", which is no address of this cluster's control-plane nodes", true
+	case ends && c.ClientCert == "" && c.Exec == "" && says(h, words.UnableToLoadBootstrapKubeconfig):
+		// pkg/kubelet/certificate/bootstrap: a kubeconfig without a client certificate is not valid, so it wants to bootstrap.
+		return path + " names no client certificate, and there is no bootstrap kubeconfig to get one with", false
+	case ends && says(h, words.KeyDoesNotMatch):
+		return "the client certificate that " + path + " names is not of the key beside it", false
+	case ends && says(h, userTexts...):
+		return path + " names a user that the kubelet cannot use", false
+	}
+	return "", false
+}
+
 // kubeconfig: it is missing, unreadable, incomplete, or names a server that is none, and the kubelet suffers from it: one that runs has
 // read it long ago and does not look again.
 func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
-	if _, unread := o.Unreadable(v1alpha1.SourceKubeconfig); unread {
-		return nil
-	}
-	if c.Path == "" && !c.Exists && c.Error == "" {
-		return nil // not looked at
-	}
-	path := kubeletConf(o)
-	if c.Path != "" && c.Path != path {
-		return nil // not the one that the kubelet uses
-	}
-	var what string
-	elsewhere := false
-	switch {
-	case !c.Exists:
-		what = path + " does not exist"
-	case c.Error != "":
-		what = path + ": " + c.Error
-	case c.Server == "":
-		what = path + " names no server"
-	case badServer(o, k):
-		elsewhere = true
-		what = path + " names the server " + c.Server + ", which is no address of this cluster's control-plane nodes"
-	case !k.Running && !k.Stopped && c.ClientCert == "" && c.Exec == "" && says(h, words.UnableToLoadBootstrapKubeconfig):
-		// pkg/kubelet/certificate/bootstrap: a kubeconfig without a client certificate is not valid, so it wants to bootstrap.
-		what = path + " names no client certificate, and there is no bootstrap kubeconfig to get one with"
-	case !k.Running && !k.Stopped && says(h, words.KeyDoesNotMatch):
-		what = "the client certificate that " + path + " names is not of the key beside it"
-	case !k.Running && !k.Stopped && says(h, userTexts...):
-		what = path + " names a user that the kubelet cannot use"
-	default:
-		return nil
-	}
+	what, elsewhere := brokenConf(h, k)
 	asks, asking := asksFor(h, k, c)
-	if k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && !asking && !unregisteredNow(o) {
+	if what == "" || k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && !asking && !unregisteredNow(o) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
@@ -112,11 +117,11 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether "+c.Server+" is a load balancer before the control plane: controlPlaneEndpoint in `kubectl -n kube-system get configmap kubeadm-config -o yaml`, or the kubeconfig of another node"
 		}
 	}
-	if what := c.Error; c.Exists && c.Server != "" && c.ClientCert != "" && (facts.Has(what, "certificate", "client-key", ".pem") && !haveClientCert(o) || says(h, words.KeyDoesNotMatch)) {
+	if badCert := facts.Has(c.Error, "certificate", "client-key", ".pem") && !haveClientCert(o) || says(h, words.KeyDoesNotMatch); badCert && c.Exists && c.Server != "" && c.ClientCert != "" {
 		renewCert(o, f)
-		return f
+	} else {
+		rewrite(h, f)
 	}
-	rewrite(h, f)
 	return f
 }
 
@@ -176,12 +181,7 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if !k.Running || !facts.Silent(o) && !unregisteredNow(o) {
 		return nil
 	}
-	var said *v1alpha1.LogLine
-	for _, l := range facts.Lines(h, "kubelet", time.Minute) {
-		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials, words.GettingCredentials) {
-			said = &l
-		}
-	}
+	said := turnedAway(h, k)
 	ended := func(c v1alpha1.Certificate) bool {
 		return c.Use == "kubelet-client" && facts.APINow(o).After(c.NotAfter)
 	}
@@ -217,6 +217,16 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.ManualAction = "the node has no client certificate either: it has to join again (kubeadm join with a new token)"
 	}
 	return f
+}
+
+// turnedAway is the last line since its start in which the kubelet complains of its credential.
+func turnedAway(h v1alpha1.History, k facts.Kubelet) (said *v1alpha1.LogLine) {
+	for _, l := range facts.Lines(h, "kubelet", time.Minute) {
+		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials, words.GettingCredentials) {
+			said = &l
+		}
+	}
+	return said
 }
 
 // asksFor: a kubelet that runs has said since its start that it does not get through to the very server its kubeconfig names.
@@ -390,23 +400,33 @@ func outdated(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 // justRenewed is within one renewal of the shortest lease (16 s, renewed every 4 s) and the Date header's coarseness.
 const justRenewed = 5 * time.Second
 
+// noWay tells that connecting from the node fails, and that this is not one late dial.
+func noWay(h v1alpha1.History, k facts.Kubelet, rules inTheWay) bool {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
+	if !c.Exists || c.Error != "" || !reachFailing(h, k) {
+		return false
+	}
+	switch c.Reach {
+	case "refused", "no-route", "dns":
+		return true
+	case "other":
+		return facts.Silent(o)
+	case "timeout":
+		// A kubelet that reached it a moment ago: what came late is only this look's own dial, seen on a machine with a load of 19. Nor
+		// does one late dial tell why there is no kubelet: it does not end for want of a server.
+		age, ok := facts.LeaseAge(o)
+		return !(ok && age < justRenewed) && (!k.Down() || len(rules.named)+len(rules.every) > 0 || failedBefore(h))
+	}
+	return false
+}
+
 // unreachable: connecting from the node fails, while the address is right.
 func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
 	c := o.Kubelet.Kubeconfig
-	if !slices.Contains([]string{"refused", "timeout", "no-route", "dns", "other"}, c.Reach) || !c.Exists || c.Error != "" || !reachFailing(h, k) {
-		return nil
-	}
-	if c.Reach == "other" && !facts.Silent(o) {
-		return nil
-	}
-	// The kubelet has reached it a moment ago, so what came late is only this look's own dial: seen on a machine with a load of 19.
-	if age, ok := facts.LeaseAge(o); ok && age < justRenewed && c.Reach == "timeout" {
-		return nil
-	}
 	rules := rulesAgainst(o)
-	// Nor does one late dial tell why there is no kubelet: it does not end for want of a server.
-	if c.Reach == "timeout" && k.Down() && len(rules.named)+len(rules.every) == 0 && !failedBefore(h) {
+	if !noWay(h, k, rules) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
@@ -428,14 +448,26 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if age, ok := facts.LeaseAge(o); ok {
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewed %s ago", age.Round(time.Second))))
 	}
-	var steps []v1alpha1.Step
-	for _, r := range rules.named {
-		if by, managed := facts.Managed(r); managed {
-			f.ManualAction = "the rule is " + by + "'s, which would set it again: allow " + c.Server + " there"
-		} else if argv := facts.Unrule(r.Text); argv != nil {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "this keeps the node from the API server", argv...))
-		}
+	steps := openWay(h, rules, f)
+	switch proxy := proxied(o); {
+	case c.Reach == "dns" && len(o.Network.Nameservers) == 0:
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "/etc/resolv.conf names no name server"))
+		f.ManualAction = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
+	case proxy != "":
+		f.Certainty, f.ManualAction = v1alpha1.Likely, "the kubelet goes through the proxy "+proxy+": look whether that answers and may connect to "+c.Server
+		f.ToConfirm = "`curl -k -x " + detectors.Quote(proxy) + " -- " + detectors.Quote(c.Server+"/livez") + "` on the node"
+	case len(steps) == 0:
+		unexplained(h, rules, f)
+	default:
+		f.Remedy = facts.Place(o).NewRemedy("open-api-path", append(steps, detectors.WaitReady(o.Node))...)
 	}
+	return f
+}
+
+// openWay are the steps against what is seen to be in the way.
+func openWay(h v1alpha1.History, rules inTheWay, f *v1alpha1.Finding) (steps []v1alpha1.Step) {
+	o := h.Last()
+	steps = facts.TakeOut(o, rules.named, "this keeps the node from the API server", o.Kubelet.Kubeconfig.Server, f)
 	for _, r := range rules.every {
 		if step := letThrough(o, r); step != nil && len(rules.named) == 0 {
 			steps = append(steps, *step)
@@ -445,37 +477,29 @@ func unreachable(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "/etc/hosts: "+line))
 		steps = append(steps, step)
 	}
-	if c.Reach == "dns" && len(o.Network.Nameservers) == 0 {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, "/etc/resolv.conf names no name server"))
-		f.ManualAction = "/etc/resolv.conf names no name server, so no name means anything on this node: which one this network has is for its owner to say"
-		return f
-	}
-	if proxy := proxied(o); proxy != "" {
-		f.Certainty, f.ManualAction = v1alpha1.Likely, "the kubelet goes through the proxy "+proxy+": look whether that answers and may connect to "+c.Server
-		f.ToConfirm = "`curl -k -x " + detectors.Quote(proxy) + " -- " + detectors.Quote(c.Server+"/livez") + "` on the node"
-		return f
-	}
-	if what, todo, ev := facts.NoConnections(h, c.Reach+" "+c.ReachError); what != "" && len(steps) == 0 {
+	return steps
+}
+
+// unexplained says where to look when nothing on the node is in the way that a step could take away.
+func unexplained(h v1alpha1.History, rules inTheWay, f *v1alpha1.Finding) {
+	o := h.Last()
+	c := o.Kubelet.Kubeconfig
+	if what, todo, ev := facts.NoConnections(h, c.Reach+" "+c.ReachError); what != "" {
 		f.Summary += ": " + what
 		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
-		return f
+		return
 	}
-	if len(steps) == 0 {
-		if o.API == nil {
-			f.Certainty = v1alpha1.Likely
-			f.ToConfirm = "whether the API server answers anybody: `curl -k -- " + detectors.Quote(c.Server+"/livez") + "` from another machine"
-		}
-		if f.ManualAction != "" {
-			return f
-		}
+	if o.API == nil {
+		f.Certainty = v1alpha1.Likely
+		f.ToConfirm = "whether the API server answers anybody: `curl -k -- " + detectors.Quote(c.Server+"/livez") + "` from another machine"
+	}
+	switch {
+	case f.ManualAction != "":
+	case len(rules.perhaps) > 0:
+		f.ManualAction = "whether the node's packets meet the rules above is not known: they also ask for what this look does not see; trace one (nft monitor trace, iptables -j TRACE), then look at routing and the API server's own host"
+	default:
 		f.ManualAction = "nothing on the node explains it (no rule, no route): firewall, routing or the API server's own host have to be looked at"
-		if len(rules.perhaps) > 0 {
-			f.ManualAction = "whether the node's packets meet the rules above is not known: they also ask for what this look does not see; trace one (nft monitor trace, iptables -j TRACE), then look at routing and the API server's own host"
-		}
-		return f
 	}
-	f.Remedy = facts.Place(o).NewRemedy("open-api-path", append(steps, detectors.WaitReady(o.Node))...)
-	return f
 }
 
 // misled: a line of /etc/hosts gives the API server's name an address that the server does not have, and that is where this node
@@ -514,14 +538,13 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	service := facts.KubeletUnitName(o) + ".service"
 	var steps []v1alpha1.Step
 	switch {
+	case k.Halted && len(h) < 2 && !facts.Silent(o) && o.Kubelet.Healthz == "ok":
+		return nil
 	case k.Halted:
 		p, _ := facts.MainProcess(o, facts.KubeletUnitName(o))
 		how := facts.HaltedHow(p)
 		f.Summary = "the kubelet's process is there and does not run: it " + how
 		f.Evidence = append([]v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("kubelet (pid %d) %s", u.MainPID, how))}, f.Evidence...)
-		if len(h) < 2 && !facts.Silent(o) && o.Kubelet.Healthz == "ok" {
-			return nil
-		}
 		steps = facts.Wake(o, facts.KubeletUnitName(o))
 	case u.LoadState == "not-found":
 		f.Summary = "there is no " + service + " on this node"
@@ -536,8 +559,7 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			}
 		}
 		steps = append(steps, detectors.RestoreStep(o.Node, unit, "the unit's file comes back from the node's image"),
-			detectors.NodeStep(v1alpha1.Safe, o.Node, "systemd reads it", "systemctl", "daemon-reload"),
-			detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service))
+			detectors.NodeStep(v1alpha1.Safe, o.Node, "systemd reads it", "systemctl", "daemon-reload"), startStep(o, service))
 	case k.Looping:
 		f.Summary = "the kubelet exits at start, again and again"
 		if k.Said {
@@ -552,40 +574,56 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			return f
 		}
 	default:
-		f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
-		if u.LoadState == "masked" {
-			f.Summary = "the kubelet does not run: its unit is masked"
-			steps = append(steps, facts.Unmask(o.Node, service))
-		}
-		if u.ExecMainStatus == 203 && !o.Host.InContainer {
-			f.ManualAction = noBinary
+		if steps = begin(o, k, f); f.ManualAction != "" {
 			return f
 		}
-		if u.ExecMainStatus == 203 {
-			steps = append(steps, detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"))
-		}
-		if o.Kubelet.FileError != "" {
-			f.Summary += ", and its configuration cannot be read: " + o.Kubelet.FileError
-			steps = append(steps, clusterConfig(o))
-		}
-		if u.ActiveState == "failed" {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", service))
-		}
-		if k.Said && u.ActiveState == "failed" {
-			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
-		}
-		if u.UnitFileState == "disabled" {
-			steps = append(steps, facts.ByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", service), "systemctl disable "+service))
-		}
-		start := detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service)
-		if facts.StoppedByHand(u) && o.Kubelet.FileError == "" {
-			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "it ended without an error: somebody stopped it, perhaps for maintenance"))
-			start = facts.AgainstAStop(start, "the kubelet ends pods that were deleted while it was stopped", service)
-		}
-		steps = append(steps, start)
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-kubelet", append(steps, detectors.WaitReady(o.Node))...)
 	return f
+}
+
+// begin are the steps that start a kubelet whose unit is there and which nobody starts.
+func begin(o *v1alpha1.Observation, k facts.Kubelet, f *v1alpha1.Finding) (steps []v1alpha1.Step) {
+	u, service := k.Unit, facts.KubeletUnitName(o)+".service"
+	f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
+	if u.LoadState == "masked" {
+		f.Summary = "the kubelet does not run: its unit is masked"
+		steps = append(steps, facts.Unmask(o.Node, service))
+	}
+	if u.ExecMainStatus == 203 && !o.Host.InContainer {
+		f.ManualAction = noBinary
+		return nil
+	}
+	if u.ExecMainStatus == 203 {
+		steps = append(steps, restoreBinary(o))
+	}
+	if o.Kubelet.FileError != "" {
+		f.Summary += ", and its configuration cannot be read: " + o.Kubelet.FileError
+		steps = append(steps, clusterConfig(o))
+	}
+	if u.ActiveState == "failed" {
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", service))
+		if k.Said {
+			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
+		}
+	}
+	if u.UnitFileState == "disabled" {
+		steps = append(steps, facts.ByHand(detectors.NodeStep(v1alpha1.Destructive, o.Node, "it would not come back at boot either", "systemctl", "enable", service), "systemctl disable "+service))
+	}
+	start := startStep(o, service)
+	if facts.StoppedByHand(u) && o.Kubelet.FileError == "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "it ended without an error: somebody stopped it, perhaps for maintenance"))
+		start = facts.AgainstAStop(start, "the kubelet ends pods that were deleted while it was stopped", service)
+	}
+	return append(steps, start)
+}
+
+func startStep(o *v1alpha1.Observation, service string) v1alpha1.Step {
+	return detectors.NodeStep(v1alpha1.Safe, o.Node, "pods go on meanwhile; the kubelet takes them over again", "systemctl", "start", service)
+}
+
+func restoreBinary(o *v1alpha1.Observation) v1alpha1.Step {
+	return detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)")
 }
 
 // repair are the steps against what makes the kubelet exit, where that is plain.
@@ -595,31 +633,33 @@ func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, un
 		return nil, noBinary
 	}
 	if k.Unit.ExecMainStatus == 203 {
-		return []v1alpha1.Step{detectors.RestoreStep(o.Node, "/usr/bin/kubelet", "systemd cannot execute the kubelet's binary (status 203)"), again}, ""
+		return []v1alpha1.Step{restoreBinary(o), again}, ""
 	}
+	said := ""
 	if k.Said {
-		for _, e := range endings {
-			m := e.says.FindStringSubmatch(k.Exit.Text)
-			if m == nil {
-				continue
-			}
-			if e.mend != nil {
-				if step, ok := e.mend(o, m[1]); ok {
-					return []v1alpha1.Step{step, again}, ""
-				}
-			}
-			return nil, fmt.Sprintf(e.manual, m[1])
+		said = k.Exit.Text
+	}
+	for _, e := range endings {
+		m := e.says.FindStringSubmatch(said)
+		if m == nil {
+			continue
 		}
+		if e.mend != nil {
+			if step, ok := e.mend(o, m[1]); ok {
+				return []v1alpha1.Step{step, again}, ""
+			}
+		}
+		return nil, fmt.Sprintf(e.manual, m[1])
 	}
 	for _, f := range o.Files {
-		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && k.Said && strings.Contains(k.Exit.Text, words.OperationNotPermitted) {
+		if f.Immutable && strings.HasPrefix(f.Path, "/var/lib/kubelet") && strings.Contains(said, words.OperationNotPermitted) {
 			steps = append(steps, facts.Mutable(o.Node, f.Path, "it is immutable (lsattr: i), and the kubelet writes there"))
 		}
 	}
 	if len(steps) > 0 {
 		return append(steps, again), ""
 	}
-	if o.Kubelet.FileError != "" || k.Said && facts.Has(k.Exit.Text, configTexts...) || wrongEndpoint(o, k) {
+	if o.Kubelet.FileError != "" || facts.Has(said, configTexts...) || wrongEndpoint(o, k) {
 		if files := o.Kubelet.ConfigFiles; len(files) > 0 && files[0] != kubeadmConfig {
 			return nil, "its configuration (" + strings.Join(files, ", ") + ") is not kubeadm's: mend it as the last words say, or have what joined this node write it again"
 		}

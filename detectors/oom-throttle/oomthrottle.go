@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,6 +179,19 @@ func usage(o *v1alpha1.Observation, c facts.ContainerOf) (v1alpha1.ContainerUsag
 	return v1alpha1.ContainerUsage{}, false
 }
 
+// again: it had been restarted before it was killed, or waits in back-off after the kill.
+func again(c facts.ContainerOf) bool {
+	return c.Status.RestartCount >= 2 || facts.CrashLooping(c) && c.Status.RestartCount >= 1
+}
+
+// rising: an earlier look saw fewer kills in the same container.
+func rising(h v1alpha1.History, c facts.ContainerOf, now v1alpha1.ContainerUsage) bool {
+	return slices.ContainsFunc(h[:len(h)-1], func(o v1alpha1.Observation) bool {
+		before, ok := usage(&o, c)
+		return ok && before.ID == now.ID && before.OOMKills < now.OOMKills
+	})
+}
+
 func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	t := facts.LastEnd(c)
@@ -187,43 +201,28 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		return nil // killed without a limit: the node ran out, which more limit does not cure
 	}
 	limit := b.limit
-	u, running := usage(o, c)
-	now := facts.APINow(o)
 	var ev []v1alpha1.Evidence
 	kills := 0
 	ended := t != nil && (oomKilled(t) || t.ExitCode == 137 && len(kmsg) > 0)
-	if ended && now.Sub(t.FinishedAt.Time) < fresh {
-		// Killed while it had been restarted before, or waiting in back-off after the kill.
+	if ended && facts.APINow(o).Sub(t.FinishedAt.Time) < fresh {
 		kills = 1
-		if c.Status.RestartCount >= 2 || facts.CrashLooping(c) && c.Status.RestartCount >= 1 || len(kmsg) >= 2 {
+		if again(c) || len(kmsg) >= 2 {
 			kills = 2
 		}
 		ev = append(ev, facts.Seen(o, "api.pods", fmt.Sprintf("%s: last ended %s, exit code %d, at %s; %d restarts; memory limit %s", c.Where(), t.Reason, t.ExitCode, t.FinishedAt.UTC().Format(time.RFC3339), c.Status.RestartCount, limit.String())))
 	}
 	// A process inside that is killed over and over, while the container's first process lives on.
-	if running && u.OOMKills >= 2 {
-		rising := false
-		for i := range len(h) - 1 {
-			if before, ok := usage(&h[i], c); ok && before.ID == u.ID && before.OOMKills < u.OOMKills {
-				rising = true
-			}
-		}
-		if rising || len(kmsg) >= 2 {
-			kills = max(kills, 2)
-			ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, text.Bytes(u.MemoryPeak), text.Bytes(u.MemoryLimit))))
-		}
+	if u, running := usage(o, c); running && u.OOMKills >= 2 && (rising(h, c, u) || len(kmsg) >= 2) {
+		kills = 2
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: %d kills by the memory limit in its cgroup, peak %s of %s", c.Where(), u.OOMKills, text.Bytes(u.MemoryPeak), text.Bytes(u.MemoryLimit))))
 	}
 	if w := c.Status.State.Waiting; w != nil && initKilled(w.Message) && c.Status.RestartCount >= 1 {
 		kills = 2
 		ev = append(ev, facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message))
 	}
-	// The pod's cgroup has the sum of its containers' limits: where that is too low for runc's own init, not even the sandbox starts.
-	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "FailedCreatePodSandBox") {
-		if initKilled(e.Message) && c.Pod.Status.Phase == corev1.PodPending {
-			kills = 2
-			ev = append(ev, facts.FromEvent(&e))
-			break
-		}
+	if e, ok := noRoomForInit(o, c); ok {
+		kills = 2
+		ev = append(ev, e)
 	}
 	if kills < 2 {
 		return nil
@@ -241,6 +240,17 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	}
 	f.Remedy, f.ManualAction = b.raise(o, c)
 	return f
+}
+
+// noRoomForInit: the pod's cgroup has the sum of its containers' limits: where that is too low for runc's own init, not even the sandbox
+// starts.
+func noRoomForInit(o *v1alpha1.Observation, c facts.ContainerOf) (v1alpha1.Evidence, bool) {
+	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "FailedCreatePodSandBox") {
+		if initKilled(e.Message) && c.Pod.Status.Phase == corev1.PodPending {
+			return facts.FromEvent(&e), true
+		}
+	}
+	return v1alpha1.Evidence{}, false
 }
 
 func scale(q resource.Quantity, by int64) resource.Quantity {

@@ -99,17 +99,26 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 	return f
 }
 
+// stopped: nobody starts the runtime's unit.
+func (r runtime) stopped() bool {
+	return r.there && (r.unit.ActiveState == "inactive" || r.unit.ActiveState == "failed" || r.unit.LoadState == "masked")
+}
+
+// noExec: systemd cannot execute the runtime's binary. While the next try is being prepared (start-pre) the unit has forgotten how the
+// last one ended; its log has not.
+func (r runtime) noExec(h v1alpha1.History) bool {
+	_, said := facts.LastOf(h, facts.RuntimeLog, trying, "status=203/EXEC")
+	return r.unit.ExecMainStatus == 203 || said && !r.stopped()
+}
+
 // stopped: the runtime's unit does not run, or starts again and again.
 func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	r := runtimeOf(o)
 	u := r.unit
-	stopped := r.there && (u.ActiveState == "inactive" || u.ActiveState == "failed" || u.LoadState == "masked")
-	// While the next try is being prepared (start-pre) the unit has forgotten how the last one ended; its log has not.
-	_, said := facts.LastOf(h, facts.RuntimeLog, trying, "status=203/EXEC")
-	noExec := u.ExecMainStatus == 203 || said && !stopped
+	noExec := r.noExec(h)
 	looping := u.ActiveState == "activating" && (u.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
-	if !stopped && !looping || stopped && serves(o) {
+	if !r.stopped() && !looping || r.stopped() && serves(o) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
@@ -363,41 +372,20 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 	if !ok {
 		return nil
 	}
-	r, q := facts.Runtime(o), p.CPUQuota
-	periods, throttled := q.NrPeriods, q.NrThrottled
-	if before, ok := earlier(h); ok && q.NrPeriods > before.NrPeriods {
-		periods, throttled = q.NrPeriods-before.NrPeriods, q.NrThrottled-before.NrThrottled
-	}
+	t := throttled(h, p)
 	slow, call := slowest(o)
-	most := int64(slowCall)
-	if o.Host.Emulated() {
-		most = emulatedCall
-	}
-	late := slow >= most || facts.TimedOut(o, v1alpha1.SourceStatus) || facts.RuntimeListsBlocked(o)
+	late := isLate(o, slow)
 	u, _ := facts.RuntimeUnit(o)
-	starved := q.QuotaMilli > 0 && periods >= 20 && throttled*5 >= periods*4 && (slow >= starvedCall || u.ActiveState == "activating")
-	if !late && !starved {
-		if _, pleg := facts.PLEGUnhealthy(h); !pleg {
-			return nil
-		}
+	starved := t.quota > 0 && t.periods >= 20 && t.throttled*5 >= t.periods*4 && (slow >= starvedCall || u.ActiveState == "activating")
+	if _, pleg := facts.PLEGUnhealthy(h); !late && !starved && !pleg {
+		return nil
 	}
-	ev := []v1alpha1.Evidence{}
+	var ev []v1alpha1.Evidence
 	f := &v1alpha1.Finding{Cause: "runtime-overloaded", Certainty: v1alpha1.Certain}
 	switch {
-	case q.QuotaMilli > 0 && periods >= 5 && throttled*2 >= periods:
-		f.Summary = fmt.Sprintf("%s may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", r.Name, milli(q.QuotaMilli), throttled*100/periods)
-		limited := r.Unit + ".service"
-		if p.QuotaCgroup != "" {
-			limited = p.QuotaCgroup
-			f.Summary += "; the limit is that of " + p.QuotaCgroup
-		}
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: quota %dm, throttled in %d of %d periods, %d ms throttled in total", limited, q.QuotaMilli, throttled, periods, q.ThrottledUsec/1000)))
-		if p.QuotaCgroup != "" && !strings.HasSuffix(p.QuotaCgroup, ".slice") {
-			f.ManualAction = "the limit of " + p.QuotaCgroup + " is that of whatever runs this node: it is changed there"
-		} else {
-			f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o, p), ready(o)...)...)
-		}
-	case late && o.Host.CPUs > 0 && (o.Host.PSI.CPUSome >= 80 || o.Host.PSI.CPUSome == 0 && o.Host.LoadAverage1 >= 10*float64(o.Host.CPUs)) && len(blockedThreads(o)) == 0:
+	case t.quota > 0 && t.periods >= 5 && t.throttled*2 >= t.periods:
+		ev = append(ev, overQuota(o, p, t, f))
+	case late && busy(o.Host) && len(blockedThreads(o)) == 0:
 		f.Certainty = v1alpha1.Likely
 		f.Summary = fmt.Sprintf("the node has far more runnable work than its %d CPUs, and the runtime's calls come late", o.Host.CPUs)
 		f.ToConfirm = "who uses the CPU: `top` on the node; fewer pods, or CPU limits for the greedy ones, settle it"
@@ -411,6 +399,49 @@ func overloaded(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	f.Evidence = support(h, ev)
 	return f
+}
+
+// throttling is how a CPU limit held the runtime back: since an earlier look where there is one.
+type throttling struct{ quota, periods, throttled int64 }
+
+func throttled(h v1alpha1.History, p v1alpha1.Process) throttling {
+	q := p.CPUQuota
+	t := throttling{q.QuotaMilli, q.NrPeriods, q.NrThrottled}
+	if before, ok := earlier(h); ok && q.NrPeriods > before.NrPeriods {
+		t.periods, t.throttled = q.NrPeriods-before.NrPeriods, q.NrThrottled-before.NrThrottled
+	}
+	return t
+}
+
+// isLate: the runtime's calls take too long, or do not come back.
+func isLate(o *v1alpha1.Observation, slow int64) bool {
+	most := int64(slowCall)
+	if o.Host.Emulated() {
+		most = emulatedCall
+	}
+	return slow >= most || facts.TimedOut(o, v1alpha1.SourceStatus) || facts.RuntimeListsBlocked(o)
+}
+
+// busy: there is far more runnable work than CPUs, by the pressure, or by the load where there is none.
+func busy(host v1alpha1.Host) bool {
+	return host.CPUs > 0 && (host.PSI.CPUSome >= 80 || host.PSI.CPUSome == 0 && host.LoadAverage1 >= 10*float64(host.CPUs))
+}
+
+// overQuota says which CPU limit throttles the runtime, and lifts it where it is the node's own.
+func overQuota(o *v1alpha1.Observation, p v1alpha1.Process, t throttling, f *v1alpha1.Finding) v1alpha1.Evidence {
+	r := facts.Runtime(o)
+	f.Summary = fmt.Sprintf("%s may use %s of a core and is throttled in %d%% of its periods: its calls come too late for the kubelet", r.Name, milli(t.quota), t.throttled*100/t.periods)
+	limited := r.Unit + ".service"
+	if p.QuotaCgroup != "" {
+		limited = p.QuotaCgroup
+		f.Summary += "; the limit is that of " + p.QuotaCgroup
+	}
+	if p.QuotaCgroup != "" && !strings.HasSuffix(p.QuotaCgroup, ".slice") {
+		f.ManualAction = "the limit of " + p.QuotaCgroup + " is that of whatever runs this node: it is changed there"
+	} else {
+		f.Remedy = facts.Place(o).NewRemedy("lift-cpu-quota", append(liftQuota(o, p), ready(o)...)...)
+	}
+	return facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("%s: quota %dm, throttled in %d of %d periods, %d ms throttled in total", limited, t.quota, t.throttled, t.periods, p.CPUQuota.ThrottledUsec/1000))
 }
 
 func milli(m int64) string { return fmt.Sprintf("%d.%03d", m/1000, m%1000) }

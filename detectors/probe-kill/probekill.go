@@ -163,12 +163,10 @@ func describe(p *corev1.Probe) string {
 	return fmt.Sprintf("%s, delay %ds, timeout %ds, period %ds, threshold %d", what, p.InitialDelaySeconds, max(p.TimeoutSeconds, 1), max(p.PeriodSeconds, 1), max(p.FailureThreshold, 1))
 }
 
+const eager, elsewhere = "probe-too-aggressive", "probe-wrong-endpoint"
+
 // classify tells the two causes apart, and from an application that is ill; cause is empty then.
 func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause string, certainty v1alpha1.Certainty, why string) {
-	const eager, elsewhere = "probe-too-aggressive", "probe-wrong-endpoint"
-	port, hasPort := probePort(c.Spec, p)
-	declared := len(c.Spec.Ports) > 0
-	named := hasPort && hasContainerPort(c.Spec, port)
 	lower := strings.ToLower(message)
 	// It lived about as long as the probe lets it: it never passed. An application that was well for a while is ill now.
 	never := livedOnlyWindow(c, p)
@@ -188,22 +186,7 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 	case facts.Has(lower, "statuscode: 404", "statuscode: 405", "statuscode: 401", "statuscode: 403", "statuscode: 400", "statuscode: 410", "http response to https", "malformed http", "first record does not look like a tls", "unimplemented", "unknown service"):
 		return elsewhere, v1alpha1.Certain, "the application answers, but not for this path or protocol"
 	case facts.Has(lower, words.ConnectionRefused, "connect: ", words.NoRouteToHost, "connection reset"):
-		switch {
-		case hasPort && declared && !named && !answers(c, port):
-			return elsewhere, v1alpha1.Certain, fmt.Sprintf("port %d is none of the container's ports", port)
-		case passesElsewhere(c, port):
-			return elsewhere, v1alpha1.Certain, fmt.Sprintf("nothing listens on port %d, while the readiness probe on another port passes", port)
-		case !never:
-			return "", "", ""
-		case named && window(p) <= 30*time.Second:
-			return eager, v1alpha1.Certain, fmt.Sprintf("the application does not listen yet when it is killed, %s after its start", window(p))
-		case named:
-			return eager, v1alpha1.Likely, fmt.Sprintf("the application does not listen even %s after its start, when it is killed", window(p))
-		case window(p) <= 30*time.Second:
-			return eager, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d yet when it is killed, %s after its start", port, window(p))
-		default:
-			return elsewhere, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d even %s after the start", port, window(p))
-		}
+		return notListening(c, p, never)
 	case facts.Has(lower, words.NoSuchFileOrDirectory, words.ExecutableFileNotFound, "not found") && p.Exec != nil:
 		if !never {
 			return "", "", ""
@@ -213,6 +196,28 @@ func classify(c facts.ContainerOf, p *corev1.Probe, message string) (cause strin
 		return eager, v1alpha1.Likely, fmt.Sprintf("the application is not well yet when it is killed, %s after its start", window(p))
 	}
 	return "", "", ""
+}
+
+// notListening classifies a probe whose port takes no connection; never tells that it never passed.
+func notListening(c facts.ContainerOf, p *corev1.Probe, never bool) (cause string, certainty v1alpha1.Certainty, why string) {
+	port, hasPort := probePort(c.Spec, p)
+	named := hasPort && hasContainerPort(c.Spec, port)
+	soon := window(p) <= 30*time.Second
+	switch {
+	case hasPort && len(c.Spec.Ports) > 0 && !named && !answers(c, port):
+		return elsewhere, v1alpha1.Certain, fmt.Sprintf("port %d is none of the container's ports", port)
+	case passesElsewhere(c, port):
+		return elsewhere, v1alpha1.Certain, fmt.Sprintf("nothing listens on port %d, while the readiness probe on another port passes", port)
+	case !never:
+		return "", "", ""
+	case named && soon:
+		return eager, v1alpha1.Certain, fmt.Sprintf("the application does not listen yet when it is killed, %s after its start", window(p))
+	case named:
+		return eager, v1alpha1.Likely, fmt.Sprintf("the application does not listen even %s after its start, when it is killed", window(p))
+	case soon:
+		return eager, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d yet when it is killed, %s after its start", port, window(p))
+	}
+	return elsewhere, v1alpha1.Likely, fmt.Sprintf("nothing listens on port %d even %s after the start", port, window(p))
 }
 
 // probePort is the number of the port the probe asks.

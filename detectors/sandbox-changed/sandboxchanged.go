@@ -75,14 +75,7 @@ func changed(h v1alpha1.History) []again {
 			a.first = first
 		}
 	}
-	// The runtime's own count: each sandbox of a pod has the next attempt. The newest one must be young.
-	newest := map[string]v1alpha1.Sandbox{}
-	for _, s := range o.Runtime.Sandboxes {
-		k := s.Namespace + "/" + s.Name
-		if n, ok := newest[k]; !ok || s.Attempt > n.Attempt {
-			newest[k] = s
-		}
-	}
+	newest := newestSandboxes(o)
 	for _, k := range sorted(newest) {
 		s := newest[k]
 		if s.Attempt == 0 || o.At.Sub(s.CreatedAt) > fresh {
@@ -94,16 +87,7 @@ func changed(h v1alpha1.History) []again {
 			a.last = s.CreatedAt
 			a.evidence = facts.Seen(o, v1alpha1.SourceSandboxes, fmt.Sprintf("sandbox of pod %s is attempt %d, made %s ago", k, s.Attempt, o.At.Sub(s.CreatedAt).Round(time.Second)))
 		}
-		// Counted across the history, so that a node restart long ago does not count.
-		times := 1
-		for i := range h {
-			for _, b := range h[i].Runtime.Sandboxes {
-				if h[i].At.After(booted) && b.PodUID == s.PodUID && b.Attempt < s.Attempt {
-					times = max(times, int(s.Attempt-b.Attempt))
-				}
-			}
-		}
-		a.times = max(a.times, times)
+		a.times = max(a.times, attempts(h, s, booted))
 	}
 	// A pod that is gone does not lose its sandbox again; the runtime keeps the last ones for a while.
 	_, cutShort := o.Unreadable(v1alpha1.SourceAPI)
@@ -115,6 +99,31 @@ func changed(h v1alpha1.History) []again {
 		}
 	}
 	return out
+}
+
+// newestSandboxes are by pod: in the runtime's own count each sandbox of a pod has the next attempt.
+func newestSandboxes(o *v1alpha1.Observation) map[string]v1alpha1.Sandbox {
+	newest := map[string]v1alpha1.Sandbox{}
+	for _, s := range o.Runtime.Sandboxes {
+		k := s.Namespace + "/" + s.Name
+		if n, ok := newest[k]; !ok || s.Attempt > n.Attempt {
+			newest[k] = s
+		}
+	}
+	return newest
+}
+
+// attempts are how often a pod's sandbox was made again, counted across the history, so that a node restart long ago does not count.
+func attempts(h v1alpha1.History, s v1alpha1.Sandbox, booted time.Time) int {
+	times := 1
+	for i := range h {
+		for _, b := range h[i].Runtime.Sandboxes {
+			if h[i].At.After(booted) && b.PodUID == s.PodUID && b.Attempt < s.Attempt {
+				times = max(times, int(s.Attempt-b.Attempt))
+			}
+		}
+	}
+	return times
 }
 
 // boot is when the node started, by the runtime's and the kubelet's units where it is a container: then every sandbox is made again.
@@ -267,6 +276,18 @@ func withoutNetwork(s v1alpha1.Sandbox) string {
 	return fmt.Sprintf("sandbox of pod %s/%s%s there is no address in its network namespace %s", s.Namespace, s.Name, is, s.NetNS)
 }
 
+// lostBefore are sandboxes without a network in looks of a moment ago.
+func lostBefore(h v1alpha1.History) (before []v1alpha1.Evidence) {
+	for i := range h[:len(h)-1] {
+		if h.Last().At.Sub(h[i].At) < least {
+			for _, s := range cut(&h[i]) {
+				before = append(before, facts.Seen(&h[i], v1alpha1.SourceSandboxes, withoutNetwork(s)))
+			}
+		}
+	}
+	return before
+}
+
 // networkLost: a sandbox runs, and its network namespace or address is gone; or it was so a moment ago, the sandbox has been made
 // again, and it goes on.
 func networkLost(h v1alpha1.History) *v1alpha1.Finding {
@@ -276,14 +297,7 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 	for _, s := range lost {
 		affected = append(affected, v1alpha1.ObjectRef{Kind: "Pod", Namespace: s.Namespace, Name: s.Name})
 	}
-	var before []v1alpha1.Evidence
-	for i := range h[:len(h)-1] {
-		if o.At.Sub(h[i].At) < least {
-			for _, s := range cut(&h[i]) {
-				before = append(before, facts.Seen(&h[i], v1alpha1.SourceSandboxes, withoutNetwork(s)))
-			}
-		}
-	}
+	before := lostBefore(h)
 	died := changed(h)
 	for _, a := range died {
 		// A probe that gets no answer over a network that is gone says nothing about the application or itself.
@@ -298,14 +312,7 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 	var steps []v1alpha1.Step
 	for _, s := range lost {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSandboxes, withoutNetwork(s)))
-		p := facts.Pod(o, s.Namespace, s.Name)
-		if p != nil {
-			if kind, _, _ := facts.Owner(p); kind != "Pod" && kind != "Node" && !facts.Static(p) {
-				steps = append(steps, detectors.EvictPod(s.Namespace, s.Name, "its owner makes it again, with a network"))
-				continue
-			}
-		}
-		steps = append(steps, facts.EndSandbox(o, s.ID, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network"))
+		steps = append(steps, renew(o, s))
 	}
 	if len(lost) == 0 && len(before) > 0 {
 		f.Evidence = append(f.Evidence, before[len(before)-1])
@@ -313,21 +320,19 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 	if said {
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
 	}
-	for i, a := range died {
-		if i < 1 {
-			f.Evidence = append(f.Evidence, a.evidence)
-		}
+	if len(died) > 0 {
+		f.Evidence = append(f.Evidence, died[0].evidence)
 	}
 	stop, evidence, ask := cutting.culprits(o, times(died))
 	f.Evidence = append(f.Evidence, evidence...)
 	steps, f.ManualAction = append(stop, steps...), ask
-	if len(lost) > 0 {
-		f.Summary = "a sandbox lost its network: " + strings.TrimPrefix(f.Evidence[0].Text, "sandbox of ")
-		if len(lost) > 1 {
-			f.Summary = fmt.Sprintf("%d sandboxes lost their network, one of them that of %s", len(lost), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
-		}
-	} else {
+	switch len(lost) {
+	case 0:
 		f.Summary = "sandboxes lose their address and are made again"
+	case 1:
+		f.Summary = "a sandbox lost its network: " + strings.TrimPrefix(f.Evidence[0].Text, "sandbox of ")
+	default:
+		f.Summary = fmt.Sprintf("%d sandboxes lost their network, one of them that of %s", len(lost), strings.TrimPrefix(f.Evidence[0].Text, "sandbox of "))
 	}
 	if len(lost) == 0 && len(stop) == 0 {
 		f.Certainty = v1alpha1.Likely
@@ -338,6 +343,16 @@ func networkLost(h v1alpha1.History) *v1alpha1.Finding {
 		f.ManualAction = "what takes the addresses away was not seen"
 	}
 	return f
+}
+
+// renew is the step that gives a sandbox's pod a new one.
+func renew(o *v1alpha1.Observation, s v1alpha1.Sandbox) v1alpha1.Step {
+	if p := facts.Pod(o, s.Namespace, s.Name); p != nil {
+		if kind, _, _ := facts.Owner(p); kind != "Pod" && kind != "Node" && !facts.Static(p) {
+			return detectors.EvictPod(s.Namespace, s.Name, "its owner makes it again, with a network")
+		}
+	}
+	return facts.EndSandbox(o, s.ID, "end this sandbox of pod "+s.Namespace+"/"+s.Name+": the kubelet makes it again, with a network")
 }
 
 func wanted(p *corev1.Pod) bool { return p != nil && p.Status.Phase == corev1.PodRunning }

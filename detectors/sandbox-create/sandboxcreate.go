@@ -93,8 +93,7 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 	if _, unread := o.Unreadable(v1alpha1.SourceFiles); unread {
 		return nil // where the binaries are was not looked at: an empty path says nothing
 	}
-	// An agent that looks at the runtime's process knows its PATH, or that it does not; those before looked where systemd does.
-	searched := len(o.Runtime.Environment.Path) > 0 || !o.Looked(v1alpha1.SourceRuntime) && o.Runtime.Exe == "" && !slices.ContainsFunc(o.Unknown, func(u v1alpha1.Unknown) bool { return u.What == v1alpha1.SourceRuntime })
+	searched := pathKnown(o)
 	said := func(texts ...string) bool {
 		return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool { return facts.Has(c.Message, texts...) })
 	}
@@ -130,6 +129,12 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 		}
 	}
 	return out
+}
+
+// pathKnown: an agent that looks at the runtime's process knows its PATH, or that it does not; those before looked where systemd does.
+func pathKnown(o *v1alpha1.Observation) bool {
+	return len(o.Runtime.Environment.Path) > 0 || !o.Looked(v1alpha1.SourceRuntime) && o.Runtime.Exe == "" &&
+		!slices.ContainsFunc(o.Unknown, func(u v1alpha1.Unknown) bool { return u.What == v1alpha1.SourceRuntime })
 }
 
 func configFile(o *v1alpha1.Observation) string {
@@ -461,30 +466,33 @@ func unwritable(h v1alpha1.History, failing []facts.CreateFailure) []v1alpha1.Fi
 			remount(f, f.Mount)
 		}
 	}
-	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev}
 	if len(steps) == 0 && reason == "" {
-		// Nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely one.
-		for _, c := range failing {
-			if !facts.Has(c.Message, deniedTexts...) || !facts.Has(c.Message, snapshotTexts...) {
-				continue
-			}
-			m := pathInError.FindStringSubmatch(c.Message)
-			if m == nil || !strings.HasPrefix(m[1], root) {
-				continue
-			}
-			dir := path.Dir(m[1])
-			fd.Certainty, fd.Evidence = v1alpha1.Likely, []v1alpha1.Evidence{c.Evidence}
-			fd.Summary = "the snapshotter cannot write " + dir
-			fd.ToConfirm = "`lsattr -d -- " + detectors.Quote(dir) + "; findmnt -T " + detectors.Quote(dir) + "` on the node"
-			fd.ManualAction = "the attribute or mount that refuses the write was not seen"
-			return []v1alpha1.Finding{fd}
-		}
-		return nil
+		return refusedWrite(root, failing)
 	}
+	fd := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Certain, Evidence: ev}
 	with(&fd, failing, deniedTexts...)
 	fd.Summary = "the snapshotter cannot write: " + what
 	fd.Remedy, fd.ManualAction = facts.Place(o).NewRemedy("make-writable", steps...), reason
 	return []v1alpha1.Finding{fd}
+}
+
+// refusedWrite is where nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely
+// one.
+func refusedWrite(root string, failing []facts.CreateFailure) []v1alpha1.Finding {
+	for _, c := range failing {
+		m := pathInError.FindStringSubmatch(c.Message)
+		if m == nil || !strings.HasPrefix(m[1], root) || !facts.Has(c.Message, deniedTexts...) || !facts.Has(c.Message, snapshotTexts...) {
+			continue
+		}
+		dir := path.Dir(m[1])
+		return []v1alpha1.Finding{{
+			Cause: "snapshotter-unwritable", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+			Summary:      "the snapshotter cannot write " + dir,
+			ToConfirm:    "`lsattr -d -- " + detectors.Quote(dir) + "; findmnt -T " + detectors.Quote(dir) + "` on the node",
+			ManualAction: "the attribute or mount that refuses the write was not seen",
+		}}
+	}
+	return nil
 }
 
 // written tells that the runtime itself writes directly into a directory: its root, its plugins' and the snapshotter's snapshots. What
@@ -520,6 +528,20 @@ func remount(node, mount string) v1alpha1.Step {
 	return detectors.Destructive(s, "changes a mount that somebody made")
 }
 
+// makeWritable is the step against the read-only mount that a cgroup is in.
+func makeWritable(o *v1alpha1.Observation, cgroup string) v1alpha1.Step {
+	mount := ""
+	for _, m := range o.Mounts {
+		if (cgroup == m.Target || strings.HasPrefix(cgroup, m.Target+"/")) && slices.Contains(m.Options, "ro") && len(m.Target) > len(mount) {
+			mount = m.Target
+		}
+	}
+	if mount == cgroup || strings.Contains(mount, "kubepods") {
+		return detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount)
+	}
+	return remount(o.Node, cmp.Or(mount, cgroup))
+}
+
 var cgroupTexts = []string{words.CgroupNotApplied, "failed to create cgroup", "cgroup.procs", "cgroups: cannot", "mkdir /sys/fs/cgroup", words.FailedToEnsureThatThePod, "cpuset.cpus"}
 
 // cgroups: the pod's cgroup cannot be made or entered.
@@ -543,20 +565,7 @@ func cgroups(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.
 		switch {
 		case c.ReadOnly:
 			say("mounted read-only")
-			mount := ""
-			for _, m := range o.Mounts {
-				if (full == m.Target || strings.HasPrefix(full, m.Target+"/")) && slices.Contains(m.Options, "ro") && len(m.Target) > len(mount) {
-					mount = m.Target
-				}
-			}
-			switch {
-			case mount == full || strings.Contains(mount, "kubepods"):
-				add(detectors.NodeStep(v1alpha1.Safe, o.Node, "a read-only mount lies over the pods' cgroup: take it off", "umount", mount))
-			case mount != "":
-				add(remount(o.Node, mount))
-			default:
-				add(remount(o.Node, full))
-			}
+			add(makeWritable(o, full))
 		case c.Immutable:
 			say("immutable")
 			add(facts.Mutable(o.Node, full, "take the attribute away"))

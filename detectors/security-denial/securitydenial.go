@@ -108,6 +108,23 @@ func runtimeDefault(o *v1alpha1.Observation, c facts.ContainerOf, name string) (
 	return facts.Place(o).NewRemedy(name, steps...), ""
 }
 
+// saysMissing is what the waiting container, or an event of its pod, says of a profile that cannot be had.
+func saysMissing(o *v1alpha1.Observation, c facts.ContainerOf) (said v1alpha1.Evidence, yes bool) {
+	w := c.Status.State.Waiting
+	if w == nil {
+		return said, false
+	}
+	if facts.Has(w.Message, words.CannotLoadSeccomp, words.FailedToGenerateSeccompSpecOpts, "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
+		return facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true
+	}
+	for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Failed", "FailedCreatePodSandBox") {
+		if strings.Contains(e.Message, "seccomp") {
+			return facts.FromEvent(&e), true
+		}
+	}
+	return said, false
+}
+
 // missing: the profile the pod names is not on the node.
 func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
@@ -119,22 +136,10 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	there := slices.ContainsFunc(o.Security.SeccompProfiles, func(p string) bool {
 		return strings.TrimPrefix(p, "/var/lib/kubelet/seccomp/") == strings.TrimPrefix(name, "/")
 	})
-	var said v1alpha1.Evidence
-	saying := false
-	if w := c.Status.State.Waiting; w != nil && facts.Has(w.Message, words.CannotLoadSeccomp, words.FailedToGenerateSeccompSpecOpts, "seccomp") && facts.Has(w.Message, "no such file", "cannot load", "not found") {
-		said, saying = facts.Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true
-	} else if w != nil {
-		for _, e := range facts.Events(o, "Pod", c.Pod.Namespace, c.Pod.Name, fresh, "Failed", "FailedCreatePodSandBox") {
-			if strings.Contains(e.Message, "seccomp") {
-				said, saying = facts.FromEvent(&e), true
-				break
-			}
-		}
-	}
-	if there && !strings.Contains(said.Text, "cannot load") || !saying && (unread || !there && c.Status.State.Waiting == nil) || !saying && unread {
-		return nil
-	}
-	if !saying && c.Status.State.Waiting != nil && !slices.Contains([]string{"CreateContainerError", "CreateContainerConfigError", "RunContainerError"}, c.Status.State.Waiting.Reason) {
+	said, saying := saysMissing(o, c)
+	w := c.Status.State.Waiting
+	if there && !strings.Contains(said.Text, "cannot load") ||
+		!saying && (unread || w == nil || !slices.Contains([]string{"CreateContainerError", "CreateContainerConfigError", "RunContainerError"}, w.Reason)) {
 		return nil
 	}
 	f := &v1alpha1.Finding{Cause: "seccomp-profile-missing", Certainty: v1alpha1.Certain,
@@ -341,6 +346,17 @@ func itsOwn(h v1alpha1.History, c facts.ContainerOf, l v1alpha1.LogLine) bool {
 	return m != nil && pidsOf(h, c)[m[1]] || t != nil && recorded(l).Sub(t.FinishedAt.Time).Abs() < 2*time.Second
 }
 
+// deniedBy is the kernel's last record of a denial by the profile. The runtime's own confines nearly every container: there only a record
+// of this one's process, or of its end, is its own.
+func deniedBy(h v1alpha1.History, c facts.ContainerOf, profile string) (v1alpha1.LogLine, bool) {
+	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
+		if strings.Contains(l.Text, `apparmor="DENIED"`) && strings.Contains(l.Text, `profile="`+profile+`"`) && (apparmorProfile(c) != "" || itsOwn(h, c, l)) {
+			return l, true
+		}
+	}
+	return v1alpha1.LogLine{}, false
+}
+
 func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	name := apparmorProfile(c)
@@ -354,15 +370,7 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if name == "" {
 		name = label(h, c)
 	}
-	var line v1alpha1.LogLine
-	found := false
-	for _, l := range slices.Backward(facts.Lines(h, "kernel", fresh)) {
-		// The runtime's own profile confines nearly every container: only a record of this one's process, or of its end, is its own.
-		if strings.Contains(l.Text, `apparmor="DENIED"`) && strings.Contains(l.Text, `profile="`+name+`"`) && (apparmorProfile(c) != "" || itsOwn(h, c, l)) {
-			line, found = l, true
-			break
-		}
-	}
+	line, found := deniedBy(h, c, name)
 	if !found && !unable {
 		return nil
 	}

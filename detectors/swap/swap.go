@@ -18,28 +18,44 @@ func init() {
 	detectors.Register(detectors.Detector{Failure: "swap", Needs: []string{v1alpha1.SourceUnits, v1alpha1.SourceJournal, v1alpha1.SourceSwaps}, Judge: judge})
 }
 
+// sight is what is seen of swap: by the kubelet, by the look, and by the kubelet's unit alone.
+type sight struct {
+	line         v1alpha1.LogLine // the kubelet's refusal, where it said so
+	said         bool
+	masked       *v1alpha1.Mount // what lies over /proc/swaps
+	own          string          // what the kubelet's unit mounts there for itself
+	fails, known bool            // failSwapOn
+}
+
+func lookAt(h v1alpha1.History) (s sight) {
+	o := h.Last()
+	s.line, s.said = facts.LastLine(h, "kubelet", facts.ExitFresh, words.SwapRefused)
+	s.masked, s.own = mount(o, "/proc/swaps"), ownView(o)
+	s.fails, s.known = failSwapOn(o)
+	return s
+}
+
+// stops tells that swap keeps the kubelet from running, or would do so next.
+func (s sight) stops(h v1alpha1.History, k facts.Kubelet) bool {
+	o := h.Last()
+	on := len(o.Swaps) > 0
+	switch {
+	case s.said && (on || s.masked != nil || swapsUnread(o)):
+		return true
+	case s.said && newest(h, s.line):
+		// The kubelet sees swap that this look does not: its unit has its own view of /proc, or swap went off this second.
+		return s.own != ""
+	}
+	// It dies of something else before it looks at swap, or was stopped: swap would stop it next.
+	return on && s.known && s.fails && k.Down()
+}
+
 // judge needs swap on now, and a kubelet that does not run and would refuse it.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	k := facts.KubeletState(h)
-	if !k.Known || k.Running || k.Halted {
-		return nil
-	}
-	line, said := facts.LastLine(h, "kubelet", facts.ExitFresh, words.SwapRefused)
-	masked := mount(o, "/proc/swaps")
-	own := ownView(o)
-	on := len(o.Swaps) > 0
-	fails, known := failSwapOn(o)
-	switch {
-	case said && (on || masked != nil || swapsUnread(o)):
-	case said && newest(h, line):
-		// The kubelet sees swap that this look does not: its unit has its own view of /proc, or swap went off this second.
-		if own == "" {
-			return nil
-		}
-	case on && known && fails && k.Down():
-		// It dies of something else before it looks at swap, or was stopped: swap would stop it next.
-	default:
+	s := lookAt(h)
+	if !k.Known || k.Running || k.Halted || !s.stops(h, k) {
 		return nil
 	}
 	f := v1alpha1.Finding{
@@ -47,22 +63,53 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		Summary:      "the kubelet refuses to start: swap is on and failSwapOn is true",
 		Consequences: facts.Consequences(o),
 	}
-	if !said {
+	if !s.said {
 		f.Certainty = v1alpha1.Likely
 		f.Summary = "swap is on and failSwapOn is true: the kubelet would not start"
 		f.ToConfirm = "start the kubelet and read its last line"
 	}
-	if said && !on && swapsUnread(o) {
+	if s.said && len(o.Swaps) == 0 && swapsUnread(o) {
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether swap is still on: `cat /proc/swaps` on the node"
 	}
-	var steps []v1alpha1.Step
+	steps := swapsOff(o, s.masked != nil, &f)
+	if masked := s.masked; masked != nil {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceMounts, "/proc/swaps is a bind mount of "+masked.Root))
+		if strings.HasPrefix(masked.Type, "fuse") {
+			f.ManualAction = "/proc/swaps is " + masked.Type + "'s and shows the swap of the machine that this node is a container of: turn it off there, or let the kubelet start with it (failSwapOn: false)"
+			return []v1alpha1.Finding{f}
+		}
+		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
+	}
+	if s.said {
+		f.Evidence = append(f.Evidence, facts.FromLine(s.line))
+	}
+	if s.known {
+		_, source := facts.Config(o)
+		f.Evidence = append(f.Evidence, facts.Seen(o, source, fmt.Sprintf("failSwapOn: %v", s.fails)))
+	}
+	if s.own != "" {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "the kubelet's unit mounts "+s.own+" for itself"))
+		u, _ := facts.KubeletUnit(o)
+		steps = append(steps, facts.DropSetting(o.Node, "the unit shows the kubelet a /proc/swaps of its own", `^[[:space:]]*Bind(ReadOnly)?Paths[[:space:]]*=.*:/proc/swaps`, u.DropIns))
+	}
+	if len(steps) == 0 {
+		f.ManualAction = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"
+		return []v1alpha1.Finding{f}
+	}
+	steps = append(steps, facts.RestartKubelet(o, "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
+	f.Remedy = facts.Place(o).NewRemedy("swap-off", steps...)
+	return []v1alpha1.Finding{f}
+}
+
+// swapsOff are the steps that take every swap out of use, and keep it so. Swap that only a mount over /proc/swaps shows is not there.
+func swapsOff(o *v1alpha1.Observation, masked bool, f *v1alpha1.Finding) (steps []v1alpha1.Step) {
 	for _, s := range o.Swaps {
 		text := fmt.Sprintf("%s (%s, %s, %s used)", s.Path, s.Type, text.Bytes(s.SizeBytes), text.Bytes(s.UsedBytes))
 		if s.InFstab {
 			text += ", also in /etc/fstab"
 		}
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSwaps, text))
-		if masked == nil {
+		if !masked {
 			if !s.InFstab {
 				f.ManualAction = "what turned it on may do so at the next boot: see `systemctl list-units --type swap --all` and zram-generator"
 			}
@@ -79,33 +126,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			steps = append(steps, dropFromFstab(o.Node, "/etc/fstab", s.Path))
 		}
 	}
-	if masked != nil {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceMounts, "/proc/swaps is a bind mount of "+masked.Root))
-		if strings.HasPrefix(masked.Type, "fuse") {
-			f.ManualAction = "/proc/swaps is " + masked.Type + "'s and shows the swap of the machine that this node is a container of: turn it off there, or let the kubelet start with it (failSwapOn: false)"
-			return []v1alpha1.Finding{f}
-		}
-		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "what says that swap is on is a mount over /proc/swaps", "umount", "/proc/swaps"))
-	}
-	if said {
-		f.Evidence = append(f.Evidence, facts.FromLine(line))
-	}
-	if known {
-		_, source := facts.Config(o)
-		f.Evidence = append(f.Evidence, facts.Seen(o, source, fmt.Sprintf("failSwapOn: %v", fails)))
-	}
-	if own != "" {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "the kubelet's unit mounts "+own+" for itself"))
-		u, _ := facts.KubeletUnit(o)
-		steps = append(steps, facts.DropSetting(o.Node, "the unit shows the kubelet a /proc/swaps of its own", `^[[:space:]]*Bind(ReadOnly)?Paths[[:space:]]*=.*:/proc/swaps`, u.DropIns))
-	}
-	if len(steps) == 0 {
-		f.ManualAction = "the kubelet sees swap that this look does not show: `nsenter -t $(pidof systemd | tr ' ' '\\n' | tail -1) -m cat /proc/swaps`"
-		return []v1alpha1.Finding{f}
-	}
-	steps = append(steps, facts.RestartKubelet(o, "the kubelet looks at swap at start only; pods go on"), detectors.WaitReady(o.Node))
-	f.Remedy = facts.Place(o).NewRemedy("swap-off", steps...)
-	return []v1alpha1.Finding{f}
+	return steps
 }
 
 // dropFromFstab takes the lines out that bring a swap back at boot, whatever they call it: its path, a link to it, UUID= or LABEL=.

@@ -216,19 +216,8 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s in a file that neither the runtime nor the kubelet keeps, if nobody uses it", u.Path, text.Bytes(u.Bytes)), false))
 		}
 	}
-	// Where nothing that was counted takes the inodes, they are names directly below: more than were listed.
-	if inodes && len(f.TopUsers) > 0 && !slices.ContainsFunc(f.TopUsers, func(u v1alpha1.PathUse) bool { return large(f, u, true) }) {
-		dirs := []string{f.Path}
-		for _, u := range f.TopUsers {
-			dirs = append(dirs, path.Dir(u.Path))
-		}
-		slices.Sort(dirs)
-		for _, dir := range slices.Compact(dirs) {
-			if _, known := owns(o, dir); known {
-				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the files directly below "+dir+" that are empty; those of kubelet and runtime stay",
-					"find", dir, "-xdev", "-maxdepth", "1", "-type", "f", "-empty", "!", "-name", "*.*", "!", "-name", "*lock*", "!", "-name", "*_state", "!", "-name", "*_checkpoint", "-delete"))
-			}
-		}
+	if inodes {
+		steps = append(steps, emptyNames(o, f)...)
 	}
 	if len(steps) > 0 {
 		return steps, ""
@@ -237,18 +226,43 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		steps = append(steps, unusedImages(o, f)...)
 	}
 	if logs, ok := Filesystem(o, "logs"); ok && SameFilesystem(logs, f) {
-		for _, u := range f.TopUsers {
-			switch {
-			case !large(f, u, inodes):
-			case u.Path == "/var/log/journal":
-				steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "cut the journal down: it takes "+text.Bytes(u.Bytes), "journalctl", "--vacuum-size=64M"))
-			case u.Path == "/var/log/pods":
-				steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "delete rotated container logs: logs take "+text.Bytes(u.Bytes)+"; the ones being written stay", `find /var/log/pods -xdev -type f -name '*.log.*' -delete`))
-			}
-		}
+		steps = append(steps, oldLogs(o, f, inodes)...)
 	}
 	return steps, "nothing that is proven to be nobody's fills it: decide with `du -xhd2 -- " + detectors.Quote(f.Path) + "` what may go (`du --inodes` for inodes), or enlarge the filesystem; " +
 		"the kubelet itself deletes unused images under DiskPressure, those that no registry has any more included"
+}
+
+// emptyNames are the steps where nothing that was counted takes the inodes: they are names directly below then, more than were listed.
+func emptyNames(o *v1alpha1.Observation, f v1alpha1.Filesystem) (steps []v1alpha1.Step) {
+	if len(f.TopUsers) == 0 || slices.ContainsFunc(f.TopUsers, func(u v1alpha1.PathUse) bool { return large(f, u, true) }) {
+		return nil
+	}
+	dirs := []string{f.Path}
+	for _, u := range f.TopUsers {
+		dirs = append(dirs, path.Dir(u.Path))
+	}
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		if _, known := owns(o, dir); known {
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "delete the files directly below "+dir+" that are empty; those of kubelet and runtime stay",
+				"find", dir, "-xdev", "-maxdepth", "1", "-type", "f", "-empty", "!", "-name", "*.*", "!", "-name", "*lock*", "!", "-name", "*_state", "!", "-name", "*_checkpoint", "-delete"))
+		}
+	}
+	return steps
+}
+
+// oldLogs are the steps that delete logs nobody writes any more.
+func oldLogs(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (steps []v1alpha1.Step) {
+	for _, u := range f.TopUsers {
+		switch {
+		case !large(f, u, inodes):
+		case u.Path == "/var/log/journal":
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, "cut the journal down: it takes "+text.Bytes(u.Bytes), "journalctl", "--vacuum-size=64M"))
+		case u.Path == "/var/log/pods":
+			steps = append(steps, detectors.ShellStep(v1alpha1.Safe, o.Node, "delete rotated container logs: logs take "+text.Bytes(u.Bytes)+"; the ones being written stay", `find /var/log/pods -xdev -type f -name '*.log.*' -delete`))
+		}
+	}
+	return steps
 }
 
 // unusedPath is proof that nobody uses the path $p, or the end.
@@ -282,24 +296,9 @@ func unusedImages(o *v1alpha1.Observation, f v1alpha1.Filesystem) []v1alpha1.Ste
 			return nil
 		}
 	}
-	used := map[string]bool{o.Runtime.SandboxImage: true}
-	for _, c := range o.Runtime.Containers {
-		used[c.Image] = true
-	}
-	for _, list := range [][]corev1.Pod{o.API.Pods, o.API.Pending} {
-		for i := range list {
-			spec := &list[i].Spec
-			for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-				if used[c.Image] = true; c.ImagePullPolicy == corev1.PullNever {
-					return nil
-				}
-			}
-			for _, v := range spec.Volumes {
-				if v.Image != nil {
-					used[v.Image.Reference] = true
-				}
-			}
-		}
+	used, loaded := usedImages(o)
+	if loaded {
+		return nil
 	}
 	argv, freed := append(slices.Clone(Runtime(o).CLI), "rmi"), uint64(0)
 	for _, i := range o.Runtime.Images {
@@ -317,4 +316,24 @@ func unusedImages(o *v1alpha1.Observation, f v1alpha1.Filesystem) []v1alpha1.Ste
 	}
 	return []v1alpha1.Step{detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "delete images that no container and no pod of this node uses: "+text.Bytes(int64(freed)), argv...),
 		"an image that its registry has no longer is lost")}
+}
+
+// usedImages are those that containers and pods name; loaded where a pod is never to pull one, so that any may come from a file.
+func usedImages(o *v1alpha1.Observation) (used map[string]bool, loaded bool) {
+	used = map[string]bool{o.Runtime.SandboxImage: true}
+	for _, c := range o.Runtime.Containers {
+		used[c.Image] = true
+	}
+	for _, p := range slices.Concat(o.API.Pods, o.API.Pending) {
+		for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+			used[c.Image] = true
+			loaded = loaded || c.ImagePullPolicy == corev1.PullNever
+		}
+		for _, v := range p.Spec.Volumes {
+			if v.Image != nil {
+				used[v.Image.Reference] = true
+			}
+		}
+	}
+	return used, loaded
 }

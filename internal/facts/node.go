@@ -138,36 +138,28 @@ const (
 // KubeletState reads the kubelet's state of the last look, helped by earlier ones.
 func KubeletState(h v1alpha1.History) Kubelet {
 	o := h.Last()
-	u, ok := KubeletUnit(o)
-	if !ok && noKubelet(o) {
-		u, ok = v1alpha1.Unit{Name: "kubelet.service", LoadState: "not-found", ActiveState: "inactive", SubState: "dead"}, true
-	}
-	k := Kubelet{Unit: u, Known: ok}
-	// A unit that does not exist is not one that stopped: the kubelet may run in another, and only its own answer tells.
-	if _, unread := o.Unreadable(v1alpha1.SourceKubeletAPI); unread && u.LoadState == "not-found" {
-		k.Known = false
-	}
-	if !k.Known {
+	u, known := knownUnit(o)
+	k := Kubelet{Unit: u, Known: known}
+	if !known {
 		return k
 	}
+	up := o.At.Sub(u.ActiveSince)
 	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:"}, ends...)...)
-	if k.Said && !u.ActiveSince.IsZero() && k.Exit.At.Before(u.ActiveSince) && u.ActiveState == "active" && o.At.Sub(u.ActiveSince) > settled {
-		k.Said = false // said before the start that worked
-	}
+	worked := !u.ActiveSince.IsZero() && k.Exit.At.Before(u.ActiveSince) && u.ActiveState == "active" && up > settled
+	k.Said = k.Said && !worked // said before the start that worked
 	switch {
 	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
 		k.Running = true // it runs without a unit, or in one that is not known
-	case u.LoadState == "masked" || u.LoadState == "not-found" || u.ActiveState == "inactive" || u.ActiveState == "failed" || u.ActiveState == "deactivating":
+	case nobodyStarts(u):
 		k.Stopped = true
-	case k.Said && Has(k.Exit.Text, ends...) && o.At.Sub(u.ActiveSince) < ending && (u.NRestarts > 0 || !k.Exit.At.Before(u.ActiveSince)):
+	case k.endsItself(up):
 		k.Looping = true
 	case o.Kubelet.Healthz == "ok":
 		k.Running = true
 	case u.SubState == "auto-restart" || u.ActiveState == "activating":
 		k.Looping = u.NRestarts > 0 || u.ExecMainStatus != 0 || k.Said
 		k.Running = !k.Looping
-	case restarted(h) && o.At.Sub(u.ActiveSince) < settled,
-		u.NRestarts >= 1 && k.Said && o.At.Sub(u.ActiveSince) < settled:
+	case up < settled && k.startsAgain(h):
 		k.Looping = true
 	default:
 		k.Running = u.ActiveState == "active"
@@ -176,6 +168,32 @@ func KubeletState(h v1alpha1.History) Kubelet {
 		k.Halted, k.Running = true, false
 	}
 	return k
+}
+
+// knownUnit is the kubelet's unit, one that is not there where the node has no kubelet any more, and whether that tells anything.
+func knownUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
+	u, ok := KubeletUnit(o)
+	if !ok && noKubelet(o) {
+		u, ok = v1alpha1.Unit{Name: "kubelet.service", LoadState: "not-found", ActiveState: "inactive", SubState: "dead"}, true
+	}
+	// A unit that does not exist is not one that stopped: the kubelet may run in another, and only its own answer tells.
+	_, unread := o.Unreadable(v1alpha1.SourceKubeletAPI)
+	return u, ok && !(unread && u.LoadState == "not-found")
+}
+
+// nobodyStarts tells a unit that systemd does not run and will not start by itself.
+func nobodyStarts(u v1alpha1.Unit) bool {
+	return u.LoadState == "masked" || u.LoadState == "not-found" || slices.Contains([]string{"inactive", "failed", "deactivating"}, u.ActiveState)
+}
+
+// startsAgain: systemd has started it again, and it said why it exited, or that was seen to happen over and over.
+func (k Kubelet) startsAgain(h v1alpha1.History) bool {
+	return restarted(h) || k.Unit.NRestarts >= 1 && k.Said
+}
+
+// endsItself: the kubelet is up for a moment, and said in it, or before a restart, that it ends.
+func (k Kubelet) endsItself(up time.Duration) bool {
+	return k.Said && Has(k.Exit.Text, ends...) && up < ending && (k.Unit.NRestarts > 0 || !k.Exit.At.Before(k.Unit.ActiveSince))
 }
 
 // noKubelet tells that a node which has joined a cluster has no kubelet any more: no unit of one, no process, and nobody answers for it.

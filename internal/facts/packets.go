@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 )
 
 // Target is where packets go.
@@ -56,21 +57,28 @@ func RulesAgainst(o *v1alpha1.Observation, targets []Target) []v1alpha1.Rule {
 var further = []string{"owner", "skuid", "skgid", "mark", "cgroup", "limit", "connlimit", "hashlimit", "--sport", "sport", "--match-set", "--length", "time", "string",
 	"fwmark", "uidrange", "tos", "not"}
 
+// tellsAll: a rule for new connections on their way out to some target, all of whose matches Rule has a field for.
+func tellsAll(r v1alpha1.Rule, words []string) bool {
+	return r.Outgoing() && !r.DefaultPolicy && len(words) >= 3 && r.In == "" &&
+		!slices.ContainsFunc(words, func(w string) bool { return slices.Contains(further, w) }) &&
+		(len(r.States) == 0 || slices.Contains(r.States, "new")) && len(r.Destinations)+len(r.Ports) > 0
+}
+
+// ofFamily tells whether rules of a tool, or of an nft table's family, see packets to an address.
+func ofFamily(tool, table string, a netip.Addr) bool {
+	switch {
+	case tool == "iptables", tool == "nft" && table == "ip":
+		return a.Is4()
+	case tool == "ip6tables", tool == "nft" && table == "ip6":
+		return !a.Is4()
+	}
+	return true
+}
+
 func (t Target) stoppedBy(o *v1alpha1.Observation, r v1alpha1.Rule) bool {
 	words := strings.Fields(r.Text)
-	if !r.Outgoing() || r.DefaultPolicy || len(words) < 3 || r.In != "" || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(further, w) }) ||
-		len(r.States) > 0 && !slices.Contains(r.States, "new") || len(r.Destinations) == 0 && len(r.Ports) == 0 {
+	if !tellsAll(r, words) || !ofFamily(words[0], words[1], t.Addr) {
 		return false
-	}
-	switch family := words[0] + " " + words[1]; {
-	case words[0] == "iptables" || family == "nft ip":
-		if !t.Addr.Is4() {
-			return false
-		}
-	case words[0] == "ip6tables" || family == "nft ip6":
-		if t.Addr.Is4() {
-			return false
-		}
 	}
 	protocol := slices.DeleteFunc(strings.Split(r.Protocol, ","), func(p string) bool { return p == "" || p == "all" })
 	return covers(protocol, func(p string) bool {
@@ -150,7 +158,15 @@ func leavesBy(o *v1alpha1.Observation, dev string) bool {
 	return false
 }
 
-// Managed tells whose rule it is, where that is a manager that would set it again: a firewall's, or a routing daemon's.
-func Managed(r v1alpha1.Rule) (by string, yes bool) {
-	return r.Owner, !slices.Contains([]string{"", "static", "boot", "kernel"}, r.Owner)
+// TakeOut are the steps that take rules out which keep the node from a target. One of a manager that would set it again (a firewall's,
+// or a routing daemon's) is left to a person.
+func TakeOut(o *v1alpha1.Observation, rules []v1alpha1.Rule, why, target string, f *v1alpha1.Finding) (steps []v1alpha1.Step) {
+	for _, r := range rules {
+		if !slices.Contains([]string{"", "static", "boot", "kernel"}, r.Owner) {
+			f.ManualAction = "the rule is " + r.Owner + "'s, which would set it again: allow " + target + " there"
+		} else if argv := Unrule(r.Text); argv != nil {
+			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, argv...))
+		}
+	}
+	return steps
 }
