@@ -90,13 +90,20 @@ func LeaseAge(o *v1alpha1.Observation) (time.Duration, bool) {
 	return o.API.ServerDate.Sub(o.API.Lease.Spec.RenewTime.Time), true
 }
 
-// Lease renewals come every 10s; 25s without one is two that failed and some of the Date header's coarseness.
-const leaseLate = 25 * time.Second
+// leaseLate is two renewals that failed and some of the Date header's coarseness: the kubelet renews a lease after a quarter of it, the usual
+// one every 10s. Shorter ones may be as late as that.
+func leaseLate(o *v1alpha1.Observation) time.Duration {
+	lease := 40 * time.Second
+	if d := o.API.Lease.Spec.LeaseDurationSeconds; d != nil {
+		lease = max(lease, time.Duration(*d)*time.Second)
+	}
+	return lease/2 + 5*time.Second
+}
 
 // Silent tells that the kubelet does not report to the API server now: its lease runs out or the node is Unknown.
 func Silent(o *v1alpha1.Observation) bool {
 	if age, ok := LeaseAge(o); ok {
-		return age > leaseLate
+		return age > leaseLate(o)
 	}
 	c, ok := NotReady(o)
 	return ok && c.Status == corev1.ConditionUnknown

@@ -38,10 +38,17 @@ func Usual(distribution string) Layer {
 	return networks[slices.IndexFunc(networks, func(l Layer) bool { return l.Name == name })]
 }
 
+// inOrder is how layers have to be applied, whichever way they were drawn: a family gives all pods their addresses, so the pods come first.
+func inOrder(layers []Layer) []Layer {
+	_, _, others := Layers()
+	rank := func(l Layer) int { return slices.IndexFunc(others, func(o Layer) bool { return o.Name == l.Name }) }
+	return slices.SortedStableFunc(slices.Values(layers), func(a, b Layer) int { return rank(a) - rank(b) })
+}
+
 // Node is a healthy node of these layers.
 func Node(layers ...Layer) *v1alpha1.Observation {
 	o := detectorstest.Healthy()
-	for _, l := range layers {
+	for _, l := range inOrder(layers) {
 		l.apply(o)
 	}
 	for i := range o.API.Pods {
