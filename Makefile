@@ -158,11 +158,11 @@ test-unit: ## unit tests and recorded bundles, with -race; needs no engine
 	go test -race -timeout 30m ./...
 
 .PHONY: test-browser
-test-browser: ## the report's page, driven in a headless Chromium; skipped where there is none
+test-browser: ## the pages of reports and labs, driven in a headless Chromium; skipped where there is none
 	cd internal/report/browser && go vet . && go test -count=1 .
 
 .PHONY: screenshots
-screenshots: ## docs/report*.png, of the tests' sample or of a report: make screenshots REPORT=reports/today
+screenshots: ## docs/report*.png and docs/lab-*.png, of the tests' samples or of a report: make screenshots REPORT=reports/today
 	cd internal/report/browser && SICKBAY_SCREENSHOTS=$(CURDIR)/docs SICKBAY_REPORT=$(call quote,$(if $(REPORT),$(abspath $(REPORT)))) go test -count=1 -run Screenshots .
 
 FUZZTIME ?= 10s

@@ -78,6 +78,9 @@ func (a *app) serve(ctx context.Context, o labStarting, names []string, listen s
 	_, port, _ := net.SplitHostPort(at.Addr().String())
 	options.Hosts = hostsAt(at.Addr().String(), port, hosts)
 	base := "http://" + options.Hosts[0]
+	if _, _, err := net.SplitHostPort(options.Hosts[0]); err != nil {
+		base = "https://" + options.Hosts[0] // by the proxy
+	}
 	s := web.New(ctx, options)
 	for i, link := range s.Links() {
 		if i == 0 {
@@ -295,11 +298,12 @@ func (d *desk) Check(ctx context.Context, detail func(string)) (v lab.Verdict, e
 	return v, err
 }
 
-func (d *desk) Stop(ctx context.Context) (*lab.Debrief, error) {
+func (d *desk) Stop(ctx context.Context, language string) (*lab.Debrief, error) {
 	l, err := d.lesson()
 	if l == nil || err != nil {
 		return nil, plain(err)
 	}
+	l.language = language
 	told, err := d.a.end(ctx, l, "")
 	if err != nil {
 		return nil, plain(err)

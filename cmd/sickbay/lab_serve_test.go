@@ -101,7 +101,7 @@ func TestDesk(t *testing.T) {
 	if err := d.Hint(ctx); err == nil || !strings.Contains(err.Error(), "sickbay lab start") {
 		t.Errorf("%v", err)
 	}
-	if told, err := d.Stop(ctx); told != nil || err != nil {
+	if told, err := d.Stop(ctx, "en"); told != nil || err != nil {
 		t.Errorf("%+v, %v", told, err)
 	}
 	l.begin("L07", nil)

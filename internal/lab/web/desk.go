@@ -23,7 +23,7 @@ type Desk interface {
 	Answer(ctx context.Context, name string) error
 	Check(ctx context.Context, detail func(string)) (lab.Verdict, error)
 	// Stop undoes everything. There is no debrief of a lab whose start was cut short.
-	Stop(ctx context.Context) (*lab.Debrief, error)
+	Stop(ctx context.Context, language string) (*lab.Debrief, error)
 	// Shell is a command that was not started; ended is called after it.
 	Shell(ctx context.Context, node string, record bool) (sh *exec.Cmd, ended func(), err error)
 }

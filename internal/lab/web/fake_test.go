@@ -133,7 +133,7 @@ func (d *fakeDesk) Check(ctx context.Context, detail func(string)) (lab.Verdict,
 	return v, d.change(func(st *lab.State) { st.Judged(time.Now(), v) })
 }
 
-func (d *fakeDesk) Stop(context.Context) (*lab.Debrief, error) {
+func (d *fakeDesk) Stop(_ context.Context, language string) (*lab.Debrief, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped++
@@ -141,7 +141,7 @@ func (d *fakeDesk) Stop(context.Context) (*lab.Debrief, error) {
 		return nil, nil
 	}
 	d.st.Tell(time.Now(), "lab", "stopped")
-	b := lab.NewDebrief(course, "en", d.st.Record, lab.ScoreOf(d.st.Record, course.Of, nil))
+	b := lab.NewDebrief(course, language, d.st.Record, lab.ScoreOf(d.st.Record, course.Of, nil))
 	d.st = nil
 	return &b, nil
 }

@@ -41,6 +41,7 @@ type learner struct {
 	debrief   *Debrief
 	nudges    []Nudge
 	seen      time.Time // by the page
+	language  string    // of the page
 	terminals map[string]*terminal
 
 	looks    sync.Mutex
@@ -78,6 +79,7 @@ func (l *learner) start(c Choice) error {
 		l.mu.Lock()
 		l.verdict, l.debrief = nil, nil
 		l.mu.Unlock()
+		l.closeTerminals() // those of another lab that was stopped elsewhere
 		return l.Desk.Start(ctx, c)
 	})
 }
@@ -97,7 +99,10 @@ func (l *learner) check() error {
 func (l *learner) stop() error {
 	return l.begin("stop", func(ctx context.Context, _ func(string)) error {
 		l.closeTerminals() // what was typed goes into the debrief
-		d, err := l.Desk.Stop(ctx)
+		l.mu.Lock()
+		language := l.language
+		l.mu.Unlock()
+		d, err := l.Desk.Stop(ctx, language)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err == nil {
@@ -163,6 +168,9 @@ func (s *Server) learnerAPI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/state", s.learns(func(w http.ResponseWriter, r *http.Request, l *learner) {
 		l.mu.Lock()
 		l.seen = time.Now().UTC()
+		if in := r.URL.Query().Get("language"); in != "" {
+			l.language = in
+		}
 		l.mu.Unlock()
 		answer(w, http.StatusOK, l.standing(r.Context()))
 	}))

@@ -335,8 +335,14 @@ func TestFlow(t *testing.T) {
 	if st = r.idle(0); !st.Verdict.Solved {
 		t.Fatalf("%+v", st.Verdict)
 	}
+	if _, out := r.ask("GET", "/api/state?language=ko", ada, "", nil); !strings.Contains(out, "L99") {
+		t.Error(out)
+	}
 	r.post("/api/class/stop", r.teacher, `{}`)
 	st = r.idle(0)
+	if st.Debrief == nil || !strings.Contains(st.Debrief.Story, "정리 작업") {
+		t.Errorf("the debrief is not in the page's language: %s", asJSON(st.Debrief))
+	}
 	if st.Lab != nil || st.Debrief == nil || st.Debrief.Knew != "12s" || !strings.Contains(asJSON(st.Debrief.Lines), "what was typed") || len(st.Shells) > 0 {
 		t.Errorf("%s", asJSON(st))
 	}

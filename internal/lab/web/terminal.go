@@ -64,8 +64,12 @@ func (l *learner) open(node string, record bool) (*terminal, error) {
 		return nil, fmt.Errorf("start %s: %w", sh.Path, err)
 	}
 	t := &terminal{id: rand.Text(), tty: tty, out: newRing(), gone: make(chan struct{})}
-	// The end of its terminal is what a shell hears first, and keeps its history then.
-	t.kill = func() { _ = tty.Close(); time.AfterFunc(2*time.Second, cancel) }
+	// A shell that ends by itself keeps its history: an end of input first, then that of its terminal, then a kill.
+	t.kill = func() {
+		time.AfterFunc(time.Second, func() { _ = tty.Close() })
+		time.AfterFunc(2*time.Second, cancel)
+		_, _ = tty.WriteString("\x03\x04") // a shell that does not read holds this until the first of them
+	}
 	l.terminals[node] = t
 	l.wg.Go(func() {
 		defer close(t.gone)

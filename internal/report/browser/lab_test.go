@@ -120,6 +120,9 @@ func TestLabFromStartToDebrief(t *testing.T) {
 	b.until(has("#hints", "Read the node's Ready condition."))
 	b.click(`#check`)
 	b.until(has("#verdict", "0 of 1 goals are met. Not solved."))
+	if n := eval[int](b, `performance.getEntriesByType('resource').filter(e => !e.name.startsWith(location.origin) && !e.name.startsWith('data:')).length`); n > 0 {
+		t.Errorf("%d resources of others", n)
+	}
 	// A typing mistake is no answer.
 	b.typed(`#name`, "cni/conflist-mising"+kb.Enter)
 	b.until(has("#message", "did you mean conflist-missing?"))

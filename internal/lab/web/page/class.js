@@ -18,7 +18,7 @@ function seen(l) {
 function draw() {
   if (!room) return
   const focused = document.activeElement.closest('#learners') && document.activeElement.value
-  table('#learners', ['name', 'progress', 'hints', 'lastAnswer', 'shells', 'page'], room.learners.map(l => {
+  table('#learners', ['name', 'progress', 'hintsTaken', 'lastAnswer', 'shells', 'page'], room.learners.map(l => {
     const answer = l.lab?.answers?.at(-1)
     const box = el('input', {type: 'checkbox', value: l.name})
     return el('tr', {}, el('th', {scope: 'row'}, el('label', {}, box, ' ' + l.name)), ...[progress(l), l.lab ? (l.lab.hints?.length ?? 0) + '/' + l.lab.rungs : '', answer ? answer.name + ': ' + t(answer.grade) : '', (l.shells ?? []).join(', '), seen(l)].map(x => el('td', {}, x)))
@@ -33,7 +33,7 @@ function draw() {
   select.value = was
 }
 
-const look = poll('class', () => room?.learners.some(l => l.job.busy) ? 1000 : 3000, (got, e) => {
+const look = poll(() => 'class', () => room?.learners.some(l => l.job.busy) ? 1000 : 3000, (got, e) => {
   linked(e)
   if (got) { room = got; draw() }
 })

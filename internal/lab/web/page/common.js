@@ -86,7 +86,7 @@ export function poll(path, every, got) {
     clearTimeout(timer)
     running = true
     again = false
-    try { got(await ask(path), null) } catch (e) { got(null, e) }
+    try { got(await ask(path()), null) } catch (e) { got(null, e) }
     running = false
     timer = setTimeout(look, again ? 0 : document.hidden ? 5 * every() : every())
   }

@@ -1,4 +1,4 @@
-import {$, act, ago, ask, both, clock, complain, el, jobText, linked, poll, row, set, show, speak, t, table, token} from './common.js'
+import {$, act, ago, ask, both, clock, complain, el, jobText, language, linked, poll, row, set, show, speak, t, table, token} from './common.js'
 import {Shell} from './terminal.js'
 
 let state = null, symptoms = null, blind = '', at = Date.now(), debriefed = false
@@ -39,7 +39,7 @@ function drawLab(lab, busy) {
   set($('#answers'), (lab.answers ?? []).map((a, i) => el('li', {className: a.grade === 'right' ? 'good' : 'bad'}, el('code', {}, a.name), ': ' + t(i === last && lab.left > 0 ? 'more' : a.grade))))
   const v = state.verdict, met = v?.goals.filter(g => g.met).length
   set($('#verdict'), !v ? [] : [
-    el('ul', {}, ...v.goals.map(g => el('li', {className: g.met ? 'good' : 'bad'}, (g.met ? '✓ ' : '✗ ') + both(g.says) + (g.why ? ' (' + g.why + ')' : '')))),
+    el('ul', {className: 'plain'}, ...v.goals.map(g => el('li', {className: g.met ? 'good' : 'bad'}, (g.met ? '✓ ' : '✗ ') + both(g.says) + (g.why ? ' (' + g.why + ')' : '')))),
     el('ul', {}, ...(v.refused ?? []).filter(r => r.reason !== 'still-ill').map(r => el('li', {className: 'bad'}, el('code', {}, r.reason), ': ' + r.text))),
     el('p', {className: v.solved ? 'good' : 'bad'}, v.solved ? t('isSolved') : t('notSolved', met, v.goals.length)),
     v.solved && lab.left > 0 ? el('p', {}, t('unnamed')) : null])
@@ -76,16 +76,16 @@ function drawSymptoms() {
   $('#unknown').textContent = blind
   const s = symptoms
   if (!s) return
-  table('#conditions', ['node', 'type', 'status', 'since', 'message'], (s.conditions ?? []).map(c => row(c.bad, c.node, c.type, c.status, ago(c.since), c.reason + ': ' + c.message)))
+  table('#conditions', ['node', 'type', 'status', 'since', 'message'], (s.conditions ?? []).map(c => row(c.bad, c.node, c.type, c.status, ago(c.since), [c.reason, c.message].filter(Boolean).join(': '))))
   table('#pods', ['name', 'node', 'status', 'restarts'], (s.pods ?? []).map(p => row(p.bad, p.name, p.node, p.status, String(p.restarts))))
   table('#events', ['age', 'object', 'reason', 'message'], (s.events ?? []).map(e => row(e.bad, ago(e.at), e.object, e.reason, e.message)))
 }
 
-const look = poll('state', () => state?.job.busy ? 700 : 3000, (got, e) => {
+const look = poll(() => 'state?language=' + language, () => state?.job.busy ? 700 : 3000, (got, e) => {
   linked(e)
   if (got) { state = got; at = Date.now(); draw() }
 })
-poll('symptoms', () => 3000, (got, e) => {
+poll(() => 'symptoms', () => 3000, (got, e) => {
   // What is not known is not shown as if it were.
   if (got) { symptoms = got; blind = '' } else if (e.status) blind = e.message
   drawSymptoms()

@@ -19,7 +19,7 @@ export const texts = {
   symptoms: ['Symptoms', '증상'], conditions: ['Conditions', '컨디션'], pods: ['Pods', '파드'], events: ['Events', '이벤트'],
   type: ['Type', '종류'], status: ['Status', '상태'], reason: ['Reason', '이유'], message: ['Message', '메시지'], since: ['Since', '기간'], name: ['Name', '이름'], restarts: ['Restarts', '재시작'], object: ['Object', '대상'], age: ['Age', '경과'],
   debrief: ['Debrief', '정리'], points: ['{0} points of 100', '100점 중 {0}점'], unsolved: ['not solved', '해결하지 못함'], itWas: ['It was', '원인'], named: ['cause named after', '원인을 맞힌 시간'], fixed: ['solved after', '해결한 시간'],
-  knew: ['sickbay diagnose knew after', 'sickbay diagnose가 알아낸 시간'], hints: ['hints', '힌트'], wrongs: ['wrong answers', '오답'], refused: ['workarounds refused', '거절된 우회'], first: ['What would have told it first', '먼저 볼 곳'], timeline: ['Your timeline', '나의 타임라인'],
+  knew: ['sickbay diagnose knew after', 'sickbay diagnose가 알아낸 시간'], hints: ['hints', '힌트'], hintsTaken: ['Hints', '힌트'], wrongs: ['wrong answers', '오답'], refused: ['workarounds refused', '거절된 우회'], first: ['What would have told it first', '먼저 볼 곳'], timeline: ['Your timeline', '나의 타임라인'],
   after: ['after', '시각'], what: ['what', '무엇'], again: ['Once more', '한 번 더'],
   'job-start': ['A node is being made ill', '노드를 고장 내는 중'], 'job-check': ['The referee looks', '심판이 확인하는 중'], 'job-stop': ['Everything is being undone', '모두 되돌리는 중'], failed: ['{0}: that failed. {1}', '{0}: 실패했습니다. {1}'],
   class: ['sickbay class', 'sickbay 수업'], learners: ['Learners', '수강생'], whom: ['What is below is for those who are ticked, or for all where nobody is.', '아래 작업은 선택한 사람에게, 선택이 없으면 모두에게 적용됩니다.'], forThem: ['For them', '작업'],
