@@ -9,11 +9,16 @@ import (
 	"context"
 	"os"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
 func main() {
+	// client-go logs what it returns as an error, too: once is enough, and in words that name the node.
+	klog.SetLogger(logr.Discard())
 	timeoutscale.MeasureWhenAsked()
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
 	ctx, stop := suites.WithInterrupt(context.Background(), os.Stderr, a.cleanups)
