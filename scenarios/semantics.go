@@ -129,12 +129,7 @@ func (d *document) matcher(p string, m v1alpha1.Matcher) {
 	}
 	if m.Pod != nil {
 		set = append(set, "pod")
-		if m.Pod.Phase == "" && m.Pod.Reason == "" && m.Pod.Contains == "" {
-			d.errorf(p+".pod", "a pod matcher needs phase, reason or contains: otherwise any pod matches")
-		}
-		if m.Pod.Phase != "" {
-			d.oneOf(p+".pod.phase", m.Pod.Phase, "Pending", "Running", "Succeeded", "Failed", "Unknown")
-		}
+		d.podMatcher(p+".pod", *m.Pod)
 	}
 	if m.Unit != nil {
 		set = append(set, "unit")
@@ -166,6 +161,15 @@ func (d *document) matcher(p string, m v1alpha1.Matcher) {
 		d.errorf(p, "a matcher needs exactly one of %s; this one has none", matcherKinds)
 	default:
 		d.errorf(p, "a matcher needs exactly one of %s; this one has %s: make each an entry of its own", matcherKinds, strings.Join(set, " and "))
+	}
+}
+
+func (d *document) podMatcher(p string, m v1alpha1.PodMatcher) {
+	if m.Phase == "" && m.Reason == "" && m.Contains == "" {
+		d.errorf(p, "a pod matcher needs phase, reason or contains: otherwise any pod matches")
+	}
+	if m.Phase != "" {
+		d.oneOf(p+".phase", m.Phase, "Pending", "Running", "Succeeded", "Failed", "Unknown")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,27 +64,29 @@ func (d *document) structure(path string, n ast.Node, t reflect.Type) {
 		for i, v := range seq.Values {
 			d.structure(fmt.Sprintf("%s[%d]", path, i), v, t.Elem())
 		}
-	case reflect.String:
-		switch n.Type() {
-		case ast.StringType, ast.LiteralType:
-		default:
-			d.errorf(path, "%s must be a string, not %s: put it in quotes", last(path), kindOf(n))
-		}
-	case reflect.Bool:
-		if n.Type() != ast.BoolType {
-			d.errorf(path, "%s must be true or false, not %s", last(path), kindOf(n))
-		}
-	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint32, reflect.Uint64:
-		if n.Type() != ast.IntegerType {
-			d.errorf(path, "%s must be a whole number, not %s", last(path), kindOf(n))
-		}
-	case reflect.Float64:
-		if n.Type() != ast.FloatType && n.Type() != ast.IntegerType {
-			d.errorf(path, "%s must be a number, not %s", last(path), kindOf(n))
-		}
 	case reflect.Interface:
 		d.free(path, n)
+	default:
+		if want, ok := scalars[t.Kind()]; ok && !slices.Contains(want.types, n.Type()) {
+			d.errorf(path, want.wrong, last(path), kindOf(n))
+		}
 	}
+}
+
+// scalars are the nodes that a value of a Go kind may be, and what is said of others.
+var scalars = func() map[reflect.Kind]scalar {
+	whole := scalar{[]ast.NodeType{ast.IntegerType}, "%s must be a whole number, not %s"}
+	return map[reflect.Kind]scalar{
+		reflect.String:  {[]ast.NodeType{ast.StringType, ast.LiteralType}, "%s must be a string, not %s: put it in quotes"},
+		reflect.Bool:    {[]ast.NodeType{ast.BoolType}, "%s must be true or false, not %s"},
+		reflect.Float64: {[]ast.NodeType{ast.FloatType, ast.IntegerType}, "%s must be a number, not %s"},
+		reflect.Int:     whole, reflect.Int32: whole, reflect.Int64: whole, reflect.Uint32: whole, reflect.Uint64: whole,
+	}
+}()
+
+type scalar struct {
+	types []ast.NodeType
+	wrong string
 }
 
 func (d *document) structFields(path string, n ast.Node, t reflect.Type) {

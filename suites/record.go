@@ -3,6 +3,7 @@ package suites
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -69,6 +70,32 @@ func (r *recorder) lastLine() string {
 	return r.lastLog
 }
 
+// keepLog tells whether a line is worth one of the timeline: the first of its kind are.
+func (r *recorder) keepLog(l v1alpha1.LogLine) bool {
+	kind := l.Source + varying.ReplaceAllString(l.Text, "#")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastLog = l.Source + ": " + l.Text
+	r.logKinds[kind]++
+	keep := r.logKinds[kind] <= keepSameLog && r.logs < keepLogs
+	if keep {
+		r.logs++
+	}
+	return keep
+}
+
+// keepEvent tells whether an event that was seen n times is worth a line: a repeated one is when it doubles, not each time.
+func (r *recorder) keepEvent(id types.UID, n int, quiet bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	had, known := r.events[id]
+	if known && !quiet && n < 2*max(had, 1) {
+		return false
+	}
+	r.events[id] = n
+	return !quiet
+}
+
 var varying = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]+`)
 
 // look takes what is new in an observation. The first look at a node only teaches what was there before.
@@ -78,22 +105,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 	r.known[o.Node] = true
 	r.mu.Unlock()
 	for _, l := range o.Journal.Lines {
-		if l.Level != "warning" && l.Level != "error" && l.Level != "fatal" {
-			continue
-		}
-		if quiet {
-			continue
-		}
-		kind := l.Source + varying.ReplaceAllString(l.Text, "#")
-		r.mu.Lock()
-		r.lastLog = l.Source + ": " + l.Text
-		r.logKinds[kind]++
-		keep := r.logKinds[kind] <= keepSameLog && r.logs < keepLogs
-		if keep {
-			r.logs++
-		}
-		r.mu.Unlock()
-		if keep {
+		if !quiet && slices.Contains([]string{"warning", "error", "fatal"}, l.Level) && r.keepLog(l) {
 			r.add(v1alpha1.TimelineEntry{At: l.At, Kind: v1alpha1.EntryLog, Node: o.Node, Source: "journal/" + l.Source, Level: l.Level, Text: l.Text})
 		}
 	}
@@ -103,17 +115,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 	for i := range o.API.Events {
 		e := &o.API.Events[i]
 		n := facts.EventCount(e)
-		r.mu.Lock()
-		had, known := r.events[e.UID]
-		r.events[e.UID] = n
-		r.mu.Unlock()
-		// A repeated event is worth a line when it doubles, not each time.
-		if quiet || (known && n < 2*max(had, 1)) {
-			if known && !quiet {
-				r.mu.Lock()
-				r.events[e.UID] = had
-				r.mu.Unlock()
-			}
+		if !r.keepEvent(e.UID, n, quiet) {
 			continue
 		}
 		text := fmt.Sprintf("%s/%s: %s: %s", strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, e.Reason, e.Message)

@@ -146,45 +146,15 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 		return err
 	})
 	defer func() {
-		p := recover()
-		if p == nil {
-			return
+		if p := recover(); p != nil {
+			res, err = r.defect(ctx, p, undo.Run, lease)
 		}
-		// A defect of ours must not keep the node ill, nor end the runs beside this one before they have recovered.
-		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
-		defer cancel()
-		uerr := undo.Run(out)
-		lease()
-		uerr = errors.Join(uerr, r.fault.Close())
-		r.res.Ended = stamp()
-		r.res.Verdict, r.res.Reason, r.res.Timeline = v1alpha1.VerdictUnknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
-		if uerr != nil {
-			r.res.Recover = r.fault.RecoverCommand()
-		}
-		res, err = r.res, errors.Join(fmt.Errorf("scenario %s: a defect in sickbay: %v\n%s", r.sc.Metadata.Name, p, debug.Stack()), uerr)
 	}()
 
 	defer r.contest.stop() // also after a panic
 	r.contest.begin = func() { r.contest.start(ctx) }
-	type todo struct {
-		name v1alpha1.StepName
-		f    func(context.Context, step) error
-	}
-	steps := []todo{{v1alpha1.StepBaseline, r.begin}, {v1alpha1.StepInject, r.inject}, {v1alpha1.StepManifest, r.manifest}, {v1alpha1.StepDetect, r.detect}, {v1alpha1.StepRemediate, r.remediate}, {v1alpha1.StepClear, r.clear}}
-	decoy := r.sc.Spec.Profile == v1alpha1.ProfileDecoy
-	if decoy {
-		// There is nothing to cure, and so nothing to clear.
-		steps = append(steps[:3], todo{v1alpha1.StepDetect, r.silent}, todo{v1alpha1.StepRemediate, nil}, todo{v1alpha1.StepClear, nil})
-	}
-	mends := r.contest.own || r.actor
-	switch {
-	case r.actor:
-		steps[4].f = r.remediateByDetector
-	case !r.contest.own:
-		steps[4].f, steps[5].f = nil, nil
-	}
 	ok := true
-	for _, s := range steps {
+	for _, s := range r.todo() {
 		if !ok || s.f == nil {
 			r.res.Steps = append(r.res.Steps, v1alpha1.StepResult{Name: s.name, Verdict: v1alpha1.VerdictSkipped})
 			continue
@@ -207,7 +177,7 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 	} else {
 		// On a fresh context: after Ctrl-C the given one has ended, and recovery matters most then.
 		out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
-		r.step(out, v1alpha1.StepResidue, r.bound(v1alpha1.StepResidue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !decoy && mends) })
+		r.step(out, v1alpha1.StepResidue, r.bound(v1alpha1.StepResidue), func(ctx context.Context, st step) error { return r.residue(ctx, st, ok && !r.decoy() && r.mends()) })
 		cancel()
 		if !r.fault.Undone() && r.s.several && !interrupted {
 			// Once more, before the worker is given to the next; the step has failed and said why.
@@ -229,6 +199,49 @@ func (r *run) do(ctx context.Context) (res *v1alpha1.ScenarioResult, err error) 
 		err = ErrInterrupted
 	}
 	return r.res, err
+}
+
+// decoy: nothing is to be found.
+func (r *run) decoy() bool { return r.sc.Spec.Profile == v1alpha1.ProfileDecoy }
+
+// mends: somebody cures the node.
+func (r *run) mends() bool { return r.contest.own || r.actor }
+
+// todo is a step on the way in, without a function where it is skipped.
+type todo struct {
+	name v1alpha1.StepName
+	f    func(context.Context, step) error
+}
+
+func (r *run) todo() []todo {
+	steps := []todo{{v1alpha1.StepBaseline, r.begin}, {v1alpha1.StepInject, r.inject}, {v1alpha1.StepManifest, r.manifest}, {v1alpha1.StepDetect, r.detect}, {v1alpha1.StepRemediate, r.remediate}, {v1alpha1.StepClear, r.clear}}
+	if r.decoy() {
+		// There is nothing to cure, and so nothing to clear.
+		steps[3].f, steps[4].f, steps[5].f = r.silent, nil, nil
+	}
+	switch {
+	case r.actor:
+		steps[4].f = r.remediateByDetector
+	case !r.contest.own:
+		steps[4].f, steps[5].f = nil, nil
+	}
+	return steps
+}
+
+// defect ends a run in which we panicked: a defect of ours must not keep the node ill, nor end the runs beside this one before they have
+// recovered.
+func (r *run) defect(ctx context.Context, p any, undo func(context.Context) error, lease func()) (*v1alpha1.ScenarioResult, error) {
+	out, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.t.Recovery)
+	defer cancel()
+	uerr := undo(out)
+	lease()
+	uerr = errors.Join(uerr, r.fault.Close())
+	r.res.Ended = stamp()
+	r.res.Verdict, r.res.Reason, r.res.Timeline = v1alpha1.VerdictUnknown, fmt.Sprintf("a defect in sickbay: %v", p), r.rec.timeline()
+	if uerr != nil {
+		r.res.Recover = r.fault.RecoverCommand()
+	}
+	return r.res, errors.Join(fmt.Errorf("scenario %s: a defect in sickbay: %v\n%s", r.sc.Metadata.Name, p, debug.Stack()), uerr)
 }
 
 // bound is a step's bound; the two controls only wait Timings.Control for what must not come.

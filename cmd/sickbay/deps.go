@@ -196,7 +196,7 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 			return nil, err
 		}
 	}
-	if c != nil && g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == "" {
+	if c != nil && g.asIs() {
 		// Up repairs what it can and says what it cannot; it is quick when all is well.
 		g.image, g.topology, g.profile = c.Image, c.Topology, c.Profile
 	}
@@ -210,6 +210,11 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 	return a.deps.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
 	})
+}
+
+// asIs asks for nothing that a cluster may not be.
+func (g clusterOptions) asIs() bool {
+	return g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == ""
 }
 
 // refuse says what is wrong with a request where no engine is there yet, before one is installed for it.

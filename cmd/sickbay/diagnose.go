@@ -37,6 +37,27 @@ type diagnoseFlags struct {
 	looks            int
 }
 
+// valid refuses what does not go together, beyond what cobra was told of.
+func (f diagnoseFlags) valid() error {
+	switch {
+	case (f.yes || f.dryRun) && !f.fix:
+		return usagef("--yes and --dry-run need --fix")
+	case (f.allow != "" || f.plan != "") && !f.fix:
+		return usagef("--allow and --plan need --fix")
+	case f.allow != "" && f.allow != string(v1alpha1.Disruptive) && f.allow != string(v1alpha1.Destructive):
+		return usagef("--allow %s: it must be disruptive or destructive", f.allow)
+	case f.every < time.Second:
+		return usagef("--every %s: the minimum is 1s", f.every)
+	case f.during != 0 && !f.watch:
+		return usagef("--for needs --watch")
+	case f.during < 0:
+		return usagef("--for %s: it must be above zero", f.during)
+	case f.looks < 1 || f.looks > 100:
+		return usagef("--looks %d: it must be between 1 and 100", f.looks)
+	}
+	return nil
+}
+
 func (a *app) diagnose() *cobra.Command {
 	var f diagnoseFlags
 	cmd := &cobra.Command{
@@ -86,22 +107,10 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, nodes []string) error {
 		f.nodes = append(f.nodes, nodes...)
-		switch {
-		case (f.yes || f.dryRun) && !f.fix:
-			return usagef("--yes and --dry-run need --fix")
-		case (f.allow != "" || f.plan != "") && !f.fix:
-			return usagef("--allow and --plan need --fix")
-		case f.allow != "" && f.allow != string(v1alpha1.Disruptive) && f.allow != string(v1alpha1.Destructive):
-			return usagef("--allow %s: it must be disruptive or destructive", f.allow)
-		case f.every < time.Second:
-			return usagef("--every %s: the minimum is 1s", f.every)
-		case f.during != 0 && !f.watch:
-			return usagef("--for needs --watch")
-		case f.during < 0:
-			return usagef("--for %s: it must be above zero", f.during)
-		case f.looks < 1 || f.looks > 100:
-			return usagef("--looks %d: it must be between 1 and 100", f.looks)
-		case f.bundle != "":
+		if err := f.valid(); err != nil {
+			return err
+		}
+		if f.bundle != "" {
 			d, err := judgeBundle(f)
 			if err != nil {
 				return err

@@ -96,7 +96,6 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 		return err
 	}
 	unattended := f.yes || f.plan != ""
-	possible := slices.ContainsFunc(r.Plan.Remedies, func(p remedy.Planned) bool { return p.Refused == "" })
 	if f.plan != "" {
 		was, err := readPlan(f.plan)
 		if err != nil {
@@ -112,19 +111,12 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 		return nothing("no finding has a remedy")
 	case f.dryRun:
 		return nothing("--dry-run (plan " + r.Plan.Hash + ")")
-	}
-	if unattended && !possible {
+	case unattended && !slices.ContainsFunc(r.Plan.Remedies, func(p remedy.Planned) bool { return p.Refused == "" }):
 		return nothing("every remedy needs --allow or a person's confirmation")
 	}
 	_ = a.showDiagnosis(a.err, d, shown)
 	if !unattended {
-		yes, err := a.ask(ctx, fmt.Sprintf("\nApply %d remedies? [y/N] ", len(r.Plan.Remedies)))
-		if err != nil {
-			return err
-		}
-		if yes {
-			yes, err = a.confirm(ctx, r.Plan.Remedies)
-		}
+		yes, err := a.consent(ctx, r.Plan.Remedies)
 		if err != nil {
 			return err
 		}
@@ -160,18 +152,32 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 	var stays *staysError
 	if errors.As(err, &stays) {
 		after, r.Error = stays.seen, err.Error()
-		for i := range slices.Backward(r.Applied) {
-			if x := &r.Applied[i]; slices.ContainsFunc(after.Findings, func(y v1alpha1.Finding) bool { return idOf(y) == x.finding }) {
-				x.Stays = true
-				a.undo(ctx, s, x)
-			}
-		}
+		a.undoStaying(ctx, s, after.Findings, r.Applied)
 	} else if err != nil {
 		r.Error = err.Error()
 		_ = a.tellFix(d, r, f, form)
 		return err
 	}
 	return a.tellFix(after, r, f, form)
+}
+
+// undoStaying takes back, last first, what was done for findings that are still there.
+func (a *app) undoStaying(ctx context.Context, s *target, found []v1alpha1.Finding, done []applied) {
+	for i := range slices.Backward(done) {
+		if x := &done[i]; slices.ContainsFunc(found, func(y v1alpha1.Finding) bool { return idOf(y) == x.finding }) {
+			x.Stays = true
+			a.undo(ctx, s, x)
+		}
+	}
+}
+
+// consent asks for the plan as a whole, then for what needs a word of its own.
+func (a *app) consent(ctx context.Context, plan []remedy.Planned) (bool, error) {
+	yes, err := a.ask(ctx, fmt.Sprintf("\nApply %d remedies? [y/N] ", len(plan)))
+	if err != nil || !yes {
+		return false, err
+	}
+	return a.confirm(ctx, plan)
 }
 
 // confirm asks for every step that nobody consented to, by node and object. A remedy goes on the word for all of its steps.

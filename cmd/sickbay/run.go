@@ -248,21 +248,27 @@ func findScenarios(names []string) ([]*scenarios.Scenario, error) {
 	return list, nil
 }
 
-func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f runFlags, form format) error {
+// valid refuses flags that do not go together, and values that are none.
+func (f runFlags) valid() error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if f.blindRestart != "" && (f.controls == "" || !slices.Contains(restarts(), f.blindRestart)) {
+	switch {
+	case f.blindRestart != "" && (f.controls == "" || !slices.Contains(restarts(), f.blindRestart)):
 		return usagef("--blind-restart=%s: it needs --controls, and must be one of %s", f.blindRestart, strings.Join(restarts(), ", "))
-	}
-	if f.controls != "" && !slices.Contains(controlled, f.controls) {
+	case f.controls != "" && !slices.Contains(controlled, f.controls):
 		return usagef("--controls=%s: it must be one of %s", f.controls, strings.Join(controlled, ", "))
-	}
-	if f.lease < leastLease {
+	case f.lease < leastLease:
 		return usagef("--lease %s: it must be %s at least, three renewals of some seconds each", f.lease, leastLease)
-	}
-	if f.killAt != "" && !slices.Contains(suites.Points(), suites.Point(f.killAt)) {
+	case f.killAt != "" && !slices.Contains(suites.Points(), suites.Point(f.killAt)):
 		return usagef("--kill-at %s: unknown point", f.killAt)
+	}
+	return nil
+}
+
+func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f runFlags, form format) error {
+	if err := f.valid(); err != nil {
+		return err
 	}
 	if err := reportDir("--report", f.report); err != nil {
 		return err

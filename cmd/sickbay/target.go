@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -119,17 +120,8 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		return nil, err
 	}
 	s := &target{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
-	if w.kubeconfig != "" {
-		if _, err := bounds.ReadFile(w.kubeconfig, maxKubeconfig); err != nil {
-			return nil, usagef("read the kubeconfig %s: %s", w.kubeconfig, err)
-		}
-		var err error
-		if s.rest, s.kube, err = cluster.Kubeconfig(w.kubeconfig); err != nil {
-			return nil, usagef("%s", err)
-		}
-		s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
-			return apiserver.Observe(ctx, s.rest, s.kube, nodes)
-		})
+	if err := s.readKubeconfig(w.kubeconfig); err != nil {
+		return nil, err
 	}
 	guessed := map[string]bool{} // names that nobody gave
 	switch {
@@ -143,21 +135,8 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		}
 		s.nodes[name] = node.Local(name)
 	case len(w.ssh) > 0:
-		for _, dest := range w.ssh {
-			name, dest, given := sshName(dest)
-			if name == "" || dest == "" {
-				return nil, usagef("--ssh %s: it names no host", dest)
-			}
-			if !given {
-				name = s.nameOf(ctx, name, guessed)
-			}
-			if s.nodes[name] != nil {
-				return nil, usagef("--ssh %s: node %s is named twice", dest, name)
-			}
-			s.nodes[name] = node.SSH(name, dest, w.sudo)
-		}
-		if s.options.NodeTimeout == 0 {
-			s.options.NodeTimeout = timeoutscale.Bound(sshTimeout)
+		if err := s.overSSH(ctx, w, guessed); err != nil {
+			return nil, err
 		}
 	default:
 		c, err := a.whichCluster(ctx, w)
@@ -171,11 +150,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	for _, want := range w.nodes {
 		if _, ok := s.nodes[want]; !ok {
-			var have []string
-			for n := range s.nodes {
-				have = append(have, n)
-			}
-			slices.Sort(have)
+			have := slices.Sorted(maps.Keys(s.nodes))
 			return nil, &usageError{text: fmt.Sprintf("%s has no node %q", cmp.Or(s.Cluster, "--ssh"), want), hint: "It has " + strings.Join(have, ", ") + "."}
 		}
 	}
@@ -193,6 +168,45 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
 	return s, nil
+}
+
+// readKubeconfig has the API server of a file read, where one is given.
+func (s *target) readKubeconfig(file string) error {
+	if file == "" {
+		return nil
+	}
+	if _, err := bounds.ReadFile(file, maxKubeconfig); err != nil {
+		return usagef("read the kubeconfig %s: %s", file, err)
+	}
+	var err error
+	if s.rest, s.kube, err = cluster.Kubeconfig(file); err != nil {
+		return usagef("%s", err)
+	}
+	s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
+		return apiserver.Observe(ctx, s.rest, s.kube, nodes)
+	})
+	return nil
+}
+
+// overSSH takes the machines of --ssh as nodes.
+func (s *target) overSSH(ctx context.Context, w targetFlags, guessed map[string]bool) error {
+	for _, dest := range w.ssh {
+		name, dest, given := sshName(dest)
+		if name == "" || dest == "" {
+			return usagef("--ssh %s: it names no host", dest)
+		}
+		if !given {
+			name = s.nameOf(ctx, name, guessed)
+		}
+		if s.nodes[name] != nil {
+			return usagef("--ssh %s: node %s is named twice", dest, name)
+		}
+		s.nodes[name] = node.SSH(name, dest, w.sudo)
+	}
+	if s.options.NodeTimeout == 0 {
+		s.options.NodeTimeout = timeoutscale.Bound(sshTimeout)
+	}
+	return nil
 }
 
 // leaver is an agent that can be taken off its node.

@@ -227,8 +227,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Summary = "CSI driver " + v.driver + " answers, and does not finish its work on volume " + name(v)
 		f.ToConfirm = "the driver's own log: it may be formatting, checking or changing the owner of a large volume, or its backend hangs"
 		f.ManualAction = "do not restart the driver while it may be at work on the volume: that ends a mkfs or fsck in the middle"
-	case facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") ||
-		socket != nil && !answers && silentFor(h, socket.Path) && waited > patience:
+	case facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") || waited > patience && silent(h, socket):
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
 		if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {
@@ -332,17 +331,12 @@ func unmountable(h v1alpha1.History, f *v1alpha1.Finding, v volume) {
 // for each call, and says nothing meanwhile.
 const patience = 20 * time.Second
 
-// silentFor tells that nobody answered on the socket in this look and in the one before, where there is one: a machine that is
+// silent tells that nobody answered on the socket in this look and in the one before, where there is one: a machine that is
 // very busy answers late once.
-func silentFor(h v1alpha1.History, path string) bool {
-	for _, o := range h[max(0, len(h)-2):] {
-		for _, s := range o.Sockets {
-			if s.Path == path && s.Answers == "ok" {
-				return false
-			}
-		}
-	}
-	return true
+func silent(h v1alpha1.History, socket *v1alpha1.PluginSocket) bool {
+	return socket != nil && !slices.ContainsFunc(h[max(0, len(h)-2):], func(o v1alpha1.Observation) bool {
+		return slices.ContainsFunc(o.Sockets, func(s v1alpha1.PluginSocket) bool { return s.Path == socket.Path && s.Answers == "ok" })
+	})
 }
 
 func drivers(o *v1alpha1.Observation) string {

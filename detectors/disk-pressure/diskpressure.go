@@ -131,10 +131,8 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 			return nil // the kubelet does not see it so, or not yet
 		}
 		return []v1alpha1.Finding{misconfigured(h, f, t, inodes)}
-	case crossed:
-	case gone && !set && role == "nodefs":
-		// Thresholds off, as in kind: nothing will say DiskPressure, and the kubelet's filesystem is full all the same.
-	default:
+	case !crossed && !(gone && !set && role == "nodefs"):
+		// With thresholds off, as in kind, nothing will say DiskPressure, and the kubelet's filesystem is full all the same.
 		return nil
 	}
 	finding := v1alpha1.Finding{

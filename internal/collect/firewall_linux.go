@@ -197,16 +197,8 @@ func iptablesRules(tool, saved string, sets map[string][]string) (rules []v1alph
 					seen = append(seen, s)
 				}
 			case strings.HasPrefix(line, "-A ") && len(f) > 2:
-				m := jumpTarget.FindStringSubmatch(line)
-				switch {
-				case m == nil:
-				case m[1] == "DROP" || m[1] == "REJECT":
+				if j.take(f[1], line) {
 					drops = append(drops, [2]string{f[1], fmt.Sprintf("%s -t %s %s", tool, name, line)})
-				default:
-					j.from[m[1]] = append(j.from[m[1]], f[1])
-				}
-				if len(f) > 1 && j.hooks[f[1]] == nil && slices.Contains([]string{"OUTPUT", "INPUT", "FORWARD", "PREROUTING", "POSTROUTING"}, f[1]) {
-					j.hooks[f[1]] = []string{strings.ToLower(f[1])}
 				}
 			}
 		}
@@ -221,6 +213,21 @@ func iptablesRules(tool, saved string, sets map[string][]string) (rules []v1alph
 		rules = append(rules, j.rules(drops, "", sets)...)
 	}
 	return rules, seen
+}
+
+// take notes what a rule of a chain does: jump to another chain, or drop the packet.
+func (j jumps) take(chain, rule string) (drops bool) {
+	switch m := jumpTarget.FindStringSubmatch(rule); {
+	case m == nil:
+	case m[1] == "DROP" || m[1] == "REJECT":
+		drops = true
+	default:
+		j.from[m[1]] = append(j.from[m[1]], chain)
+	}
+	if j.hooks[chain] == nil && slices.Contains([]string{"OUTPUT", "INPUT", "FORWARD", "PREROUTING", "POSTROUTING"}, chain) {
+		j.hooks[chain] = []string{strings.ToLower(chain)}
+	}
+	return drops
 }
 
 // rejectRoutes reads `ip route show table all`. Owner is the protocol that made a route: Calico's bird keeps one for each block of

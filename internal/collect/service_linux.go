@@ -214,6 +214,36 @@ func (l *look) runtimeProcess(_ context.Context, s *source) error {
 	if err != nil {
 		return err
 	}
+	rt := l.whoServes(endpoint, procs)
+	set := settingsOf(rt.Name)
+	set.name = rt.Name
+	if rt.PID != 0 {
+		argv, env := l.argv(rt.PID), l.environ(rt.PID)
+		rt.Unit, rt.Environment = unitOf(l.cgroupOf(rt.PID)), startedWith(env)
+		if exe, err := l.root.readlink(procPath(rt.PID, "exe")); err == nil {
+			rt.Exe = strings.TrimSuffix(exe, " (deleted)")
+		}
+		set.argv = argv
+		set.takeFlags()
+		set.path = rt.Environment.Path
+		if rt.Exe != "" {
+			set.path = append(slices.Clone(set.path), path.Dir(rt.Exe))
+		}
+	}
+	rt.CLI = l.runtimeCLI(s, rt, set)
+	l.setSettings(set, false)
+	l.put(func(o *v1alpha1.Observation) {
+		r := &o.Runtime
+		r.Endpoint, r.PID, r.Unit, r.Exe, r.Environment, r.CLI = rt.Endpoint, rt.PID, rt.Unit, rt.Exe, rt.Environment, rt.CLI
+		setIfEmpty(&r.Name, rt.Name)
+		setIfEmpty(&r.RootDir, set.root)
+		setIfEmpty(&r.StateDir, set.state)
+	})
+	return nil
+}
+
+// whoServes is the runtime among the processes: the listener, else the one of the usual name that is the least deep in cgroups.
+func (l *look) whoServes(endpoint string, procs []procInfo) v1alpha1.Runtime {
 	usual := runtimePrograms[0]
 	for _, r := range runtimePrograms {
 		if strings.Contains(endpoint, r.endpoint) {
@@ -245,31 +275,7 @@ func (l *look) runtimeProcess(_ context.Context, s *source) error {
 			}
 		}
 	}
-	set := settingsOf(rt.Name)
-	set.name = rt.Name
-	if rt.PID != 0 {
-		argv, env := l.argv(rt.PID), l.environ(rt.PID)
-		rt.Unit, rt.Environment = unitOf(l.cgroupOf(rt.PID)), startedWith(env)
-		if exe, err := l.root.readlink(procPath(rt.PID, "exe")); err == nil {
-			rt.Exe = strings.TrimSuffix(exe, " (deleted)")
-		}
-		set.argv = argv
-		set.takeFlags()
-		set.path = rt.Environment.Path
-		if rt.Exe != "" {
-			set.path = append(slices.Clone(set.path), path.Dir(rt.Exe))
-		}
-	}
-	rt.CLI = l.runtimeCLI(s, rt, set)
-	l.setSettings(set, false)
-	l.put(func(o *v1alpha1.Observation) {
-		r := &o.Runtime
-		r.Endpoint, r.PID, r.Unit, r.Exe, r.Environment, r.CLI = rt.Endpoint, rt.PID, rt.Unit, rt.Exe, rt.Environment, rt.CLI
-		setIfEmpty(&r.Name, rt.Name)
-		setIfEmpty(&r.RootDir, set.root)
-		setIfEmpty(&r.StateDir, set.state)
-	})
-	return nil
+	return rt
 }
 
 // servesOthers tells a containerd that is told to listen elsewhere: dockerd starts one of its own, and k3s does.

@@ -343,40 +343,42 @@ func check(t testing.TB, f v1alpha1.Finding) {
 	}
 	cordoned := false
 	for i, s := range f.Remedy.Steps {
-		set := 0
-		for _, yes := range []bool{len(s.Exec) > 0, s.API != nil, s.Restore != ""} {
-			if yes {
-				set++
-			}
-		}
-		if set != 1 || s.Run == "" || s.Why == "" {
-			t.Errorf("step %d of %s/%s is incomplete: %+v", i, f.Failure, f.Cause, s)
-		}
-		if raw := marshal(t, s); strings.Contains(string(raw), redact.Mark) {
-			t.Errorf("step %d of %s/%s has what was taken out of the observation: %s", i, f.Failure, f.Cause, raw)
-		}
-		if s.API == nil && s.On == "" {
-			t.Errorf("step %d of %s/%s is on no node: %+v", i, f.Failure, f.Cause, s)
-		}
-		if s.API != nil {
-			cordoned = cordoned || s.API.Verb == v1alpha1.VerbCordon
-			if s.API.Verb == v1alpha1.VerbPatch && !json.Valid([]byte(s.API.Patch)) {
-				t.Errorf("patch is no JSON: %s", s.API.Patch)
-			}
-		}
-		if !slices.Contains(v1alpha1.Classes(), s.Class) || (s.Class == v1alpha1.Destructive) != (s.Risk != "") {
-			t.Errorf("step %d of %s/%s: class %q, risk %q: %s", i, f.Failure, f.Cause, s.Class, s.Risk, s.Run)
-		}
-		if s.API == nil && s.Class == v1alpha1.Disruptive && !cordoned {
-			t.Errorf("step %d of %s/%s disturbs pods on a node that is not cordoned: %s", i, f.Failure, f.Cause, s.Run)
-		}
-		if strings.Contains(s.Run, "/var/lib/sickbay/") {
-			t.Errorf("step %d of %s/%s reads the harness' own files: %s", i, f.Failure, f.Cause, s.Run)
+		cordoned = cordoned || s.API != nil && s.API.Verb == v1alpha1.VerbCordon
+		if wrong := checkStep(t, s, cordoned); wrong != "" {
+			t.Errorf("step %d of %s/%s %s: %+v", i, f.Failure, f.Cause, wrong, s)
 		}
 	}
 	if cordoned && f.Remedy.Steps[len(f.Remedy.Steps)-1].API.Verb != v1alpha1.VerbUncordon {
 		t.Errorf("%s/%s cordons and does not uncordon at the end", f.Failure, f.Cause)
 	}
+}
+
+// checkStep says what is wrong with a step, of a node that is cordoned or not.
+func checkStep(t testing.TB, s v1alpha1.Step, cordoned bool) string {
+	t.Helper()
+	set := 0
+	for _, yes := range []bool{len(s.Exec) > 0, s.API != nil, s.Restore != ""} {
+		if yes {
+			set++
+		}
+	}
+	switch {
+	case set != 1 || s.Run == "" || s.Why == "":
+		return "is incomplete"
+	case strings.Contains(string(marshal(t, s)), redact.Mark):
+		return "has what was taken out of the observation"
+	case s.API == nil && s.On == "":
+		return "is on no node"
+	case s.API != nil && s.API.Verb == v1alpha1.VerbPatch && !json.Valid([]byte(s.API.Patch)):
+		return "has a patch that is no JSON"
+	case !slices.Contains(v1alpha1.Classes(), s.Class) || (s.Class == v1alpha1.Destructive) != (s.Risk != ""):
+		return fmt.Sprintf("has class %q and risk %q", s.Class, s.Risk)
+	case s.API == nil && s.Class == v1alpha1.Disruptive && !cordoned:
+		return "disturbs pods on a node that is not cordoned"
+	case strings.Contains(s.Run, "/var/lib/sickbay/"):
+		return "reads the harness' own files"
+	}
+	return ""
 }
 
 // Describe is findings as text, for a test's error.

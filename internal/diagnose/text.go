@@ -206,37 +206,11 @@ func (t *text) finding(i int) {
 		}
 		t.row("object", strings.ToLower(f.Object.Kind)+" "+name)
 	}
-	// The oldest evidence is the least that is known: logs are read back ten minutes.
-	var since time.Time
-	for _, e := range f.Evidence {
-		if !e.At.IsZero() && (since.IsZero() || e.At.Before(since)) {
-			since = e.At
-		}
-	}
-	if !since.IsZero() && t.d.At.Sub(since) >= 5*time.Second {
+	if since := oldest(f.Evidence); !since.IsZero() && t.d.At.Sub(since) >= 5*time.Second {
 		t.row("since", t.when(since)+" or earlier")
 	}
 	t.pods(f.Node)
-	for i, e := range f.Evidence {
-		if i == t.o.Evidence {
-			t.line("", t.dim(fmt.Sprintf("and %d more with -o json", len(f.Evidence)-i)))
-			break
-		}
-		name := ""
-		if i == 0 {
-			name = "evidence"
-		}
-		prefix := e.Source + ": "
-		if !e.At.IsZero() {
-			prefix = t.when(e.At) + " " + prefix
-		}
-		// One line each, to be compared with the log it came from.
-		line := strings.Join(strings.Fields(e.Text), " ")
-		if t.o.Width > 0 {
-			line = cutMiddle(line, max(40, t.width-label-2-len([]rune(prefix))))
-		}
-		t.line(name, t.dim(prefix)+line)
-	}
+	t.evidence(f)
 	if f.ToConfirm != "" {
 		t.row("to confirm", f.ToConfirm)
 	}
@@ -258,6 +232,39 @@ func (t *text) finding(i int) {
 	}
 	if _, ok := failures.Lookup(f.Failure); ok {
 		t.row("more", t.dim("sickbay explain "+f.Failure+"/"+f.Cause))
+	}
+}
+
+// oldest is the time of the oldest evidence, the least that is known: logs are read back ten minutes.
+func oldest(list []v1alpha1.Evidence) (since time.Time) {
+	for _, e := range list {
+		if !e.At.IsZero() && (since.IsZero() || e.At.Before(since)) {
+			since = e.At
+		}
+	}
+	return since
+}
+
+func (t *text) evidence(f v1alpha1.Finding) {
+	for i, e := range f.Evidence {
+		if i == t.o.Evidence {
+			t.line("", t.dim(fmt.Sprintf("and %d more with -o json", len(f.Evidence)-i)))
+			break
+		}
+		name := ""
+		if i == 0 {
+			name = "evidence"
+		}
+		prefix := e.Source + ": "
+		if !e.At.IsZero() {
+			prefix = t.when(e.At) + " " + prefix
+		}
+		// One line each, to be compared with the log it came from.
+		line := strings.Join(strings.Fields(e.Text), " ")
+		if t.o.Width > 0 {
+			line = cutMiddle(line, max(40, t.width-label-2-len([]rune(prefix))))
+		}
+		t.line(name, t.dim(prefix)+line)
 	}
 }
 

@@ -152,8 +152,7 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	}
 	up := o.At.Sub(u.ActiveSince)
 	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:"}, ends...)...)
-	worked := !u.ActiveSince.IsZero() && k.Exit.At.Before(u.ActiveSince) && u.ActiveState == "active" && up > settled
-	k.Said = k.Said && !worked // said before the start that worked
+	k.Said = k.Said && !k.worked(up)
 	switch {
 	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
 		k.Running = true // it runs without a unit, or in one that is not known
@@ -186,6 +185,11 @@ func knownUnit(o *v1alpha1.Observation) (v1alpha1.Unit, bool) {
 	// A unit that does not exist is not one that stopped: the kubelet may run in another, and only its own answer tells.
 	_, unread := o.Unreadable(v1alpha1.SourceKubeletAPI)
 	return u, ok && !(unread && u.LoadState == "not-found")
+}
+
+// worked: what it said was before the start that worked.
+func (k Kubelet) worked(up time.Duration) bool {
+	return !k.Unit.ActiveSince.IsZero() && k.Exit.At.Before(k.Unit.ActiveSince) && k.Unit.ActiveState == "active" && up > settled
 }
 
 // nobodyStarts tells a unit that systemd does not run and will not start by itself.

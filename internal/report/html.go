@@ -299,23 +299,7 @@ func (p *page) compare(before *v1alpha1.Report) {
 func opinion(rep *v1alpha1.Report) string {
 	n := len(rep.Results)
 	if n == 1 {
-		r := rep.Results[0]
-		switch {
-		case r.Control != v1alpha1.ControlNone && r.ControlHeld:
-			return fmt.Sprintf("Control %s held: the run failed at %s, as it must.", r.Control, r.FailedAt)
-		case r.Control != v1alpha1.ControlNone:
-			return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
-		case r.Verdict == v1alpha1.VerdictPassed && len(BrokenControls(rep, v1alpha1.VerdictFailed))+len(BrokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
-			return "All seven steps passed, but a control did not hold."
-		case r.Verdict == v1alpha1.VerdictPassed && len(rep.HostChanges) > 0:
-			return "All seven steps passed, but something is left on the host."
-		case r.Verdict == v1alpha1.VerdictPassed:
-			return "Injected, detected, cleared by its remedy, and nothing left behind."
-		case r.Verdict == v1alpha1.VerdictUnsupported:
-			return "This host does not support the fault: " + r.Reason
-		default:
-			return fmt.Sprintf("Stopped at %s: %s", r.FailedAt, r.Reason)
-		}
+		return opinionOfOne(rep, rep.Results[0])
 	}
 	passed, scenarios := 0, 0
 	for _, r := range rep.Results {
@@ -342,6 +326,26 @@ func opinion(rep *v1alpha1.Report) string {
 		said += " Something is left on the host."
 	}
 	return said
+}
+
+// opinionOfOne is a report's whose only result is r.
+func opinionOfOne(rep *v1alpha1.Report, r v1alpha1.ScenarioResult) string {
+	passed := r.Verdict == v1alpha1.VerdictPassed
+	switch {
+	case r.Control != v1alpha1.ControlNone && r.ControlHeld:
+		return fmt.Sprintf("Control %s held: the run failed at %s, as it must.", r.Control, r.FailedAt)
+	case r.Control != v1alpha1.ControlNone:
+		return fmt.Sprintf("Control %s did not hold: %s", r.Control, r.Reason)
+	case passed && len(BrokenControls(rep, v1alpha1.VerdictFailed))+len(BrokenControls(rep, v1alpha1.VerdictUnknown)) > 0:
+		return "All seven steps passed, but a control did not hold."
+	case passed && len(rep.HostChanges) > 0:
+		return "All seven steps passed, but something is left on the host."
+	case passed:
+		return "Injected, detected, cleared by its remedy, and nothing left behind."
+	case r.Verdict == v1alpha1.VerdictUnsupported:
+		return "This host does not support the fault: " + r.Reason
+	}
+	return fmt.Sprintf("Stopped at %s: %s", r.FailedAt, r.Reason)
 }
 
 // story are the numbers of a run's head line; before is the same scenario in an earlier report, or nil.

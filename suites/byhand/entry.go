@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,6 +153,28 @@ func load(file string) (Entry, error) {
 	return e, e.complete()
 }
 
+// check tells what a script lacks.
+func (s Script) check(name string) (errs []error) {
+	for _, p := range s {
+		if !slices.Contains(places, p.At) || strings.TrimSpace(p.Run) == "" {
+			errs = append(errs, fmt.Errorf("%s: a part needs a script and a place (%s), not %q", name, strings.Join(places, ", "), p.At))
+		}
+	}
+	return errs
+}
+
+// complete fills the place in and tells what cannot be expected.
+func (x *Expected) complete() (errs []error) {
+	x.At = cmp.Or(x.At, Worker)
+	if x.At == API || !slices.Contains(places, x.At) {
+		errs = append(errs, fmt.Errorf("expect: %q is no node", x.At))
+	}
+	if !failures.Known(x.Failure, x.Cause) {
+		errs = append(errs, fmt.Errorf("expect: there is no %s/%s; `sickbay explain` lists them", x.Failure, x.Cause))
+	}
+	return errs
+}
+
 // complete fills defaults in and tells what cannot be meant.
 func (e *Entry) complete() error {
 	var errs []error
@@ -159,29 +182,11 @@ func (e *Entry) complete() error {
 	if e.Title == "" || len(e.Break) == 0 {
 		wrong("title and break are needed")
 	}
-	for name, s := range map[string]Script{"break": e.Break, "wait": e.Wait, "mend": e.Mend} {
-		for _, p := range s {
-			if !slices.Contains(places, p.At) || strings.TrimSpace(p.Run) == "" {
-				wrong("%s: a part needs a script and a place (%s), not %q", name, strings.Join(places, ", "), p.At)
-			}
+	errs = slices.Concat(errs, e.Break.check("break"), e.Wait.check("wait"), e.Mend.check("mend"))
+	for _, list := range [][]Expected{e.Expect, e.Or} {
+		for i := range list {
+			errs = append(errs, list[i].complete()...)
 		}
-	}
-	expected := func(x *Expected) {
-		if x.At == "" {
-			x.At = Worker
-		}
-		if x.At == API || !slices.Contains(places, x.At) {
-			wrong("expect: %q is no node", x.At)
-		}
-		if !failures.Known(x.Failure, x.Cause) {
-			wrong("expect: there is no %s/%s; `sickbay explain` lists them", x.Failure, x.Cause)
-		}
-	}
-	for i := range e.Expect {
-		expected(&e.Expect[i])
-	}
-	for i := range e.Or {
-		expected(&e.Or[i])
 	}
 	switch {
 	case len(e.Expect) == 0 && (e.Fix != "" || e.Because != "" || e.Listed || len(e.Or) > 0):

@@ -45,40 +45,48 @@ func Parse(spec string, known Known) (Entry, error) {
 	}
 	e.Spec = head
 	for _, o := range options {
-		key, value, _ := strings.Cut(o, "=")
-		switch key {
-		case "name":
-			if value == "" || value != text.Short(value, 40) || strings.ContainsAny(value, "/ ") {
-				return e, usage.Errorf("--detector %s: name %q: want a word of at most 40 characters", spec, value)
-			}
-			e.Name = value
-		case "timeout":
-			d, err := time.ParseDuration(value)
-			if err != nil || d <= 0 {
-				return e, usage.Errorf("--detector %s: timeout %q: write it like 30s or 2m", spec, value)
-			}
-			e.Timeout = d
-		case "mapping":
-			m, err := LoadMapping(value, known)
-			if err != nil {
-				return e, err
-			}
-			switch {
-			case strings.HasPrefix(head, "exec"):
-				e.Mapping = m
-			case head == "conditions" || head == "npd":
-				e.Open = Conditions(head, m).Open
-			default:
-				return e, usage.Errorf("--detector %s: %s takes no mapping", spec, head)
-			}
-		case "act":
-			if !strings.HasPrefix(head, "exec") {
-				return e, usage.Errorf("--detector %s: only a program acts when asked", spec)
-			}
-			e.Acts = true
+		if err := e.option(spec, o, known); err != nil {
+			return e, err
 		}
 	}
 	return e, nil
+}
+
+// option takes one KEY=VALUE of a spec.
+func (e *Entry) option(spec, option string, known Known) error {
+	program := strings.HasPrefix(e.Spec, "exec")
+	switch key, value, _ := strings.Cut(option, "="); key {
+	case "name":
+		if value == "" || value != text.Short(value, 40) || strings.ContainsAny(value, "/ ") {
+			return usage.Errorf("--detector %s: name %q: want a word of at most 40 characters", spec, value)
+		}
+		e.Name = value
+	case "timeout":
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return usage.Errorf("--detector %s: timeout %q: write it like 30s or 2m", spec, value)
+		}
+		e.Timeout = d
+	case "mapping":
+		m, err := LoadMapping(value, known)
+		if err != nil {
+			return err
+		}
+		switch {
+		case program:
+			e.Mapping = m
+		case e.Spec == "conditions" || e.Spec == "npd":
+			e.Open = Conditions(e.Spec, m).Open
+		default:
+			return usage.Errorf("--detector %s: %s takes no mapping", spec, e.Spec)
+		}
+	case "act":
+		if !program {
+			return usage.Errorf("--detector %s: only a program acts when asked", spec)
+		}
+		e.Acts = true
+	}
+	return nil
 }
 
 // cutOptions takes the options from the end of a spec; a comma before anything else belongs to the command.
