@@ -15,7 +15,7 @@ type Detector struct {
 	// and sees who falls silent.
 	Needs []string
 	// Judge is pure: no I/O, no clock, no state; the same history gives the same findings. It never panics on a history with unknown
-	// parts, and unknown never becomes a finding by itself.
+	// parts, and unknown never becomes a finding by itself. Failure and Node of a finding are filled in where they are empty.
 	Judge func(v1alpha1.History) []v1alpha1.Finding
 }
 

@@ -26,9 +26,7 @@ func Find(h v1alpha1.History, detectors []Detector) []v1alpha1.Finding {
 	var found []v1alpha1.Finding
 	for _, d := range detectors {
 		for _, f := range d.Judge(h) {
-			if f.Node == "" {
-				f.Node = h.Last().Node
-			}
+			f.Node, f.Failure = cmp.Or(f.Node, h.Last().Node), cmp.Or(f.Failure, d.Failure)
 			if !failures.Known(f.Failure, f.Cause) || f.Failure != d.Failure {
 				panic(fmt.Sprintf("detector %s names %s/%s, which is not its vocabulary", d.Failure, f.Failure, f.Cause))
 			}

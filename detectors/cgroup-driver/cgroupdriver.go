@@ -26,16 +26,7 @@ func init() {
 
 // judge compares the running values, then looks where containers really are.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
-	var f *v1alpha1.Finding
-	if f = refused(h); f == nil {
-		f = mismatch(h)
-	}
-	if f == nil {
-		return nil
-	}
-	f.Failure, f.Node, f.Consequences = "cgroup-driver", o.Node, facts.Consequences(o)
-	return []v1alpha1.Finding{*f}
+	return facts.First(h, refused, mismatch)
 }
 
 // refused: the kubelet does not start on cgroup v1.

@@ -31,19 +31,7 @@ const skewed = 30.0
 
 // judge measures clocks, then certificates.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
-	f := skew(h)
-	if f == nil {
-		f = againstHardware(h)
-	}
-	if f == nil {
-		f = expired(h)
-	}
-	if f == nil {
-		return nil
-	}
-	f.Failure, f.Node, f.Consequences = "clock-cert", o.Node, facts.Consequences(o)
-	return []v1alpha1.Finding{*f}
+	return facts.First(h, skew, againstHardware, expired)
 }
 
 func skew(h v1alpha1.History) *v1alpha1.Finding {

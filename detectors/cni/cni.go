@@ -29,26 +29,7 @@ func init() {
 
 // judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
-	var out []v1alpha1.Finding
-	if f := config(h); f != nil {
-		out = append(out, *f)
-	} else {
-		for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{binary, ipam, rejected} {
-			if f := judge(h); f != nil {
-				out = append(out, *f)
-				break
-			}
-		}
-	}
-	if f := netfilter(h); f != nil {
-		out = append(out, *f)
-	}
-	for i := range out {
-		out[i].Failure, out[i].Node = "cni", o.Node
-		out[i].Consequences = facts.Consequences(o)
-	}
-	return out
+	return append(facts.First(h, config, binary, ipam, rejected), facts.First(h, netfilter)...)
 }
 
 func confDir(o *v1alpha1.Observation) string {

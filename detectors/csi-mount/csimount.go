@@ -44,14 +44,12 @@ type volume struct {
 
 // judge explains each waiting volume, one finding per volume and cause.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
 	var out []v1alpha1.Finding
 	for _, v := range waiting(h) {
 		f := judgeVolume(h, v)
 		if f == nil {
 			continue
 		}
-		f.Failure, f.Node = "csi-mount", o.Node
 		f.Object = facts.PodRef(v.pod)
 		if v.claim != "" {
 			f.Object = &v1alpha1.ObjectRef{Kind: "PersistentVolumeClaim", Namespace: v.pod.Namespace, Name: v.claim}

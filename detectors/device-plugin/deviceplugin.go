@@ -40,11 +40,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			out = append(out, *f)
 		}
 	}
-	out = append(out, refused(h)...)
-	for i := range out {
-		out[i].Failure, out[i].Node = "device-plugin", o.Node
-	}
-	return out
+	return append(out, refused(h)...)
 }
 
 // resources are those a device plugin gives: with a domain that is not Kubernetes' own, on the node now or at the baseline.

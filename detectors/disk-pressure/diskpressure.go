@@ -56,7 +56,7 @@ func standing(o *v1alpha1.Observation, nodefs, imagefs v1alpha1.Filesystem) []v1
 		return nil
 	}
 	fd := v1alpha1.Finding{
-		Failure: "disk-pressure", Cause: "nodefs-full", Node: o.Node, Certainty: v1alpha1.Likely,
+		Cause: "nodefs-full", Certainty: v1alpha1.Likely,
 		Evidence:     []v1alpha1.Evidence{facts.FromCondition(condition)},
 		Consequences: facts.Consequences(o),
 		ToConfirm:    "`kubectl get --raw /api/v1/nodes/" + detectors.Quote(o.Node) + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: which filesystem the kubelet sees, and evictionSoft of its configuration",
@@ -136,7 +136,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 		return nil
 	}
 	finding := v1alpha1.Finding{
-		Failure: "disk-pressure", Cause: cause, Node: o.Node, Certainty: v1alpha1.Certain,
+		Cause: cause, Certainty: v1alpha1.Certain,
 		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceFilesystems, facts.Usage(f, inodes))},
 		Consequences: facts.Consequences(o),
 	}
@@ -175,7 +175,7 @@ func misconfigured(h v1alpha1.History, f v1alpha1.Filesystem, t facts.Threshold,
 		}
 	}
 	fd := v1alpha1.Finding{
-		Failure: "disk-pressure", Cause: "threshold-misconfigured", Node: o.Node, Certainty: v1alpha1.Certain,
+		Cause: "threshold-misconfigured", Certainty: v1alpha1.Certain,
 		Summary: fmt.Sprintf("the eviction threshold %s=%s asks for more than %s can offer: the disk is not full, the threshold is wrong", t.Signal, t.Text, f.Path),
 		Evidence: []v1alpha1.Evidence{
 			facts.Seen(o, v1alpha1.SourceKubelet, fmt.Sprintf("evictionHard %s: %s", t.Signal, t.Text)),

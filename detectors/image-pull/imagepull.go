@@ -49,7 +49,6 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		if f == nil {
 			continue
 		}
-		f.Failure, f.Node = "image-pull", o.Node
 		if _, unread := o.Unreadable(v1alpha1.SourceImages); unread && f.Certainty == v1alpha1.Certain {
 			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the image is there since: `crictl images`"
 		}

@@ -25,15 +25,13 @@ func init() {
 
 // judge asks, nearest first: is there a kubelet, can it read its kubeconfig, does it reach and trust the server, is there a Node.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
 	k := facts.KubeletState(h)
 	if !k.Known {
 		return nil
 	}
 	for _, judge := range []func(v1alpha1.History, facts.Kubelet) *v1alpha1.Finding{kubeconfig, untrusted, unreachable, refused, stopped, unregistered} {
 		if f := judge(h, k); f != nil {
-			f.Failure, f.Node = "node-notready", o.Node
-			f.Consequences = facts.Consequences(o)
+			f.Consequences = facts.Consequences(h.Last())
 			return []v1alpha1.Finding{*f}
 		}
 	}

@@ -45,7 +45,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 					continue
 				}
 				seen[f.Cause+facts.GroupKey(p)+c.Spec.Name] = true
-				f.Failure, f.Node, f.Object = "oom-throttle", o.Node, facts.PodRef(p)
+				f.Object = facts.PodRef(p)
 				out = append(out, *f)
 			}
 		}
@@ -83,7 +83,7 @@ func jobs(o *v1alpha1.Observation, seen map[string]bool) []v1alpha1.Finding {
 			continue
 		}
 		kind, _, name := facts.Owner(list[0].Pod)
-		f := v1alpha1.Finding{Failure: "oom-throttle", Node: o.Node, Object: facts.PodRef(list[0].Pod), Cause: "memory-limit", Certainty: v1alpha1.Certain,
+		f := v1alpha1.Finding{Object: facts.PodRef(list[0].Pod), Cause: "memory-limit", Certainty: v1alpha1.Certain,
 			Summary: fmt.Sprintf("the pods of %s %s reach %s one after the other, and are killed", kind, name, l)}
 		for _, c := range list[:min(len(list), 3)] {
 			t := c.Status.State.Terminated

@@ -27,14 +27,7 @@ func init() {
 // judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside, and after a
 // restart by hand like one that does not start.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{halted, withoutCRI, ioStall, overloaded, stopped, unserved, silent} {
-		if f := judge(h); f != nil {
-			f.Failure, f.Node = "pleg", h.Last().Node
-			f.Consequences = append(f.Consequences, facts.Consequences(h.Last())...)
-			return []v1alpha1.Finding{*f}
-		}
-	}
-	return nil
+	return facts.First(h, halted, withoutCRI, ioStall, overloaded, stopped, unserved, silent)
 }
 
 const (

@@ -30,23 +30,7 @@ const fresh = 7 * time.Minute
 
 // judge looks at each container with a liveness or startup probe that was killed more than once.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
-	var out []v1alpha1.Finding
-	seen := map[string]bool{}
-	for _, p := range facts.Pods(o) {
-		for _, c := range facts.Containers(p) {
-			key := facts.GroupKey(p) + "/" + c.Spec.Name
-			if seen[key] {
-				continue
-			}
-			if f := judgeContainer(h, c); f != nil {
-				seen[key] = true
-				f.Failure, f.Node, f.Object = "probe-kill", o.Node, facts.PodRef(p)
-				out = append(out, *f)
-			}
-		}
-	}
-	return out
+	return facts.EachContainer(h, judgeContainer)
 }
 
 var containerIn = regexp.MustCompile(`\{([^}]+)\}`)

@@ -35,15 +35,7 @@ const settled = 30 * time.Second
 
 // judge looks at the runtime's unit first: a runtime that takes its pods along kills sandboxes, too.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
-	for _, judge := range []func(v1alpha1.History) *v1alpha1.Finding{runtimeRestart, networkLost, killed} {
-		if f := judge(h); f != nil {
-			f.Failure, f.Node = "sandbox-changed", o.Node
-			f.Consequences = append(f.Consequences, facts.Consequences(o)...)
-			return []v1alpha1.Finding{*f}
-		}
-	}
-	return nil
+	return facts.First(h, runtimeRestart, networkLost, killed)
 }
 
 // again are pods whose sandbox was made again lately, with how often that was seen.

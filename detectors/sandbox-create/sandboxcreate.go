@@ -37,7 +37,6 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	}
 	out = append(out, unwritable(h, failing)...)
 	for i := range out {
-		out[i].Failure, out[i].Node = "sandbox-create", o.Node
 		out[i].Consequences = append(out[i].Consequences, facts.Consequences(o)...)
 	}
 	return out

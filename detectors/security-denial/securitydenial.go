@@ -30,25 +30,7 @@ const fresh = 7 * time.Minute
 
 // judge looks at each container that does not run.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	o := h.Last()
-	var out []v1alpha1.Finding
-	seen := map[string]bool{}
-	for _, p := range facts.Pods(o) {
-		for _, c := range facts.Containers(p) {
-			if seen[facts.GroupKey(p)+c.Spec.Name] {
-				continue
-			}
-			for _, judge := range []func(v1alpha1.History, facts.ContainerOf) *v1alpha1.Finding{missing, seccomp, apparmor, selinux} {
-				if f := judge(h, c); f != nil {
-					seen[facts.GroupKey(p)+c.Spec.Name] = true
-					f.Failure, f.Node, f.Object = "security-denial", o.Node, facts.PodRef(p)
-					out = append(out, *f)
-					break
-				}
-			}
-		}
-	}
-	return out
+	return facts.EachContainer(h, missing, seccomp, apparmor, selinux)
 }
 
 // seccompOf is the seccomp profile of a container, its pod's where it has none of its own.

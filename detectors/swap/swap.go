@@ -59,7 +59,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 		return nil
 	}
 	f := v1alpha1.Finding{
-		Failure: "swap", Cause: "swap-on", Node: o.Node, Certainty: v1alpha1.Certain,
+		Cause: "swap-on", Certainty: v1alpha1.Certain,
 		Summary:      "the kubelet refuses to start: swap is on and failSwapOn is true",
 		Consequences: facts.Consequences(o),
 	}
