@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,12 +58,7 @@ func (s *Scenario) Effects() ([]string, error) {
 			where += ", reaching the kernel of this machine"
 		}
 		out = append(out, strings.TrimSuffix(fmt.Sprintf("%s %s: %s: %s", when, where, a.Mechanism, m.Doc), ": "))
-		keys := make([]string, 0, len(a.Params))
-		for k := range a.Params {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
+		for _, k := range slices.Sorted(maps.Keys(a.Params)) {
 			v, err := json.Marshal(a.Params[k])
 			if err != nil {
 				return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/chaos"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -301,13 +303,7 @@ func writeTable(file string, results map[chaos.KillCase]chaos.Result) error {
 	for _, s := range core {
 		names = append(names, s.Metadata.Name)
 	}
-	f, err := os.Create(file + ".new")
-	if err != nil {
-		return err
-	}
-	chaos.WriteMatrix(f, names, results)
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
+	var table bytes.Buffer
+	chaos.WriteMatrix(&table, names, results)
+	return atomicfile.Write(file, table.Bytes(), 0o644)
 }

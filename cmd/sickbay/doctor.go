@@ -151,7 +151,7 @@ func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[
 	if len(kept) > 0 {
 		var s []string
 		for k, n := range kept {
-			s = append(s, fmt.Sprintf("%d %s", n, plural(k, n)))
+			s = append(s, text.Plural(n, k))
 		}
 		x.Kept = append(x.Kept, "with them: "+sortedList(s))
 	}
@@ -186,7 +186,7 @@ func (x *examination) guest() {
 		x.Leftover = append(x.Leftover, fmt.Sprintf("virtual machine in %s: %s (`sickbay vm down` clears it away)", s.Cache.Dir, s.Problem))
 	}
 	if n := len(s.Cache.Parts); n > 0 {
-		x.Kept = append(x.Kept, fmt.Sprintf("%d %s of the virtual machine, %s, in %s (`sickbay vm prune` removes what is too much)", n, plural("disk", n), text.Bytes(s.Cache.Bytes), s.Cache.Dir))
+		x.Kept = append(x.Kept, fmt.Sprintf("%s of the virtual machine, %s, in %s (`sickbay vm prune` removes what is too much)", text.Plural(n, "disk"), text.Bytes(s.Cache.Bytes), s.Cache.Dir))
 	}
 }
 

@@ -122,16 +122,6 @@ func (h hostFacts) notes() []string {
 	return out
 }
 
-func plural(s string, n int) string {
-	if n == 1 {
-		return s
-	}
-	if strings.HasSuffix(s, "ss") {
-		return s + "es"
-	}
-	return s + "s"
-}
-
 func sortedList(s []string) string {
 	slices.Sort(s)
 	return strings.Join(s, ", ")

@@ -496,7 +496,7 @@ func (a *app) vmPrune() *cobra.Command {
 			out.Bytes += k.Bytes
 		}
 		return print(a, *form, out, func(w io.Writer) {
-			fmt.Fprintf(w, "removed %d %s, %s; %s stay in %s\n", len(removed), plural("disk", len(removed)), text.Bytes(out.Bytes), text.Bytes(rest.Cache.Bytes), rest.Cache.Dir)
+			fmt.Fprintf(w, "removed %s, %s; %s stay in %s\n", text.Plural(len(removed), "disk"), text.Bytes(out.Bytes), text.Bytes(rest.Cache.Bytes), rest.Cache.Dir)
 		})
 	}
 	return cmd

@@ -184,8 +184,8 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("%s outside the kubelet's cgroups, though kubelet and runtime name the same driver", runs(len(outside)))
 	case isLoud && hasScript:
 		f.Cause = "driver-mismatch"
-		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, as the runtime is configured, but its program %s is a script that runs with the other driver: no new container can be created", or(kubelet, "one driver"), script.Path)
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceFiles, fmt.Sprintf("%s: a script for %s, %d bytes", script.Path, or(script.Script, "a shell"), script.SizeBytes)))
+		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, as the runtime is configured, but its program %s is a script that runs with the other driver: no new container can be created", cmp.Or(kubelet, "one driver"), script.Path)
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceFiles, fmt.Sprintf("%s: a script for %s, %d bytes", script.Path, cmp.Or(script.Script, "a shell"), script.SizeBytes)))
 	case isLoud:
 		f.Cause, f.Certainty = "driver-mismatch", v1alpha1.Likely
 		f.Summary = "the runtime refuses the kubelet's names of cgroups"
@@ -347,13 +347,6 @@ func unwrap(o *v1alpha1.Observation, file string, script v1alpha1.File) []v1alph
 		}
 	}
 	return []v1alpha1.Step{detectors.RestoreStep(o.Node, script.Path, fmt.Sprintf("a script of %d bytes stands in its place and passes another driver than configured", script.SizeBytes))}
-}
-
-func or(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return s
 }
 
 // dropBinaryName takes a script out of the options of all handlers, and moves it aside where nothing names it any more. It fails

@@ -158,7 +158,7 @@ func judgeFilesystem(h v1alpha1.History, f v1alpha1.Filesystem, role string, ino
 		finding.ToConfirm = "`kubectl get --raw /api/v1/nodes/" + detectors.Quote(o.Node) + "/proxy/stats/summary | jq '.node.fs, .node.runtime'`: the kubelet sees no pressure, so it may look at another filesystem or threshold"
 	}
 	for _, u := range facts.Strangers(o, f, inodes) {
-		finding.Evidence = append(finding.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+		finding.Evidence = append(finding.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), text.Plural(int(max(u.Files, 1)), "file"))))
 	}
 	steps, untouched := facts.MakeRoom(o, f, inodes)
 	finding.ManualAction = untouched

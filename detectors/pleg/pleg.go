@@ -17,6 +17,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
@@ -264,7 +265,7 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 		return nil
 	}
 	if len(blocked) > 0 {
-		ev = append(ev, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("%s of the runtime in uninterruptible sleep (D): %s", facts.Plural(len(blocked), "thread"), describe(blocked))))
+		ev = append(ev, facts.Seen(o, v1alpha1.SourceProcesses, fmt.Sprintf("%s of the runtime in uninterruptible sleep (D): %s", text.Plural(len(blocked), "thread"), describe(blocked))))
 	}
 	f := &v1alpha1.Finding{
 		Cause: "runtime-io-stall", Certainty: certainty, Evidence: support(h, ev),

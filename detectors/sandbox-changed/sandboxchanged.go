@@ -7,6 +7,7 @@ package sandboxchanged
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/causal"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
@@ -68,7 +70,7 @@ func changed(h v1alpha1.History) []again {
 		}
 	}
 	newest := newestSandboxes(o)
-	for _, k := range sorted(newest) {
+	for _, k := range slices.Sorted(maps.Keys(newest)) {
 		s := newest[k]
 		if s.Attempt == 0 || o.At.Sub(s.CreatedAt) > fresh {
 			continue
@@ -85,7 +87,7 @@ func changed(h v1alpha1.History) []again {
 	_, cutShort := o.Unreadable(v1alpha1.SourceAPI)
 	known := o.API != nil && !cutShort
 	var out []again
-	for _, k := range sorted(byPod) {
+	for _, k := range slices.Sorted(maps.Keys(byPod)) {
 		if a := byPod[k]; !known || facts.Pod(o, a.namespace, a.name) != nil {
 			out = append(out, *a)
 		}
@@ -174,15 +176,6 @@ func (a again) goesOn(now time.Time) bool {
 	return now.Sub(a.last) < patience
 }
 
-func sorted[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // spared tells that shims were seen, and none of them in the runtime's unit: its end does not reach them.
 func spared(o *v1alpha1.Observation, unit string) bool {
 	shims, inUnit := 0, 0
@@ -219,7 +212,7 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	}
 	if after > 0 {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSandboxes, fmt.Sprintf("%s made again right after containerd's start at %s", facts.Plural(after, "sandbox was"), u.ActiveSince.UTC().Format(time.RFC3339))))
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSandboxes, fmt.Sprintf("%s made again right after containerd's start at %s", text.Plural(after, "sandbox was"), u.ActiveSince.UTC().Format(time.RFC3339))))
 	}
 	for i, a := range died {
 		if i < 2 {

@@ -344,7 +344,7 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 			}
 			with(&fd, failing, noSpace...)
 			for _, u := range facts.Strangers(o, f, inodes) {
-				fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), facts.Plural(int(max(u.Files, 1)), "file"))))
+				fd.Evidence = append(fd.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, fmt.Sprintf("%s takes %s in %s", u.Path, text.Bytes(u.Bytes), text.Plural(int(max(u.Files, 1)), "file"))))
 			}
 			steps, untouched := facts.MakeRoom(o, f, inodes)
 			fd.ManualAction, fd.Remedy = untouched, facts.Place(o).NewRemedy("make-room", steps...)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func (l *look) firewall(ctx context.Context, s *source) error {
 		slices.SortStableFunc(rules, func(a, b v1alpha1.Rule) int { return rank(a) - rank(b) })
 		found := rules[:min(len(rules), maxRules)]
 		l.put(func(o *v1alpha1.Observation) {
-			o.Network.RejectRules, o.Network.Firewalls = slices.Clone(found), sortedKeys(owners)
+			o.Network.RejectRules, o.Network.Firewalls = slices.Clone(found), slices.Sorted(maps.Keys(owners))
 		})
 	}
 	for _, tool := range []string{"iptables", "ip6tables"} {
@@ -100,14 +101,6 @@ func rank(r v1alpha1.Rule) int {
 		return 0
 	}
 	return 1
-}
-
-func sortedKeys(m map[string]bool) (out []string) {
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // ipsets reads `ipset save`: "add NAME 10.0.0.1,tcp:443".

@@ -123,9 +123,9 @@ func (t *text) verdict() {
 			blind++
 		}
 	}
-	switch nodes := count(len(t.d.Nodes), "node"); {
+	switch nodes := plain.Plural(len(t.d.Nodes), "node"); {
 	case len(ill) > 0:
-		fmt.Fprintf(t, "%s  %d of %s%s: %s", t.red("ILL"), len(ill), nodes, of, count(len(t.d.Findings), "finding"))
+		fmt.Fprintf(t, "%s  %d of %s%s: %s", t.red("ILL"), len(ill), nodes, of, plain.Plural(len(t.d.Findings), "finding"))
 		if len(t.d.Findings) > 1 {
 			t.WriteString(", in the order in which to treat them")
 		}
@@ -158,18 +158,11 @@ func (t *text) when(at time.Time) string {
 func ago(d time.Duration) string {
 	switch {
 	case d < 2*time.Hour:
-		return count(int(d.Minutes()), "minute") + " ago"
+		return plain.Plural(int(d.Minutes()), "minute") + " ago"
 	case d < 48*time.Hour:
-		return count(int(d.Hours()), "hour") + " ago"
+		return plain.Plural(int(d.Hours()), "hour") + " ago"
 	}
-	return count(int(d.Hours()/24), "day") + " ago"
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return plain.Plural(int(d.Hours()/24), "day") + " ago"
 }
 
 // label is the width of the left column.

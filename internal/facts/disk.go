@@ -211,7 +211,7 @@ func MakeRoom(o *v1alpha1.Observation, f v1alpha1.Filesystem, inodes bool) (step
 		}
 		switch {
 		case u.Dir && inodes && u.Bytes < 128*u.Files: // a directory on a disk takes 30 bytes or so for each name
-			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and all files in it are empty", u.Path, Plural(int(u.Files), "inode")), true))
+			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s, and all files in it are empty", u.Path, text.Plural(int(u.Files), "inode")), true))
 		case !u.Dir && !inodes:
 			steps = append(steps, discard(o, u.Path, fmt.Sprintf("delete %s: %s in a file that neither the runtime nor the kubelet keeps, if nobody uses it", u.Path, text.Bytes(u.Bytes)), false))
 		}

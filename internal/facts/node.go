@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
@@ -54,10 +55,10 @@ func Consequences(o *v1alpha1.Observation) []string {
 		out = append(out, Short(fmt.Sprintf("node Ready=%s (%s: %s)", c.Status, c.Reason, c.Message)))
 	}
 	if n := len(Waiting(o, "ContainerCreating", "PodInitializing")); n > 0 {
-		out = append(out, fmt.Sprintf("%s in ContainerCreating", Plural(n, "pod")))
+		out = append(out, fmt.Sprintf("%s in ContainerCreating", text.Plural(n, "pod")))
 	}
 	if n := evicted(o); n > 0 {
-		out = append(out, fmt.Sprintf("%s evicted", Plural(n, "pod")))
+		out = append(out, fmt.Sprintf("%s evicted", text.Plural(n, "pod")))
 	}
 	return out
 }
@@ -72,14 +73,6 @@ func evicted(o *v1alpha1.Observation) (n int) {
 		}
 	}
 	return n
-}
-
-// Plural counts a thing.
-func Plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // LeaseAge is how long ago the kubelet renewed its lease, by the API server's clock.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,12 +37,7 @@ var common = map[string]struct {
 
 // CommonMutants are their names.
 func CommonMutants() []string {
-	var out []string
-	for n := range common {
-		out = append(out, n)
-	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(common))
 }
 
 func scripted(does, undo []v1alpha1.LabDo) func(context.Context, *World) (func(context.Context) error, error) {

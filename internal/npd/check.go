@@ -16,6 +16,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/lockfile"
 )
@@ -248,11 +249,7 @@ func write(dir, name string, what any) error {
 	if err != nil {
 		return err
 	}
-	next := filepath.Join(dir, name+".new")
-	if err := os.WriteFile(next, raw, 0o600); err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(next)))
-	}
-	return os.Rename(next, filepath.Join(dir, name))
+	return atomicfile.Write(filepath.Join(dir, name), raw, 0o600)
 }
 
 func ignoreMissing(err error) error {

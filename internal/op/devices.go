@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -50,12 +51,7 @@ func registeredDevices(sys Files) ([]string, error) {
 	if err := json.Unmarshal(b, &c); err != nil {
 		return nil, fmt.Errorf("%s: %w", DeviceCheckpoint, err)
 	}
-	var out []string
-	for r := range c.Data.RegisteredDevices {
-		out = append(out, r)
-	}
-	slices.Sort(out)
-	return out, nil
+	return slices.Sorted(maps.Keys(c.Data.RegisteredDevices)), nil
 }
 
 func (p *PluginDevices) Pending(_ context.Context, env Env) (Rest, error) {

@@ -41,42 +41,38 @@ func Of(pid int) (ID, error) {
 
 // All lists the processes that have a command line.
 func All() []Process {
-	entries, _ := os.ReadDir("/proc")
 	var out []Process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		// Identified before it is looked at: End ends the one that was looked at, or none.
-		id, err := Of(pid)
-		if err != nil {
-			continue
-		}
-		raw, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+	for id, dir := range each {
+		raw, err := os.ReadFile(dir + "/cmdline")
 		if err != nil || len(raw) == 0 {
 			continue
 		}
-		exe, _ := os.Readlink("/proc/" + e.Name() + "/exe")
+		exe, _ := os.Readlink(dir + "/exe")
 		out = append(out, Process{ID: id, Exe: exe, Args: strings.Split(strings.TrimRight(string(raw), "\x00"), "\x00")})
 	}
 	return out
 }
 
-// InCgroup lists the processes of all control groups whose path contains a word.
-func InCgroup(word string) []ID {
+// each yields the processes with their folders in /proc. They are identified before they are looked at: End ends the one that was looked
+// at, or none.
+func each(yield func(id ID, dir string) bool) {
 	entries, _ := os.ReadDir("/proc")
-	var out []ID
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		id, err := Of(pid)
-		if err != nil {
-			continue
+		if id, err := Of(pid); err == nil && !yield(id, "/proc/"+e.Name()) {
+			return
 		}
-		if raw, err := os.ReadFile("/proc/" + e.Name() + "/cgroup"); err == nil && strings.Contains(string(raw), word) {
+	}
+}
+
+// InCgroup lists the processes of all control groups whose path contains a word.
+func InCgroup(word string) []ID {
+	var out []ID
+	for id, dir := range each {
+		if raw, err := os.ReadFile(dir + "/cgroup"); err == nil && strings.Contains(string(raw), word) {
 			out = append(out, id)
 		}
 	}

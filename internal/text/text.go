@@ -99,3 +99,14 @@ func distance(a, b string) int {
 func Glob(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(?s)^` + strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern)) + `$`)
 }
+
+// Plural counts a thing.
+func Plural(n int, thing string) string {
+	switch {
+	case n == 1:
+		return "1 " + thing
+	case strings.HasSuffix(thing, "ss"):
+		thing += "e"
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
