@@ -48,8 +48,8 @@ func (r *ring) over() bool {
 	return r.ended
 }
 
-// from is what was written from there on, at most some of it; start is later where that is not kept any more. Nothing means to wait.
-func (r *ring) from(at int64, most int) (chunk []byte, start int64, more <-chan struct{}, ended bool) {
+// from is what was written from there on, at most one message of it; start is later where that is not kept any more. Nothing means to wait.
+func (r *ring) from(at int64) (p []byte, start int64, more <-chan struct{}, ended bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	start = max(at, r.end-int64(len(r.buf)))
@@ -57,5 +57,5 @@ func (r *ring) from(at int64, most int) (chunk []byte, start int64, more <-chan 
 		start = r.end - int64(len(r.buf))
 	}
 	rest := r.buf[int64(len(r.buf))-(r.end-start):]
-	return append([]byte(nil), rest[:min(len(rest), most)]...), start, r.more, r.ended && len(rest) <= most
+	return append([]byte(nil), rest[:min(len(rest), mostChunk)]...), start, r.more, r.ended && len(rest) <= mostChunk
 }

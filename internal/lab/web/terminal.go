@@ -23,7 +23,8 @@ const (
 	mostFrame = 8 << 10
 	// mostTerminals bounds those of one learner.
 	mostTerminals = 8
-	chunk         = 32 << 10
+	// mostChunk bounds one message of ours.
+	mostChunk = 32 << 10
 	// ping finds a connection that is dead; a page that does not read for writeBound has gone.
 	pingEvery, writeBound = 20 * time.Second, 10 * time.Second
 )
@@ -170,7 +171,7 @@ func (t *terminal) write(ctx context.Context, c *websocket.Conn, at int64) error
 	}
 	told := int64(-1)
 	for {
-		p, start, more, ended := t.out.from(at, chunk)
+		p, start, more, ended := t.out.from(at)
 		if start != told { // the first, or more was printed than is kept
 			if err := tell(hello{From: start}); err != nil {
 				return err
