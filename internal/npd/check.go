@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,13 +249,6 @@ func write(dir, name string, what any) error {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(dir, name), raw, 0o600)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // needs are the sources without which the silence of a failure's detector means nothing.
