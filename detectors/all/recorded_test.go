@@ -160,7 +160,9 @@ func TestScenariosDeclareDestructiveRemedies(t *testing.T) {
 				}
 			}
 		}
-		if s.Spec.DestructiveRemedy != (destructive != "") {
+		// What shows only after a first remedy is in no recording.
+		behind := slices.ContainsFunc(s.Spec.Expect, func(e v1alpha1.Expected) bool { return e.AfterRemedy })
+		if s.Spec.DestructiveRemedy != (destructive != "") && !(behind && s.Spec.DestructiveRemedy) {
 			t.Errorf("%s declares destructiveRemedy: %t, its recordings have %q", s.Metadata.Name, s.Spec.DestructiveRemedy, destructive)
 		}
 	}

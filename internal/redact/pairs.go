@@ -72,8 +72,11 @@ func beside(s string, i int) (from, to int) {
 	return 0, 0
 }
 
-// spoken tells a word of a sentence: "failed to fetch token: unexpected status".
+// spoken tells a word of a sentence: "failed to fetch token: unexpected status". Long words with hyphens are pass phrases.
 func spoken(v string) bool {
+	if len(v) >= 14 && strings.Count(v, "-") >= 2 && !strings.Contains(v, "/") {
+		return false
+	}
 	return len(v) < 6 || !strings.ContainsAny(v, "0123456789!$%^&*_+=~#@") || strings.Contains(v, "://")
 }
 

@@ -12,6 +12,7 @@ func TestTextTakesSecretsOut(t *testing.T) {
 		"basic header":         {`Authorization: Basic dXNlcjpwYXNzd29yZA==`, "dXNlcjpwYXNz"},
 		"jwt alone":            {"using " + jwt, "c2lnbmF0dXJl"},
 		"url user":             {`Head "https://robot:hunter2@registry.example:5000/v2/": 401`, "hunter2"},
+		"pass phrase":          {`"mounted it with token: correct-horse-battery" pod="a/b"`, "correct-horse"},
 		"url token only":       {`pull https://ghp_hunter2hunter2@ghcr.io/x`, "hunter2"},
 		"key block":            {"a -----BEGIN RSA PRIVATE KEY-----\nMIIEsecret\n-----END RSA PRIVATE KEY----- b", "MIIEsecret"},
 		"key block cut off":    {"-----BEGIN EC PRIVATE KEY-----\nMHcsecret", "MHcsecret"},

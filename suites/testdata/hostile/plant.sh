@@ -26,7 +26,7 @@ if [ "${1:-}" = agent ]; then
 	cat > /root/hostile-agent <<EOF
 #!/bin/sh
 printf '${esc}]0;owned${esc}[2K {"apiVersion":"x"}\n'
-echo '[{},{},{' ; yes '{"a":"$(touch /tmp/pwned-agent)"},' | head -c 100000000
+echo '[{},{},{' ; yes '{"a":"\$(touch /tmp/pwned-agent)"},' | head -c 100000000
 sleep 600
 EOF
 	chmod 0755 /root/hostile-agent
