@@ -349,7 +349,7 @@ func (t *text) remedy(f v1alpha1.Finding) {
 		if st.Risk != "" {
 			say("risk: " + st.Risk)
 		}
-		if st.Undo != "" && t.o.Whole {
+		if st.Undo != "" && (t.o.Whole || st.Class == v1alpha1.Destructive) {
 			fmt.Fprintf(t, "  %-*s   %s\n", label, "", t.dim("undo: "+strings.TrimSpace(st.Undo)))
 		}
 	}

@@ -165,8 +165,30 @@ func TakeOut(o *v1alpha1.Observation, rules []v1alpha1.Rule, why, target string,
 		if !slices.Contains([]string{"", "static", "boot", "kernel"}, r.Owner) {
 			f.ManualAction = "the rule is " + r.Owner + "'s, which would set it again: allow " + target + " there"
 		} else if argv := Unrule(r.Text); argv != nil {
-			steps = append(steps, detectors.NodeStep(v1alpha1.Safe, o.Node, why, argv...))
+			step := detectors.NodeStep(v1alpha1.Safe, o.Node, why, argv...)
+			if back := putBack(argv); back != nil {
+				step.Risk, step.Undo = "the rule is put back before the others, with its counters at zero", detectors.Quoted(back)
+			}
+			steps = append(steps, step)
 		}
 	}
 	return steps
+}
+
+// putBack is the command that undoes one of Unrule's: the rule comes before the others of its chain, nil for nftables, whose handle
+// does not tell the rule.
+func putBack(argv []string) []string {
+	was, is := "-D", "-I"
+	switch argv[0] {
+	case "nft":
+		return nil
+	case "ip":
+		was, is = "del", "add"
+	}
+	back := slices.Clone(argv)
+	if i := slices.Index(back, was); i > 0 {
+		back[i] = is
+		return back
+	}
+	return nil
 }
