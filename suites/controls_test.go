@@ -116,6 +116,27 @@ func TestOwnRemedyComesAfterTheBlindOne(t *testing.T) {
 	}
 }
 
+// Each way of a blind restart does what it is called for; after a stop, what does not run may be named beside the cause.
+func TestWaysOfABlindRestart(t *testing.T) {
+	for how, want := range map[Restart]string{
+		RestartRuntimeFirst: "restart containerd.service; timeout 45 systemctl restart kubelet.service",
+		RestartKubeletFirst: "restart kubelet.service; timeout 45 systemctl restart containerd.service",
+		RestartStop:         "stop kubelet.service", RestartKill: "-s KILL", RestartReboot: "systemctl reboot",
+	} {
+		if got := blindRestart("w1", how).Steps[0].Run; !strings.Contains(got, want) {
+			t.Errorf("%q: %s", how, got)
+		}
+		w := newWorld(t, "w1")
+		r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls, o.BlindRestart = AllOnTheWay, how }))
+		if x := controlOf(t, r, v1alpha1.ControlBlindRestart); !x.Held || !slices.ContainsFunc(x.Seen, func(s string) bool { return strings.Contains(s, want) }) {
+			t.Errorf("%q: %+v", how, x)
+		}
+	}
+	if len(blindRestarts) != len(Restarts)+1 {
+		t.Errorf("%d ways, %d of them have a name", len(blindRestarts), len(Restarts))
+	}
+}
+
 func TestControlsAreNotMadeOnAControl(t *testing.T) {
 	w := newWorld(t, "w1")
 	r, _, _ := one(t, w, scenario(), options(func(o *Options) { o.Controls = OnlyNoop }))

@@ -59,7 +59,7 @@ type world struct {
 	oldLine                                    bool              // the line is there before the fault
 	blindAfterRemedy                           bool              // the agent does not answer any more
 	show                                       map[string]string // injected mechanism → what observations show, "sick" by default
-	remedyErr, registryErr, beginErr           error
+	remedyErr, beginErr                        error
 	remedyWorks                                bool
 	behind                                     string // shows after the first remedy
 	blindCures                                 bool   // a blind restart cures it
@@ -403,7 +403,7 @@ func (l fakeTestbed) StartRegistry(_ context.Context, run, node string, _ v1alph
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.call("registry %s", node)
-	return &scenarios.RegistryValues{Host: "registry." + run + ".test"}, l.registryErr
+	return &scenarios.RegistryValues{Host: "registry." + run + ".test"}, nil
 }
 
 func (l fakeTestbed) RemoveServices(context.Context, string) error {

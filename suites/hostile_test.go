@@ -100,9 +100,9 @@ func TestHostileNode(t *testing.T) {
 	})
 	t.Run("agent", func(t *testing.T) {
 		plant("agent")
-		_, code := look("diagnose")
-		NewWithT(t).Expect(code).To(BeElementOf(1, 3))
-		othersAnswered(t, look, victim)
+		// The node's own answer must be missing, or the attacker's program was never asked.
+		g := NewWithT(t)
+		g.Eventually(func() []string { return othersAnswered(t, look, victim) }).WithTimeout(time.Minute).Should(ContainElement("node"))
 	})
 	found, err := n.Run(ctx, node.Sh("ls -d /tmp/pwned* /pwned* /root/pwned* /etc/cni/net.d/pwned-file 2>/dev/null || true"))
 	if err != nil {
@@ -157,8 +157,8 @@ func hostilePod(ctx context.Context, t *testing.T, on string) {
 	}
 }
 
-// othersAnswered tells that no other node is without an answer.
-func othersAnswered(t *testing.T, look func(...string) ([]byte, int), victim string) {
+// othersAnswered tells that no other node is without an answer, and returns what is not known of the victim.
+func othersAnswered(t *testing.T, look func(...string) ([]byte, int), victim string) (unknown []string) {
 	t.Helper()
 	began := time.Now()
 	out, _ := look("diagnose", "-q", "-o", "json")
@@ -169,14 +169,20 @@ func othersAnswered(t *testing.T, look func(...string) ([]byte, int), victim str
 	}
 	for _, u := range d.Unknown {
 		if u.Node != victim {
-			t.Errorf("node %s was not judged: %s", u.Node, u.Why)
+			if u.What == "node" { // one slow source is no missing answer
+				t.Errorf("node %s did not answer: %s", u.Node, u.Why)
+			}
+			continue
 		}
+		unknown = append(unknown, u.What)
+		t.Logf("%s of %s is not known: %s", u.What, u.Node, u.Why)
 	}
 	for _, f := range d.Findings {
 		if f.Node != victim {
 			t.Errorf("node %s is said to have %s/%s", f.Node, f.Failure, f.Cause)
 		}
 	}
+	return unknown
 }
 
 // noSecret looks through everything in a bundle, packed or not.

@@ -200,6 +200,8 @@ func TestBadRequests(t *testing.T) {
 		{"run pleg-disk --nop", []string{"unknown flag --nop; did you mean --noop or --node?"}},
 		{"run pleg-disk -x", []string{"unknown flag -x\n"}},
 		{"run pleg/runtime-io-stall", []string{"pleg/runtime-io-stall is a finding", "runtime-io-stall", "pleg-disk"}},
+		{"run swap-on --blind-restart=stop", []string{"--blind-restart=stop: it needs --controls"}},
+		{"run swap-on --controls --blind-restart=nap", []string{"kubelet-first, stop, kill, reboot"}},
 		{"run swap-on --controls core", []string{"--controls takes its value with =: --controls=core"}},
 		{"run swap-on --lease 60", []string{"--lease 60 needs a unit: --lease 60s"}},
 		{"inject swap-on --for 90", []string{"--for 90 needs a unit: --for 90s"}},
