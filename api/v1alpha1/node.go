@@ -110,8 +110,10 @@ type Runtime struct {
 	Images         []Image          `json:"images,omitempty"`
 	SandboxImage   string           `json:"sandboxImage,omitempty"`
 	Snapshotter    string           `json:"snapshotter,omitempty"`
-	RootDir        string           `json:"rootDir,omitempty"` // /var/lib/containerd
-	StateDir       string           `json:"stateDir,omitempty"`
+	// SearchRegistries are where CRI-O looks for images that name no registry.
+	SearchRegistries []string `json:"searchRegistries,omitempty"`
+	RootDir          string   `json:"rootDir,omitempty"` // /var/lib/containerd
+	StateDir         string   `json:"stateDir,omitempty"`
 	// ConfigFile is containerd's configuration on disk, for comparison only: the running options decide.
 	ConfigFile RuntimeConfigFile `json:"configFile"`
 	// CallMS is how long each CRI call took, or how long it was waited for; keyed by RPC: Version, Status, ListPodSandbox …
@@ -279,10 +281,12 @@ type IPAMState struct {
 	Orphans  int    `json:"orphans"` // reserved for a container id the runtime does not list; -1 when the runtime did not answer
 }
 
-// RegistryHost is one hosts.toml of certs.d.
+// RegistryHost is one hosts.toml of certs.d, or one [[registry]] of CRI-O's registries.conf.
 type RegistryHost struct {
-	Host       string           `json:"host"`
+	Host       string           `json:"host"`             // *.DOMAIN for all hosts below it
+	Prefix     string           `json:"prefix,omitempty"` // where it is for the repositories below a path alone, with the host
 	Path       string           `json:"path"`
+	Blocked    bool             `json:"blocked,omitempty"`
 	Error      string           `json:"error,omitempty"`
 	Server     string           `json:"server,omitempty"`
 	Mirrors    []RegistryMirror `json:"mirrors,omitempty"`
@@ -296,6 +300,7 @@ type RegistryHost struct {
 type RegistryMirror struct {
 	URL        string    `json:"url"`
 	SkipVerify bool      `json:"skipVerify,omitempty"`
+	Pulls      string    `json:"pulls,omitempty"` // digest-only, tag-only: which pulls it is asked for; empty for all
 	CAs        []string  `json:"cas,omitempty"`
 	Reach      string    `json:"reach,omitempty"` // as Kubeconfig.Reach
 	ReachError string    `json:"reachError,omitempty"`

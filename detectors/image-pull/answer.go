@@ -35,6 +35,9 @@ const (
 	// A tag that is there, and of no use to this node.
 	otherPlatform, otherFormat = "is not there for this node's platform", "is in a format that this runtime does not read"
 
+	// isBlocked: somebody has the runtime pull nothing from there.
+	isBlocked = "is blocked by the runtime's configuration"
+
 	isThere = "whether the repository exists: the registry gives the same answer for a missing one"
 )
 
@@ -43,7 +46,8 @@ const (
 // "failed to authorize: failed to fetch anonymous token: … dial tcp …" is about a server that is not reached, not about a credential.
 var readings = []reading{
 	{says: `couldn't parse image|invalid reference format|Failed to apply default image tag|InvalidImageName`, cause: tagCause, why: "is no image reference"},
-	{says: `did not resolve to an alias|no unqualified-search registries`, cause: tagCause, why: "names no registry, and the runtime knows none for short names"},
+	{says: `\bis blocked in PATH`, cause: mirrorCause, why: isBlocked},
+	{says: `did not resolve to an alias|no unqualified-search registries|short name mode is enforcing`, cause: tagCause, why: "names no registry, and the runtime knows none for short names"},
 	// What came was damaged on its way or in a cache.
 	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected )?digest|verification failed for digest|gzip: invalid (header|checksum)|archive/tar: invalid`,
 		cause: netCause, why: "sends something else than its manifest names: a proxy or cache on the way damages it", unsure: "pull the same image where no proxy or cache is on the way"},
@@ -76,8 +80,25 @@ var compiled = func() []*regexp.Regexp {
 	return out
 }()
 
-// read is what the error of a pull says.
+// mirrorsFailed stands in CRI-O's error before what the registry itself gave, which decides (containers/image docker/docker_image_src.go).
+var mirrorsFailed = regexp.MustCompile(`(?s)\(Mirrors also failed: (.*?\])\): `)
+
+// read is what the error of a pull says. Where the registry itself is out of reach, what a mirror refused is what can be mended.
 func read(message, image string) answer {
+	if m := mirrorsFailed.FindStringSubmatch(message); m != nil {
+		own := readOne(mirrorsFailed.ReplaceAllString(message, ""), image)
+		if own.cause != netCause {
+			return own
+		}
+		if a := readOne(m[1], image); a.cause == tlsCause || a.cause == authCause {
+			return a
+		}
+		return own
+	}
+	return readOne(message, image)
+}
+
+func readOne(message, image string) answer {
 	a := answer{}
 	a.text, a.asked, a.token = cut(message, image)
 	for i, is := range compiled {

@@ -80,6 +80,11 @@ var errorsOfPulls = []struct {
 	{`Failed to pull image "%[1]s": copying system image from manifest list: writing blob: storing blob to file "/var/tmp/storage1/1": write /var/tmp/storage1/1: no space left on device`, "", true},
 	{`Failed to pull image "%[1]s": short-name "%[1]s" did not resolve to an alias and no unqualified-search registries are defined in "/etc/containers/registries.conf"`, tagCause, true},
 	{`Failed to pull image "%[1]s": loading registries configuration "/etc/containers/registries.conf": toml: line 3`, mirrorCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: registry r.test is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d`, mirrorCause, true},
+	{`Failed to pull image "%[1]s": short name mode is enforcing, but image name %[1]s returns ambiguous list`, tagCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: (Mirrors also failed: [mirror.test/a:1: pinging container registry mirror.test: Get "https://mirror.test/v2/": dial tcp 203.0.113.7:443: connect: connection refused]): %[1]s: reading manifest 1 in r.test/a: manifest unknown`, tagCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: (Mirrors also failed: [mirror.test/a:1: pinging container registry mirror.test: Get "https://mirror.test/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority]): %[1]s: pinging container registry r.test: Get "https://r.test/v2/": dial tcp 203.0.113.9:443: i/o timeout`, tlsCause, true},
+	{"Failed to pull image \"%[1]s\": initializing source docker://%[1]s: (Mirrors also failed: [m1.test/a:1: reading manifest 1 in m1.test/a: manifest unknown]\n[m2.test/a:1: reading manifest 1 in m2.test/a: manifest unknown]): %[1]s: pinging container registry r.test: Get \"https://r.test/v2/\": dial tcp 203.0.113.9:443: i/o timeout", netCause, true},
 	{`Failed to pull image "%[1]s": Source image rejected: A signature was required, but no signature exists`, "", true},
 	// cri-dockerd
 	{`Failed to pull image "%[1]s": Error response from daemon: manifest for %[1]s not found: manifest unknown: manifest unknown`, tagCause, true},
@@ -121,12 +126,13 @@ func TestHidesMissing(t *testing.T) {
 
 func TestAsked(t *testing.T) {
 	for text, want := range map[string]string{
-		`failed to do request: Head "https://mirror.test/v2/a/manifests/1?ns=r.test": EOF`:                      "mirror.test",
-		`unexpected status from HEAD request to https://r.test:5000/v2/token/manifests/1: 401 Unauthorized`:     "r.test:5000",
-		`failed to fetch anonymous token: Get "https://auth.r.test/token?x=y": EOF`:                             "auth.r.test token",
-		`unexpected status from GET request to https://r.test/v2/auth?scope=x: 401`:                             "r.test token",
-		`unexpected status code https://r.test/v2/a: 429 Too Many Requests - Server message: https://help.test`: "r.test",
-		`initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: manifest unknown`:             "",
+		`failed to do request: Head "https://mirror.test/v2/a/manifests/1?ns=r.test": EOF`:                                                            "mirror.test",
+		`unexpected status from HEAD request to https://r.test:5000/v2/token/manifests/1: 401 Unauthorized`:                                           "r.test:5000",
+		`failed to fetch anonymous token: Get "https://auth.r.test/token?x=y": EOF`:                                                                   "auth.r.test token",
+		`unexpected status from GET request to https://r.test/v2/auth?scope=x: 401`:                                                                   "r.test token",
+		`unexpected status code https://r.test/v2/a: 429 Too Many Requests - Server message: https://help.test`:                                       "r.test",
+		`initializing source docker://r.test/a:1: registry r.test is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d`: "",
+		`initializing source docker://r.test/a:1: reading manifest 1 in r.test/a: manifest unknown`:                                                   "",
 	} {
 		_, asked, token := cut(text, "r.test/a:1")
 		if got := strings.TrimSpace(asked + map[bool]string{true: " token"}[token]); got != want {

@@ -194,6 +194,37 @@ var sick = []detectorstest.Case{
 		o.Runtime.Name, o.Registries, o.TrustedCAs = facts.CRIO, nil, []v1alpha1.TrustedCA{{SHA256: "2222"}}
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `tls: failed to verify certificate: x509: certificate signed by unknown authority`)
 	}},
+	{Name: "CRI-O: the mirror is signed by nobody, and the registry itself is out of reach", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Says: "50-mirrors.conf sends the pulls of quay.io there", Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "quay.io", Prefix: "quay.io/team", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test:8443/team", Reach: "tls-untrusted"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://quay.io/team", Reach: "timeout"}})
+		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: (Mirrors also failed: [mirror.example.test:8443/team/web:1: pinging container registry mirror.example.test:8443: Get "https://mirror.example.test:8443/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority]): quay.io/team/web:1: pinging container registry quay.io: Get "https://quay.io/v2/": dial tcp 203.0.113.9:443: i/o timeout`)
+	}},
+	{Name: "CRI-O: somebody vouches for the mirror's CA", Want: []string{"image-pull/registry-tls"}, Remedy: "/etc/docker/certs.d/mirror.example.test:8443/ca.crt", Never: []string{"hosts.toml", "registry.example.test"}, Ill: func(o *v1alpha1.Observation) {
+		o.TrustedCAs = []v1alpha1.TrustedCA{{SHA256: "2222"}}
+		crio(o, v1alpha1.RegistryHost{Host: detectorstest.Registry, Server: "https://mirror.example.test:8443", CAs: []string{"/etc/docker/certs.d/mirror.example.test:8443/old.crt"},
+			Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test:8443/r", Reach: "tls-untrusted", CAs: []string{"/etc/docker/certs.d/mirror.example.test:8443/old.crt"}}}})
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `initializing source docker://`+detectorstest.Registry+`/team/web:1: pinging container registry mirror.example.test:8443: Get "https://mirror.example.test:8443/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
+	}},
+	{Name: "CRI-O: a mirror is down, and only the registry's not found is told", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "it stands in /etc/containers/registries.conf.d/50-mirrors.conf", Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "*.example.test", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://other.example.test", Reach: "ok"}}},
+			v1alpha1.RegistryHost{Host: "registry.example.test:5000", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://registry.example.test:5000", Reach: "ok"}})
+		detectorstest.PullFails(o, "registry.example.test:5000/team/web:1", `initializing source docker://registry.example.test:5000/team/web:1: reading manifest 1 in registry.example.test:5000/team/web: manifest unknown`)
+	}},
+	{Name: "CRI-O: a mirror that is for digests alone is down", Want: []string{"image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "quay.io", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused", Pulls: "digest-only"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://quay.io", Reach: "ok"}})
+		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: reading manifest 1 in quay.io/team/web: manifest unknown`)
+	}},
+	{Name: "CRI-O: the mirror of another path is down", Want: []string{"image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "quay.io", Prefix: "quay.io/tea", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://quay.io", Reach: "ok"}})
+		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: reading manifest 1 in quay.io/team/web: manifest unknown`)
+	}},
+	{Name: "CRI-O: the registry is blocked", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "blocked by the runtime's configuration, /etc/containers/registries.conf.d/50-mirrors.conf", Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "docker.io", Blocked: true, Mirrors: []v1alpha1.RegistryMirror{{URL: "https://registry-1.docker.io", Reach: "ok"}}})
+		detectorstest.PullFails(o, "docker.io/library/web:1", `initializing source docker://docker.io/library/web:1: registry docker.io is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d`)
+	}},
+	{Name: "CRI-O: registries.conf cannot be read", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "/etc/containers/registries.conf.d/50-mirrors.conf cannot be read", Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "_default", Error: "toml: line 3"})
+		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: loading registries configuration "/etc/containers/registries.conf.d/50-mirrors.conf": toml: line 3`)
+	}},
 	{Name: "registry signed by nobody, and containerd reads no certs.d", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Version, o.Runtime.ConfigFile.ConfigPath, o.Registries = "v1.7.29", "", nil
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `tls: failed to verify certificate: x509: certificate signed by unknown authority`)
@@ -205,6 +236,15 @@ var sick = []detectorstest.Case{
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65500, Max: 65536})
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
 	}},
+}
+
+// crio has CRI-O run the node, with these registries in a drop-in of registries.conf.
+func crio(o *v1alpha1.Observation, hosts ...v1alpha1.RegistryHost) {
+	o.Runtime.Name = facts.CRIO
+	for i := range hosts {
+		hosts[i].Path = "/etc/containers/registries.conf.d/50-mirrors.conf"
+	}
+	o.Registries = hosts
 }
 
 var silent = []detectorstest.Case{

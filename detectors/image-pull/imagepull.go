@@ -67,7 +67,7 @@ func pulls(h v1alpha1.History) []pull {
 	o := h.Last()
 	var out []pull
 	add := func(p pull) {
-		p.host, p.answer = hostOf(p.image), read(p.message, p.image)
+		p.host, p.answer = registryOf(o, p.image), read(p.message, p.image)
 		i := slices.IndexFunc(out, func(x pull) bool { return x.image == p.image })
 		if i < 0 {
 			out = append(out, p)
@@ -154,6 +154,15 @@ func hostOf(image string) string {
 	return "docker.io"
 }
 
+// registryOf is the registry that the runtime looks for an image in: CRI-O's configuration says where for one that names none.
+func registryOf(o *v1alpha1.Observation, image string) string {
+	first, _, more := strings.Cut(image, "/")
+	if s := o.Runtime.SearchRegistries; len(s) == 1 && !(more && hostOf(image) == first) {
+		return s[0]
+	}
+	return hostOf(image)
+}
+
 // repository is the reference without tag and digest.
 func repository(image string) string {
 	image, _, _ = strings.Cut(image, "@")
@@ -197,7 +206,7 @@ func elsewhere(p pull, hosts *v1alpha1.RegistryHost) bool {
 
 func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
-	hosts, a := hostConfig(o, p.host), p.answer
+	hosts, a := hostConfig(o, p), p.answer
 	origin := hasOrigin(hosts, p.host)
 	failed := a.cause == tlsCause || a.cause == netCause && a.why != byProxy
 	switch {
@@ -208,7 +217,14 @@ func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case hosts != nil && hosts.Error != "":
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
 	case a.cause == mirrorCause:
-		return mirror(h, p, hosts, a.why)
+		f := mirror(h, p, hosts, a.why)
+		if a.why == isBlocked {
+			f.Summary = "registry " + p.host + " " + a.why
+			if hosts != nil && hosts.Blocked {
+				f.Summary += ", " + hosts.Path
+			}
+		}
+		return f
 	// Where the registry itself does not answer either, or was not tried, the mirror may be the only way there is.
 	case failed && elsewhere(p, hosts) && answers(o, hosts, false):
 		what := "every pull is sent to " + a.asked + ", which fails; " + p.host + " itself is never asked, and answers"
@@ -245,15 +261,38 @@ func answers(o *v1alpha1.Observation, r *v1alpha1.RegistryHost, untold bool) boo
 	return r.Origin.Reach == "ok"
 }
 
-func hostConfig(o *v1alpha1.Observation, host string) *v1alpha1.RegistryHost {
-	for _, name := range []string{host, "_default"} {
-		for i := range o.Registries {
-			if o.Registries[i].Host == name {
-				return &o.Registries[i]
-			}
+// hostConfig is what the runtime's configuration has for an image: the longest prefix of its name counts, in certs.d a host's directory.
+func hostConfig(o *v1alpha1.Observation, p pull) *v1alpha1.RegistryHost {
+	ref := p.host + "/" + strings.TrimPrefix(canonical(p.image), hostOf(p.image)+"/")
+	var best *v1alpha1.RegistryHost
+	weight := func(r *v1alpha1.RegistryHost) int {
+		switch {
+		case r.Host == "_default":
+			return 1
+		case strings.HasPrefix(r.Host, "*."):
+			return 2
+		}
+		return 3 + len(r.Prefix)
+	}
+	for i := range o.Registries {
+		r := &o.Registries[i]
+		domain, below := strings.CutPrefix(r.Host, "*")
+		fits := r.Host == p.host || r.Host == "_default" || below && strings.HasSuffix(p.host, domain)
+		if r.Prefix != "" {
+			rest, in := strings.CutPrefix(ref, strings.TrimRight(r.Prefix, "/"))
+			fits = fits && in && strings.IndexAny(rest, "/:@") == 0
+		}
+		if fits && (best == nil || weight(r) > weight(best)) {
+			best = r
 		}
 	}
-	return nil
+	if best == nil {
+		return nil
+	}
+	r := *best
+	unasked := map[bool]string{true: "tag-only", false: "digest-only"}[strings.Contains(p.image, "@")]
+	r.Mirrors = slices.DeleteFunc(slices.Clone(r.Mirrors), func(m v1alpha1.RegistryMirror) bool { return m.Pulls == unasked })
+	return &r
 }
 
 func isMirror(r *v1alpha1.RegistryHost, host string) bool {
@@ -371,6 +410,9 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	if hosts != nil && len(hosts.MissingCAs) > 0 {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, hosts.Path+" names "+strings.Join(hosts.MissingCAs, ", ")+", which is not there"))
 	}
+	if elsewhere(p, hosts) {
+		f.Summary += "; " + hosts.Path + " sends the pulls of " + p.host + " there"
+	}
 	u, err := url.Parse("https://" + server)
 	if err != nil {
 		f.ManualAction = "the host of that registry, " + server + ", is none to connect to"
@@ -386,6 +428,9 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 		shows := "openssl s_client -showcerts -connect " + detectors.Quote(connect) + " -servername " + detectors.Quote(u.Hostname()) + " </dev/null"
 		f.ManualAction = "nobody whom this node or you trust vouches for that certificate. See the chain with `" + shows + "`, ask the registry's owner for the fingerprint of its CA, and where it is the same " +
 			"let the node trust it with `sickbay diagnose --fix --trust-ca sha256:FINGERPRINT`, or by the owner's file with `--trust-ca FILE`"
+		if ca, _ := placeFor(o, p.host, hosts, server); !hasHostsTOML(o) {
+			f.ManualAction += "; this runtime takes it from " + path.Dir(ca)
+		}
 		if seen != nil && len(seen.Chain) > 0 {
 			top := seen.Chain[len(seen.Chain)-1]
 			f.ManualAction += "; the topmost certificate that was shown is " + top.Subject + ", issued by " + top.Issuer + ", sha256:" + top.SHA256
@@ -411,6 +456,12 @@ func placeFor(o *v1alpha1.Observation, host string, hosts *v1alpha1.RegistryHost
 	there := present(hosts, had)
 	ca = path.Join(ownDir(o, hosts, host), "ca.crt")
 	switch {
+	case !hasHostsTOML(o):
+		// The folder is that of the host that is asked, and of two folders the first one that there is counts.
+		if ca = path.Join(ownDir(o, hosts, server), "ca.crt"); len(there) > 0 {
+			ca = path.Join(path.Dir(there[0]), "ca.crt")
+		}
+		return ca, nil
 	case shared(hosts, host, server):
 		ca = path.Join(path.Dir(hosts.Path), "ca.crt")
 	case hosts != nil && isDefault(hosts):
@@ -423,7 +474,7 @@ func placeFor(o *v1alpha1.Observation, host string, hosts *v1alpha1.RegistryHost
 		ca = named[i]
 	}
 	want = append(slices.DeleteFunc(slices.Clone(there), func(c string) bool { return c == ca }), ca)
-	if !hasHostsTOML(o) || i >= 0 && len(want) == len(had) {
+	if i >= 0 && len(want) == len(had) {
 		return ca, nil
 	}
 	return ca, want
@@ -741,7 +792,7 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceNetwork, r.Text))
 	}
 	steps := facts.TakeOut(o, rules, "this rule keeps the node from "+asked, asked, f)
-	if hosts := hostConfig(o, p.host); hosts != nil && len(steps) == 0 && asked == p.host {
+	if hosts := hostConfig(o, p); hosts != nil && len(steps) == 0 && asked == p.host {
 		for _, m := range hosts.Mirrors {
 			if m.Reach != "" {
 				f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRegistries, fmt.Sprintf("connect %s from the node: %s %s", m.URL, m.Reach, m.ReachError)))
@@ -792,6 +843,13 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 	}
 	if file, why := managed(o, hosts, p.host); why != "" {
 		f.ManualAction = "correct the mirror in " + file + ": " + why
+		return f
+	}
+	if !hasHostsTOML(o) {
+		if !strings.Contains(f.Summary, hosts.Path) {
+			f.Summary += "; it stands in " + hosts.Path
+		}
+		f.ManualAction = "correct " + hosts.Path + ", which CRI-O reads again at `systemctl reload crio`; where it is written from the cluster (OpenShift: ImageDigestMirrorSet, ImageTagMirrorSet, image.config), correct it there"
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]v1alpha1.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)

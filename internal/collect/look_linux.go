@@ -55,7 +55,7 @@ type handed struct {
 	frozen        frozenSet                    // what the processes' threads wait for
 	containerPIDs map[string][]procInfo
 	hostLocals    []hostLocal
-	registryHosts map[string]*v1alpha1.RegistryHost // every directory of certs.d
+	configured    func(host string) []v1alpha1.RegistryHost // how the runtime asks a registry
 	failedPulls   []failedPull
 	handlerPaths  []v1alpha1.RuntimeHandler // by files: where the handlers' binaries are
 }

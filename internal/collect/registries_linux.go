@@ -64,11 +64,22 @@ func caPaths(v any, dir string) []string {
 	return out
 }
 
-// registries reads certs.d.
+// registries reads how the runtime asks registries: certs.d, or CRI-O's registries.conf.
 func (l *look) registries(_ context.Context, s *source) error {
 	hosts := map[string]*v1alpha1.RegistryHost{}
 	var out []v1alpha1.RegistryHost
 	set := l.settings()
+	if set.name == "cri-o" {
+		out, search, err := l.registriesConf(s)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.configured = func(host string) []v1alpha1.RegistryHost { return l.ofRegistriesConf(out, host) }
+		l.mu.Unlock()
+		l.put(func(o *v1alpha1.Observation) { o.Registries, o.Runtime.SearchRegistries = slices.Clone(out), search })
+		return nil
+	}
 	l.mu.Lock()
 	version := l.obs.Runtime.Version
 	l.mu.Unlock()
@@ -101,7 +112,12 @@ func (l *look) registries(_ context.Context, s *source) error {
 		}
 	}
 	l.mu.Lock()
-	l.registryHosts = hosts
+	l.configured = func(host string) []v1alpha1.RegistryHost {
+		if k := cmp.Or(hosts[host], hosts["_default"]); k != nil { // _default is for every registry without a directory of its own
+			return []v1alpha1.RegistryHost{*k}
+		}
+		return []v1alpha1.RegistryHost{{}}
+	}
 	l.mu.Unlock()
 	l.put(func(o *v1alpha1.Observation) { o.Registries = out })
 	return nil
@@ -116,7 +132,7 @@ const pullsGoOn = 90 * time.Second
 // answered before the other sources have been read.
 func (l *look) reachRegistries(ctx context.Context, s *source) error {
 	l.mu.Lock()
-	known, failed := l.registryHosts, slices.Clone(l.opts.Registries)
+	configured, failed := l.configured, slices.Clone(l.opts.Registries)
 	fresh := len(failed)
 	for _, p := range l.failedPulls { // newest first
 		failed = append(failed, p.host)
@@ -125,7 +141,10 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 		}
 	}
 	l.mu.Unlock()
-	probed, awaited := toProbe(failed, fresh, known)
+	if configured == nil { // the configuration could not be read
+		configured = func(string) []v1alpha1.RegistryHost { return []v1alpha1.RegistryHost{{}} }
+	}
+	probed, awaited := toProbe(failed, fresh, configured)
 	d := "TLS handshakes with " + strings.Join(failed, ", ")
 	s.doing.Store(&d)
 	done := make([]chan struct{}, len(probed))
@@ -161,7 +180,7 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 				}
 				continue // it may still be written to
 			}
-			if i := slices.IndexFunc(o.Registries, func(r v1alpha1.RegistryHost) bool { return r.Host == h.Host }); i >= 0 {
+			if i := slices.IndexFunc(o.Registries, func(r v1alpha1.RegistryHost) bool { return r.Host == h.Host && r.Prefix == h.Prefix }); i >= 0 {
 				o.Registries[i] = h
 			} else {
 				o.Registries = append(o.Registries, h)
@@ -171,25 +190,28 @@ func (l *look) reachRegistries(ctx context.Context, s *source) error {
 	return nil
 }
 
-// toProbe are the hosts that handshakes are made with, each as its directory of certs.d has it. The first of them are waited for.
-func toProbe(failed []string, fresh int, known map[string]*v1alpha1.RegistryHost) (probed []v1alpha1.RegistryHost, awaited int) {
+// toProbe are the hosts that handshakes are made with, each as the runtime's configuration has it. The first of them are waited for.
+func toProbe(failed []string, fresh int, configured func(string) []v1alpha1.RegistryHost) (probed []v1alpha1.RegistryHost, awaited int) {
 	for i, host := range failed {
+		for _, h := range configured(host) {
+			h.Host, h.Mirrors = host, slices.Clone(h.Mirrors)
+			if len(probed) == maxProbed || slices.ContainsFunc(probed, func(p v1alpha1.RegistryHost) bool { return p.Host == host && p.Prefix == h.Prefix }) {
+				continue
+			}
+			if len(h.Mirrors) == 0 {
+				h.Mirrors = []v1alpha1.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+host), CAs: h.CAs}}
+			}
+			if h.Origin != nil {
+				own := *h.Origin
+				h.Origin = &own
+			} else if h.Server == "" || path.Base(h.Path) == "hosts.toml" {
+				h.Origin = origin(h)
+			}
+			probed = append(probed, h)
+		}
 		if i < fresh {
-			awaited = len(probed) + 1
+			awaited = len(probed)
 		}
-		if len(probed) == maxProbed || slices.ContainsFunc(probed, func(h v1alpha1.RegistryHost) bool { return h.Host == host }) {
-			continue
-		}
-		h := v1alpha1.RegistryHost{}
-		if k := cmp.Or(known[host], known["_default"]); k != nil { // _default is for every registry without a directory of its own
-			h = *k
-		}
-		h.Host, h.Mirrors = host, slices.Clone(h.Mirrors)
-		if len(h.Mirrors) == 0 {
-			h.Mirrors = []v1alpha1.RegistryMirror{{URL: cmp.Or(h.Server, "https://"+host), CAs: h.CAs}}
-		}
-		h.Origin = origin(h)
-		probed = append(probed, h)
 	}
 	return probed, awaited
 }
@@ -228,6 +250,10 @@ func (l *look) probe(ctx context.Context, m *v1alpha1.RegistryMirror) {
 	m.Reach, m.ReachError = r.result, strings.TrimSpace(r.text)
 	if r.leaf != nil {
 		m.Issuer, m.Subject, m.NotBefore, m.NotAfter = r.leaf.Issuer.String(), r.leaf.Subject.String(), r.leaf.NotBefore, r.leaf.NotAfter
+	}
+	if m.SkipVerify && strings.HasPrefix(m.Reach, "tls-") {
+		m.Reach, m.ReachError = "ok", ""
+		return
 	}
 	if r.leaf == nil || r.trusted {
 		return
@@ -304,11 +330,7 @@ func (l *look) registryDir(dir, host string) *v1alpha1.RegistryHost {
 		if err != nil {
 			return nil
 		}
-		for _, n := range names {
-			if path.Ext(n) == ".crt" {
-				h.CAs = append(h.CAs, path.Join(dir, n))
-			}
-		}
+		h.CAs = crtsOf(dir, names)
 		return h
 	case err == nil:
 		err = l.hostsFile(b, h)
