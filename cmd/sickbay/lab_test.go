@@ -269,3 +269,32 @@ func TestLabEnds(t *testing.T) {
 		t.Errorf("progress: exit code %d, %s", code, out)
 	}
 }
+
+// TestVerifyGoesOn: what has a proof is not proven again, good or bad; --retry-failed takes only the good ones for proven. A table is
+// written all the same.
+func TestVerifyGoesOn(t *testing.T) {
+	l := newLearner(t)
+	c, err := scenarios.FindCourse("L07")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, table := lab.Proofs{File: filepath.Join(l.store.Dir, "proofs.jsonl")}, filepath.Join(t.TempDir(), "labs.md")
+	for _, ok := range []bool{false, true} {
+		if err := file.Add(lab.Proof{Code: "L07", Scenario: "conflist-missing", Of: lab.Hash(*c), Checks: []lab.Check{{Name: "unsolved", OK: ok}}}); err != nil {
+			t.Fatal(err)
+		}
+		flag, want := "--resume", exitNo
+		if ok {
+			flag, want = "--retry-failed", exitYes
+		}
+		// No engine and no cluster may be asked for.
+		code, out, errs := l.types("verify", "conflist-missing", flag, "--table", table)
+		raw, err := os.ReadFile(table)
+		if code != want || err != nil || !strings.Contains(string(raw), "| L07 | conflist-missing |") {
+			t.Errorf("%s: exit code %d, %v, %s%s", flag, code, err, out, errs)
+		}
+	}
+	if code, _, errs := l.types("verify", "--all", "--resume", "--retry-failed"); code != exitUsage {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+}

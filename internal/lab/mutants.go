@@ -32,8 +32,11 @@ var common = map[string]struct {
 	"restart-runtime": {v1alpha1.RefusedStillIll, scripted([]v1alpha1.LabDo{{Node: "systemctl --no-block restart containerd"}}, []v1alpha1.LabDo{{Node: "true"}})},
 	"delete-workload": {v1alpha1.RefusedWorkloadDeleted, deleteWorkload},
 	"scale-down":      {v1alpha1.RefusedWorkloadScaled, scaleDown},
-	"recover":         {v1alpha1.RefusedRecovered, undoFaults},
+	recovering:        {v1alpha1.RefusedRecovered, undoFaults},
 }
+
+// recovering is the one that undoes the fault itself: nothing takes that back.
+const recovering = "recover"
 
 // CommonMutants are their names.
 func CommonMutants() []string {
