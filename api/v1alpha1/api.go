@@ -32,6 +32,9 @@ type API struct {
 	// Endpoints are the names and addresses under which the API server is known: control-plane node names, their InternalIPs
 	// and those of the default/kubernetes endpoints, without ports. Empty where they are not all known.
 	Endpoints []string `json:"endpoints,omitempty"`
+	// ClusterCAs are the SHA-256 of the certificates that the cluster gives its pods to know the API server by (kube-root-ca.crt of
+	// kube-system). Empty where they could not be read.
+	ClusterCAs []string `json:"clusterCas,omitempty"`
 	// SameKernel tells that a control-plane node has this node's boot ID: they are one machine with one clock (nodes of kind, a
 	// single-node cluster), and that the two clocks agree says nothing.
 	SameKernel bool `json:"sameKernel,omitempty"`

@@ -1,6 +1,7 @@
 package notready_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 )
 
 func TestCases(t *testing.T) { detectorstest.Run(t, "node-notready", sick, silent) }
+
+var ourCA = strings.Repeat("2a", 32)
 
 var sick = []detectorstest.Case{
 	{Name: "kubeconfig gone", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster default-cluster", Ill: func(o *v1alpha1.Observation) {
@@ -42,6 +45,22 @@ var sick = []detectorstest.Case{
 		detectorstest.SilentKubelet(o, `"Failed to update lease" err="i/o timeout"`)
 	}},
 	{Name: "another CA in the kubeconfig", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "--certificate-authority=", Ill: detectorstest.AnotherCA},
+	{Name: "another CA in the kubeconfig than in the cluster", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "cas=" + ourCA, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AnotherCA(o)
+		o.API.ClusterCAs, o.Certs[0].SHA256 = []string{ourCA, "not a sum"}, ourCA
+	}},
+	{Name: "somebody else answers for the API server", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "-", Says: "is not this cluster's API server", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AnotherCA(o)
+		o.Kubelet.Kubeconfig.CASHA256, o.API.ClusterCAs = ourCA, []string{ourCA}
+	}},
+	{Name: "the API server's certificate is for another name", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "-", Says: "not for the name", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AnotherCA(o)
+		o.Kubelet.Kubeconfig.Reach, o.Kubelet.Kubeconfig.CASHA256, o.API.ClusterCAs = "tls-name", ourCA, []string{ourCA}
+	}},
+	{Name: "the node's copy of the CA is another cluster's", Want: []string{"node-notready/apiserver-untrusted"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AnotherCA(o)
+		o.API.ClusterCAs, o.Certs[0].SHA256 = []string{ourCA}, strings.Repeat("0", 64)
+	}},
 	{Name: "kubelet stopped", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start kubelet.service", Class: v1alpha1.Disruptive, Ill: detectorstest.KubeletStopped},
 	{Name: "kubelet masked", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl unmask kubelet.service", Class: v1alpha1.Destructive, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState, u.ActiveState, u.SubState = "masked", "inactive", "dead" })

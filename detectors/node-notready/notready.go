@@ -306,13 +306,15 @@ if [ -z "$server" ]; then
   [ "$server" != "$wrong" ] || { echo "the node joined by $server, too: what is in the way is not the kubeconfig" >&2; exit 1; }
 fi
 [ -s "$pem" ] || { echo "$pem is not there: the node has to be joined again (kubeadm join)" >&2; exit 1; }
+ca=`+clusterCA+`
+`+isClusterCA+`
 umask 077
 : > "$f"
 k() { kubectl config --kubeconfig="$f" "$@"; }
-k set-cluster default-cluster --server="$server" --certificate-authority=/etc/kubernetes/pki/ca.crt --embed-certs=true >/dev/null
+k set-cluster default-cluster --server="$server" --certificate-authority="$ca" --embed-certs=true >/dev/null
 k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
 k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
-k use-context default-context >/dev/null`, detectors.V("server", server), detectors.V("wrong", wrong), detectors.V("pem", certDir(h.Last())+"/kubelet-client-current.pem"))
+k use-context default-context >/dev/null`, detectors.V("server", server), detectors.V("wrong", wrong), detectors.V("cas", strings.Join(clusterCAs(h.Last()), " ")), detectors.V("pem", certDir(h.Last())+"/kubelet-client-current.pem"))
 }
 
 // reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
@@ -362,16 +364,49 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.UnknownAuthority, "x509:"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
+	cas := clusterCAs(o)
+	if i := slices.IndexFunc(o.Certs, func(k v1alpha1.Certificate) bool { return k.Path == clusterCA }); len(cas) > 0 {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceAPI, "the cluster's CA by its kube-root-ca.crt: sha256 "+strings.Join(cas, ", ")))
+		switch {
+		case slices.Equal(cas, []string{c.CASHA256}) && c.Reach == "tls-name":
+			f.Summary = fmt.Sprintf("the certificate that the API server shows is not for the name that the kubelet has for it, %s", c.Server)
+			f.ManualAction = "have the kubelet's kubeconfig name the API server by a name of its certificate, or have that issued for this name (kubeadm: apiServer.certSANs)"
+			return f
+		case slices.Equal(cas, []string{c.CASHA256}):
+			f.Summary = fmt.Sprintf("what answers at %s is not this cluster's API server: the kubelet trusts the cluster's own CA (%s), and that server's certificate is by another", c.Server, c.CASubject)
+			f.ManualAction = "look at what is between this node and the API server, and do not have the node trust it: `openssl s_client -showcerts -connect " + detectors.Quote(strings.TrimPrefix(c.Server, "https://")) + " </dev/null`"
+			return f
+		case i >= 0 && o.Certs[i].SHA256 != "" && !slices.Contains(cas, o.Certs[i].SHA256):
+			f.ManualAction = clusterCA + " on this node is not the cluster's CA either: give the node that of `kubectl -n kube-system get configmap kube-root-ca.crt -o yaml`"
+			return f
+		}
+	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-cluster-ca",
-		detectors.EditFile(v1alpha1.Safe, o.Node, "put the cluster's CA into the kubeconfig, from the node's own copy, which verifies the server", []string{kubeletConf(o)}, `f=$1 ca=/etc/kubernetes/pki/ca.crt
+		detectors.EditFile(v1alpha1.Safe, o.Node, "put the cluster's CA into the kubeconfig, from the node's own copy, which verifies the server", []string{kubeletConf(o)}, `f=$1 ca=`+clusterCA+`
 [ "$(grep -c -e '-BEGIN CERTIFICATE-' "$ca")" = 1 ] || { echo "$ca is not there, or holds more than the cluster's one CA" >&2; exit 1; }
+`+isClusterCA+`
 curl -s -o /dev/null --max-time 5 --cacert "$ca" -- "$server/livez" || { echo "$ca does not verify $server" >&2; exit 1; }
 cluster=$(kubectl config --kubeconfig="$f" view -o jsonpath='{.clusters[0].name}')
-kubectl config --kubeconfig="$f" set-cluster --certificate-authority="$ca" --embed-certs=true -- "$cluster"`, detectors.V("server", c.Server)),
+kubectl config --kubeconfig="$f" set-cluster --certificate-authority="$ca" --embed-certs=true -- "$cluster"`, detectors.V("server", c.Server), detectors.V("cas", strings.Join(cas, " "))),
 		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 	return f
 }
+
+// clusterCA is where kubeadm keeps the cluster's CA on a node.
+const clusterCA = "/etc/kubernetes/pki/ca.crt"
+
+// isClusterCA ends a script unless the file $ca is one of the certificates that the API server gives to pods, where these are known.
+const isClusterCA = `[ -z "$cas" ] || case " $cas " in *" $(awk '/-END CERT/ { exit } p; /-BEGIN CERT/ { p = 1 }' "$ca" | base64 -d | sha256sum | cut -c1-64) "*) ;; *) echo "$ca is not the CA of the cluster's kube-root-ca.crt" >&2; exit 1 ;; esac`
+
+func clusterCAs(o *v1alpha1.Observation) []string {
+	if o.API == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(o.API.ClusterCAs), func(s string) bool { return !sha256Hex.MatchString(s) })
+}
+
+var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // outdated: the API server's own certificate is not valid now, by a clock of this node that is not known to be wrong.
 func outdated(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {

@@ -1,6 +1,9 @@
 package notready
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,5 +68,21 @@ func TestDropItem(t *testing.T) {
 	got, why := detectorstest.Edit(t, "E=--node-labels=zone=a,"+label+"=,disk=ssd\n", "", func(file string) v1alpha1.Step { return dropItemFrom("n", "w", "node-labels", label, []string{file}) })
 	if got != "E=--node-labels=zone=a,disk=ssd\n" {
 		t.Errorf("%q %s", got, why)
+	}
+}
+
+// The node's copy of the CA is used only where the cluster itself has the same.
+func TestIsClusterCA(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, []byte("Subject: CN=kubernetes\n-----BEGIN CERTIFICATE-----\naGk=\n-----END CERTIFICATE-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const sum = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
+	for cas, ok := range map[string]bool{"": true, sum: true, strings.Repeat("a", 64) + " " + sum: true, strings.Repeat("a", 64): false, sum[1:]: false} {
+		c := exec.CommandContext(t.Context(), "sh", "-ec", isClusterCA)
+		c.Env = append(os.Environ(), "cas="+cas, "ca="+file)
+		if out, err := c.CombinedOutput(); (err == nil) != ok {
+			t.Errorf("%q: %v %s", cas, err, out)
+		}
 	}
 }

@@ -5,7 +5,10 @@ package apiserver
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -162,6 +165,7 @@ type lists struct {
 	claims     []corev1.PersistentVolumeClaim
 	volumes    []corev1.PersistentVolume
 	endpoints  []string
+	clusterCAs []string
 }
 
 // list reads everything side by side. Resource version 0 is answered from the server's memory: it is what the server knows,
@@ -278,8 +282,29 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		}
 		return err
 	})
+	ask("the cluster's CA", func() error {
+		c, err := kube.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{ResourceVersion: "0"})
+		if err == nil {
+			l.clusterCAs = fingerprints([]byte(c.Data["ca.crt"]))
+		} else if apierrors.IsForbidden(err) {
+			return nil // without it nothing is compared
+		}
+		return err
+	})
 	wg.Wait()
 	return &l, errors.Join(errs...)
+}
+
+// fingerprints are those of the certificates of a PEM file.
+func fingerprints(data []byte) (out []string) {
+	for {
+		var b *pem.Block
+		if b, data = pem.Decode(data); b == nil {
+			return out
+		}
+		sum := sha256.Sum256(b.Bytes)
+		out = append(out, hex.EncodeToString(sum[:]))
+	}
 }
 
 // split gives each node what is about it.
@@ -290,7 +315,7 @@ func (l *lists) split(common v1alpha1.API, nodes []string) map[string]*v1alpha1.
 			pending = append(pending, p)
 		}
 	}
-	common.Endpoints = l.apiServers()
+	common.Endpoints, common.ClusterCAs = l.apiServers(), l.clusterCAs
 	view := map[string]*v1alpha1.API{}
 	for _, name := range nodes {
 		a := common

@@ -72,6 +72,7 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	w1Node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"}}
 	plane.Status.NodeInfo.BootID, w1Node.Status.NodeInfo.BootID = "one-boot", "one-boot"
 	kube := fake.NewClientset(
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt", Namespace: "kube-system"}, Data: map[string]string{"ca.crt": "-----BEGIN CERTIFICATE-----\naGk=\n-----END CERTIFICATE-----\n"}},
 		plane, w1Node, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w2"}},
 		pod("a", "w1", "pull", "gone"), pod("b", "w2"), pod("waiting", ""),
 		event("late", "Pod", "a", "kubelet", "w1", date.Add(time.Minute)), event("early", "Node", "w1", "node-controller", "", date),
@@ -110,6 +111,9 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	}
 	if !slices.Equal(w1.Endpoints, []string{"172.20.0.9", "cp"}) {
 		t.Errorf("endpoints %v", w1.Endpoints)
+	}
+	if !slices.Equal(w1.ClusterCAs, []string{"8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"}) {
+		t.Errorf("the cluster's CAs are %v", w1.ClusterCAs)
 	}
 	// Of one node it is no other answer, and no other node is listed for it but the control plane's.
 	if one, err := Observe(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1"}); err != nil || !one["w1"].SameKernel || !slices.Equal(one["w1"].Endpoints, w1.Endpoints) {

@@ -261,7 +261,7 @@ func (l *look) probe(ctx context.Context, m *v1alpha1.RegistryMirror) {
 	for _, c := range r.chain[:min(len(r.chain), maxChain)] {
 		m.Chain = append(m.Chain, v1alpha1.ShownCertificate{Subject: c.Subject.String(), Issuer: c.Issuer.String(), SHA256: fingerprint(c)})
 	}
-	m.Known = l.knownCA(r.chain, m.CAs)
+	m.Known = l.knownCA(u.Host, r.chain, m.CAs)
 }
 
 func fingerprint(c *x509.Certificate) string {
@@ -269,13 +269,16 @@ func fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// caDirs are where administrators put CAs that they trust: for other registries, for other runtimes, and for the system, whose store may
-// not have been made anew since.
-var caDirs = []string{"/etc/docker/certs.d", "/etc/containers/certs.d", "/etc/containerd/certs.d", "/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"}
+// caDirs are where administrators put CAs by the host that they trust them for, also for another runtime; systemCAs are for all hosts, in
+// a store that may not have been made anew since.
+var (
+	caDirs    = []string{"/etc/docker/certs.d", "/etc/containers/certs.d", "/etc/containerd/certs.d"}
+	systemCAs = []string{"/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"}
+)
 
-// knownCA is a CA in a file that the host's own configuration does not name and that the chain verifies by: what stands beside a file
-// that it names, such as the CA of before, or in one of caDirs.
-func (l *look) knownCA(chain []*x509.Certificate, named []string) *v1alpha1.TrustedCA {
+// knownCA is a CA in a file that the host's own configuration does not name and that the chain verifies by: one in a folder of this host,
+// in the system's, or an earlier or later form of a file that is named for it. Who is trusted for another host is not trusted here.
+func (l *look) knownCA(host string, chain []*x509.Certificate, named []string) *v1alpha1.TrustedCA {
 	var files []string
 	add := func(dir string, fits func(string) bool) {
 		names, _ := l.root.names(dir, 200)
@@ -285,21 +288,21 @@ func (l *look) knownCA(chain []*x509.Certificate, named []string) *v1alpha1.Trus
 			}
 		}
 	}
+	certs := func(n string) bool { return path.Ext(n) == ".crt" || path.Ext(n) == ".pem" }
 	for _, p := range named {
-		add(path.Dir(p), func(n string) bool {
-			return strings.HasPrefix(n, path.Base(p)) || path.Ext(n) == ".crt" || path.Ext(n) == ".pem"
-		})
+		if dir := path.Dir(p); hostDir.ReplaceAllString(path.Base(dir), "$1:$2") == host {
+			add(dir, certs)
+		}
+		add(path.Dir(p), func(n string) bool { return strings.HasPrefix(n, path.Base(p)) })
 	}
 	for _, dir := range caDirs {
-		crt := func(n string) bool { return path.Ext(n) == ".crt" || path.Ext(n) == ".pem" }
-		add(dir, crt)
-		names, _ := l.root.names(dir, 200)
-		for _, n := range names {
-			add(path.Join(dir, n), crt)
-		}
+		add(path.Join(dir, host), certs)
+	}
+	for _, dir := range systemCAs {
+		add(dir, certs)
 	}
 	for _, p := range files {
-		b, err := l.root.read(p, 1<<20)
+		b, err := l.root.readFile(p, 1<<20)
 		if err != nil {
 			continue
 		}

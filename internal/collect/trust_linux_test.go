@@ -429,3 +429,33 @@ func TestRegistries(t *testing.T) {
 		t.Errorf("no certs.d: %+v", r)
 	}
 }
+
+// A CA counts for the host that it is kept for: that of another registry vouches for nobody else.
+func TestKnownCA(t *testing.T) {
+	ca := newAuthority(t, "theirs")
+	host := serve(t, ca.issue(t, -time.Hour, time.Hour, "127.0.0.1"))
+	const dir = "/etc/containerd/certs.d/"
+	for file, want := range map[string]bool{
+		dir + host + "/ca.crt":                               true,
+		"/etc/docker/certs.d/" + host + "/x.pem":             true,
+		"/etc/containers/certs.d/" + host + "/ca.crt":        true,
+		"/usr/local/share/ca-certificates/ours.crt":          true,
+		"/etc/pki/ca-trust/source/anchors/ours.pem":          true,
+		"/etc/ours/named.crt.before":                         true,
+		"/etc/ours/another.crt":                              false,
+		dir + "another.example.test/ca.crt":                  false,
+		dir + "_default/ca.crt":                              false,
+		dir + "ca.crt":                                       false,
+		"/etc/docker/certs.d/another.example.test/ca.crt":    false,
+		"/etc/containers/certs.d/" + host + "0/ca.crt":       false,
+		"/etc/containers/certs.d/" + host + "/x/ca.crt":      false,
+		"/var/lib/kubelet/pods/1/volumes/etc/named.crt.else": false,
+	} {
+		l := at(t, tree(t, map[string]string{file: ca.pem(), "/etc/ours/named.crt": newAuthority(t, "ours").pem()}))
+		m := v1alpha1.RegistryMirror{URL: "https://" + host, CAs: []string{"/etc/ours/named.crt"}}
+		l.probe(t.Context(), &m)
+		if got := m.Known != nil; got != want || m.Reach != "tls-untrusted" || got && m.Known.Path != file {
+			t.Errorf("%s: %+v (%s)", file, m.Known, m.Reach)
+		}
+	}
+}
