@@ -8,6 +8,8 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sickbay-dev/sickbay/internal/procmounts"
 )
 
 // within opens the folder that a file of the process is in, with every link taken as the process itself would take it, and has use do
@@ -18,15 +20,8 @@ func (hostFiles) within(pid int, verb, file string, use func(dir int, name strin
 			err = &fs.PathError{Op: verb, Path: fmt.Sprintf("/proc/%d/root%s", pid, file), Err: err}
 		}
 	}()
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := procmounts.Open(pid, path.Dir(file), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return err
-	}
-	dir, err := unix.Openat2(root, path.Dir(file), &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err = errors.Join(err, unix.Close(root)); err != nil {
 		return err
 	}
 	return errors.Join(use(dir, path.Base(file)), unix.Close(dir))

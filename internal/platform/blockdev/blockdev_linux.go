@@ -114,7 +114,17 @@ func (s Swap) OffBelow(dir string, pids []int) {
 		return
 	}
 	for _, pid := range pids {
-		if _, ok := below(pid, s.Path, dir); ok && Off(fmt.Sprintf("/proc/%d/root%s", pid, s.Path)) {
+		st, ok := below(pid, s.Path, dir)
+		if !ok {
+			continue
+		}
+		fd, now, err := openSeen(pid, s.Path, unix.O_PATH|unix.O_NOFOLLOW)
+		if err != nil {
+			continue
+		}
+		did := now.Dev == st.Dev && now.Ino == st.Ino && Off(fmt.Sprintf("/proc/self/fd/%d", fd))
+		_ = unix.Close(fd)
+		if did {
 			return
 		}
 	}
@@ -148,21 +158,39 @@ func Thaw(pids ...int) (did bool) {
 			if !strings.HasPrefix(m.Source, "/dev/loop") {
 				continue
 			}
-			fd, err := unix.Open(fmt.Sprintf("/proc/%d/root%s", pid, m.Mountpoint), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			fd, st, err := openSeen(pid, m.Mountpoint, unix.O_RDONLY|unix.O_DIRECTORY)
 			if err != nil {
 				continue
 			}
-			did = unix.IoctlSetInt(fd, fithaw, 0) == nil || did // EINVAL where it is not frozen
+			if st.Dev == unix.Mkdev(uint32(m.Major), uint32(m.Minor)) { // and nothing that is mounted over it
+				did = unix.IoctlSetInt(fd, fithaw, 0) == nil || did // EINVAL where it is not frozen
+			}
 			_ = unix.Close(fd)
 		}
 	}
 	return did
 }
 
+// openSeen opens a path of a process. The kernel told it, so it has no link in it: one that is there now was put there since.
+func openSeen(pid int, path string, flags uint64) (fd int, st unix.Stat_t, err error) {
+	if fd, err = procmounts.Open(pid, path, flags, unix.RESOLVE_NO_SYMLINKS); err != nil {
+		return fd, st, err
+	}
+	if err = unix.Fstat(fd, &st); err != nil {
+		_ = unix.Close(fd)
+	}
+	return fd, st, err
+}
+
 // below tells whether a path, as a process sees it, is a regular file that is kept below a folder of this machine, by where both are in
 // their filesystem: the process may have it mounted elsewhere.
 func below(pid int, path, dir string) (st unix.Stat_t, ok bool) {
-	if unix.Lstat(fmt.Sprintf("/proc/%d/root%s", pid, path), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	fd, st, err := openSeen(pid, path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return st, false
+	}
+	_ = unix.Close(fd)
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return st, false
 	}
 	theirs, err := procmounts.Of(pid)

@@ -77,3 +77,59 @@ func TestBelowInAnotherNamespace(t *testing.T) {
 		t.Error("a bound file is not recognised")
 	}
 }
+
+// A process that has its own root puts links where its mounts and files were: they lead nowhere out of it.
+func TestLinksOfAContainer(t *testing.T) {
+	jail, outside := filepath.Join(t.TempDir(), "jail"), t.TempDir()
+	for _, dir := range []string{"real", "mnt"} {
+		if err := os.MkdirAll(filepath.Join(jail, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{filepath.Join(jail, "real", "swap"), filepath.Join(outside, "swap")} {
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"out": outside, "up": "../../../../../../../../.." + outside, "in": "/real"} {
+		if err := os.Symlink(to, filepath.Join(jail, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tid, end := make(chan int), make(chan struct{})
+	defer close(end)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		for _, f := range []func() error{
+			func() error { return syscall.Unshare(syscall.CLONE_NEWNS) },
+			func() error { return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "") },
+			func() error { return syscall.Mount(jail, jail, "", syscall.MS_BIND, "") },
+			func() error { return syscall.Chroot(jail) },
+		} {
+			if f() != nil {
+				close(tid)
+				return
+			}
+		}
+		tid <- syscall.Gettid()
+		<-end
+	}()
+	pid, ok := <-tid
+	if !ok {
+		t.Skip("no root of one's own")
+	}
+	for path, want := range map[string]bool{"/real/swap": true, "/out/swap": false, "/up/swap": false, "/in/swap": false} {
+		if _, ok := below(pid, path, jail); ok != want {
+			t.Errorf("%s: %v", path, ok)
+		}
+	}
+	for path, want := range map[string]bool{"/mnt": true, "/out": false, "/up": false, "/in": false} {
+		fd, _, err := openSeen(pid, path, syscall.O_RDONLY|syscall.O_DIRECTORY)
+		if (err == nil) != want {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err == nil {
+			_ = syscall.Close(fd)
+		}
+	}
+}
