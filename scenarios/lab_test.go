@@ -107,6 +107,10 @@ func TestLabs(t *testing.T) {
 			if l.Page == "" || len(l.Mutants) < 5 {
 				t.Errorf("page %q, %d mutants: want five", l.Page, len(l.Mutants))
 			}
+			// Beside the finding's remedy.
+			if len(l.Solve) == 0 {
+				t.Error("there is one right fix alone")
+			}
 			texts := []v1alpha1.Text{l.Story}
 			for _, g := range l.Goals {
 				texts = append(texts, g.Says)

@@ -129,7 +129,7 @@ func (a *app) reach(ctx context.Context, l *lesson) (*lab.World, *cluster.Cluste
 		return nil, nil, err
 	}
 	w := &lab.World{
-		Testbed: tb, Course: l.course, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed, Remedy: tb.Remedy,
+		Testbed: tb, Course: l.course, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed, Vouched: l.st.Vouched, Remedy: tb.Remedy,
 		Session: fault.New(tb, fault.Options{Scenario: l.course.Scenario, Run: l.st.Run, Node: l.st.Node, Name: strings.ToLower(l.st.Code), Secret: true}),
 	}
 	return w, c, nil

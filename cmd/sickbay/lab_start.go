@@ -182,6 +182,7 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 		return errors.Join(err, l.store.Remove(c.Name))
 	}
 	l.st.Node, l.st.Run, l.st.Namespace, l.st.Placed = ill.Node, ill.Run, ill.Namespace(), ill.Injected()
+	l.st.Vouched = ill.RegistryCA()
 	w := &lab.World{Testbed: tb, Course: l.course, Session: ill.Session, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed}
 	if l.st.Before, err = w.Snapshot(ctx); err != nil {
 		return errors.Join(err, ill.end(ctx), l.store.Remove(c.Name))

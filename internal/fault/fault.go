@@ -151,6 +151,16 @@ func (s *Session) From(before *v1alpha1.Observation) { s.before = before }
 // Namespace is the run's.
 func (s *Session) Namespace() string { return s.namespace }
 
+// RegistryCA is the PEM of the run's registry's CA, which who runs a registry knows; empty where there is none.
+func (s *Session) RegistryCA() string {
+	return locked(s, func() string {
+		if s.registry == nil {
+			return ""
+		}
+		return s.registry.CA
+	})
+}
+
 // Contained says how the fault differs from one on a real node; empty where it does not.
 func (s *Session) Contained() string { return locked(s, func() string { return s.contained }) }
 

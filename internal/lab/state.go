@@ -38,6 +38,7 @@ type State struct {
 	Run       string              `json:"run,omitempty"`
 	Namespace string              `json:"namespace,omitempty"`
 	Placed    map[string][]string `json:"placed,omitempty"`
+	Vouched   string              `json:"vouched,omitempty"` // a CA, for the remedy
 	Before    Snapshot            `json:"before"`
 	Phase     Phase               `json:"phase"`
 	Lease     time.Duration       `json:"lease"`

@@ -2,6 +2,12 @@ package lab
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +122,32 @@ func TestVerifyMakesItIllAgain(t *testing.T) {
 	}
 	if p := v.Verify(t.Context()); !p.OK() || p.Faults != 4 || ended != 4 {
 		t.Errorf("%d faults: %s", p.Faults, asJSON(p))
+	}
+}
+
+// TestDiagnoseVouches: who runs the lab's registry knows its CA, without which no remedy has a node trust it.
+func TestDiagnoseVouches(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFakeCluster(t)
+	w := f.world(t)
+	seen := 0
+	w.Judge = func(h v1alpha1.History) []v1alpha1.Finding {
+		seen = len(h.Last().TrustedCAs)
+		return nil
+	}
+	for _, ca := range []string{"", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))} {
+		w.Vouched = ca
+		if _, err := w.Diagnose(t.Context()); err != nil || seen != min(len(ca), 1) {
+			t.Errorf("%d CAs are vouched for, %v", seen, err)
+		}
 	}
 }
 

@@ -43,6 +43,8 @@ type World struct {
 	// Remedy applies a finding's remedy, as an operator would.
 	Remedy func(ctx context.Context, node string, r *v1alpha1.Remedy, done func(v1alpha1.AppliedStep)) error
 	Judge  diagnose.JudgeFunc // nil for the detectors
+	// Vouched is a CA that the operator vouches for, as PEM: without it no remedy has a node trust anybody.
+	Vouched string
 	// Pause is between two looks of the detectors: a second, unless told otherwise.
 	Pause time.Duration
 }
@@ -116,6 +118,11 @@ func (w *World) Do(ctx context.Context, list []v1alpha1.LabDo) error {
 // Diagnose looks twice at every node, reading back only a little: what was cured a minute ago must not count.
 func (w *World) Diagnose(ctx context.Context) (v1alpha1.Diagnosis, error) {
 	watch := diagnose.NewWatcher(w.Target(), diagnose.Options{Since: 15 * time.Second})
+	if ca := cmp.Or(w.Vouched, w.Session.RegistryCA()); ca != "" {
+		if err := watch.Trust(ca); err != nil {
+			return v1alpha1.Diagnosis{}, fmt.Errorf("the registry's CA: %w", err)
+		}
+	}
 	for i := range 2 {
 		if i > 0 {
 			if err := retry.Sleep(ctx, cmp.Or(w.Pause, time.Second)); err != nil {
