@@ -356,7 +356,8 @@ func TestRemake(t *testing.T) {
 		p.Labels = map[string]string{"app": "shop"}
 		p.Spec.Volumes = []corev1.Volume{{Name: "kube-api-access-x", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}}, {Name: "data"}}
 		p.Spec.Containers = []corev1.Container{{Name: "c", Image: "a:1", Env: []corev1.EnvVar{{Name: "SECRET", Value: "s"}},
-			VolumeMounts: []corev1.VolumeMount{{Name: "kube-api-access-x"}, {Name: "data", MountPath: "/d"}}}}
+			LivenessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{HTTPHeaders: []corev1.HTTPHeader{{Name: "Authorization", Value: "h"}}}}},
+			VolumeMounts:  []corev1.VolumeMount{{Name: "kube-api-access-x"}, {Name: "data", MountPath: "/d"}}}}
 		return p
 	}
 	remake := onOwned("remake")
@@ -371,6 +372,10 @@ func TestRemake(t *testing.T) {
 			return nil
 		}, ""},
 		"admission refuses": {func(*corev1.Pod) error { return errors.New("policy says no") }, "policy says no"},
+		"a probe's header is lost": {func(p *corev1.Pod) error {
+			p.Spec.Containers[0].LivenessProbe.HTTPGet.HTTPHeaders[0].Value = ""
+			return nil
+		}, "without spec.containers[0].livenessProbe.httpGet.httpHeaders[0].value"},
 		"something is lost": {func(p *corev1.Pod) error { p.Spec.Containers[0].Env = nil; return nil }, "without spec.containers[0].env[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -401,7 +406,7 @@ func TestRemake(t *testing.T) {
 				t.Fatalf("%v, evicted %q", err, *asked)
 			}
 			got := now.Spec.Containers[0]
-			if now.UID == "1" || got.Image != "a:2" || got.Env[0].Value != "s" || len(now.Spec.Volumes) != 1 || len(got.VolumeMounts) != 1 || now.Labels["app"] != "shop" || now.Spec.NodeName != "w" {
+			if now.UID == "1" || got.Image != "a:2" || got.Env[0].Value != "s" || got.LivenessProbe.HTTPGet.HTTPHeaders[0].Value != "h" || len(now.Spec.Volumes) != 1 || len(got.VolumeMounts) != 1 || now.Labels["app"] != "shop" || now.Spec.NodeName != "w" {
 				t.Errorf("made %+v", now)
 			}
 		})

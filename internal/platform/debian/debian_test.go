@@ -1,11 +1,23 @@
 package debian
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
+
+// A process of its own, to be killed: it runs what it is told to as mmdebstrap is run.
+func TestMain(m *testing.M) {
+	if script := os.Getenv("RUN_AS_MMDEBSTRAP"); script != "" {
+		_ = Run(context.Background(), nil, "sh", "-c", script)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
 
 func write(t *testing.T, dir, name, text string) {
 	t.Helper()
@@ -97,4 +109,62 @@ func TestRunMountsAlone(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v: the mount is seen outside", left, err)
 	}
+}
+
+// Neither an end before its time nor a kill -9 of this program leaves a mount on the machine, or the program that made it.
+func TestRunKilledMountsAlone(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root")
+	}
+	for name, kill := range map[string]bool{"the context ends": false, "kill -9": true} {
+		t.Run(name, func(t *testing.T) {
+			dir, told := t.TempDir(), filepath.Join(t.TempDir(), "pid")
+			// As mmdebstrap, which is busy in a child and has no time to unmount.
+			script := "mount -t tmpfs none " + dir + " && touch " + dir + "/inside; echo $$ > " + told + "; exec sleep 600"
+			ended := make(chan error, 1)
+			var stop func()
+			if kill {
+				c := exec.CommandContext(t.Context(), os.Args[0])
+				c.Env = append(os.Environ(), "RUN_AS_MMDEBSTRAP="+script)
+				if err := c.Start(); err != nil {
+					t.Fatal(err)
+				}
+				stop = func() { _ = c.Process.Kill() }
+				go func() { ended <- c.Wait() }()
+			} else {
+				ctx, cancel := context.WithCancel(t.Context())
+				stop = cancel
+				go func() { ended <- Run(ctx, nil, "sh", "-c", script) }()
+			}
+			pid := await(t, func() string { raw, _ := os.ReadFile(told); return strings.TrimSpace(string(raw)) })
+			stop()
+			<-ended
+			await(t, func() string {
+				if raw, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && !strings.Contains(string(raw), ") Z ") {
+					return ""
+				}
+				return "gone"
+			})
+			mounts, err := os.ReadFile("/proc/self/mountinfo")
+			if err != nil || strings.Contains(string(mounts), dir) {
+				t.Errorf("%v: the mount stays", err)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+				t.Errorf("%v, %v: the mount is seen outside", left, err)
+			}
+		})
+	}
+}
+
+// await waits for a word.
+func await(t *testing.T, f func() string) string {
+	t.Helper()
+	for range 3000 {
+		if s := f(); s != "" {
+			return s
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it never came")
+	return ""
 }
