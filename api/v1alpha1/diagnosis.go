@@ -16,10 +16,12 @@ type NodeUnknown struct {
 
 // Diagnosis is the answer: what is wrong, on which node, from which cause, and what could not be seen.
 type Diagnosis struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Cluster    string    `json:"cluster,omitempty"`
-	At         time.Time `json:"at,omitzero"` // of the newest observation
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Cluster    string `json:"cluster,omitempty"`
+	// Context is the kubeconfig context that commands name, where it is not kind-CLUSTER.
+	Context string    `json:"context,omitempty"`
+	At      time.Time `json:"at,omitzero"` // of the newest observation
 	// Healthy means: no finding, and every node was seen by its agent or the API server. A single source that could not be
 	// read does not make it false, but is listed.
 	Healthy  bool          `json:"healthy"`
@@ -58,6 +60,7 @@ type Bundle struct {
 	Kind       string       `json:"kind"`
 	Format     int          `json:"format"`
 	Cluster    string       `json:"cluster,omitempty"`
+	Context    string       `json:"context,omitempty"` // where it is not kind-CLUSTER
 	RecordedAt time.Time    `json:"recordedAt"`
 	RecordedBy string       `json:"recordedBy,omitempty"` // version of sickbay
 	Note       string       `json:"note,omitempty"`

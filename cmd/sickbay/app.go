@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/debugpod"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
@@ -34,7 +35,8 @@ type app struct {
 	deps     deps
 	cleanups *suites.Cleanups // what has to be undone should this process be interrupted
 
-	leaving []leaver // agents on nodes that are not ours
+	leaving []leaver            // agents on nodes that are not ours
+	pods    []*debugpod.Session // by which they are reached
 
 	lines sync.Once // starts the reader of in
 	line  chan string

@@ -146,6 +146,7 @@ func callContext(t *testing.T, ctx context.Context, w deps, in string, args ...s
 
 func callAs(t *testing.T, ctx context.Context, w deps, in string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("SICKBAY_CACHE", t.TempDir()) // what runs of this machine's have left is no matter of a test's
 	out, errs := file(t), file(t)
 	a := newApp(strings.NewReader(in), out, errs)
@@ -257,11 +258,12 @@ func TestBadRequests(t *testing.T) {
 		{"explain pleg/runtime-hangs", []string{`no cause of pleg "runtime-hangs"; did you mean runtime-hung?`}},
 		{"diagnose --yes", []string{"--yes and --dry-run need --fix"}},
 		{"diagnose --since 0s", []string{"--since 0s"}},
-		{"diagnose --context prod", []string{"context prod is not a kind cluster", "--ssh"}},
+		{"diagnose --context prod", []string{`no context "prod"`, "--ssh"}},
 		{"diagnose --cluster a --local", []string{"cluster", "local"}},
 		{"diagnose --bundle /no/such/bundle", []string{"/no/such/bundle", "sickbay bundle"}},
 		{"diagnose --local --node a --node b", []string{"--local is one node"}},
-		{"diagnose --kubeconfig x", []string{"--kubeconfig needs --local or --ssh"}},
+		{"diagnose --debug-image x", []string{"--debug-image needs --context"}},
+		{"diagnose --kubeconfig x", []string{"--kubeconfig needs --local, --ssh or --context"}},
 		{"diagnose --local --kubeconfig /no/such/file", []string{"read the kubeconfig /no/such/file", "no such file"}},
 		{"diagnose --ssh a@b --node c", []string{`no node "c"`, "It has b."}},
 		{"npd chekc", []string{`unknown command "chekc"`, "did you mean check?"}},

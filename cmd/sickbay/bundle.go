@@ -46,7 +46,7 @@ nodes and pods, images and log lines stay: read the files before you send them.`
 		if err != nil {
 			return err
 		}
-		written, err := diagnose.WriteBundle(args[0], v1alpha1.Bundle{Cluster: t.Cluster, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
+		written, err := diagnose.WriteBundle(args[0], v1alpha1.Bundle{Cluster: t.Cluster, Context: t.Context, RecordedAt: time.Now().UTC(), RecordedBy: version.String(), Note: note}, watch.Histories())
 		if err != nil {
 			return err
 		}

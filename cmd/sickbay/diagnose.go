@@ -67,12 +67,17 @@ func (a *app) diagnose() *cobra.Command {
 consequences and the steps that fix it. It also reads this machine (--local), other machines (--ssh) or a recording (--bundle).
 All namespaces are included. The Kubernetes API is used if it answers; nodes are read without it too.
 
+With --context of any other cluster, or of a kind cluster whose engine is out of reach, nodes are read through the API alone: by a
+privileged pod on each, which is deleted afterwards.
+
 Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -q nothing else is printed in text form.`,
 		Example: `  sickbay diagnose --cluster dev
   sickbay diagnose dev-worker --context kind-dev -o json
   sickbay diagnose --whole                  # each step in full, to be pasted
   sickbay diagnose --fix                    # show the plan, ask, apply it, look again
   sickbay diagnose --watch --for 10m        # a healthy cluster must stay silent
+  sickbay diagnose --context prod           # any cluster, with nothing but kubectl's access
+  sickbay diagnose --context prod --debug-image registry.example/busybox:1.37
   sickbay diagnose --ssh root@10.0.0.7
   sickbay diagnose --bundle ./bundle        # offline`,
 		Args:              cobra.ArbitraryArgs,

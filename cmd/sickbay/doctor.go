@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/debugpod"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
@@ -91,6 +92,7 @@ func (a *app) examine(ctx context.Context) (*examination, error) {
 		for _, c := range all {
 			names[c.Name] = c.Ours
 			if c.Ours {
+				x.pods(ctx, c)
 				x.injected(a.onNodes(ctx, c, nil, callBound, func(ctx context.Context, in injecting) ([]injectors.Status, error) { return in.Status(ctx, false) }))
 			}
 		}
@@ -169,6 +171,17 @@ func (x *examination) injected(rep statusReport) {
 				x.Leftover = append(x.Leftover, fmt.Sprintf("%s on node %s, %s (run %s)", s.Mechanism, n.Node, s.State, s.Run))
 			}
 		}
+	}
+}
+
+// pods adds those by which a process, which has ended, read nodes through the API.
+func (x *examination) pods(ctx context.Context, c *cluster.Cluster) {
+	left, err := debugpod.Left(ctx, c.Kube(), "")
+	if err != nil {
+		x.Unknown = append(x.Unknown, err.Error())
+	}
+	for _, p := range left {
+		x.Leftover = append(x.Leftover, fmt.Sprintf("pod %s (`kubectl --context kind-%s -n %s delete pod %s`; it ends by itself %s after its start)", p.Name, c.Name, p.Namespace, p.Name, debugpod.Lifetime))
 	}
 }
 

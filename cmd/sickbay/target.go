@@ -45,6 +45,8 @@ type targetFlags struct {
 	sudo    bool
 	// kubeconfig is a way to the API server for nodes that are no kind cluster's.
 	kubeconfig string
+	// debugImage is for the pods by which nodes are read through the API.
+	debugImage string
 	since      time.Duration
 	timeout    time.Duration // of one node; zero takes the transport's default
 	keepAgent  bool
@@ -53,13 +55,14 @@ type targetFlags struct {
 func (a *app) addTargetFlags(cmd *cobra.Command, w *targetFlags) {
 	fl := cmd.Flags()
 	fl.StringVar(&w.cluster, "cluster", "", "name of any kind cluster (default: sickbay, or the only one that exists)")
-	fl.StringVar(&w.context, "context", "", "the cluster of this kubeconfig context, kind-NAME")
+	fl.StringVar(&w.context, "context", "", "the cluster of this kubeconfig context; if it is not a kind cluster of this machine, through a privileged pod on each node")
 	fl.StringSliceVar(&w.nodes, "node", nil, "only these nodes; with --local, this machine's node name")
 	fl.BoolVar(&w.local, "local", false, "this machine, which is a node; without root it is read in part")
 	fl.StringSliceVar(&w.ssh, "ssh", nil, "a node over ssh: user@host, a host from your ssh configuration, or NODE=user@host")
 	fl.BoolVar(&w.sudo, "sudo", false, "with --ssh: use sudo there")
-	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "with --local or --ssh: also read the API server with this file")
-	fl.DurationVar(&w.timeout, "timeout", 0, "time limit for one node (default 4s; over ssh 30s, because the agent is copied first)")
+	fl.StringVar(&w.kubeconfig, "kubeconfig", "", "the kubeconfig of --context; with --local or --ssh: also read the API server with it")
+	fl.StringVar(&w.debugImage, "debug-image", "", "with --context: read nodes through pods of this image, which needs a shell (default: one that the node has)")
+	fl.DurationVar(&w.timeout, "timeout", 0, "time limit for one node (default 4s; 30s over ssh and 1m through a pod, because the agent is copied first)")
 	fl.DurationVar(&w.since, "since", 10*time.Minute, "how far back to read logs")
 	fl.BoolVar(&w.keepAgent, "keep-agent", false, "leave the agent (24 MB) on nodes that sickbay did not make: the next look is faster")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", a.completeClusters)
@@ -84,17 +87,14 @@ func (w targetFlags) check() error {
 	if w.sudo && len(w.ssh) == 0 {
 		return usagef("--sudo needs --ssh")
 	}
-	if w.kubeconfig != "" && !w.local && len(w.ssh) == 0 {
-		return usagef("--kubeconfig needs --local or --ssh")
+	if w.kubeconfig != "" && !w.local && len(w.ssh) == 0 && w.context == "" {
+		return usagef("--kubeconfig needs --local, --ssh or --context")
+	}
+	if w.debugImage != "" && w.context == "" {
+		return usagef("--debug-image needs --context")
 	}
 	if w.local && len(w.nodes) > 1 {
 		return usagef("--local is one node, but %d are named", len(w.nodes))
-	}
-	if w.context != "" && !strings.HasPrefix(w.context, "kind-") {
-		return &usageError{
-			text: fmt.Sprintf("context %s is not a kind cluster: its contexts are named kind-NAME", w.context),
-			hint: "For other clusters: `sickbay diagnose --ssh user@node`, or `--local` on the node itself.",
-		}
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ type target struct {
 	mu      sync.Mutex
 	nodes   map[string]node.Node // also by the names they were found to have
 	options diagnose.Options
-	rest    *rest.Config // of --kubeconfig, else nil
+	rest    *rest.Config // of --kubeconfig or --context, else nil
 	kube    kubernetes.Interface
 }
 
@@ -120,8 +120,10 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		return nil, err
 	}
 	s := &target{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
-	if err := s.readKubeconfig(w.kubeconfig); err != nil {
-		return nil, err
+	if w.context == "" {
+		if err := s.readKubeconfig(w.kubeconfig); err != nil {
+			return nil, err
+		}
 	}
 	guessed := map[string]bool{} // names that nobody gave
 	switch {
@@ -140,6 +142,12 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		}
 	default:
 		c, err := a.whichCluster(ctx, w)
+		if err != nil && w.context != "" {
+			if err := a.throughAPI(ctx, w, s, err); err != nil {
+				return nil, err
+			}
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -182,10 +190,15 @@ func (s *target) readKubeconfig(file string) error {
 	if s.rest, s.kube, err = cluster.Kubeconfig(file); err != nil {
 		return usagef("%s", err)
 	}
+	s.observe()
+	return nil
+}
+
+// observe has the API server asked.
+func (s *target) observe() {
 	s.API = diagnose.APIFunc(func(ctx context.Context, nodes []string) (map[string]*v1alpha1.API, error) {
 		return apiserver.Observe(ctx, s.rest, s.kube, nodes)
 	})
-	return nil
 }
 
 // overSSH takes the machines of --ssh as nodes.
@@ -217,20 +230,24 @@ type leaver interface {
 // leaveBound bounds leaving nodes: one command on each, side by side.
 const leaveBound = 10 * time.Second
 
-// leave takes the agents off the nodes that sickbay did not make.
+// leave takes the agents off the nodes that sickbay did not make, and then the pods by which it was there.
 func (a *app) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(leaveBound))
+	warn := func(err error) {
+		if err != nil && !a.quiet {
+			a.say("Warning: %s\n", err)
+		}
+	}
+	bound, cancel := context.WithTimeout(ctx, timeoutscale.Bound(leaveBound))
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, l := range a.leaving {
-		wg.Go(func() {
-			if err := l.Leave(ctx); err != nil && !a.quiet {
-				fmt.Fprintln(a.err, "Warning:", err)
-			}
-		})
+		wg.Go(func() { warn(l.Leave(bound)) })
 	}
 	wg.Wait()
-	a.leaving = nil
+	for _, p := range a.pods {
+		warn(p.Close(ctx))
+	}
+	a.leaving, a.pods = nil, nil
 }
 
 // localName is the Kubernetes name of this machine: the one given, else its host name, as the kubelet has it.
@@ -321,13 +338,16 @@ func (s *target) node(name string) (node.Node, bool) {
 
 // whichCluster takes the named cluster, else sickbay's own, else the only one there is.
 func (a *app) whichCluster(ctx context.Context, w targetFlags) (*cluster.Cluster, error) {
+	name := w.cluster
+	if w.context != "" {
+		var ofKind bool
+		if name, ofKind = strings.CutPrefix(w.context, "kind-"); !ofKind || w.debugImage != "" || w.kubeconfig != "" {
+			return nil, errNotByEngine
+		}
+	}
 	e, err := a.deps.presentEngine(ctx)
 	if err != nil {
 		return nil, err
-	}
-	name := w.cluster
-	if w.context != "" {
-		name = strings.TrimPrefix(w.context, "kind-")
 	}
 	if name != "" {
 		return a.deps.find(ctx, e, name)

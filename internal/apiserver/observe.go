@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,10 @@ const (
 	apiBound = 2 * time.Second
 	// configzBound bounds the one request that goes through a kubelet, which may be what is broken.
 	configzBound = time.Second
+	// LabelDebug is on the pods by which nodes are read through the API, and DebugPrefix begins their names: they are no part of what
+	// is looked at.
+	LabelDebug  = "sickbay.dev/debug"
+	DebugPrefix = "sickbay-debug-"
 	// leaseNamespace is where kubelets renew their leases.
 	leaseNamespace = "kube-node-lease"
 )
@@ -292,6 +297,10 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		return err
 	})
 	wg.Wait()
+	l.pods = slices.DeleteFunc(l.pods, func(p corev1.Pod) bool { return p.Labels[LabelDebug] != "" && strings.HasPrefix(p.Name, DebugPrefix) })
+	l.events = slices.DeleteFunc(l.events, func(e corev1.Event) bool {
+		return e.InvolvedObject.Kind == "Pod" && strings.HasPrefix(e.InvolvedObject.Name, DebugPrefix)
+	})
 	return &l, errors.Join(errs...)
 }
 

@@ -158,3 +158,15 @@ func TestObserveAPIOfADeadServer(t *testing.T) {
 		t.Errorf("after %s: %v", time.Since(start), err)
 	}
 }
+
+// TestOwnPodsAreNotLookedAt: the pods by which nodes are read are no part of the cluster's state; one that cannot pull its image is no
+// finding.
+func TestOwnPodsAreNotLookedAt(t *testing.T) {
+	own := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: DebugPrefix + "w1-x", Namespace: "app", Labels: map[string]string{LabelDebug: "node"}}, Spec: corev1.PodSpec{NodeName: "w1"}}
+	theirs := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: "app", Labels: map[string]string{LabelDebug: "node"}}, Spec: corev1.PodSpec{NodeName: "w1"}}
+	said := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "app"}, Source: corev1.EventSource{Component: "kubelet", Host: "w1"}, InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "app", Name: own.Name}}
+	l, err := list(t.Context(), fake.NewClientset(own, theirs, said), []string{"w1", "w2"})
+	if err != nil || len(l.pods) != 1 || l.pods[0].Name != "shop" || len(l.events) != 0 {
+		t.Errorf("%v %v %v", l.pods, l.events, err)
+	}
+}

@@ -32,7 +32,7 @@ func JudgeBundle(b *Bundle, judge JudgeFunc, nodes ...string) v1alpha1.Diagnosis
 		nodes = b.Nodes()
 	}
 	d := judgeAll(slices.Compact(slices.Sorted(slices.Values(nodes))), b.History, judge)
-	setCluster(&d, b.Info.Cluster)
+	setCluster(&d, b.Info.Cluster, b.Info.Context)
 	d.Recording = &v1alpha1.Recording{At: b.Info.RecordedAt, By: b.Info.RecordedBy, Note: b.Info.Note}
 	return d
 }
@@ -129,14 +129,14 @@ func notReady(node string, o *v1alpha1.Observation) *v1alpha1.NodePods {
 
 // setCluster names the cluster, and in each kubectl command its context: pasted into another shell, a command must not reach the
 // cluster that is current there.
-func setCluster(d *v1alpha1.Diagnosis, name string) {
-	d.Cluster = name
-	if name == "" {
+func setCluster(d *v1alpha1.Diagnosis, name, context string) {
+	d.Cluster, d.Context = name, context
+	if context = contextOf(*d); context == "" {
 		return
 	}
 	for i := range d.Findings {
 		f := &d.Findings[i]
-		f.ManualAction, f.ToConfirm = withContextIn(f.ManualAction, name), withContextIn(f.ToConfirm, name)
+		f.ManualAction, f.ToConfirm = withContextIn(f.ManualAction, context), withContextIn(f.ToConfirm, context)
 		r := f.Remedy
 		if r == nil {
 			continue
@@ -145,7 +145,7 @@ func setCluster(d *v1alpha1.Diagnosis, name string) {
 		with.Steps = slices.Clone(r.Steps)
 		for j, st := range with.Steps {
 			if st.On == "" {
-				with.Steps[j].Run = withContext(st.Run, name)
+				with.Steps[j].Run = withContext(st.Run, context)
 			}
 		}
 		d.Findings[i].Remedy = &with
@@ -157,16 +157,24 @@ var (
 	kubectlQuote = regexp.MustCompile("`kubectl (--context \\S+ )?")
 )
 
-// withContext gives each kubectl of a command line the context that kind made for the cluster.
-func withContext(command, cluster string) string {
+// contextOf is the kubeconfig context of what was looked at: kind's for a cluster of its own. Empty where there is none.
+func contextOf(d v1alpha1.Diagnosis) string {
+	if d.Context == "" && d.Cluster != "" {
+		return "kind-" + d.Cluster
+	}
+	return d.Context
+}
+
+// withContext gives each kubectl of a command line a context.
+func withContext(command, context string) string {
 	return kubectl.ReplaceAllStringFunc(command, func(m string) string {
-		return m[:strings.Index(m, "kubectl")] + "kubectl --context " + detectors.Quote("kind-"+cluster) + " "
+		return m[:strings.Index(m, "kubectl")] + "kubectl --context " + detectors.Quote(context) + " "
 	})
 }
 
 // withContextIn does so for the commands that a text has between backticks.
-func withContextIn(text, cluster string) string {
-	return kubectlQuote.ReplaceAllLiteralString(text, "`kubectl --context "+detectors.Quote("kind-"+cluster)+" ")
+func withContextIn(text, context string) string {
+	return kubectlQuote.ReplaceAllLiteralString(text, "`kubectl --context "+detectors.Quote(context)+" ")
 }
 
 func assemble(nodes []string, results []verdictOn) v1alpha1.Diagnosis {

@@ -51,7 +51,7 @@ func Once(ctx context.Context, t Target, o Options, judge JudgeFunc) (v1alpha1.D
 		return v1alpha1.Diagnosis{}, err
 	}
 	d := assemble(nodes, results)
-	setCluster(&d, t.Cluster)
+	setCluster(&d, t.Cluster, t.Context)
 	return d, nil
 }
 

@@ -83,6 +83,7 @@ func shown(d v1alpha1.Diagnosis) (out v1alpha1.Diagnosis, err error) {
 	plain.PlainAll(&out)
 	line := func(s *string) { *s = strings.ReplaceAll(*s, "\n", `\n`) }
 	line(&out.Cluster)
+	line(&out.Context)
 	if out.Recording != nil {
 		line(&out.Recording.Note)
 	}
@@ -216,8 +217,8 @@ func (t *text) finding(i int) {
 	}
 	t.remedy(f)
 	if look := byHand(f); look != "" {
-		if strings.Contains(look, "kubectl ") && !strings.Contains(look, "--kubeconfig") && t.d.Cluster != "" {
-			look = withContext(look, t.d.Cluster)
+		if strings.Contains(look, "kubectl ") && !strings.Contains(look, "--kubeconfig") && contextOf(t.d) != "" {
+			look = withContext(look, contextOf(t.d))
 		} else if !strings.HasPrefix(look, "kubectl ") {
 			look = "on " + f.Node + ": " + look
 		}

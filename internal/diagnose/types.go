@@ -60,13 +60,15 @@ type Node struct {
 // Target is what to look at. API nil means there is no way to the API server, and every observation says so.
 type Target struct {
 	Cluster string
+	// Context is the kubeconfig context that commands name, where it is not kind-CLUSTER.
+	Context string
 	Nodes   []Node
 	API     API
 }
 
 // Only returns the target with no other nodes than those named.
 func (t Target) Only(names ...string) Target {
-	out := Target{Cluster: t.Cluster, API: t.API}
+	out := Target{Cluster: t.Cluster, Context: t.Context, API: t.API}
 	for _, n := range t.Nodes {
 		for _, want := range names {
 			if n.Name == want {

@@ -216,6 +216,6 @@ func (w *Watcher) Diagnose(judge JudgeFunc, nodes ...string) v1alpha1.Diagnosis 
 		h = some
 	}
 	d := Judge(h, judge)
-	setCluster(&d, w.target.Cluster)
+	setCluster(&d, w.target.Cluster, w.target.Context)
 	return d
 }

@@ -24,15 +24,17 @@ const inspectBound = 5 * time.Second
 func Container(e Engine, name string) Node {
 	return &transport{
 		name: name,
-		client: func(argv []string, stdin bool) *exec.Cmd {
-			args := []string{"exec", "--privileged"}
-			if stdin {
-				args = append(args, "-i")
-			}
-			return e.Command(context.Background(), append(append(args, name), argv...)...)
-		},
-		unreached: func(ctx context.Context, clientErr error, stderr string) error {
-			return explain(ctx, e, name, clientErr, stderr)
+		to: program{
+			command: func(argv []string, stdin bool) *exec.Cmd {
+				args := []string{"exec", "--privileged"}
+				if stdin {
+					args = append(args, "-i")
+				}
+				return e.Command(context.Background(), append(append(args, name), argv...)...)
+			},
+			unreached: func(ctx context.Context, clientErr error, stderr string) error {
+				return explain(ctx, e, name, clientErr, stderr)
+			},
 		},
 	}
 }

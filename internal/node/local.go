@@ -11,14 +11,16 @@ func Local(name string) Node {
 	return &transport{
 		name:  name,
 		local: true,
-		client: func(argv []string, _ bool) *exec.Cmd {
-			c := exec.Command(argv[0], argv[1:]...)
-			// A session of its own, so that ending the command's process group does not end this process.
-			c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-			return c
-		},
-		unreached: func(_ context.Context, clientErr error, _ string) error {
-			return &UnreachedError{Node: name, Reason: "no command could be run on this machine", Err: clientErr}
+		to: program{
+			command: func(argv []string, _ bool) *exec.Cmd {
+				c := exec.Command(argv[0], argv[1:]...)
+				// A session of its own, so that ending the command's process group does not end this process.
+				c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+				return c
+			},
+			unreached: func(_ context.Context, clientErr error, _ string) error {
+				return &UnreachedError{Node: name, Reason: "no command could be run on this machine", Err: clientErr}
+			},
 		},
 	}
 }

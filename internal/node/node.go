@@ -1,6 +1,6 @@
 // Package node reaches a Kubernetes node without the Kubernetes API: it must answer when the kubelet does not.
 //
-// It knows transports (container engine exec, ssh, local) and the agent binary it copies, nothing of faults or findings.
+// It knows transports (container engine exec, ssh, local, and clients that others bring), nothing of faults or findings.
 package node
 
 import (

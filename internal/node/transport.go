@@ -79,15 +79,64 @@ func (e *UnreachedError) Brief() string {
 	return s
 }
 
-// transport runs commands through a client process such as `docker exec` or ssh.
+// Client is a way to a node.
+type Client interface {
+	// Ready makes the node reachable. It is called before each command.
+	Ready(ctx context.Context) error
+	// Start begins argv on the node. It must not be bound to a caller's context: ending the client does not end the process on the
+	// node, so Run ends them in the right order itself.
+	Start(argv []string, s Streams) (Process, error)
+	// Unreached explains why the client failed before the command began.
+	Unreached(ctx context.Context, clientErr error, stderr string) error
+}
+
+// Streams are those of a command. In may be nil.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Process is the client's end of a command.
+type Process interface {
+	// Wait waits for the command's end. The error of one that exited non-zero has ExitCode() or ExitStatus().
+	Wait() error
+	// Kill ends the client, and not what runs on the node.
+	Kill()
+}
+
+// Remote is a node that a client reaches.
+func Remote(name string, c Client) Node { return &transport{name: name, to: c} }
+
+// program is a client that is a program of this machine, such as docker or ssh.
+type program struct {
+	// command gives the process that runs argv on the node.
+	command   func(argv []string, stdin bool) *exec.Cmd
+	unreached func(ctx context.Context, clientErr error, stderr string) error
+}
+
+func (program) Ready(context.Context) error { return nil }
+
+func (p program) Start(argv []string, s Streams) (Process, error) {
+	c := p.command(argv, s.In != nil)
+	c.Stdin, c.Stdout, c.Stderr = s.In, s.Out, s.Err
+	// A child that the command left behind may hold the streams open for ever.
+	c.WaitDelay = timeoutscale.Bound(clientGrace)
+	return running{c}, c.Start()
+}
+
+func (p program) Unreached(ctx context.Context, clientErr error, stderr string) error {
+	return p.unreached(ctx, clientErr, stderr)
+}
+
+type running struct{ *exec.Cmd }
+
+func (r running) Kill() { _ = r.Process.Kill() }
+
+// transport runs commands through a client.
 type transport struct {
 	name  string
 	local bool
-	// client gives the process that runs argv on the node. It must not be bound to the caller's context: ending the client
-	// does not end the process on the node, so Run ends them in the right order itself.
-	client func(argv []string, stdin bool) *exec.Cmd
-	// unreached explains why the client failed before the command began.
-	unreached func(ctx context.Context, clientErr error, stderr string) error
+	to    Client
 
 	archOnce sync.Mutex
 	arch     string
@@ -102,18 +151,19 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), err)
 	}
-	c := t.client(append([]string{"sh", "-c", announce, "sh"}, cmd.Argv...), cmd.Stdin != nil)
+	if err := t.to.Ready(ctx); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stdout := held{full: func() { cancel(errTooMuch) }}
 	stderr := &stream{to: cmd.Stderr, announced: make(chan struct{})}
-	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, stderr
+	s := Streams{In: cmd.Stdin, Out: &stdout, Err: stderr}
 	if cmd.Stdout != nil {
-		c.Stdout = cmd.Stdout
+		s.Out = cmd.Stdout
 	}
-	// A child that the command left behind may hold the streams open for ever.
-	c.WaitDelay = timeoutscale.Bound(clientGrace)
-	if err := c.Start(); err != nil {
+	c, err := t.to.Start(append([]string{"sh", "-c", announce, "sh"}, cmd.Argv...), s)
+	if err != nil {
 		return nil, &UnreachedError{Node: t.name, Reason: "its client did not start", Err: err}
 	}
 	done := make(chan error, 1)
@@ -131,10 +181,10 @@ func (t *transport) Run(ctx context.Context, cmd Command) ([]byte, error) {
 	select {
 	case <-done:
 	case <-time.After(timeoutscale.Bound(clientGrace)):
-		_ = c.Process.Kill()
+		c.Kill()
 		<-done
 	}
-	err := fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), context.Cause(ctx))
+	err = fmt.Errorf("on node %s: %s: %w", t.name, brief(cmd.Argv), context.Cause(ctx))
 	if killErr != nil {
 		err = fmt.Errorf("%w (and the process may still run: %w)", err, killErr)
 	}
@@ -174,14 +224,12 @@ func (t *transport) end(s *stream, done chan error) error {
 	if err != nil {
 		return err
 	}
-	c := t.client([]string{"sh", "-c", endGroup, "sh", pid, pgrp, start}, false)
 	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
-	c.WaitDelay = timeoutscale.Bound(clientGrace)
-	if err := c.Start(); err != nil {
+	c, err := t.to.Start([]string{"sh", "-c", endGroup, "sh", pid, pgrp, start}, Streams{Err: &out})
+	if err != nil {
 		return err
 	}
-	over := time.AfterFunc(timeoutscale.Bound(killBound), func() { _ = c.Process.Kill() })
+	over := time.AfterFunc(timeoutscale.Bound(killBound), c.Kill)
 	defer over.Stop()
 	if err := c.Wait(); err != nil {
 		return fmt.Errorf("ending process %s: %w: %s", pid, err, lastLines(out.Bytes()))
@@ -198,10 +246,10 @@ func (t *transport) result(ctx context.Context, argv []string, stdout []byte, s 
 	}
 	tail := s.tail()
 	if !s.has() {
-		return stdout, t.unreached(ctx, err, tail)
+		return stdout, t.to.Unreached(ctx, err, tail)
 	}
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() < 0 {
+	code := exitCode(err)
+	if code < 0 {
 		return stdout, &UnreachedError{Node: t.name, Reason: "the connection broke while " + brief(argv) + " ran", Err: err}
 	}
 	if lost(tail) {
@@ -210,7 +258,20 @@ func (t *transport) result(ctx context.Context, argv []string, stdout []byte, s 
 	if tail == "" {
 		tail = lastLines(stdout)
 	}
-	return stdout, &ExitError{Node: t.name, Argv: argv, Code: exit.ExitCode(), Output: tail}
+	return stdout, &ExitError{Node: t.name, Argv: argv, Code: code, Output: tail}
+}
+
+// exitCode is a command's exit code by its client's error, negative where that is of something else.
+func exitCode(err error) int {
+	var here interface{ ExitCode() int }
+	var there interface{ ExitStatus() int }
+	switch {
+	case errors.As(err, &here):
+		return here.ExitCode()
+	case errors.As(err, &there):
+		return there.ExitStatus()
+	}
+	return -1
 }
 
 // lost tells whether the client's own last words are those of a lost engine or connection; its exit code does not say.

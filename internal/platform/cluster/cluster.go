@@ -172,7 +172,7 @@ func (c *Cluster) Kubeconfig() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "kubeconfig"), nil
+	return filepath.Join(dir, kubeconfigFile), nil
 }
 
 // Kube is a client of the cluster's API. It is never nil: where the API cannot be reached at all (no control plane, its
@@ -239,6 +239,9 @@ const (
 	states = "clusters"
 	runs   = "runs"
 )
+
+// kubeconfigFile is the name of a cluster's kubeconfig in its folder.
+const kubeconfigFile = "kubeconfig"
 
 // pathName is what a name has to be to be part of a path: all that kind allows, less what leads out of a folder.
 var pathName = regexp.MustCompile(`^[a-z0-9-][a-z0-9.-]{0,127}$`)

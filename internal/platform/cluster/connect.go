@@ -3,9 +3,11 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -18,6 +20,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
+	"github.com/sickbay-dev/sickbay/internal/usage"
 )
 
 // adminConf is where kubeadm leaves the administrator's credentials on a control plane.
@@ -58,6 +61,45 @@ func Kubeconfig(path string) (*rest.Config, kubernetes.Interface, error) {
 		return nil, nil, fmt.Errorf("use the kubeconfig %s: %w", path, err)
 	}
 	return config, kube, nil
+}
+
+// Context is the access to the cluster of a kubeconfig's context, with the namespace it names: the file's, else those that kubectl would
+// read, and sickbay's own of a cluster it made.
+func Context(file, name string) (*rest.Config, kubernetes.Interface, string, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = file
+	if own, ok := strings.CutPrefix(name, "kind-"); ok && file == "" {
+		// Before the user's: that may have the context of an earlier cluster of the same name.
+		if dir, err := stateDir(own); err == nil {
+			rules.Precedence = append([]string{filepath.Join(dir, kubeconfigFile)}, rules.Precedence...)
+		}
+	}
+	rules.WarnIfAllMissing = false
+	all, err := rules.Load()
+	if err != nil {
+		return nil, nil, "", usage.Errorf("read the kubeconfig: %s", err)
+	}
+	if all.Contexts[name] == nil {
+		if len(all.Contexts) == 0 {
+			return nil, nil, "", usage.Errorf("there is no context %q: no kubeconfig was found", name)
+		}
+		return nil, nil, "", usage.Errorf("the kubeconfig has no context %q; it has %s", name, strings.Join(slices.Sorted(maps.Keys(all.Contexts)), ", "))
+	}
+	access := clientcmd.NewNonInteractiveClientConfig(*all, name, nil, rules)
+	config, err := access.ClientConfig()
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("use context %s of the kubeconfig: %w", name, err)
+	}
+	namespace, _, err := access.Namespace()
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("use context %s of the kubeconfig: %w", name, err)
+	}
+	unthrottle(config)
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("use context %s of the kubeconfig: %w", name, err)
+	}
+	return config, kube, namespace, nil
 }
 
 // unthrottle drops client-side throttling: the answers are bounded by context, and a wait in a queue would look like a slow API.

@@ -366,7 +366,7 @@ func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4
 		done <- kind.NewProvider(provider, kind.ProviderWithLogger(logger{task})).Create(o.Name,
 			kind.CreateWithV1Alpha4Config(config),
 			kind.CreateWithNodeImage(o.Image),
-			kind.CreateWithKubeconfigPath(filepath.Join(dir, "kubeconfig")),
+			kind.CreateWithKubeconfigPath(filepath.Join(dir, kubeconfigFile)),
 			// Our own wait sees every node, and returns an error when its time is over.
 			kind.CreateWithWaitForReady(0),
 			// On failure the nodes are needed to say why; Up removes them.
