@@ -12,7 +12,10 @@ var (
 	keyEnds   = regexp.MustCompile(`-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`)
 	// opens is the end of a line whose secret stands on the next one.
 	opens = regexp.MustCompile(`([A-Za-z0-9_.-]+)(?:\\*["'])?\s*[=:]\s*[|>]?[-+]?\s*\\?$`)
-	body  = regexp.MustCompile(`^\s*[A-Za-z0-9+/=]{1,128}\s*$`)
+	// A variable's name and its value, in YAML.
+	nameLine  = regexp.MustCompile(`^[\s-]*name:\s*["']?([A-Za-z0-9_.-]+)["']?\s*$`)
+	valueLine = regexp.MustCompile(`^(\s*value:\s*["']?)([^\s"']+)`)
+	body      = regexp.MustCompile(`^\s*[A-Za-z0-9+/=]{1,128}\s*$`)
 )
 
 // maxKeyLines of a key: 16384 bits of RSA have 200.
@@ -39,6 +42,7 @@ func Lines(lines []v1alpha1.LogLine) {
 type spread struct {
 	inKey int   // lines since BEGIN
 	next  bool  // the next line is a value
+	named bool  // the next line may be "value: …" of a secret's name
 	past  []int // lines so far that may be a key's, in a row
 }
 
@@ -61,6 +65,13 @@ func (s *spread) line(lines []v1alpha1.LogLine, i int) {
 			return
 		}
 	}
+	if m := valueLine.FindStringSubmatch(text); s.named && m != nil && !plain(m[2]) {
+		l.Text = m[1] + Mark
+		s.named = false
+		return
+	}
+	m := nameLine.FindStringSubmatch(text)
+	s.named = m != nil && Secret(m[1])
 	switch begin := keyBegin(text); {
 	case begin > 0 && !keyEnds.MatchString(text[begin:]):
 		s.inKey = 1

@@ -64,12 +64,29 @@ func beside(s string, i int) (from, to int) {
 		return 0, 0
 	case quoted || s[i] == '=' || quotedKey:
 		return from, to
+	case !apart && inMap(s, begin) && !strings.HasSuffix(s[begin:end], "Name"):
+		return from, to
 	case !apart: // host:port, a time, a path
 		return 0, 0
 	case alone(s, begin, to) || !spoken(v):
 		return from, to
 	}
 	return 0, 0
+}
+
+// inMap tells whether a key is one of Go's printed maps and structures: map[a:b c:d], {A:b C:d}.
+func inMap(s string, begin int) bool {
+	before := s[:begin]
+	open := strings.LastIndexAny(before, "[{")
+	if open < 0 || strings.LastIndexAny(before, "]}") > open || before[open] == '[' && !strings.HasSuffix(before[:open], "map") {
+		return false
+	}
+	for _, field := range strings.Fields(before[open+1:]) {
+		if !strings.Contains(field, ":") {
+			return false
+		}
+	}
+	return true
 }
 
 // spoken tells a word of a sentence: "failed to fetch token: unexpected status". Long words with hyphens are pass phrases.

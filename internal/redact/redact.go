@@ -8,6 +8,7 @@ package redact
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -41,10 +42,10 @@ func hasBoth(a, b string) func(string) bool {
 // secretName matches a name whose value is a secret: of a field, a variable, a flag, a header.
 const secretName = `passw|passphrase|pwd|token|secret|credential|cookie|signature|bearer|api[_.-]?key|connection[_.-]?string|` +
 	`[a-z0-9][_.-]key(?:[_.-]?data)?\b|(?:access|account|private|client|encryption|signing|shared|master|storage|service|host|unseal)key|` +
-	`(?:^|[^a-z0-9])(?:pass|pw|sig|auth|dsn|salt|otp)(?:$|[^a-z0-9])|(?:_|db|my|user|root|admin|smtp|mail|http|redis)(?:pass|pw)\b`
+	`(?:^|[^a-z0-9])(?:pass|pw|psk|sig|auth|dsn|salt|otp|community)(?:$|[^a-z0-9])|(?:require|store|key|master)(?:pass|auth)\b|(?:_|db|my|user|root|admin|smtp|mail|http|redis)(?:pass|pw)\b`
 
 // stems are parts of such names: looking for them is cheap.
-var stems = has("assw", "ASSW", "assph", "ASSPH", "wd", "WD", "oken", "OKEN", "ecret", "ECRET", "redential", "REDENTIAL", "ookie", "OOKIE", "ignature", "earer",
+var stems = has("assw", "ASSW", "assph", "ASSPH", "psk", "PSK", "ommunity", "wd", "WD", "oken", "OKEN", "ecret", "ECRET", "redential", "REDENTIAL", "ookie", "OOKIE", "ignature", "earer",
 	"ey", "EY", "ass", "ASS", "pw", "PW", "sig", "SIG", "auth", "AUTH", "Auth", "dsn", "DSN", "salt", "SALT", "otp", "OTP", "onnection")
 
 var rules = []rule{
@@ -81,6 +82,8 @@ var rules = []rule{
 	{has("hooks."), regexp.MustCompile(`\b(hooks\.[a-z.]+/)(\S+)`), "${1}" + Mark, nil},
 }
 
+var allRules = slices.Concat(phraseRules, rules)
+
 // harmlessQuery are the parameters of a URL that say what is asked for.
 var harmlessQuery = map[string]bool{
 	"scope": true, "service": true, "ns": true, "n": true, "last": true, "timeout": true, "timeoutseconds": true, "resourceversion": true, "resourceversionmatch": true,
@@ -96,7 +99,7 @@ func Text(s string) string {
 	if stems(s) {
 		s = pairs(s)
 	}
-	for _, r := range rules {
+	for _, r := range allRules {
 		if !r.hint(s) {
 			continue
 		}
@@ -167,17 +170,23 @@ func Value(key, value string) string {
 // a boolean stays: it says where the secret is, or nothing of it.
 func Args(argv []string) []string {
 	out := make([]string, len(argv))
-	hide, program := false, ""
+	hide, program, phrase := false, "", atPosition(argv)
 	for i, a := range argv {
 		program = cmp.Or(program, runs(a))
 		key, value, assigned := strings.Cut(a, "=")
 		switch {
+		case i == phrase && !harmless.MatchString(a):
+			out[i] = Mark
+		case !hide && ofProgram(program, a) != a:
+			out[i] = ofProgram(program, a)
+		case strings.ContainsAny(a, " \t\n"): // of a shell
+			out[i], hide = Command(a), false
 		case hide && (!strings.HasPrefix(a, "-") || len(a) > 2 && a[1] != '-' && strings.ContainsAny(a, "0123456789")):
 			out[i], hide = Value("password", a), false
 		case assigned && Secret(key):
 			out[i], hide = key+"="+Value(key, value), false
 		case strings.HasPrefix(a, "-"):
-			hide = !assigned && Secret(strings.TrimLeft(a, "-")) || len(a) == 2 && asks(program, a)
+			hide = !assigned && Secret(strings.TrimLeft(a, "-")) && !strings.HasSuffix(a, "-stdin") || len(a) == 2 && asks(program, a)
 			if out[i] = short(program, a); !hide && out[i] == a {
 				out[i] = Text(a)
 			}
@@ -192,29 +201,22 @@ func Args(argv []string) []string {
 
 // runs is the program that the first words of a command line name, behind what only starts it.
 func runs(word string) string {
-	if strings.Contains(word, "=") || word == "sudo" || word == "env" {
+	word = word[strings.LastIndexByte(word, '/')+1:]
+	if strings.HasPrefix(word, "-") || strings.Contains(word, "=") || slices.Contains([]string{"sudo", "env", "sh", "bash", "dash", "nohup"}, word) {
 		return ""
 	}
-	return word[strings.LastIndexByte(word, '/')+1:]
+	return word
 }
 
 // userFlags take a password or a user in some programs, in most a port, a protocol or a list of properties.
 var userFlags = map[string]bool{"-p": true, "-u": true, "--user": true}
 
-// Command is a command line whose words are apart by spaces.
-func Command(line string) string {
-	words := strings.Fields(line)
-	if done := strings.Join(Args(words), " "); done != strings.Join(words, " ") {
-		return Text(done)
-	}
-	return Text(line)
-}
-
 // mixed is a word of letters and digits, or of a name and a password.
 var mixed = regexp.MustCompile(`^[^/\s]*(?:[A-Za-z][^/\s]*\d|\d[^/\s]*[A-Za-z]|\w:\w|[!$%^&*#~])[^/\s]*$`)
 
 // passwordFlags are the short flags behind which programs take a password.
-var passwordFlags = regexp.MustCompile(`^(?:(?:mysql|mariadb|mongo).* -p|sshpass -p|redis-cli -a|curl -u|ldap.* -w|smbclient -U|docker -p|podman -p|nerdctl -p|crictl -p|htpasswd -b|psql -W)$`)
+var passwordFlags = regexp.MustCompile(`^(?:(?:mysql|mariadb|mongo).* -p|sshpass -p|redis-cli -a|curl -u|ldap.* -w|smbclient -U|docker -p|podman -p|nerdctl -p|crictl -p|psql -W|` +
+	`ipmitool -P|snmp\w+ -[AXc]|(?:un)?zip -P|(?:sqlcmd|bcp|isql) -P|mosquitto_\w+ -P|cqlsh -p|lftp -u|openssl -[kK]|kadmin\S* -w|user(?:add|mod) -p)$`)
 
 func asks(program, flag string) bool { return passwordFlags.MatchString(program + " " + flag) }
 
