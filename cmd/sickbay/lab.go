@@ -56,6 +56,7 @@ type lesson struct {
 	st       *lab.State
 	course   *scenarios.Course
 	language string
+	took     time.Duration // its start, on a cluster that was up
 }
 
 func (l *lesson) save() error { return l.store.Save(l.st) }

@@ -102,7 +102,7 @@ func (l *lesson) debrief(now time.Time, dir string) (*debriefed, error) {
 	score := lab.ScoreOf(l.st.Record, l.course.Of, nil)
 	spec := l.course.Of.Spec
 	if err := l.store.Append(lab.Done{
-		Code: spec.Code, Scenario: l.course.Metadata.Name, Topic: spec.Topic, Level: spec.Level, Ended: now.UTC(), Score: score, Record: l.st.Record,
+		Learner: l.st.Cluster, Code: spec.Code, Scenario: l.course.Metadata.Name, Topic: spec.Topic, Level: spec.Level, Ended: now.UTC(), Score: score, Record: l.st.Record,
 	}); err != nil {
 		return nil, err
 	}

@@ -237,15 +237,73 @@ func (d *desk) Start(ctx context.Context, choice web.Choice) error {
 	if err != nil {
 		return plain(err)
 	}
+	d.begun(ctx, l, c)
+	return nil
+}
+
+// begun looks for what the detectors know, in this process.
+func (d *desk) begun(ctx context.Context, l *lesson, c *cluster.Cluster) {
 	know, cancel := context.WithCancel(ctx)
 	d.mu.Lock()
+	if d.forget != nil {
+		d.forget()
+	}
 	d.found, d.forget = c, cancel
 	d.mu.Unlock()
 	go func() {
 		defer cancel()
 		_ = d.a.know(know, l) // the debrief lacks it
 	}()
-	return nil
+}
+
+func (d *desk) Pause(ctx context.Context) error {
+	return d.with(func(l *lesson) error { return d.a.pause(ctx, l) })
+}
+
+func (d *desk) Resume(ctx context.Context) error {
+	return d.with(func(l *lesson) error {
+		_, err := d.a.resume(ctx, l)
+		return err
+	})
+}
+
+func (d *desk) Reset(ctx context.Context) error {
+	return d.with(func(l *lesson) error {
+		c, err := d.a.reset(ctx, l)
+		if err == nil {
+			d.begun(ctx, l, c)
+		}
+		return err
+	})
+}
+
+func (d *desk) Step(ctx context.Context) (step web.Step, err error) {
+	err = d.with(func(l *lesson) error {
+		_, f, err := d.a.reveal(ctx, l)
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			return usagef("%s", nothingSeen)
+		}
+		step = l.step(f)
+		return nil
+	})
+	return step, err
+}
+
+func (d *desk) Progress() (labs, points int) {
+	store, err := labStore()
+	if err != nil {
+		return 0, 0
+	}
+	all, _ := store.History() // it is shown, and nothing hangs on it
+	for _, x := range all {
+		if x.Learner == d.o.cluster {
+			labs, points = labs+1, points+x.Score.Points
+		}
+	}
+	return labs, points
 }
 
 // drawn are the labs to try. A page may name one that comes with sickbay, and no file.

@@ -118,6 +118,29 @@ func TestDesk(t *testing.T) {
 	if err != nil || got.Code != "L07" || len(got.Hints) != 1 || got.Rungs < 2 || len(got.Answers) != 1 || got.Answers[0].Grade != lab.Wrong || got.Left != 1 || got.Seconds < 299 || got.Over != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// They reach for the cluster, and say what is missing; the clock does not stand for it.
+	for name, do := range map[string]func() error{
+		"pause": func() error { return d.Pause(ctx) }, "reset": func() error { return d.Reset(ctx) },
+		"step": func() error { _, err := d.Step(ctx); return err },
+	} {
+		if err := do(); err == nil || !strings.Contains(err.Error(), "none") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if st, err := l.store.Load("sickbay"); err != nil || st.Phase != lab.Running || st.Shown != 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	for _, x := range []lab.Done{{Learner: "sickbay", Score: lab.Score{Points: 80}}, {Learner: "two", Score: lab.Score{Points: 50}}} {
+		if err := l.store.Append(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if labs, points := d.Progress(); labs != 1 || points != 80 {
+		t.Errorf("%d labs, %d points", labs, points)
+	}
+	if _, out, _ := l.types("progress", "--learner", "two"); !strings.Contains(out, "two") || strings.Contains(out, "80") {
+		t.Error(out)
+	}
 	for _, bad := range []web.Choice{{Code: "cni-conflist"}, {Code: "../../scenarios/cni/scenario.yaml"}, {Level: 9}} {
 		if list, err := drawn(bad); err == nil {
 			t.Errorf("%+v starts %d labs", bad, len(list))

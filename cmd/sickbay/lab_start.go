@@ -121,6 +121,7 @@ func (a *app) begin(ctx context.Context, o labStarting, courses []scenarios.Cour
 		return err
 	}
 	a.briefing(a.out, l, c)
+	fmt.Fprintf(a.out, "Started in %s.\n", progress.Elapsed(l.took))
 	startKnowing(ctx, c.Name)
 	return nil
 }
@@ -177,6 +178,7 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 	if err := l.save(); err != nil {
 		return err
 	}
+	began := time.Now()
 	ill, err := a.place(ctx, tb, c, l.course.Scenario, node, 0, l.st.Code)
 	if err != nil {
 		return errors.Join(err, l.store.Remove(c.Name))
@@ -188,8 +190,9 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 		return errors.Join(err, ill.end(ctx), l.store.Remove(c.Name))
 	}
 	now := time.Now()
+	l.took = now.Sub(began)
 	l.st.Phase, l.st.Record = lab.Running, lab.Record{Started: now.UTC()}
-	l.st.Tell(now, "lab", "the fault is in place")
+	l.st.Tell(now, "lab", "the fault is in place; that took %s", progress.Elapsed(l.took))
 	// First the state: a node that is ill and of which nobody knows heals itself.
 	if err := l.save(); err != nil {
 		return errors.Join(err, ill.end(ctx))
@@ -219,27 +222,31 @@ func (a *app) briefing(w io.Writer, l *lesson, c *cluster.Cluster) {
 
 func (a *app) labReset() *cobra.Command {
 	return a.labVerb("reset", "Make the same fault anew, with a new clock", "Undo the lab and make the same fault again. The clock, hints and answers begin anew.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
-		ctx := cmd.Context()
-		c, err := a.endFault(ctx, l)
+		c, err := a.reset(cmd.Context(), l)
 		if err != nil {
-			return err
-		}
-		tb, err := a.deps.testbed(ctx, c)
-		if err != nil {
-			return err
-		}
-		node := l.st.Node
-		if !c.Has(node) {
-			node = ""
-		}
-		l.st.Phase, l.st.Run = lab.Starting, ""
-		if err := a.makeIll(ctx, l, tb, c, node); err != nil {
 			return err
 		}
 		a.briefing(a.out, l, c)
-		startKnowing(ctx, c.Name)
+		startKnowing(cmd.Context(), c.Name)
 		return nil
 	})
+}
+
+func (a *app) reset(ctx context.Context, l *lesson) (*cluster.Cluster, error) {
+	c, err := a.endFault(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	tb, err := a.deps.testbed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	node := l.st.Node
+	if !c.Has(node) {
+		node = ""
+	}
+	l.st.Phase, l.st.Run = lab.Starting, ""
+	return c, a.makeIll(ctx, l, tb, c, node)
 }
 
 // endFault undoes what the lab has made, also where its start was cut short.

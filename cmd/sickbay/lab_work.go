@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/lab"
+	"github.com/sickbay-dev/sickbay/internal/lab/web"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
@@ -236,35 +238,50 @@ func (a *app) showVerdict(l *lesson, v lab.Verdict) {
 
 func (a *app) labPause() *cobra.Command {
 	return a.labVerb("pause", "Stop the clock; the node stays as it is", "Stop the clock and give the lab its whole time anew. The node stays ill.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
-		if err := l.under(); err != nil {
-			return err
-		}
-		if _, _, err := a.world(cmd.Context(), l); err != nil {
+		if err := a.pause(cmd.Context(), l); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.out, "Paused for %s at most. `sickbay lab resume` goes on.\n", l.st.Lease)
-		return l.store.Update(cmd.Context(), l.st, func(st *lab.State) { st.Pause(time.Now().UTC()) })
+		return nil
 	})
+}
+
+func (a *app) pause(ctx context.Context, l *lesson) error {
+	if err := l.under(); err != nil {
+		return err
+	}
+	if _, _, err := a.world(ctx, l); err != nil {
+		return err
+	}
+	return l.store.Update(ctx, l.st, func(st *lab.State) { st.Pause(time.Now().UTC()) })
 }
 
 func (a *app) labResume() *cobra.Command {
 	return a.labVerb("resume", "Start the clock again", "Start the clock again and show the ticket.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
-		if l.st.Phase == lab.Paused {
-			l.st.Resume(time.Now().UTC())
-		}
-		if err := l.under(); err != nil {
-			return err
-		}
-		_, c, err := a.world(cmd.Context(), l)
+		c, err := a.resume(cmd.Context(), l)
 		if err != nil {
 			return err
 		}
 		a.briefing(a.out, l, c)
-		return l.store.Update(cmd.Context(), l.st, func(st *lab.State) {
-			if st.Phase == lab.Paused {
-				st.Resume(time.Now().UTC())
-			}
-		})
+		return nil
+	})
+}
+
+func (a *app) resume(ctx context.Context, l *lesson) (*cluster.Cluster, error) {
+	if l.st.Phase == lab.Paused {
+		l.st.Resume(time.Now().UTC())
+	}
+	if err := l.under(); err != nil {
+		return nil, err
+	}
+	_, c, err := a.world(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return c, l.store.Update(ctx, l.st, func(st *lab.State) {
+		if st.Phase == lab.Paused {
+			st.Resume(time.Now().UTC())
+		}
 	})
 }
 
@@ -272,37 +289,26 @@ func (a *app) labSolve() *cobra.Command {
 	var step bool
 	cmd := a.labVerb("solve", "Show the remedy, step by step, or take it", `Apply the remedy, or with --step show one step at a time for you to type. A lab that was solved so has no score.`, noArgs,
 		func(cmd *cobra.Command, l *lesson, _ []string) error {
-			if err := l.under(); err != nil {
-				return err
-			}
 			ctx := cmd.Context()
-			w, _, err := a.world(ctx, l)
+			w, f, err := a.reveal(ctx, l)
 			if err != nil {
 				return err
 			}
-			task := progress.From(ctx).Start("look at every node", 0)
-			d, err := w.Diagnose(ctx)
-			task.End(err)
-			if err != nil {
-				return err
-			}
-			found := slices.DeleteFunc(d.Findings, func(f v1alpha1.Finding) bool { return f.Node != l.st.Node || f.Remedy == nil })
-			if len(found) == 0 {
-				fmt.Fprintln(a.out, "There is nothing to show: no detector sees an illness of the node just now. Ask again in a moment, or `sickbay lab check`.")
+			if f == nil {
+				fmt.Fprintln(a.out, "There is nothing to show: "+nothingSeen+", or `sickbay lab check`.")
 				return no
 			}
-			f := found[0]
-			if err := l.store.Update(ctx, l.st, func(st *lab.State) {
-				st.Shown++
-				st.Tell(time.Now(), "lab", "the remedy of %s was shown", f.Name())
-			}); err != nil {
-				return err
-			}
 			if step {
-				return a.showStep(l, f)
+				s := l.step(f)
+				fmt.Fprintf(a.out, "Step %d of %d of %s: %s\n", s.N, s.Of, s.Name, s.Why)
+				if s.On != "" {
+					fmt.Fprintf(a.out, "on %s:\n", s.On)
+				}
+				fmt.Fprintf(a.out, "  %s\n", s.Run)
+				return nil
 			}
 			fmt.Fprintf(a.out, "%s: %s\n", a.paint(bold, f.Name()), f.Summary)
-			task = progress.From(ctx).Start("cure "+f.Node+": "+f.Remedy.Name, 0)
+			task := progress.From(ctx).Start("cure "+f.Node+": "+f.Remedy.Name, 0)
 			err = w.Remedy(ctx, f.Node, f.Remedy, func(s v1alpha1.AppliedStep) { task.Detail("%s", s.Step.Run) })
 			task.End(err)
 			return err
@@ -311,16 +317,39 @@ func (a *app) labSolve() *cobra.Command {
 	return cmd
 }
 
-// showStep shows the steps of what is found one after the other; behind one illness another may show.
-func (a *app) showStep(l *lesson, f v1alpha1.Finding) error {
+const nothingSeen = "no detector sees an illness of the node just now. Ask again in a moment"
+
+// reveal finds what the remedy is for, and writes down that it was shown; nil where there is nothing.
+func (a *app) reveal(ctx context.Context, l *lesson) (*lab.World, *v1alpha1.Finding, error) {
+	if err := l.under(); err != nil {
+		return nil, nil, err
+	}
+	w, _, err := a.world(ctx, l)
+	if err != nil {
+		return nil, nil, err
+	}
+	task := progress.From(ctx).Start("look at every node", 0)
+	d, err := w.Diagnose(ctx)
+	task.End(err)
+	if err != nil {
+		return nil, nil, err
+	}
+	i := slices.IndexFunc(d.Findings, func(f v1alpha1.Finding) bool { return f.Node == l.st.Node && f.Remedy != nil })
+	if i < 0 {
+		return w, nil, nil
+	}
+	f := &d.Findings[i]
+	return w, f, l.store.Update(ctx, l.st, func(st *lab.State) {
+		st.Shown++
+		st.Tell(time.Now(), "lab", "the remedy of %s was shown", f.Name())
+	})
+}
+
+// step is the next one of what was found: they come one after the other, and behind one illness another may show.
+func (l *lesson) step(f *v1alpha1.Finding) web.Step {
 	i := (l.st.Shown - 1) % len(f.Remedy.Steps)
 	s := f.Remedy.Steps[i]
-	fmt.Fprintf(a.out, "Step %d of %d of %s: %s\n", i+1, len(f.Remedy.Steps), f.Remedy.Name, s.Why)
-	if s.On != "" {
-		fmt.Fprintf(a.out, "on %s:\n", s.On)
-	}
-	fmt.Fprintf(a.out, "  %s\n", s.Run)
-	return nil
+	return web.Step{N: i + 1, Of: len(f.Remedy.Steps), Name: f.Remedy.Name, Why: s.Why, On: s.On, Run: s.Run}
 }
 
 func (a *app) labStop() *cobra.Command {
@@ -458,11 +487,13 @@ func typed(st *lab.State, on, history string) {
 }
 
 func (a *app) labProgress() *cobra.Command {
+	var learner string
 	cmd := &cobra.Command{
 		Use: "progress", Short: "Show the labs so far, with their scores", Args: noArgs,
-		Long:    "Show all labs that were stopped, with points and times. -o json exports the history with its timelines.",
-		Example: "  sickbay lab progress\n  sickbay lab progress -o json",
+		Long:    "Show all labs that were stopped, with points and times, by the cluster that they were on: in a class that is the learner. -o json exports the history with its timelines.",
+		Example: "  sickbay lab progress\n  sickbay lab progress --learner two\n  sickbay lab progress -o json",
 	}
+	cmd.Flags().StringVar(&learner, "learner", "", "only the labs of one learner, as the column says")
 	form := output(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		store, err := labStore()
@@ -473,15 +504,18 @@ func (a *app) labProgress() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if learner != "" {
+			all = slices.DeleteFunc(all, func(d lab.Done) bool { return d.Learner != learner })
+		}
 		return print(a, *form, listOf("LabHistory", all), func(w io.Writer) {
 			if len(all) == 0 {
 				fmt.Fprintln(w, "no lab yet: `sickbay lab start`")
 				return
 			}
 			table(w, func(row func(...string)) {
-				row("ENDED", "CODE", "TOPIC", "LEVEL", "POINTS", "NAMED", "SOLVED", "HINTS")
+				row("LEARNER", "ENDED", "CODE", "TOPIC", "LEVEL", "POINTS", "NAMED", "SOLVED", "HINTS")
 				for _, d := range all {
-					row(d.Ended.Local().Format("2006-01-02 15:04"), d.Code, d.Topic, fmt.Sprint(d.Level), fmt.Sprint(d.Score.Points), after(d.Score.Detect), after(d.Score.Mitigate), fmt.Sprint(d.Score.Hints))
+					row(cmp.Or(d.Learner, "-"), d.Ended.Local().Format("2006-01-02 15:04"), d.Code, d.Topic, fmt.Sprint(d.Level), fmt.Sprint(d.Score.Points), after(d.Score.Detect), after(d.Score.Mitigate), fmt.Sprint(d.Score.Hints))
 				}
 			})
 		})

@@ -179,6 +179,8 @@ func (s Store) Remove(cluster string) error {
 
 // Done is a lab that is over, as the history keeps it.
 type Done struct {
+	// Learner is the cluster that the lab was on: in a class each has their own. Of a tool it is its name, with "detector " before it.
+	Learner  string    `json:"learner,omitempty"`
 	Code     string    `json:"code"`
 	Scenario string    `json:"scenario"`
 	Topic    string    `json:"topic"`

@@ -22,6 +22,15 @@ type Desk interface {
 	Hint(ctx context.Context) error
 	Answer(ctx context.Context, name string) error
 	Check(ctx context.Context, detail func(string)) (lab.Verdict, error)
+	// Pause stops the clock, Resume starts it again.
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+	// Reset makes the same fault anew.
+	Reset(ctx context.Context) error
+	// Step is the next one of the remedy: the lab has no score any more.
+	Step(ctx context.Context) (Step, error)
+	// Progress is how many labs were stopped so far, and their points.
+	Progress() (labs, points int)
 	// Stop undoes everything. There is no debrief of a lab whose start was cut short.
 	Stop(ctx context.Context, language string) (*lab.Debrief, error)
 	// Shell is a command that was not started; ended is called after it.
@@ -53,6 +62,16 @@ type Lab struct {
 	Home    string          `json:"home"` // the node with kubectl
 	// Over says why the lab does not go on.
 	Over string `json:"over,omitempty"`
+}
+
+// Step is one of the remedy, for the learner to type.
+type Step struct {
+	N    int    `json:"n"`
+	Of   int    `json:"of"`
+	Name string `json:"name"` // of the remedy
+	Why  string `json:"why"`
+	On   string `json:"on"` // the node, where it is not any
+	Run  string `json:"run"`
 }
 
 // Debrief is one with what its texts need.

@@ -133,6 +133,28 @@ func (d *fakeDesk) Check(ctx context.Context, detail func(string)) (lab.Verdict,
 	return v, d.change(func(st *lab.State) { st.Judged(time.Now(), v) })
 }
 
+func (d *fakeDesk) Pause(context.Context) error {
+	return d.change(func(st *lab.State) { st.Pause(time.Now()) })
+}
+
+func (d *fakeDesk) Resume(context.Context) error {
+	return d.change(func(st *lab.State) { st.Resume(time.Now()) })
+}
+
+func (d *fakeDesk) Reset(context.Context) error {
+	return d.change(func(st *lab.State) { st.Phase, st.Record = lab.Running, lab.Record{Started: time.Now()} })
+}
+
+func (d *fakeDesk) Step(context.Context) (s Step, err error) {
+	err = d.change(func(st *lab.State) {
+		st.Shown++
+		s = Step{N: st.Shown, Of: 2, Name: "write-conflist", Why: "the agent writes it", On: "w1", Run: fmt.Sprintf("touch <step-%d>", st.Shown)}
+	})
+	return s, err
+}
+
+func (d *fakeDesk) Progress() (labs, points int) { return d.stopped, 90 * d.stopped }
+
 func (d *fakeDesk) Stop(_ context.Context, language string) (*lab.Debrief, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

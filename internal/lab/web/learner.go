@@ -22,7 +22,7 @@ const (
 
 // job is what takes longer than a request: it goes on when the page is closed.
 type job struct {
-	What   string `json:"what"`   // start, check or stop
+	What   string `json:"what"`   // start, check, reset, step or stop
 	Detail string `json:"detail"` // what is waited for
 	Busy   bool   `json:"busy"`
 	Error  string `json:"error,omitempty"`
@@ -39,6 +39,7 @@ type learner struct {
 	job       job
 	verdict   *lab.Verdict
 	debrief   *Debrief
+	steps     []Step
 	nudges    []Nudge
 	seen      time.Time // by the page
 	language  string    // of the page
@@ -77,10 +78,31 @@ func (l *learner) begin(what string, do func(ctx context.Context, detail func(st
 func (l *learner) start(c Choice) error {
 	return l.begin("start", func(ctx context.Context, _ func(string)) error {
 		l.mu.Lock()
-		l.verdict, l.debrief = nil, nil
+		l.verdict, l.debrief, l.steps = nil, nil, nil
 		l.mu.Unlock()
 		l.closeTerminals() // those of another lab that was stopped elsewhere
 		return l.Desk.Start(ctx, c)
+	})
+}
+
+func (l *learner) reset() error {
+	return l.begin("reset", func(ctx context.Context, _ func(string)) error {
+		l.mu.Lock()
+		l.verdict, l.steps = nil, nil
+		l.mu.Unlock()
+		return l.Desk.Reset(ctx)
+	})
+}
+
+func (l *learner) step() error {
+	return l.begin("step", func(ctx context.Context, _ func(string)) error {
+		s, err := l.Desk.Step(ctx)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err == nil {
+			l.steps = append(l.steps, s)
+		}
+		return err
 	})
 }
 
@@ -106,7 +128,7 @@ func (l *learner) stop() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err == nil {
-			l.verdict, l.debrief = nil, debrief(d)
+			l.verdict, l.steps, l.debrief = nil, nil, debrief(d)
 		}
 		return err
 	})
@@ -128,6 +150,10 @@ type standing struct {
 	Verdict *lab.Verdict `json:"verdict"`
 	Debrief *Debrief     `json:"debrief"`
 	Nudges  []Nudge      `json:"nudges"`
+	Steps   []Step       `json:"steps"` // of the remedy that were shown
+	// Labs are those that were stopped so far, Points all of theirs.
+	Labs   int `json:"labs"`
+	Points int `json:"points"`
 	// Seen is when the learner's page asked last; Shells are the nodes with a terminal.
 	Seen   time.Time `json:"seen,omitzero"`
 	Shells []string  `json:"shells"`
@@ -139,8 +165,10 @@ func (l *learner) standing(ctx context.Context) standing {
 	if st.Lab, err = l.Desk.Lab(ctx); err != nil {
 		st.Error = err.Error()
 	}
+	st.Labs, st.Points = l.Desk.Progress()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	st.Steps = slices.Clone(l.steps)
 	st.Job, st.Verdict, st.Debrief, st.Nudges, st.Seen = l.job, l.verdict, l.debrief, slices.Clone(l.nudges), l.seen
 	for on, t := range l.terminals {
 		if !t.out.over() {
@@ -200,6 +228,10 @@ func (s *Server) learnerAPI(mux *http.ServeMux) {
 		}
 	}))
 	mux.HandleFunc("POST /api/check", s.learns(func(w http.ResponseWriter, _ *http.Request, l *learner) { done(w, l.check()) }))
+	mux.HandleFunc("POST /api/pause", s.learns(func(w http.ResponseWriter, r *http.Request, l *learner) { done(w, l.Desk.Pause(r.Context())) }))
+	mux.HandleFunc("POST /api/resume", s.learns(func(w http.ResponseWriter, r *http.Request, l *learner) { done(w, l.Desk.Resume(r.Context())) }))
+	mux.HandleFunc("POST /api/reset", s.learns(func(w http.ResponseWriter, _ *http.Request, l *learner) { done(w, l.reset()) }))
+	mux.HandleFunc("POST /api/step", s.learns(func(w http.ResponseWriter, _ *http.Request, l *learner) { done(w, l.step()) }))
 	mux.HandleFunc("POST /api/stop", s.learns(func(w http.ResponseWriter, _ *http.Request, l *learner) { done(w, l.stop()) }))
 	mux.HandleFunc("GET /api/terminal", s.learns(s.terminal))
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/sickbay-dev/sickbay/internal/lab"
 )
 
 // room is a class of two at a server on the loopback.
@@ -361,6 +363,38 @@ func TestFlow(t *testing.T) {
 }
 
 // TestRing: what is kept is the end, and one that was away too long is told where it begins.
+// TestPausesAndSteps: the clock stands while a lab is paused, steps of the remedy stay on the page, and a reset begins anew.
+func TestPausesAndSteps(t *testing.T) {
+	r := newRoom(t)
+	tok := r.learners[0].token
+	if code, out := r.ask("POST", "/api/pause", tok, "", nil); code != 422 || !strings.Contains(out, errNoLab.Error()) {
+		t.Errorf("without a lab: %d %s", code, out)
+	}
+	r.post("/api/start", tok, "{}")
+	r.idle(0)
+	r.post("/api/hint", tok, "")
+	r.post("/api/pause", tok, "")
+	if st := r.state(0); st.Lab.Phase != lab.Paused {
+		t.Errorf("%+v", st.Lab)
+	}
+	r.post("/api/resume", tok, "")
+	for range 2 {
+		r.post("/api/step", tok, "")
+		r.idle(0)
+	}
+	if st := r.state(0); st.Lab.Phase != lab.Running || len(st.Steps) != 2 || st.Steps[1].N != 2 || st.Steps[0].Run == "" {
+		t.Errorf("%+v", st)
+	}
+	r.post("/api/reset", tok, "")
+	if st := r.idle(0); len(st.Steps) != 0 || len(st.Lab.Hints) != 0 || st.Labs != 0 {
+		t.Errorf("%+v", st)
+	}
+	r.post("/api/stop", tok, "")
+	if st := r.idle(0); st.Labs != 1 || st.Points != 90 {
+		t.Errorf("%d labs, %d points", st.Labs, st.Points)
+	}
+}
+
 func TestRing(t *testing.T) {
 	r := newRing()
 	for i := range 5 * ringSize / 100 {

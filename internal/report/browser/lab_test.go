@@ -116,6 +116,11 @@ func TestLabFromStartToDebrief(t *testing.T) {
 	if on := eval[string](b, `document.activeElement.id`); on != "open" {
 		t.Errorf("F6 leads to %q", on)
 	}
+	// The clock stands while it is paused, and nothing is answered or checked.
+	b.click(`#pause`)
+	b.until(has("#phase", "paused") + ` && document.querySelector('#check').disabled && ` + has("#pause", "Go on"))
+	b.click(`#pause`)
+	b.until(has("#phase", "running") + ` && !document.querySelector('#check').disabled`)
 	b.click(`#hint`)
 	b.until(has("#hints", "Read the node's Ready condition."))
 	b.click(`#check`)
@@ -149,6 +154,29 @@ func TestLabFromStartToDebrief(t *testing.T) {
 		}
 	}
 	b.until(`!document.querySelector('#begin').hidden`)
+}
+
+// TestLabShowsTheRemedy: step by step, for the learner to type; the same fault anew forgets them.
+func TestLabShowsTheRemedy(t *testing.T) {
+	b := at(t, class(t)["ada"], 1280, 900)
+	b.click(`#begin button`)
+	b.until(`!document.querySelector('#work').hidden`)
+	b.do(js(`window.confirm = () => false`))
+	b.click(`#step`) // it was a mistake
+	b.do(js(`window.asked = []; window.confirm = q => asked.push(q)`))
+	for n := 1; n <= 2; n++ {
+		b.until(`!document.querySelector('#step').disabled`)
+		b.click(`#step`)
+		b.until(fmt.Sprintf(`document.querySelectorAll('#steps li').length === %d`, n))
+	}
+	if shown := eval[string](b, `document.querySelector('#steps').textContent`); !strings.Contains(shown, "the agent writes it (w1)touch <step-1>") || !strings.Contains(eval[string](b, `asked[0]`), "no score") {
+		t.Error(shown)
+	}
+	b.click(`#hint`)
+	b.until(has("#hints", "Read the node's Ready condition."))
+	b.until(`!document.querySelector('#reset').disabled`)
+	b.click(`#reset`)
+	b.until(`!document.querySelector('#work').hidden && document.querySelectorAll('#steps li, #hints li').length === 0`)
 }
 
 // forgive forgets what the browser says of a request that was refused.

@@ -18,10 +18,10 @@ function seen(l) {
 function draw() {
   if (!room) return
   const focused = document.activeElement.closest('#learners') && document.activeElement.value
-  table('#learners', ['name', 'progress', 'hintsTaken', 'lastAnswer', 'shells', 'page'], room.learners.map(l => {
+  table('#learners', ['name', 'progress', 'hintsTaken', 'lastAnswer', 'shells', 'page', 'soFar'], room.learners.map(l => {
     const answer = l.lab?.answers?.at(-1)
     const box = el('input', {type: 'checkbox', value: l.name})
-    return el('tr', {}, el('th', {scope: 'row'}, el('label', {}, box, ' ' + l.name)), ...[progress(l), l.lab ? (l.lab.hints?.length ?? 0) + '/' + l.lab.rungs : '', answer ? answer.name + ': ' + t(answer.grade) : '', (l.shells ?? []).join(', '), seen(l)].map(x => el('td', {}, x)))
+    return el('tr', {}, el('th', {scope: 'row'}, el('label', {}, box, ' ' + l.name)), ...[progress(l), l.lab ? (l.lab.hints?.length ?? 0) + '/' + l.lab.rungs : '', answer ? answer.name + ': ' + t(answer.grade) : '', (l.shells ?? []).join(', '), seen(l), l.labs ? t('labsPoints', l.labs, l.points) : ''].map(x => el('td', {}, x)))
   }))
   for (const box of document.querySelectorAll('#learners input')) {
     box.checked = chosen.has(box.value)

@@ -28,13 +28,18 @@ function drawLab(lab, busy) {
   $('#story').textContent = both(lab.story)
   $('#phase').textContent = t(lab.phase)
   $('#phase').className = 'chip' + (lab.phase === 'solved' ? ' good' : '')
-  show('#over', lab.over && !busy)
+  show('#over', lab.over && !busy && lab.phase !== 'paused')
   $('#over').textContent = lab.over ?? ''
   set($('#hints'), (lab.hints ?? []).map(h => el('li', {}, both(h))))
   const taken = lab.hints?.length ?? 0
   $('#hint').textContent = taken < lab.rungs ? t('hintN', taken + 1, lab.rungs) : t('noHint')
   $('#hint').disabled = taken >= lab.rungs
-  $('#check').disabled = $('#stop').disabled = busy
+  const still = lab.phase === 'paused'
+  $('#check').disabled = $('#reset').disabled = $('#step').disabled = $('#stop').disabled = $('#pause').disabled = busy
+  for (const sel of ['#hint', '#check', '#step']) $(sel).disabled ||= still
+  $('#answer button').disabled = still
+  $('#pause').textContent = t(still ? 'resume' : 'pause')
+  set($('#steps'), (state.steps ?? []).map(s => el('li', {}, s.why + (s.on ? ' (' + s.on + ')' : ''), el('pre', {}, s.run))))
   const last = (lab.answers ?? []).findLastIndex(a => a.grade === 'right')
   set($('#answers'), (lab.answers ?? []).map((a, i) => el('li', {className: a.grade === 'right' ? 'good' : 'bad'}, el('code', {}, a.name), ': ' + t(i === last && lab.left > 0 ? 'more' : a.grade))))
   const v = state.verdict, met = v?.goals.filter(g => g.met).length
@@ -103,6 +108,10 @@ does('#begin form', 'submit', 'start', () => ({level: Number($('#begin select').
 does('#hint', 'click', 'hint')
 does('#check', 'click', 'check')
 does('#stop', 'click', 'stop')
+const asks = (sel, path, question) => $(sel).addEventListener('click', async () => { if (confirm(t(question)) && await act(path)) look() })
+asks('#reset', 'reset', 'sureReset')
+asks('#step', 'step', 'sureStep')
+$('#pause').addEventListener('click', async () => { if (await act(state.lab.phase === 'paused' ? 'resume' : 'pause')) look() })
 $('#answer').addEventListener('submit', async e => {
   e.preventDefault()
   if (await act('answer', {name: $('#name').value.trim()})) { $('#name').value = ''; look() }
