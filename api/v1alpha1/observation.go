@@ -228,7 +228,8 @@ type Thread struct {
 
 // Limit is how much of something is used, and how much there may be.
 type Limit struct {
-	// Name is pids, conntrack, open-files, inotify-instances, inotify-watches, or ephemeral-ports.
+	// Name is pids, conntrack, open-files, inotify-instances, inotify-watches, ephemeral-ports, or user-namespaces, net-namespaces and
+	// so on where these are within reach; a Max of 0 allows none of them.
 	Name string `json:"name"`
 	// Of is whose it is: node, a slice such as system.slice, a process as "kubelet 300", a user as "uid 0"; of ephemeral-ports the
 	// peer with the most connections.

@@ -92,6 +92,30 @@ var sick = []detectorstest.Case{
 		limit(o, "inotify-watches", "uid 0", 8192, 8192)
 		detectorstest.SandboxFails(o, "failed to create containerd task: failed to add inotify watch for /sys/fs/cgroup/kubelet.slice/x/memory.events: no space left on device")
 	}},
+	// https://github.com/siderolabs/talos/issues/8554
+	{Name: "no user namespaces are allowed, containerd", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "allows no user namespaces", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "user-namespaces", "node", 0, 0)
+		detectorstest.SandboxFails(o, `failed to create network namespace for sandbox "0752eaba05387bb7782ff1ad87ebd37ec3e1129e4e6e8c0695fc4337eac088d5": failed to start noop process for unshare: fork/exec /proc/self/exe: no space left on device`)
+	}},
+	// https://github.com/google/gvisor/issues/5964
+	{Name: "no user namespaces are allowed, gVisor", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "user namespaces", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "user-namespaces", "node", 0, 0)
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: creating container: starting sandbox: fork/exec /proc/self/exe: no space left on device: unknown`)
+	}},
+	// https://github.com/opencontainers/runc/issues/3666
+	{Name: "no user namespaces are allowed, an older runc", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "user namespaces", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "user-namespaces", "node", 0, 0)
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: container_linux.go:367: starting container process caused: process_linux.go:352: getting the final child's pid from pipe caused: EOF: unknown`)
+	}},
+	{Name: "no network namespaces left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "node uses 256 of 256", Ill: func(o *v1alpha1.Observation) {
+		limit(o, "net-namespaces", "node", 256, 256)
+		detectorstest.SandboxFails(o, `failed to create network namespace for sandbox "ab12": failed to create namespace: no space left on device`)
+	}},
+	{Name: "no network namespaces left, CRI-O", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "node uses 256 of 256", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		limit(o, "net-namespaces", "node", 256, 256)
+		detectorstest.SandboxFails(o, `failed to pin namespaces [net ipc uts]: [pinns:e]: Failed to unshare namespaces: No space left on device`)
+	}},
 	{Name: "no inotify instances left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "inotify-instances", "uid 0", 128, 128)
 		detectorstest.SandboxFails(o, "failed to create fsnotify watcher: too many open files")
@@ -171,6 +195,7 @@ var silent = []detectorstest.Case{
 		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/tmp", Mount: "/tmp", Device: "tmpfs", MajorMinor: "0:41", Type: "tmpfs", Bytes: 1 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"tmp"}})
 		detectorstest.SandboxFails(o, "failed to write /data/x: no space left on device")
 	}},
+	{Name: "a hardened node allows no user namespaces, and no sandbox fails", Ill: func(o *v1alpha1.Observation) { limit(o, "user-namespaces", "node", 0, 0) }},
 	{Name: "inotify instances used up, and no sandbox fails", Ill: func(o *v1alpha1.Observation) { limit(o, "inotify-instances", "uid 0", 128, 128) }},
 	{Name: "people's sessions have no process IDs left", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "pids", "user.slice", 1000, 1000)

@@ -360,16 +360,23 @@ var reached = []struct {
 	says               []string
 }{
 	{"pids", "cgroup-unwritable", "process IDs", []string{words.TemporarilyUnavailable, "cannot fork", "pthread_create failed"}},
+	{"-namespaces", "cgroup-unwritable", "namespaces", noNamespace},
 	{"inotify-watches", "cgroup-unwritable", "inotify watches", noSpace[:1]},
 	{"inotify-instances", "cgroup-unwritable", "inotify instances", []string{words.TooManyOpenFiles}},
 	{"open-files", "snapshotter-unwritable", "open files", []string{words.TooManyOpenFiles}},
 }
 
+// noNamespace are the words of the kernel's refusal of a namespace: of containerd (pkg/netns, pkg/sys), pinns of CRI-O, runc and runsc.
+var noNamespace = []string{"/proc/self/exe: no space left on device", "failed to create namespace: no space left on device", "unshare netns: no space left on device",
+	"namespaces: No space left on device", "namespace: No space left on device", "namespaces (except cgroupns): No space left on device", "clone: no space left on device",
+	"getting the final child's pid from pipe caused: EOF"}
+
 // limits: something is used up that is neither space nor memory, and a failure says so.
 func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, r := range reached {
 		for _, l := range o.Limits {
-			if l.Name != r.limit || l.Max <= 0 || l.Used*100 < l.Max*98 || !meets(o, l) || !slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+			ofNamespaces := r.limit == "-namespaces" && strings.HasSuffix(l.Name, r.limit)
+			if !ofNamespaces && (l.Name != r.limit || l.Max <= 0) || l.Used*100 < l.Max*98 || !meets(o, l) || !slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
 				return facts.Has(c.Message, r.says...)
 			}) {
 				continue
@@ -379,6 +386,13 @@ func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.F
 				Summary:      fmt.Sprintf("no %s are left: %s uses %d of %d, and a sandbox cannot be made", r.what, l.Of, l.Used, l.Max),
 				Evidence:     []v1alpha1.Evidence{facts.FromLimit(o, l)},
 				ManualAction: "find what uses them up, end that, or raise the limit: " + raise[r.limit],
+			}
+			if kind, _, _ := strings.Cut(l.Name, "-"); ofNamespaces {
+				fd.ManualAction = "see who has them (`lsns -t " + detectors.Quote(kind) + "`), or raise the limit: user.max_" + kind + "_namespaces"
+				if l.Max == 0 {
+					fd.Summary = "this node allows no " + kind + " namespaces, and a sandbox with one cannot be made"
+					fd.ManualAction = "somebody set user.max_" + kind + "_namespaces to 0, to harden the node: raise it, or run pods that need none here (of users: hostUsers)"
+				}
 			}
 			with(&fd, failing, r.says...)
 			return []v1alpha1.Finding{fd}

@@ -52,9 +52,14 @@ func (l *look) limits(ctx context.Context, s *source) error {
 	}
 	// What is there by now stays, should the many files of inotify not answer in time.
 	l.put(func(o *v1alpha1.Observation) { o.Limits = out })
-	if err := s.at(l, "reading", "/proc/*/fd"); err != nil {
+	if err := s.at(l, "reading", "/proc/*/ns and /proc/*/fd"); err != nil {
 		return err
 	}
+	namespaces, err := l.namespaces(ctx)
+	if err != nil {
+		return err
+	}
+	out = append(out, namespaces...)
 	instances, watches, err := l.inotify(ctx)
 	if err != nil {
 		return err
@@ -137,6 +142,45 @@ func (l *look) inotify(ctx context.Context) (instances, watches int64, err error
 		}
 	}
 	return instances, watches, nil
+}
+
+// namespaces are the limits of user.max_*_namespaces that are within reach, with how many there are: those of processes, and of network
+// those that are mounted. The kernel counts them for each user, and on a node root has made them. None at all are allowed is a limit, too.
+func (l *look) namespaces(ctx context.Context) (out []v1alpha1.Limit, err error) {
+	procs, err := l.procs()
+	if err != nil {
+		return nil, err
+	}
+	var pinned []string
+	for _, m := range l.table {
+		if m.fstype == "nsfs" {
+			pinned = append(pinned, m.root)
+		}
+	}
+	for _, kind := range []string{"user", "net", "mnt", "pid", "ipc", "uts", "cgroup", "time"} {
+		limit, err := strconv.ParseInt(l.root.text("/proc/sys/user/max_"+kind+"_namespaces"), 10, 64)
+		if err != nil || limit > int64(len(procs)+len(pinned)) {
+			continue // there cannot be as many
+		}
+		there := map[string]bool{}
+		for _, p := range pinned {
+			if strings.HasPrefix(p, kind+":") {
+				there[p] = true
+			}
+		}
+		for _, p := range procs {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if to, err := l.root.readlink(procPath(p.pid, "ns/"+kind)); err == nil {
+				there[to] = true
+			}
+		}
+		own, _ := l.root.readlink(procPath(1, "ns/"+kind))
+		delete(there, own) // the kernel made it, nobody is charged for it
+		out = append(out, v1alpha1.Limit{Name: kind + "-namespaces", Of: "node", Used: int64(len(there)), Max: limit})
+	}
+	return out, nil
 }
 
 // uid is a process's real user, -1 when it cannot be told.

@@ -51,6 +51,31 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Namespaces are counted where the limit is near enough to be met, also the one that allows none; a network namespace may be mounted and
+// have no process.
+func TestNamespaces(t *testing.T) {
+	files := map[string]string{
+		"/proc/sys/user/max_user_namespaces": "0\n", "/proc/sys/user/max_net_namespaces": "3\n", "/proc/sys/user/max_mnt_namespaces": "2\n", "/proc/sys/user/max_pid_namespaces": "15000\n",
+		"/proc/self/mountinfo": "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:4 net:[7] /run/netns/cni-1 rw - nsfs nsfs rw\n3 1 0:4 net:[8] /run/netns/cni-2 rw - nsfs nsfs rw\n",
+	}
+	for pid := range 4 {
+		files["/proc/"+strconv.Itoa(pid+1)+"/stat"] = stat(strconv.Itoa(pid+1), "x", "S", "0", "1")
+		files["/proc/"+strconv.Itoa(pid+1)+"/ns/"] = ""
+	}
+	r := tree(t, files)
+	for link, to := range map[string]string{"1/ns/net": "net:[1]", "2/ns/net": "net:[7]", "3/ns/net": "net:[9]", "1/ns/user": "user:[1]", "2/ns/user": "user:[1]", "1/ns/mnt": "mnt:[1]", "2/ns/mnt": "mnt:[2]", "3/ns/mnt": "mnt:[2]", "1/ns/pid": "pid:[1]"} {
+		must(t, os.Symlink(to, r.path("/proc/"+link)))
+	}
+	l := at(t, r)
+	l.table = readMounts(r)
+	got, err := l.namespaces(t.Context())
+	must(t, err)
+	want := []v1alpha1.Limit{{Name: "user-namespaces", Of: "node", Max: 0}, {Name: "net-namespaces", Of: "node", Used: 3, Max: 3}, {Name: "mnt-namespaces", Of: "node", Used: 1, Max: 2}}
+	if !slices.Equal(got, want) {
+		t.Errorf("\n got %+v\nwant %+v", got, want)
+	}
+}
+
 // conmon is no process of its container: CRI-O puts it into a scope of the same ID, by default outside of the pods' cgroups.
 func TestConmonIsNotTheContainer(t *testing.T) {
 	id := strings.Repeat("ab", 32)
