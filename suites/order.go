@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -21,8 +22,7 @@ type item struct {
 	repeat int // from 1; 0 where nothing is repeated
 }
 
-// items are the runs in the order in which they begin: shuffled by the seed, then longest first, so that PLEG's three minutes run beside
-// everything else; what needs the host for itself last.
+// items are the runs in the order in which they begin: shuffled by the seed, then by turn.
 func (s *session) items(list []*scenarios.Scenario) []item {
 	var out []item
 	for n, sc := range list {
@@ -45,16 +45,24 @@ func (s *session) items(list []*scenarios.Scenario) []item {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b item) int {
-		if ha, hb := fault.ClaimsHost(a.sc), fault.ClaimsHost(b.sc); ha != hb {
-			if hb {
-				return -1
-			}
-			return 1
-		}
-		return int(s.t.bound(b.sc, v1alpha1.StepManifest) - s.t.bound(a.sc, v1alpha1.StepManifest))
-	})
+	slices.SortStableFunc(out, func(a, b item) int { return cmp.Compare(s.turn(a.sc), s.turn(b.sc)) })
 	return out
+}
+
+// turn is when a scenario begins: those that wait for minutes first, so that everything else runs beside them; then what needs the host
+// for itself, while they wait, or last where they do not lend it; then what takes longer than most, so that the last to end is short.
+func (s *session) turn(sc *scenarios.Scenario) int {
+	switch {
+	case waitsLong(sc):
+		return 0
+	case fault.ClaimsHost(sc) && s.lends():
+		return 1
+	case fault.ClaimsHost(sc):
+		return 4
+	case durations()[sc.Metadata.Name] > unknownDuration:
+		return 2
+	}
+	return 3
 }
 
 func (s *session) checkDetectors() error {

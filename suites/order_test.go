@@ -122,21 +122,24 @@ func TestOrder(t *testing.T) {
 	}
 	list = append(list, named("host", func(s *scenarios.Scenario) { s.Spec.Claims = []string{"host"} }),
 		named("long", func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = v1alpha1.Duration(time.Hour) }))
-	order := func(seed uint64) string {
-		s := &session{opts: Options{Seed: seed}, t: quick().WithDefaults()}
+	order := func(seed uint64, more ...detector.Entry) string {
+		s := &session{opts: Options{Seed: seed, Detectors: more}, t: quick().WithDefaults()}
 		var out []string
 		for _, it := range s.items(list) {
 			out = append(out, it.sc.Metadata.Name)
 		}
 		return strings.Join(out, " ")
 	}
-	if got := order(0); got != "long a b c d e host" {
+	if got := order(0); got != "long host a b c d e" {
 		t.Errorf("without a seed: %s", got)
+	}
+	if got := order(0, whenIll("mine", "pleg")); got != "long a b c d e host" {
+		t.Errorf("with another detector, which would see the host's fault everywhere: %s", got)
 	}
 	if first, again, other := order(1), order(1), order(2); first != again || first == other {
 		t.Errorf("seed 1: %s, %s; seed 2: %s", first, again, other)
 	}
-	if got := order(1); !strings.HasPrefix(got, "long ") || !strings.HasSuffix(got, " host") {
+	if got := order(1); !strings.HasPrefix(got, "long host ") {
 		t.Errorf("seed 1: %s", got)
 	}
 }

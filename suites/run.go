@@ -39,6 +39,7 @@ type run struct {
 	outcome
 	kill *kill
 
+	host    *share   // of the host's kernel; nil for the further runs of detectors that act
 	repeat  int      // which of several runs of the scenario, from 1
 	contest *contest // other people's detectors
 	actor   bool     // this run is for the remedy of one of them
@@ -214,7 +215,7 @@ type todo struct {
 }
 
 func (r *run) todo() []todo {
-	steps := []todo{{v1alpha1.StepBaseline, r.begin}, {v1alpha1.StepInject, r.inject}, {v1alpha1.StepManifest, r.manifest}, {v1alpha1.StepDetect, r.detect}, {v1alpha1.StepRemediate, r.remediate}, {v1alpha1.StepClear, r.clear}}
+	steps := []todo{{v1alpha1.StepBaseline, r.begin}, {v1alpha1.StepInject, r.inject}, {v1alpha1.StepManifest, r.lending(r.manifest)}, {v1alpha1.StepDetect, r.detect}, {v1alpha1.StepRemediate, r.remediate}, {v1alpha1.StepClear, r.clear}}
 	if r.decoy() {
 		// There is nothing to cure, and so nothing to clear.
 		steps[3].f, steps[4].f, steps[5].f = r.silent, nil, nil

@@ -435,14 +435,11 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	if run == "" {
 		run = s.newRunID(sc)
 	}
-	weight := int64(1)
-	if fault.ClaimsHost(sc) {
-		weight = wholeHost
-	}
-	if err := s.host.Acquire(ctx, weight); err != nil {
+	host := newShare(s.host, sc)
+	if err := host.take(ctx); err != nil {
 		return nil, ErrInterrupted
 	}
-	defer s.host.Release(weight)
+	defer host.release()
 	if fault.ClaimsHost(sc) {
 		free, err := s.testbed.Claim(ctx, HostNode)
 		if err != nil {
@@ -459,7 +456,7 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	r := newRun(s, sc, run, node)
-	r.repeat = it.repeat
+	r.repeat, r.host = it.repeat, host
 	res, err := r.do(ctx)
 	if res != nil && res.Recover != "" {
 		s.retire(node, fmt.Sprintf("%s: not clean after run %s; undo it with: %s", node, run, res.Recover))
@@ -473,7 +470,7 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	again := newRun(s, sc, run, node)
-	again.repeat = it.repeat
+	again.repeat, again.host = it.repeat, host
 	again.control.onTheWay, again.res.Controls = false, res.Controls
 	res, err = again.do(ctx)
 	return res, errors.Join(err, s.actors(ctx, it, node, res))
