@@ -94,12 +94,12 @@ type debriefed struct {
 }
 
 // debrief scores the lab, puts it into the history, and writes the debrief.
-func (l *lesson) debrief(now time.Time, dir string) (*debriefed, error) {
+func (l *lesson) debrief(now time.Time, dir string, residue []string) (*debriefed, error) {
 	// While it was paused the clock stood.
 	if l.st.Phase == lab.Paused {
 		l.st.Resume(now)
 	}
-	score := lab.ScoreOf(l.st.Record, l.course.Of, nil)
+	score := lab.ScoreOf(l.st.Record, l.course.Of, residue)
 	spec := l.course.Of.Spec
 	if err := l.store.Append(lab.Done{
 		Learner: l.st.Cluster, Code: spec.Code, Scenario: l.course.Metadata.Name, Topic: spec.Topic, Level: spec.Level, Ended: now.UTC(), Score: score, Record: l.st.Record,
@@ -125,6 +125,9 @@ func (a *app) showDebrief(d *debriefed) {
 	solved := "not solved"
 	if d.Score.Solved {
 		solved = "solved in " + progress.Elapsed(d.Score.Mitigate)
+	}
+	for _, r := range d.Score.Residue {
+		fmt.Fprintf(a.out, "Left behind: %s\n", r)
 	}
 	fmt.Fprintf(a.out, "%d points, %s, %s\nThe debrief: %s\n             %s\n", d.Score.Points, solved, hintsWord(d.Score.Hints), d.html, d.md)
 }

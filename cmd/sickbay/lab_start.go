@@ -179,6 +179,7 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 		return err
 	}
 	began := time.Now()
+	node = l.keepTraces(ctx, tb, c, node)
 	ill, err := a.place(ctx, tb, c, l.course.Scenario, node, 0, l.st.Code)
 	if err != nil {
 		return errors.Join(err, l.store.Remove(c.Name))
@@ -198,6 +199,24 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 		return errors.Join(err, ill.end(ctx))
 	}
 	return ill.leave(ctx, l.st.Lease)
+}
+
+// keepTraces writes down how the node is that falls ill. A score without that is one all the same.
+func (l *lesson) keepTraces(ctx context.Context, tb suites.Testbed, c *cluster.Cluster, node string) string {
+	t, ok := tb.(lab.Traces)
+	if node == "" {
+		free, _ := workersFor(ctx, tb, c, proving{parallel: 1}) // that there is none is told by who claims it
+		if len(free) == 0 {
+			return ""
+		}
+		node = free[0]
+	}
+	if l.st.Node = node; ok {
+		if err := l.store.KeepTraces(ctx, t, l.st); err != nil {
+			progress.From(ctx).Note("the score will not tell what is left on node %s: %s", node, err)
+		}
+	}
+	return node
 }
 
 // briefing is what an on-call gets, and how to get in.

@@ -243,7 +243,7 @@ func TestLabEnds(t *testing.T) {
 	}
 	out, dir := file(t), t.TempDir()
 	a := newApp(nil, out, file(t))
-	told, err := le.debrief(time.Now(), dir)
+	told, err := le.debrief(time.Now(), dir, []string{"file /etc/fstab.bak: new"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestLabEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := content(t, out)
-	for _, want := range []string{"It was cni/conflist-missing", "100 points, solved in", "salt salt, seed 7, codes L07; seal " + d.Seal} {
+	for _, want := range []string{"It was cni/conflist-missing", "Left behind: file /etc/fstab.bak: new", "95 points, solved in", "salt salt, seed 7, codes L07; seal " + d.Seal} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("no %q in:\n%s", want, shown)
 		}
@@ -265,7 +265,7 @@ func TestLabEnds(t *testing.T) {
 	if _, err := l.store.Load("sickbay"); err == nil {
 		t.Error("the lab is still there")
 	}
-	if code, out, _ := l.types("progress"); code != exitYes || !strings.Contains(out, "L07") || !strings.Contains(out, "100") {
+	if code, out, _ := l.types("progress"); code != exitYes || !strings.Contains(out, "L07") || !strings.Contains(out, "95") {
 		t.Errorf("progress: exit code %d, %s", code, out)
 	}
 }

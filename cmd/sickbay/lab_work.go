@@ -26,6 +26,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/redact"
 	"github.com/sickbay-dev/sickbay/internal/testbed"
 	"github.com/sickbay-dev/sickbay/internal/text"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 func (a *app) undoOne(ctx context.Context, c *cluster.Cluster, o testbed.OrphanedRun) error {
@@ -372,15 +373,36 @@ func (a *app) labStop() *cobra.Command {
 // end undoes the fault and scores the lab; there is no debrief of one whose start was cut short.
 func (a *app) end(ctx context.Context, l *lesson, report string) (*debriefed, error) {
 	a.signals(ctx, l)
-	if _, err := a.endFault(ctx, l); err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
+	now := time.Now()
+	c, err := a.endFault(ctx, l)
+	if err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
 		return nil, err
 	}
 	if l.st.Started.IsZero() {
 		return nil, nil
 	}
-	now := time.Now()
 	l.st.Tell(now, "lab", "stopped")
-	return l.debrief(now, report)
+	return l.debrief(now, report, a.residue(ctx, l, c))
+}
+
+// residue is what the learner has left on the node, of a lab that was solved: what one gave up on says nothing.
+func (a *app) residue(ctx context.Context, l *lesson, c *cluster.Cluster) []string {
+	if c == nil || l.st.SolvedAt.IsZero() {
+		return nil
+	}
+	tb, err := a.deps.testbed(ctx, c)
+	if err != nil {
+		return nil
+	}
+	t, ok := tb.(lab.Traces)
+	if !ok {
+		return nil
+	}
+	timings := suites.DefaultTimings()
+	task := progress.From(ctx).Start("compare node "+l.st.Node+" with what it was", timings.Settle)
+	left, err := l.store.Residue(ctx, t, l.st, timings.Poll, timings.Settle)
+	task.End(err)
+	return left
 }
 
 // signals puts what the cluster said into the timeline, while it still knows. A debrief without it is one all the same.
@@ -448,6 +470,7 @@ func (l *lesson) shell(ctx context.Context, c *cluster.Cluster, on string, tty, 
 	if on == controlPlane(c) {
 		env["KUBECONFIG"] = "/etc/kubernetes/admin.conf"
 	}
+	env["HISTFILE"] = "/dev/null" // a shell's own file is no residue of a learner's
 	if record {
 		env["HISTFILE"], env["HISTTIMEFORMAT"] = shellHistory, "%s "
 	}

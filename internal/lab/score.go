@@ -70,7 +70,8 @@ const (
 	costWrong   = 5
 	costUnnamed = 10
 	costRefused = 5
-	costResidue = 5
+	costResidue = 5 // each, and
+	mostResidue = 20
 )
 
 // ScoreOf counts a record.
@@ -96,7 +97,7 @@ func ScoreOf(r Record, l *v1alpha1.Lab, residue []string) Score {
 	if !s.Solved {
 		return s
 	}
-	s.Points = 100 - costHint*s.Hints - costWrong*s.Wrong - costRefused*s.Disruption - costResidue*len(residue)
+	s.Points = 100 - costHint*s.Hints - costWrong*s.Wrong - costRefused*s.Disruption - min(costResidue*len(residue), mostResidue)
 	if r.Named.IsZero() {
 		s.Points -= costUnnamed
 	}

@@ -284,30 +284,33 @@ func (l *kindTestbed) Fingerprint(ctx context.Context, name, namespace string) (
 		l.mu.Unlock()
 	}
 	return l.newSnapshots(ctx,
-		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
-			a, err := l.agent(name).get(ctx)
-			if err != nil {
-				return nil, err
-			}
-			f, err := a.Fingerprint(ctx)
-			if err != nil {
-				return nil, err
-			}
-			now, err := cluster.Find(ctx, l.c.Engine(), l.c.Name) // an engine that was restarted gives its nodes new addresses
-			if err != nil {
-				return nil, err
-			}
-			names := map[string]string{}
-			for _, n := range now.Nodes() {
-				names[n.IP] = n.Name
-			}
-			f.NameGateways(names)
-			return f, nil
-		},
+		func(ctx context.Context) (*fingerprint.Fingerprint, error) { return l.nodeNow(ctx, name) },
 		func(ctx context.Context) (*fingerprint.Fingerprint, error) {
 			return apiserver.Take(ctx, l.c.Kube(), name, namespace), nil
 		},
 	)
+}
+
+// nodeNow is a node's fingerprint.
+func (l *kindTestbed) nodeNow(ctx context.Context, name string) (*fingerprint.Fingerprint, error) {
+	a, err := l.agent(name).get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := a.Fingerprint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, err := cluster.Find(ctx, l.c.Engine(), l.c.Name) // an engine that was restarted gives its nodes new addresses
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, n := range now.Nodes() {
+		names[n.IP] = n.Name
+	}
+	f.NameGateways(names)
+	return f, nil
 }
 
 type bothSnapshots [2]suites.Fingerprint

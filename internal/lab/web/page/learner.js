@@ -62,7 +62,7 @@ function drawDebrief(d) {
     el('h2', {id: 'h-debrief'}, t('debrief') + ': ' + d.Code + ' ' + d.Title),
     el('p', {}, el('span', {className: 'num'}, t('points', d.Score.points)), d.Solved ? '' : ' ' + t('unsolved')),
     el('table', {}, el('tbody', {}, ...d.Causes.map(c => fact('itWas', el('code', {}, c))), fact('named', d.Named), fact('fixed', d.Fixed), fact('knew', d.Knew),
-      fact('hints', String(d.Score.hints)), fact('wrongs', String(d.Score.wrong)), fact('refused', (d.Refused ?? []).join(', ') || '–'))),
+      fact('hints', String(d.Score.hints)), fact('wrongs', String(d.Score.wrong)), fact('refused', (d.Refused ?? []).join(', ') || '–'), ...(d.Score.residue ?? []).map(r => fact('left', r)))),
     el('h3', {}, t('first')), el('ol', {}, ...(d.First ?? []).map(f => el('li', {}, f))),
     el('h3', {}, t('timeline')), el('div', {className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: t('timeline')}, el('table', {}, el('tbody', {}, ...(d.Lines ?? []).map(l => row(false, l.After, l.Kind, l.Text))))),
     el('p', {}, t('again') + ': ', el('code', {}, d.Again))])
