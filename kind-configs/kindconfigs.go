@@ -42,6 +42,8 @@ type Options struct {
 	CgroupV1 bool
 	// AppArmor tells that the engine's host has AppArmor, and a parser that runs in the nodes: they get what loading profiles takes.
 	AppArmor bool
+	// CRIO tells that the node image has CRI-O instead of containerd.
+	CRIO bool
 	// APIPort is a fixed port on 127.0.0.1, 0 for any free one.
 	APIPort int
 }
@@ -106,6 +108,9 @@ func Cluster(o Options) (*v1alpha4.Cluster, error) {
 	if o.CgroupV1 && atLeast(o.Kubernetes, "1.31") {
 		patches = append(patches, "cgroup-v1")
 	}
+	if o.CRIO {
+		patches = append(patches, "crio")
+	}
 	for _, p := range patches {
 		raw, err := files.ReadFile("profiles/" + p + ".yaml")
 		if err != nil {
@@ -117,6 +122,7 @@ func Cluster(o Options) (*v1alpha4.Cluster, error) {
 	}
 	// Only some profiles have something to say to containerd.
 	switch raw, err := files.ReadFile("profiles/" + o.Profile + ".toml"); {
+	case o.CRIO:
 	case err == nil:
 		c.ContainerdConfigPatches = append(c.ContainerdConfigPatches, string(raw))
 	case !errors.Is(err, fs.ErrNotExist):

@@ -23,10 +23,11 @@ func (r *run) begin(ctx context.Context, st step) error {
 	st.saw("node %s is Ready, nothing is injected on it and no detector speaks", r.victim)
 
 	r.task.Detail("taking a fingerprint of node %s", r.victim)
-	var err error
-	if r.fingerprint, err = r.s.testbed.Fingerprint(ctx, r.victim, r.fault.Namespace()); err != nil {
+	taken, err := r.s.testbed.Fingerprint(ctx, r.victim, r.fault.Namespace())
+	if err != nil {
 		return fmt.Errorf("take a fingerprint of node %s: %w", r.victim, err)
 	}
+	r.fingerprint = taken
 	st.saw("fingerprint of the node taken")
 
 	r.fault.From(r.last)

@@ -158,6 +158,7 @@ type clusterOptions struct {
 	cluster    string
 	image      string
 	kubernetes string
+	runtime    string
 	topology   string
 	profile    string
 	online     bool
@@ -202,19 +203,20 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 	}
 	image := nodeimage.Resolved{Ref: g.image}
 	if c == nil || g.image != c.Image {
-		if image, err = a.deps.resolveImage(ctx, e, nodeimage.Request{Image: g.image, Version: g.kubernetes}); err != nil {
+		if image, err = a.deps.resolveImage(ctx, e, nodeimage.Request{Image: g.image, Version: g.kubernetes, Runtime: g.runtime}); err != nil {
 			return nil, err
 		}
 	}
 	online := g.online || c != nil && c.Online
 	return a.deps.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
+		CRIO: nodeimage.RuntimeOf(image.Ref) == nodeimage.CRIO,
 	})
 }
 
 // asIs asks for nothing that a cluster may not be.
 func (g clusterOptions) asIs() bool {
-	return g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == ""
+	return g.image == "" && g.topology == "" && g.profile == "" && g.kubernetes == "" && g.runtime == ""
 }
 
 // refuse says what is wrong with a request where no engine is there yet, before one is installed for it.

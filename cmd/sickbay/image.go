@@ -30,10 +30,11 @@ func (a *app) imageBuild() *cobra.Command {
 		Short: "Build the node image from Go modules and Debian packages",
 		Long: `Build the node image without a registry. Its parts are cached by a hash of their inputs: nothing is built twice, and an
 interrupted build continues.`,
-		Example: "  sickbay image build\n  sickbay image build --kubernetes 1.36    # another minor, beside the default one\n  sickbay image build --export node.tar    # for `docker load` elsewhere",
+		Example: "  sickbay image build\n  sickbay image build --kubernetes 1.36    # another minor, beside the default one\n  sickbay image build --runtime crio       # nodes with CRI-O\n  sickbay image build --export node.tar    # for `docker load` elsewhere",
 		Args:    noArgs,
 	}
 	cmd.Flags().StringVar(&spec.Version, "kubernetes", "", "Kubernetes version or minor (default "+nodeimage.DefaultVersion+")")
+	a.runtimeFlag(cmd, &spec.Runtime)
 	cmd.Flags().StringVar(&spec.Source, "source", "", "the images folder of the project, if it is not found")
 	cmd.Flags().StringVar(&export, "export", "", "write an archive instead of loading the image into the engine")
 	_ = cmd.RegisterFlagCompletionFunc("kubernetes", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -120,7 +121,7 @@ type nodeImage struct {
 // nodeImages lists ours and kind's.
 func nodeImages(ctx context.Context, e *engine.Engine) ([]nodeImage, error) {
 	images := []nodeImage{}
-	for _, repo := range []string{nodeimage.Repository, "kindest/node"} {
+	for _, repo := range append(nodeimage.Repositories(), "kindest/node") {
 		cmd := e.Command(ctx, "images", "--filter", "reference="+repo, "--format", "{{.Repository}}:{{.Tag}}\t{{.ID}}\t{{.Size}}\t{{.CreatedAt}}")
 		out, err := cmd.Output()
 		if err != nil {

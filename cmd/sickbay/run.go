@@ -20,6 +20,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/fault"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -102,6 +103,7 @@ func (a *app) clusterFlags(cmd *cobra.Command, g *clusterOptions) {
 	fl := cmd.Flags()
 	fl.StringVar(&g.image, "image", "", "node image (default: one in the engine, else kind's, else one built here)")
 	fl.StringVar(&g.kubernetes, "kubernetes", "", "Kubernetes version or minor of the node image, such as v1.37.2 or 1.36")
+	a.runtimeFlag(cmd, &g.runtime)
 	fl.StringVar(&g.topology, "topology", "", "shape of a new cluster: "+strings.Join(kindconfigs.Topologies(), ", ")+" (default "+kindconfigs.DefaultTopology+")")
 	fl.StringVar(&g.profile, "timings", "", "kubelet timings of a new cluster: "+strings.Join(kindconfigs.Profiles(), ", ")+" (default "+kindconfigs.DefaultProfile+")")
 	fl.BoolVar(&g.online, "online", false, "allow a new cluster to reach the network")
@@ -109,7 +111,19 @@ func (a *app) clusterFlags(cmd *cobra.Command, g *clusterOptions) {
 	_ = cmd.RegisterFlagCompletionFunc("timings", cobra.FixedCompletions(kindconfigs.Profiles(), cobra.ShellCompDirectiveNoFileComp))
 }
 
+// runtimeFlag chooses among node images by the runtime in them.
+func (a *app) runtimeFlag(cmd *cobra.Command, runtime *string) {
+	cmd.Flags().StringVar(runtime, "runtime", "", nodeimage.RuntimeHelp)
+	_ = cmd.RegisterFlagCompletionFunc("runtime", cobra.FixedCompletions(nodeimage.Runtimes(), cobra.ShellCompDirectiveNoFileComp))
+}
+
 func (g clusterOptions) check() error {
+	if g.runtime != "" && !slices.Contains(nodeimage.Runtimes(), g.runtime) {
+		return usagef("--runtime %q: it must be one of %s", g.runtime, strings.Join(nodeimage.Runtimes(), ", "))
+	}
+	if g.runtime != "" && g.image != "" {
+		return usagef("--runtime and --image: an image has its runtime already")
+	}
 	if g.topology != "" && !slices.Contains(kindconfigs.Topologies(), g.topology) {
 		return usagef("--topology %q: it must be one of %s", g.topology, strings.Join(kindconfigs.Topologies(), ", "))
 	}

@@ -399,11 +399,11 @@ var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (l *kindTestbed) imageRefs(ctx context.Context, name string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(10*time.Second))
 	defer cancel()
-	out, err := l.c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "ls", "-q"))
+	refs, err := l.c.Images(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("list the images of node %s: %w", name, err)
+		return nil, err
 	}
-	refs := slices.DeleteFunc(strings.Fields(string(out)), func(s string) bool { return strings.Contains(s, "sha256:") })
+	refs = slices.DeleteFunc(refs, func(s string) bool { return strings.Contains(s, "sha256:") })
 	slices.Sort(refs)
 	return refs, nil
 }

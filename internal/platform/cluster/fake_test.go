@@ -177,9 +177,9 @@ func (w *world) do(args []string) int {
 
 // ctr is what a node's containerd does with images: an archive has a file for each, by its name.
 func (w *world) ctr(node string, argv []string) int {
-	script := slices.Index(argv, exportScript)
+	script := slices.Index(argv, containerdTools.export)
 	switch text := strings.Join(argv, " "); {
-	case strings.HasSuffix(text, imageNames):
+	case strings.HasSuffix(text, containerdTools.names):
 		fmt.Println(strings.Join(w.Images[node], "\n"))
 	case script >= 0:
 		path, images := argv[script+2], map[string][]byte{}

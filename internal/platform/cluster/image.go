@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,16 +19,11 @@ import (
 // DefaultWorkloadImage is what is pulled and loaded when the node image carries no agnhost, as kind's own does not.
 const DefaultWorkloadImage = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
 
-// imageBound bounds one question to a node's containerd while five nodes start on two cores.
+// imageBound bounds one question to a node's runtime while five nodes start on two cores.
 const imageBound = 30 * time.Second
 
 // loadBound bounds loading one image into one node: agnhost is 50 MB, and 2 s.
 const loadBound = 3 * time.Minute
-
-// listWorkloadImages prints the agnhost images of a node, and with each whether it is pinned. containerd may still be starting.
-const listWorkloadImages = `i=0; until ctr -n k8s.io version >/dev/null 2>&1; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.1; done
-all=$(ctr -n k8s.io images ls 'name~="/agnhost:"') || exit 1
-echo "$all" | awk 'NR>1 {print $1, /io.cri-containerd.pinned=pinned/}'`
 
 // WorkloadImage is the image scenarios run their pods from: agnhost, as it is called on the nodes. It is never pulled.
 func (c *Cluster) WorkloadImage(ctx context.Context) (string, error) {
@@ -51,7 +47,7 @@ type workloadImage struct {
 func (c *Cluster) workloadImages(ctx context.Context, name string) ([]workloadImage, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(imageBound))
 	defer cancel()
-	out, err := c.Node(name).Run(ctx, node.Sh(listWorkloadImages))
+	out, err := c.Node(name).Run(ctx, node.Sh(c.tools(name).workload))
 	if err != nil {
 		return nil, fmt.Errorf("list the images of %s: %w", name, err)
 	}
@@ -98,13 +94,14 @@ func (c *Cluster) pinWorkloadImage(ctx context.Context) error {
 }
 
 func (c *Cluster) pin(ctx context.Context, name string, images []workloadImage) error {
+	pin := c.tools(name).pin
 	for _, i := range images {
-		if i.pinned {
+		if i.pinned || pin == nil {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(imageBound))
 		defer cancel()
-		if _, err := c.Node(name).Run(ctx, node.Argv("ctr", "-n", "k8s.io", "images", "label", i.ref, "io.cri-containerd.pinned=pinned")); err != nil {
+		if _, err := c.Node(name).Run(ctx, node.Argv(slices.Concat(pin, []string{i.ref, "io.cri-containerd.pinned=pinned"})...)); err != nil {
 			return fmt.Errorf("pin the workload image on %s: %w", name, err)
 		}
 	}
@@ -144,7 +141,7 @@ func (c *Cluster) loadInto(ctx context.Context, name, ref string) error {
 	if err := save.Start(); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(save.Args, " "), err)
 	}
-	_, err = c.Node(name).Run(ctx, node.Command{Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--digests", "--snapshotter=overlayfs", "-"}, Stdin: image})
+	_, err = c.Node(name).Run(ctx, node.Command{Argv: append(slices.Clone(c.tools(name).load), ref), Stdin: image})
 	if werr := wait(save); err == nil && werr != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(save.Args, " "), ended(werr), strings.TrimSpace(said.String()))
 	}

@@ -82,9 +82,6 @@ func fileOf(archive []byte) (*remedy.File, error) {
 	return f, nil
 }
 
-// imageNames prints the names of a node's images, among them the ids that containerd lists as names, too.
-const imageNames = `ctr -n k8s.io images ls -q`
-
 // CopyImages puts images, by their names, onto a node: in one archive from each running node that has some of them. A node that does
 // not give any is passed over, it may be ill as well; what nobody gave is an error.
 func (c *Cluster) CopyImages(ctx context.Context, to string, refs ...string) error {
@@ -96,7 +93,7 @@ func (c *Cluster) CopyImages(ctx context.Context, to string, refs ...string) err
 		if n.Name == to || n.State != "running" {
 			continue
 		}
-		have, err := c.images(ctx, n.Name)
+		have, err := c.Images(ctx, n.Name)
 		if err != nil {
 			continue
 		}
@@ -109,7 +106,7 @@ func (c *Cluster) CopyImages(ctx context.Context, to string, refs ...string) err
 			continue
 		}
 		if _, err := c.Node(to).Run(ctx, node.Command{
-			Argv: []string{"ctr", "-n", "k8s.io", "images", "import", "--digests", "-"}, Stdin: bytes.NewReader(archive),
+			Argv: c.tools(to).imports, Stdin: bytes.NewReader(archive),
 		}); err != nil {
 			return fmt.Errorf("put %s onto node %s: %w", strings.Join(gives, ", "), to, err)
 		}
@@ -142,9 +139,6 @@ func (c *Cluster) ExportImages(ctx context.Context, nodeName string, refs ...str
 // at work, and the file is short then.
 const exportTries = 3
 
-// exportScript writes images ($2 and on) to a file ($1), and its size when it is whole.
-const exportScript = `f=$1; shift; ctr -n k8s.io images export "$f" "$@" >/dev/null && stat -c %s "$f"`
-
 func (c *Cluster) exportImages(ctx context.Context, nodeName string, refs []string) ([]byte, error) {
 	n := c.Node(nodeName)
 	file := fmt.Sprintf(exportFile, rand.Text()[:8])
@@ -153,7 +147,7 @@ func (c *Cluster) exportImages(ctx context.Context, nodeName string, refs []stri
 		defer cancel()
 		_, _ = n.Run(ctx, node.Argv("rm", "-f", file)) // where the node does not answer, it goes with the node
 	}()
-	size, err := n.Run(ctx, node.Argv(append([]string{"sh", "-c", exportScript, "sh", file}, refs...)...))
+	size, err := n.Run(ctx, node.Argv(append([]string{"sh", "-c", c.tools(nodeName).export, "sh", file}, refs...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -188,10 +182,11 @@ func whole(archive []byte) error {
 	}
 }
 
-func (c *Cluster) images(ctx context.Context, nodeName string) ([]string, error) {
+// Images lists the names of a node's images.
+func (c *Cluster) Images(ctx context.Context, nodeName string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(imageBound))
 	defer cancel()
-	out, err := c.Node(nodeName).Run(ctx, node.Sh(imageNames))
+	out, err := c.Node(nodeName).Run(ctx, node.Sh(c.tools(nodeName).names))
 	if err != nil {
 		return nil, fmt.Errorf("list the images of %s: %w", nodeName, err)
 	}

@@ -26,6 +26,7 @@ const imageConfigVersion = "2"
 // Labels of the image.
 const (
 	LabelKubernetes = "sickbay.dev/kubernetes"
+	LabelRuntime    = "sickbay.dev/runtime" // where it is not the default one; cluster.RuntimeLabel reads it
 	LabelContent    = "sickbay.dev/content"
 	LabelRecipe     = "sickbay.dev/recipe"   // the content less the versions of Debian's packages
 	LabelPackages   = "sickbay.dev/packages" // digest of /kind/sickbay/packages.txt
@@ -60,7 +61,7 @@ func (p *plan) imageConfig() (ocispec.ImageConfig, error) {
 	if err != nil {
 		return ocispec.ImageConfig{}, err
 	}
-	return ocispec.ImageConfig{
+	config := ocispec.ImageConfig{
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"container=docker", // systemd asks this variable whether it runs in a container
@@ -71,7 +72,11 @@ func (p *plan) imageConfig() (ocispec.ImageConfig, error) {
 			LabelKubernetes: p.spec.Version, LabelContent: content, LabelRecipe: p.recipeKey(), LabelGo: p.goVer,
 			LabelPackages: "sha256:" + hex.EncodeToString(sum[:]),
 		},
-	}, nil
+	}
+	if p.spec.Runtime != Containerd {
+		config.Labels[LabelRuntime] = p.spec.Runtime
+	}
+	return config, nil
 }
 
 // writeArchive writes the node image for `docker load`. The archive is put together while it is read, from layers that

@@ -77,6 +77,7 @@ func (c cache) path(p *part) string { return c.Path(p.Part) }
 var usual = map[string]time.Duration{
 	"kubernetes": 390 * time.Second, "containerd": 40 * time.Second, "coredns": 40 * time.Second, "registry": 35 * time.Second,
 	"rootfs": 55 * time.Second, "etcd": 17 * time.Second, "runc": 11 * time.Second, "cni": 5 * time.Second, "addons": 20 * time.Second,
+	"crio": 180 * time.Second, "crio-runc": 5 * time.Second, "crictl": 60 * time.Second, "storage": 15 * time.Second,
 	"components": 10 * time.Second, "store": 8 * time.Second, "runtime-layer": 2 * time.Second, "kubernetes-layer": 2 * time.Second,
 	"node-files": time.Second, "load": 15 * time.Second,
 }

@@ -16,6 +16,7 @@ const gib = buildcache.GiB
 func (p *plan) needs(ctx context.Context, todo []*part) []buildcache.Need {
 	mib := map[string]uint64{
 		"kubernetes": 330, "containerd": 80, "runc": 10, "cni": 20, "etcd": 30, "coredns": 60, "registry": 30, "addons": 90,
+		"crio": 60, "crio-runc": 3, "crictl": 40, "storage": 600,
 		"rootfs": 450, "components": 350, "store": 200, "runtime-layer": 110, "kubernetes-layer": 180, "node-files": 5,
 	}
 	var cached, compiled, modules uint64

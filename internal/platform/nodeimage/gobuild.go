@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -19,12 +20,17 @@ import (
 // goPart is one `go build` in one of the modules below images/.
 type goPart struct {
 	name   string
-	module string // folder below the source
+	module string // folder below the source; empty where upstream is built
+	// upstream is a module that is built in itself, with its own go.mod and go.sum: it comes from the module cache.
+	upstream upstream
 	// modfile replaces the module's go.mod, for another pinned version; go.sum is the file beside it.
 	modfile string
 	builds  []goBuild
 	into    func(*plan) **part
 }
+
+// upstream pins a module by its version, and by the checksum of its content.
+type upstream struct{ module, version, sum string }
 
 // goBuild makes one or several programs with the same flags. out is a file, or a folder when several packages are named.
 type goBuild struct {
@@ -48,17 +54,15 @@ func goParts(spec Spec, modfile string) []goPart {
 		"-X k8s.io/client-go/pkg/version.gitVersion=" + spec.Version,
 	}, " ")
 	const plugins = "github.com/containernetworking/plugins/"
-	const containerd = "github.com/containerd/containerd/v2/"
-	return []goPart{
+	const criTools, criToolsVersion = "sigs.k8s.io/cri-tools", "v1.37.0"
+	return append(runtimeParts(spec.Runtime), []goPart{
+		{name: "crictl", into: func(p *plan) **part { return &p.crictl }, builds: []goBuild{
+			{out: "bin/crictl", packages: []string{"./cmd/crictl"}, ldflags: "-X " + criTools + "/pkg/version.Version=" + criToolsVersion},
+		}, upstream: upstream{criTools, criToolsVersion, "h1:BmTImEoTX3KPXCLwmIU9mfCC8umUqF4R8WibY9eVU9Y="}},
 		{name: "kubernetes", module: "kubernetes", modfile: modfile, into: func(p *plan) **part { return &p.kubernetes }, builds: []goBuild{
 			{out: "bin/kube", packages: []string{"./cmd/kube"}, ldflags: kube},
 			{out: "bin/kube-proxy", packages: []string{"./cmd/kube-proxy"}, ldflags: kube},
 			{out: "bin/agnhost", packages: []string{"k8s.io/kubernetes/test/images/agnhost"}},
-		}},
-		{name: "containerd", module: "containerd", into: func(p *plan) **part { return &p.containerd }, builds: []goBuild{
-			// Snapshotters a node never selects, as kind leaves them out; devmapper and btrfs would also need C.
-			{out: "bin/", packages: []string{containerd + "cmd/containerd", containerd + "cmd/containerd-shim-runc-v2", containerd + "cmd/ctr"}, tags: "no_btrfs,no_devmapper,no_zfs,no_aufs",
-				ldflags: "-X " + containerd + "version.Version=@" + strings.TrimSuffix(containerd, "/") + "@"},
 		}},
 		// seccomp needs libseccomp, and runc enters namespaces before Go starts: the only part in C.
 		{name: "runc", module: "runc", into: func(p *plan) **part { return &p.runc }, builds: []goBuild{
@@ -74,14 +78,13 @@ func goParts(spec Spec, modfile string) []goPart {
 		{name: "addons", module: "addons", into: func(p *plan) **part { return &p.addons }, builds: []goBuild{
 			{out: "bin/", packages: []string{"./cmd/pause", "./cmd/cni-agent", "./cmd/storage"}},
 		}},
-	}
+	}...)
 }
 
 // goPart turns a recipe into a part. Its key covers the module's own files, the checksums of everything it imports, the
 // flags and the compiler.
 func (p *plan) goPart(g goPart) (*part, error) {
-	folder := filepath.Join(p.spec.Source, g.module)
-	sources, err := hashSources(folder, g.modfile)
+	sources, err := p.sourcesOf(g)
 	if err != nil {
 		return nil, fmt.Errorf("image part %s: %w", g.name, err)
 	}
@@ -90,6 +93,10 @@ func (p *plan) goPart(g goPart) (*part, error) {
 		fields = append(fields, b.out, b.tags, b.ldflags, fmt.Sprint(b.cgo), strings.Join(b.packages, " "))
 	}
 	return &part{Part: buildcache.Part{Name: g.name, Key: hash(fields...), Make: func(ctx context.Context, dir string) error {
+		folder, err := p.folderOf(ctx, g)
+		if err != nil {
+			return err
+		}
 		for _, b := range g.builds {
 			if err := goRun(ctx, folder, dir, g.modfile, b); err != nil {
 				return err
@@ -97,11 +104,44 @@ func (p *plan) goPart(g goPart) (*part, error) {
 		}
 		return nil
 	}}, fetch: func(ctx context.Context) {
+		folder, err := p.folderOf(ctx, g)
+		if err != nil {
+			return // the build will tell
+		}
 		for _, b := range g.builds {
 			// Listing with dependencies downloads the modules that are imported, and only those. Should it fail, the build will tell.
 			_, _ = command.Output(goCommand(ctx, folder, append(b.flags("list", g.modfile), append([]string{"-deps"}, b.packages...)...)...))
 		}
 	}}, nil
+}
+
+// sourcesOf is the hash of what a part is built from.
+func (p *plan) sourcesOf(g goPart) (string, error) {
+	if u := g.upstream; u.module != "" {
+		return hash(u.module, u.version, u.sum), nil
+	}
+	return hashSources(filepath.Join(p.spec.Source, g.module), g.modfile)
+}
+
+// folderOf is where a part is built. An upstream module is fetched for it.
+func (p *plan) folderOf(ctx context.Context, g goPart) (string, error) {
+	u := g.upstream
+	if u.module == "" {
+		return filepath.Join(p.spec.Source, g.module), nil
+	}
+	// Outside of any module: within one, its go.mod would join in.
+	out, err := command.Output(goCommand(ctx, p.cache.Dir, "mod", "download", "-json", u.module+"@"+u.version))
+	if err != nil {
+		return "", fmt.Errorf("fetching %s %s: %w", u.module, u.version, err)
+	}
+	var got struct{ Dir, Sum string }
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		return "", fmt.Errorf("fetching %s %s: %w", u.module, u.version, err)
+	}
+	if got.Sum != u.sum {
+		return "", fmt.Errorf("fetching %s %s: its checksum is %s, and %s is pinned", u.module, u.version, got.Sum, u.sum)
+	}
+	return got.Dir, nil
 }
 
 // flags are those of a go command about these packages that decide which files belong to them.

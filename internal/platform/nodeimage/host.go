@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/apt"
@@ -30,9 +31,16 @@ func hasProgram(names ...string) func() bool {
 
 var hostNeeds = []hostNeed{
 	{part: "rootfs", present: hasProgram("mmdebstrap"), packages: []string{"mmdebstrap"}},
-	{part: "runc", present: func() bool {
-		return hasProgram("gcc", "pkg-config")() && exec.Command("pkg-config", "--exists", "libseccomp").Run() == nil
-	}, packages: []string{"gcc", "libc6-dev", "pkg-config", "libseccomp-dev"}},
+	{part: "runc", present: hasCompiler, packages: compiler},
+	{part: "crio", present: hasCompiler, packages: compiler},
+	{part: "storage", present: hasProgram("skopeo"), packages: []string{"skopeo"}},
+}
+
+// compiler is what a program takes that uses libseccomp.
+var compiler = []string{"gcc", "libc6-dev", "pkg-config", "libseccomp-dev"}
+
+func hasCompiler() bool {
+	return hasProgram("gcc", "pkg-config")() && exec.Command("pkg-config", "--exists", "libseccomp").Run() == nil
 }
 
 // missingPackages answers what the parts need that this machine lacks.
@@ -55,7 +63,7 @@ const installBound = 10 * time.Minute
 func prepareHost(ctx context.Context, todo []*part) error {
 	needsRoot := false
 	for _, p := range todo {
-		needsRoot = needsRoot || p.Name == "rootfs" || p.Name == "store"
+		needsRoot = needsRoot || slices.Contains([]string{"rootfs", "store", "storage"}, p.Name)
 	}
 	if needsRoot && os.Geteuid() != 0 {
 		return fmt.Errorf("building a node image needs root for the root file system (%w): run it with sudo, or name an image with --image", errNotRoot)

@@ -33,7 +33,7 @@ func (p *plan) makeKubernetesLayer(_ context.Context, dir string) error {
 	return l.close()
 }
 
-// makeRuntimeLayer puts containerd, runc and the CNI plugins where kind's image has them.
+// makeRuntimeLayer puts the runtime, runc, the CNI plugins and crictl where kind's image has them.
 func (p *plan) makeRuntimeLayer(_ context.Context, dir string) error {
 	l, err := newLayer(dir)
 	if err != nil {
@@ -42,8 +42,10 @@ func (p *plan) makeRuntimeLayer(_ context.Context, dir string) error {
 	for _, f := range []struct {
 		of *part
 		to string
-	}{{p.containerd, "usr/local/bin"}, {p.runc, "usr/local/sbin"}, {p.cni, "opt/cni/bin"}} {
-		l.tree(f.to, filepath.Join(p.cache.path(f.of), "bin"), 0o755)
+	}{{p.containerd, "usr/local/bin"}, {p.crio, "usr/local/bin"}, {p.crioRunc, "usr/local/sbin"}, {p.runc, p.runcFolder()}, {p.cni, "opt/cni/bin"}, {p.crictl, "usr/local/bin"}} {
+		if f.of != nil {
+			l.tree(f.to, filepath.Join(p.cache.path(f.of), "bin"), 0o755)
+		}
 	}
 	return l.close()
 }
@@ -63,7 +65,7 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 	// Every file by its path in the node; ours replace kind's.
 	files := map[string][]byte{}
 	own := filepath.Join(p.spec.Source, "node")
-	for _, from := range []string{p.kind.dir, filepath.Join(own, "rootfs")} {
+	for _, from := range append([]string{p.kind.dir, filepath.Join(own, "rootfs")}, p.runtimeRootfs()...) {
 		err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
@@ -80,14 +82,10 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 			return fmt.Errorf("reading the node's files: %w", err)
 		}
 	}
-	for _, unused := range []string{"LICENSES/README.txt", "usr/local/bin/clean-install", "etc/crictl.yaml"} {
+	for _, unused := range []string{"LICENSES/README.txt", "usr/local/bin/clean-install"} {
 		delete(files, unused)
 	}
-	const containerdConfig = "etc/containerd/config.toml"
-	if files[containerdConfig], err = adaptContainerdConfig(files[containerdConfig]); err != nil {
-		return err
-	}
-	if files["etc/containerd/cri-base.json"], err = p.baseSpec(ctx); err != nil {
+	if err := p.runtimeFiles(ctx, files); err != nil {
 		return err
 	}
 	for _, m := range []string{"default-cni.yaml", "default-storage.yaml"} {
@@ -109,7 +107,7 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 	}
 	// What `systemctl enable` and `systemctl mask` would leave.
 	const units = "etc/systemd/system/"
-	for _, u := range []string{"kubelet", "containerd", "undo-mount-hacks"} {
+	for _, u := range []string{"kubelet", p.runtimeUnit(), "undo-mount-hacks"} {
 		l.symlink(units+"multi-user.target.wants/"+u+".service", "/etc/systemd/system/"+u+".service")
 	}
 	// binfmt_misc belongs to the whole kernel, not to a node.
@@ -117,6 +115,20 @@ func (p *plan) makeNodeFiles(ctx context.Context, dir string) error {
 	l.mkdir("etc/kubernetes/manifests", 0o755)
 	l.mkdir("etc/cni/net.d", 0o755)
 	return l.close()
+}
+
+// runtimeFiles adapts the files of the runtime.
+func (p *plan) runtimeFiles(ctx context.Context, files map[string][]byte) (err error) {
+	if p.crio != nil {
+		crioFiles(files)
+		return nil
+	}
+	const config = "etc/containerd/config.toml"
+	if files[config], err = adaptContainerdConfig(files[config]); err != nil {
+		return err
+	}
+	files["etc/containerd/cri-base.json"], err = p.baseSpec(ctx)
+	return err
 }
 
 var sandboxLine = regexp.MustCompile(`(?m)^\s*sandbox_image\s*=\s*"([^"]+)"`)

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/internal/progress"
@@ -29,6 +30,8 @@ type Engine interface {
 type Spec struct {
 	// Version is a Kubernetes version pinned in Source (v1.37.2) or its minor (1.37, v1.37); empty for DefaultVersion.
 	Version string
+	// Runtime is one of Runtimes; empty for the first.
+	Runtime string
 	// Source is the images folder of the project; empty to look for it (see FindSource).
 	Source string
 	// CacheDir keeps the parts; empty for DefaultCacheDir.
@@ -52,6 +55,12 @@ func DefaultCacheDir() (string, error) {
 // complete fills the defaults in and checks what can be checked without building.
 func (s Spec) complete() (Spec, error) {
 	var err error
+	if s.Runtime == "" {
+		s.Runtime = Containerd
+	}
+	if !slices.Contains(Runtimes(), s.Runtime) {
+		return s, &UnknownRuntimeError{s.Runtime}
+	}
 	if s.Source == "" {
 		if s.Source, err = FindSource(); err != nil {
 			return s, err

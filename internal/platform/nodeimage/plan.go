@@ -23,7 +23,7 @@ const Repository = "sickbay.dev/node"
 
 // recipes are this package's own files: a changed recipe must remake the parts it makes.
 //
-//go:embed rootfs.go components.go store.go nodefiles.go sbom.go tarfile.go
+//go:embed rootfs.go components.go store.go nodefiles.go sbom.go tarfile.go crio.go
 var recipes embed.FS
 
 func recipe(names ...string) (string, error) {
@@ -45,8 +45,9 @@ type plan struct {
 	kind  kindFiles
 	goVer string
 
-	kubernetes, containerd, runc, cni, etcd, coredns, registry, addons *part
-	rootfs, components                                                 *part
+	kubernetes, runc, cni, crictl, etcd, coredns, registry, addons *part
+	containerd, crio, crioRunc                                     *part // the runtime: the first, or the others
+	rootfs, components                                             *part
 	// The layers of the image are the rootfs and these, the one that changes least first.
 	kubernetesLayer, runtimeLayer, store, nodeFiles *part
 }
@@ -90,7 +91,7 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 		k, err := key(recipeFiles, append(keys(after...), extra...)...)
 		return &part{Part: buildcache.Part{Name: name, Key: k, Make: make}, after: after}, err
 	}
-	if p.rootfs, err = add("rootfs", p.makeRootfs, nil, []string{"rootfs.go"}, debian.Recipe()); err != nil {
+	if p.rootfs, err = add("rootfs", p.makeRootfs, nil, []string{"rootfs.go"}, append([]string{debian.Recipe()}, p.morePackages()...)...); err != nil {
 		return nil, err
 	}
 	if p.components, err = add("components", p.makeComponents, []*part{p.kubernetes, p.etcd, p.coredns, p.registry, p.addons, p.rootfs}, []string{"components.go"}, spec.Version); err != nil {
@@ -99,18 +100,34 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 	if p.kubernetesLayer, err = add("kubernetes-layer", p.makeKubernetesLayer, []*part{p.kubernetes}, []string{"nodefiles.go"}); err != nil {
 		return nil, err
 	}
-	if p.runtimeLayer, err = add("runtime-layer", p.makeRuntimeLayer, []*part{p.containerd, p.runc, p.cni}, []string{"nodefiles.go"}); err != nil {
+	if p.runtimeLayer, err = add("runtime-layer", p.makeRuntimeLayer, present(p.containerd, p.crio, p.crioRunc, p.runc, p.cni, p.crictl), []string{"nodefiles.go"}); err != nil {
 		return nil, err
 	}
-	if p.store, err = add("store", p.makeStore, []*part{p.components, p.containerd}, []string{"store.go"}); err != nil {
-		return nil, err
+	own := []string{spec.Version, p.kind.hash}
+	for _, folder := range append([]string{filepath.Join(spec.Source, "node")}, p.runtimeRootfs()...) {
+		tree, err := hashTree(folder)
+		if err != nil {
+			return nil, fmt.Errorf("the node image's own files: %w", err)
+		}
+		own = append(own, tree)
 	}
-	own, err := hashTree(filepath.Join(spec.Source, "node"))
+	nodeRecipe := []string{"nodefiles.go", "sbom.go"}
+	if p.crio != nil {
+		nodeRecipe = append(nodeRecipe, "crio.go")
+		p.store, err = add("storage", p.makeStorage, []*part{p.components}, []string{"crio.go"})
+	} else {
+		p.store, err = add("store", p.makeStore, []*part{p.components, p.containerd}, []string{"store.go"})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the node image's own files: %w", err)
+		return nil, err
 	}
-	p.nodeFiles, err = add("node-files", p.makeNodeFiles, append(p.programs(), p.rootfs), []string{"nodefiles.go", "sbom.go"}, spec.Version, p.kind.hash, own)
+	p.nodeFiles, err = add("node-files", p.makeNodeFiles, append(p.programs(), p.rootfs), nodeRecipe, own...)
 	return p, err
+}
+
+// present leaves out what this image has not.
+func present(parts ...*part) []*part {
+	return slices.DeleteFunc(parts, func(p *part) bool { return p == nil })
 }
 
 // layers answers the parts that are the image's layers, bottom first.
@@ -120,7 +137,7 @@ func (p *plan) layers() []*part {
 
 // programs answers the parts that Go builds.
 func (p *plan) programs() []*part {
-	return []*part{p.kubernetes, p.containerd, p.runc, p.cni, p.etcd, p.coredns, p.registry, p.addons}
+	return present(p.kubernetes, p.containerd, p.crio, p.crioRunc, p.runc, p.cni, p.crictl, p.etcd, p.coredns, p.registry, p.addons)
 }
 
 // recipeKey is the hash of everything that goes into the image and is known before it is made.
@@ -146,7 +163,7 @@ func (p *plan) ref() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Repository + ":" + p.spec.Version + "-" + key[:12], nil
+	return repository(p.spec.Runtime) + ":" + p.spec.Version + "-" + key[:12], nil
 }
 
 // held answers the image that the engine has of this plan: by its name where the package versions are known, else one of the same recipe,
@@ -158,7 +175,7 @@ func (p *plan) held(ctx context.Context, engine Engine) (ref string, ok bool, er
 	}
 	out, err := command.Output(engine.Command(ctx, "images", "--filter", "label="+LabelRecipe+"="+p.recipeKey(), "--format", "{{.Repository}}:{{.Tag}}"))
 	for _, ref := range strings.Fields(out) {
-		if strings.HasPrefix(ref, Repository+":"+p.spec.Version+"-") {
+		if strings.HasPrefix(ref, repository(p.spec.Runtime)+":"+p.spec.Version+"-") {
 			return ref, true, nil
 		}
 	}

@@ -42,7 +42,7 @@ func registryWays(nodeImage string, inside func(context.Context) ([]byte, error)
 	}
 	version, ours := builtVersion(nodeImage)
 	built := func(ctx context.Context, engine Engine) (string, error) {
-		return RegistryImage, LoadComponent(ctx, engine, Spec{Version: version}, RegistryImage)
+		return RegistryImage, LoadComponent(ctx, engine, Spec{Version: version, Runtime: RuntimeOf(nodeImage)}, RegistryImage)
 	}
 	carried := func(ctx context.Context, engine Engine) (string, error) {
 		archive, err := inside(ctx)
@@ -59,7 +59,7 @@ func registryWays(nodeImage string, inside func(context.Context) ([]byte, error)
 
 // builtVersion is the Kubernetes version in the name of an image built here: its parts are in the cache.
 func builtVersion(nodeImage string) (version string, ours bool) {
-	tag, ours := strings.CutPrefix(nodeImage, Repository+":")
+	tag, ours := strings.CutPrefix(nodeImage, repository(RuntimeOf(nodeImage))+":")
 	if !ours {
 		return "", false
 	}

@@ -44,6 +44,8 @@ type Request struct {
 	Image string
 	// Version is a Kubernetes version or minor; empty for the default.
 	Version string
+	// Runtime is one of Runtimes; empty for the default. Only the default is to be had from a registry.
+	Runtime string
 	// NoPull and NoBuild forbid the third and the fourth way.
 	NoPull, NoBuild bool
 	// Spec is used to build; its Version is filled from the one above.
@@ -71,7 +73,7 @@ type ways struct {
 // Resolve finds an image for the nodes, in this order: the one the user named; one the engine holds; kind's own, pulled;
 // one built here.
 func Resolve(ctx context.Context, engine Engine, req Request) (Resolved, error) {
-	req.Spec.Version = req.Version
+	req.Spec.Version, req.Spec.Runtime = req.Version, req.Runtime
 	return resolve(ctx, req, ways{
 		local:     func(ctx context.Context, ref string) (string, bool, error) { return inspect(ctx, engine, ref) },
 		builtRefs: func(ctx context.Context) []string { return builtRefs(ctx, engine, req.Spec) },
@@ -109,7 +111,10 @@ func resolve(ctx context.Context, req Request, w ways) (Resolved, error) {
 		return must(req.Image, Named)
 	}
 
-	upstream := upstreamImage(req.Version)
+	upstream := ""
+	if repository(req.Runtime) == Repository {
+		upstream = upstreamImage(req.Version)
+	}
 	candidates := w.builtRefs(ctx)
 	if upstream != "" {
 		candidates = append(candidates, upstream)
@@ -174,12 +179,12 @@ func builtRefs(ctx context.Context, engine Engine, spec Spec) []string {
 	if spec.Version == "" {
 		want = DefaultVersion
 	}
-	out, err := command.Output(engine.Command(ctx, "images", "--format", "{{.Repository}}:{{.Tag}}", Repository))
+	out, err := command.Output(engine.Command(ctx, "images", "--format", "{{.Repository}}:{{.Tag}}", repository(spec.Runtime)))
 	if err != nil {
 		return nil // the engine's own trouble shows at the next command
 	}
 	return slices.DeleteFunc(strings.Fields(out), func(ref string) bool {
-		tag := strings.TrimPrefix(ref, Repository+":")
+		tag := strings.TrimPrefix(ref, repository(spec.Runtime)+":")
 		return !strings.HasPrefix(tag, want+"-") && !strings.HasPrefix(tag, want+".")
 	})
 }

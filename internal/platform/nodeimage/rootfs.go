@@ -3,6 +3,7 @@ package nodeimage
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/debian"
 )
@@ -27,7 +28,7 @@ const packagesFile = "packages.txt"
 // is started that a container must not have.
 func (p *plan) makeRootfs(ctx context.Context, dir string) error {
 	o := debian.Options{
-		Format: "tar", Target: filepath.Join(dir, "layer.tar"), Arch: p.spec.Arch, Packages: packages, Trimmed: trimmed,
+		Format: "tar", Target: filepath.Join(dir, "layer.tar"), Arch: p.spec.Arch, Packages: slices.Concat(packages, p.morePackages()), Trimmed: trimmed,
 		List: filepath.Join(dir, packagesFile), Epoch: epoch.Unix(), // the same packages then give the same bytes
 	}
 	for _, hook := range []string{

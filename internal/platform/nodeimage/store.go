@@ -38,7 +38,7 @@ func (p *plan) makeStore(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("preparing a content store: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	s, err := startStore(ctx, filepath.Join(p.cache.path(p.containerd), "bin"), work)
+	s, err := startStore(ctx, filepath.Join(p.cache.path(p.containerd), "bin"), work, configVersion(p.spec.Runtime))
 	if err != nil {
 		return err
 	}
@@ -72,12 +72,12 @@ type contentStore struct {
 	stop              func()
 }
 
-// startStore starts it with everything below a folder, and waits until it answers.
-func startStore(ctx context.Context, bin, work string) (*contentStore, error) {
+// startStore starts it with everything below a folder and a configuration of that version, and waits until it answers.
+func startStore(ctx context.Context, bin, work string, version int) (*contentStore, error) {
 	s := &contentStore{bin: bin, root: filepath.Join(work, "root"), socket: filepath.Join(work, "containerd.sock"), ended: make(chan struct{})}
 	config := filepath.Join(work, "config.toml")
 	// Everything but content and metadata is off: it must not touch this machine's network, cgroups or other stores.
-	content := fmt.Sprintf(`version = 3
+	content := fmt.Sprintf(`version = %d
 root = %q
 state = %q
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri",
@@ -86,7 +86,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 address = %q
 [ttrpc]
 address = %q
-`, s.root, filepath.Join(work, "state"), s.socket, s.socket+".ttrpc")
+`, version, s.root, filepath.Join(work, "state"), s.socket, s.socket+".ttrpc")
 	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		return nil, fmt.Errorf("preparing a content store: %w", err)
 	}

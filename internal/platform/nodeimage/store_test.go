@@ -27,7 +27,7 @@ func TestContentStore(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(layout, "index.json"), make([]byte, 1<<20), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			s, err := startStore(t.Context(), bin, t.TempDir())
+			s, err := startStore(t.Context(), bin, t.TempDir(), 3)
 			if !fails(t, err, c.startErr) {
 				return
 			}

@@ -1,0 +1,3 @@
+module github.com/sickbay-dev/sickbay/images/crio
+
+go 1.26.0
