@@ -61,6 +61,9 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	if c.Way == "refuse-v1" {
 		return c.refuseV1(n)
 	}
+	if op.CRIOf(n.Sys) == op.CRIO {
+		return c.planCRIO(ctx, n)
+	}
 	text, err := n.Sys.Read(containerdFile)
 	if err != nil {
 		return nil, cgroupDriver.unsupported(err.Error())
@@ -91,7 +94,7 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		if haveTool(ctx, n, "curl") != nil {
 			return nil, cgroupDriver.unsupported("the node has no curl to ask for the kubelet's health")
 		}
-		return &Plan{Ops: []op.Op{&op.SpareCgroups{Names: kubeletCgroups}, &op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: containerdUnit, Kubelet: kubeletUnit}}}, nil
+		return &Plan{Ops: []op.Op{&op.SpareCgroups{Names: kubeletCgroups}, &op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: op.Containerd.Unit, Kubelet: kubeletUnit}}}, nil
 	case "wrapper":
 		if edited, err = setBinary(edited, handler, runcWrapper); err != nil {
 			return nil, cgroupDriver.unsupported(err.Error())
@@ -103,20 +106,20 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		// The kubelet asks again when it starts, and believes the configuration.
 		return &Plan{Ops: []op.Op{
 			&op.SpareCgroups{Names: kubeletCgroups},
-			op.PauseUnit(kubeletUnit), op.PauseUnit(containerdUnit),
+			op.PauseUnit(kubeletUnit), op.PauseUnit(op.Containerd.Unit),
 			&op.File{Path: runcWrapper, Data: []byte(script), Mode: 0o755},
 			&op.File{Path: containerdFile, Data: edited},
-			&op.Resume{Unit: containerdUnit}, &op.Resume{Unit: kubeletUnit},
+			&op.Resume{Unit: op.Containerd.Unit}, &op.Resume{Unit: kubeletUnit},
 		}}, nil
 	case "empty-options":
 		// The kubelet too: that its restart does not help is the point.
 		return &Plan{Ops: []op.Op{
-			op.PauseUnit(kubeletUnit), op.PauseUnit(containerdUnit),
+			op.PauseUnit(kubeletUnit), op.PauseUnit(op.Containerd.Unit),
 			&op.File{Path: containerdFile, Data: edited},
-			&op.Resume{Unit: containerdUnit}, &op.Resume{Unit: kubeletUnit},
+			&op.Resume{Unit: op.Containerd.Unit}, &op.Resume{Unit: kubeletUnit},
 		}}, nil
 	default:
-		return &Plan{Ops: restarting(containerdUnit, &op.File{Path: containerdFile, Data: edited})}, nil
+		return &Plan{Ops: restarting(op.Containerd.Unit, &op.File{Path: containerdFile, Data: edited})}, nil
 	}
 }
 

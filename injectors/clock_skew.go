@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/internal/op"
@@ -34,11 +35,11 @@ func (c *ClockSkew) by() (time.Duration, error) {
 
 func (c *ClockSkew) Validate() error {
 	if len(c.Units) == 0 {
-		return fmt.Errorf("units is empty: want %s, %s or both", kubeletUnit, containerdUnit)
+		return fmt.Errorf("units is empty: want some of %s", strings.Join(services, ", "))
 	}
 	for _, u := range c.Units {
-		if !slices.Contains([]string{kubeletUnit, containerdUnit}, u) {
-			return fmt.Errorf("unit %q: want %s or %s", u, kubeletUnit, containerdUnit)
+		if !slices.Contains(services, u) {
+			return fmt.Errorf("unit %q: want one of %s", u, strings.Join(services, ", "))
 		}
 	}
 	_, err := c.by()

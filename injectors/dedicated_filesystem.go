@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,15 +17,13 @@ import (
 var dedicatedFilesystem = Mechanism{
 	Name: "dedicated-filesystem",
 	Doc:  "gives the runtime or the kubelet a small filesystem of its own, which alone may then be filled or frozen (a preparation)",
-	New:  func() Params { return &DedicatedFilesystem{Path: containerdRoot} },
+	New:  func() Params { return &DedicatedFilesystem{Path: op.Containerd.Root} },
 }
 
 const (
-	containerdRoot = "/var/lib/containerd"
-	kubeletRoot    = "/var/lib/kubelet"
-	kubeletFile    = kubeletRoot + "/config.yaml"
-	kubeletUnit    = "kubelet.service"
-	containerdUnit = "containerd.service"
+	kubeletRoot = "/var/lib/kubelet"
+	kubeletFile = kubeletRoot + "/config.yaml"
+	kubeletUnit = "kubelet.service"
 
 	// spare is the room a filesystem gets beyond its content when no size is given: 30 % and 256 MiB keep an evictionHard of
 	// 15 % silent until the fault.
@@ -36,7 +35,7 @@ const (
 
 // DedicatedFilesystem are the parameters of dedicated-filesystem.
 type DedicatedFilesystem struct {
-	// Path is the directory: /var/lib/containerd or /var/lib/kubelet.
+	// Path is the directory: /var/lib/containerd, with CRI-O /var/lib/containers, or /var/lib/kubelet.
 	Path string `json:"path,omitempty"`
 	// Size of the filesystem, such as "1Gi". Empty: what the directory holds, and a third more.
 	Size Size `json:"size,omitempty"`
@@ -47,8 +46,8 @@ type DedicatedFilesystem struct {
 }
 
 func (d *DedicatedFilesystem) Validate() error {
-	if d.Path != containerdRoot && d.Path != kubeletRoot {
-		return fmt.Errorf("path %q: want %s or %s", d.Path, containerdRoot, kubeletRoot)
+	if roots := []string{op.Containerd.Root, op.CRIO.Root, kubeletRoot}; !slices.Contains(roots, d.Path) {
+		return fmt.Errorf("path %q: want one of %s", d.Path, strings.Join(roots, ", "))
 	}
 	n, err := d.Size.Bytes()
 	if err != nil {
@@ -65,6 +64,7 @@ func (d *DedicatedFilesystem) Validate() error {
 
 func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
 	unsupported := dedicatedFilesystem.unsupportedf
+	cri := op.CRIOf(n.Sys)
 	if _, err := n.Sys.Stat("/dev/loop-control"); err != nil {
 		return nil, unsupported("no loop devices: %v", err)
 	}
@@ -98,11 +98,11 @@ func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
 	}
 	size = size &^ (1<<20 - 1)
 
-	loop := &op.LoopFS{Target: d.Path, Bytes: size, Inodes: d.Inodes, Seed: true, Clear: d.Path == containerdRoot}
+	loop := &op.LoopFS{Target: d.Path, Bytes: size, Inodes: d.Inodes, Seed: true, Clear: d.Path == cri.Root}
 	plan := &Plan{Ops: []op.Op{op.PauseUnit(kubeletUnit)}}
 	add := func(o ...op.Op) { plan.Ops = append(plan.Ops, o...) }
-	if d.Path == containerdRoot {
-		add(op.PauseUnit(containerdUnit))
+	if d.Path == cri.Root {
+		add(op.PauseUnit(cri.Unit))
 	}
 	add(loop)
 	if len(d.KubeletConfig) > 0 {
@@ -112,8 +112,8 @@ func (d *DedicatedFilesystem) Plan(ctx context.Context, n Node) (*Plan, error) {
 		}
 		add(m)
 	}
-	if d.Path == containerdRoot {
-		add(&op.Resume{Unit: containerdUnit})
+	if d.Path == cri.Root {
+		add(&op.Resume{Unit: cri.Unit})
 	}
 	add(&op.Tasks{Over: d.Path}, &op.Resume{Unit: kubeletUnit})
 	return plan, nil

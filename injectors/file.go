@@ -26,8 +26,11 @@ type File struct {
 	// Mode of a file that is new, in octal, such as "0644".
 	Mode string `json:"mode,omitempty"`
 	// Restart names a unit that reads the file only when it starts.
-	Restart string `json:"restart,omitempty" jsonschema:"enum=kubelet.service,enum=containerd.service"`
+	Restart string `json:"restart,omitempty" jsonschema:"enum=kubelet.service,enum=containerd.service,enum=crio.service"`
 }
+
+// services are the units that make a node: the kubelet's and each runtime's.
+var services = []string{kubeletUnit, op.Containerd.Unit, op.CRIO.Unit}
 
 // programs are the places from which a node runs what is written there: a scenario may come from a stranger, and a kind node is a
 // privileged container.
@@ -57,8 +60,8 @@ func (f *File) Validate() error {
 	if f.Remove && f.Content != "" {
 		return errors.New("remove and content exclude each other")
 	}
-	if f.Restart != "" && !slices.Contains([]string{kubeletUnit, containerdUnit}, f.Restart) {
-		return fmt.Errorf("restart %q: want %s or %s", f.Restart, kubeletUnit, containerdUnit)
+	if f.Restart != "" && !slices.Contains(services, f.Restart) {
+		return fmt.Errorf("restart %q: want one of %s", f.Restart, strings.Join(services, ", "))
 	}
 	_, err := f.mode()
 	return err

@@ -9,7 +9,7 @@ import (
 var freezeFilesystem = Mechanism{
 	Name: "freeze-filesystem",
 	Doc:  "blocks every write to a filesystem that dedicated-filesystem made (fsfreeze), and refuses any other",
-	New:  func() Params { return &FreezeFilesystem{Path: containerdRoot} },
+	New:  func() Params { return &FreezeFilesystem{Path: op.Containerd.Root} },
 }
 
 // FreezeFilesystem are the parameters of freeze-filesystem.

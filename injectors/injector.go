@@ -284,7 +284,7 @@ func stopsRuntime(r *journal.Record) bool {
 		switch o := e.Op.(type) {
 		case *op.Halt, *op.Freezer: // act on the process as it is
 		case op.Toucher:
-			if slices.Contains(o.Touches(), containerdUnit) {
+			if slices.ContainsFunc(o.Touches(), func(what string) bool { return what == op.Containerd.Unit || what == op.CRIO.Unit }) {
 				return true
 			}
 		}

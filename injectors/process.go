@@ -12,7 +12,7 @@ import (
 var process = Mechanism{
 	Name: "process",
 	Doc:  "hangs, freezes, throttles, kills or stops a unit of the node, such as containerd or the kubelet",
-	New:  func() Params { return &Process{Unit: containerdUnit, Action: "hang", CPUMilli: 10} },
+	New:  func() Params { return &Process{Unit: op.Containerd.Unit, Action: "hang", CPUMilli: 10} },
 }
 
 // Process are the parameters of process.

@@ -1,6 +1,7 @@
 package injectors
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -11,8 +12,8 @@ import (
 
 var registryTrust = Mechanism{
 	Name: "registry-trust",
-	Doc:  "lets the node's runtime pull from a registry with a CA of its own: certs.d/HOST with hosts.toml and ca.crt; undone, what was pulled goes too",
-	New:  func() Params { return &RegistryTrust{Dir: "/etc/containerd/certs.d"} },
+	Doc:  "lets the node's runtime pull from a registry with a CA of its own: certs.d/HOST with ca.crt, and hosts.toml for containerd; undone, what was pulled goes too",
+	New:  func() Params { return &RegistryTrust{} },
 }
 
 // RegistryTrust are the parameters of registry-trust.
@@ -21,7 +22,7 @@ type RegistryTrust struct {
 	Host string `json:"host"`
 	// CA is the PEM of who signed its certificate.
 	CA string `json:"ca"`
-	// Dir is where the runtime looks, its config_path.
+	// Dir is where the runtime looks; empty for its own: containerd's config_path, or /etc/containers/certs.d of CRI-O.
 	Dir string `json:"dir,omitempty"`
 }
 
@@ -33,17 +34,21 @@ func (r *RegistryTrust) Validate() error {
 	if r.CA == "" {
 		return fmt.Errorf("ca: want the PEM of who signed the certificate of %s", r.Host)
 	}
+	if r.Dir == "" {
+		return nil
+	}
 	return absolute(r.Dir)
 }
 
 // Plan implements Params. The runtime reads both files at every pull: nothing is restarted.
-func (r *RegistryTrust) Plan(context.Context, Node) (*Plan, error) {
-	dir := path.Join(r.Dir, r.Host)
+func (r *RegistryTrust) Plan(_ context.Context, n Node) (*Plan, error) {
+	cri := op.CRIOf(n.Sys)
+	dir := path.Join(cmp.Or(r.Dir, cri.Certs), r.Host)
 	ca := path.Join(dir, "ca.crt")
 	hosts := fmt.Sprintf("server = \"https://%[1]s\"\n\n[host.\"https://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [\"%[2]s\"]\n", r.Host, ca)
-	return &Plan{Ops: []op.Op{
-		&op.Images{Registry: r.Host},
-		&op.File{Path: ca, Data: []byte(r.CA), Mode: 0o644},
-		&op.File{Path: path.Join(dir, "hosts.toml"), Data: []byte(hosts), Mode: 0o644},
-	}}, nil
+	p := &Plan{Ops: []op.Op{&op.Images{Registry: r.Host}, &op.File{Path: ca, Data: []byte(r.CA), Mode: 0o644}}}
+	if cri == op.Containerd { // CRI-O trusts every *.crt in the folder
+		p.Ops = append(p.Ops, &op.File{Path: path.Join(dir, "hosts.toml"), Data: []byte(hosts), Mode: 0o644})
+	}
+	return p, nil
 }

@@ -19,9 +19,9 @@ var runtimeBinary = Mechanism{
 
 // RuntimeBinary are the parameters of runtime-binary.
 type RuntimeBinary struct {
-	// Program: shim (containerd-shim-runc-v2) or runc.
+	// Program: shim (containerd-shim-runc-v2, with CRI-O conmon) or runc.
 	Program string `json:"program,omitempty" jsonschema:"enum=shim,enum=runc"`
-	// RestartRuntime restarts containerd afterwards: it remembers where it found the shim, and says another thing then.
+	// RestartRuntime restarts the runtime afterwards: containerd remembers where it found the shim, and says another thing then.
 	RestartRuntime bool `json:"restartRuntime,omitempty"`
 }
 
@@ -34,9 +34,9 @@ func (r *RuntimeBinary) Validate() error {
 
 // Plan implements Params. Every copy on the runtime's path goes: containerd takes the first it finds.
 func (r *RuntimeBinary) Plan(_ context.Context, n Node) (*Plan, error) {
-	name := r.Program
+	name, cri := r.Program, op.CRIOf(n.Sys)
 	if name == "shim" {
-		name = "containerd-shim-runc-v2"
+		name = cri.Shim
 	}
 	p := &Plan{}
 	var seen []op.Stat
@@ -59,7 +59,7 @@ func (r *RuntimeBinary) Plan(_ context.Context, n Node) (*Plan, error) {
 		return nil, runtimeBinary.unsupported("the node has no " + name)
 	}
 	if r.RestartRuntime {
-		p.Ops = append(p.Ops, &op.Bounce{Unit: containerdUnit})
+		p.Ops = append(p.Ops, &op.Bounce{Unit: cri.Unit})
 	}
 	return p, nil
 }

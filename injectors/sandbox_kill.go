@@ -44,7 +44,7 @@ type reaper struct{ script, unit, purpose, strike string }
 var (
 	killReaper = reaper{
 		"/usr/local/sbin/reap-sandboxes", "sandbox-reaper.service", "Reclaims memory from idle sandboxes.",
-		`kill -KILL "$(cat "$d/init.pid")" 2>/dev/null`,
+		`kill -KILL "$(cat "$d/@PID@")" 2>/dev/null`,
 	}
 	netnsReaper = reaper{
 		"/usr/local/sbin/netns-gc", "netns-gc.service", "Collects network namespaces that nobody uses any more.",
@@ -55,7 +55,7 @@ var (
 	}
 )
 
-func (s *SandboxKill) Plan(_ context.Context, _ Node) (*Plan, error) {
+func (s *SandboxKill) Plan(_ context.Context, n Node) (*Plan, error) {
 	one := op.KillTask{Namespace: s.Namespace, Pod: s.Pod, Sandbox: true}
 	r := killReaper
 	switch {
@@ -66,24 +66,26 @@ func (s *SandboxKill) Plan(_ context.Context, _ Node) (*Plan, error) {
 	case s.Network:
 		r = netnsReaper
 	}
-	keep := `grep -q '"io.kubernetes.cri.sandbox-namespace": *"kube-system"' "$d/config.json" && continue`
+	cri := op.CRIOf(n.Sys)
+	keep := `grep -q '"@NAMESPACE@": *"kube-system"' "$d/config.json" && continue`
 	if s.Namespace != "" {
-		keep = fmt.Sprintf(`grep -q '"io.kubernetes.cri.sandbox-namespace": *"%s"' "$d/config.json" || continue`, s.Namespace)
+		keep = fmt.Sprintf(`grep -q '"@NAMESPACE@": *"%s"' "$d/config.json" || continue`, s.Namespace)
 	}
 	if s.Pod != "" {
-		keep += fmt.Sprintf("\n    grep -q '\"io.kubernetes.cri.sandbox-name\": *\"%s' \"$d/config.json\" || continue", s.Pod)
+		keep += fmt.Sprintf("\n    grep -q '\"@POD@\": *\"%s' \"$d/config.json\" || continue", s.Pod)
 	}
 	script := fmt.Sprintf(`#!/bin/sh
 # %s
 while true; do
-  for d in /run/containerd/io.containerd.runtime.v2.task/k8s.io/*; do
-    grep -q '"io.kubernetes.cri.container-type": *"sandbox"' "$d/config.json" 2>/dev/null || continue
+  for d in @TASKS@; do
+    grep -q '"@KIND@": *"sandbox"' "$d/config.json" 2>/dev/null || continue
     %s
     %s
   done
   sleep %d
 done
 `, r.purpose, keep, r.strike, s.EverySeconds)
+	script = cri.InShell(script)
 	unit := `[Unit]
 Description=` + strings.TrimSuffix(r.purpose, ".") + `
 

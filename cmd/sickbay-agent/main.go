@@ -96,7 +96,7 @@ var verbs = map[string]verb{
 	protocol.VerbObserve: observe,
 	collect.VerbLook:     asked(func(ctx context.Context, o protocol.ObserveOptions) (any, error) { return collect.Look(ctx, o), nil }),
 	protocol.VerbFingerprint: asked(func(ctx context.Context, q protocol.FingerprintOptions) (any, error) {
-		return fingerprint.Node(ctx, q.Node, collect.DefaultEndpoint), nil
+		return fingerprint.Node(ctx, q.Node, op.CRIOf(op.Host()).Socket), nil
 	}),
 	protocol.VerbVersion: plain(func(context.Context) (any, error) {
 		return protocol.Version{Version: version.String(), Go: runtime.Version(), Arch: runtime.GOARCH}, nil

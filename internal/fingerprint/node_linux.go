@@ -21,7 +21,7 @@ import (
 
 // nodeFiles are the paths that a fault of the vocabulary may touch, as far as they are not a pod's own.
 var nodeFiles = []string{
-	"/etc", "/opt/cni", "/kind", "/usr/local", "/usr/bin/containerd", "/usr/bin/runc", "/usr/sbin/runc", "/usr/bin/kubelet",
+	"/etc", "/opt/cni", "/kind", "/usr/local", "/usr/bin/containerd", "/usr/bin/runc", "/usr/sbin/runc", "/usr/bin/conmon", "/usr/bin/kubelet",
 	"/run/systemd/system", "/run/systemd/transient", "/var/spool/cron",
 	"/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/pki", "/var/lib/kubelet/seccomp",
 	"/var/lib/kubelet/config.json", "/var/lib/kubelet/instance-config.yaml", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry",
@@ -35,14 +35,14 @@ var lasting = regexp.MustCompile(`^/var/lib/sickbay/(lock|cluster-up|agent-[0-9a
 // volatileFile leaves out what a healthy node rewrites by itself.
 func volatileFile(p string) bool {
 	return p == "/etc/mtab" || p == "/etc/machine-id" /* kind makes one at every start of the container */ || lasting.MatchString(p) || p == "/etc/resolv.conf" || p == "/etc/hosts" || p == "/etc/hostname" ||
-		hasAnyPrefix(p, "/kind/images", "/run/systemd/transient/run-", "/run/systemd/transient/cri-containerd-", "/run/systemd/transient/kubepods", "/run/systemd/transient/session-") ||
+		hasAnyPrefix(p, "/kind/images", "/run/systemd/transient/run-", "/run/systemd/transient/cri-containerd-", "/run/systemd/transient/crio-", "/run/systemd/transient/kubepods", "/run/systemd/transient/session-") ||
 		strings.HasSuffix(p, ".scope") || strings.HasSuffix(p, ".scope.d") || strings.HasSuffix(p, ".slice") || strings.HasSuffix(p, ".slice.d") && strings.Contains(p, "kubepods") ||
 		strings.Contains(p, "/run/systemd/transient/") && strings.Contains(p, "kubepods")
 }
 
 // volatileMount leaves out what comes and goes with pods.
 func volatileMount(m *mountinfo.Info) bool {
-	return hasAnyPrefix(m.Mountpoint, "/var/lib/kubelet/pods/", "/run/containerd/", "/run/netns/", "/var/run/netns/", "/proc", "/sys/fs/cgroup",
+	return hasAnyPrefix(m.Mountpoint, "/var/lib/kubelet/pods/", "/run/containerd/", "/run/containers/", "/var/lib/containers/storage/overlay", "/run/netns/", "/var/run/netns/", "/run/ipcns/", "/run/utsns/", "/proc", "/sys/fs/cgroup",
 		"/run/credentials", "/run/user", "/dev/", "/var/lib/kubelet/plugins/kubernetes.io/csi")
 }
 
@@ -69,7 +69,7 @@ func Node(ctx context.Context, name, criEndpoint string) *Fingerprint {
 }
 
 // transientUnit are units that come and go with pods, mounts and logins.
-var transientUnit = regexp.MustCompile(`^(run-|cri-containerd-|session-|user|systemd-(tmpfiles-clean|hostnamed|timedated|localed)|e2scrub|fstrim|apt-|dpkg-|logrotate|phpsession)`)
+var transientUnit = regexp.MustCompile(`^(run-|cri-containerd-|crio-|session-|user|systemd-(tmpfiles-clean|hostnamed|timedated|localed)|e2scrub|fstrim|apt-|dpkg-|logrotate|phpsession)`)
 
 func addUnits(ctx context.Context, f *Fingerprint) {
 	out, err := exec.CommandContext(ctx, "systemctl", "list-units", "--all", "--type=service,timer,socket,path", "--no-legend", "--plain", "--no-pager").Output()
@@ -88,7 +88,7 @@ func addUnits(ctx context.Context, f *Fingerprint) {
 		}
 		f.Set(Units, w[0], w[1]+" "+state)
 	}
-	out, err = exec.CommandContext(ctx, "systemctl", "list-unit-files", "--no-legend", "--plain", "--no-pager", "kubelet.service", "containerd.service").Output()
+	out, err = exec.CommandContext(ctx, "systemctl", "list-unit-files", "--no-legend", "--plain", "--no-pager", "kubelet.service", "containerd.service", "crio.service").Output()
 	if err != nil {
 		return // exit 1 means no such files; the units above say so already
 	}
@@ -149,12 +149,12 @@ func addServiceProcesses(f *Fingerprint) {
 // comesAndGoes reports whether the name is of a short-lived child of kubelet or containerd.
 func comesAndGoes(name string) bool {
 	// A number is runc as it starts a container: it executes itself by the number of an open file.
-	return hasAnyPrefix(name, "containerd-shim", "runc", "sh", "iptables", "ip6tables", "mount", "umount", "nsenter", "(") ||
+	return hasAnyPrefix(name, "containerd-shim", "conmon", "runc", "sh", "iptables", "ip6tables", "mount", "umount", "nsenter", "(") ||
 		serviceHelper[name] || strings.Trim(name, "0123456789") == ""
 }
 
 // serviceHelper are programs the kubelet and containerd start for a moment.
-var serviceHelper = map[string]bool{"du": true, "find": true, "nice": true, "ionice": true, "ptp": true, "host-local": true, "portmap": true, "loopback": true, "bridge": true, "pause": true, "unpigz": true, "igzip": true, "systemctl": true, "journalctl": true}
+var serviceHelper = map[string]bool{"du": true, "find": true, "nice": true, "ionice": true, "ptp": true, "host-local": true, "portmap": true, "loopback": true, "bridge": true, "pause": true, "unpigz": true, "igzip": true, "pinns": true, "unshare": true, "systemctl": true, "journalctl": true}
 
 var serviceName = regexp.MustCompile(`/system\.slice/([^/\n]+\.service)$`)
 

@@ -11,9 +11,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-const criSocket = "unix:///run/containerd/containerd.sock"
-
 func runtimeClient() (client runtimeapi.RuntimeServiceClient, closeConn func() error, err error) {
+	criSocket := "unix://" + CRIOf(host{}).Socket
 	conn, err := grpc.NewClient(criSocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, nil, fmt.Errorf("connecting to %s: %w", criSocket, err)

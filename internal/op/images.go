@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +11,10 @@ import (
 // Images changes nothing when done. Undone, it removes from the runtime what was pulled since from one registry, which is gone
 // then: nothing else would ever take these images away.
 type Images struct {
-	asks[Commands]
+	asks[interface {
+		Files
+		Commands
+	}]
 	// Registry is the host in the images' names.
 	Registry string `json:"registry"`
 	// Had are the names that were there before.
@@ -30,6 +34,9 @@ func (*Images) Do(context.Context, Env) error { return nil }
 // pulled lists the names under which the runtime has images of the registry: that of the pull, and those the runtime gave them
 // besides, by their digests.
 func (i *Images) pulled(ctx context.Context) ([]string, error) {
+	if CRIOf(i.sys) == CRIO {
+		return i.pulledCRIO(ctx)
+	}
 	out, err := i.sys.Run(ctx, "ctr", "-n", "k8s.io", "images", "ls")
 	if err != nil {
 		return nil, err
@@ -55,6 +62,33 @@ func (i *Images) pulled(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// pulledCRIO has the names of the pulls alone: CRI-O's storage has no others.
+func (i *Images) pulledCRIO(ctx context.Context) ([]string, error) {
+	out, err := i.sys.Run(ctx, "crictl", "images", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Images []struct{ RepoTags, RepoDigests []string }
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return nil, fmt.Errorf("reading what crictl says of images: %w", err)
+	}
+	var names []string
+	for _, image := range list.Images {
+		refs := image.RepoTags // an image goes with its last tag
+		if len(refs) == 0 {
+			refs = image.RepoDigests
+		}
+		for _, n := range refs {
+			if strings.HasPrefix(n, i.Registry+"/") && !slices.Contains(i.Had, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names, nil
+}
+
 func (i *Images) Pending(ctx context.Context, env Env) (Rest, error) {
 	names, err := i.pulled(ctx)
 	if err != nil || len(names) == 0 {
@@ -68,7 +102,11 @@ func (i *Images) Undo(ctx context.Context, env Env) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	if _, err := i.sys.Run(ctx, append([]string{"ctr", "-n", "k8s.io", "images", "rm", "--sync"}, names...)...); err != nil {
+	remove := []string{"ctr", "-n", "k8s.io", "images", "rm", "--sync"}
+	if CRIOf(i.sys) == CRIO {
+		remove = []string{"crictl", "rmi"}
+	}
+	if _, err := i.sys.Run(ctx, append(remove, names...)...); err != nil {
 		return fmt.Errorf("removing what was pulled from %s: %w", i.Registry, err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -14,12 +15,9 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
-// containerd keeps one directory per running container here, on a tmpfs: readable while its disk is frozen.
 const (
-	taskDir    = "/run/containerd/io.containerd.runtime.v2.task/k8s.io"
-	removeOne  = 20 * time.Second // StopPodSandbox gives containers no grace of their own, CNI DEL takes under a second
-	netnsDir   = "/run/netns"
-	sandboxKey = "io.kubernetes.cri.sandbox-id"
+	removeOne = 20 * time.Second // StopPodSandbox gives containers no grace of their own, CNI DEL takes under a second
+	netnsDir  = "/run/netns"
 )
 
 // task is one running container as its bundle describes it.
@@ -34,14 +32,15 @@ type task struct {
 }
 
 func readTasks(sys Files) ([]task, error) {
-	ids, err := sys.List(taskDir)
+	cri := CRIOf(sys)
+	ids, err := sys.List(cri.Tasks)
 	if err != nil {
 		return nil, unlessGone(err)
 	}
 	var out []task
 	for _, id := range ids {
 		t := task{id: id, sandbox: id}
-		if b, err := sys.Read(path.Join(taskDir, id, "init.pid")); err == nil {
+		if b, err := sys.Read(path.Join(cri.Tasks, id, cri.Bundle, cri.PID)); err == nil {
 			t.pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
 		}
 		var spec struct {
@@ -50,12 +49,11 @@ func readTasks(sys Files) ([]task, error) {
 				Namespaces []struct{ Type, Path string } `json:"namespaces"`
 			} `json:"linux"`
 		}
-		if b, err := sys.Read(path.Join(taskDir, id, "config.json")); err == nil && json.Unmarshal(b, &spec) == nil {
+		if b, err := sys.Read(path.Join(cri.Tasks, id, cri.Bundle, "config.json")); err == nil && json.Unmarshal(b, &spec) == nil {
 			a := spec.Annotations
-			t.kind, t.namespace, t.pod = a["io.kubernetes.cri.container-type"], a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"]
-			t.name = a["io.kubernetes.cri.container-name"]
-			if a[sandboxKey] != "" {
-				t.sandbox = a[sandboxKey]
+			t.kind, t.namespace, t.pod, t.name = a[cri.kind], a[cri.namespace], a[cri.pod], a[cri.name]
+			if a[cri.sandbox] != "" {
+				t.sandbox = a[cri.sandbox]
 			}
 			for _, ns := range spec.Linux.Namespaces {
 				if ns.Type == "network" {
@@ -194,11 +192,20 @@ func lostShim(p Process, tasks []task) bool {
 
 // shimOf answers which sandbox a process is the shim of.
 func shimOf(p Process) (string, bool) {
-	if len(p.Command) == 0 || !strings.Contains(p.Command[0], "containerd-shim") {
+	if len(p.Command) == 0 {
 		return "", false
 	}
+	id := []string{"-id", "--id"}
+	switch path.Base(p.Command[0]) {
+	case CRIO.Shim:
+		id = []string{"-c"} // of one container, its sandbox's included
+	default:
+		if !strings.Contains(p.Command[0], "containerd-shim") {
+			return "", false
+		}
+	}
 	for i, w := range p.Command[:len(p.Command)-1] {
-		if w == "-id" || w == "--id" {
+		if slices.Contains(id, w) {
 			return p.Command[i+1], true
 		}
 	}
@@ -246,7 +253,8 @@ func retire(sys interface {
 	for _, p := range procs {
 		id, shim := shimOf(p)
 		container := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.pid > 1 && x.pid == p.PID })
-		if container || shim && id == sandbox {
+		of := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.id == id })
+		if container || shim && (id == sandbox || of) {
 			errs = append(errs, unlessGone(sys.Signal(p.PID, p.Start, KILL)))
 		}
 	}
@@ -259,18 +267,19 @@ func retire(sys interface {
 			netns = path.Join(netnsDir, path.Base(x.netns))
 		}
 	}
+	cri := CRIOf(sys)
 	mounts, err := sys.Mounts(0)
 	errs = append(errs, err)
 	for _, m := range slices.Backward(mounts) {
 		bundle := func(id string) bool {
-			return strings.HasPrefix(m.Mountpoint, "/run/containerd/") && strings.Contains(m.Mountpoint, "/"+id+"/")
+			return strings.HasPrefix(m.Mountpoint, "/run/") && strings.Contains(m.Mountpoint, "/"+id+"/")
 		}
 		if m.Mountpoint == netns || slices.ContainsFunc(ids, bundle) {
 			errs = append(errs, sys.Unmount(m.Mountpoint, true))
 		}
 	}
 	for _, id := range ids {
-		errs = append(errs, sys.RemoveAll(path.Join(taskDir, id)))
+		errs = append(errs, sys.RemoveAll(path.Join(cri.Tasks, id)))
 	}
 	if netns != "" {
 		errs = append(errs, unlessGone(sys.Remove(netns)))
@@ -349,6 +358,9 @@ func (k *KillTask) Save(_ context.Context, env Env) error {
 	for _, t := range tasks {
 		if t.pid <= 1 || (t.kind == "sandbox") != k.Sandbox || k.Namespace != "" && t.namespace != k.Namespace || !strings.HasPrefix(t.pod, k.Pod) {
 			continue
+		}
+		if _, err := k.sys.Process(t.pid); errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended, and the runtime still has its folder
 		}
 		r := 1
 		if t.namespace != "kube-system" {

@@ -39,6 +39,7 @@ func (r *retiring) Unmount(at string, lazy bool) error {
 func (r *retiring) RemoveAll(p string) error    { return r.do("remove " + path.Base(p)) }
 func (r *retiring) Remove(p string) error       { return r.do("remove " + p) }
 func (*retiring) List(string) ([]string, error) { return nil, fs.ErrNotExist }
+func (*retiring) Stat(string) (Stat, error)     { return Stat{}, fs.ErrNotExist }
 
 // TestRetire: all of one sandbox goes, processes before what they use, and nothing of another.
 func TestRetire(t *testing.T) {
