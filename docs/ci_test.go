@@ -4,10 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -43,6 +47,47 @@ func TestIndexedJob(t *testing.T) {
 	}
 	if n := *s.Completions; shards != strings.TrimSpace(string('0'+rune(n))) || *s.Parallelism != n || *s.MaxFailedIndexes != n {
 		t.Errorf("%d completions, %d at a time, %s shards", n, *s.Parallelism, shards)
+	}
+}
+
+// TestStandbyManifest: each document is one that the API server would take, and what is used together has the same names.
+func TestStandbyManifest(t *testing.T) {
+	raw, err := os.ReadFile("deploy/standby.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set appsv1.DaemonSet
+	var account corev1.ServiceAccount
+	var role rbacv1.ClusterRole
+	var binding rbacv1.ClusterRoleBinding
+	into := map[string]any{"Namespace": &corev1.Namespace{}, "ServiceAccount": &account, "ClusterRole": &role, "ClusterRoleBinding": &binding, "DaemonSet": &set}
+	for _, doc := range strings.Split(string(raw), "\n---\n") {
+		var kind struct{ Kind string }
+		if err := yaml.Unmarshal([]byte(doc), &kind); err != nil || into[kind.Kind] == nil {
+			t.Fatalf("%q: %v", kind.Kind, err)
+		}
+		if err := yaml.UnmarshalStrict([]byte(doc), into[kind.Kind]); err != nil {
+			t.Errorf("%s: %v", kind.Kind, err)
+		}
+		delete(into, kind.Kind)
+	}
+	if len(into) > 0 {
+		t.Errorf("not there: %v", into)
+	}
+	if binding.RoleRef.Name != role.Name || binding.Subjects[0].Name != account.Name || binding.Subjects[0].Namespace != set.Namespace || set.Spec.Template.Spec.ServiceAccountName != account.Name {
+		t.Errorf("%+v %+v", binding, set.Spec.Template.Spec)
+	}
+	for k, v := range set.Spec.Selector.MatchLabels {
+		if set.Spec.Template.Labels[k] != v {
+			t.Errorf("the pods lack %s=%s", k, v)
+		}
+	}
+	for _, r := range role.Rules {
+		for _, v := range r.Verbs {
+			if v != "list" && v != "get" && !(v == "patch" && slices.Equal(r.Resources, []string{"nodes/status"})) {
+				t.Errorf("it may %s %v", v, r.Resources)
+			}
+		}
 	}
 }
 

@@ -33,8 +33,8 @@ import (
 )
 
 func init() {
-	if len(os.Args) > 1 && os.Args[1] == injectors.ShiftVerb {
-		runtime.LockOSThread() // main runs on the first thread: vdso.Exec
+	if len(os.Args) > 1 && (os.Args[1] == injectors.ShiftVerb || os.Args[1] == protocol.VerbEnter) {
+		runtime.LockOSThread() // main runs on the first thread: vdso.Exec; of setns, only the calling thread is moved
 	}
 }
 
@@ -118,6 +118,7 @@ var verbs = map[string]verb{
 	plugins.VerbCSIRegistrar: csiRegistrar,
 	plugins.VerbDevicePlugin: devicePlugin,
 	injectors.ShiftVerb:      shiftClock,
+	protocol.VerbEnter:       enter,
 }
 
 // asked is a verb that takes one JSON document: on the command line, else on standard input.

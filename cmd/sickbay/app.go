@@ -117,7 +117,7 @@ set up; 130 interrupted, after recovery.`,
 	root.SetCompletionCommandGroupID("environment")
 	for group, verbs := range map[string][]*cobra.Command{
 		"faults":      {a.list(), a.run(), a.suite(), a.inject(), a.recover(), a.status(), a.lab(), a.report()},
-		"cure":        {a.diagnose(), a.explain(), a.bundle(), a.npd()},
+		"cure":        {a.diagnose(), a.explain(), a.bundle(), a.npd(), a.standby()},
 		"environment": {a.cluster(), a.engine(), a.image(), a.doctor(), a.vm(), a.chaos(), a.version(), a.completion(), a.watchdog()},
 	} {
 		for _, v := range verbs {

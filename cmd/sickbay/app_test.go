@@ -115,7 +115,8 @@ func (w *fakeDeps) testbed(context.Context, *cluster.Cluster) (suites.Testbed, e
 	}
 	return nil, nil
 }
-func (w *fakeDeps) agent(node.Node) diagnose.Agent { w.refuse("an agent"); return nil }
+func (w *fakeDeps) agent(node.Node) diagnose.Agent          { w.refuse("an agent"); return nil }
+func (w *fakeDeps) hostNode(name string) (node.Node, error) { return node.Local(name), nil }
 func (w *fakeDeps) injecting(context.Context, node.Node) (injecting, error) {
 	w.refuse("the injecting side of an agent")
 	return nil, errors.New("no")

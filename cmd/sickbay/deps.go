@@ -44,6 +44,8 @@ type deps interface {
 	testbed(ctx context.Context, c *cluster.Cluster) (suites.Testbed, error)
 	// agent looks at any node; it needs nothing of the harness.
 	agent(n node.Node) diagnose.Agent
+	// hostNode is the machine whose pod this process runs in.
+	hostNode(name string) (node.Node, error)
 	// injecting reaches the injecting side of a node of ours.
 	injecting(ctx context.Context, n node.Node) (injecting, error)
 	// inventory lists what of ours is on this machine.

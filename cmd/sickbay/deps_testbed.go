@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"runtime"
 
 	"github.com/sickbay-dev/sickbay/internal/agent"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
@@ -21,6 +24,18 @@ func (realDeps) testbed(ctx context.Context, c *cluster.Cluster) (suites.Testbed
 
 func (realDeps) injecting(ctx context.Context, n node.Node) (injecting, error) {
 	return agent.Install(ctx, n)
+}
+
+func (realDeps) hostNode(name string) (node.Node, error) {
+	file, err := agent.Binary(runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.Open(file) // for as long as this process is there
+	if err != nil {
+		return nil, fmt.Errorf("open the agent: %w", err)
+	}
+	return node.Host(name, program), nil
 }
 
 func (realDeps) agent(n node.Node) diagnose.Agent { return testbed.NewAgent(n) }

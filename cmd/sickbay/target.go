@@ -47,9 +47,13 @@ type targetFlags struct {
 	kubeconfig string
 	// debugImage is for the pods by which nodes are read through the API.
 	debugImage string
-	since      time.Duration
-	timeout    time.Duration // of one node; zero takes the transport's default
-	keepAgent  bool
+	// enterHost: this process runs in a privileged pod with hostPID on the node.
+	enterHost bool
+	// inCluster has the API server read by the pod's own account.
+	inCluster bool
+	since     time.Duration
+	timeout   time.Duration // of one node; zero takes the transport's default
+	keepAgent bool
 }
 
 func (a *app) addTargetFlags(cmd *cobra.Command, w *targetFlags) {
@@ -121,7 +125,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	s := &target{nodes: map[string]node.Node{}, options: diagnose.Options{Since: w.since, NodeTimeout: w.timeout}}
 	if w.context == "" {
-		if err := s.readKubeconfig(w.kubeconfig); err != nil {
+		if err := s.readKubeconfig(w.kubeconfig, w.inCluster); err != nil {
 			return nil, err
 		}
 	}
@@ -135,7 +139,11 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		if len(w.nodes) == 0 {
 			name = s.nameOf(ctx, name, guessed)
 		}
-		s.nodes[name] = node.Local(name)
+		if s.nodes[name] = node.Local(name); w.enterHost {
+			if s.nodes[name], err = a.deps.hostNode(name); err != nil {
+				return nil, err
+			}
+		}
 	case len(w.ssh) > 0:
 		if err := s.overSSH(ctx, w, guessed); err != nil {
 			return nil, err
@@ -178,12 +186,12 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	return s, nil
 }
 
-// readKubeconfig has the API server of a file read, where one is given.
-func (s *target) readKubeconfig(file string) error {
-	if file == "" {
+// readKubeconfig has the API server of a file read, where one is given, or of the cluster that this process runs in.
+func (s *target) readKubeconfig(file string, inCluster bool) error {
+	if file == "" && !inCluster {
 		return nil
 	}
-	if _, err := bounds.ReadFile(file, maxKubeconfig); err != nil {
+	if _, err := bounds.ReadFile(file, maxKubeconfig); file != "" && err != nil {
 		return usagef("read the kubeconfig %s: %s", file, err)
 	}
 	var err error

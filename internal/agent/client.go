@@ -46,9 +46,11 @@ func Install(ctx context.Context, n node.Node) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
 	}
-	if node.IsLocal(n) {
-		bin, err = filepath.Abs(bin)
-		return &Client{node: n, path: bin}, err
+	if bin, err = filepath.Abs(bin); err != nil {
+		return nil, fmt.Errorf("install the agent on node %s: %w", n.Name(), err)
+	}
+	if there, has := node.Program(n, bin); has {
+		return &Client{node: n, path: there}, nil
 	}
 	b, err := os.ReadFile(bin)
 	if err != nil {

@@ -197,3 +197,35 @@ func TestInstallByContent(t *testing.T) {
 		}
 	}
 }
+
+// TestEnter: the agent becomes a command of another mount namespace, and is run there by its descriptor.
+func TestEnter(t *testing.T) {
+	build(t)
+	dir := t.TempDir()
+	there := exec.Command("unshare", "-m", "sh", "-c", `mount -t tmpfs none "$0" && touch "$0/inside" && echo up && exec sleep 60`, dir)
+	out, err := there.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := there.Start(); err != nil {
+		t.Skip("no namespace can be made: ", err)
+	}
+	defer func() { _ = there.Process.Kill(); _ = there.Wait() }()
+	if _, err := out.Read(make([]byte, 2)); err != nil {
+		t.Skip("no mount namespace can be made here")
+	}
+	agent, err := os.Open(os.Getenv(BinaryEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer agent.Close()
+	c := exec.Command(agent.Name(), protocol.VerbEnter, strconv.Itoa(there.Process.Pid), "sh", "-c", `ls "$0" && /proc/self/fd/3 version && echo "$HOME"`, dir)
+	c.Env = []string{"HOME=/elsewhere"}
+	c.ExtraFiles = []*os.File{agent}
+	if said, err := c.CombinedOutput(); err != nil || !strings.HasPrefix(string(said), "inside\n{") || !strings.HasSuffix(string(said), "\n/root\n") {
+		t.Errorf("%v: %s", err, said)
+	}
+	if said, err := exec.Command(agent.Name(), protocol.VerbEnter, "1073741824", "true").CombinedOutput(); err == nil || !strings.Contains(string(said), "hostPID") {
+		t.Errorf("%v: %s", err, said)
+	}
+}

@@ -134,9 +134,9 @@ func (r running) Kill() { _ = r.Process.Kill() }
 
 // transport runs commands through a client.
 type transport struct {
-	name  string
-	local bool
-	to    Client
+	name    string
+	program func(file string) string // set where the node has the programs of this machine
+	to      Client
 
 	archOnce sync.Mutex
 	arch     string

@@ -37,6 +37,9 @@ type Answer struct {
 	// Key is what makes two problems the same although their numbers moved on: the message then stays, or the condition would
 	// change, with an event, at every check.
 	Key string `json:"key,omitempty"`
+	// Cause and Certainty are those of the first problem.
+	Cause     string             `json:"cause,omitempty"`
+	Certainty v1alpha1.Certainty `json:"certainty,omitempty"`
 	// Known is when the status was last seen to be so, by the node's wall clock.
 	Known time.Time `json:"known,omitzero"`
 }
@@ -75,6 +78,12 @@ type round struct {
 // Check answers for one failure. The first check of a round looks at the node and judges what was seen with the looks before
 // it; the others give its answer. The error is about the state directory alone: the answer then rests on a single look.
 func Check(ctx context.Context, on diagnose.Target, o CheckOptions) (Answer, error) {
+	r, err := checkAll(ctx, on, o)
+	return r.Answers[o.Failure], err
+}
+
+// checkAll answers for all failures.
+func checkAll(ctx context.Context, on diagnose.Target, o CheckOptions) (round, error) {
 	if o.State == "" {
 		o.State = DefaultState
 	}
@@ -90,22 +99,20 @@ func Check(ctx context.Context, on diagnose.Target, o CheckOptions) (Answer, err
 	unlock, err := lock(ctx, o.State)
 	if err != nil {
 		r, _ := look(ctx, on, o, nil, nil)
-		return r.Answers[o.Failure], fmt.Errorf("no history, and each check looks for itself: %w", err)
+		return r, fmt.Errorf("no history, and each check looks for itself: %w", err)
 	}
 	defer unlock()
 
 	var last round
 	if read(o.State, roundFile, &last) == nil {
-		if age := time.Since(last.At); age >= 0 && age < o.Every/2 {
-			if a, ok := last.Answers[o.Failure]; ok {
-				return a, nil
-			}
+		if age := time.Since(last.At); age >= 0 && age < o.Every/2 && len(last.Answers) == len(failures.All()) {
+			return last, nil
 		}
 	}
 	var before v1alpha1.History
 	_ = read(o.State, historyFile, &before) // none, or one cut short, is a first look
 	r, history := look(ctx, on, o, before, last.Answers)
-	return r.Answers[o.Failure], errors.Join(write(o.State, historyFile, history), write(o.State, roundFile, r))
+	return r, errors.Join(write(o.State, historyFile, history), write(o.State, roundFile, r))
 }
 
 // look makes a round. Looks older than the logs that are read are let go: a condition is gone at the latest when what it was
@@ -164,7 +171,7 @@ func answer(f failures.Failure, d v1alpha1.Diagnosis, last *v1alpha1.Observation
 		}
 	}
 	if len(found) > 0 {
-		a := Answer{Status: NonOK, Key: key(found), Message: cut(problem(found))}
+		a := Answer{Status: NonOK, Key: key(found), Message: cut(problem(found)), Cause: found[0].Cause, Certainty: found[0].Certainty}
 		if told.Status == NonOK && told.Key == a.Key {
 			a.Message = told.Message
 		}

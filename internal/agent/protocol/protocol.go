@@ -29,6 +29,7 @@ const (
 	VerbSign        = "sign"        // injectors.SignRequest → Signed; only on a control-plane node
 	VerbFingerprint = "fingerprint" // FingerprintOptions → fingerprint.Fingerprint
 	VerbVersion     = "version"     // → Version
+	VerbEnter       = "enter"       // PID COMMAND...: become the command in the namespaces of the process
 )
 
 // Stay, behind VerbObserve, has the agent stay: ObserveOptions after ObserveOptions on standard input → Answer after Answer.
