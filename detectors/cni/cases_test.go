@@ -186,6 +186,65 @@ var sick = []detectorstest.Case{
 		o.CNI.Binaries, o.CNI.IPAM = []string{"bridge", "host-local", "loopback", "portmap"}, nil
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): failed to find plugin "aws-cni" in path [/opt/cni/bin]`)
 	}},
+	// cilium: plugins/cilium-cni/cmd/cmd.go
+	{Name: "Cilium's agent does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "cilium-cni is there, but its daemon is not reached at /var/run/cilium/cilium.sock", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="cilium-cni" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get "http://localhost/v1/config": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory
+Is the agent running?`)
+	}},
+	// amazon-vpc-cni-k8s: cmd/routed-eni-cni-plugin/cni.go
+	{Name: "AWS' ipamd does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "aws-cni is there, but its daemon is not reached at 127.0.0.1:50051", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork gRPC call: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:50051: connect: connection refused"`)
+	}},
+	// azure-container-networking: cns/client/client.go
+	{Name: "Azure's CNS does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "127.0.0.1:10090", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: http request failed: Post "http://localhost:10090/network/requestipconfigs": dial tcp 127.0.0.1:10090: connect: connection refused`)
+	}},
+	// https://github.com/k8snetworkplumbingwg/multus-cni/issues/1165
+	{Name: "Multus' daemon does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "multus-shim is there, but its daemon is not reached at /run/multus/multus.sock", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus-shim" name="multus-cni-network" failed (add): CmdAdd (shim): failed to send CNI request: Post "http://dummy/cni": dial unix /run/multus/multus.sock: connect: connection refused`)
+	}},
+	// https://github.com/kubernetes/kubernetes/issues/107127
+	{Name: "Antrea's agent does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "/var/run/antrea/cni.sock", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing dial unix /var/run/antrea/cni.sock: connect: no such file or directory"`)
+	}},
+	// https://github.com/cozystack/cozystack/issues/452
+	{Name: "Kube-OVN's daemon does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "/run/openvswitch/kube-ovn-daemon.sock", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; Post "http://dummy/api/v1/add": dial unix /run/openvswitch/kube-ovn-daemon.sock: connect: no such file or directory`)
+	}},
+	// flannel-io/cni-plugin: flannel_linux.go
+	{Name: "flanneld has not begun", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "has not written /run/flannel/subnet.env", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="flannel" failed (add): loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory`)
+	}},
+	// projectcalico/calico: cni-plugin/internal/pkg/utils/utils.go
+	{Name: "calico-node has not begun", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "has not written /var/lib/calico/nodename", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running and has mounted /var/lib/calico/`)
+	}},
+	// projectcalico/calico: libcalico-go/lib/errors/errors.go
+	{Name: "the API server refuses Calico's credential", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "calico works with the API server, and is refused by it (connection is unauthorized)", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized`)
+	}},
+	// https://github.com/k8snetworkplumbingwg/multus-cni/issues/1094
+	{Name: "the API server refuses Multus' credential", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "multus works with the API server, and is refused by it (Unauthorized)", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": Multus: [default/new/a47656c9-a43f-4f78-b337-fde316150fa9]: error getting pod: Unauthorized`)
+	}},
+	// k8snetworkplumbingwg/multus-cni: pkg/multus/multus.go
+	{Name: "Multus' role is gone", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "is forbidden: User", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new/a4]: error getting pod: pods "new" is forbidden: User "system:serviceaccount:kube-system:multus" cannot get resource "pods" in API group "" in the namespace "default"`)
+	}},
+	// projectcalico/calico: libcalico-go/lib/backend/k8s/resources/client.go
+	{Name: "Calico's plugin does not reach the service address", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "does not reach it at 10.96.0.1:443 (i/o timeout), while the kubelet does", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp 10.96.0.1:443: i/o timeout`)
+	}},
+	// Go: crypto/tls/handshake_client.go
+	{Name: "Calico's plugin has another CA", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "does not trust its certificate", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
+	}},
 	{Name: "conflist damaged, and another pod's tag is wrong", Want: []string{"cni/conflist-invalid", "image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-kindnet.conflist", Error: "unexpected end of JSON input"}}
 		detectorstest.CNIDown(o, "cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-kindnet.conflist: error parsing configuration list: unexpected end of JSON input: invalid cni config: failed to load cni config")
@@ -212,6 +271,15 @@ var silent = []detectorstest.Case{
 		}
 		o.CNI.Binaries, o.CNI.IPAM = []string{"bandwidth", "calico", "calico-ipam", "loopback", "multus", "portmap"}, nil
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new]: error getting k8s network: parsePodNetworkAnnotation: failed to parse pod Network Attachment Selection Annotation JSON format: invalid character 'm' looking for beginning of object key string`)
+	}},
+	{Name: "a plugin does not reach the API server, and the kubelet neither", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		o.Kubelet.Kubeconfig.Reach = "timeout"
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp 10.96.0.1:443: i/o timeout`)
+	}},
+	{Name: "a plugin did not reach its daemon once, just now", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "app", detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "app", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "ab": plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork gRPC call: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:50051: connect: connection refused"`, 5*time.Second, 1)
 	}},
 	{Name: "Cilium's agent restarts, and a plugin did not reach it once", Ill: func(o *v1alpha1.Observation) {
 		calico(o)

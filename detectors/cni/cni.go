@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +30,7 @@ func init() {
 
 // judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return append(facts.First(h, config, binary, ipam, rejected), facts.First(h, netfilter)...)
+	return append(facts.First(h, config, binary, ipam, unserved, rejected), facts.First(h, netfilter)...)
 }
 
 func confDir(o *v1alpha1.Observation) string {
@@ -258,6 +259,7 @@ func lacks(o *v1alpha1.Observation, c v1alpha1.CNIConfig) []string {
 type answer struct {
 	message  string
 	evidence v1alpha1.Evidence
+	repeats  bool // it was said before
 }
 
 // answers are the newest of each pod, and the state.
@@ -265,13 +267,29 @@ func answers(h v1alpha1.History) (out []answer) {
 	o := h.Last()
 	for _, f := range facts.CreateFailures(h) {
 		if !f.Container && facts.Has(f.Message, words.SetupNetworkForSandbox, "network for pod", "plugin type=", "create pod network sandbox", words.FailedToFindPlugin) {
-			out = append(out, answer{f.Message, f.Evidence})
+			out = append(out, answer{f.Message, f.Evidence, repeats(h, f)})
 		}
 	}
 	if c, known := networkReady(o); known && !c.Status && !facts.Has(c.Message, noConfig...) {
-		out = append(out, answer{c.Message, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message))})
+		out = append(out, answer{c.Message, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("NetworkReady=false %s: %s", c.Reason, c.Message)), true})
 	}
 	return out
+}
+
+// repeats tells that a pod's sandbox failed more than once lately. Each try is of another sandbox, so most events are of one.
+func repeats(h v1alpha1.History, f facts.CreateFailure) bool {
+	n := 0
+	for _, e := range facts.Events(h.Last(), "Pod", f.Namespace, f.Pod, 10*time.Minute, "FailedCreatePodSandBox", "FailedCreatePodSandbox") {
+		n += facts.EventCount(&e)
+	}
+	if h.Last().API == nil {
+		for _, l := range facts.Lines(h, "kubelet", 10*time.Minute) {
+			if strings.Contains(l.Text, words.CreatePodSandboxForPodFailed) && strings.Contains(l.Text, `pod="`+f.Namespace+"/"+f.Pod+`"`) {
+				n++
+			}
+		}
+	}
+	return n > 1
 }
 
 // said is the first answer with one of the texts.

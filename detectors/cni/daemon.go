@@ -1,0 +1,92 @@
+package cni
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/facts"
+)
+
+// Most networks' plugins only pass on what their daemon on the node, or the API server, tells them. Where these do not, the plugin and its
+// configuration are all right. The vocabulary has no cause of its own for that: the nearest is told, with what was seen in its words.
+var (
+	overSocket  = regexp.MustCompile(`dial unix @?(/[^\s:"\\]+): connect: ([a-z ]+)`)
+	overPort    = regexp.MustCompile(`dial tcp (127\.0\.0\.1|\[::1\]|localhost):(\d+): (?:connect: )?([a-z/ ]+)`)
+	toAPIServer = regexp.MustCompile(`(?:Get|Post|Put|Patch) \\*"?https://(?:\[[0-9A-Fa-f:.]+\]|[^\s/"\\\]]+)/apis?/[^"\s]*"?: (.*)`)
+	dialled     = regexp.MustCompile(`dial tcp (\S+:\d+): (?:connect: )?([a-z/ ]+)`)
+	// unwritten are files that daemons write when they have begun their work.
+	unwritten = regexp.MustCompile(`(?:open|stat) (/run/flannel/subnet\.env|/var/lib/calico/nodename): no such file or directory`)
+	// refusedBy is what the API server says to a plugin whose credential has ended, or whose account may not do what it has to.
+	refusedBy = regexp.MustCompile(`connection is unauthorized|: Unauthorized\b|is forbidden: User \\*"[^"]*"`)
+	ofPlugin  = regexp.MustCompile(`plugin type=\\*"([^"\\]+)|to (?:CNI )?network \\*"([^"\\]+)|(Multus|multus)[: ]`)
+)
+
+// unserved: a network plugin runs, and who it asks does not serve it.
+func unserved(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	for _, a := range answers(h) {
+		if !a.repeats {
+			continue // its daemon may have been restarted just then
+		}
+		name := "the network plugin"
+		if m := ofPlugin.FindStringSubmatch(a.message); m != nil {
+			name += " " + strings.ToLower(m[1]+m[2]+m[3])
+		}
+		f := unservedBy(o, name, a.message)
+		if f == nil {
+			continue
+		}
+		f.Certainty, f.Evidence = v1alpha1.Likely, []v1alpha1.Evidence{a.evidence}
+		for _, p := range facts.MountersOf(o, confDir(o)) {
+			for _, c := range facts.Containers(p) {
+				if state := c.Status.State; !c.Init && !c.Status.Ready && (state.Waiting != nil || state.Terminated != nil) {
+					f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", c.Where()+", which mounts "+confDir(o)+", does not run"))
+				}
+			}
+		}
+		return f
+	}
+	return nil
+}
+
+// unservedBy reads who did not serve the plugin, nil where its message does not tell.
+func unservedBy(o *v1alpha1.Observation, name, message string) *v1alpha1.Finding {
+	daemon := func(what string) *v1alpha1.Finding {
+		return &v1alpha1.Finding{Cause: "plugin-binary-missing", Summary: name + " is there, but " + what + ": new pods get no network, running ones go on",
+			ToConfirm:    "whether the network's own pod on this node runs and what it logs (`kubectl get pods -A -o wide --field-selector spec.nodeName=" + detectors.Quote(o.Node) + "`)",
+			ManualAction: "look at the network's agent on this node: why it does not run or serve; the plugin asks it for every pod"}
+	}
+	if m := overSocket.FindStringSubmatch(message); m != nil {
+		return daemon("its daemon is not reached at " + m[1] + " (" + strings.TrimSpace(m[2]) + ")")
+	}
+	if m := overPort.FindStringSubmatch(message); m != nil {
+		return daemon("its daemon is not reached at " + m[1] + ":" + m[2] + " (" + strings.TrimSpace(m[3]) + ")")
+	}
+	if m := unwritten.FindStringSubmatch(message); m != nil {
+		return daemon("its daemon has not written " + m[1])
+	}
+	asked := toAPIServer.FindStringSubmatch(message)
+	if reach := o.Kubelet.Kubeconfig.Reach; asked != nil && (facts.Silent(o) || reach != "" && reach != "ok") {
+		return nil // the kubelet does not reach it either: that is another failure
+	}
+	api := func(what, todo string) *v1alpha1.Finding {
+		return &v1alpha1.Finding{Cause: "conflist-invalid", Summary: name + " works with the API server, and " + what + ": new pods get no network, running ones go on",
+			ToConfirm: "what the kubeconfig below " + confDir(o) + " that the plugin uses has for server, CA and credential", ManualAction: todo}
+	}
+	if asked != nil {
+		if m := dialled.FindStringSubmatch(asked[1]); m != nil {
+			return api("does not reach it at "+m[1]+" ("+strings.TrimSpace(m[2])+"), while the kubelet does",
+				"the address is mostly that of the service kubernetes: see that kube-proxy, or what serves services here, runs on this node")
+		}
+		if strings.Contains(asked[1], "x509: ") {
+			return api("does not trust its certificate", "the network's agent writes the plugin's kubeconfig when it starts: see that it has the cluster's CA")
+		}
+	}
+	if m := refusedBy.FindString(message); m != "" {
+		return api("is refused by it ("+strings.Trim(m, ": ")+")",
+			"the credential of the plugin's kubeconfig has ended, or its service account or role is gone: the network's agent writes a new one when it starts; its roles come with its manifest")
+	}
+	return nil
+}
