@@ -166,7 +166,7 @@ func TakeOut(o *v1alpha1.Observation, rules []v1alpha1.Rule, why, target string,
 			f.ManualAction = "the rule is " + r.Owner + "'s, which would set it again: allow " + target + " there"
 		} else if argv := Unrule(r.Text); argv != nil {
 			step := detectors.NodeStep(v1alpha1.Safe, o.Node, why, argv...)
-			if back := putBack(argv); back != nil {
+			if back := putBack(r.Text, argv); back != nil {
 				step.Risk, step.Undo = "the rule is put back before the others, with its counters at zero", detectors.Quoted(back)
 			}
 			steps = append(steps, step)
@@ -175,13 +175,21 @@ func TakeOut(o *v1alpha1.Observation, rules []v1alpha1.Rule, why, target string,
 	return steps
 }
 
-// putBack is the command that undoes one of Unrule's: the rule comes before the others of its chain, nil for nftables, whose handle
-// does not tell the rule.
-func putBack(argv []string) []string {
+// nftRule is what may stand in a listed rule for it to be given to nft again: words, addresses and sets, and in quotes anything that ends
+// there.
+var nftRule = regexp.MustCompile(`^(?:[A-Za-z0-9_.:/,+@{}=!<>&|()* -]|"[^"\\\x00-\x1f\x7f]*")+$`)
+
+// putBack is the command that undoes one of Unrule's: the rule comes before the others of its chain, as it was listed. nil where that
+// cannot be given back as it is.
+func putBack(rule string, argv []string) []string {
 	was, is := "-D", "-I"
 	switch argv[0] {
 	case "nft":
-		return nil
+		_, text, _ := strings.Cut(rule, ": ")
+		if text = strings.TrimSpace(text); !nftRule.MatchString(text) {
+			return nil
+		}
+		return slices.Concat([]string{"nft", "insert", "rule"}, argv[3:6], []string{text}) // nft puts its words together again
 	case "ip":
 		was, is = "del", "add"
 	}
