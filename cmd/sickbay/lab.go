@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,16 +66,36 @@ func (l *lesson) save() error { return l.store.Save(l.st) }
 // say is a text in the learner's language.
 func (l *lesson) say(t v1alpha1.Text) string { return t.In(l.language) }
 
-// lessonOn loads the lab of a cluster.
-func lessonOn(name string) (*lesson, error) {
+// lessonOn loads the lab of a cluster; of two, the one that is named.
+func lessonOn(name, code string) (*lesson, error) {
 	store, err := labStore()
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Load(name)
-	if err != nil {
-		return nil, &usageError{text: err.Error(), hint: "`sickbay lab start` starts one."}
+	var there []*lab.State
+	var codes []string
+	for _, beside := range []bool{false, true} {
+		st, err := store.Load(lab.Key(name, beside))
+		if errors.Is(err, lab.ErrNone) {
+			continue
+		}
+		if err != nil {
+			return nil, &usageError{text: err.Error(), hint: "`sickbay lab stop` clears up."}
+		}
+		codes = append(codes, st.Code)
+		if code == "" || strings.EqualFold(st.Code, code) {
+			there = append(there, st)
+		}
 	}
+	switch {
+	case len(codes) == 0:
+		return nil, &usageError{text: fmt.Sprintf("%s on cluster %s", lab.ErrNone, name), hint: "`sickbay lab start` starts one."}
+	case len(there) == 0:
+		return nil, usagef("there is no lab %s on cluster %s, but %s", code, name, strings.Join(codes, " and "))
+	case len(there) == 2:
+		return nil, usagef("two labs are on cluster %s: --lab %s or --lab %s", name, codes[0], codes[1])
+	}
+	st := there[0]
 	which := st.Code
 	if st.Path != "" {
 		which = st.Path
@@ -102,10 +124,12 @@ func (l *lesson) under() error {
 	return nil
 }
 
-func (l *lesson) record() (cluster.Record, bool) {
+func (l *lesson) record() (cluster.Record, bool) { return l.recordOf(l.st.Run) }
+
+func (l *lesson) recordOf(run string) (cluster.Record, bool) {
 	all, _ := cluster.Records(l.st.Cluster)
-	i := slices.IndexFunc(all, func(r cluster.Record) bool { return r.Run == l.st.Run })
-	if l.st.Run == "" || i < 0 {
+	i := slices.IndexFunc(all, func(r cluster.Record) bool { return r.Run == run })
+	if run == "" || i < 0 {
 		return cluster.Record{}, false
 	}
 	return all[i], true
@@ -141,26 +165,35 @@ var renewing sync.Mutex
 
 // renew prolongs the lease, on the nodes and on this machine.
 func (l *lesson) renew(ctx context.Context, w *lab.World) error {
-	rec, ok := l.record()
-	if !ok {
-		return nil
-	}
 	renewing.Lock()
 	defer renewing.Unlock()
-	hold, err := rec.Take()
-	if err != nil {
-		return err
-	}
-	for on := range l.st.Placed {
-		ag, err := w.Agent(ctx, on)
-		if err == nil {
-			err = ag.Renew(ctx, l.st.Run, l.st.Lease)
+	for _, run := range append([]string{l.st.Run}, l.st.Decoys...) {
+		rec, ok := l.recordOf(run)
+		if !ok {
+			continue
 		}
+		hold, err := rec.Take()
 		if err != nil {
-			progress.From(ctx).Note("the lab's time on node %s could not be prolonged: %s", on, err)
+			return err
+		}
+		nodes := []string{rec.Node}
+		if run == l.st.Run {
+			nodes = slices.Collect(maps.Keys(l.st.Placed))
+		}
+		for _, on := range nodes {
+			ag, err := w.Agent(ctx, on)
+			if err == nil {
+				err = ag.Renew(ctx, run, l.st.Lease)
+			}
+			if err != nil {
+				progress.From(ctx).Note("the lab's time on node %s could not be prolonged: %s", on, err)
+			}
+		}
+		if err := hold.Leave(time.Now().Add(l.st.Lease)); err != nil {
+			return err
 		}
 	}
-	return hold.Leave(time.Now().Add(l.st.Lease))
+	return nil
 }
 
 func controlPlane(c *cluster.Cluster) string {
@@ -174,12 +207,13 @@ func controlPlane(c *cluster.Cluster) string {
 
 // labVerb is a verb that works on the lab of a cluster.
 func (a *app) labVerb(use, short, long string, takes cobra.PositionalArgs, run func(cmd *cobra.Command, l *lesson, args []string) error) *cobra.Command {
-	var name string
+	var name, code string
 	verb, _, _ := strings.Cut(use, " ")
 	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: takes, Example: "  sickbay lab " + verb}
 	a.clusterFlag(cmd, &name)
+	cmd.Flags().StringVar(&code, "lab", "", "the code of one of two labs on the cluster")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		l, err := lessonOn(name)
+		l, err := lessonOn(name, code)
 		if err != nil {
 			return err
 		}

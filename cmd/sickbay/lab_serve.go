@@ -183,7 +183,7 @@ func (d *desk) lesson() (*lesson, error) {
 	if _, err := store.Load(d.o.cluster); errors.Is(err, lab.ErrNone) {
 		return nil, nil
 	}
-	return lessonOn(d.o.cluster)
+	return lessonOn(d.o.cluster, "")
 }
 
 func (d *desk) Lab(ctx context.Context) (*web.Lab, error) {
@@ -327,7 +327,7 @@ func drawn(c web.Choice) ([]scenarios.Course, error) {
 
 // with does something with the lab that there is.
 func (d *desk) with(do func(l *lesson) error) error {
-	l, err := lessonOn(d.o.cluster)
+	l, err := lessonOn(d.o.cluster, "")
 	if err == nil {
 		err = do(l)
 	}
@@ -423,7 +423,7 @@ func (a *app) know(ctx context.Context, l *lesson) error {
 		return err
 	}
 	at, err := w.Knew(ctx, func() bool {
-		st, err := l.store.Load(l.st.Cluster)
+		st, err := l.store.Load(l.st.Key())
 		return err == nil && st.Run == l.st.Run && st.SolvedAt.IsZero()
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type labStarting struct {
 	level    int
 	topic    string
 	seed     uint64
+	beside   bool // another lab of the same drill
 }
 
 func (a *app) labStartFlags(cmd *cobra.Command, o *labStarting) {
@@ -122,13 +124,13 @@ func (a *app) begin(ctx context.Context, o labStarting, courses []scenarios.Cour
 	}
 	a.briefing(a.out, l, c)
 	fmt.Fprintf(a.out, "Started in %s.\n", progress.Elapsed(l.took))
-	startKnowing(ctx, c.Name)
+	startKnowing(ctx, l)
 	return nil
 }
 
 // startKnowing has a process of its own write down when the detectors know: the terminal is the learner's.
-func startKnowing(ctx context.Context, cluster string) {
-	if err := detached("lab", "know", "--cluster", cluster).Start(); err != nil {
+func startKnowing(ctx context.Context, l *lesson) {
+	if err := detached("lab", "know", "--cluster", l.st.Cluster, "--lab", l.st.Code).Start(); err != nil {
 		progress.From(ctx).Note("the debrief will not tell when the detectors knew: %s", err)
 	}
 }
@@ -139,7 +141,7 @@ func (a *app) beginLab(ctx context.Context, o labStarting, courses []scenarios.C
 	if err != nil {
 		return nil, nil, err
 	}
-	if st, err := store.Load(o.cluster); err == nil {
+	if st, err := store.Load(lab.Key(o.cluster, o.beside)); err == nil {
 		return nil, nil, &usageError{text: fmt.Sprintf("lab %s is on cluster %s already", st.Code, st.Cluster),
 			hint: "`sickbay lab status` shows it, `sickbay lab reset` makes its fault anew, `sickbay lab stop` ends it."}
 	} else if !errors.Is(err, lab.ErrNone) {
@@ -156,7 +158,7 @@ func (a *app) beginLab(ctx context.Context, o labStarting, courses []scenarios.C
 	}
 	for i, course := range courses {
 		l := &lesson{store: store, course: &course, language: o.language, st: &lab.State{
-			Code: course.Of.Spec.Code, Cluster: c.Name, Phase: lab.Starting, Lease: o.lease, Language: o.language, Drill: drill,
+			Code: course.Of.Spec.Code, Cluster: c.Name, Phase: lab.Starting, Beside: o.beside, Lease: o.lease, Language: o.language, Drill: drill,
 		}}
 		if !strings.HasPrefix(course.Dir, "scenarios/") {
 			l.st.Path = course.Dir
@@ -182,13 +184,13 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 	node = l.keepTraces(ctx, tb, c, node)
 	ill, err := a.place(ctx, tb, c, l.course.Scenario, node, 0, l.st.Code)
 	if err != nil {
-		return errors.Join(err, l.store.Remove(c.Name))
+		return errors.Join(err, l.store.Remove(l.st))
 	}
 	l.st.Node, l.st.Run, l.st.Namespace, l.st.Placed = ill.Node, ill.Run, ill.Namespace(), ill.Injected()
 	l.st.Vouched = ill.RegistryCA()
 	w := &lab.World{Testbed: tb, Course: l.course, Session: ill.Session, Node: c.Node, ControlPlane: controlPlane(c), Placed: l.st.Placed}
 	if l.st.Before, err = w.Snapshot(ctx); err != nil {
-		return errors.Join(err, ill.end(ctx), l.store.Remove(c.Name))
+		return errors.Join(err, ill.end(ctx), l.store.Remove(l.st))
 	}
 	now := time.Now()
 	l.took = now.Sub(began)
@@ -246,7 +248,7 @@ func (a *app) labReset() *cobra.Command {
 			return err
 		}
 		a.briefing(a.out, l, c)
-		startKnowing(cmd.Context(), c.Name)
+		startKnowing(cmd.Context(), l)
 		return nil
 	})
 }
@@ -264,7 +266,7 @@ func (a *app) reset(ctx context.Context, l *lesson) (*cluster.Cluster, error) {
 	if !c.Has(node) {
 		node = ""
 	}
-	l.st.Phase, l.st.Run = lab.Starting, ""
+	l.st.Phase, l.st.Run, l.st.Decoys = lab.Starting, "", nil
 	return c, a.makeIll(ctx, l, tb, c, node)
 }
 
@@ -281,7 +283,7 @@ func (a *app) endFault(ctx context.Context, l *lesson) (*cluster.Cluster, error)
 	prefix := strings.ToLower(l.st.Code) + "-"
 	for _, o := range left {
 		// A start that was cut short has not written down its run.
-		if o.Run != l.st.Run && !(l.st.Run == "" && strings.HasPrefix(o.Run, prefix)) {
+		if o.Run != l.st.Run && !slices.Contains(l.st.Decoys, o.Run) && !(l.st.Run == "" && strings.HasPrefix(o.Run, prefix)) {
 			continue
 		}
 		if err := a.undoOne(ctx, c, o); err != nil {

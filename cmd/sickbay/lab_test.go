@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -8,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites"
 )
 
 // learner is somebody at a terminal, with a cache of their own.
@@ -237,7 +240,7 @@ func TestLabEnds(t *testing.T) {
 		s.Drill = d
 		s.Named, s.SolvedAt, s.Phase = time.Now(), time.Now(), lab.Solved
 	})
-	le, err := lessonOn("sickbay")
+	le, err := lessonOn("sickbay", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,5 +299,74 @@ func TestVerifyGoesOn(t *testing.T) {
 	}
 	if code, _, errs := l.types("verify", "--all", "--resume", "--retry-failed"); code != exitUsage {
 		t.Errorf("exit code %d, %s", code, errs)
+	}
+}
+
+// TestTwoLabs: of two on a cluster a command says which one it is about, and a drill goes on once both are over.
+func TestTwoLabs(t *testing.T) {
+	l := newLearner(t)
+	d := &lab.Drill{Codes: []string{"L07", "L04"}, AtOnce: 2, Seed: 9}
+	l.begin("L07", func(s *lab.State) { s.Drill = d })
+	l.begin("L04", func(s *lab.State) { s.Drill, s.Beside, s.Node = d, true, "sickbay-worker2" })
+	if code, _, errs := l.types("hint"); code != exitUsage || !strings.Contains(errs, "--lab L07 or --lab L04") {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+	if code, _, errs := l.types("hint", "--lab", "L05"); code != exitUsage || !strings.Contains(errs, "but L07 and L04") {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+	if code, out, errs := l.types("hint", "--lab", "l04"); code != exitYes || !strings.Contains(out, "Hint 1") {
+		t.Errorf("exit code %d, %s%s", code, out, errs)
+	}
+	first, err := lessonOn("sickbay", "L07")
+	if err != nil || first.st.Hints != 0 {
+		t.Fatalf("%v, %+v", err, first)
+	}
+	second, err := lessonOn("sickbay", "L04")
+	if err != nil || second.st.Hints != 1 {
+		t.Fatalf("%v, %+v", err, second)
+	}
+	out := file(t)
+	a := newApp(nil, out, file(t))
+	for _, le := range []*lesson{second, first} {
+		if _, err := le.debrief(time.Now(), t.TempDir(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.nextOfDrill(t.Context(), le); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if shown := content(t, out); !strings.Contains(shown, "Lab L07 is still on.") || strings.Count(shown, "last lab of the drill: 0 of 200 points") != 1 {
+		t.Error(shown)
+	}
+}
+
+// TestToolsDrill: a detector takes the drill that people take, and is listed beside them.
+func TestToolsDrill(t *testing.T) {
+	l := newLearner(t)
+	deps := ready(t)
+	var ran []string
+	deps.report = func(_ context.Context, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error) {
+		rep := &v1alpha1.Report{}
+		for _, s := range list {
+			ran = append(ran, s.Metadata.Name)
+			e := s.Spec.Expect[0]
+			rep.Results = append(rep.Results, v1alpha1.ScenarioResult{Scenario: s.Metadata.Name, Started: time.Now(), Ended: time.Now(), Detectors: []v1alpha1.DetectorResult{{
+				Detector: o.Detectors[0].Name, Expected: []v1alpha1.Detected{{Failure: e.Failure, Cause: e.Cause, Found: true, RightNode: true, RightCause: true, Seconds: 12}},
+				Action: &v1alpha1.ActionResult{Cleared: true, Seconds: 30},
+			}}})
+		}
+		return rep, nil
+	}
+	out, errs := file(t), file(t)
+	a := newApp(strings.NewReader(""), out, errs)
+	a.deps = deps
+	if code := a.execute(t.Context(), []string{"lab", "drill", "--seed", "5", "--count", "2", "--detector", "sickbay"}); code != exitYes {
+		t.Fatalf("exit code %d, %s", code, content(t, errs))
+	}
+	if shown := content(t, out); len(ran) != 2 || !strings.Contains(shown, "detector sickbay") || !strings.Contains(shown, "200 of 200") || !strings.Contains(shown, "--seed 5") {
+		t.Errorf("%v: %s", ran, shown)
+	}
+	if _, shown, _ := l.types("progress", "--learner", "detector sickbay"); strings.Count(shown, "detector sickbay") != 2 {
+		t.Error(shown)
 	}
 }

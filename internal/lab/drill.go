@@ -8,7 +8,9 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
@@ -18,11 +20,13 @@ type Filter struct {
 	Topic string
 	// Core leaves only labs whose every part is proven.
 	Core bool
+	// Shared leaves out those that need the machine for themselves.
+	Shared bool
 }
 
 func (f Filter) fits(c scenarios.Course) bool {
 	l := c.Of.Spec
-	return (f.Level == 0 || l.Level == f.Level) && (f.Topic == "" || l.Topic == f.Topic) && (!f.Core || c.Spec.Profile == "core")
+	return (f.Level == 0 || l.Level == f.Level) && (f.Topic == "" || l.Topic == f.Topic) && (!f.Core || c.Spec.Profile == "core") && (!f.Shared || !fault.ClaimsHost(c.Scenario))
 }
 
 // Pick draws n different labs. The same seed draws the same ones.
@@ -37,11 +41,15 @@ func Pick(all []scenarios.Course, f Filter, seed uint64, n int) ([]scenarios.Cou
 	return fit[:n], nil
 }
 
-// Drill is a sequence of labs, one after the other.
+// Drill is a sequence of labs, one after the other or two at once.
 type Drill struct {
 	Codes []string `json:"codes"`
-	At    int      `json:"at"` // the index of the one that runs
-	Seed  uint64   `json:"seed"`
+	At    int      `json:"at"` // the index of the one that runs, or of the first of two
+	// AtOnce are two or one.
+	AtOnce int `json:"atOnce,omitempty"`
+	// Decoys: something odd that is no illness goes with them.
+	Decoys bool   `json:"decoys,omitempty"`
+	Seed   uint64 `json:"seed"`
 	// Salt and Seal of a sealed drill: the seal is published first, seed and salt after the last lab.
 	Salt string `json:"salt,omitempty"`
 	Seal string `json:"seal,omitempty"`
@@ -62,6 +70,28 @@ func NewDrill(all []scenarios.Course, f Filter, seed uint64, n int, sealed bool)
 		d.Seal = Seal(d.Salt, seed, d.Codes)
 	}
 	return d, nil
+}
+
+// Now are the codes of those that run.
+func (d *Drill) Now() []string {
+	return d.Codes[min(d.At, len(d.Codes)):min(d.At+max(1, d.AtOnce), len(d.Codes))]
+}
+
+// Summary is a drill as an incident is scored: points, and the mean times to detect and to mitigate of those where that happened.
+func Summary(list []Done) (points int, detect, mitigate time.Duration) {
+	mean := func(of func(Score) time.Duration) time.Duration {
+		sum, n := time.Duration(0), time.Duration(0)
+		for _, d := range list {
+			if t := of(d.Score); t > 0 {
+				sum, n = sum+t, n+1
+			}
+		}
+		return sum / max(1, n)
+	}
+	for _, d := range list {
+		points += d.Score.Points
+	}
+	return points, mean(func(s Score) time.Duration { return s.Detect }), mean(func(s Score) time.Duration { return s.Mitigate })
 }
 
 // Seal is the hash that a sealed drill publishes: whoever learns salt and seed later can tell that nothing was exchanged.

@@ -34,6 +34,8 @@ type State struct {
 	// Path is the scenario's file, of a lab that does not come with sickbay.
 	Path      string              `json:"path,omitempty"`
 	Cluster   string              `json:"cluster"`
+	Beside    bool                `json:"beside,omitempty"` // the second of two on the cluster
+	Decoys    []string            `json:"decoys,omitempty"` // runs of what is odd and no illness
 	Node      string              `json:"node,omitempty"`
 	Run       string              `json:"run,omitempty"`
 	Namespace string              `json:"namespace,omitempty"`
@@ -102,18 +104,30 @@ func (s *State) Resume(now time.Time) {
 	s.Tell(now, "lab", "resumed")
 }
 
-// Store keeps states and the history in a folder, one file a cluster.
+// Key is where a store keeps the lab of a cluster, or the second one. No cluster has a + in its name.
+func Key(cluster string, beside bool) string {
+	if beside {
+		return cluster + "+2"
+	}
+	return cluster
+}
+
+// Key is where a store keeps the lab.
+func (s *State) Key() string { return Key(s.Cluster, s.Beside) }
+
+// Store keeps states and the history in a folder, one file a lab.
 type Store struct{ Dir string }
 
 // ErrNone says that there is no lab on a cluster.
 var ErrNone = errors.New("no lab is running")
 
-func (s Store) file(cluster string) string { return filepath.Join(s.Dir, cluster+".json") }
+func (s Store) file(key string) string { return filepath.Join(s.Dir, key+".json") }
 
-// Load reads the lab of a cluster.
-func (s Store) Load(cluster string) (*State, error) {
-	raw, err := os.ReadFile(s.file(cluster))
+// Load reads a lab.
+func (s Store) Load(key string) (*State, error) {
+	raw, err := os.ReadFile(s.file(key))
 	if errors.Is(err, fs.ErrNotExist) {
+		cluster, _, _ := strings.Cut(key, "+")
 		return nil, fmt.Errorf("%w on cluster %s", ErrNone, cluster)
 	}
 	if err != nil {
@@ -121,7 +135,7 @@ func (s Store) Load(cluster string) (*State, error) {
 	}
 	var st State
 	if err := json.Unmarshal(raw, &st); err != nil {
-		return nil, fmt.Errorf("read the lab's state, %s: %w", s.file(cluster), err)
+		return nil, fmt.Errorf("read the lab's state, %s: %w", s.file(key), err)
 	}
 	return &st, nil
 }
@@ -133,7 +147,7 @@ func (s Store) Save(st *State) error {
 	if err != nil {
 		return err
 	}
-	if err := write(s.file(st.Cluster), raw); err != nil {
+	if err := write(s.file(st.Key()), raw); err != nil {
 		return fmt.Errorf("write the lab's state: %w", err)
 	}
 	return nil
@@ -144,12 +158,12 @@ func (s Store) Update(ctx context.Context, st *State, change func(*State)) error
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return err
 	}
-	unlock, err := lockfile.Wait(ctx, filepath.Join(s.Dir, st.Cluster+".lock"), "another command on this lab")
+	unlock, err := lockfile.Wait(ctx, filepath.Join(s.Dir, st.Key()+".lock"), "another command on this lab")
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	now, err := s.Load(st.Cluster)
+	now, err := s.Load(st.Key())
 	if err != nil {
 		return err
 	}
@@ -168,9 +182,9 @@ func write(file string, raw []byte) error {
 	return atomicfile.Write(file, raw, 0o600)
 }
 
-// Remove forgets the lab of a cluster.
-func (s Store) Remove(cluster string) error {
-	err := os.Remove(s.file(cluster))
+// Remove forgets a lab.
+func (s Store) Remove(st *State) error {
+	err := os.Remove(s.file(st.Key()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -187,6 +201,8 @@ type Done struct {
 	Level    int       `json:"level"`
 	Ended    time.Time `json:"ended"`
 	Score    Score     `json:"score"`
+	// Drill is the seed of the drill that it was of.
+	Drill uint64 `json:"drill,omitempty"`
 	Record
 }
 

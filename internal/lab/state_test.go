@@ -29,7 +29,7 @@ func TestStore(t *testing.T) {
 	if fi, err := os.Stat(s.file("c")); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v: the state is its owner's alone", fi.Mode(), err)
 	}
-	if err := errors.Join(s.Remove("c"), s.Remove("c")); err != nil {
+	if err := errors.Join(s.Remove(&State{Cluster: "c"}), s.Remove(&State{Cluster: "c"})); err != nil {
 		t.Error(err)
 	}
 	if err := errors.Join(s.Append(Done{Code: "L07"}), s.Append(Done{Code: "L08"})); err != nil {
