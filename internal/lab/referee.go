@@ -137,7 +137,7 @@ func (r *Referee) Look(ctx context.Context) (Verdict, error) {
 	if err != nil {
 		return v, fmt.Errorf("look at the workload: %w", err)
 	}
-	v.goal("What ran there runs.", "그곳에서 실행되던 것이 실행된다.", why)
+	v.goal("What ran there runs.", "그 노드에서 실행되던 것이 다시 실행된다.", why)
 	if slices.ContainsFunc(v.Goals, func(g GoalState) bool { return !g.Met }) {
 		v.Refused = append(v.Refused, refuse(v1alpha1.RefusedStillIll, "not every goal is met"))
 	}
@@ -214,7 +214,7 @@ func (r *Referee) lasts(ctx context.Context, bound time.Duration) (Verdict, erro
 		if err != nil {
 			return false, err
 		}
-		v.goal("A new pod runs there.", "새 파드가 그곳에서 실행된다.", why)
+		v.goal("A new pod runs there.", "새 파드가 그 노드에서 실행된다.", why)
 		still := ""
 		if time.Since(since) < r.Timings.Quiet {
 			still = fmt.Sprintf("not yet for %s", r.Timings.Quiet)
@@ -235,7 +235,7 @@ func (r *Referee) lasts(ctx context.Context, bound time.Duration) (Verdict, erro
 		if i := slices.IndexFunc(d.Findings, func(f v1alpha1.Finding) bool { return f.Node == r.ill() }); i >= 0 {
 			why = "a detector still sees an illness of the node" // which one would be the answer
 		}
-		v.goal("No detector speaks.", "어떤 탐지기도 말하지 않는다.", why)
+		v.goal("No detector speaks.", "어떤 탐지기도 이상을 보고하지 않는다.", why)
 	}
 	if !v.Well() && !v.For(v1alpha1.RefusedStillIll) {
 		v.Refused = append(v.Refused, refuse(v1alpha1.RefusedStillIll, "not every goal is met"))
