@@ -298,11 +298,13 @@ cd "$1" || exit 1
 case "$2 $3" in
 "ls /etc/cni/net.d") ls cni;;
 "systemctl is-active") cat kubelet; [ "$(cat kubelet)" = active ];;
-"systemctl start") echo active >kubelet;;
+"systemctl restart") [ -e swapped ] && exit 1; echo active >kubelet;;
+"cat /proc/swaps") echo Filename; [ -e swapped ] && echo /swapfile; true;;
+"swapoff -a") rm swapped;;
 esac
 `)
 	l := look()
-	for name, files := range map[string][2]string{"w1": {"active", "10-net.conflist"}, "w2": {"inactive", "10-net.conflist"}, "w3": {"active", ""}} {
+	for name, files := range map[string][2]string{"w1": {"active", "10-net.conflist"}, "w2": {"inactive", "10-net.conflist"}, "w3": {"active", ""}, "w4": {"activating", "10-net.conflist"}} {
 		cni := filepath.Join(dir, name, "cni")
 		if err := os.MkdirAll(cni, 0o755); err != nil {
 			t.Fatal(err)
@@ -315,6 +317,11 @@ esac
 		if err := os.WriteFile(filepath.Join(dir, name, "kubelet"), []byte(files[0]+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if name == "w4" {
+			if err := os.WriteFile(filepath.Join(dir, name, "swapped"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		l.Nodes = append(l.Nodes, v1alpha1.DetectorNode{Name: name, Exec: []string{reach, filepath.Join(dir, name)}})
 	}
 	s, err := Exec("mine", true, dir+"/mine").Start()
@@ -323,7 +330,7 @@ esac
 	}
 	defer s.Close()
 	d, err := s.Ask(t.Context(), l, soon)
-	if err != nil || said(d) != "cni/conflist-missing w3, node-notready/kubelet-stopped w2" {
+	if err != nil || said(d) != "cni/conflist-missing w3, node-notready/kubelet-stopped w2, swap/swap-on w4" {
 		t.Fatalf("%s, %v", said(d), err)
 	}
 	l.Act, l.Diagnosis = true, &d
@@ -331,7 +338,7 @@ esac
 		t.Fatal(err)
 	}
 	l.Act, l.Diagnosis = false, nil
-	if d, err := s.Ask(t.Context(), l, soon); err != nil || said(d) != "cni/conflist-missing w3" {
+	if d, err := s.Ask(t.Context(), l, soon); err != nil || said(d) != "cni/conflist-missing w3, node-notready/kubelet-stopped w2" {
 		t.Errorf("after its remedy: %s, %v", said(d), err)
 	}
 }

@@ -1,8 +1,8 @@
 // A detector in Go that stays: it answers one line of JSON for each line it reads. It looks at nodes with the commands that the request brings,
-// names two failures, and remedies one of them when it is asked to:
+// names three failures, and remedies one of them when it is asked to:
 //
 //	go build -o /tmp/mine ./suites/detector/examples/go
-//	sickbay suite --only cni --only cause=kubelet-stopped --detector exec+stay:/tmp/mine,act
+//	sickbay suite --only conflist-missing --only swap-on --detector exec+stay:/tmp/mine,act
 package main
 
 import (
@@ -24,8 +24,9 @@ func main() {
 		}
 		if r.Act {
 			for _, f := range r.Diagnosis.Findings {
-				if f.Name() == "node-notready/kubelet-stopped" {
-					on(r, f.Node, "systemctl", "start", "kubelet")
+				if f.Name() == "swap/swap-on" {
+					on(r, f.Node, "swapoff", "-a")
+					on(r, f.Node, "systemctl", "restart", "kubelet")
 				}
 			}
 		}
@@ -46,8 +47,13 @@ func diagnose(r v1alpha1.DetectorRequest) v1alpha1.Diagnosis {
 		} else if config == "" {
 			d.Findings = append(d.Findings, finding("cni", "conflist-missing", n.Name, "/etc/cni/net.d is empty"))
 		}
-		if state, _ := on(r, n.Name, "systemctl", "is-active", "kubelet"); state == "inactive" {
-			d.Findings = append(d.Findings, finding("node-notready", "kubelet-stopped", n.Name, "kubelet.service is inactive"))
+		if state, _ := on(r, n.Name, "systemctl", "is-active", "kubelet"); state != "active" {
+			// One that exits again and again is "activating" between two attempts.
+			if swaps, _ := on(r, n.Name, "cat", "/proc/swaps"); strings.Contains(swaps, "\n") {
+				d.Findings = append(d.Findings, finding("swap", "swap-on", n.Name, "kubelet.service is "+state+", and swap is on"))
+			} else {
+				d.Findings = append(d.Findings, finding("node-notready", "kubelet-stopped", n.Name, "kubelet.service is "+state))
+			}
 		}
 	}
 	d.Healthy = len(d.Findings)+len(d.Unknown) == 0
