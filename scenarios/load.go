@@ -44,7 +44,11 @@ type Scenario struct {
 	files fs.FS
 	file  string // the document's name in files
 
-	foreign bool // it does not come with sickbay
+	// Unsupported is why the fault cannot exist on the nodes for which the scenario was put into other words, see On.
+	Unsupported string `json:"-" yaml:"-"`
+
+	foreign bool   // it does not come with sickbay
+	on      string // the runtime for which it was put into other words
 }
 
 // NotFoundError is a scenario name that does not exist, with the names that may have been meant.

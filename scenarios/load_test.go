@@ -82,7 +82,7 @@ func TestBadInput(t *testing.T) {
 		{"two matcher kinds", "{unit: kubelet, contains: cni plugin not initialized}", "{unit: kubelet, contains: x}\n      event: {reason: Failed}", `try.yaml:14:7: a matcher needs exactly one of log, event, condition, pod, unit, allocatable, throttled, cgroup; this one has log and event: make each an entry of its own`},
 		{"no matcher kind", "- log: {unit: kubelet, contains: cni plugin not initialized}", "- {}", `try.yaml:14:7: a matcher needs exactly one of log, event, condition, pod, unit, allocatable, throttled, cgroup; this one has none`},
 		{"matcher that matches all", "contains: cni plugin not initialized", `contains: ""`, `try.yaml:14:38: contains is empty: it would match everything`},
-		{"unknown unit", "unit: kubelet", "unit: kublet", `try.yaml:14:19: unit "kublet" is unknown: it must be kubelet or containerd or kernel; did you mean "kubelet"?`},
+		{"unknown unit", "unit: kubelet", "unit: kublet", `try.yaml:14:19: unit "kublet" is unknown: it must be kubelet or containerd or crio or kernel; did you mean "kubelet"?`},
 		{"other version", "sickbay.dev/v1alpha1", "sickbay.dev/v1", `try.yaml:1:13: apiVersion "sickbay.dev/v1" is unknown: it must be sickbay.dev/v1alpha1`},
 		{"other kind", "kind: Scenario", "kind: Pod", `try.yaml:2:7: kind "Pod" is unknown: it must be Scenario`},
 		{"contained without a sentence", "{level: real}", "{level: contained}", "try.yaml:8:3: a contained fault must say in `differs` how it differs from a real node"},

@@ -56,6 +56,9 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	d.actions("$.spec.prepare", s.Spec.Prepare, s, dir)
 	d.actions("$.spec.inject", s.Spec.Inject, s, dir)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
+	if s.Spec.CRIO != nil {
+		d.matchers("$.spec.crio.manifest", s.Spec.CRIO.Manifest)
+	}
 	if s.Spec.Profile == v1alpha1.ProfileDecoy {
 		if len(s.Spec.Expect) > 0 {
 			d.errorf("$.spec.expect", "a decoy expects no finding")
@@ -112,7 +115,7 @@ func (d *document) matcher(p string, m v1alpha1.Matcher) {
 	var set []string
 	if m.Log != nil {
 		set = append(set, "log")
-		d.oneOf(p+".log.unit", m.Log.Unit, "kubelet", "containerd", "kernel")
+		d.oneOf(p+".log.unit", m.Log.Unit, "kubelet", "containerd", CRIO, "kernel")
 		d.filled(p+".log.contains", m.Log.Contains)
 	}
 	if m.Event != nil {

@@ -13,6 +13,9 @@ import (
 // begin is the step baseline: it proves that everything is well before the run starts, makes the node able to host the fault, and takes the
 // fingerprint that residue compares with.
 func (r *run) begin(ctx context.Context, st step) error {
+	if err := r.fault.Supported(); err != nil {
+		return err
+	}
 	if err := r.fault.Clean(ctx); err != nil {
 		return err
 	}

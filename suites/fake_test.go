@@ -339,6 +339,7 @@ func (a *fakeAgent) Renew(_ context.Context, run string, lease time.Duration) er
 type fakeTestbed struct{ *world }
 
 func (l fakeTestbed) Cluster() string { return "fake" }
+func (l fakeTestbed) Runtime() string { return "" }
 
 func (l fakeTestbed) About(context.Context) (About, error) {
 	return About{Kubernetes: "v1.37.2", Host: "fake host", Kind: v1alpha1.HostKind{CgroupVersion: 2, LSMs: []string{"apparmor"}, Virtualization: "none"}}, nil

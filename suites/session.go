@@ -126,6 +126,10 @@ func RunAll(ctx context.Context, on Testbed, list []*scenarios.Scenario, o Optio
 }
 
 func runAll(ctx context.Context, on Testbed, list []*scenarios.Scenario, o Options) (*v1alpha1.Report, error) {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i] = list[i].On(on.Runtime())
+	}
 	w, err := OpenPool(ctx, on)
 	if err != nil {
 		return nil, err

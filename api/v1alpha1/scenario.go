@@ -53,8 +53,21 @@ type ScenarioSpec struct {
 	// Expect are the findings detectors must give, blind, and the only ones: what a cause brings about is folded into its finding.
 	Expect []Expected `json:"expect,omitempty"`
 	// DestructiveRemedy: a remedy of the findings has a destructive step. On a node that sickbay did not make nobody takes it unasked.
-	DestructiveRemedy bool     `json:"destructiveRemedy,omitempty"`
-	Timeouts          Timeouts `json:"timeouts,omitempty"`
+	DestructiveRemedy bool `json:"destructiveRemedy,omitempty"`
+	// CRIO is what is otherwise on nodes with CRI-O. Scenarios are written for containerd: its unit, its root and its certs.d in parameters
+	// and signals stand for CRI-O's there.
+	CRIO     *OnCRIO  `json:"crio,omitempty"`
+	Timeouts Timeouts `json:"timeouts,omitempty"`
+}
+
+// OnCRIO is what a scenario has otherwise on nodes with CRI-O.
+type OnCRIO struct {
+	// Unsupported is why the fault cannot exist there.
+	Unsupported string `json:"unsupported,omitempty"`
+	// Differs is one sentence on what differs there from a real node with CRI-O; the fault is contained then.
+	Differs string `json:"differs,omitempty"`
+	// Manifest are the signals there, where CRI-O says it in other words; empty for the same.
+	Manifest []Matcher `json:"manifest,omitempty"`
 }
 
 // Fidelity says how literal the fault is.
@@ -111,7 +124,7 @@ type Matcher struct {
 
 // LogMatcher matches a journal line written after the injection began.
 type LogMatcher struct {
-	Unit     string `json:"unit" jsonschema:"enum=kubelet,enum=containerd,enum=kernel"`
+	Unit     string `json:"unit" jsonschema:"enum=kubelet,enum=containerd,enum=crio,enum=kernel"`
 	Contains string `json:"contains"`
 }
 

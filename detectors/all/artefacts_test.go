@@ -192,7 +192,7 @@ var allowedWords = map[string]string{
 	"programs of every node and their options":                  `accept btrfs enable install kubeadm nsenter one-file-system printf shift sysctl umount`,
 	"words of systemd and of Kubernetes":                        `containerd.service kubelet.service nodefs.available provisioner volumes`,
 	"words of containerd's hosts.toml":                          `capabilities`,
-	"words of CRI-O's crio.conf":                                `cgroup_manager`,
+	"words of CRI-O's crio.conf":                                `cgroup_manager crio.conf runtime_path`,
 	"words of HTTP's status lines":                              `gateway`,
 	"words of the kernel":                                       `net.bridge.bridge-nf-call-iptables`,
 	"container-selinux labels this directory for containers":    `local-path-provisioner`,

@@ -25,6 +25,14 @@ var sick = []detectorstest.Case{
 		o.Files = append(o.Files, v1alpha1.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
 		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
 	}},
+	{Name: "CRI-O on cgroupfs, and a wrapper that names systemd", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "/etc/crio/crio.conf.d/10-crio.conf", Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Kubelet.Config.CgroupDriver = "cgroupfs"
+		o.Runtime.Handlers[0] = v1alpha1.RuntimeHandler{Name: "crun", SystemdCgroup: detectorstest.Ptr(false), BinaryName: "/usr/local/sbin/runc-wrapper", RuntimePath: "/usr/local/sbin/runc-wrapper"}
+		o.Runtime.ConfigFile.Handlers = o.Runtime.Handlers
+		o.Files = append(o.Files, v1alpha1.File{Path: "/usr/local/sbin/runc-wrapper", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
+		detectorstest.SandboxFails(o, `container create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/besteffort/pod1/crio-1" instead`)
+	}},
 	{Name: "kubelet systemd, runtime cgroupfs", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
 		for i := range o.Runtime.Handlers {
 			o.Runtime.Handlers[i].SystemdCgroup, o.Runtime.ConfigFile.Handlers[i].SystemdCgroup = detectorstest.Ptr(false), detectorstest.Ptr(false)

@@ -239,8 +239,12 @@ func option(r v1alpha1.RuntimeHandler) string {
 func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, outside []v1alpha1.ContainerUsage, script v1alpha1.File, hasScript bool) (*v1alpha1.Remedy, string) {
 	o := h.Last()
 	rt := facts.Runtime(o)
-	if rt.Name != "" && rt.Name != facts.Containerd {
-		return nil, "set " + rt.Name + "'s cgroup manager (CRI-O: cgroup_manager in /etc/crio/crio.conf.d; Docker: native.cgroupdriver in daemon.json) and the kubelet's cgroupDriver to systemd, restart both, and evict this node's pods"
+	switch rt.Name {
+	case facts.CRIO:
+		return agreeCRIO(o, kubelet, outside, script, hasScript)
+	case "", facts.Containerd:
+	default:
+		return nil, "set " + rt.Name + "'s cgroup manager (Docker: native.cgroupdriver in daemon.json) and the kubelet's cgroupDriver to systemd, restart both, and evict this node's pods"
 	}
 	if rt.Unit != "" && rt.Unit != "containerd" {
 		return nil, rt.Unit + " writes containerd's configuration anew at every start: set SystemdCgroup in its template (config.toml.tmpl, or the options of " + rt.Unit + "), restart it, and evict this node's pods"
@@ -260,19 +264,23 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 	}
 	mends := len(wrong) > 0 || len(names) > 0 || hasScript
 	if mends {
-		steps = append(steps, facts.RestartRuntime(o, "the runtime first, so that the kubelet is told the right driver"))
-		restart := facts.RestartKubelet(o, "the kubelet asks the runtime for its driver once, at start")
-		if kubelet == "cgroupfs" {
-			restart.Why += "; with another driver it makes all sandboxes of this node again"
-			restart = detectors.Disrupts(restart)
-		}
-		steps = append(steps, restart, detectors.WaitReady(o.Node))
+		steps = append(steps, restarts(o, kubelet)...)
 	}
 	steps = append(steps, remade(o, outside, mends)...)
 	if len(steps) == 0 {
 		return nil, "kubelet and runtime name the same driver, and what starts containers outside is not seen: look at the runtime's binary, its base spec, and cgroupRoot of the kubelet; then evict the pods above"
 	}
 	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
+}
+
+// restarts have the kubelet ask the runtime again.
+func restarts(o *v1alpha1.Observation, kubelet string) []v1alpha1.Step {
+	restart := facts.RestartKubelet(o, "the kubelet asks the runtime for its driver once, at start")
+	if kubelet == "cgroupfs" {
+		restart.Why += "; with another driver it makes all sandboxes of this node again"
+		restart = detectors.Disrupts(restart)
+	}
+	return []v1alpha1.Step{facts.RestartRuntime(o, "the runtime first, so that the kubelet is told the right driver"), restart, detectors.WaitReady(o.Node)}
 }
 
 // toChange are the names of the handlers whose setting in the runtime's configuration has to become systemd.

@@ -126,7 +126,7 @@ func TestRuntimes(t *testing.T) {
 		want  func(*v1alpha1.Observation, settings) bool
 	}{
 		{"CRI-O beside a containerd of Docker's", map[string]string{
-			"/etc/crio/crio.conf": "[crio.network]\nplugin_dirs = [\"/usr/libexec/cni\"]\n", "/etc/crio/crio.conf.d/00-default": "[crio]\nroot = \"/data/containers\"\n[crio.runtime]\ndefault_runtime = \"crun\"\n[crio.runtime.runtimes.crun]\nruntime_path = \"/usr/bin/crun\"\n",
+			"/etc/crio/crio.conf": "[crio.network]\nplugin_dirs = [\"/usr/libexec/cni\"]\n", "/etc/crio/crio.conf.d/00-default": "[crio]\nroot = \"/data/containers\"\n[crio.runtime]\ndefault_runtime = \"crun\"\ncgroup_manager = \"systemd\"\n[crio.runtime.runtimes.crun]\nruntime_path = \"/usr/bin/crun\"\n",
 		}, func(f map[string]string) {
 			process(f, "50", "containerd", "/system.slice/containerd.service", "/usr/bin/containerd")
 			process(f, "60", "crio", "/system.slice/crio.service", "/usr/bin/crio")
@@ -135,7 +135,8 @@ func TestRuntimes(t *testing.T) {
 		}, func(o *v1alpha1.Observation, s settings) bool {
 			r := o.Runtime
 			return r.Name == "cri-o" && r.Unit == "crio" && r.PID == 60 && r.RootDir == "/data/containers" && s.root == "/data/containers" && slices.Equal(s.cniBin, []string{"/usr/libexec/cni"}) &&
-				slices.Equal(r.ConfigFiles, []string{"/etc/crio/crio.conf", "/etc/crio/crio.conf.d/00-default"}) && r.Environment.HTTPSProxy == "http://proxy:3128" && s.handlers[0].BinaryName == "/usr/bin/crun"
+				slices.Equal(r.ConfigFiles, []string{"/etc/crio/crio.conf", "/etc/crio/crio.conf.d/00-default"}) && r.Environment.HTTPSProxy == "http://proxy:3128" && s.handlers[0].BinaryName == "/usr/bin/crun" &&
+				s.handlers[0].SystemdCgroup != nil && *s.handlers[0].SystemdCgroup
 		}},
 		{"k3s", map[string]string{"/var/lib/rancher/k3s/agent/etc/containerd/config.toml": "version = 3\nimports = [\"conf.d/*.toml\"]\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = \"/var/lib/rancher/k3s/agent/etc/cni/net.d\"\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = \"/var/lib/rancher/k3s/agent/etc/containerd/certs.d\"\n",
 			"/var/lib/rancher/k3s/agent/etc/containerd/conf.d/gpu.toml": "[plugins.'io.containerd.cri.v1.runtime'.containerd]\ndefault_runtime_name = \"nvidia\"\n"}, func(f map[string]string) {

@@ -33,8 +33,10 @@ type settings struct {
 	sandboxImage string
 	handlers     []v1alpha1.RuntimeHandler
 	defaultName  string
-	argv         []string // of its process
-	path         []string // where it looks for binaries: its PATH, then beside itself; empty when it does not run
+	// systemdCgroup is what CRI-O is told for all handlers.
+	systemdCgroup *bool
+	argv          []string // of its process
+	path          []string // where it looks for binaries: its PATH, then beside itself; empty when it does not run
 }
 
 // settingsOf are a runtime's own defaults.
@@ -280,6 +282,7 @@ type crioTOML struct {
 		} `toml:"network"`
 		Runtime struct {
 			Default  string `toml:"default_runtime"`
+			Manager  string `toml:"cgroup_manager"` // of all handlers
 			Runtimes map[string]struct {
 				Path string `toml:"runtime_path"`
 				Type string `toml:"runtime_type"`
@@ -335,7 +338,14 @@ func takeCRIO(b []byte, set *settings, by map[string]v1alpha1.RuntimeHandler) er
 		set.cniBin = c.Crio.Network.BinDirs
 	}
 	for name, r := range c.Crio.Runtime.Runtimes {
-		by[name] = v1alpha1.RuntimeHandler{Name: name, Type: r.Type, BinaryName: cmp.Or(r.Path, name)}
+		by[name] = v1alpha1.RuntimeHandler{Name: name, Type: r.Type, BinaryName: cmp.Or(r.Path, name), SystemdCgroup: by[name].SystemdCgroup}
+	}
+	if m := c.Crio.Runtime.Manager; m != "" {
+		set.systemdCgroup = new(m == "systemd")
+	}
+	for name, r := range by {
+		r.SystemdCgroup = set.systemdCgroup
+		by[name] = r
 	}
 	return nil
 }

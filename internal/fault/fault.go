@@ -90,6 +90,7 @@ const (
 // New begins nothing yet.
 func New(tb Testbed, o Options) *Session {
 	o.Timings = o.Timings.OnThisMachine()
+	o.Scenario = o.Scenario.On(tb.Runtime())
 	if o.Name == "" {
 		o.Name = o.Scenario.Metadata.Name
 	}
@@ -118,6 +119,9 @@ func Failf(format string, args ...any) error { return &Failure{fmt.Sprintf(forma
 
 // Place does it all: the node must be clean at the start, and is ill at the end. Whoever calls it undoes what a failed one has begun.
 func (s *Session) Place(ctx context.Context) error {
+	if err := s.Supported(); err != nil {
+		return err
+	}
 	if err := s.Clean(ctx); err != nil {
 		return err
 	}

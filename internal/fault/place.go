@@ -15,6 +15,14 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
+// Supported refuses what cannot exist with the nodes' runtime.
+func (s *Session) Supported() error {
+	if why := s.Scenario.Unsupported; why != "" {
+		return &injectors.UnsupportedError{Mechanism: s.Scenario.Spec.Inject[0].Mechanism, Reason: why}
+	}
+	return nil
+}
+
 // Clean refuses a node on which another run has left something: an injection in the node's journal, or a namespace. What was rolled out
 // through the API ails its pods still, and no node's journal has it. The victim is claimed, so nobody is at work on it.
 func (s *Session) Clean(ctx context.Context) error {

@@ -45,6 +45,8 @@ type Testbed interface {
 type API interface {
 	// Cluster is the cluster's name.
 	Cluster() string
+	// Runtime is the container runtime of the nodes, as nodeimage.Runtimes names it; empty for containerd.
+	Runtime() string
 	// Target is how diagnose reaches the same nodes. It carries nothing of the run.
 	Target() diagnose.Target
 	// Kube is the API client. Its calls end with their context.

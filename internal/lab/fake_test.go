@@ -193,6 +193,7 @@ type fakeBed struct {
 }
 
 func (b fakeBed) Cluster() string            { return "fake" }
+func (b fakeBed) Runtime() string            { return "" }
 func (b fakeBed) Kube() kubernetes.Interface { return b.kube }
 func (b fakeBed) Image() string              { return "agnhost:test" }
 

@@ -88,6 +88,8 @@ func newKindTestbed(c *cluster.Cluster, image string) *kindTestbed {
 
 func (l *kindTestbed) Cluster() string { return l.c.Name }
 
+func (l *kindTestbed) Runtime() string { return l.c.Runtime() }
+
 func (l *kindTestbed) Image() string { return l.image }
 
 func (l *kindTestbed) Kube() kubernetes.Interface { return l.c.Kube() }

@@ -194,6 +194,7 @@ func (c *Cluster) ObserveAPI(ctx context.Context, nodes []string) (map[string]*v
 // The rest is what suites.Testbed wants.
 
 func (c *Cluster) Cluster() string            { return "rehearsal" }
+func (c *Cluster) Runtime() string            { return "" }
 func (c *Cluster) Image() string              { return "agnhost" }
 func (c *Cluster) Kube() kubernetes.Interface { return c.kube }
 func (c *Cluster) Records() []cluster.Record  { return nil }

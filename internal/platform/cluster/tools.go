@@ -47,6 +47,16 @@ done`},
 	load: []string{"sh", "-c", `f=$(mktemp) && trap 'rm -f "$f"' EXIT && cat >"$f" && skopeo copy --quiet "docker-archive:$f:$1" "containers-storage:$1"`, "sh"},
 }
 
+// Runtime is what the nodes' image says of their runtime; empty for containerd.
+func (c *Cluster) Runtime() string {
+	for _, k := range c.containers {
+		if r := k.Config.Labels[RuntimeLabel]; r != "" && k.role() != "" {
+			return r
+		}
+	}
+	return ""
+}
+
 // tools are those of a node.
 func (c *Cluster) tools(name string) imageTools {
 	for _, k := range c.containers {
