@@ -40,7 +40,7 @@ before the first one, and salt and seed after the last: anybody can check that n
 		Example: `  sickbay lab drill --seed 2026
   sickbay lab drill --count 4 --at-once 2 --decoys
   sickbay lab drill --count 5 --sealed
-  sickbay lab drill --seed 2026 --detector npd,act`,
+  sickbay lab drill --seed 2026 --detector exec:./my-detector,act`,
 		Args: noArgs,
 	}
 	a.labStartFlags(cmd, &o.labStarting)

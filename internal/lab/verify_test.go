@@ -125,6 +125,35 @@ func TestVerifyMakesItIllAgain(t *testing.T) {
 	}
 }
 
+func TestAsIll(t *testing.T) {
+	verdict := func(goals string, why ...v1alpha1.Refusal) (v Verdict) {
+		for _, g := range goals {
+			v.Goals = append(v.Goals, GoalState{Met: g == '+'})
+		}
+		for _, r := range why {
+			v.Refused = append(v.Refused, refuse(r, "x"))
+		}
+		return v
+	}
+	was := verdict("+--+", v1alpha1.RefusedStillIll) // two of the lab's own
+	for _, c := range []struct {
+		is   Verdict
+		want bool
+	}{
+		{was, true},
+		{verdict("+---", v1alpha1.RefusedStillIll), true},
+		{verdict("+-++", v1alpha1.RefusedStillIll), false},
+		{verdict("++-+", v1alpha1.RefusedStillIll), false},
+		{verdict("---+", v1alpha1.RefusedStillIll), false},
+		{verdict("+--+", v1alpha1.RefusedStillIll, v1alpha1.RefusedNodeCordoned), false},
+		{Verdict{}, false},
+	} {
+		if asIll(was, c.is, 2) != c.want {
+			t.Errorf("%s is not %t", asJSON(c.is), c.want)
+		}
+	}
+}
+
 // TestDiagnoseVouches: who runs the lab's registry knows its CA, without which no remedy has a node trust it.
 func TestDiagnoseVouches(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
