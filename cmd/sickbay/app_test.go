@@ -17,6 +17,8 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
@@ -46,6 +48,7 @@ type fakeDeps struct {
 	report   func(ctx context.Context, list []*scenarios.Scenario, o suites.Options) (*v1alpha1.Report, error)
 	inv      engine.Inventory
 	ups      []cluster.UpOptions
+	adopted  []string
 }
 
 var theEngine = &engine.Engine{Provider: "docker", Version: "29.0", CLI: "/nonexistent/docker"}
@@ -115,7 +118,18 @@ func (w *fakeDeps) testbed(context.Context, *cluster.Cluster) (suites.Testbed, e
 	}
 	return nil, nil
 }
-func (w *fakeDeps) agent(node.Node) diagnose.Agent          { w.refuse("an agent"); return nil }
+func (w *fakeDeps) agent(node.Node) diagnose.Agent { w.refuse("an agent"); return nil }
+func (w *fakeDeps) adopt(_ context.Context, c *cluster.Cluster) (*cluster.Cluster, error) {
+	w.adopted = append(w.adopted, c.Name)
+	return &cluster.Cluster{Name: c.Name, Ours: true, Adopted: true}, nil
+}
+func (w *fakeDeps) othersNodes(_ context.Context, _ *engine.Engine, nodes []corev1.Node) (map[string]node.Node, error) {
+	out := map[string]node.Node{}
+	for _, n := range nodes {
+		out[n.Name] = node.Local(n.Name)
+	}
+	return out, nil
+}
 func (w *fakeDeps) hostNode(name string) (node.Node, error) { return node.Local(name), nil }
 func (w *fakeDeps) injecting(context.Context, node.Node) (injecting, error) {
 	w.refuse("the injecting side of an agent")

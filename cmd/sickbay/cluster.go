@@ -19,6 +19,7 @@ type clusterInfo struct {
 	Kind       string             `json:"kind"`
 	Name       string             `json:"name"`
 	Ours       bool               `json:"ours"`
+	Adopted    bool               `json:"adopted,omitempty"`
 	Topology   string             `json:"topology,omitempty"`
 	Timings    string             `json:"timings,omitempty"`
 	Image      string             `json:"image,omitempty"`
@@ -68,12 +69,13 @@ func (a *app) clusterDown() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Remove the cluster and everything that belongs to it",
+		Long:  "Remove the cluster and everything that belongs to it. A cluster that was adopted (sickbay run --adopt) is given back instead: it stays.",
 		Example: `  sickbay cluster down
   sickbay cluster down --all`,
 		Args: noArgs,
 	}
 	a.clusterFlag(cmd, &name)
-	cmd.Flags().BoolVar(&all, "all", false, "every cluster that sickbay made")
+	cmd.Flags().BoolVar(&all, "all", false, "every cluster that sickbay made or adopted")
 	cmd.MarkFlagsMutuallyExclusive("all", "cluster")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
@@ -153,13 +155,16 @@ func (a *app) clusterStatus() *cobra.Command {
 
 func describeCluster(ctx context.Context, c *cluster.Cluster) clusterInfo {
 	info := clusterInfo{
-		APIVersion: v1alpha1.APIVersion, Kind: "Cluster", Name: c.Name, Ours: c.Ours, Topology: c.Topology,
+		APIVersion: v1alpha1.APIVersion, Kind: "Cluster", Name: c.Name, Ours: c.Ours, Adopted: c.Adopted, Topology: c.Topology,
 		Timings: c.Profile, Image: c.Image, Online: c.Online, Nodes: c.Nodes(),
 	}
 	if !c.Ours {
 		return info
 	}
 	info.Kubeconfig, _ = c.Kubeconfig()
+	if c.Adopted {
+		return info
+	}
 	if iso, err := c.Isolation(ctx); err == nil {
 		info.Isolation = &iso
 	}
@@ -168,11 +173,14 @@ func describeCluster(ctx context.Context, c *cluster.Cluster) clusterInfo {
 
 func (a *app) showCluster(w io.Writer, c clusterInfo) {
 	whose := "made by sickbay"
-	if !c.Ours {
+	switch {
+	case c.Adopted:
+		whose = "made by others and adopted: `sickbay cluster down` gives it back"
+	case !c.Ours:
 		whose = "not made by sickbay: only diagnose reads it"
 	}
 	fmt.Fprintf(w, "cluster %s, %s\n", a.paint(bold, c.Name), whose)
-	if c.Ours {
+	if c.Ours && !c.Adopted {
 		fmt.Fprintf(w, "  topology %s, timings %s, image %s\n", c.Topology, c.Timings, c.Image)
 		switch i := c.Isolation; {
 		case c.Online:

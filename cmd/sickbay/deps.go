@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
@@ -39,6 +40,9 @@ type deps interface {
 	up(ctx context.Context, e *engine.Engine, o cluster.UpOptions) (*cluster.Cluster, error)
 	find(ctx context.Context, e *engine.Engine, name string) (*cluster.Cluster, error)
 	clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Cluster, error)
+	// othersNodes are those that k3d or minikube made.
+	othersNodes(ctx context.Context, e *engine.Engine, nodes []corev1.Node) (map[string]node.Node, error)
+	adopt(ctx context.Context, c *cluster.Cluster) (*cluster.Cluster, error)
 	down(ctx context.Context, e *engine.Engine, name string) error
 	// testbed makes a cluster of ours a place where nodes may be made ill.
 	testbed(ctx context.Context, c *cluster.Cluster) (suites.Testbed, error)
@@ -115,6 +119,14 @@ func (realDeps) clusters(ctx context.Context, e *engine.Engine) ([]*cluster.Clus
 	return cluster.List(ctx, e)
 }
 
+func (realDeps) othersNodes(ctx context.Context, e *engine.Engine, nodes []corev1.Node) (map[string]node.Node, error) {
+	return cluster.OthersNodes(ctx, e, nodes)
+}
+
+func (realDeps) adopt(ctx context.Context, c *cluster.Cluster) (*cluster.Cluster, error) {
+	return c.Adopt(ctx)
+}
+
 func (realDeps) down(ctx context.Context, e *engine.Engine, name string) error {
 	return cluster.Down(ctx, e, cluster.DownOptions{Name: name})
 }
@@ -168,6 +180,8 @@ type clusterOptions struct {
 	make bool
 	// victim is the node that is asked for; empty for any.
 	victim string
+	// adopt takes a cluster that somebody else made, with yes without asking.
+	adopt, yes bool
 }
 
 // ready returns a cluster that may be made ill: the one that is there, or the default one made now, with engine and image as
@@ -182,6 +196,8 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 	}
 	c, err := a.deps.find(ctx, e, g.cluster)
 	switch {
+	case err == nil && (!c.Ours && g.adopt || c.Adopted):
+		return a.adopt(ctx, c, g)
 	case err == nil && !c.Ours:
 		return nil, foreign(c)
 	case err == nil:
@@ -297,7 +313,7 @@ func (a *app) ours(ctx context.Context, name string) (*cluster.Cluster, error) {
 func foreign(c *cluster.Cluster) error {
 	return &usageError{
 		text: fmt.Sprintf("cluster %s was not made by sickbay: nothing is injected into it", c.Name),
-		hint: fmt.Sprintf("Choose another name with --cluster; `sickbay diagnose --cluster %s` may look at it.", c.Name),
+		hint: fmt.Sprintf("Choose another name with --cluster; `sickbay diagnose --cluster %[1]s` may look at it, `sickbay run --adopt --cluster %[1]s SCENARIO` asks to take it.", c.Name),
 	}
 }
 

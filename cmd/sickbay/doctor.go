@@ -144,7 +144,7 @@ func (x *examination) sort(inv engine.Inventory, e *engine.Engine, clusters map[
 	}
 	for name, ours := range clusters {
 		if ours {
-			x.Kept = append(x.Kept, fmt.Sprintf("cluster %s (`sickbay cluster down --cluster %s` removes it)", name, name))
+			x.Kept = append(x.Kept, fmt.Sprintf("cluster %s (`sickbay cluster down --cluster %s` removes it, or gives it back if it was adopted)", name, name))
 		}
 	}
 	if private {

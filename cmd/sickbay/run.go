@@ -143,19 +143,21 @@ func (a *app) run() *cobra.Command {
 		Short: "Run scenarios: inject, detect, fix, and check that nothing is left",
 		Long: `Run scenarios by name, or by the path of your own scenario.yaml; what a file would do is shown and asked first, unless --trust is
 given. The engine, the node image and the cluster ` + defaultCluster + ` are created
-if needed and reused otherwise. Another cluster must exist (sickbay cluster up). Several scenarios run in parallel, each on its
+if needed and reused otherwise. Another cluster must exist (sickbay cluster up); one that others made is only taken with --adopt. Several scenarios run in parallel, each on its
 own worker.
 
 Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or set up.`,
 		Example: `  sickbay run pleg-disk
   sickbay run pleg-disk --noop              # a control: must fail at manifest, with exit code 1
   sickbay run swap-on conflist-missing --report /tmp/report
-  sickbay run ./my-fault/scenario.yaml --keep`,
+  sickbay run ./my-fault/scenario.yaml --keep
+  sickbay run swap-on --cluster dev --adopt # a kind cluster that sickbay did not make`,
 		Args:              args(cobra.MinimumNArgs(1), "the names of one or more scenarios"),
 		ValidArgsFunction: completeScenarios,
 	}
 	a.runFlags(cmd, &f)
 	a.nodeFlag(cmd, &f.node, "the worker to inject into (default: a free one)")
+	adoptFlags(cmd, &f.clusterOptions)
 	// For `sickbay chaos`: a run's name, and where its process kills or interrupts itself.
 	cmd.Flags().StringVar(&f.runID, "run-id", "", "")
 	cmd.Flags().StringVar(&f.killAt, "kill-at", "", "")
@@ -172,6 +174,9 @@ Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or s
 		}
 		if err != nil {
 			return err
+		}
+		if f.yes && !f.adopt {
+			return usagef("--yes needs --adopt")
 		}
 		if f.node != "" && len(list) > 1 {
 			return usagef("--node is for one scenario; these are %d", len(list))

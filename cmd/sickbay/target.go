@@ -159,7 +159,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.cluster, s.ours, s.Cluster, s.API = c, c.Ours, c.Name, c
+		s.cluster, s.ours, s.Cluster, s.API = c, c.Ours && !c.Adopted, c.Name, c
 		for _, n := range c.Nodes() {
 			s.nodes[n.Name] = c.Node(n.Name)
 		}

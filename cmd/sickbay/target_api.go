@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/internal/bounds"
@@ -51,17 +52,20 @@ func (a *app) throughAPI(ctx context.Context, w targetFlags, s *target, why erro
 	} else {
 		s.Cluster, s.Context = w.context, w.context
 	}
+	asking, cancel := context.WithTimeout(ctx, timeoutscale.Bound(5*time.Second))
+	defer cancel()
+	list, err := s.kube.CoreV1().Nodes().List(asking, metav1.ListOptions{})
+	if err != nil && !apierrors.IsForbidden(err) { // that is named with all that is missing
+		return fmt.Errorf("list the nodes of context %s: %w", w.context, err)
+	}
+	if w.debugImage == "" && a.asContainers(ctx, w.context, list.Items, s) {
+		return nil
+	}
 	pods, err := debugpod.Open(ctx, debugpod.Options{REST: s.rest, Kube: s.kube, Context: w.context, Namespace: namespace, Image: w.debugImage})
 	if err != nil {
 		return hint(err, otherWays)
 	}
 	a.pods = append(a.pods, pods)
-	asking, cancel := context.WithTimeout(ctx, timeoutscale.Bound(5*time.Second))
-	defer cancel()
-	list, err := s.kube.CoreV1().Nodes().List(asking, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list the nodes of context %s: %w", w.context, err)
-	}
 	for _, n := range list.Items {
 		s.nodes[n.Name] = pods.Node(n.Name)
 	}
@@ -76,6 +80,26 @@ func (a *app) throughAPI(ctx context.Context, w targetFlags, s *target, why erro
 		a.say("A privileged pod in namespace %s reads each node and is deleted afterwards; image %s.\n", namespace, imagesOf(list.Items, w))
 	}
 	return nil
+}
+
+// minikubeLabel is on the Nodes of minikube's clusters.
+const minikubeLabel = "minikube.k8s.io/name"
+
+// asContainers takes the nodes of a cluster of k3d's or minikube's as containers of the engine, if all of them are.
+func (a *app) asContainers(ctx context.Context, name string, list []corev1.Node, s *target) bool {
+	if len(list) == 0 || !strings.HasPrefix(name, "k3d-") && list[0].Labels[minikubeLabel] == "" {
+		return false
+	}
+	e, err := a.deps.presentEngine(ctx)
+	if err != nil {
+		return false
+	}
+	found, err := a.deps.othersNodes(ctx, e, list)
+	if err != nil || len(found) < len(list) {
+		return false
+	}
+	maps.Copy(s.nodes, found)
+	return true
 }
 
 // imagesOf says which images the pods have.

@@ -81,3 +81,17 @@ func TestKindWithoutEngine(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
+
+// TestMinikubeAsContainers: nodes that are containers of the engine are reached there, without a pod.
+func TestMinikubeAsContainers(t *testing.T) {
+	n := podtest.Node("minikube")
+	n.Labels = map[string]string{minikubeLabel: "minikube"}
+	a := podtest.Serve(t, n)
+	a.Deny("create pods")
+	d := &fakeDeps{t: t, engine: func() (*engine.Engine, error) { return theEngine, nil }}
+	_, stdout, stderr := call(t, away{d}, "", "diagnose", "--context", "away", "--kubeconfig", a.Kubeconfig, "-o", "json")
+	var got v1alpha1.Diagnosis
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || !slices.Equal(got.Nodes, []string{"minikube"}) || len(a.Made()) != 0 {
+		t.Errorf("%v %v, %d pods made\n%s", err, got.Nodes, len(a.Made()), stderr)
+	}
+}

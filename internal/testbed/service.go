@@ -35,7 +35,7 @@ func (l *kindTestbed) StartRegistry(ctx context.Context, run, victim string, r v
 		return nil, fmt.Errorf("fill a registry: %w", err)
 	}
 	got, err := registry.Start(ctx, registry.Place{
-		Run: run, Network: cluster.Network, Image: image, Base: base,
+		Run: run, Network: l.c.Network(), Image: image, Base: base,
 		Labels: map[string]string{cluster.Label: l.c.Name, cluster.RunLabel: run, cluster.NodeLabel: victim},
 	}, registry.Spec{Images: r.Images, Private: r.Private, Certificate: registry.Certificate(r.Certificate)})
 	if err != nil {

@@ -37,8 +37,10 @@ const (
 // Cluster is a kind cluster as its containers show it. It is a snapshot: Find again to see what changed.
 type Cluster struct {
 	Name string
-	// Ours tells that sickbay made it. Nothing is ever injected into a cluster that is not, and Down refuses it.
+	// Ours tells that sickbay made it, or that it was Adopted. Nothing is ever injected into a cluster that is not, and Down refuses it.
 	Ours bool
+	// Adopted tells that somebody else made it, and its owner gave it to sickbay: it is Ours too, and Down only gives it back.
+	Adopted bool
 	// Topology, Profile and Spec are what it was made as; empty when it is not ours. Spec names the whole configuration and image.
 	Topology, Profile, Spec string
 	// Online tells that it was made without isolation.
@@ -122,6 +124,9 @@ func fromContainers(e *engine.Engine, name string, cs []container) *Cluster {
 	c.containers = cs
 	// Ours is what carries the mark on every node: one foreign container under the label, and nobody's cluster is deleted.
 	c.Ours = !slices.ContainsFunc(cs, func(c container) bool { _, ok := c.mark(); return !ok })
+	if !c.Ours && adopted(name, cs) {
+		c.Ours, c.Adopted = true, true
+	}
 	for _, k := range cs {
 		if k.role() != ControlPlane && k.role() != Worker {
 			continue // kind's load balancer is no node

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -100,6 +101,76 @@ func TestUpLeavesAForeignClusterAlone(t *testing.T) {
 	}
 	if len(now().Containers) != 1 || strings.Contains(log(), "\nrm") || strings.Contains(log(), "\nkill") || strings.Contains(log(), "\nexec") {
 		t.Errorf("a foreign cluster was touched:\n%s", log())
+	}
+}
+
+// TestOthersNodes: a container is a node of another tool's by its label, name and address.
+func TestOthersNodes(t *testing.T) {
+	other := func(name, label, value, address string) container {
+		c := kindNode("", name, "", "running", nil)
+		c.Config.Labels = map[string]string{label: value}
+		c.NetworkSettings.Networks = map[string]struct{ IPAddress string }{"x": {address}}
+		return c
+	}
+	e, _, _ := engineWith(t, world{Containers: []container{
+		other("k3d-a-server-0", "app", "k3d", "10.1.0.2"), other("minikube", "created_by.minikube.sigs.k8s.io", "true", "10.1.0.3"),
+		other("k3d-a-agent-0", "app", "k3d", "10.1.0.4"), other("stray", "app", "web", "10.1.0.5"),
+	}})
+	at := func(name, address string) corev1.Node {
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
+		return n
+	}
+	got, err := OthersNodes(t.Context(), e, []corev1.Node{at("k3d-a-server-0", "10.1.0.2"), at("minikube", "10.1.0.3"), at("k3d-a-agent-0", "10.9.9.9"), at("stray", "10.1.0.5")})
+	if names := slices.Sorted(maps.Keys(got)); err != nil || !slices.Equal(names, []string{"k3d-a-server-0", "minikube"}) {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
+// TestAdopt: a cluster of others is ours after it was adopted, while it has the same containers, and stays when it is given back.
+func TestAdopt(t *testing.T) {
+	theirs := []container{kindNode("dev", "dev-control-plane", ControlPlane, "running", nil), kindNode("dev", "dev-worker", Worker, "running", nil)}
+	alone := kindNode("alone", "alone-control-plane", ControlPlane, "running", nil)
+	stopped := kindNode("stopped", "stopped-worker", Worker, "exited", nil)
+	e, now, log := engineWith(t, world{Agnhost: true, Containers: append([]container{alone, stopped}, theirs...)})
+	find := func(name string) *Cluster {
+		t.Helper()
+		c, err := Find(t.Context(), e, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for name, want := range map[string]string{"alone": "no worker", "stopped": "exited"} {
+		var taken *TakenError
+		if _, err := find(name).Adopt(t.Context()); !errors.As(err, &taken) || !strings.Contains(err.Error(), want) || find(name).Ours {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The fake control plane has no credentials, which come last.
+	if _, err := find("dev").Adopt(t.Context()); err == nil || !strings.Contains(err.Error(), "API") {
+		t.Errorf("%v", err)
+	}
+	c := find("dev")
+	if !c.Ours || !c.Adopted || !slices.Equal(c.Victims(), []string{"dev-worker"}) || !strings.Contains(log(), "mount --bind") {
+		t.Fatalf("%+v", c)
+	}
+	if got, err := Up(t.Context(), e, UpOptions{Name: "dev", Image: image, Timeouts: quickly()}); err != nil || !got.Adopted {
+		t.Errorf("up: %v", err)
+	}
+	if err := Down(t.Context(), e, DownOptions{Name: "dev", Timeouts: quickly()}); err != nil {
+		t.Fatal(err)
+	}
+	if c := find("dev"); c.Ours || len(now().Containers) != 4 || !strings.Contains(log(), "umount") {
+		t.Errorf("given back: %+v", c)
+	}
+	// Made again under the same name, it is another cluster.
+	_, _ = find("dev").Adopt(t.Context())
+	if !adopted("dev", theirs) {
+		t.Error("not adopted again")
+	}
+	if again := append([]container{kindNode("dev", "dev-worker2", Worker, "running", nil)}, theirs...); adopted("dev", again) || adopted("../dev", theirs) {
+		t.Error("other containers are adopted")
 	}
 }
 

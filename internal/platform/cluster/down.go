@@ -22,7 +22,7 @@ type DownOptions struct {
 	Timeouts Timeouts
 }
 
-// Down removes a cluster of ours and everything that came with it: containers, their volumes, and with the last cluster the
+// Down gives an adopted cluster back, or removes a cluster of ours and everything that came with it: containers, their volumes, and with the last cluster the
 // network and the host's rules. It needs neither the API nor a kubeconfig nor healthy nodes, only the engine. A cluster that is
 // not there is no error: what else is left of it is removed all the same.
 func Down(ctx context.Context, e *engine.Engine, o DownOptions) (err error) {
@@ -46,6 +46,8 @@ func Down(ctx context.Context, e *engine.Engine, o DownOptions) (err error) {
 			What: fmt.Sprintf("cluster %s was not made by sickbay", o.Name),
 			Way:  fmt.Sprintf("it is left as it is; `kind delete cluster --name %s` removes it", o.Name),
 		}
+	case c.Adopted:
+		return c.Release(ctx)
 	default:
 		image = c.Image
 	}

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	Info       string // cgroup version and security options
 	OldParser  bool   // apparmor_parser does not run in a node
+	Agnhost    bool   // every node has it, pinned
 	Containers []container
 	Networks   map[string]network
 	Volumes    []string
@@ -179,6 +180,8 @@ func (w *world) do(args []string) int {
 func (w *world) ctr(node string, argv []string) int {
 	script := slices.Index(argv, containerdTools.export)
 	switch text := strings.Join(argv, " "); {
+	case w.Agnhost && strings.HasSuffix(text, containerdTools.workload):
+		fmt.Println(DefaultWorkloadImage + " 1")
 	case strings.HasSuffix(text, containerdTools.names):
 		fmt.Println(strings.Join(w.Images[node], "\n"))
 	case script >= 0:
