@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/injectors"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
@@ -205,7 +206,7 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 
 // keepTraces writes down how the node is that falls ill. A score without that is one all the same.
 func (l *lesson) keepTraces(ctx context.Context, tb suites.Testbed, c *cluster.Cluster, node string) string {
-	t, ok := tb.(lab.Traces)
+	t, ok := tb.(fault.Traces)
 	if node == "" {
 		free, _ := workersFor(ctx, tb, c, proving{parallel: 1}) // that there is none is told by who claims it
 		if len(free) == 0 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/lab/web"
 	"github.com/sickbay-dev/sickbay/internal/node"
@@ -394,7 +395,7 @@ func (a *app) residue(ctx context.Context, l *lesson, c *cluster.Cluster) []stri
 	if err != nil {
 		return nil
 	}
-	t, ok := tb.(lab.Traces)
+	t, ok := tb.(fault.Traces)
 	if !ok {
 		return nil
 	}

@@ -26,6 +26,14 @@ const (
 // ControlPlaneLabel marks the nodes that are never a victim.
 const ControlPlaneLabel = "node-role.kubernetes.io/control-plane"
 
+// Traces is a testbed that tells what is left on a node, after a fix and its undoing, by how the node was before.
+type Traces interface {
+	// Traces is how a node is, for whichever process asks later.
+	Traces(ctx context.Context, node string) ([]byte, error)
+	// Left is how it differs now.
+	Left(ctx context.Context, node string, before []byte) ([]string, error)
+}
+
 // Testbed is what placing a fault needs of a cluster.
 type Testbed interface {
 	API

@@ -8,21 +8,16 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 )
-
-// Traces is a testbed that tells what is left on a node, after a fix and its undoing, by how the node was before.
-type Traces interface {
-	Traces(ctx context.Context, node string) ([]byte, error)
-	Left(ctx context.Context, node string, before []byte) ([]string, error)
-}
 
 func (s Store) traces(st *State) string {
 	return filepath.Join(s.Dir, st.Cluster+"."+st.Node+".before")
 }
 
 // KeepTraces writes down how a node is before it falls ill.
-func (s Store) KeepTraces(ctx context.Context, t Traces, st *State) error {
+func (s Store) KeepTraces(ctx context.Context, t fault.Traces, st *State) error {
 	raw, err := t.Traces(ctx, st.Node)
 	if err != nil {
 		return err
@@ -32,7 +27,7 @@ func (s Store) KeepTraces(ctx context.Context, t Traces, st *State) error {
 
 // Residue is what is left on the lab's node once everything is undone: units, mounts and the processes of ended containers go away
 // within a moment. Where nobody wrote down how it was, nothing is known to be left.
-func (s Store) Residue(ctx context.Context, t Traces, st *State, every, bound time.Duration) (left []string, err error) {
+func (s Store) Residue(ctx context.Context, t fault.Traces, st *State, every, bound time.Duration) (left []string, err error) {
 	raw, err := os.ReadFile(s.traces(st))
 	if errors.Is(err, fs.ErrNotExist) || st.Node == "" {
 		return nil, nil

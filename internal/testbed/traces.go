@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/fingerprint"
 )
 
-// Traces is what a node looks like, for another process to compare with: a lab outlives the one that began it.
+var _ fault.Traces = (*kindTestbed)(nil)
+
+// Traces implements fault.Traces: a lab outlives the process that began it.
 func (l *kindTestbed) Traces(ctx context.Context, node string) ([]byte, error) {
 	f, err := readable(ctx, l.t.Poll, l.t.Call, func(ctx context.Context) (*fingerprint.Fingerprint, error) { return l.nodeNow(ctx, node) })
 	if err != nil {
@@ -17,7 +20,7 @@ func (l *kindTestbed) Traces(ctx context.Context, node string) ([]byte, error) {
 	return json.Marshal(f)
 }
 
-// Left is how the node differs now.
+// Left implements fault.Traces.
 func (l *kindTestbed) Left(ctx context.Context, node string, before []byte) ([]string, error) {
 	now, err := l.nodeNow(ctx, node)
 	if err == nil {
