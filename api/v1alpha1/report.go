@@ -105,6 +105,7 @@ func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Of) }
 // ScenarioResult is one scenario's run.
 type ScenarioResult struct {
 	Scenario string   `json:"scenario"`
+	Cell     string   `json:"cell,omitempty"` // of a suite with --matrix: kubernetes=1.34,runtime=crio
 	Title    string   `json:"title"`
 	Profile  string   `json:"profile,omitempty"`
 	Guide    []string `json:"guide,omitempty"`
@@ -143,6 +144,14 @@ type ScenarioResult struct {
 	Attempts []Attempt `json:"attempts,omitempty"`
 	// Known are the known failures that excuse this result or a detector's in it.
 	Known []KnownFailure `json:"known,omitempty"`
+}
+
+// Named is the scenario, with its cell where there are several.
+func (r ScenarioResult) Named() string {
+	if r.Cell == "" {
+		return r.Scenario
+	}
+	return r.Scenario + " (" + r.Cell + ")"
 }
 
 // RunClocks are the durations worth comparing between runs, in seconds since the injection began; 0 means it did not happen.

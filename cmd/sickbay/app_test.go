@@ -49,6 +49,7 @@ type fakeDeps struct {
 	inv      engine.Inventory
 	ups      []cluster.UpOptions
 	adopted  []string
+	downs    []string
 }
 
 var theEngine = &engine.Engine{Provider: "docker", Version: "29.0", CLI: "/nonexistent/docker"}
@@ -108,8 +109,11 @@ func (w *fakeDeps) find(_ context.Context, _ *engine.Engine, name string) (*clus
 func (w *fakeDeps) clusters(context.Context, *engine.Engine) ([]*cluster.Cluster, error) {
 	return w.all, nil
 }
-func (w *fakeDeps) down(context.Context, *engine.Engine, string) error {
-	w.refuse("down")
+func (w *fakeDeps) down(_ context.Context, _ *engine.Engine, name string) error {
+	if w.report == nil {
+		w.refuse("down")
+	}
+	w.downs = append(w.downs, name)
 	return nil
 }
 func (w *fakeDeps) testbed(context.Context, *cluster.Cluster) (suites.Testbed, error) {

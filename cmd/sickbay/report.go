@@ -15,7 +15,7 @@ import (
 
 // reportFlags are what `report` can make of a report. Each is one thing; none shows it.
 type reportFlags struct {
-	html, matrix, timings, sides, conformance, durations, scoreboard bool
+	html, matrix, cells, timings, sides, conformance, durations, scoreboard bool
 
 	record, against, into string
 	implementation        map[string]string
@@ -34,6 +34,7 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
   sickbay report /tmp/report --html --against /tmp/yesterday   # write report.html again, with what changed
   sickbay report /tmp/report --conformance --implementation project=mine,url=https://example.com
   sickbay report /tmp/report --matrix > docs/results/confusion-matrix.md
+  sickbay report reports/matrix --cells > docs/results/cells.md
   sickbay report reports/timings/* --timings > docs/results/timings.md
   sickbay report reports/today reports/vm/* --sides > docs/results/cgroup-v1-v2.md
   sickbay report reports/* --scoreboard --into docs/scoreboard
@@ -45,6 +46,7 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 	fl.BoolVar(&f.html, "html", false, "rewrite report.html from report.json and print its path")
 	fl.StringVar(&f.against, "against", "", "with --html: an earlier report to compare with on the page")
 	fl.BoolVar(&f.matrix, "matrix", false, "print the confusion matrix, the controls and each scenario's fidelity, as a Markdown page")
+	fl.BoolVar(&f.cells, "cells", false, "print what differs between the cells of a suite --matrix, as a Markdown page")
 	fl.StringVar(&f.record, "record", "", "write recordings of the passed scenarios for the detectors' tests, below this folder")
 	fl.BoolVar(&f.timings, "timings", false, "print each scenario's median times over several reports, as a Markdown page")
 	fl.BoolVar(&f.durations, "durations", false, "print each scenario's median duration over several reports, as --shard balances by")
@@ -53,7 +55,7 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 	fl.StringVar(&f.into, "into", "", "with --scoreboard: write page, Markdown and picture into this folder")
 	fl.BoolVar(&f.conformance, "conformance", false, "print a short conformance report in YAML")
 	fl.StringToStringVar(&f.implementation, "implementation", nil, "with --conformance: organization, project, url, version and contact, as project=NAME,url=URL")
-	modes := []string{"html", "matrix", "record", "timings", "durations", "sides", "scoreboard", "conformance"}
+	modes := []string{"html", "matrix", "cells", "record", "timings", "durations", "sides", "scoreboard", "conformance"}
 	cmd.MarkFlagsMutuallyExclusive(modes...)
 	_ = cmd.MarkFlagDirname("record")
 	_ = cmd.MarkFlagDirname("against")
@@ -129,6 +131,8 @@ func (a *app) oneReport(dir string, f reportFlags, form format) error {
 		return err
 	case f.matrix:
 		return report.WriteMatrixPage(a.out, rep)
+	case f.cells:
+		return report.WriteCellsPage(a.out, rep)
 	case f.conformance:
 		of, err := implementation(f.implementation)
 		if err != nil {

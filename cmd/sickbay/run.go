@@ -44,6 +44,7 @@ type runFlags struct {
 	shard                *v1alpha1.Shard
 	seed                 uint64
 	scoringFlags
+	cells         []cell // of --matrix
 	lease         time.Duration
 	runID, killAt string
 	interrupt     bool
@@ -189,7 +190,7 @@ Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or s
 func (a *app) suite() *cobra.Command {
 	var f runFlags
 	var choice suites.Selection
-	var shard string
+	var shard, matrix string
 	cmd := &cobra.Command{
 		Use:   "suite",
 		Short: "Run all scenarios of a profile",
@@ -197,12 +198,16 @@ func (a *app) suite() *cobra.Command {
 unsupported, with the missing kernel feature.
 
 With --controls every scenario must also fail when nothing is injected, when the remedy is withheld, and when containerd and the
-kubelet are only restarted. All controls use one injection; if the restart fixes the fault, the scenario is run once more.`,
+kubelet are only restarted. All controls use one injection; if the restart fixes the fault, the scenario is run once more.
+
+With --matrix the suite is run in one cell after the other, each on a cluster of its own that is made and taken down; one report
+has them all, with the cell in each result.`,
 		Example: `  sickbay suite --report reports/nightly --controls
   sickbay suite --profile all --controls=core --parallel 2
   sickbay suite --detector sickbay --detector exec:./mine --detector kubectl --report reports/field
   sickbay suite --only failure=cni --only needs=registry --skip fidelity=contained --repeat 5
-  sickbay suite --profile all --shard 2/5 --report shard-2   # the second of five machines`,
+  sickbay suite --profile all --shard 2/5 --report shard-2   # the second of five machines
+  sickbay suite --matrix kubernetes=1.34,1.37,runtime=containerd,crio --report reports/matrix`,
 		Args: noArgs,
 	}
 	a.runFlags(cmd, &f)
@@ -211,6 +216,10 @@ kubelet are only restarted. All controls use one injection; if the restart fixes
 	cmd.Flags().StringArrayVar(&choice.Skip, "skip", nil, "not these; as --only")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "order of the scenarios (default: by chance; the run prints it)")
 	cmd.Flags().StringVar(&shard, "shard", "", "run one part of the suite, as 2/5: the parts take about as long as each other; sickbay report merge puts them together")
+	cmd.Flags().StringVar(&matrix, "matrix", "", "run every combination, as `kubernetes=1.34,1.37,runtime=containerd,crio`: one report, a cluster for each")
+	for _, other := range []string{"image", "shard"} {
+		cmd.MarkFlagsMutuallyExclusive("matrix", other)
+	}
 	cmd.Flags().IntVar(&f.parallel, "parallel", 0, "number of scenarios at a time (default: the number of free workers)")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -220,6 +229,11 @@ kubelet are only restarted. All controls use one injection; if the restart fixes
 			return err
 		}
 		f.profile = profile
+		if cmd.Flags().Changed("matrix") {
+			if f.cells, err = parseMatrix(matrix); err != nil {
+				return err
+			}
+		}
 		if f.parallel < 0 {
 			return usagef("--parallel %d: it cannot be below zero", f.parallel)
 		}
@@ -300,28 +314,19 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	if err := a.trusted(ctx, list, f.trust); err != nil {
 		return err
 	}
-	c, err := a.ready(ctx, f.clusterOptions)
-	if err != nil {
-		return err
+	run := a.runOn
+	if len(f.cells) > 0 {
+		run = a.runMatrix
 	}
-	lab, err := a.deps.testbed(ctx, c)
-	if err != nil {
-		return err
-	}
-	lease := f.lease
-	if lease == suites.DefaultTimings().Lease {
-		lease = 0 // the default, which a slow machine stretches
-	}
-	rep, runErr := a.deps.runAll(ctx, lab, list, suites.Options{
-		Detectors: scored.detectors, Known: scored.known, Seed: f.seed, Repeat: f.repeat, Retries: f.retries,
-		Controls: f.control(), BlindRestart: suites.Restart(f.blindRestart), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
-		Version: version.String(), Profile: f.profile, Shard: f.shard, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}, DetectorWait: f.detectorWait},
-	})
+	rep, runErr := run(ctx, list, f, scored)
 	if rep != nil && len(rep.Results) > 0 {
 		if err := print(a, form, rep, func(w io.Writer) { a.showReport(w, rep, f.report) }); err != nil {
 			return err
 		}
 		runErr = errors.Join(runErr, a.summarizeReport(f.summary, rep))
+	}
+	if rep == nil && runErr != nil {
+		return runErr // it could not be begun
 	}
 	code := suites.ExitCode(rep, runErr)
 	if runErr != nil {
@@ -331,6 +336,27 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		return answer(code)
 	}
 	return nil
+}
+
+// runOn runs scenarios on one cluster, made as needed. Without a report nothing was begun.
+func (a *app) runOn(ctx context.Context, list []*scenarios.Scenario, f runFlags, scored scoring) (*v1alpha1.Report, error) {
+	c, err := a.ready(ctx, f.clusterOptions)
+	if err != nil {
+		return nil, err
+	}
+	lab, err := a.deps.testbed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	lease := f.lease
+	if lease == suites.DefaultTimings().Lease {
+		lease = 0 // the default, which a slow machine stretches
+	}
+	return a.deps.runAll(ctx, lab, list, suites.Options{
+		Detectors: scored.detectors, Known: scored.known, Seed: f.seed, Repeat: f.repeat, Retries: f.retries,
+		Controls: f.control(), BlindRestart: suites.Restart(f.blindRestart), Cleanups: a.cleanups, Keep: f.keep, ReportDir: f.report, Victim: f.node, Parallel: f.parallel,
+		Version: version.String(), Profile: f.profile, Shard: f.shard, RunID: f.runID, KillAt: suites.Point(f.killAt), Interrupt: f.interrupt, Timings: suites.Timings{Timings: fault.Timings{Lease: lease}, DetectorWait: f.detectorWait},
+	})
 }
 
 // codedError is an error that has its exit code from somewhere else.
@@ -420,7 +446,7 @@ func (a *app) showResult(w io.Writer, r v1alpha1.ScenarioResult) {
 	if r.Control != v1alpha1.ControlNone {
 		control = fmt.Sprintf(" (control: %s)", r.Control)
 	}
-	fmt.Fprintf(w, "%s%s%s: %s in %s\n", a.paint(bold, r.Scenario), on, control, a.verdict(r.Verdict), progress.Elapsed(r.Ended.Sub(r.Started)))
+	fmt.Fprintf(w, "%s%s%s: %s in %s\n", a.paint(bold, r.Named()), on, control, a.verdict(r.Verdict), progress.Elapsed(r.Ended.Sub(r.Started)))
 	if len(r.Steps) == 0 && r.Reason != "" {
 		fmt.Fprintf(w, "  %s\n", r.Reason)
 	}

@@ -86,7 +86,7 @@ func cases(rep *v1alpha1.Report) []reportCase {
 	}
 	for i := range rep.Results {
 		r := &rep.Results[i]
-		key := r.Scenario
+		key := r.Named()
 		if r.Control != v1alpha1.ControlNone {
 			key += " (" + string(r.Control) + ")"
 		}

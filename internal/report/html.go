@@ -213,7 +213,7 @@ var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
 // linkName is what a run's link is called: #swap-on, #swap-on-noop.
 func linkName(r *v1alpha1.ScenarioResult) string {
-	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(r.Scenario+"-"+string(r.Control)), "-"), "-")
+	return strings.Trim(notInName.ReplaceAllString(strings.ToLower(r.Named()+"-"+string(r.Control)), "-"), "-")
 }
 
 func newRunView(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult, dir string) (runView, error) {
@@ -248,6 +248,10 @@ func newRunView(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult, dir string) (r
 	bundles := []string{filepath.Join("bundle", r.Scenario)}
 	if len(rep.Results) == 1 {
 		bundles = append(bundles, "bundle")
+	}
+	if r.Cell != "" {
+		own := CellDir(r.Cell)
+		bundles = append(bundles, filepath.Join(own, "bundle", r.Scenario), filepath.Join(own, "bundle"))
 	}
 	for _, b := range bundles {
 		if fi, err := os.Stat(filepath.Join(dir, b)); dir != "" && err == nil && fi.IsDir() {

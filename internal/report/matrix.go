@@ -39,7 +39,7 @@ func NewMatrix(rep *v1alpha1.Report) *v1alpha1.Matrix {
 		return byVocabulary(strings.Join(a.Expected, " "), strings.Join(b.Expected, " "))
 	})
 	for _, r := range rows {
-		row := v1alpha1.MatrixRow{Scenario: r.Scenario}
+		row := v1alpha1.MatrixRow{Scenario: r.Named()}
 		for _, c := range m.Columns {
 			x := cell(r, c)
 			m.Clean = m.Clean && x.Kind != v1alpha1.CellWrong && x.Kind != v1alpha1.CellMissed
@@ -174,7 +174,7 @@ func WriteMatrixPage(w io.Writer, rep *v1alpha1.Report) error {
 		if r.Fidelity.Differs != "" {
 			fidelity += ": " + inCell(r.Fidelity.Differs)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Scenario, verdict, said(v1alpha1.ControlNoop), said(v1alpha1.ControlNoRemedy), said(v1alpha1.ControlBlindRestart), fidelity)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Named(), verdict, said(v1alpha1.ControlNoop), said(v1alpha1.ControlNoRemedy), said(v1alpha1.ControlBlindRestart), fidelity)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -188,7 +188,9 @@ func about(rep *v1alpha1.Report) []string {
 // again is the command that runs a scenario once more as it was run.
 func again(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult) string {
 	words := []string{"sickbay", "run", r.Scenario}
-	if rep.Cluster != "" && rep.Cluster != "sickbay" && !strings.Contains(rep.Cluster, ";") {
+	if r.Cell != "" {
+		words = []string{"sickbay", "suite", "--matrix", r.Cell, "--profile", "all", "--only", "name=" + r.Scenario}
+	} else if rep.Cluster != "" && rep.Cluster != "sickbay" && !strings.Contains(rep.Cluster, ";") {
 		words = append(words, "--cluster", rep.Cluster)
 	}
 	if r.Control != v1alpha1.ControlNone {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/bounds"
@@ -23,6 +24,11 @@ const (
 	FileHTML     = "report.html"
 	FileTimeline = "timeline.jsonl"
 )
+
+// CellDir is where, below the report of a suite with --matrix, a cell's own is.
+func CellDir(cell string) string {
+	return filepath.Join("cells", strings.Trim(notInName.ReplaceAllString(cell, "-"), "-"))
+}
 
 // private: a report has log lines of nodes and of the machine below them, as the bundle beside it.
 const private = 0o600

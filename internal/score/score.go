@@ -204,9 +204,9 @@ func flakes(rep *v1alpha1.Report) []v1alpha1.FlakeRate {
 		if r.Control != v1alpha1.ControlNone {
 			continue
 		}
-		add(key{r.Scenario, ""}, r.Verdict)
+		add(key{r.Named(), ""}, r.Verdict)
 		for _, d := range r.Detectors {
-			add(key{r.Scenario, d.Detector}, d.Verdict)
+			add(key{r.Named(), d.Detector}, d.Verdict)
 		}
 	}
 	var out []v1alpha1.FlakeRate
