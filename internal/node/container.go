@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ func explain(ctx context.Context, e Engine, name string, clientErr error, stderr
 	out, err := c.CombinedOutput()
 	state := strings.TrimSpace(string(out))
 	u := &UnreachedError{Node: name, Err: said}
+	program := filepath.Base(c.Path)
 	switch {
 	case err != nil && strings.Contains(strings.ToLower(state), "no such"):
 		u.Reason = "there is no such container"
@@ -61,10 +63,10 @@ func explain(ctx context.Context, e Engine, name string, clientErr error, stderr
 		u.Way = "see `sickbay doctor`"
 	case state == "paused":
 		u.Reason = "its container is paused"
-		u.Way = fmt.Sprintf("`docker unpause %s` wakes it", name)
+		u.Way = fmt.Sprintf("`%s unpause %s` wakes it", program, name)
 	case state != "running":
 		u.Reason = "its container is " + state
-		u.Way = fmt.Sprintf("`docker start %s` starts it", name)
+		u.Way = fmt.Sprintf("`%s start %s` starts it", program, name)
 	default:
 		u.Reason = "the engine could not run a command in its container"
 	}

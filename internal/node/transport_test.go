@@ -197,7 +197,7 @@ func TestUnreachedSaysWhy(t *testing.T) {
 		t.Run(state, func(t *testing.T) {
 			_, err := Container(fake{state}, "n1").Run(t.Context(), Argv("true"))
 			var u *UnreachedError
-			if !errors.As(err, &u) || !strings.Contains(u.Reason, want) || u.Node != "n1" {
+			if !errors.As(err, &u) || !strings.Contains(u.Reason, want) || u.Node != "n1" || strings.Contains(u.Way, "`docker ") {
 				t.Errorf("err = %v, want an UnreachedError about %q", err, want)
 			}
 			var exit *ExitError

@@ -20,6 +20,9 @@ const exportBound = 30 * time.Second
 // StartRegistry runs a registry on the network of the cluster's nodes. What it holds is the workload image, which is on
 // every node, under other names.
 func (l *kindTestbed) StartRegistry(ctx context.Context, run, victim string, r v1alpha1.Registry) (*scenarios.RegistryValues, error) {
+	if err := l.c.Engine().Socket(); err != nil {
+		return nil, err
+	}
 	image, err := nodeimage.ResolveRegistry(ctx, l.c.Engine(), l.c.Image, func(ctx context.Context) ([]byte, error) {
 		archive, err := l.export(ctx, victim, nodeimage.RegistryImage)
 		if err != nil {

@@ -113,6 +113,11 @@ func decide(ctx context.Context, h Host, opts Options) Decision {
 	if !opts.OwnOnly {
 		switch provider {
 		case "", Docker, Podman:
+		case "nerdctl":
+			d.BadRequest = true
+			return d.impossible(
+				"KIND_EXPERIMENTAL_PROVIDER is nerdctl, which serves no API as docker's, by which scenarios start their registries",
+				"Unset KIND_EXPERIMENTAL_PROVIDER, or set it to docker or podman. `sickbay diagnose --context NAME` reads a cluster of nerdctl's through its API.")
 		default:
 			d.BadRequest = true
 			return d.impossible(

@@ -122,7 +122,7 @@ func TestDecide(t *testing.T) {
 			plan: StartPrivate, looked: []string{"docker"}},
 		{name: "kind's variable asks for something else",
 			host: fakeHost{os: debian, root: true, programs: all, env: map[string]string{"KIND_EXPERIMENTAL_PROVIDER": "nerdctl"}},
-			plan: Impossible, says: []string{"nerdctl"}, looked: []string{}},
+			plan: Impossible, says: []string{"nerdctl", "serves no API", "diagnose --context"}, looked: []string{}},
 		{name: "DOCKER_HOST is honoured",
 			host: fakeHost{os: debian, root: true, programs: all, env: map[string]string{"DOCKER_HOST": "tcp://10.0.0.1:2375"},
 				engines: map[string]Candidate{"docker tcp://10.0.0.1:2375": works, "docker": works}, private: privates},

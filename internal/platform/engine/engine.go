@@ -9,6 +9,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -100,6 +101,14 @@ func (e *Engine) Setenv() error {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// Socket tells whether docker's API is served, by which registries are started: podman does so only where its service was asked for.
+func (e *Engine) Socket() error {
+	if e.Provider == Podman && e.Host == "" {
+		return errors.New("podman's API is not served: `systemctl enable --now podman.socket`, or `podman system service --time=0 &` where systemd does not run")
 	}
 	return nil
 }

@@ -169,6 +169,7 @@ func askPodman(ctx context.Context, e *Engine) (string, error) {
 		Host struct {
 			Arch            string
 			ServiceIsRemote bool
+			Security        struct{ Rootless bool }
 			RemoteSocket    struct {
 				Path   string
 				Exists bool
@@ -181,6 +182,9 @@ func askPodman(ctx context.Context, e *Engine) (string, error) {
 	}
 	if info.Host.ServiceIsRemote && runtime.GOOS == "linux" && !elsewhereAllowed() {
 		return "", &elsewhereError{"podman's connection leads to another machine"}
+	}
+	if info.Host.Security.Rootless {
+		return "", errors.New(oci.Rootless + "; run sickbay as root, whose podman is another engine: `sudo -E env KIND_EXPERIMENTAL_PROVIDER=podman sickbay ...`")
 	}
 	e.Version, e.APIVersion = info.Version.Version, info.Version.APIVersion
 	if socket := info.Host.RemoteSocket; socket.Exists && socket.Path != "" {

@@ -82,3 +82,30 @@ func TestEngineElsewhere(t *testing.T) {
 		})
 	}
 }
+
+// TestRootlessPodman is refused with the reason, before anything runs on it; a rootful one without its API says how it is served.
+func TestRootlessPodman(t *testing.T) {
+	dir := t.TempDir()
+	for rootless, want := range map[string]string{"true": "rootless", "false": ""} {
+		script := `#!/bin/sh
+case "$1" in
+info) echo '{"host":{"arch":"` + runtime.GOARCH + `","serviceIsRemote":false,"security":{"rootless":` + rootless + `},"remoteSocket":{"path":"/run/podman/podman.sock"}},"version":{"Version":"4.3.1","APIVersion":"4.3.1"}}';;
+*) echo "$1 was run" >>` + dir + `/ran;;
+esac`
+		cli := filepath.Join(dir, "podman")
+		if err := os.WriteFile(cli, []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		e := &Engine{Provider: Podman, CLI: cli}
+		_, err := system{Options{}.withDefaults()}.ask(t.Context(), e)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("rootless %s: %v", rootless, err)
+		}
+		if err := e.Socket(); want == "" && (err == nil || e.Version != "4.3.1") {
+			t.Errorf("%+v: %v", e, err)
+		}
+	}
+	if raw, err := os.ReadFile(dir + "/ran"); err == nil {
+		t.Errorf("%s", raw)
+	}
+}

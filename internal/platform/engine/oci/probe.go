@@ -12,13 +12,16 @@ type Report struct {
 	Missing       []string `json:"missing,omitempty"` // capabilities not granted
 }
 
+// Rootless is why an engine without root is refused.
+const Rootless = "the engine is rootless: root in its containers is not root of the kernel, so no loop device, swap or filesystem can be made to fail"
+
 // Privileged tells whether the container had what a node needs. The reason is for people.
 func (r Report) Privileged() (ok bool, reason string) {
 	switch {
 	case !r.Capabilities.Has("CAP_SYS_ADMIN") || !r.Capabilities.Has("CAP_NET_ADMIN"):
 		return false, "a privileged container has neither CAP_SYS_ADMIN nor CAP_NET_ADMIN"
 	case !r.FullUserIDs:
-		return false, "the engine is rootless: root in its containers is not root of the kernel, so no loop device, swap or filesystem can be made to fail"
+		return false, Rootless
 	case r.MountError != "":
 		return false, "a privileged container cannot mount: " + r.MountError
 	}
