@@ -155,7 +155,8 @@ var families = []Layer{
 		}
 		o.CNI.IPAM = nil
 		for i := range o.API.Pods {
-			o.API.Pods[i].Status.PodIP = fmt.Sprintf("2001:db8:42::%x", i+2)
+			ip := fmt.Sprintf("2001:db8:42::%x", i+2)
+			o.API.Pods[i].Status.PodIP, o.API.Pods[i].Status.PodIPs = ip, []corev1.PodIP{{IP: ip}} // dual-stack no more
 		}
 	}},
 }
