@@ -9,6 +9,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/memo"
 )
 
 // Place is the node a remedy is for, and what reaches it.
@@ -219,17 +220,27 @@ func words(patterns ...string) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)(^|[\s;&|(){}'"/` + "`" + `])(` + strings.Join(patterns, "|") + `)($|[\s;&|(){}'"` + "`" + `])`)
 }
 
-// classOf is what the words of a command say of its class, and the words.
+// classOf is what the words of a command say of its class, and the words. Most commands are scripts of many lines that are made again at
+// every look.
 func classOf(argv []string) (v1alpha1.Class, string) {
-	text := strings.Join(argv, " ")
+	said := classOfText(strings.Join(argv, " "))
+	return said.class, said.word
+}
+
+type saidClass struct {
+	class v1alpha1.Class
+	word  string
+}
+
+var classOfText = memo.Of(func(text string) saidClass {
 	if m := destroys.FindStringSubmatch(text); m != nil {
-		return v1alpha1.Destructive, m[2]
+		return saidClass{v1alpha1.Destructive, m[2]}
 	}
 	if m := disturbs.FindStringSubmatch(text); m != nil {
-		return v1alpha1.Disruptive, m[2]
+		return saidClass{v1alpha1.Disruptive, m[2]}
 	}
-	return v1alpha1.Safe, ""
-}
+	return saidClass{v1alpha1.Safe, ""}
+})
 
 // finish raises the class to what the words say, and derives Run, the command an operator would type.
 func finish(s v1alpha1.Step) v1alpha1.Step {

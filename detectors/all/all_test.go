@@ -86,7 +86,7 @@ func TestImports(t *testing.T) {
 			}
 			domain, _, _ := strings.Cut(imp, "/")
 			switch {
-			case strings.HasPrefix(imp, own+"detectors"), strings.HasPrefix(imp, own+"api/"), slices.Contains([]string{own + "internal/facts", own + "internal/causal", own + "internal/words", own + "internal/text"}, imp):
+			case strings.HasPrefix(imp, own+"detectors"), strings.HasPrefix(imp, own+"api/"), slices.Contains([]string{own + "internal/facts", own + "internal/causal", own + "internal/words", own + "internal/text", own + "internal/memo"}, imp):
 			case strings.HasPrefix(imp, "k8s.io/api/"), strings.HasPrefix(imp, "k8s.io/apimachinery/"), imp == "sigs.k8s.io/yaml", imp == "al.essio.dev/pkg/shellescape":
 			case !strings.Contains(domain, ".") && !slices.Contains([]string{"os", "net", "syscall", "bufio"}, domain), slices.Contains([]string{"net/url", "net/netip", "golang.org/x/net/http/httpproxy"}, imp):
 			default:
@@ -95,7 +95,7 @@ func TestImports(t *testing.T) {
 		}
 		return nil
 	}
-	for _, root := range []string{"..", "../../internal/facts", "../../internal/causal", "../../internal/words", "../../internal/text"} {
+	for _, root := range []string{"..", "../../internal/facts", "../../internal/causal", "../../internal/words", "../../internal/text", "../../internal/memo"} {
 		if err := filepath.WalkDir(root, read); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/memo"
 	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
@@ -98,7 +99,11 @@ func read(message, image string) answer {
 	return readOne(message, image)
 }
 
-func readOne(message, image string) answer {
+// readOne is asked the same at every look while a pod waits.
+func readOne(message, image string) answer { return readAgain([2]string{message, image}) }
+
+var readAgain = memo.Of(func(of [2]string) answer {
+	message, image := of[0], of[1]
 	a := answer{}
 	a.text, a.asked, a.token = cut(message, image)
 	for i, is := range compiled {
@@ -114,7 +119,7 @@ func readOne(message, image string) answer {
 		a.unsure = isThere
 	}
 	return a
-}
+})
 
 // hidesMissing: registries that answer for a repository that does not exist as for one that is private.
 func hidesMissing(image string) bool {
@@ -134,7 +139,7 @@ var (
 	digestIn  = regexp.MustCompile(`[@-]?sha256:[0-9a-f]*`)
 	hostPort  = regexp.MustCompile(`\[?[0-9A-Fa-f.:]*[0-9A-Fa-f]\]?:\d+\b`)
 	// preceding are words before which an error names something.
-	preceding = `(\b(?:for|in|from|image|reference|repository|registry|source|manifest|index|name) )`
+	preceding = regexp.MustCompile(`\b(?:for|in|from|image|reference|repository|registry|source|manifest|index|name) $`)
 )
 
 // cut takes out of an error what others have named: the image, URLs and their hosts, whatever stands in quotes, files, addresses. A
@@ -156,27 +161,44 @@ func cut(message, image string) (text, asked string, token bool) {
 		return "URL"
 	})
 	text = quoted.ReplaceAllString(text, "NAME")
-	// A full reference can stand anywhere, a short one only where a name is meant: an image may be called "denied".
-	var full, short []string
-	for _, ref := range names(image) {
-		if q := regexp.QuoteMeta(ref); strings.ContainsAny(ref, ":/@") {
-			full = append(full, q)
-		} else {
-			short = append(short, q)
-		}
-	}
-	for _, n := range []struct {
-		before string
-		refs   []string
-	}{{`(^|[\s"'(])`, full}, {preceding, short}} {
-		if len(n.refs) > 0 {
-			text = regexp.MustCompile(n.before+"(?:"+strings.Join(n.refs, "|")+`)(?:@\S+)?([\s:,"')]|$)`).ReplaceAllString(text, "${1}IMAGE${2}")
-		}
-	}
+	text = withoutNames(text, names(image))
 	text = lookup.ReplaceAllString(text, "lookup NAME")
 	text = hostPort.ReplaceAllString(text, "ADDRESS")
 	text = pathIn.ReplaceAllString(text, "${1}PATH")
 	return digestIn.ReplaceAllString(text, " DIGEST"), asked, token
+}
+
+// withoutNames puts IMAGE where an error names an image. A full reference can stand anywhere, a short one only where a name is meant: an
+// image may be called "denied". It is no regular expression, since each image would need one of its own.
+func withoutNames(text string, refs []string) string {
+	var b strings.Builder
+	done := 0
+	for i := range text {
+		if i < done || i > 0 && !strings.ContainsRune(" \t\n\"'(", rune(text[i-1])) {
+			continue
+		}
+		meant := preceding.MatchString(text[max(0, i-20):i])
+		for _, ref := range refs {
+			if !strings.HasPrefix(text[i:], ref) || !meant && !strings.ContainsAny(ref, ":/@") {
+				continue
+			}
+			end := i + len(ref)
+			if strings.HasPrefix(text[end:], "@") { // its digest
+				if n := strings.IndexAny(text[end:], " \t\n\"',)"); n > 0 {
+					end += n
+				} else {
+					end = len(text)
+				}
+			}
+			if end < len(text) && !strings.ContainsRune(" \t\n:,\"')", rune(text[end])) {
+				continue
+			}
+			b.WriteString(text[done:i] + "IMAGE")
+			done = end
+			break
+		}
+	}
+	return b.String() + text[done:]
 }
 
 // names are the forms in which an error names an image or a part of its reference, the longest first.

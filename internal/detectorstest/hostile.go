@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -68,7 +69,7 @@ func (x *Hostile) Check(t testing.TB, h v1alpha1.History) {
 						if x.Few && i%3 != 0 && !strings.HasSuffix(p, "=") {
 							continue
 						}
-						x.try(t, tree, word, p)
+						x.try(t, h, word, p)
 					}
 				}
 			}
@@ -76,16 +77,17 @@ func (x *Hostile) Check(t testing.TB, h v1alpha1.History) {
 	}
 }
 
-func (x *Hostile) try(t testing.TB, tree any, word, payload string) {
+func (x *Hostile) try(t testing.TB, was v1alpha1.History, word, payload string) {
 	t.Helper()
 	with := word + payload
 	if strings.HasSuffix(payload, "=") {
 		with = payload + word
 	}
-	var h v1alpha1.History
-	if err := json.Unmarshal(marshal(t, replaced(tree, word, with)), &h); err != nil {
+	changed, ok := replaced(reflect.ValueOf(was), word, with)
+	if !ok {
 		return // a time or a quantity: nothing of the kind can be read
 	}
+	h := changed.Interface().(v1alpha1.History)
 	x.Judged++
 	for _, f := range detectors.Judge(h, detectors.Registered()) {
 		lines := steps(f)
@@ -309,26 +311,71 @@ func leaves(out []string, v any) []string {
 	return out
 }
 
-// replaced is a copy of a document with a word changed in all of its texts, and in the keys that are one.
-func replaced(v any, word, with string) any {
-	switch v := v.(type) {
-	case string:
-		return strings.ReplaceAll(v, word, with)
-	case []any:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = replaced(e, word, with)
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k, e := range v {
-			if k == word {
-				k = with
+// replaced is a value with a word changed in all of its texts, and in the keys that are one. What has nothing of it is shared with the
+// value: most of a history is log lines that have not. ok tells whether anything was changed.
+func replaced(v reflect.Value, word, with string) (out reflect.Value, ok bool) {
+	changed := func() reflect.Value {
+		if !ok {
+			ok = true
+			out = reflect.New(v.Type()).Elem()
+			out.Set(v)
+			if v.Kind() == reflect.Slice {
+				out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+				reflect.Copy(out, v)
 			}
-			out[k] = replaced(e, word, with)
 		}
 		return out
 	}
-	return v
+	switch out = v; v.Kind() {
+	case reflect.String:
+		if s := v.String(); strings.Contains(s, word) {
+			changed().SetString(strings.ReplaceAll(s, word, with))
+		}
+	case reflect.Pointer:
+		if e, is := replaced(v.Elem(), word, with); !v.IsNil() && is {
+			p := reflect.New(e.Type())
+			p.Elem().Set(e)
+			changed().Set(p)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return v, false
+		}
+		for i := range v.Len() {
+			if e, is := replaced(v.Index(i), word, with); is {
+				changed().Index(i).Set(e)
+			}
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			e, is := replaced(it.Value(), word, with)
+			key := it.Key()
+			named := key.Kind() == reflect.String && key.String() == word
+			if !is && !named {
+				continue
+			}
+			if !ok {
+				changed().Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+				for old := v.MapRange(); old.Next(); {
+					out.SetMapIndex(old.Key(), old.Value())
+				}
+			}
+			if named {
+				out.SetMapIndex(key, reflect.Value{})
+				key = reflect.New(key.Type()).Elem()
+				key.SetString(with)
+			}
+			out.SetMapIndex(key, e)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() { // times and quantities have no field that is exported
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
+			if e, is := replaced(v.Field(i), word, with); is {
+				changed().Field(i).Set(e)
+			}
+		}
+	}
+	return out, ok
 }
