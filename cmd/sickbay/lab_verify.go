@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sickbay-dev/sickbay/internal/atomicfile"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/progress"
@@ -174,7 +174,7 @@ func writeProofs(file string, proofs []lab.Proof) error {
 	if file == "" {
 		return nil
 	}
-	return os.WriteFile(file, []byte(lab.Table(proofs)), 0o644) //nolint:gosec // a page of docs
+	return atomicfile.Write(file, []byte(lab.Table(proofs)), 0o644)
 }
 
 func scenariosOfCourses(courses []scenarios.Course) (out []*scenarios.Scenario) {

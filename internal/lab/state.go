@@ -184,6 +184,7 @@ func write(file string, raw []byte) error {
 
 // Remove forgets a lab.
 func (s Store) Remove(st *State) error {
+	_ = os.Remove(s.traces(st)) // of one that was not solved
 	err := os.Remove(s.file(st.Key()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

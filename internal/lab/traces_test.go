@@ -45,6 +45,12 @@ func TestResidue(t *testing.T) {
 		if err != nil || len(left) != c.left || f.before != "as it was" {
 			t.Errorf("%q, %v", left, err)
 		}
+		if err := s.KeepTraces(t.Context(), f, st); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Remove(st); err != nil { // it was given up
+			t.Fatal(err)
+		}
 		f.looks = 0
 		if left, _ := s.Residue(t.Context(), f, st, time.Millisecond, bound); left != nil || f.looks > 0 {
 			t.Errorf("asked again: %q", left)
