@@ -2,12 +2,15 @@ package testbed
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/injectors"
 	"github.com/sickbay-dev/sickbay/internal/agent"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
+	"github.com/sickbay-dev/sickbay/internal/apiserver"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/node"
 )
@@ -42,7 +45,19 @@ func (l *lazyAgent) Observe(ctx context.Context, ask diagnose.Ask) (*v1alpha1.Ob
 	if err != nil {
 		return nil, err
 	}
-	return a.Client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
+	o, err := a.Client.Observe(ctx, protocol.ObserveOptions{Cursor: ask.Cursor, First: ask.Since, Registries: ask.Registries})
+	if o != nil {
+		withoutDebugPods(o)
+	}
+	return o, err
+}
+
+// withoutDebugPods leaves out the pods by which nodes are read through the API: they are no part of what is looked at.
+func withoutDebugPods(o *v1alpha1.Observation) {
+	ours := func(pod string) bool { return strings.HasPrefix(pod, apiserver.DebugPrefix) }
+	o.Runtime.Sandboxes = slices.DeleteFunc(o.Runtime.Sandboxes, func(s v1alpha1.Sandbox) bool { return ours(s.Name) })
+	o.Runtime.Containers = slices.DeleteFunc(o.Runtime.Containers, func(c v1alpha1.Container) bool { return ours(c.Pod) })
+	o.Containers = slices.DeleteFunc(o.Containers, func(c v1alpha1.ContainerUsage) bool { return ours(c.Pod) })
 }
 
 // Leave takes the agent off the node again, if it was there.
