@@ -6,13 +6,13 @@ var (
 		Sample: `9f2f1ab5344cc89cca86a970c250c09a2a6710cdfae5165005d4a4b": plugin type="ptp" failed (add): failed to find plugin "ptp" in path [/opt/cni/bin]`})
 	IncompatibleVersions = cni.says("incompatible CNI versions", Entry{File: "pkg/version/reconcile.go",
 		Sample: `Network plugin returns error: incompatible CNI versions; config is "1.2.0", plugin supports ["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]`})
-	NoIPAddresses = cni.says("no IP addresses available in range set", Entry{Since: "plugins 0.6.0", File: "plugins: plugins/ipam/host-local/backend/allocator/allocator.go",
+	NoIPAddresses = cni.says("no IP addresses available in range set", Entry{Since: "0.6", File: "plugins: plugins/ipam/host-local/backend/allocator/allocator.go",
 		Sample: `plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`})
-	FailedToAllocateForRange = cni.says("failed to allocate for range", Entry{Since: "plugins 0.6.0", File: "plugins: plugins/ipam/host-local/main.go",
+	FailedToAllocateForRange = cni.says("failed to allocate for range", Entry{Since: "0.6", File: "plugins: plugins/ipam/host-local/main.go",
 		Sample: `plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`})
-	FailedToLoadNetconf = cni.says("failed to load netconf", Entry{Since: "plugins 0.1.0", File: "plugins: plugins/main/bridge/bridge.go",
+	FailedToLoadNetconf = cni.says("failed to load netconf", Entry{Since: "0.1", File: "plugins: plugins/main/bridge/bridge.go",
 		Sample: `plugin type="bridge" failed (add): failed to load netconf: json: cannot unmarshal string into Go struct field NetConf.mtu of type int`})
-	IPAMReturnedMissing = cni.says("IPAM plugin returned missing", Entry{Since: "plugins 0.1.0", File: "plugins: plugins/main/bridge/bridge.go",
+	IPAMReturnedMissing = cni.says("IPAM plugin returned missing", Entry{Since: "0.1", File: "plugins: plugins/main/bridge/bridge.go",
 		Sample: `plugin type="bridge" failed (add): IPAM plugin returned missing IP config`})
 )
 

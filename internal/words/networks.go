@@ -11,7 +11,7 @@ var (
 		Sample: `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  range is full`})
 	CiliumPoolsExhausted = cilium.says("all pod CIDR ranges are exhausted", Entry{Since: "1.9", File: "pkg/ipam/multipool.go",
 		Sample: `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  Unable to allocate IP: all pod CIDR ranges are exhausted`})
-	AWSNoAddress = awsCNI.says("failed to assign an IP address to container", Entry{Since: "1.0.0", File: "cmd/routed-eni-cni-plugin/cni.go",
+	AWSNoAddress = awsCNI.says("failed to assign an IP address to container", Entry{Since: "1.0", File: "cmd/routed-eni-cni-plugin/cni.go",
 		Sample: `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container`})
 	AzureNoAddress = azureCNI.says("No available addresses", Entry{File: "ipam/api.go",
 		Sample: `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to allocate address: No available addresses`})
