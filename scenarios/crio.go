@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -27,6 +28,9 @@ func (s *Scenario) On(runtime string) *Scenario {
 	out.Spec.Manifest = signalsOnCRIO(s.Spec.Manifest)
 	if c := s.Spec.CRIO; c != nil {
 		out.Unsupported = c.Unsupported
+		if len(c.Inject) > 0 {
+			out.Spec.Inject = c.Inject
+		}
 		if len(c.Manifest) > 0 {
 			out.Spec.Manifest = c.Manifest
 		}
@@ -73,14 +77,7 @@ func renamed(v any) any {
 	return v
 }
 
-// signalsOnCRIO come from CRI-O's log.
+// signalsOnCRIO are those that are there with CRI-O: it writes down no request that fails, the kubelet does.
 func signalsOnCRIO(list []v1alpha1.Matcher) []v1alpha1.Matcher {
-	var out []v1alpha1.Matcher
-	for _, m := range list {
-		if m.Log != nil && m.Log.Unit == "containerd" {
-			m.Log = &v1alpha1.LogMatcher{Unit: CRIO, Contains: m.Log.Contains}
-		}
-		out = append(out, m)
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(list), func(m v1alpha1.Matcher) bool { return m.Log != nil && m.Log.Unit == "containerd" })
 }

@@ -57,6 +57,7 @@ func (d *document) semantics(s *Scenario, dir fs.FS) {
 	d.actions("$.spec.inject", s.Spec.Inject, s, dir)
 	d.matchers("$.spec.manifest", s.Spec.Manifest)
 	if s.Spec.CRIO != nil {
+		d.actions("$.spec.crio.inject", s.Spec.CRIO.Inject, s, dir)
 		d.matchers("$.spec.crio.manifest", s.Spec.CRIO.Manifest)
 	}
 	if s.Spec.Profile == v1alpha1.ProfileDecoy {

@@ -66,6 +66,8 @@ type OnCRIO struct {
 	Unsupported string `json:"unsupported,omitempty"`
 	// Differs is one sentence on what differs there from a real node with CRI-O; the fault is contained then.
 	Differs string `json:"differs,omitempty"`
+	// Inject is the fault there, where more is needed for it; empty for the same.
+	Inject []Action `json:"inject,omitempty"`
 	// Manifest are the signals there, where CRI-O says it in other words; empty for the same.
 	Manifest []Matcher `json:"manifest,omitempty"`
 }

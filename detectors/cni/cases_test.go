@@ -135,6 +135,11 @@ var sick = []detectorstest.Case{
 		o.Runtime.Conditions[1] = v1alpha1.Condition{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: " + says}
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="ptp" failed (add): `+says)
 	}},
+	{Name: "CRI-O's network configuration went while it ran", Want: []string{"cni/conflist-missing"}, Remedy: "/eviction", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		calico(o)
+		o.CNI.Configs = nil
+	}},
 	{Name: "CRI-O has no network configuration", Want: []string{"cni/conflist-missing"}, Remedy: "/pods/calico-node-7k2p/eviction", Never: []string{"kube-multus"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		calico(o)

@@ -50,6 +50,13 @@ func networkReady(o *v1alpha1.Observation) (v1alpha1.Condition, bool) {
 	return v1alpha1.Condition{}, false
 }
 
+// emptyForCRIO tells that CRI-O's directory holds nothing that it could load. It follows the directory, and keeps no network that has gone
+// from it (internal/config/cnimgr/cnimgr.go, pollUntilReady; ocicni's syncNetworkConfig).
+func emptyForCRIO(o *v1alpha1.Observation) bool {
+	_, unread := o.Unreadable(v1alpha1.SourceCNI)
+	return facts.Runtime(o).Name == facts.CRIO && o.Looked(v1alpha1.SourceCNI) && !unread && len(o.CNI.Configs) == 0
+}
+
 // unconfigured is what tells that the runtime has no network configuration, nil where nothing does.
 func unconfigured(o *v1alpha1.Observation) []v1alpha1.Evidence {
 	c, known := networkReady(o)
@@ -63,6 +70,8 @@ func unconfigured(o *v1alpha1.Observation) []v1alpha1.Evidence {
 			return []v1alpha1.Evidence{facts.FromCondition(cond)}
 		}
 		return nil
+	case c.Status && emptyForCRIO(o):
+		return []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, "NetworkReady=true, which CRI-O judges until it first has a network, and never again")}
 	case c.Status || loaded && !facts.Has(c.Message, noConfig...):
 		return nil // what else it says is a plugin's own answer
 	}

@@ -20,6 +20,15 @@ var sick = []detectorstest.Case{
 		o.Files = append(o.Files, v1alpha1.File{Path: "/usr/local/sbin/runc", Exists: true, Mode: "drwxr-xr-x", SizeBytes: 4096})
 	}},
 	{Name: "shim gone", Want: []string{"sandbox-create/shim-missing"}, Remedy: ":/usr/local/bin/containerd-shim-runc-v2", Ill: shimGone},
+	{Name: "CRI-O's monitor gone", Want: []string{"sandbox-create/shim-missing"}, Remedy: ":/usr/bin/conmon", Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
+		crioPrograms(o)
+		o.Runtime.Handlers[0].ShimPath, o.Files[0] = "", v1alpha1.File{Path: "/usr/bin/conmon"}
+		detectorstest.SandboxFails(o, "fork/exec /usr/bin/conmon: no such file or directory")
+	}},
+	{Name: "CRI-O's OCI runtime gone", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: ":/usr/local/sbin/runc", Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
+		crioPrograms(o)
+		o.Runtime.Handlers[0].RuntimePath, o.Files[1] = "", v1alpha1.File{Path: "/usr/local/sbin/runc"}
+	}},
 	{Name: "shim not executable", Want: []string{"sandbox-create/shim-missing"}, Remedy: "chmod 0755 /usr/local/bin/containerd-shim-runc-v2", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Handlers[0].ShimPath = ""
 		o.Files = []v1alpha1.File{{Path: "/usr/local/bin/containerd-shim-runc-v2", Exists: true, Mode: "-rw-r--r--", SizeBytes: 9 << 20}}
@@ -175,6 +184,8 @@ var sick = []detectorstest.Case{
 }
 
 var silent = []detectorstest.Case{
+	{Name: "CRI-O with its monitor and its programs", Ill: crioPrograms},
+	{Name: "CRI-O, whose programs an older agent did not look for", Ill: detectorstest.CRIO},
 	{Name: "a sandbox failed and was made since", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Event(o, "default", "app", "FailedCreatePodSandBox", "Failed to create pod sandbox: no space left on device; failed to find plugin \"ptp\"", 30*time.Second, 4)
 	}},
@@ -221,6 +232,15 @@ var silent = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "wasm", func(p *corev1.Pod) { p.Spec.RuntimeClassName = detectorstest.Ptr("wasm") }))
 		o.Files = append(o.Files, v1alpha1.File{Path: "/opt/kwasm/bin/containerd-shim-spin-v2", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 30 << 20})
 	}},
+}
+
+// crioPrograms are those that CRI-O's configuration names.
+func crioPrograms(o *v1alpha1.Observation) {
+	detectorstest.CRIO(o)
+	o.Runtime.DefaultHandler = "runc"
+	o.Runtime.Handlers = []v1alpha1.RuntimeHandler{{Name: "runc", BinaryName: "/usr/local/sbin/runc", RuntimePath: "/usr/local/sbin/runc", ShimPath: "/usr/bin/conmon", SystemdCgroup: detectorstest.Ptr(true)}}
+	o.Runtime.Environment.Path = []string{"/usr/local/sbin", "/usr/bin"}
+	o.Files = []v1alpha1.File{{Path: "/usr/bin/conmon", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 150 << 10}, {Path: "/usr/local/sbin/runc", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 3 << 20}}
 }
 
 func shimGone(o *v1alpha1.Observation) {

@@ -52,7 +52,7 @@ func with(f *v1alpha1.Finding, failing []facts.CreateFailure, texts ...string) {
 	}
 }
 
-var shimTexts = []string{words.BinaryNotInstalled, "containerd-shim", "shim task", words.FailedToStartShim}
+var shimTexts = []string{words.BinaryNotInstalled, "containerd-shim", "shim task", words.FailedToStartShim, "/conmon: "}
 var ociTexts = []string{words.UnableToRetrieveOCIRuntimeError, "runc", words.ExecutableFileNotFound}
 
 // inUse tells whether a pod of this node needs the handler: an unused one harms nobody.
@@ -108,10 +108,10 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 				Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s has type %s; %s", r.Name, r.Type, state(o, r.ShimPath, p)))},
 			}
 			with(shim, failing, shimTexts...)
-			repair(o, shim, r.Name, p, path.Base(p) == "containerd-shim-runc-v2", "restore-shim", "the shim")
+			repair(o, shim, r.Name, p, path.Base(p) == "containerd-shim-runc-v2" || path.Base(p) == "conmon", "restore-shim", "the shim")
 		}
 		name := cmp.Or(r.BinaryName, "runc")
-		if p := runtimeFile(o, r, name); oci == nil && (strings.Contains(r.Type, "runc") && gone(o, r.RuntimePath, p, searched || said(words.ExecutableFileNotFound)) || broken(o, p, failing)) {
+		if p := runtimeFile(o, r, name); oci == nil && ((strings.Contains(r.Type, "runc") || ofCRIO(o, p)) && gone(o, r.RuntimePath, p, searched || said(words.ExecutableFileNotFound)) || broken(o, p, failing)) {
 			oci = &v1alpha1.Finding{
 				Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
@@ -130,6 +130,12 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 	return out
 }
 
+// ofCRIO tells that p is a program that CRI-O's configuration names: its handlers have no type that would tell.
+func ofCRIO(o *v1alpha1.Observation, p string) bool {
+	_, ok := file(o, p)
+	return ok && facts.Runtime(o).Name == facts.CRIO
+}
+
 // pathKnown: an agent that looks at the runtime's process knows its PATH, or that it does not; those before looked where systemd does.
 func pathKnown(o *v1alpha1.Observation) bool {
 	return len(o.Runtime.Environment.Path) > 0 || !o.Looked(v1alpha1.SourceRuntime) && o.Runtime.Exe == "" &&
@@ -143,13 +149,18 @@ func configFile(o *v1alpha1.Observation) string {
 	return "/etc/containerd/config.toml"
 }
 
-// shimFile is the shim of a handler: its type is a path, or io.containerd.runc.v2 for containerd-shim-runc-v2 (containerd
+// named is a file of the name that was looked for; empty where none was.
+func named(o *v1alpha1.Observation, name string) string { return known(o, name, "") }
+
+// shimFile is the shim of a handler, with CRI-O its monitor: its type is a path, or io.containerd.runc.v2 for containerd-shim-runc-v2 (containerd
 // core/runtime/v2/shim_manager.go). Empty where the type names none.
 func shimFile(o *v1alpha1.Observation, r v1alpha1.RuntimeHandler) string {
 	parts := strings.Split(r.Type, ".")
 	switch {
 	case r.ShimPath != "":
 		return r.ShimPath
+	case facts.Runtime(o).Name == facts.CRIO:
+		return named(o, "conmon")
 	case path.IsAbs(r.Type):
 		return r.Type
 	case len(parts) < 2:

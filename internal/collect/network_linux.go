@@ -337,6 +337,11 @@ func (l *look) files(_ context.Context, s *source) error {
 	var handlers []v1alpha1.RuntimeHandler
 	for _, h := range set.handlers {
 		at, rt := l.binaries(h, set.path)
+		for _, told := range []string{h.ShimPath, h.BinaryName} { // CRI-O's configuration names both; one that is missing is told by name
+			if set.name == "cri-o" && path.IsAbs(told) {
+				paths[told] = true
+			}
+		}
 		h.ShimPath, h.RuntimePath = at, rt
 		handlers = append(handlers, h)
 		for _, p := range []string{at, rt} {

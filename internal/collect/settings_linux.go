@@ -284,8 +284,9 @@ type crioTOML struct {
 			Default  string `toml:"default_runtime"`
 			Manager  string `toml:"cgroup_manager"` // of all handlers
 			Runtimes map[string]struct {
-				Path string `toml:"runtime_path"`
-				Type string `toml:"runtime_type"`
+				Path    string `toml:"runtime_path"`
+				Monitor string `toml:"monitor_path"`
+				Type    string `toml:"runtime_type"`
 			} `toml:"runtimes"`
 		} `toml:"runtime"`
 	} `toml:"crio"`
@@ -338,7 +339,7 @@ func takeCRIO(b []byte, set *settings, by map[string]v1alpha1.RuntimeHandler) er
 		set.cniBin = c.Crio.Network.BinDirs
 	}
 	for name, r := range c.Crio.Runtime.Runtimes {
-		by[name] = v1alpha1.RuntimeHandler{Name: name, Type: r.Type, BinaryName: cmp.Or(r.Path, name), SystemdCgroup: by[name].SystemdCgroup}
+		by[name] = v1alpha1.RuntimeHandler{Name: name, Type: r.Type, BinaryName: cmp.Or(r.Path, name), ShimPath: cmp.Or(r.Monitor, "conmon")}
 	}
 	if m := c.Crio.Runtime.Manager; m != "" {
 		set.systemdCgroup = new(m == "systemd")
