@@ -110,7 +110,7 @@ func (a *app) drillOn(ctx context.Context, o labStarting, d *lab.Drill) error {
 
 // decoy puts something odd on a free worker. It goes with the first lab, and is called as if it were one.
 func (a *app) decoy(ctx context.Context, name string, d *lab.Drill) error {
-	list, _, err := suites.Select(suites.Selection{Profile: "decoys"})
+	odd, code, err := decoyOf(d)
 	if err != nil {
 		return err
 	}
@@ -126,8 +126,7 @@ func (a *app) decoy(ctx context.Context, name string, d *lab.Drill) error {
 	if err != nil {
 		return err
 	}
-	odd := list[(d.Seed+uint64(d.At))%uint64(len(list))]                                       //nolint:gosec // an index is not below zero
-	p, err := a.place(ctx, tb, c, odd, "", 0, fmt.Sprintf("L%d", 60+(d.Seed+uint64(d.At))%40)) //nolint:gosec // nor is this
+	p, err := a.place(ctx, tb, c, odd, "", 0, code)
 	if err != nil {
 		return err
 	}
@@ -135,6 +134,16 @@ func (a *app) decoy(ctx context.Context, name string, d *lab.Drill) error {
 		return errors.Join(err, p.end(ctx))
 	}
 	return p.leave(ctx, l.st.Lease)
+}
+
+// decoyOf draws the decoy for what comes now, and a code for it that no lab has.
+func decoyOf(d *lab.Drill) (odd *scenarios.Scenario, code string, err error) {
+	list, _, err := suites.Select(suites.Selection{Profile: "decoys"})
+	if err != nil {
+		return nil, "", err
+	}
+	n := d.Seed + uint64(d.At) //nolint:gosec // an index is not below zero
+	return list[n%uint64(len(list))], fmt.Sprintf("L%d", 60+n%40), nil
 }
 
 // nextOfDrill forgets the lab that is over, and starts the next of its drill once no other is on.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
+	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/lab"
 	"github.com/sickbay-dev/sickbay/internal/lab/web"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
@@ -220,11 +221,14 @@ func (d *desk) Symptoms(ctx context.Context) (lab.Symptoms, error) {
 	if err != nil {
 		return lab.Symptoms{}, plain(err)
 	}
-	namespace := ""
+	var of []string
 	if l, err := d.lesson(); err == nil && l != nil {
-		namespace = l.st.Namespace
+		of = append(of, l.st.Namespace)
+		for _, run := range l.st.Decoys { // what is odd is seen as well
+			of = append(of, fault.RunNamespace(run))
+		}
 	}
-	s, err := lab.LookAt(ctx, c.Kube(), namespace)
+	s, err := lab.LookAt(ctx, c.Kube(), of...)
 	return s, plain(err)
 }
 

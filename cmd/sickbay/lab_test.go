@@ -370,3 +370,23 @@ func TestToolsDrill(t *testing.T) {
 		t.Error(shown)
 	}
 }
+
+// TestDecoys: each is no illness, one of a seed is always the same, and its code is no lab's.
+func TestDecoys(t *testing.T) {
+	seen := map[string]bool{}
+	for at := range 10 {
+		d := &lab.Drill{Seed: 1<<64 - 5, At: at}
+		odd, code, err := decoyOf(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _, _ := decoyOf(d)
+		if _, err := scenarios.FindCourse(code); err == nil || odd.Spec.Profile != v1alpha1.ProfileDecoy || again.Metadata.Name != odd.Metadata.Name {
+			t.Errorf("%s is %s of profile %s", code, odd.Metadata.Name, odd.Spec.Profile)
+		}
+		seen[odd.Metadata.Name] = true
+	}
+	if len(seen) < 5 {
+		t.Errorf("%d different ones of ten", len(seen))
+	}
+}

@@ -56,10 +56,12 @@ type Pod struct {
 	Bad      bool   `json:"bad"`
 }
 
-// LookAt reads the symptoms. What belongs to other runs is left out.
-func LookAt(ctx context.Context, kube kubernetes.Interface, namespace string) (Symptoms, error) {
+// LookAt reads the symptoms. What belongs to other runs than those of the namespaces is left out.
+func LookAt(ctx context.Context, kube kubernetes.Interface, namespaces ...string) (Symptoms, error) {
 	var s Symptoms
-	other := func(ns string) bool { return ns != namespace && strings.HasPrefix(ns, fault.RunNamespace("")) }
+	other := func(ns string) bool {
+		return !slices.Contains(namespaces, ns) && strings.HasPrefix(ns, fault.RunNamespace(""))
+	}
 	nodes, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return s, fmt.Errorf("list nodes: %w", err)
