@@ -28,6 +28,7 @@ const VictimLabel = "sickbay.dev/victim"
 // Names taken when none is asked for.
 const (
 	DefaultTopology = "default"
+	WideTopology    = "wide"
 	DefaultProfile  = "quick"
 )
 

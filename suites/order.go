@@ -20,6 +20,7 @@ type item struct {
 	sc     *scenarios.Scenario
 	place  int // in the list that was given
 	repeat int // from 1; 0 where nothing is repeated
+	host   *share
 }
 
 // items are the runs in the order in which they begin: shuffled by the seed, then by turn.
@@ -31,7 +32,7 @@ func (s *session) items(list []*scenarios.Scenario) []item {
 			continue
 		}
 		for i := range s.opts.Repeat {
-			out = append(out, item{sc, n, i + 1})
+			out = append(out, item{sc: sc, place: n, repeat: i + 1})
 		}
 	}
 	if s.opts.Seed != 0 {

@@ -187,16 +187,23 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
 	for i, it := range order {
-		// The slot is taken before the goroutine is there: waiting in one, the scenario that needs the host alone may come first and
-		// keep all others waiting.
+		// Slot and share are taken before the goroutine is there: waiting in one, a later scenario could come first and keep the one that
+		// needs the host alone, and with it all others, waiting.
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 			errs[i] = ErrInterrupted
 			continue
 		}
+		it.host = newShare(s.host, it.sc)
+		if it.host.take(ctx) != nil {
+			errs[i] = ErrInterrupted
+			<-slots
+			continue
+		}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			defer it.host.release()
 			results[i], errs[i] = s.until(ctx, it)
 		})
 	}
@@ -439,11 +446,6 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	if run == "" {
 		run = s.newRunID(sc)
 	}
-	host := newShare(s.host, sc)
-	if err := host.take(ctx); err != nil {
-		return nil, ErrInterrupted
-	}
-	defer host.release()
 	if fault.ClaimsHost(sc) {
 		free, err := s.testbed.Claim(ctx, HostNode)
 		if err != nil {
@@ -460,7 +462,7 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	r := newRun(s, sc, run, node)
-	r.repeat, r.host = it.repeat, host
+	r.repeat, r.host = it.repeat, it.host
 	res, err := r.do(ctx)
 	if res != nil && res.Recover != "" {
 		s.retire(node, fmt.Sprintf("%s: not clean after run %s; undo it with: %s", node, run, res.Recover))
@@ -474,7 +476,7 @@ func (s *session) one(ctx context.Context, it item) (*v1alpha1.ScenarioResult, e
 	s.runs = append(s.runs, run)
 	s.mu.Unlock()
 	again := newRun(s, sc, run, node)
-	again.repeat, again.host = it.repeat, host
+	again.repeat, again.host = it.repeat, it.host
 	again.control.onTheWay, again.res.Controls = false, res.Controls
 	res, err = again.do(ctx)
 	return res, errors.Join(err, s.actors(ctx, it, node, res))

@@ -91,3 +91,29 @@ func TestLendingInterrupted(t *testing.T) {
 	r.host.release()
 	s.host.Release(wholeHost)
 }
+
+// TestHostBeforeTheRest: what needs the host begins as soon as those that wait for minutes lend it, and the rest after it, however the
+// goroutines are scheduled.
+func TestHostBeforeTheRest(t *testing.T) {
+	named := func(name string, change ...func(*scenarios.Scenario)) *scenarios.Scenario {
+		return scenario(append(change, func(s *scenarios.Scenario) { s.Metadata.Name = name })...)
+	}
+	for range 20 {
+		timeless(func(t *testing.T) {
+			w := newWorld(t, "w1", "w2", "w3", "w4")
+			list := []*scenarios.Scenario{
+				named("a"), named("b"),
+				named("host", func(s *scenarios.Scenario) { s.Spec.Claims = []string{"host"} }),
+				named("long", func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = v1alpha1.Duration(5 * time.Minute) }),
+			}
+			rep, err := RunAll(t.Context(), fakeTestbed{w}, list, w.options())
+			if err != nil || rep.Verdict != v1alpha1.VerdictPassed {
+				t.Fatalf("%s, %v", rep.Verdict, err)
+			}
+			a, b, host := rep.Results[0], rep.Results[1], rep.Results[2]
+			if a.Started.Before(host.Ended) || b.Started.Before(host.Ended) {
+				t.Errorf("host ended at %s, a began at %s, b at %s", host.Ended, a.Started, b.Started)
+			}
+		})(t)
+	}
+}

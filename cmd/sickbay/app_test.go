@@ -547,6 +547,25 @@ func TestWhatMakesClusters(t *testing.T) {
 	}
 }
 
+// TestShapeOfNewClusters: many scenarios get a wide cluster, unless another shape is asked for.
+func TestShapeOfNewClusters(t *testing.T) {
+	for args, topology := range map[string]string{
+		"run pleg-disk":               "",
+		"suite --only cni":            "",
+		"suite":                       "wide",
+		"suite --topology small":      "small",
+		"suite --profile all":         "wide",
+		"cluster up --topology small": "small",
+	} {
+		w := ready(t)
+		w.cluster = func(name string) (*cluster.Cluster, error) { return nil, &cluster.NotFoundError{Name: name} }
+		w.upErr = errors.New("made, for this test")
+		if _, _, stderr := call(t, w, "", strings.Fields(args)...); len(w.ups) != 1 || w.ups[0].Topology != topology {
+			t.Errorf("%q made %+v, want %q\n%s", args, w.ups, topology, stderr)
+		}
+	}
+}
+
 func TestRunReportAsJSON(t *testing.T) {
 	w := ready(t)
 	w.report = func(context.Context, []*scenarios.Scenario, suites.Options) (*v1alpha1.Report, error) {

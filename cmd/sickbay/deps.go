@@ -174,6 +174,7 @@ type clusterOptions struct {
 	kubernetes string
 	runtime    string
 	topology   string
+	usual      string // topology of a new cluster, unless another is asked for; empty is the default one
 	profile    string
 	online     bool
 	// make lets a cluster of any name be made; otherwise only the default one is.
@@ -225,6 +226,9 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 			return nil, err
 		}
 	}
+	if c == nil {
+		g.topology = cmp.Or(g.topology, g.usual)
+	}
 	online := g.online || c != nil && c.Online
 	return a.deps.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
@@ -258,7 +262,7 @@ func (a *app) refuse(ctx context.Context, g clusterOptions) error {
 
 // checkPlanned is checkVictim for a cluster that is still to be made.
 func (g clusterOptions) checkPlanned() error {
-	config, err := kindconfigs.Topology(cmp.Or(g.topology, kindconfigs.DefaultTopology))
+	config, err := kindconfigs.Topology(cmp.Or(g.topology, g.usual, kindconfigs.DefaultTopology))
 	if err != nil {
 		return err
 	}

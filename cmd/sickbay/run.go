@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (a *app) clusterFlags(cmd *cobra.Command, g *clusterOptions) {
 	fl.StringVar(&g.image, "image", "", "node image (default: one in the engine, else kind's, else one built here)")
 	fl.StringVar(&g.kubernetes, "kubernetes", "", "Kubernetes version or minor of the node image, such as v1.37.2 or 1.36")
 	a.runtimeFlag(cmd, &g.runtime)
-	fl.StringVar(&g.topology, "topology", "", "shape of a new cluster: "+strings.Join(kindconfigs.Topologies(), ", ")+" (default "+kindconfigs.DefaultTopology+")")
+	fl.StringVar(&g.topology, "topology", "", "shape of a new cluster: "+strings.Join(kindconfigs.Topologies(), ", ")+" (default "+kindconfigs.DefaultTopology+"; of more than "+strconv.Itoa(many)+" scenarios "+kindconfigs.WideTopology+")")
 	fl.StringVar(&g.profile, "timings", "", "kubelet timings of a new cluster: "+strings.Join(kindconfigs.Profiles(), ", ")+" (default "+kindconfigs.DefaultProfile+")")
 	fl.BoolVar(&g.online, "online", false, "allow a new cluster to reach the network")
 	_ = cmd.RegisterFlagCompletionFunc("topology", cobra.FixedCompletions(kindconfigs.Topologies(), cobra.ShellCompDirectiveNoFileComp))
@@ -299,6 +300,9 @@ func (f runFlags) valid() error {
 	return nil
 }
 
+// many scenarios are given a wide cluster where a new one is made: two that wait for PLEG's three minutes would hold half of the default one.
+const many = 8
+
 func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f runFlags, form format) error {
 	if err := f.valid(); err != nil {
 		return err
@@ -313,6 +317,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	f.victim = f.node
 	if err := a.trusted(ctx, list, f.trust); err != nil {
 		return err
+	}
+	if len(list) > many {
+		f.usual = kindconfigs.WideTopology
 	}
 	run := a.runOn
 	if len(f.cells) > 0 {
