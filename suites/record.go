@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -137,7 +136,7 @@ func (r *recorder) look(o *v1alpha1.Observation) {
 			continue
 		}
 		level := "info"
-		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
+		if facts.Unwell(c) {
 			level = "error"
 		}
 		r.add(v1alpha1.TimelineEntry{At: o.At, Kind: v1alpha1.EntryCondition, Node: o.Node, Source: "api.node", Level: level,

@@ -43,6 +43,18 @@ func NotReady(o *v1alpha1.Observation) (corev1.NodeCondition, bool) {
 	return c, ok && c.Status != corev1.ConditionTrue
 }
 
+// Unwell says that a condition tells of trouble, by the kubelet's own types. Those of other agents mean health by True or by False, as each
+// likes, and some keep a verdict for long after: they are evidence at most.
+func Unwell(c corev1.NodeCondition) bool {
+	switch c.Type {
+	case corev1.NodeReady:
+		return c.Status != corev1.ConditionTrue
+	case corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure, corev1.NodeNetworkUnavailable:
+		return c.Status == corev1.ConditionTrue
+	}
+	return false
+}
+
 // FromCondition is a node condition as evidence.
 func FromCondition(c corev1.NodeCondition) v1alpha1.Evidence {
 	return v1alpha1.Evidence{Source: "api.node", At: c.LastTransitionTime.Time, Text: Short(fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))}

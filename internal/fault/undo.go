@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
@@ -130,7 +131,7 @@ func (s *Session) Close() error {
 // NotReady says why a node does not count as Ready and schedulable, "" when it does.
 func NotReady(n *corev1.Node) string {
 	for _, c := range n.Status.Conditions {
-		if (c.Type == corev1.NodeReady) != (c.Status == corev1.ConditionTrue) {
+		if facts.Unwell(c) {
 			return fmt.Sprintf("%s=%s (%s: %s)", c.Type, c.Status, c.Reason, c.Message)
 		}
 	}

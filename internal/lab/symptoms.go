@@ -68,7 +68,7 @@ func LookAt(ctx context.Context, kube kubernetes.Interface, namespaces ...string
 	}
 	for _, n := range nodes.Items {
 		for _, c := range n.Status.Conditions {
-			bad := (c.Status == corev1.ConditionTrue) != (c.Type == corev1.NodeReady)
+			bad := facts.Unwell(c)
 			if bad || c.Type == corev1.NodeReady {
 				s.Conditions = append(s.Conditions, Condition{n.Name, string(c.Type), string(c.Status), c.Reason, text.Short(c.Message, 300), c.LastTransitionTime.Time, bad})
 			}
