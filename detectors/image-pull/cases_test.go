@@ -217,7 +217,7 @@ var sick = []detectorstest.Case{
 		crio(o, v1alpha1.RegistryHost{Host: "quay.io", Prefix: "quay.io/tea", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://quay.io", Reach: "ok"}})
 		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: reading manifest 1 in quay.io/team/web: manifest unknown`)
 	}},
-	{Name: "CRI-O: the registry is blocked", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "blocked by the runtime's configuration, /etc/containers/registries.conf.d/50-mirrors.conf", Ill: func(o *v1alpha1.Observation) {
+	{Name: "CRI-O: the registry is blocked", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "blocked by the runtime's configuration; it stands in /etc/containers/registries.conf.d/50-mirrors.conf", Ill: func(o *v1alpha1.Observation) {
 		crio(o, v1alpha1.RegistryHost{Host: "docker.io", Blocked: true, Mirrors: []v1alpha1.RegistryMirror{{URL: "https://registry-1.docker.io", Reach: "ok"}}})
 		detectorstest.PullFails(o, "docker.io/library/web:1", `initializing source docker://docker.io/library/web:1: registry docker.io is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d`)
 	}},

@@ -217,14 +217,7 @@ func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case hosts != nil && hosts.Error != "":
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
 	case a.cause == mirrorCause:
-		f := mirror(h, p, hosts, a.why)
-		if a.why == isBlocked {
-			f.Summary = "registry " + p.host + " " + a.why
-			if hosts != nil && hosts.Blocked {
-				f.Summary += ", " + hosts.Path
-			}
-		}
-		return f
+		return mirror(h, p, hosts, a.why)
 	// Where the registry itself does not answer either, or was not tried, the mirror may be the only way there is.
 	case failed && elsewhere(p, hosts) && answers(o, hosts, false):
 		what := "every pull is sent to " + a.asked + ", which fails; " + p.host + " itself is never asked, and answers"
@@ -425,15 +418,9 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	connect := connectTo(u.Host)
 	vouched, by := vouchedFor(o, seen)
 	if vouched == nil {
-		shows := "openssl s_client -showcerts -connect " + detectors.Quote(connect) + " -servername " + detectors.Quote(u.Hostname()) + " </dev/null"
-		f.ManualAction = "nobody whom this node or you trust vouches for that certificate. See the chain with `" + shows + "`, ask the registry's owner for the fingerprint of its CA, and where it is the same " +
-			"let the node trust it with `sickbay diagnose --fix --trust-ca sha256:FINGERPRINT`, or by the owner's file with `--trust-ca FILE`"
+		f.ManualAction = unvouched(connect, u.Hostname(), seen)
 		if ca, _ := placeFor(o, p.host, hosts, server); !hasHostsTOML(o) {
 			f.ManualAction += "; this runtime takes it from " + path.Dir(ca)
-		}
-		if seen != nil && len(seen.Chain) > 0 {
-			top := seen.Chain[len(seen.Chain)-1]
-			f.ManualAction += "; the topmost certificate that was shown is " + top.Subject + ", issued by " + top.Issuer + ", sha256:" + top.SHA256
 		}
 		return f
 	}
@@ -446,6 +433,18 @@ func untrusted(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, asked s
 	}
 	f.Remedy = facts.Place(o).NewRemedy("trust-registry", append(steps, retry(p)...)...)
 	return f
+}
+
+// unvouched is what is left to a person where nobody vouches for a certificate.
+func unvouched(connect, name string, seen *v1alpha1.RegistryMirror) string {
+	shows := "openssl s_client -showcerts -connect " + detectors.Quote(connect) + " -servername " + detectors.Quote(name) + " </dev/null"
+	todo := "nobody whom this node or you trust vouches for that certificate. See the chain with `" + shows + "`, ask the registry's owner for the fingerprint of its CA, and where it is the same " +
+		"let the node trust it with `sickbay diagnose --fix --trust-ca sha256:FINGERPRINT`, or by the owner's file with `--trust-ca FILE`"
+	if seen != nil && len(seen.Chain) > 0 {
+		top := seen.Chain[len(seen.Chain)-1]
+		todo += "; the topmost certificate that was shown is " + top.Subject + ", issued by " + top.Issuer + ", sha256:" + top.SHA256
+	}
+	return todo
 }
 
 // placeFor is the file that the registry's CA goes to, and the files that hosts.toml has to name then, where it does not: one that is
@@ -830,6 +829,9 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 	o := h.Last()
 	f := &v1alpha1.Finding{Cause: mirrorCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence},
 		Summary: "the mirror configuration for " + p.host + " is wrong: " + what}
+	if what == isBlocked {
+		f.Summary = "registry " + p.host + " " + what
+	}
 	if hosts == nil {
 		f.ManualAction = "the file that the error names is for its owner to mend"
 		return f

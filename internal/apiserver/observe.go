@@ -287,13 +287,8 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		}
 		return err
 	})
-	ask("the cluster's CA", func() error {
-		c, err := kube.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{ResourceVersion: "0"})
-		if err == nil {
-			l.clusterCAs = fingerprints([]byte(c.Data["ca.crt"]))
-		} else if apierrors.IsForbidden(err) {
-			return nil // without it nothing is compared
-		}
+	ask("the cluster's CA", func() (err error) {
+		l.clusterCAs, err = clusterCAs(ctx, kube)
 		return err
 	})
 	wg.Wait()
@@ -302,6 +297,18 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		return e.InvolvedObject.Kind == "Pod" && strings.HasPrefix(e.InvolvedObject.Name, DebugPrefix)
 	})
 	return &l, errors.Join(errs...)
+}
+
+// clusterCAs are those that the cluster gives to pods; who may not read them compares nothing.
+func clusterCAs(ctx context.Context, kube kubernetes.Interface) ([]string, error) {
+	c, err := kube.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{ResourceVersion: "0"})
+	if apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fingerprints([]byte(c.Data["ca.crt"])), nil
 }
 
 // fingerprints are those of the certificates of a PEM file.

@@ -347,25 +347,8 @@ func replaced(v reflect.Value, word, with string) (out reflect.Value, ok bool) {
 			}
 		}
 	case reflect.Map:
-		for it := v.MapRange(); it.Next(); {
-			e, is := replaced(it.Value(), word, with)
-			key := it.Key()
-			named := key.Kind() == reflect.String && key.String() == word
-			if !is && !named {
-				continue
-			}
-			if !ok {
-				changed().Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
-				for old := v.MapRange(); old.Next(); {
-					out.SetMapIndex(old.Key(), old.Value())
-				}
-			}
-			if named {
-				out.SetMapIndex(key, reflect.Value{})
-				key = reflect.New(key.Type()).Elem()
-				key.SetString(with)
-			}
-			out.SetMapIndex(key, e)
+		if m := replacedKeys(v, word, with); m.IsValid() {
+			changed().Set(m)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() { // times and quantities have no field that is exported
@@ -378,4 +361,29 @@ func replaced(v reflect.Value, word, with string) (out reflect.Value, ok bool) {
 		}
 	}
 	return out, ok
+}
+
+// replacedKeys is a map with the word changed in its values and in the key that it is, no value where it has none.
+func replacedKeys(v reflect.Value, word, with string) (out reflect.Value) {
+	for it := v.MapRange(); it.Next(); {
+		e, is := replaced(it.Value(), word, with)
+		key := it.Key()
+		named := key.Kind() == reflect.String && key.String() == word
+		if !is && !named {
+			continue
+		}
+		if !out.IsValid() {
+			out = reflect.MakeMapWithSize(v.Type(), v.Len())
+			for old := v.MapRange(); old.Next(); {
+				out.SetMapIndex(old.Key(), old.Value())
+			}
+		}
+		if named {
+			out.SetMapIndex(key, reflect.Value{})
+			key = reflect.New(key.Type()).Elem()
+			key.SetString(with)
+		}
+		out.SetMapIndex(key, e)
+	}
+	return out
 }

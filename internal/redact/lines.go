@@ -65,13 +65,9 @@ func (s *spread) line(lines []v1alpha1.LogLine, i int) {
 			return
 		}
 	}
-	if m := valueLine.FindStringSubmatch(text); s.named && m != nil && !plain(m[2]) {
-		l.Text = m[1] + Mark
-		s.named = false
+	if s.value(l) {
 		return
 	}
-	m := nameLine.FindStringSubmatch(text)
-	s.named = m != nil && Secret(m[1])
 	switch begin := keyBegin(text); {
 	case begin > 0 && !keyEnds.MatchString(text[begin:]):
 		s.inKey = 1
@@ -93,6 +89,17 @@ func (s *spread) line(lines []v1alpha1.LogLine, i int) {
 		s.next = m != nil && Secret(m[1])
 	}
 	l.Text = Text(l.Text)
+}
+
+// value takes out the value of the variable that the line before named, and remembers a name.
+func (s *spread) value(l *v1alpha1.LogLine) bool {
+	if m := valueLine.FindStringSubmatch(l.Text); s.named && m != nil && !plain(m[2]) {
+		l.Text, s.named = m[1]+Mark, false
+		return true
+	}
+	m := nameLine.FindStringSubmatch(l.Text)
+	s.named = m != nil && Secret(m[1])
+	return false
 }
 
 // keyBegin is where a key's BEGIN ends, 0 where there is none.

@@ -64,9 +64,10 @@ func beside(s string, i int) (from, to int) {
 		return 0, 0
 	case quoted || s[i] == '=' || quotedKey:
 		return from, to
-	case !apart && inMap(s, begin) && !strings.HasSuffix(s[begin:end], "Name"):
-		return from, to
 	case !apart: // host:port, a time, a path
+		if inMap(s, begin, end) {
+			return from, to
+		}
 		return 0, 0
 	case alone(s, begin, to) || !spoken(v):
 		return from, to
@@ -74,11 +75,11 @@ func beside(s string, i int) (from, to int) {
 	return 0, 0
 }
 
-// inMap tells whether a key is one of Go's printed maps and structures: map[a:b c:d], {A:b C:d}.
-func inMap(s string, begin int) bool {
+// inMap tells whether what stands from begin to end is a key of Go's printed maps and structures: map[a:b c:d], {A:b C:d}.
+func inMap(s string, begin, end int) bool {
 	before := s[:begin]
 	open := strings.LastIndexAny(before, "[{")
-	if open < 0 || strings.LastIndexAny(before, "]}") > open || before[open] == '[' && !strings.HasSuffix(before[:open], "map") {
+	if open < 0 || strings.HasSuffix(s[begin:end], "Name") || strings.LastIndexAny(before, "]}") > open || before[open] == '[' && !strings.HasSuffix(before[:open], "map") {
 		return false
 	}
 	for _, field := range strings.Fields(before[open+1:]) {

@@ -175,23 +175,23 @@ func Args(argv []string) []string {
 		program = cmp.Or(program, runs(a))
 		key, value, assigned := strings.Cut(a, "=")
 		switch {
-		case i == phrase && !harmless.MatchString(a):
-			out[i] = Mark
+		case i == phrase:
+			out[i] = Value("password", a)
 		case !hide && ofProgram(program, a) != a:
 			out[i] = ofProgram(program, a)
-		case strings.ContainsAny(a, " \t\n"): // of a shell
-			out[i], hide = Command(a), false
 		case hide && (!strings.HasPrefix(a, "-") || len(a) > 2 && a[1] != '-' && strings.ContainsAny(a, "0123456789")):
 			out[i], hide = Value("password", a), false
 		case assigned && Secret(key):
 			out[i], hide = key+"="+Value(key, value), false
 		case strings.HasPrefix(a, "-"):
-			hide = !assigned && Secret(strings.TrimLeft(a, "-")) && !strings.HasSuffix(a, "-stdin") || len(a) == 2 && asks(program, a)
+			hide = !assigned && asks(program, a)
 			if out[i] = short(program, a); !hide && out[i] == a {
 				out[i] = Text(a)
 			}
 		case i > 0 && userFlags[argv[i-1]] && mixed.MatchString(a) && !harmless.MatchString(a):
 			out[i] = Mark
+		case strings.ContainsAny(a, " \t\n"): // of a shell
+			out[i] = Command(a)
 		default:
 			out[i] = Text(a)
 		}
@@ -218,7 +218,13 @@ var mixed = regexp.MustCompile(`^[^/\s]*(?:[A-Za-z][^/\s]*\d|\d[^/\s]*[A-Za-z]|\
 var passwordFlags = regexp.MustCompile(`^(?:(?:mysql|mariadb|mongo).* -p|sshpass -p|redis-cli -a|curl -u|ldap.* -w|smbclient -U|docker -p|podman -p|nerdctl -p|crictl -p|psql -W|` +
 	`ipmitool -P|snmp\w+ -[AXc]|(?:un)?zip -P|(?:sqlcmd|bcp|isql) -P|mosquitto_\w+ -P|cqlsh -p|lftp -u|openssl -[kK]|kadmin\S* -w|user(?:add|mod) -p)$`)
 
-func asks(program, flag string) bool { return passwordFlags.MatchString(program + " " + flag) }
+// asks tells that a flag's value is the next word, and a secret.
+func asks(program, flag string) bool {
+	if len(flag) > 2 {
+		return Secret(strings.TrimLeft(flag, "-")) && !strings.HasSuffix(flag, "-stdin")
+	}
+	return passwordFlags.MatchString(program + " " + flag)
+}
 
 // short takes away what is glued to such a flag: mysqldump -pVALUE.
 func short(program, a string) string {
