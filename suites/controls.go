@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // A run can make its own controls on the way (Options.Controls), so that the physical waits, PLEG's three minutes above all, are
@@ -76,7 +78,7 @@ func (r *run) prove(ctx context.Context, c v1alpha1.Control, at v1alpha1.StepNam
 func (r *run) blind(ctx context.Context, st step) error {
 	applied := len(r.res.Remedies)
 	how := r.s.opts.BlindRestart
-	err := r.apply(ctx, st, string(v1alpha1.ControlBlindRestart), blindRestart(r.victim, how))
+	err := r.apply(ctx, st, string(v1alpha1.ControlBlindRestart), blindRestart(r.victim, how, r.s.testbed.Runtime()))
 	r.res.Remedies = r.res.Remedies[:applied]
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -162,9 +164,13 @@ var blindRestarts = map[Restart]struct {
 }
 
 // blindRestart is what is done first where nobody knows what is wrong.
-func blindRestart(node string, how Restart) *v1alpha1.Remedy {
+func blindRestart(node string, how Restart, runtime string) *v1alpha1.Remedy {
+	script := blindRestarts[how].script
+	if runtime == scenarios.CRIO {
+		script = strings.ReplaceAll(script, "containerd.service", "crio.service")
+	}
 	return &v1alpha1.Remedy{Name: string(v1alpha1.ControlBlindRestart), Steps: []v1alpha1.Step{
-		detectors.NodeStep(v1alpha1.Safe, node, "whatever it is, a restart may help", "sh", "-c", blindRestarts[how].script),
+		detectors.NodeStep(v1alpha1.Safe, node, "whatever it is, a restart may help", "sh", "-c", script),
 	}}
 }
 

@@ -123,7 +123,7 @@ func TestWaysOfABlindRestart(t *testing.T) {
 		RestartKubeletFirst: "restart kubelet.service; timeout 45 systemctl restart containerd.service",
 		RestartStop:         "stop kubelet.service", RestartKill: "-s KILL", RestartReboot: "systemctl reboot",
 	} {
-		if got := blindRestart("w1", how).Steps[0].Run; !strings.Contains(got, want) {
+		if got := blindRestart("w1", how, "").Steps[0].Run; !strings.Contains(got, want) {
 			t.Errorf("%q: %s", how, got)
 		}
 		w := newWorld(t, "w1")

@@ -53,6 +53,9 @@ func (p *placed) end(ctx context.Context) error {
 
 // place makes a node ill. When it fails or ctx ends, what was begun is undone. With a code the scenario's name is not said anywhere.
 func (a *app) place(ctx context.Context, lab suites.Testbed, c *cluster.Cluster, s *scenarios.Scenario, victim string, lease time.Duration, code string) (*placed, error) {
+	if code != "" && lab.Runtime() == scenarios.CRIO {
+		return nil, usagef("labs are written for containerd, and the nodes of cluster %s have CRI-O: start one on a cluster made without --runtime", c.Name)
+	}
 	node, release, err := claim(ctx, lab, c, s, victim)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func agreeCRIO(o *v1alpha1.Observation, kubelet string, outside []v1alpha1.Conta
 }
 
 // useSystemd sets cgroup_manager in each of CRI-O's merged files that has it, and drops the runtime_path that names the script: CRI-O then
-// looks for the program by the handler's name. It fails where no file says either.
+// looks for the program by the handler's name. The script is moved aside. It fails where no file says either.
 func useSystemd(node string, files []string, script string) v1alpha1.Step {
 	return detectors.EditFile(v1alpha1.Safe, node, "CRI-O uses systemd's cgroups from its next start on", files, `done=
 for f; do
@@ -53,5 +53,6 @@ ENVIRON["s"] != "" && /^[ \t]*runtime_path[ \t]*=/ && index($0, "\"" ENVIRON["s"
 { print }' "$f")
   [ "$new" = "$(cat "$f")" ] || { printf '%s\n' "$new" > "$f"; done=1; }
 done
-[ "$done" ] || { echo "no file of CRI-O's sets cgroup_manager or that runtime_path: set cgroup_manager = \"systemd\" by hand" >&2; exit 1; }`, detectors.V("script", script))
+[ "$done" ] || { echo "no file of CRI-O's sets cgroup_manager or that runtime_path: set cgroup_manager = \"systemd\" by hand" >&2; exit 1; }
+[ -z "$script" ] || grep -qsF -- "$script" "$@" || mv -fT -- "$script" "$script`+v1alpha1.Aside+`"`, detectors.V("script", script))
 }

@@ -66,11 +66,18 @@ func TestDropBinaryName(t *testing.T) {
 }
 
 func TestUseSystemd(t *testing.T) {
-	const in = "[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n[crio.runtime.runtimes.runc]\n  runtime_path = \"/usr/local/sbin/w\"\n[crio.runtime.runtimes.crun]\n  runtime_path = \"/usr/bin/crun\"\n"
+	script := filepath.Join(t.TempDir(), "w")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in := "[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n[crio.runtime.runtimes.runc]\n  runtime_path = \"" + script + "\"\n[crio.runtime.runtimes.crun]\n  runtime_path = \"/usr/bin/crun\"\n"
 	const want = "[crio.runtime]\ncgroup_manager = \"systemd\"\n[crio.runtime.runtimes.runc]\n[crio.runtime.runtimes.crun]\n  runtime_path = \"/usr/bin/crun\"\n"
-	step := func(file string) v1alpha1.Step { return useSystemd("n", []string{file}, "/usr/local/sbin/w") }
+	step := func(file string) v1alpha1.Step { return useSystemd("n", []string{file}, script) }
 	if got, why := detectorstest.Edit(t, in, "", step); got != want {
 		t.Errorf("got\n%s\nwant\n%s%s", got, want, why)
+	}
+	if _, err := os.Stat(script); !os.IsNotExist(err) {
+		t.Error("the script is still in its place, and nothing names it")
 	}
 	if _, why := detectorstest.Edit(t, want, "", step); !strings.Contains(why, "by hand") {
 		t.Errorf("nothing to change is not refused: %q", why)

@@ -512,7 +512,8 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 	// Where it serves is only sure by its process, or where it serves unless told otherwise.
 	sure := r.Name == facts.Containerd && facts.OwnSocket(o) || r.Name == facts.CRIO && strings.HasSuffix(r.Socket, "/run/crio/crio.sock")
 	if !unread || r.unit.ActiveState != "active" || o.At.Sub(r.unit.ActiveSince) < starting || !sure ||
-		!strings.Contains(why, "dial unix") || !facts.Has(why, words.NoSuchFileOrDirectory, words.ConnectionRefused) {
+		// A look that does not know the kubelet's configuration yet asks where containerd usually serves.
+		!strings.Contains(why, "dial unix") || !strings.Contains(why, strings.TrimPrefix(r.Socket, "/var")) || !facts.Has(why, words.NoSuchFileOrDirectory, words.ConnectionRefused) {
 		return nil
 	}
 	return &v1alpha1.Finding{

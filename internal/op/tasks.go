@@ -17,8 +17,10 @@ import (
 
 const (
 	removeOne = 20 * time.Second // StopPodSandbox gives containers no grace of their own, CNI DEL takes under a second
-	netnsDir  = "/run/netns"
 )
+
+// Where namespaces of pods are kept: containerd keeps that of the network, CRI-O three by one name.
+var namespaceDirs = []string{"/run/netns", "/run/ipcns", "/run/utsns"}
 
 // task is one running container as its bundle describes it.
 type task struct {
@@ -258,13 +260,15 @@ func retire(sys interface {
 			errs = append(errs, unlessGone(sys.Signal(p.PID, p.Start, KILL)))
 		}
 	}
-	ids, netns := []string{sandbox}, ""
+	ids, kept := []string{sandbox}, []string(nil)
 	for _, x := range tasks {
 		if x.sandbox == sandbox {
 			ids = append(ids, x.id)
 		}
 		if x.id == sandbox && x.netns != "" {
-			netns = path.Join(netnsDir, path.Base(x.netns))
+			for _, dir := range namespaceDirs {
+				kept = append(kept, path.Join(dir, path.Base(x.netns)))
+			}
 		}
 	}
 	cri := CRIOf(sys)
@@ -274,15 +278,15 @@ func retire(sys interface {
 		bundle := func(id string) bool {
 			return strings.HasPrefix(m.Mountpoint, "/run/") && strings.Contains(m.Mountpoint, "/"+id+"/")
 		}
-		if m.Mountpoint == netns || slices.ContainsFunc(ids, bundle) {
+		if slices.Contains(kept, m.Mountpoint) || slices.ContainsFunc(ids, bundle) {
 			errs = append(errs, sys.Unmount(m.Mountpoint, true))
 		}
 	}
 	for _, id := range ids {
 		errs = append(errs, sys.RemoveAll(path.Join(cri.Tasks, id)))
 	}
-	if netns != "" {
-		errs = append(errs, unlessGone(sys.Remove(netns)))
+	for _, p := range kept {
+		errs = append(errs, unlessGone(sys.Remove(p)))
 	}
 	return errors.Join(append(errs, releaseAddress(sys, sandbox))...)
 }

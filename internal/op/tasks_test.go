@@ -50,7 +50,7 @@ func TestRetire(t *testing.T) {
 	})
 	want := []string{
 		"KILL 10", "KILL 11", "KILL 12", "umount /run/containerd/x/c1/rootfs true", "umount /run/containerd/x/s1/rootfs true", "umount /run/netns/cni-1 true",
-		"remove s1", "remove s1", "remove c1", "remove c0", "remove /run/netns/cni-1",
+		"remove s1", "remove s1", "remove c1", "remove c0", "remove /run/netns/cni-1", "remove /run/ipcns/cni-1", "remove /run/utsns/cni-1",
 	}
 	if diff := cmp.Diff(want, n.did); err != nil || diff != "" {
 		t.Error(err, diff)

@@ -23,7 +23,7 @@ const Repository = "sickbay.dev/node"
 
 // recipes are this package's own files: a changed recipe must remake the parts it makes.
 //
-//go:embed rootfs.go components.go store.go nodefiles.go sbom.go tarfile.go crio.go
+//go:embed rootfs.go components.go store.go nodefiles.go sbom.go tarfile.go crio.go containerd17.go
 var recipes embed.FS
 
 func recipe(names ...string) (string, error) {
@@ -112,10 +112,13 @@ func newPlan(ctx context.Context, spec Spec) (*plan, error) {
 		own = append(own, tree)
 	}
 	nodeRecipe := []string{"nodefiles.go", "sbom.go"}
-	if p.crio != nil {
+	switch spec.Runtime {
+	case CRIO:
 		nodeRecipe = append(nodeRecipe, "crio.go")
 		p.store, err = add("storage", p.makeStorage, []*part{p.components}, []string{"crio.go"})
-	} else {
+	case Containerd17:
+		p.store, err = add("store", p.makeStore17, []*part{p.components, p.containerd}, []string{"store.go", "containerd17.go"})
+	default:
 		p.store, err = add("store", p.makeStore, []*part{p.components, p.containerd}, []string{"store.go"})
 	}
 	if err != nil {
