@@ -276,15 +276,7 @@ func (v *Verifier) asItWas(ctx context.Context) bool {
 		if err != nil || !asIll(v.ill, x, len(v.Course.Of.Spec.Goals)) {
 			return false, err
 		}
-		for _, h := range v.Course.Of.Spec.Hints {
-			if h.While == (v1alpha1.LabCheck{}) {
-				continue
-			}
-			if yes, err := v.now.Holds(ctx, h.While); err != nil || !yes {
-				return false, err
-			}
-		}
-		return true, nil
+		return v.hinted(ctx)
 	}) == nil
 }
 
@@ -341,12 +333,28 @@ func (v *Verifier) judged(ctx context.Context) (verdict Verdict, err error) {
 	return verdict, nil
 }
 
-// unsolvedYet waits until the fault shows: a fix that comes before it fixes nothing.
+// unsolvedYet waits until the fault shows, by all that hints tell of it: a fix that comes before it fixes nothing, or finds nothing to fix.
 func (v *Verifier) unsolvedYet(ctx context.Context) error {
 	return v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
 		x, err := v.referee().Look(ctx)
-		return err == nil && !x.Well(), err
+		if err != nil || x.Well() {
+			return false, err
+		}
+		return v.hinted(ctx)
 	})
+}
+
+// hinted says that all hints' proofs hold.
+func (v *Verifier) hinted(ctx context.Context) (bool, error) {
+	for _, h := range v.Course.Of.Spec.Hints {
+		if h.While == (v1alpha1.LabCheck{}) {
+			continue
+		}
+		if yes, err := v.now.Holds(ctx, h.While); err != nil || !yes {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // remedyRounds: behind one illness another may show.
