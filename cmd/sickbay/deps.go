@@ -216,8 +216,12 @@ func (a *app) ready(ctx context.Context, g clusterOptions) (*cluster.Cluster, er
 			return nil, err
 		}
 	}
+	return a.raise(ctx, e, c, g)
+}
+
+// raise makes the cluster that is wanted. One that is there is repaired where it can be; that is quick when all is well.
+func (a *app) raise(ctx context.Context, e *engine.Engine, c *cluster.Cluster, g clusterOptions) (_ *cluster.Cluster, err error) {
 	if c != nil && g.asIs() {
-		// Up repairs what it can and says what it cannot; it is quick when all is well.
 		g.image, g.topology, g.profile = c.Image, c.Topology, c.Profile
 	}
 	image := nodeimage.Resolved{Ref: g.image}

@@ -132,36 +132,16 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	guessed := map[string]bool{} // names that nobody gave
 	switch {
 	case w.local:
-		name, err := localName(w.nodes)
-		if err != nil {
+		if err := a.here(ctx, w, s, guessed); err != nil {
 			return nil, err
-		}
-		if len(w.nodes) == 0 {
-			name = s.nameOf(ctx, name, guessed)
-		}
-		if s.nodes[name] = node.Local(name); w.enterHost {
-			if s.nodes[name], err = a.deps.hostNode(name); err != nil {
-				return nil, err
-			}
 		}
 	case len(w.ssh) > 0:
 		if err := s.overSSH(ctx, w, guessed); err != nil {
 			return nil, err
 		}
 	default:
-		c, err := a.whichCluster(ctx, w)
-		if err != nil && w.context != "" {
-			if err := a.throughAPI(ctx, w, s, err); err != nil {
-				return nil, err
-			}
-			break
-		}
-		if err != nil {
+		if err := a.ofCluster(ctx, w, s); err != nil {
 			return nil, err
-		}
-		s.cluster, s.ours, s.Cluster, s.API = c, c.Ours && !c.Adopted, c.Name, c
-		for _, n := range c.Nodes() {
-			s.nodes[n.Name] = c.Node(n.Name)
 		}
 	}
 	for _, want := range w.nodes {
@@ -184,6 +164,37 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
 	return s, nil
+}
+
+// here takes this machine as the node.
+func (a *app) here(ctx context.Context, w targetFlags, s *target, guessed map[string]bool) error {
+	name, err := localName(w.nodes)
+	if err != nil {
+		return err
+	}
+	if len(w.nodes) == 0 {
+		name = s.nameOf(ctx, name, guessed)
+	}
+	if s.nodes[name] = node.Local(name); w.enterHost {
+		s.nodes[name], err = a.deps.hostNode(name)
+	}
+	return err
+}
+
+// ofCluster takes the nodes of a kind cluster by its engine, or of a context through the API.
+func (a *app) ofCluster(ctx context.Context, w targetFlags, s *target) error {
+	c, err := a.whichCluster(ctx, w)
+	if err != nil && w.context != "" {
+		return a.throughAPI(ctx, w, s, err)
+	}
+	if err != nil {
+		return err
+	}
+	s.cluster, s.ours, s.Cluster, s.API = c, c.Made(), c.Name, c
+	for _, n := range c.Nodes() {
+		s.nodes[n.Name] = c.Node(n.Name)
+	}
+	return nil
 }
 
 // readKubeconfig has the API server of a file read, where one is given, or of the cluster that this process runs in.

@@ -55,14 +55,19 @@ Each cell has the verdict, and the seconds from the fault to its last signal, to
 		b.WriteString("\n")
 	}
 	b.WriteString("\n## What did not pass\n\n")
-	for _, name := range names {
-		for _, c := range columns {
-			if r, ran := at[[2]string{name, c}]; ran && r.Verdict != v1alpha1.VerdictPassed {
-				first, _, _ := strings.Cut(r.Reason, "\n")
-				fmt.Fprintf(&b, "- %s, %s: %s: %s\n", name, c, r.Verdict, first)
-			}
+	for _, r := range rep.Results {
+		if r.Cell != "" && r.Control == v1alpha1.ControlNone && r.Verdict != v1alpha1.VerdictPassed {
+			first, _, _ := strings.Cut(r.Reason, "\n")
+			fmt.Fprintf(&b, "- %s, %s: %s: %s\n", r.Scenario, r.Cell, r.Verdict, first)
 		}
 	}
+	writeWords(&b, names, columns, at)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeWords writes the signals whose words differ.
+func writeWords(b *strings.Builder, names, columns []string, at map[[2]string]v1alpha1.ScenarioResult) {
 	b.WriteString("\n## Words that differ\n\nThe signals of scenarios whose words are not the same in all cells; numbers and names of the run are left out.\n")
 	for _, name := range names {
 		var lines []string
@@ -81,11 +86,9 @@ Each cell has the verdict, and the seconds from the fault to its last signal, to
 			lines = append(lines, fmt.Sprintf("- %s: `%s`", c, words))
 		}
 		if !same {
-			fmt.Fprintf(&b, "\n%s\n\n%s\n", name, strings.Join(lines, "\n"))
+			fmt.Fprintf(b, "\n%s\n\n%s\n", name, strings.Join(lines, "\n"))
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // ofTheRun is what no two runs have the same: times, numbers, ids, and what is named by them.

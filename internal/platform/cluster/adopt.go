@@ -56,7 +56,7 @@ func idsOf(cs []container) []string {
 // scenarios' pods, and notes the containers on this machine. Nothing else is changed; Down gives the cluster back. Adopting again renews the
 // marks.
 func (c *Cluster) Adopt(ctx context.Context) (*Cluster, error) {
-	if c.Ours && !c.Adopted {
+	if c.Made() {
 		return c, nil
 	}
 	workers := 0
@@ -96,6 +96,9 @@ func (c *Cluster) Adopt(ctx context.Context) (*Cluster, error) {
 	}
 	return a, a.writeKubeconfig()
 }
+
+// Made tells that sickbay made the cluster, and nobody gave it.
+func (c *Cluster) Made() bool { return c.Ours && !c.Adopted }
 
 // Release gives an adopted cluster back: the marks, the agents and what this machine knows of it go, and the cluster stays.
 func (c *Cluster) Release(ctx context.Context) error {

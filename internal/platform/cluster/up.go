@@ -204,14 +204,11 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 	if err != nil {
 		return nil, err
 	}
-	if !c.Ours {
+	if !c.Made() {
 		return nil, &TakenError{
 			What: fmt.Sprintf("a kind cluster named %s exists and sickbay did not make it; it is left as it is", o.Name),
 			Way:  "choose another --cluster",
 		}
-	}
-	if c.Adopted {
-		return c, nil // it stays as others made it
 	}
 	if c.unfinished(ctx) {
 		progress.From(ctx).Note("cluster %s was never finished: it is made anew", o.Name)
@@ -275,7 +272,7 @@ func sameNetwork(ctx context.Context, e *engine.Engine, o UpOptions) error {
 		return err
 	}
 	for _, c := range all {
-		if c.Ours && !c.Adopted && c.Name != o.Name && c.Online != o.Online {
+		if c.Made() && c.Name != o.Name && c.Online != o.Online {
 			is := map[bool]string{true: "may reach the network (--online)", false: "may not reach the network"}
 			return &TakenError{
 				What: fmt.Sprintf("cluster %s %s, and all clusters of sickbay share one network", c.Name, is[c.Online]),
