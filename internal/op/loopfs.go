@@ -289,7 +289,11 @@ func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
+	gone := map[int]bool{} // CRI-O binds a folder of the filesystem onto itself: it goes with what it is below
 	for i, m := range own {
+		if gone[m.ID] {
+			continue
+		}
 		// Thaw first: on a frozen filesystem everything else, unmounting too, waits for ever.
 		if i == 0 {
 			if err := l.sys.Thaw(m.Mountpoint); err != nil {
@@ -300,6 +304,7 @@ func (l *LoopFS) Undo(ctx context.Context, env Env) error {
 			if err := unmount(ctx, l.sys, sub.Mountpoint); err != nil {
 				return err
 			}
+			gone[sub.ID] = true
 		}
 		if err := unmount(ctx, l.sys, m.Mountpoint); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -412,5 +413,24 @@ func TestRealFile(t *testing.T) {
 	}
 	if x, err := host.Xattrs(p); err != nil || xattr && string(x["user.note"]) != "kept" {
 		t.Errorf("extended attributes %v, %v", x, err)
+	}
+}
+
+// CRI-O binds a folder of its root onto itself: the filesystem is then mounted twice, once below itself.
+func TestRealLoopFilesystemBoundBelowItself(t *testing.T) {
+	if ranInNamespace(t) {
+		return
+	}
+	ctx, target := t.Context(), t.TempDir()
+	must(t, os.Mkdir(target+"/overlay", 0o700))
+	l := on(&op.LoopFS{Target: target, Bytes: 64 << 20, Seed: true})
+	env := real(t, l)
+	must(t, l.Save(ctx, env))
+	must(t, l.Do(ctx, env))
+	t.Cleanup(func() { _ = l.Undo(context.Background(), env) })
+	must(t, host.Mount(target+"/overlay", target+"/overlay", "", op.Bind, ""))
+	must(t, l.Undo(ctx, env))
+	if left := loopsOf(t, path.Dir(l.Image)); len(left) > 0 {
+		t.Errorf("loop devices are left: %v", left)
 	}
 }
