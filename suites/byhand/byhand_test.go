@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -170,15 +171,17 @@ func TestEntry(t *testing.T) {
 		{name: "not to be mended", patient: patient{says: []Finding{cni}, incurable: true, afterFix: []Finding{cni}}, entry: Entry{Expect: expect, Fix: Cleared}, problem: "left", err: errIll},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.entry.Break, c.entry.Mend, c.entry.Within = on("break"), on("mend"), Duration(30*time.Millisecond)
-			r := runner{&c.patient, bounds{First: 10 * time.Millisecond, Patience: 80 * time.Millisecond, Silence: 20 * time.Millisecond, Healthy: 50 * time.Millisecond, Poll: time.Millisecond}}
-			res, err := r.entry(t.Context(), c.entry)
-			if !errors.Is(err, c.err) || (res.Problem == "") != (c.problem == "") || !strings.Contains(res.Problem, c.problem) {
-				t.Errorf("%v, problem %q; want %v, %q", err, res.Problem, c.err, c.problem)
-			}
-			if !c.patient.mended {
-				t.Error("it was not mended")
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c.entry.Break, c.entry.Mend, c.entry.Within = on("break"), on("mend"), Duration(30*time.Millisecond)
+				r := runner{&c.patient, bounds{First: 10 * time.Millisecond, Patience: 80 * time.Millisecond, Silence: 20 * time.Millisecond, Healthy: 50 * time.Millisecond, Poll: time.Millisecond}}
+				res, err := r.entry(t.Context(), c.entry)
+				if !errors.Is(err, c.err) || (res.Problem == "") != (c.problem == "") || !strings.Contains(res.Problem, c.problem) {
+					t.Errorf("%v, problem %q; want %v, %q", err, res.Problem, c.err, c.problem)
+				}
+				if !c.patient.mended {
+					t.Error("it was not mended")
+				}
+			})
 		})
 	}
 }
