@@ -246,7 +246,7 @@ var silent = []detectorstest.Case{
 	{Name: "CRI-O", Ill: detectorstest.CRIO},
 	{Name: "CRI-O, looked for where containerd serves before the kubelet told", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
-		detectorstest.Unknown(o, `connecting to unix:///run/containerd/containerd.sock: transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory`, v1alpha1.SourceStatus)
+		detectorstest.Unknown(o, `asking who listens on /var/run/crio/crio.sock: transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory`, v1alpha1.SourceStatus)
 	}},
 	{Name: "what is left of an old containerd is frozen, and a new one serves", Ill: func(o *v1alpha1.Observation) {
 		o.Processes = append(o.Processes, v1alpha1.Process{PID: 150, Name: "containerd", Unit: "containerd", State: "S", FrozenCgroup: true})

@@ -513,7 +513,7 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 	sure := r.Name == facts.Containerd && facts.OwnSocket(o) || r.Name == facts.CRIO && strings.HasSuffix(r.Socket, "/run/crio/crio.sock")
 	if !unread || r.unit.ActiveState != "active" || o.At.Sub(r.unit.ActiveSince) < starting || !sure ||
 		// A look that does not know the kubelet's configuration yet asks where containerd usually serves.
-		!strings.Contains(why, "dial unix") || !strings.Contains(why, strings.TrimPrefix(r.Socket, "/var")) || !facts.Has(why, words.NoSuchFileOrDirectory, words.ConnectionRefused) {
+		!facts.Has(why, "dial unix "+r.Socket, "dial unix "+strings.TrimPrefix(r.Socket, "/var")) || !facts.Has(why, words.NoSuchFileOrDirectory, words.ConnectionRefused) {
 		return nil
 	}
 	return &v1alpha1.Finding{
