@@ -279,11 +279,7 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 	ask("the API server's endpoints", func() error {
 		r, err := kube.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
 		if err == nil {
-			for _, s := range r.Items {
-				for _, e := range s.Endpoints {
-					l.endpoints = append(l.endpoints, e.Addresses...)
-				}
-			}
+			l.endpoints = addresses(r.Items)
 		}
 		return err
 	})
@@ -292,11 +288,25 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		return err
 	})
 	wg.Wait()
+	l.leaveOutDebugPods()
+	return &l, errors.Join(errs...)
+}
+
+// leaveOutDebugPods takes out the pods by which the look itself is made.
+func (l *lists) leaveOutDebugPods() {
 	l.pods = slices.DeleteFunc(l.pods, func(p corev1.Pod) bool { return p.Labels[LabelDebug] != "" && strings.HasPrefix(p.Name, DebugPrefix) })
 	l.events = slices.DeleteFunc(l.events, func(e corev1.Event) bool {
 		return e.InvolvedObject.Kind == "Pod" && strings.HasPrefix(e.InvolvedObject.Name, DebugPrefix)
 	})
-	return &l, errors.Join(errs...)
+}
+
+func addresses(slices []discoveryv1.EndpointSlice) (out []string) {
+	for _, s := range slices {
+		for _, e := range s.Endpoints {
+			out = append(out, e.Addresses...)
+		}
+	}
+	return out
 }
 
 // clusterCAs are those that the cluster gives to pods; who may not read them compares nothing.

@@ -319,9 +319,12 @@ func (v *Verifier) solved(ctx context.Context, w v1alpha1.LabWay) (verdict Verdi
 func (v *Verifier) judged(ctx context.Context) (verdict Verdict, err error) {
 	for range 2 {
 		err := v.until(ctx, v.Signs, func(ctx context.Context) (bool, error) {
-			var err error
-			verdict, err = v.referee().Look(ctx)
-			return err == nil && verdict.Well(), err
+			x, err := v.referee().Look(ctx)
+			if err != nil {
+				return false, err // what the last whole look saw is told
+			}
+			verdict = x
+			return x.Well(), nil
 		})
 		if err != nil {
 			return verdict, err

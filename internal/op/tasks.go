@@ -253,10 +253,7 @@ func retire(sys interface {
 	}
 	var errs []error
 	for _, p := range procs {
-		id, shim := shimOf(p)
-		container := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.pid > 1 && x.pid == p.PID })
-		of := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.id == id })
-		if container || shim && (id == sandbox || of) {
+		if belongs(p, sandbox, tasks) {
 			errs = append(errs, unlessGone(sys.Signal(p.PID, p.Start, KILL)))
 		}
 	}
@@ -289,6 +286,14 @@ func retire(sys interface {
 		errs = append(errs, unlessGone(sys.Remove(p)))
 	}
 	return errors.Join(append(errs, releaseAddress(sys, sandbox))...)
+}
+
+// belongs tells a process of a sandbox: a container's first one, or a shim of it.
+func belongs(p Process, sandbox string, tasks []task) bool {
+	id, shim := shimOf(p)
+	container := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.pid > 1 && x.pid == p.PID })
+	of := slices.ContainsFunc(tasks, func(x task) bool { return x.sandbox == sandbox && x.id == id })
+	return container || shim && (id == sandbox || of)
 }
 
 // ipamDirs are where host-local keeps its reservations: kind's, and the default.

@@ -179,7 +179,7 @@ func Args(argv []string) []string {
 			out[i] = Value("password", a)
 		case !hide && ofProgram(program, a) != a:
 			out[i] = ofProgram(program, a)
-		case hide && (!strings.HasPrefix(a, "-") || len(a) > 2 && a[1] != '-' && strings.ContainsAny(a, "0123456789")):
+		case hide && isValue(a):
 			out[i], hide = Value("password", a), false
 		case assigned && Secret(key):
 			out[i], hide = key+"="+Value(key, value), false
@@ -197,6 +197,11 @@ func Args(argv []string) []string {
 		}
 	}
 	return out
+}
+
+// isValue tells the value of a flag before it from another flag: a secret may begin with a dash.
+func isValue(a string) bool {
+	return !strings.HasPrefix(a, "-") || len(a) > 2 && a[1] != '-' && strings.ContainsAny(a, "0123456789")
 }
 
 // runs is the program that the first words of a command line name, behind what only starts it.
