@@ -37,14 +37,14 @@ func (l *Looker) Observe(ctx context.Context, others ...string) (*v1alpha1.Obser
 	return &o, nil
 }
 
-// Pause waits before the next look: at least as long as the last one took, up to four times Poll. Eight scenarios side by side on
-// two cores otherwise keep each other waiting with their looks (0.25 s of CPU each, most of it `docker exec`).
+// Pause waits before the next look: at least as long as the last one took, up to twice Poll. Eight scenarios side by side on two cores
+// otherwise keep each other waiting with their looks (0.2 s of CPU each); a look at a hung runtime takes 4 s and costs no more.
 func (l *Looker) Pause(ctx context.Context, started time.Time) error {
 	d := l.t.Poll
 	if time.Since(started) > l.t.SlowAfter {
 		d = l.t.SlowPoll
 	}
-	t := time.NewTimer(max(d, min(l.lastDur, 4*l.t.Poll)))
+	t := time.NewTimer(max(d, min(l.lastDur, 2*l.t.Poll)))
 	defer t.Stop()
 	select {
 	case <-t.C:
