@@ -32,7 +32,7 @@ var durations = sync.OnceValue(func() map[string]float64 {
 const (
 	// unknownDuration is the median of the known ones.
 	unknownDuration = 77
-	// alone is what a scenario weighs more that claims the host: it runs when the workers of the default topology have nothing else to do.
+	// alone is what a scenario weighs more that claims the host: the other workers of the default topology stand still meanwhile.
 	alone = 4
 )
 
