@@ -42,6 +42,7 @@ type fakeCluster struct {
 	ill       bool
 	returns   bool // the illness, at a restart of a unit
 	unfixable bool // the right fix does nothing
+	hidden    int  // how often a hint is asked before the fault shows in it
 	recovered bool // the node's journal is empty
 	output    string
 	kept      string
@@ -133,8 +134,13 @@ func (f *fakeCluster) shell(script string) (out string, yes bool) {
 	switch {
 	case script == "well?":
 		return "", !f.ill
+	case script == "ill?" && f.hidden > 0:
+		f.hidden--
+		return "", false
 	case script == "ill?":
 		return "", f.ill
+	case script == "fix" && f.hidden > 0:
+		return "there is nothing to fix yet", false
 	case script == "fix":
 		f.ill = f.unfixable
 		return "", true

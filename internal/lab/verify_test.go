@@ -22,7 +22,7 @@ func (f *fakeCluster) verifier(t *testing.T, ended *int) *Verifier {
 	v.Place = func(ctx context.Context) (*Fault, error) {
 		fresh := newFakeCluster(t)
 		// A look that took too long may still be under way on the one of before.
-		fresh.unfixable, fresh.returns = f.unfixable, f.returns
+		fresh.unfixable, fresh.returns, fresh.hidden = f.unfixable, f.returns, f.hidden
 		w := fresh.world(t)
 		v.Course = w.Course
 		before, err := w.Snapshot(ctx)
@@ -51,6 +51,15 @@ func TestVerify(t *testing.T) {
 	}
 	if strings.Contains(table, "Not as it should be") {
 		t.Error(table)
+	}
+}
+
+// TestVerifyWaitsForTheFault: a goal is unmet before all of the fault shows, and a fix that comes so early finds nothing to fix.
+func TestVerifyWaitsForTheFault(t *testing.T) {
+	f, ended := newFakeCluster(t), 0
+	f.hidden = 3
+	if p := f.verifier(t, &ended).Verify(t.Context()); !p.OK() {
+		t.Fatal(asJSON(p))
 	}
 }
 
