@@ -40,6 +40,8 @@ type API struct {
 	SameKernel bool `json:"sameKernel,omitempty"`
 	// Configz is set when the API server could proxy to the kubelet.
 	Configz *KubeletConfig `json:"configz,omitempty"`
+	// Unread are the parts of this view that the caller may not read. A look has them in Observation.Unknown.
+	Unread []Unknown `json:"-"`
 }
 
 // PullSecret is an image pull secret as far as it may be told.

@@ -46,6 +46,9 @@ const (
 	// SourceAPI and SourceKubelet are read through the API server, the others by the agent on the node.
 	SourceAPI     = "api"
 	SourceKubelet = "kubelet.configz"
+	// SourceClusterCAs and SourcePullSecrets are parts of SourceAPI that many callers may not read.
+	SourceClusterCAs  = "api.clusterCas"
+	SourcePullSecrets = "api.pullSecrets"
 )
 
 // NodeSources are the sources that the agent reads.

@@ -365,6 +365,9 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	cas := clusterCAs(o)
+	if why, no := o.Unreadable(v1alpha1.SourceClusterCAs); no && o.API != nil && len(cas) == 0 {
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceClusterCAs, "not compared with the cluster's own CA: "+why))
+	}
 	if i := slices.IndexFunc(o.Certs, func(k v1alpha1.Certificate) bool { return k.Path == clusterCA }); len(cas) > 0 {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceAPI, "the cluster's CA by its kube-root-ca.crt: sha256 "+strings.Join(cas, ", ")))
 		switch {

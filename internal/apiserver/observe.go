@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,23 +70,32 @@ func Observe(ctx context.Context, config *rest.Config, kube kubernetes.Interface
 		if view[name].Node == nil {
 			continue
 		}
-		wg.Go(func() { view[name].Configz = srv.configz(ctx, name) })
+		wg.Go(func() {
+			config, err := srv.configz(ctx, name)
+			if view[name].Configz = config; errors.Is(err, errForbidden) {
+				view[name].Unread = append(view[name].Unread, mayNot(v1alpha1.SourceKubelet, err, "the kubelet's configuration is read from its files alone", "get on nodes/proxy"))
+			}
+		})
 	}
 	// Credentials that nothing refers to are the cure where a pod names none: those of the namespaces that pull at all.
-	secrets := map[string][]v1alpha1.PullSecret{}
+	secrets, refused := map[string][]v1alpha1.PullSecret{}, map[string]error{}
 	var mu sync.Mutex
 	for namespace, refs := range secretsOf(l.pods) {
 		wg.Go(func() {
-			s := pullSecrets(ctx, kube, namespace, refs)
+			s, err := pullSecrets(ctx, kube, namespace, refs)
 			mu.Lock()
 			defer mu.Unlock()
-			secrets[namespace] = s
+			secrets[namespace], refused[namespace] = s, err
 		})
 	}
 	wg.Wait()
 	for name, v := range view {
-		for namespace := range secretsOf(append(slices.Clone(v.Pods), v.Pending...)) {
+		namespaces := slices.Sorted(maps.Keys(secretsOf(append(slices.Clone(v.Pods), v.Pending...))))
+		for _, namespace := range namespaces {
 			v.PullSecrets = append(v.PullSecrets, secrets[namespace]...)
+		}
+		if i := slices.IndexFunc(namespaces, func(n string) bool { return refused[n] != nil }); i >= 0 {
+			v.Unread = append(v.Unread, mayNot(v1alpha1.SourcePullSecrets, refused[namespaces[i]], "which registries the pull secrets are for is not known", "list and get on secrets"))
 		}
 		slices.SortFunc(v.PullSecrets, func(a, b v1alpha1.PullSecret) int {
 			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -132,6 +142,9 @@ func (s server) get(ctx context.Context, path string, into any) (date time.Time,
 		return date, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusForbidden {
+		return date, fmt.Errorf("GET %s: %w", path, errForbidden)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return date, fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
@@ -144,6 +157,9 @@ func (s server) get(ctx context.Context, path string, into any) (date time.Time,
 	}
 	return date, nil
 }
+
+// errForbidden is the answer to a caller who may not ask that.
+var errForbidden = errors.New("403 Forbidden")
 
 // version takes the server's version, and both clocks of the same moment.
 func (s server) version(ctx context.Context) (v1alpha1.API, error) {
@@ -171,6 +187,7 @@ type lists struct {
 	volumes    []corev1.PersistentVolume
 	endpoints  []string
 	clusterCAs []string
+	unread     []v1alpha1.Unknown
 }
 
 // list reads everything side by side. Resource version 0 is answered from the server's memory: it is what the server knows,
@@ -283,8 +300,15 @@ func list(ctx context.Context, kube kubernetes.Interface, nodes []string) (*list
 		}
 		return err
 	})
-	ask("the cluster's CA", func() (err error) {
-		l.clusterCAs, err = clusterCAs(ctx, kube)
+	ask("the cluster's CA", func() error {
+		c, err := kube.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, rootCA, metav1.GetOptions{ResourceVersion: "0"})
+		if apierrors.IsForbidden(err) {
+			l.unread = append(l.unread, mayNot(v1alpha1.SourceClusterCAs, err, "the node's CA is not compared with the cluster's", "get on configmaps "+rootCA+" in "+metav1.NamespaceSystem))
+			return nil
+		}
+		if err == nil {
+			l.clusterCAs = fingerprints([]byte(c.Data["ca.crt"]))
+		}
 		return err
 	})
 	wg.Wait()
@@ -309,16 +333,12 @@ func addresses(slices []discoveryv1.EndpointSlice) (out []string) {
 	return out
 }
 
-// clusterCAs are those that the cluster gives to pods; who may not read them compares nothing.
-func clusterCAs(ctx context.Context, kube kubernetes.Interface) ([]string, error) {
-	c, err := kube.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{ResourceVersion: "0"})
-	if apierrors.IsForbidden(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return fingerprints([]byte(c.Data["ca.crt"])), nil
+// rootCA is the ConfigMap with the CAs that the cluster gives to pods.
+const rootCA = "kube-root-ca.crt"
+
+// mayNot says what of the API's view the caller may not read, what follows, and which rule is missing.
+func mayNot(source string, err error, so, rule string) v1alpha1.Unknown {
+	return v1alpha1.Unknown{What: source, Why: fmt.Sprintf("%s; %s; a role that allows %s is missing", err, so, rule)}
 }
 
 // fingerprints are those of the certificates of a PEM file.
@@ -345,6 +365,7 @@ func (l *lists) split(common v1alpha1.API, nodes []string) map[string]*v1alpha1.
 	view := map[string]*v1alpha1.API{}
 	for _, name := range nodes {
 		a := common
+		a.Unread = slices.Clone(l.unread)
 		for i := range l.nodes {
 			if l.nodes[i].Name == name {
 				a.Node = &l.nodes[i]
@@ -483,12 +504,14 @@ func secretsOf(pods []corev1.Pod) map[string][]string {
 }
 
 // pullSecrets reads which registries the secrets of a namespace are for, and drops the rest at once: those pods refer to, and
-// those of the two types that hold registry credentials. Secrets of other types are not even asked for.
-func pullSecrets(ctx context.Context, kube kubernetes.Interface, namespace string, refs []string) []v1alpha1.PullSecret {
-	var all []v1alpha1.PullSecret
+// those of the two types that hold registry credentials. Secrets of other types are not even asked for. The error is that they may not be read.
+func pullSecrets(ctx context.Context, kube kubernetes.Interface, namespace string, refs []string) (all []v1alpha1.PullSecret, refused error) {
 	seen := map[string]bool{}
 	for _, t := range []corev1.SecretType{corev1.SecretTypeDockerConfigJson, corev1.SecretTypeDockercfg} {
 		list, err := kube.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0", FieldSelector: fields.OneTermEqualSelector("type", string(t)).String()})
+		if apierrors.IsForbidden(err) {
+			refused = err
+		}
 		if err != nil {
 			continue // the ones referred to are asked for by name, and say why
 		}
@@ -513,7 +536,7 @@ func pullSecrets(ctx context.Context, kube kubernetes.Interface, namespace strin
 			all = append(all, pullSecret(s))
 		}
 	}
-	return all
+	return all, refused
 }
 
 func pullSecret(secret *corev1.Secret) v1alpha1.PullSecret {
@@ -542,14 +565,14 @@ func pullSecret(secret *corev1.Secret) v1alpha1.PullSecret {
 }
 
 // configz is the kubelet's running configuration, through the API server; nil when that way is closed.
-func (s server) configz(ctx context.Context, name string) *v1alpha1.KubeletConfig {
+func (s server) configz(ctx context.Context, name string) (*v1alpha1.KubeletConfig, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(configzBound))
 	defer cancel()
 	var z struct {
 		KubeletConfig kubeletv1beta1.KubeletConfiguration `json:"kubeletconfig"`
 	}
 	if _, err := s.get(ctx, "/api/v1/nodes/"+name+"/proxy/configz", &z); err != nil {
-		return nil
+		return nil, err
 	}
 	k := z.KubeletConfig
 	return &v1alpha1.KubeletConfig{
@@ -558,7 +581,7 @@ func (s server) configz(ctx context.Context, name string) *v1alpha1.KubeletConfi
 		ImageGCHighThresholdPercent: k.ImageGCHighThresholdPercent, RuntimeEndpoint: k.ContainerRuntimeEndpoint,
 		NodeStatusUpdateFrequency: duration(k.NodeStatusUpdateFrequency), SeccompDefault: k.SeccompDefault, MaxPods: k.MaxPods,
 		RotateCertificates: &k.RotateCertificates, RegisterNode: k.RegisterNode,
-	}
+	}, nil
 }
 
 func duration(d metav1.Duration) string {

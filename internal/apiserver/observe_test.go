@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -10,9 +11,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
+	ktesting "k8s.io/client-go/testing"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
@@ -131,6 +135,44 @@ func TestObserveAPISplitsByNodeAndTellsNoSecret(t *testing.T) {
 	}
 	if all := string(mustJSON(t, view)); strings.Contains(all, planted) || strings.Contains(all, "managedFields") {
 		t.Errorf("a secret is in the observation:\n%s", all)
+	}
+}
+
+// TestWhatMayNotBeReadIsSaid: a caller without the rights is told what is not compared, why, and which rule is missing; what may be read
+// is taken, and the view counts as whole.
+func TestWhatMayNotBeReadIsSaid(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/version" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = w.Write([]byte(`{"gitVersion":"v1.37.2"}`))
+	}))
+	defer server.Close()
+	kube := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"}},
+		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "app"}, Spec: corev1.PodSpec{NodeName: "w1"}})
+	for _, kind := range []string{"configmaps", "secrets"} {
+		kube.PrependReactor("*", kind, func(a ktesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(a.GetResource().GroupResource(), "", errors.New("no rule"))
+		})
+	}
+	view, err := Observe(t.Context(), &rest.Config{Host: server.URL}, kube, []string{"w1", "w2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, u := range view["w1"].Unread {
+		got[u.What] = u.Why
+	}
+	for what, rule := range map[string]string{
+		v1alpha1.SourceClusterCAs: "get on configmaps kube-root-ca.crt in kube-system", v1alpha1.SourcePullSecrets: "list and get on secrets", v1alpha1.SourceKubelet: "get on nodes/proxy",
+	} {
+		if why := got[what]; !strings.Contains(strings.ToLower(why), "forbidden") || !strings.Contains(why, "a role that allows "+rule+" is missing") {
+			t.Errorf("%s: %q", what, why)
+		}
+	}
+	if u := view["w2"].Unread; len(u) != 1 || u[0].What != v1alpha1.SourceClusterCAs {
+		t.Errorf("a node without pods: %v", u)
 	}
 }
 

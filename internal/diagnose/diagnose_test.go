@@ -224,6 +224,21 @@ func TestNoAPIStillLooks(t *testing.T) {
 	}
 }
 
+// TestWhatTheCallerMayNotReadIsUnknown: and the rest of the API's view stands.
+func TestWhatTheCallerMayNotReadIsUnknown(t *testing.T) {
+	part := v1alpha1.Unknown{What: v1alpha1.SourceClusterCAs, Why: "forbidden"}
+	got, err := Look(t.Context(), Target{Nodes: []Node{{Name: "n", Agent: AgentFunc(well)}}, API: APIFunc(func(context.Context, []string) (map[string]*v1alpha1.API, error) {
+		return map[string]*v1alpha1.API{"n": {Unread: []v1alpha1.Unknown{part}}}, nil
+	})}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := got["n"]
+	if _, cut := o.Unreadable(v1alpha1.SourceAPI); cut || !slices.Contains(o.Unknown, part) {
+		t.Errorf("%+v", o.Unknown)
+	}
+}
+
 func TestLookEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	target := Target{Nodes: []Node{{Name: "a", Agent: AgentFunc(func(ctx context.Context, _ Ask) (*v1alpha1.Observation, error) {

@@ -218,6 +218,7 @@ func join(r seen, api *v1alpha1.API, apiErr error) v1alpha1.Observation {
 	}
 	if api != nil {
 		obs.API = api
+		obs.Unknown = append(obs.Unknown, api.Unread...)
 		if len(obs.Sources) > 0 {
 			obs.Sources = append(slices.Clone(obs.Sources), v1alpha1.SourceAPI, v1alpha1.SourceKubelet)
 		}
