@@ -96,7 +96,7 @@ func (r *run) blind(ctx context.Context, st step) error {
 		return err
 	}
 	first, later := split(r.sc.Spec.Expect)
-	findings, changed := r.name(ctx, step{&v1alpha1.StepResult{}}, first, append(later, blindRestarts[how].leaves...))
+	findings, changed := r.name(ctx, step{&v1alpha1.StepResult{}}, first, append(later, blindRestarts[how].leaves...), false)
 	if changed != nil {
 		r.control.needsRerun = "a blind restart made another illness of it"
 		st.saw("%s: %v", r.control.needsRerun, changed)

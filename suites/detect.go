@@ -22,7 +22,7 @@ func (r *run) detect(ctx context.Context, st step) error {
 	if r.contest.own {
 		// Others may take longer, and what they have in addition is not sickbay's.
 		own, cancel := context.WithTimeout(ctx, r.t.bound(r.sc, v1alpha1.StepDetect))
-		r.named, err = r.name(own, st, first, later)
+		r.named, err = r.name(own, st, first, later, r.agreed)
 		cancel()
 		r.res.Findings, r.findings = r.named, r.named
 	}
@@ -62,12 +62,19 @@ func (r *run) silent(ctx context.Context, st step) error {
 	return nil
 }
 
-// name waits until exactly the expected findings are named, and returns the last ones that were.
-func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Expected) ([]v1alpha1.Finding, error) {
+// name waits until exactly the expected findings are named, and returns the last ones that were. agreed says that the look before was right
+// about the victim: where a runtime hangs, each look takes seconds.
+func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Expected, agreed bool) ([]v1alpha1.Finding, error) {
 	started := time.Now()
 	sure := 0
-	around := false
+	around := agreed
 	var last []v1alpha1.Finding
+	if agreed {
+		sure = 1
+		if err := r.look.Pause(ctx, started); err != nil {
+			return nil, err
+		}
+	}
 	var a assessment
 	flicker := map[string]int{}
 	var lookErr error

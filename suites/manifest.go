@@ -35,8 +35,8 @@ func (r *run) inject(ctx context.Context, st step) error {
 	return err
 }
 
-// manifest waits for the fault's own signals. Meanwhile the detectors are asked as well, only to learn when they first knew: what
-// they say decides nothing here, but under noop, when it must be nothing.
+// manifest waits for the fault's own signals. Meanwhile the detectors are asked as well, to learn when they first knew: what they say
+// decides nothing here, but under noop, when it must be nothing. What they say at the end is detect's first look.
 func (r *run) manifest(ctx context.Context, st step) error {
 	sig, err := fault.NewSignals(r.victim, r.fault.Namespace(), r.last, r.sc.Spec.Manifest)
 	if err != nil {
@@ -68,7 +68,8 @@ func (r *run) manifest(ctx context.Context, st step) error {
 			if r.control.current == v1alpha1.ControlNoop && len(d.Findings) > 0 {
 				spoke = d.Findings
 			}
-			if r.res.Clocks.Finding == 0 && len(d.Findings) > 0 && assess(d.Findings, r.victim, first, later).ok() {
+			r.agreed = len(d.Findings) > 0 && assess(d.Findings, r.victim, first, later).ok()
+			if r.res.Clocks.Finding == 0 && r.agreed {
 				r.res.Clocks.Finding = r.since()
 				r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: r.victim, Text: "first named: " + strings.Join(findingNames(d.Findings), ", ")})
 			}

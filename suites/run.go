@@ -68,6 +68,7 @@ type outcome struct {
 	findings   []v1alpha1.Finding // what the next remedies are for
 	bystanders int                // in the last look around
 	proofPods  int                // made so far
+	agreed     bool               // manifest's last look was right about the victim
 	detected   bool               // detect has ended and written its bundle
 	named      []v1alpha1.Finding // at the end of detect
 	acted      bool               // a remedy has begun

@@ -128,6 +128,52 @@ func TestPassesAllSevenSteps(t *testing.T) {
 	wellAgain(t, w)
 }
 
+// steps is a progress sink that tells which step begins.
+type steps func(name string)
+
+func (s steps) Start(title string, bound time.Duration) progress.Task {
+	if part := strings.Split(title, " · "); len(part) == 3 {
+		s(part[1])
+	}
+	return progress.Discard.Start(title, bound)
+}
+func (steps) Note(string, ...any) {}
+
+// Three looks in a row have to agree, two of them at all nodes. The last look of manifest is the first one, where it was right.
+func TestDetectGoesOnFromManifest(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent func(step string, looks int) bool // what detectors say of looks so far in that step
+		want   int                               // looks in detect, at three nodes
+	}{
+		"named at the signal":          {func(string, int) bool { return false }, 3 + 3},
+		"named later":                  {func(step string, _ int) bool { return step == "manifest" }, 1 + 3 + 3},
+		"named, and then not for once": {func(step string, looks int) bool { return step == "detect" && looks <= 3 }, 3 + 3 + 3 + 3},
+	} {
+		t.Run(name, timeless(func(t *testing.T) {
+			w := newWorld(t, "w1", "w2")
+			looks := func() int { w.mu.Lock(); defer w.mu.Unlock(); return w.looks }
+			at := map[string]int{} // step → looks before it
+			now := ""
+			ctx := progress.Into(t.Context(), steps(func(step string) { now, at[step] = step, looks() }))
+			rep, err := Run(ctx, fakeTestbed{w}, scenario(), w.options(func(o *Options) {
+				o.Victim = "w1"
+				o.Judge = func(h v1alpha1.History) []v1alpha1.Finding {
+					if c.silent(now, looks()-at[now]) {
+						return nil
+					}
+					return judge(h)
+				}
+			}))
+			if err != nil || rep.Verdict != v1alpha1.VerdictPassed {
+				t.Fatalf("%v %+v", err, rep)
+			}
+			if got := at["remediate"] - at["detect"]; got != c.want {
+				t.Errorf("%d looks in detect, want %d", got, c.want)
+			}
+		}))
+	}
+}
+
 func TestLeaseIsRenewedWhileTheRunLives(t *testing.T) {
 	w := newWorld(t, "w1")
 	sc := scenario(func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = v1alpha1.Duration(150 * time.Millisecond) })

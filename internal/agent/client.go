@@ -107,10 +107,11 @@ func (c *Client) Node() string { return c.node.Name() }
 // Path is the agent's own path on the node.
 func (c *Client) Path() string { return c.path }
 
-// argv is the agent's command line on the node. An agent is told how slow its machine is: it would take 40 ms to find out.
+// argv is the agent's command line on the node. An agent is told how slow its machine is, also that it is not: it would take 40 ms to find
+// out, and a staying one would take how busy it was then for how slow it is. On another machine a factor of 1 says nothing.
 func (c *Client) argv(args ...string) []string {
 	argv := []string{c.path}
-	if f := timeoutscale.Factor(); f > 1 {
+	if f := timeoutscale.Factor(); f > 1 || !node.Elsewhere(c.node) {
 		argv = append(argv, protocol.PaceFlag+timeoutscale.Format(f))
 	}
 	return append(argv, args...)

@@ -21,7 +21,7 @@ func staying(program string) []int {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range lines {
 		line, _ := os.ReadFile(f)
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && strings.HasPrefix(string(line), program+"\x00observe\x00--stay") {
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && strings.HasPrefix(string(line), program+"\x00") && strings.Contains(string(line), "\x00observe\x00--stay") {
 			out = append(out, pid)
 		}
 	}

@@ -18,7 +18,11 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/node/nodetest"
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
+
+// As main does: agents get the time that this machine needs, which may be busy with other tests.
+func init() { timeoutscale.MeasureWhenAsked() }
 
 // build makes the agent of the source as it stands.
 func build(t *testing.T) {

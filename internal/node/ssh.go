@@ -12,7 +12,7 @@ import (
 // host of ~/.ssh/config. With sudo every command runs under `sudo -n`.
 func SSH(name, destination string, sudo bool) Node {
 	return &transport{
-		name: name,
+		name: name, elsewhere: true,
 		to: program{
 			command: func(argv []string, _ bool) *exec.Cmd {
 				if sudo {

@@ -105,7 +105,13 @@ type Process interface {
 }
 
 // Remote is a node that a client reaches.
-func Remote(name string, c Client) Node { return &transport{name: name, to: c} }
+func Remote(name string, c Client) Node { return &transport{name: name, to: c, elsewhere: true} }
+
+// Elsewhere tells that a node is on another machine, as far as that is known.
+func Elsewhere(n Node) bool {
+	t, ok := n.(*transport)
+	return ok && t.elsewhere
+}
 
 // program is a client that is a program of this machine, such as docker or ssh.
 type program struct {
@@ -134,9 +140,10 @@ func (r running) Kill() { _ = r.Process.Kill() }
 
 // transport runs commands through a client.
 type transport struct {
-	name    string
-	program func(file string) string // set where the node has the programs of this machine
-	to      Client
+	name      string
+	program   func(file string) string // set where the node has the programs of this machine
+	to        Client
+	elsewhere bool
 
 	archOnce sync.Mutex
 	arch     string
