@@ -75,6 +75,25 @@ func TestCheaters(t *testing.T) {
 	}
 }
 
+// TestWhere: a rollout that binds by the node's label what was bound by nodeName moves nothing, nor does its undoing.
+func TestWhere(t *testing.T) {
+	name := corev1.PodSpec{NodeName: "w1"}
+	label := corev1.PodSpec{NodeSelector: map[string]string{corev1.LabelHostname: "w1"}}
+	both := corev1.PodSpec{NodeName: "w1", NodeSelector: label.NodeSelector}
+	for _, same := range []corev1.PodSpec{label, both} {
+		if where(same) != where(name) {
+			t.Errorf("%s is not %s", where(same), where(name))
+		}
+	}
+	for _, other := range []corev1.PodSpec{
+		{}, {NodeName: "w2"}, {NodeSelector: map[string]string{corev1.LabelHostname: "w2"}}, {NodeSelector: map[string]string{corev1.LabelHostname: "w1", "disk": "ssd"}},
+	} {
+		if where(other) == where(name) {
+			t.Errorf("%s is the same as elsewhere", where(other))
+		}
+	}
+}
+
 // TestWorkarounds are those that are seen by comparing.
 func TestWorkarounds(t *testing.T) {
 	probe := func(change func(*corev1.Probe)) *corev1.Probe {

@@ -152,18 +152,21 @@ func (w *World) workloads(ctx context.Context) (map[string]Workload, error) {
 	return out, nil
 }
 
-// where is how a pod is bound to nodes; the scheduler's own choice, which fills nodeName, is not among it.
+// where is how a pod is bound to nodes. By nodeName, by the node's label or by both is the same; the scheduler's own choice, which fills
+// nodeName of a pod with a selector, is not among it.
 func where(s corev1.PodSpec) string {
 	b := struct {
 		Selector map[string]string    `json:"selector,omitempty"`
 		Affinity *corev1.NodeAffinity `json:"affinity,omitempty"`
 		Name     string               `json:"name,omitempty"`
-	}{Selector: s.NodeSelector, Name: s.NodeName}
+	}{Name: s.NodeName}
+	if len(s.NodeSelector) > 0 {
+		b.Selector = maps.Clone(s.NodeSelector)
+		b.Name = b.Selector[corev1.LabelHostname]
+		delete(b.Selector, corev1.LabelHostname)
+	}
 	if s.Affinity != nil {
 		b.Affinity = s.Affinity.NodeAffinity
-	}
-	if len(s.NodeSelector) > 0 {
-		b.Name = ""
 	}
 	raw, _ := json.Marshal(b) // plain fields
 	return string(raw)
