@@ -100,6 +100,15 @@ var sick = []detectorstest.Case{
 		f.TopUsers = append(f.TopUsers, v1alpha1.PathUse{Path: "/var/lib/containers/storage/anything", Bytes: 100 << 20, Files: 1})
 		detectorstest.Condition(o, corev1.NodeDiskPressure, corev1.ConditionTrue, "KubeletHasDiskPressure", "kubelet has disk pressure")
 	}},
+	{Name: "a file beside CRI-O's storage fills its disk", Want: []string{"disk-pressure/imagefs-full"}, Remedy: "rm -f -- /var/lib/containers/fill", Never: []string{"cache", "storage"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		delete(o.Units, "containerd")
+		detectorstest.Thresholds(o, "imagefs.available", "15%")
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containers/storage", "imagefs")
+		f.Mount = "/var/lib/containers"
+		detectorstest.Full(f, "/var/lib/containers/fill")
+		f.TopUsers = append(f.TopUsers, v1alpha1.PathUse{Path: "/var/lib/containers/cache", Bytes: 100 << 20, Files: 1})
+	}},
 	{Name: "a kubelet of another directory, full", Want: []string{"disk-pressure/nodefs-full"}, Remedy: "rm -f -- /mnt/kubelet/dump.tar", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Thresholds(o, "nodefs.available", "10%")
 		o.Kubelet.RootDir = "/mnt/kubelet"

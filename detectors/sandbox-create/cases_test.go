@@ -57,6 +57,10 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 14, 0)))
 		detectorstest.Event(o, "default", "new", "Failed", `(combined from similar events): Error: failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: no space left on device`, 20*time.Second, 31)
 	}},
+	{Name: "CRI-O's layers mounted read-only", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "umount /var/lib/containers/storage/overlay", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Mounts = []v1alpha1.Mount{{Target: "/var/lib/containers/storage/overlay", Source: "/dev/vda1", Root: "/x", Type: "ext4", Options: []string{"ro", "relatime"}}}
+	}},
 	{Name: "the kernel made the snapshotter's filesystem read-only after errors", Want: []string{"sandbox-create/snapshotter-unwritable"}, Never: []string{"remount"}, Ill: func(o *v1alpha1.Observation) {
 		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
 		f.ReadOnly = true

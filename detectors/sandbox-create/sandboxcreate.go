@@ -527,6 +527,9 @@ func written(o *v1alpha1.Observation, root, dir string) bool {
 	}
 	parent, name := path.Split(dir)
 	parent = strings.TrimRight(parent, "/")
+	if facts.Runtime(o).Name == facts.CRIO {
+		return parent == root && slices.Contains([]string{"overlay", "overlay-layers", "overlay-containers"}, name)
+	}
 	if s, mine := strings.CutPrefix(path.Base(parent), "io.containerd.snapshotter.v1."); mine && name == "snapshots" {
 		parent, name = path.Dir(parent), "io.containerd.snapshotter.v1."+s
 	}

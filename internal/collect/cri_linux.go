@@ -24,6 +24,7 @@ import (
 const (
 	// DefaultEndpoint is containerd's, when neither the kubelet's flags nor its configuration name one.
 	DefaultEndpoint = "unix:///run/containerd/containerd.sock"
+	crioEndpoint    = "unix:///var/run/crio/crio.sock"
 	// maxMessage is what the kubelet allows a CRI answer.
 	maxMessage = 16 << 20
 )
@@ -155,9 +156,20 @@ func (l *look) endpoint() string {
 		return l.opts.Endpoint
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e := l.obs.Kubelet.Config.RuntimeEndpoint; e != "" {
-		return e
+	e := l.obs.Kubelet.Config.RuntimeEndpoint
+	l.mu.Unlock()
+	return cmp.Or(e, l.usualEndpoint())
+}
+
+// usualEndpoint is for a kubelet whose configuration is not read yet, which takes long on a node that is out of breath, or names no
+// endpoint: of the runtime that has a socket there, else of the one that is configured.
+func (l *look) usualEndpoint() string {
+	for _, at := range []struct{ path, endpoint string }{
+		{"/run/containerd/containerd.sock", DefaultEndpoint}, {"/run/crio/crio.sock", crioEndpoint}, {"/etc/containerd/config.toml", DefaultEndpoint}, {"/etc/crio", crioEndpoint},
+	} {
+		if _, err := l.root.lstat(at.path); err == nil {
+			return at.endpoint
+		}
 	}
 	return DefaultEndpoint
 }

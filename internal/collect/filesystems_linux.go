@@ -34,6 +34,15 @@ func (s settings) rolePaths(kubelet string) []rolePath {
 	}
 }
 
+// walked are those paths, and what CRI-O's storage lies in: a directory for all that the containers libraries keep.
+func (s settings) walked(kubelet string) []rolePath {
+	paths := s.rolePaths(kubelet)
+	if beside := path.Dir(s.root); s.name == "cri-o" && beside == "/var/lib/containers" {
+		paths = append(paths, rolePath{beside, "imagefs"})
+	}
+	return paths
+}
+
 const (
 	// usedPercent is from where on the largest users of a filesystem are looked for: below, nobody asks, and it costs time.
 	usedPercent = 75
@@ -70,7 +79,7 @@ func (l *look) filesystems(ctx context.Context, _ *source) error {
 	merged := mergeByDevice(found)
 	l.mu.Unlock()
 	l.put(func(o *v1alpha1.Observation) { o.Filesystems = merged })
-	return l.topUsers(ctx, merged, paths)
+	return l.topUsers(ctx, merged, set.walked(l.kubeletRoot()))
 }
 
 func (l *look) statfs(p string) (*v1alpha1.Filesystem, error) {
@@ -144,7 +153,7 @@ func (l *look) topUsers(ctx context.Context, all []v1alpha1.Filesystem, paths []
 		var uses []v1alpha1.PathUse
 		left := walkEntries
 		for _, p := range byDevice[d] {
-			uses = append(uses, l.entries(ctx, s, p, &left)...)
+			uses = append(uses, l.entries(ctx, s, p, byDevice[d], &left)...)
 		}
 		top := largest(uses)
 		l.put(func(o *v1alpha1.Observation) {
@@ -179,8 +188,8 @@ func nearlyFull(f v1alpha1.Filesystem) bool {
 	return full(f.Bytes, f.BytesFree) || full(f.Inodes, f.InodesFree)
 }
 
-// entries sums up each entry directly below dir, on dir's filesystem only.
-func (l *look) entries(ctx context.Context, s *source, dir string, left *int) []v1alpha1.PathUse {
+// entries sums up each entry directly below dir, on dir's filesystem only, and leaves out those that are looked into themselves.
+func (l *look) entries(ctx context.Context, s *source, dir string, except []string, left *int) []v1alpha1.PathUse {
 	if s.at(l, "listing", dir) != nil {
 		return nil
 	}
@@ -195,6 +204,9 @@ func (l *look) entries(ctx context.Context, s *source, dir string, left *int) []
 	var out []v1alpha1.PathUse
 	for _, n := range names {
 		u := v1alpha1.PathUse{Path: path.Join(dir, n)}
+		if slices.Contains(except, u.Path) {
+			continue
+		}
 		d := "walking " + u.Path
 		s.doing.Store(&d)
 		u.Dir = l.sum(ctx, u.Path, st.Dev, &u, left)

@@ -405,11 +405,16 @@ func dedupe(in []v1alpha1.Unknown) []v1alpha1.Unknown {
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // joinHandlers says where the running handlers' binaries are. The runtime may tell its handlers long after the files were
-// looked at, so this waits for the end; a handler that files had not heard of is looked up then.
+// looked at, or before, so this waits for the end; a handler that files had not heard of is looked up then.
 func (l *look) joinHandlers(o *v1alpha1.Observation) {
 	filesSeen := l.handlerPaths != nil
 	for i := range o.Runtime.Handlers {
 		h := &o.Runtime.Handlers[i]
+		for _, f := range o.Runtime.ConfigFile.Handlers { // CRI-O told its name alone before its files were read
+			if h.Type == "" && h.BinaryName == "" && f.Name == h.Name {
+				*h = f
+			}
+		}
 		known := false
 		for _, p := range l.handlerPaths {
 			if p.Name == h.Name && p.Type == h.Type && p.BinaryName == h.BinaryName {

@@ -356,8 +356,7 @@ func (l *look) files(_ context.Context, s *source) error {
 			paths[p] = true
 		}
 	}
-	snap := path.Join(set.root, "io.containerd.snapshotter.v1."+set.snapshotter)
-	for _, p := range []string{set.root, snap, path.Join(snap, "snapshots"), set.cniConf} {
+	for _, p := range append(set.layerDirs(), set.root, set.cniConf) {
 		paths[p] = true
 	}
 	for _, dir := range []string{"", "pods", "device-plugins", "plugins", "plugins_registry", "pki"} {
@@ -385,6 +384,15 @@ func (l *look) files(_ context.Context, s *source) error {
 	l.mu.Unlock()
 	l.put(func(o *v1alpha1.Observation) { o.Files = out })
 	return nil
+}
+
+// layerDirs are the directories in which the runtime makes a directory or file for each container.
+func (s settings) layerDirs() []string {
+	if s.name == "cri-o" {
+		return []string{path.Join(s.root, "overlay"), path.Join(s.root, "overlay-layers"), path.Join(s.root, "overlay-containers")}
+	}
+	snap := path.Join(s.root, "io.containerd.snapshotter.v1."+s.snapshotter)
+	return []string{snap, path.Join(snap, "snapshots")}
 }
 
 // maxWrapper is how large a wrapper script in a program's place may be; runc and the shims have megabytes.

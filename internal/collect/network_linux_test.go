@@ -239,6 +239,22 @@ func TestHostLocalDualStack(t *testing.T) {
 	}
 }
 
+// With CRI-O the layers' directories are others.
+func TestFilesOfCRIO(t *testing.T) {
+	l := at(t, tree(t, map[string]string{"/var/lib/containers/storage/overlay/": ""}))
+	l.runtime = settingsOf("cri-o")
+	l.runtime.name = "cri-o"
+	seen := map[string]bool{}
+	for _, f := range read(t, l, l.files).Files {
+		seen[f.Path] = f.Exists
+	}
+	for _, p := range []string{"/var/lib/containers/storage", "/var/lib/containers/storage/overlay"} {
+		if !seen[p] {
+			t.Errorf("%s was not looked at: %v", p, seen)
+		}
+	}
+}
+
 func TestFiles(t *testing.T) {
 	r := tree(t, map[string]string{
 		kubeletConf: "x", "/usr/local/sbin/runc": "#!", "/usr/local/bin/containerd-shim-runc-v2": "", "/opt/cni/bin/ptp": "#!",

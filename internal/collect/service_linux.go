@@ -200,8 +200,18 @@ func quotedWords(s string) []string {
 }
 
 // runtimePrograms are the programs that serve CRI, the name by which CRI's Version calls each, and the endpoint that is usually its.
-var runtimePrograms = []struct{ comm, name, endpoint string }{
+var runtimePrograms = []runtimeProgram{
 	{"containerd", "containerd", "containerd"}, {"crio", "cri-o", "crio"}, {"cri-dockerd", "docker", "cri-dockerd"},
+}
+
+type runtimeProgram struct{ comm, name, endpoint string }
+
+// usualProgram is who usually serves at an endpoint.
+func usualProgram(endpoint string) runtimeProgram {
+	if i := slices.IndexFunc(runtimePrograms, func(r runtimeProgram) bool { return strings.Contains(endpoint, r.endpoint) }); i >= 0 {
+		return runtimePrograms[i]
+	}
+	return runtimePrograms[0]
 }
 
 // runtimeProcess finds out who serves CRI at the kubelet's endpoint: the process that listens there, else one that usually does.
@@ -244,12 +254,7 @@ func (l *look) runtimeProcess(_ context.Context, s *source) error {
 
 // whoServes is the runtime among the processes: the listener, else the one of the usual name that is the least deep in cgroups.
 func (l *look) whoServes(endpoint string, procs []procInfo) v1alpha1.Runtime {
-	usual := runtimePrograms[0]
-	for _, r := range runtimePrograms {
-		if strings.Contains(endpoint, r.endpoint) {
-			usual = r
-		}
-	}
+	usual := usualProgram(endpoint)
 	listener := 0
 	if l.real() {
 		listener = listenerOf(strings.TrimPrefix(endpoint, "unix://"))
@@ -257,7 +262,7 @@ func (l *look) whoServes(endpoint string, procs []procInfo) v1alpha1.Runtime {
 	rt := v1alpha1.Runtime{Endpoint: endpoint, Name: usual.name}
 	depth := 0
 	for _, p := range procs {
-		i := slices.IndexFunc(runtimePrograms, func(r struct{ comm, name, endpoint string }) bool { return r.comm == p.name })
+		i := slices.IndexFunc(runtimePrograms, func(r runtimeProgram) bool { return r.comm == p.name })
 		if p.kernel || i < 0 && p.pid != listener || p.pid != listener && !l.ours(p.pid) {
 			continue
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/systemd"
 )
@@ -173,6 +175,26 @@ func TestRuntimes(t *testing.T) {
 		if !c.want(o, l.settings()) {
 			t.Errorf("%s: kubelet %+v\nruntime %+v\nsettings %+v", c.name, o.Kubelet, o.Runtime, l.settings())
 		}
+	}
+}
+
+// On a node that is out of breath the kubelet's configuration comes too late: the runtime is not taken for another one, nor by its
+// defaults (a false silent-mismatch, and a CA put where CRI-O does not look).
+func TestRuntimeBeforeTheKubeletsConfiguration(t *testing.T) {
+	files := map[string]string{"/proc/self/x": "", "/run/crio/crio.sock": "", "/etc/crio/crio.conf": "[crio.runtime]\ncgroup_manager = \"systemd\"\n[crio.runtime.runtimes.runc]\nruntime_path = \"/usr/bin/runc\"\n"}
+	process(files, "60", "crio", "/system.slice/crio.service", "/usr/bin/crio")
+	l := newLook(short, tree(t, files), noCommands)
+	if s := l.settings(); s.name != "cri-o" || s.root != "/var/lib/containers/storage" || len(s.handlers) != 0 {
+		t.Errorf("before its process is looked for: %+v", s)
+	}
+	must(t, l.takeStatus(&cri.StatusResponse{RuntimeHandlers: []*cri.RuntimeHandler{{Name: "runc"}}}))
+	o := read(t, l, l.runtimeProcess, l.runtimeFile)
+	if r := o.Runtime; r.Name != "cri-o" || r.PID != 60 || r.Endpoint != crioEndpoint || r.Snapshotter != "" {
+		t.Errorf("%+v", r)
+	}
+	l.joinHandlers(o)
+	if h := o.Runtime.Handlers; len(h) != 1 || h[0].SystemdCgroup == nil || !*h[0].SystemdCgroup || h[0].BinaryName != "/usr/bin/runc" {
+		t.Errorf("a handler that was told before the file was read: %+v", h)
 	}
 }
 

@@ -72,11 +72,16 @@ func (l *look) setSettings(s settings, running bool) {
 	}
 }
 
-// settings is what is known of the runtime by now.
+// settings is what is known of the runtime by now. Before its process was looked for, its endpoint tells whose defaults they are.
 func (l *look) settings() settings {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.runtime
+	s := l.runtime
+	l.mu.Unlock()
+	if name := usualProgram(l.endpoint()).name; s.name == "" && name != "containerd" {
+		s = settingsOf(name)
+		s.name = name
+	}
+	return s
 }
 
 // criConfig is the part of containerd's verbose CRI status that is read: 1.7 and 2.x alike. Registry credentials stand beside

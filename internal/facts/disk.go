@@ -160,7 +160,7 @@ func Usage(f v1alpha1.Filesystem, inodes bool) string {
 }
 
 // owns tells what a directory's own program keeps directly in it: a containerd of its usual layout in its root and its state
-// directory, the kubelet in its own. What else is in there somebody put there. known is false for every other directory.
+// directory, the libraries of CRI-O beside its storage, the kubelet in its own. What else is in there somebody put there. known is false for every other directory.
 func owns(o *v1alpha1.Observation, dir string) (own func(name string) bool, known bool) {
 	r := Runtime(o)
 	list := func(names ...string) func(string) bool {
@@ -177,9 +177,14 @@ func owns(o *v1alpha1.Observation, dir string) (own func(name string) bool, know
 		return func(name string) bool {
 			return strings.HasPrefix(name, "io.containerd.") || strings.Contains(name, ".sock") || list("tmpmounts", "opt", "s", "fifo", "runc", "cri", "nri", "lost+found")(name)
 		}, true
+	case r.Name == CRIO && dir == crioShared && path.Dir(RuntimeRoot(o)) == dir:
+		return list("storage", "cache", "sigstore", "lost+found"), true
 	}
 	return nil, false
 }
+
+// crioShared is where CRI-O's storage lies beside what else the containers libraries keep.
+const crioShared = "/var/lib/containers"
 
 // data are words in the names of files that hold what somebody still needs though nobody may have them open: disk images and pools,
 // databases, logs, keys.
