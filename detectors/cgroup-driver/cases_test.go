@@ -33,6 +33,13 @@ var sick = []detectorstest.Case{
 		o.Files = append(o.Files, v1alpha1.File{Path: "/usr/local/sbin/runc-wrapper", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
 		detectorstest.SandboxFails(o, `container create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/besteffort/pod1/crio-1" instead`)
 	}},
+	{Name: "CRI-O was moved to cgroupfs, and the kubelet was not restarted", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "/etc/crio/crio.conf.d/10-crio.conf", Says: "CRI-O wants them for cgroupfs", Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Runtime.CgroupDriver = "cgroupfs"
+		o.Runtime.Handlers[0].SystemdCgroup = detectorstest.Ptr(false)
+		o.Runtime.ConfigFile.Handlers = o.Runtime.Handlers
+		detectorstest.SandboxFails(o, `cri-o configured with cgroupfs cgroup manager, but received systemd slice as parent: kubelet-kubepods-besteffort-pod1.slice`)
+	}},
 	{Name: "kubelet systemd, runtime cgroupfs", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
 		for i := range o.Runtime.Handlers {
 			o.Runtime.Handlers[i].SystemdCgroup, o.Runtime.ConfigFile.Handlers[i].SystemdCgroup = detectorstest.Ptr(false), detectorstest.Ptr(false)

@@ -157,7 +157,7 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	outside := outsideOf(o)
 	loud, isLoud := v1alpha1.Evidence{}, false
 	for _, f := range facts.CreateFailures(h) {
-		if strings.Contains(f.Message, loudText) {
+		if strings.Contains(f.Message, loudText) || facts.Has(f.Message, crioTexts...) {
 			loud, isLoud = f.Evidence, true
 			break
 		}
@@ -170,6 +170,10 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	script, hasScript := scripted(o)
 	f := &v1alpha1.Finding{Certainty: v1alpha1.Certain}
 	switch {
+	case known && crioDiffers(o, kubelet):
+		f.Cause = "driver-mismatch"
+		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, CRI-O wants them for %s: no new pod can be created", kubelet, o.Runtime.CgroupDriver)
+		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceRuntimeConfig, "CRI-O says its cgroup driver is "+o.Runtime.CgroupDriver))
 	case defaultWrong && kubelet == "cgroupfs":
 		f.Cause = "driver-mismatch"
 		f.Summary = "the kubelet names cgroups for cgroupfs, the runtime wants them for systemd: no new container can be created"

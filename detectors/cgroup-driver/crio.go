@@ -6,6 +6,14 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/facts"
 )
 
+// crioTexts are CRI-O's refusals of a pod whose cgroup is named for the other driver (internal/config/cgmgr).
+var crioTexts = []string{"cgroup manager, but received systemd slice as parent", "cgroup manager, but did not receive slice as parent"}
+
+// crioDiffers tells that CRI-O has another driver than the kubelet, which asked for it only when it started.
+func crioDiffers(o *v1alpha1.Observation, kubelet string) bool {
+	return facts.Runtime(o).Name == facts.CRIO && o.Runtime.CgroupDriver != "" && o.Runtime.CgroupDriver != kubelet
+}
+
 // agreeCRIO makes CRI-O use systemd's cgroups, which is one setting for all handlers, and takes a script out of runc's place. The kubelet
 // asks CRI-O.
 func agreeCRIO(o *v1alpha1.Observation, kubelet string, outside []v1alpha1.ContainerUsage, script v1alpha1.File, hasScript bool) (*v1alpha1.Remedy, string) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 )
 
 // The entries that are shipped load, and are as many and as foreign as was promised.
@@ -51,6 +53,28 @@ func TestEntries(t *testing.T) {
 	}
 	if sourced < 35 || sourcedOdd < 8 {
 		t.Errorf("%d cases after public reports, %d of them oddities", sourced, sourcedOdd)
+	}
+}
+
+// Those for CRI-O load, and speak of no other runtime.
+func TestEntriesOfCRIO(t *testing.T) {
+	entries, err := Load("crio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ill := 0
+	for _, e := range entries {
+		if len(e.Expect) > 0 {
+			ill++
+		}
+		for _, p := range slices.Concat(e.Break, e.Wait, e.Mend) {
+			if strings.Contains(p.Run, "containerd") {
+				t.Errorf("%s speaks of containerd: %s", e.Name, p.Run)
+			}
+		}
+	}
+	if ill < 5 {
+		t.Errorf("%d breakages, want five", ill)
 	}
 }
 
@@ -199,7 +223,10 @@ func TestTable(t *testing.T) {
 	if err != nil || len(all) != 3 {
 		t.Fatalf("%d results: %v", len(all), err)
 	}
-	page := table(all, "x", len(entries))
+	if page := table(all, "x", nodeimage.CRIO, len(entries)); !strings.Contains(page, "# Broken by hand: crio\n") || !strings.Contains(page, "[suites/byhand/crio](../../suites/byhand/crio)") {
+		t.Errorf("the page of CRI-O does not say so:\n%s", page)
+	}
+	page := table(all, "x", nodeimage.Containerd, len(entries))
 	for _, want := range []string{
 		"3 of 3 cases were run, 1 failed", "| a | a \\| b *(not described)* | kubernetes#1 | cni/conflist-missing on worker | 1.2 | cleared in 20 s |", "**failed**, found: <br>not named", "| c |  |  | silent |",
 	} {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 )
 
 //go:embed kind.yaml
@@ -30,6 +31,14 @@ kind: KubeletConfiguration
 failCgroupV1: false
 `
 
+// crioSocket is what anybody with a node image of CRI-O's has to say, since kind itself names containerd's socket.
+const crioSocket = `kind: InitConfiguration
+nodeRegistration: {criSocket: "unix:///var/run/crio/crio.sock"}
+---
+kind: JoinConfiguration
+nodeRegistration: {criSocket: "unix:///var/run/crio/crio.sock"}
+`
+
 // made is a file in the control plane: this program made the cluster, and may break it.
 const made = "/etc/made-to-be-broken"
 
@@ -38,9 +47,9 @@ const readyBound = 5 * time.Minute
 
 // stranger is a cluster as somebody who does not know sickbay makes it: kind, its own configuration, no label, no lease.
 type stranger struct {
-	name, image string
-	engine      *engine.Engine
-	app         string // an image that its nodes hold, for entries that need a pod
+	name, image, runtime string
+	engine               *engine.Engine
+	app                  string // an image that its nodes hold, for entries that need a pod
 }
 
 func (s *stranger) provider() *kind.Provider {
@@ -82,6 +91,9 @@ func (s *stranger) up(ctx context.Context) error {
 	if strings.TrimSpace(version) == "1" {
 		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, oldCgroups)
 	}
+	if s.runtime == nodeimage.CRIO {
+		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, strings.Split(crioSocket, "---\n")...)
+	}
 	err = s.provider().Create(s.name, kind.CreateWithV1Alpha4Config(&config), kind.CreateWithNodeImage(s.image),
 		kind.CreateWithKubeconfigPath(s.kubeconfig()), kind.CreateWithWaitForReady(readyBound))
 	if err == nil {
@@ -116,7 +128,11 @@ func (s *stranger) node(place string) string {
 }
 
 func (s *stranger) findApp(ctx context.Context) error {
-	out, err := s.docker(ctx, "exec", s.node(Worker), "ctr", "-n", "k8s.io", "images", "ls", "-q", `name~="/agnhost:"`)
+	list := []string{"ctr", "-n", "k8s.io", "images", "ls", "-q", `name~="/agnhost:"`}
+	if s.runtime == nodeimage.CRIO {
+		list = []string{"sh", "-c", `crictl images | awk '/[/]agnhost / {print $1 ":" $2}'`}
+	}
+	out, err := s.docker(ctx, append([]string{"exec", s.node(Worker)}, list...)...)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -36,22 +37,37 @@ const (
 	trouble
 )
 
+// kinds are where the entries of each runtime are, and what their cluster, results and page are called.
+var kinds = map[string]struct{ entries, name string }{
+	nodeimage.Containerd: {"suites/byhand/entries", "byhand"},
+	nodeimage.CRIO:       {"suites/byhand/crio", "byhand-crio"},
+}
+
 func run(ctx context.Context) int {
 	var (
-		dir     = flag.String("entries", "suites/byhand/entries", "folder of the entries")
-		name    = flag.String("cluster", "byhand", "name of the cluster that is made and broken")
+		runtime = flag.String("runtime", nodeimage.Containerd, "runtime of the nodes: "+nodeimage.Containerd+", "+nodeimage.CRIO)
+		dir     = flag.String("entries", "", "folder of the entries; those of the runtime, when empty")
+		name    = flag.String("cluster", "", "name of the cluster that is made and broken (default byhand, byhand-crio)")
 		image   = flag.String("image", "", "node image; the one that sickbay would take, when empty")
 		binary  = flag.String("sickbay", "bin/sickbay", "the binary to ask")
 		keep    = flag.Bool("keep", false, "leave the cluster for the next call")
 		list    = flag.Bool("list", false, "list the entries")
-		results = flag.String("results", "reports/byhand.json", "file that keeps the last result of every entry")
-		page    = flag.String("page", "docs/results/byhand.md", "page to write")
+		results = flag.String("results", "", "file that keeps the last result of every entry (default reports/byhand.json, reports/byhand-crio.json)")
+		page    = flag.String("page", "", "page to write (default docs/results/byhand.md, docs/results/byhand-crio.md)")
 	)
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "byhand [flags] [ENTRY…]: a name or a pattern such as 'kubelet-*'; all entries when none is named")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	p, known := kinds[*runtime]
+	if !known {
+		fmt.Fprintf(os.Stderr, "-runtime %q: it must be %s or %s\n", *runtime, nodeimage.Containerd, nodeimage.CRIO)
+		return wrongRequest
+	}
+	for value, usual := range map[*string]string{dir: p.entries, name: p.name, results: "reports/" + p.name + ".json", page: "docs/results/" + p.name + ".md"} {
+		*value = cmp.Or(*value, usual)
+	}
 	entries, err := Load(*dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -74,7 +90,7 @@ func run(ctx context.Context) int {
 		return trouble
 	}
 	defer free()
-	s, err := prepare(ctx, *name, *image)
+	s, err := prepare(ctx, *name, *image, *runtime)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return trouble
@@ -100,7 +116,7 @@ func run(ctx context.Context) int {
 		}
 		all, werr := merge(*results, res, entries)
 		if werr == nil {
-			werr = os.WriteFile(*page, []byte(table(all, *name, len(entries))), 0o644)
+			werr = os.WriteFile(*page, []byte(table(all, *name, *runtime, len(entries))), 0o644)
 		}
 		if err = errors.Join(err, werr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -140,7 +156,7 @@ func claim(name string) (free func(), err error) {
 }
 
 // prepare finds engine and image and makes the cluster.
-func prepare(ctx context.Context, name, image string) (*stranger, error) {
+func prepare(ctx context.Context, name, image, runtime string) (*stranger, error) {
 	e, err := engine.Ensure(ctx, engine.Options{})
 	if err != nil {
 		return nil, err
@@ -148,11 +164,11 @@ func prepare(ctx context.Context, name, image string) (*stranger, error) {
 	if err := e.Setenv(); err != nil { // for kind and for the binary
 		return nil, err
 	}
-	resolved, err := nodeimage.Resolve(ctx, e, nodeimage.Request{Image: image})
+	resolved, err := nodeimage.Resolve(ctx, e, nodeimage.Request{Image: image, Runtime: runtime})
 	if err != nil {
 		return nil, err
 	}
-	s := &stranger{name: name, image: resolved.Ref, engine: e}
+	s := &stranger{name: name, image: resolved.Ref, runtime: runtime, engine: e}
 	if err := s.up(ctx); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/sickbay-dev/sickbay/internal/platform/nodeimage"
 )
 
 // merge puts a result into the file that keeps the last one of every entry, and answers with all of those whose entry there still is.
@@ -37,8 +39,8 @@ func merge(file string, fresh Result, entries []Entry) ([]Result, error) {
 	return all, os.WriteFile(file, append(raw, '\n'), 0o644)
 }
 
-// table is docs/results/byhand.md.
-func table(results []Result, cluster string, entries int) string {
+// table is docs/results/byhand.md, or that of another runtime.
+func table(results []Result, cluster, runtime string, entries int) string {
 	var ill, odd []Result
 	failed, cleared, allowed, refusals, unlisted := 0, 0, 0, 0, 0
 	for _, r := range results {
@@ -63,11 +65,15 @@ func table(results []Result, cluster string, entries int) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Broken by hand
+	heading, call, dir := "Broken by hand", "make byhand", kinds[runtime].entries
+	if runtime != nodeimage.Containerd {
+		heading, call = heading+": "+runtime, fmt.Sprintf(`make byhand ARGS="-runtime %s"`, runtime)
+	}
+	fmt.Fprintf(&b, `# %s
 
 A kind cluster made as anybody makes one (kind's own configuration of a control plane and two workers, stock timings, nothing of
-sickbay on it) and broken by `+"`docker exec`"+` and kubectl. `+"`make byhand`"+` does it again; each line is one file of
-[suites/byhand/entries](../../suites/byhand/entries), and a new file is a new line. The page shows every entry's last run.
+sickbay on it) and broken by `+"`docker exec`"+` and kubectl. `+"`%s`"+` does it again; each line is one file of
+[%s](../../%s), and a new file is a new line. The page shows every entry's last run.
 
 %d of %d cases were run, %d failed (a case that exceeds its time limit by one second fails). %d break a node; %d of those that passed are not described in the
 failure guide. %d were fixed by `+"`sickbay diagnose --fix --yes`"+`, %d only with `+"`--allow destructive`"+`, %d were left to a person with the reason. %d are oddities.
@@ -78,7 +84,7 @@ nothing beside it; three are allowed. *Cleared* means that the fix ended with 0,
 
 | case | what was done | source | expected and found | seconds | --fix --yes |
 |---|---|---|---|---|---|
-`, len(results), entries, failed, len(ill), unlisted, cleared, allowed, refusals, len(odd))
+`, heading, call, dir, dir, len(results), entries, failed, len(ill), unlisted, cleared, allowed, refusals, len(odd))
 	local := func(names []string) string {
 		return strings.ReplaceAll(strings.Join(names, "<br>"), cluster+"-", "")
 	}
