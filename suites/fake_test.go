@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,8 +34,9 @@ import (
 // a state of a node that its observations show, a log line per look, and a NotReady condition; the fake detector reads only
 // observations, as the real ones do.
 type world struct {
-	t    *testing.T
-	kube *fake.Clientset
+	offers func(node string) string // of sickbay.dev/lamp; nil for none
+	t      *testing.T
+	kube   *fake.Clientset
 
 	mu      sync.Mutex
 	nodes   []string
@@ -122,6 +124,9 @@ func (w *world) node(name string) *corev1.Node {
 	status, reason := corev1.ConditionTrue, "KubeletReady"
 	if w.sick[name] != "" {
 		status, reason = corev1.ConditionFalse, "KubeletNotReady"
+	}
+	if w.offers != nil {
+		n.Status.Allocatable = corev1.ResourceList{"sickbay.dev/lamp": resource.MustParse(w.offers(name))}
 	}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status, Reason: reason, Message: w.sick[name]}}
 	return n

@@ -68,6 +68,15 @@ func TestPlace(t *testing.T) {
 				return true, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w1"}}, nil
 			})
 		}},
+		{name: "a state that an earlier run has left, and that the workload ended", sc: until(v1alpha1.Matcher{Allocatable: &v1alpha1.AllocatableMatcher{Resource: "sickbay.dev/lamp"}}),
+			world: func(_ *testing.T, w *world) {
+				w.offers = func(node string) string {
+					if begun, _ := w.kube.CoreV1().Namespaces().List(context.Background(), metav1.ListOptions{}); len(begun.Items) == 0 || w.sick[node] != "" {
+						return "0"
+					}
+					return "2"
+				}
+			}},
 		{name: "an API server that starts", world: func(_ *testing.T, w *world) {
 			left = 3
 			w.kube.PrependReactor("create", "namespaces", func(ktesting.Action) (bool, runtime.Object, error) {

@@ -125,16 +125,25 @@ func (s *Session) Place(ctx context.Context) error {
 	if err := s.Clean(ctx); err != nil {
 		return err
 	}
+	if err := s.lookBefore(ctx); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{s.Begin, s.Prepare, s.StartWorkload, s.lookBefore, s.Check, s.Inject} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookBefore takes the look that signals are compared with: what a preparation or the workload has made of the node is what the fault's signals have to differ from. A node that had
+// devices before offers 0 of them until the workload brings them again.
+func (s *Session) lookBefore(ctx context.Context) error {
 	before, err := s.Looker.Observe(ctx)
 	if err != nil {
 		return fmt.Errorf("look at node %s: %w", s.Node, err)
 	}
 	s.From(before)
-	for _, step := range []func(context.Context) error{s.Begin, s.Prepare, s.StartWorkload, s.Check, s.Inject} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
@@ -151,12 +152,15 @@ func scaleDown(ctx context.Context, w *World) (func(context.Context) error, erro
 	set := func(ctx context.Context, replicas func(appsv1.Deployment) int32) error {
 		var errs []error
 		for _, d := range list.Items {
-			s, err := kube.GetScale(ctx, d.Name, metav1.GetOptions{})
-			if err == nil {
+			errs = append(errs, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+				s, err := kube.GetScale(ctx, d.Name, metav1.GetOptions{})
+				if err != nil {
+					return err
+				}
 				s.Spec.Replicas = replicas(d)
 				_, err = kube.UpdateScale(ctx, d.Name, s, metav1.UpdateOptions{})
-			}
-			errs = append(errs, err)
+				return err
+			}))
 		}
 		return errors.Join(errs...)
 	}
