@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-//go:embed *.yaml profiles/*.yaml profiles/*.toml
+//go:embed *.yaml audit/*.yaml profiles/*.yaml profiles/*.toml
 var files embed.FS
 
 // VictimLabel marks the nodes faults may be injected into. The control plane never carries it.

@@ -165,7 +165,13 @@ func (c *Cluster) writeKubeconfig() error {
 	if err != nil {
 		return err
 	}
-	name, t := "kind-"+c.Name, c.rest.TLSClientConfig
+	return c.writeAccess(file, c.rest)
+}
+
+// writeAccess writes a kubeconfig for this machine with somebody's credentials.
+func (c *Cluster) writeAccess(file string, who *rest.Config) error {
+	c.connect()
+	name, t := "kind-"+c.Name, who.TLSClientConfig
 	raw, err := clientcmd.Write(clientcmdapi.Config{
 		CurrentContext: name,
 		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},

@@ -6,9 +6,9 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -21,11 +21,12 @@ import (
 // software emulation.
 const systemdBound = 30 * time.Second
 
-// patientClient is a client of the engine's that goes on after `run` until the node's systemd is up, as kind's own wait right behind it
-// would: that one then ends at once. Then it puts kubeadm's patches there, for which kind has no way but a mount. $real is the client
-// itself, $tries how many seconds it waits at most; after that kind's own error says what is wrong.
-const patientClient = `#!/bin/sh
-# Made by sickbay while kind makes a cluster on a slow machine, and removed afterwards.
+// nodeClient is a client of the engine's that goes on after `run`. On a slow machine it waits until the node's systemd is up, as kind's own
+// wait right behind it would: that one then ends at once. Then it puts the files there that a control plane needs before kubeadm begins:
+// kind has no way for them but a mount of something on this machine, which could be lost. $real is the client itself, $tries how many
+// seconds it waits at most; after that kind's own error says what is wrong.
+const nodeClient = `#!/bin/sh
+# Made by sickbay while kind makes a cluster, and removed afterwards.
 real=%s tries=%d
 [ "$1 $2" = "run --name" ] || exec "$real" "$@"
 "$real" "$@" || exit
@@ -33,16 +34,14 @@ while [ $tries -gt 0 ] && ! "$real" logs "$3" 2>&1 | grep -qE 'Reached target .*
 	tries=$((tries-1))
 	sleep 1
 done
-exec "$real" exec "$3" sh -c %s
+case $3 in
+*-control-plane) exec "$real" exec "$3" sh -c %s ;;
+esac
 `
 
-// patience makes a folder with the patient client for nodes of this Kubernetes version, to go in front of PATH while kind runs. On a
-// machine that is not slow it makes nothing, and answers "".
-func patience(e *engine.Engine, factor float64, kubernetes string) (dir string, remove func() error, err error) {
+// client makes a folder with the node client for nodes of this Kubernetes version, to go in front of PATH while kind runs.
+func client(e *engine.Engine, factor float64, kubernetes string) (dir string, remove func() error, err error) {
 	remove = func() error { return nil }
-	if factor <= 1 {
-		return "", remove, nil
-	}
 	real := e.CLI
 	if !filepath.IsAbs(real) {
 		if real, err = exec.LookPath(e.Provider); err != nil {
@@ -50,18 +49,20 @@ func patience(e *engine.Engine, factor float64, kubernetes string) (dir string, 
 		}
 	}
 	if dir, err = os.MkdirTemp("", "sickbay-client-"); err != nil {
-		return "", remove, fmt.Errorf("make a client for a slow machine: %w", err)
+		return "", remove, fmt.Errorf("make a client for kind: %w", err)
 	}
 	remove = func() error { return os.RemoveAll(dir) }
-	var put strings.Builder
-	fmt.Fprintf(&put, "mkdir -p %s && cd %[1]s", kindconfigs.PatchesDir)
-	patches := kindconfigs.Patches(factor, kubernetes)
-	for _, name := range slices.Sorted(maps.Keys(patches)) {
-		fmt.Fprintf(&put, " && echo %s > %s", detectors.Quote(patches[name]), name)
+	tries, put := 0, "set -e"
+	if factor > 1 {
+		tries = int(timeoutscale.Stretch(systemdBound, factor).Seconds())
 	}
-	script := fmt.Sprintf(patientClient, detectors.Quote(real), int(timeoutscale.Stretch(systemdBound, factor).Seconds()), detectors.Quote(put.String()))
+	files := kindconfigs.Files(factor, kubernetes)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		put += fmt.Sprintf("; mkdir -p %s; echo %s > %s", path.Dir(name), detectors.Quote(files[name]), name)
+	}
+	script := fmt.Sprintf(nodeClient, detectors.Quote(real), tries, detectors.Quote(put))
 	if err := os.WriteFile(filepath.Join(dir, e.Provider), []byte(script), 0o700); err != nil {
-		return "", remove, errors.Join(fmt.Errorf("make a client for a slow machine: %w", err), remove())
+		return "", remove, errors.Join(fmt.Errorf("make a client for kind: %w", err), remove())
 	}
 	return dir, remove, nil
 }

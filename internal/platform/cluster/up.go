@@ -168,6 +168,7 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 	}
 	sum := sha256.Sum256([]byte(kindconfigs.Sum(config) + " " + o.Image))
 	kindconfigs.Stretch(config, timeoutscale.Factor())
+	kindconfigs.Audit(config)
 	m := mark{Topology: o.Topology, Profile: o.Profile, Sum: hex.EncodeToString(sum[:6]), Online: o.Online}
 	if m.Topology == "" {
 		m.Topology = kindconfigs.DefaultTopology
@@ -336,14 +337,12 @@ func create(ctx context.Context, e *engine.Engine, o UpOptions, config *v1alpha4
 		return err
 	}
 	set := map[string]string{"KIND_EXPERIMENTAL_" + strings.ToUpper(e.Provider) + "_NETWORK": Network}
-	client, remove, err := patience(e, timeoutscale.Factor(), o.version())
+	dirOfClient, remove, err := client(e, timeoutscale.Factor(), o.version())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	if client != "" {
-		set["PATH"] = client + string(os.PathListSeparator) + os.Getenv("PATH")
-	}
+	set["PATH"] = dirOfClient + string(os.PathListSeparator) + os.Getenv("PATH")
 	restore, err := setenv(set, proxiesUnless(o.Online))
 	if err != nil {
 		return err
