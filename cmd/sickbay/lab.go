@@ -28,7 +28,7 @@ func (a *app) lab() *cobra.Command {
 		`A fault is put on a node and not told. You get the page and the ticket, a shell and your own tools, hints on demand, and a referee that
 tells a fix from a workaround. A lab belongs to no terminal: close it, and go on later. See docs/labs.md.`,
 		`  sickbay lab start              # a fault that you do not know
-  sickbay lab shell              # kubectl; lab shell NODE for a node
+  sickbay lab shell --record     # kubectl; lab shell NODE for a node. What you do is in the debrief
   sickbay lab hint
   sickbay lab answer image-pull/registry-auth
   sickbay lab check

@@ -161,7 +161,7 @@ func (a *app) nextOfDrill(ctx context.Context, l *lesson) error {
 	}
 	d.At += len(d.Now())
 	if d.At < len(d.Codes) {
-		o := labStarting{clusterOptions: clusterOptions{cluster: l.st.Cluster}, lease: l.st.Lease, language: l.language}
+		o := labStarting{clusterOptions: clusterOptions{cluster: l.st.Cluster}, lease: l.st.Lease, language: l.language, record: l.st.Recorded}
 		return a.drillOn(ctx, o, d)
 	}
 	all, err := l.store.History()

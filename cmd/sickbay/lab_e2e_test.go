@@ -67,6 +67,7 @@ func TestLabSecrecy(t *testing.T) {
 			for _, n := range c.Nodes() {
 				for what, script := range map[string]string{
 					"files":     "find /var/lib/sickbay /etc /run/systemd /tmp /sys/fs/cgroup -maxdepth 6 2>/dev/null; grep -raoh . /var/lib/sickbay/journal/*/record.json /var/lib/sickbay/leases 2>/dev/null | head -c 100000",
+					"audit log": "cat /var/log/kubernetes/audit/*.log 2>/dev/null",
 					"journal":   "journalctl --no-pager -n 400 -u 'sickbay-*'",
 					"timers":    "systemctl list-timers --all --no-pager; systemctl list-units --all --no-pager 'sickbay*'",
 					"processes": "ps -eo args | grep -v 'ps -eo'; cat /proc/1/environ | tr '\\0' '\\n'",

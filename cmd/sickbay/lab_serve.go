@@ -394,10 +394,10 @@ func (d *desk) Shell(ctx context.Context, on string, record bool) (sh *exec.Cmd,
 		if !c.Has(on) {
 			return usagef("cluster %s has no node %q", c.Name, on)
 		}
-		if err := l.store.Update(ctx, l.st, func(st *lab.State) { st.Tell(time.Now(), "shell", "a shell on %s", on) }); err != nil {
+		record = record || l.st.Recorded
+		if sh, err = l.shell(ctx, c, on, true, record); err != nil {
 			return err
 		}
-		sh = l.shell(ctx, c, on, true, record)
 		ended = func() {
 			if record {
 				_ = l.keepTyped(ctx, c, on) // a lab that is over keeps nothing

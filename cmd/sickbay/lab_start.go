@@ -32,6 +32,7 @@ type labStarting struct {
 	level    int
 	topic    string
 	seed     uint64
+	record   bool
 	beside   bool // another lab of the same drill
 }
 
@@ -41,6 +42,7 @@ func (a *app) labStartFlags(cmd *cobra.Command, o *labStarting) {
 	filterFlags(cmd, &o.level, &o.topic)
 	languageFlag(cmd, &o.language)
 	cmd.Flags().DurationVar(&o.lease, "for", 2*time.Hour, "the node heals itself when nobody came back for this time")
+	cmd.Flags().BoolVar(&o.record, "record", false, "put the commands of lab shells, and what kubectl changes, into the debrief, without secrets")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "draw the same lab again (default: another one each time)")
 }
 
@@ -159,7 +161,7 @@ func (a *app) beginLab(ctx context.Context, o labStarting, courses []scenarios.C
 	}
 	for i, course := range courses {
 		l := &lesson{store: store, course: &course, language: o.language, st: &lab.State{
-			Code: course.Of.Spec.Code, Cluster: c.Name, Phase: lab.Starting, Beside: o.beside, Lease: o.lease, Language: o.language, Drill: drill,
+			Code: course.Of.Spec.Code, Cluster: c.Name, Phase: lab.Starting, Beside: o.beside, Lease: o.lease, Language: o.language, Drill: drill, Recorded: o.record,
 		}}
 		if !strings.HasPrefix(course.Dir, "scenarios/") {
 			l.st.Path = course.Dir
@@ -196,6 +198,10 @@ func (a *app) makeIll(ctx context.Context, l *lesson, tb suites.Testbed, c *clus
 	now := time.Now()
 	l.took = now.Sub(began)
 	l.st.Phase, l.st.Record = lab.Running, lab.Record{Started: now.UTC()}
+	if l.st.Consent = (time.Time{}); l.st.Recorded {
+		l.st.Consent = now.UTC()
+		l.onCall(ctx, c)
+	}
 	l.st.Tell(now, "lab", "the fault is in place; that took %s", progress.Elapsed(l.took))
 	// First the state: a node that is ill and of which nobody knows heals itself.
 	if err := l.save(); err != nil {
@@ -232,8 +238,8 @@ func (a *app) briefing(w io.Writer, l *lesson, c *cluster.Cluster) {
 	fmt.Fprintf(w, "%s\n\n", strings.TrimSpace(l.say(spec.Story)))
 	if c != nil {
 		fmt.Fprintf(w, "The cluster is %s.\n", c.Name)
-		if file, err := c.Kubeconfig(); err == nil && file != "" {
-			fmt.Fprintf(w, "  export KUBECONFIG=%s\n", shellescape.Quote(file))
+		if file, note := l.kubeconfig(c); file != "" {
+			fmt.Fprintf(w, "  export KUBECONFIG=%s%s\n", shellescape.Quote(file), note)
 		}
 		for _, n := range c.Nodes() {
 			fmt.Fprintf(w, "  sickbay lab shell %s\n", n.Name)

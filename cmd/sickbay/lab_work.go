@@ -375,6 +375,7 @@ func (a *app) labStop() *cobra.Command {
 func (a *app) end(ctx context.Context, l *lesson, report string) (*debriefed, error) {
 	a.signals(ctx, l)
 	now := time.Now()
+	a.changes(ctx, l, now)
 	c, err := a.endFault(ctx, l)
 	if err != nil && !errors.As(err, new(*cluster.NotFoundError)) {
 		return nil, err
@@ -441,11 +442,12 @@ func (a *app) labShell() *cobra.Command {
 					return usagef("cluster %s has no node %q", c.Name, on)
 				}
 			}
-			sh := l.shell(ctx, c, on, term.IsTerminal(int(a.out.Fd())), record)
-			sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, a.out, a.err
-			if err := l.store.Update(ctx, l.st, func(st *lab.State) { st.Tell(time.Now(), "shell", "a shell on %s", on) }); err != nil {
+			record = record || l.st.Recorded
+			sh, err := l.shell(ctx, c, on, term.IsTerminal(int(a.out.Fd())), record)
+			if err != nil {
 				return err
 			}
+			sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, a.out, a.err
 			if err = sh.Run(); errors.As(err, new(*exec.ExitError)) { // the last command's
 				err = nil
 			}
@@ -454,22 +456,36 @@ func (a *app) labShell() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Flags().BoolVar(&record, "record", false, "put the commands that are typed into the debrief, without secrets")
+	cmd.Flags().BoolVar(&record, "record", false, "put the commands that are typed, and what kubectl changes, into the debrief, without secrets")
 	return cmd
 }
 
+const adminConf = "/etc/kubernetes/admin.conf"
+
 const shellHistory = "/run/shell-history"
 
-// shell is a shell on a node, as a command of the engine's client.
-func (l *lesson) shell(ctx context.Context, c *cluster.Cluster, on string, tty, record bool) *exec.Cmd {
+// shell is a shell on a node, as a command of the engine's client. The timeline has it, and the consent to record it.
+func (l *lesson) shell(ctx context.Context, c *cluster.Cluster, on string, tty, record bool) (*exec.Cmd, error) {
+	now := time.Now()
+	err := l.store.Update(ctx, l.st, func(st *lab.State) {
+		if st.Tell(now, "shell", "a shell on %s", on); record && st.Consent.IsZero() {
+			st.Consent = now.UTC()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
 	e := c.Engine()
 	argv := []string{"exec", "-i"}
 	env := map[string]string{"NODE": l.st.Node, "NAMESPACE": l.st.Namespace}
 	if tty {
 		argv = append(argv, "-t")
 	}
-	if on == controlPlane(c) {
-		env["KUBECONFIG"] = "/etc/kubernetes/admin.conf"
+	switch home := on == controlPlane(c); {
+	case home && record:
+		env["KUBECONFIG"] = l.onCall(ctx, c)
+	case home:
+		env["KUBECONFIG"] = adminConf
 	}
 	env["HISTFILE"] = "/dev/null" // a shell's own file is no residue of a learner's
 	if record {
@@ -480,7 +496,7 @@ func (l *lesson) shell(ctx context.Context, c *cluster.Cluster, on string, tty, 
 	}
 	sh := exec.CommandContext(ctx, e.CLI, append(argv, on, "bash")...) //nolint:gosec // the engine's own client, on a node of ours
 	sh.Env = append(os.Environ(), e.Env()...)
-	return sh
+	return sh, nil
 }
 
 // keepTyped puts what was typed on a node into the timeline. Where the node cannot tell any more there is nothing to keep.

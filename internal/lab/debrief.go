@@ -111,7 +111,7 @@ td { overflow-wrap: anywhere } code { font: .9em ui-monospace, monospace } .num 
 <h2>What it was</h2><ul>{{range .Causes}}<li><code>sickbay explain {{.}}</code></li>{{end}}</ul>
 <h2>What would have told it first</h2><ol>{{range .First}}<li>{{.}}</li>{{end}}</ol>
 <h2>Your timeline</h2><table><thead><tr><th scope="col">after</th><th scope="col">what</th><th scope="col"></th></tr></thead><tbody>
-{{range .Timeline}}<tr><td>{{$.After .At}}</td><td>{{.Kind}}</td><td>{{if eq .Kind "command"}}<code>{{.Text}}</code>{{else}}{{.Text}}{{end}}</td></tr>
+{{range .Timeline}}<tr><td>{{$.After .At}}</td><td>{{.Kind}}</td><td>{{if or (eq .Kind "command") (eq .Kind "api")}}<code>{{.Text}}</code>{{else}}{{.Text}}{{end}}</td></tr>
 {{end}}</tbody></table>
 <p>Once more: <code>{{.Again}}</code></p>
 </main></body></html>

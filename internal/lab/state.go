@@ -45,6 +45,8 @@ type State struct {
 	Phase     Phase               `json:"phase"`
 	Lease     time.Duration       `json:"lease"`
 	Language  string              `json:"language,omitempty"`
+	Recorded  bool                `json:"recorded,omitempty"` // the learner agreed to it for the whole lab
+	Consent   time.Time           `json:"consent,omitzero"`   // since when the API's audit may be read: for the lab, or for a shell
 	Drill     *Drill              `json:"drill,omitempty"`
 	Record
 }
@@ -74,7 +76,7 @@ type Answer struct {
 // Entry is one line of a timeline.
 type Entry struct {
 	At   time.Time `json:"at"`
-	Kind string    `json:"kind"` // lab, hint, answer, check, shell, command, signal
+	Kind string    `json:"kind"` // lab, hint, answer, check, shell, command, api, signal
 	Text string    `json:"text"`
 }
 

@@ -15,7 +15,7 @@ export const texts = {
   right: ['right', '정답'], more: ['right, and it is not the only one', '정답. 하나 더 있음'], part: ['the failure is right; which cause?', '장애는 맞음. 원인은?'], wrong: ['no', '오답'],
   isSolved: ['Solved. It held after kubelet and runtime were restarted.', '해결됨. kubelet과 런타임을 다시 시작한 뒤에도 유지됩니다.'], notSolved: ['{0} of {1} goals are met. Not solved.', '목표 {1}개 중 {0}개 달성. 아직 해결되지 않았습니다.'],
   unnamed: ['You have not named the cause yet.', '아직 원인을 답하지 않았습니다.'], met: ['met', '달성'], unmet: ['not met', '미달성'],
-  terminal: ['Terminal', '터미널'], node: ['Node', '노드'], open: ['Open', '열기'], record: ['put my commands into my debrief', '입력한 명령을 회고에 넣기'],
+  terminal: ['Terminal', '터미널'], node: ['Node', '노드'], open: ['Open', '열기'], record: ['put my commands and what kubectl changes into my debrief', '입력한 명령과 kubectl로 바꾼 내용을 회고에 넣기'],
   leave: ['F6 leaves the terminal. It goes on when this page is closed.', 'F6을 누르면 터미널에서 나옵니다. 페이지를 닫아도 계속됩니다.'],
   shellEnded: ['The shell on {0} has ended. Open starts another.', '{0}의 셸이 끝났습니다. 열기를 누르면 새로 시작합니다.'], shellOn: ['on {0}', '{0}에 연결됨'], shellAway: ['The connection was lost; trying again.', '연결이 끊겼습니다. 다시 시도합니다.'],
   withKubectl: ['{0} (kubectl)', '{0} (kubectl)'],
