@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/report"
 	"github.com/sickbay-dev/sickbay/scenarios"
+	"github.com/sickbay-dev/sickbay/suites/detector"
 )
 
 func builtIn(t *testing.T) []*scenarios.Scenario {
@@ -92,42 +93,69 @@ func TestParseShard(t *testing.T) {
 	}
 }
 
-// Three machines with a shard each report together what one machine reports alone, but for what differs from run to run.
+// Three machines with a shard each report together what one machine reports alone, but for what differs from run to run: also what fails, what
+// is known to fail and does not, repeats and scored detectors, and what went through files.
 func TestShardsMergedEqualTheWholeSuite(t *testing.T) {
 	timeless(func(t *testing.T) {
 		var list []*scenarios.Scenario
 		for i := range 8 {
-			list = append(list, scenario(func(sc *scenarios.Scenario) { sc.Metadata.Name = fmt.Sprintf("cni-%d", i) }))
+			list = append(list, scenario(func(sc *scenarios.Scenario) {
+				sc.Metadata.Name = fmt.Sprintf("cni-%d", i)
+				if i == 2 || i == 5 {
+					sc.Spec.Inject[0].Mechanism = "another"
+				}
+			}))
 		}
-		run := func(list []*scenarios.Scenario, shard *v1alpha1.Shard) *v1alpha1.Report {
-			w := newWorld(t, "w1")
-			rep, err := RunAll(t.Context(), fakeTestbed{w}, list, w.options(func(o *Options) { o.Profile, o.Shard, o.Controls = "core", shard, CoreOnTheWay }))
-			if err != nil || rep.Verdict != v1alpha1.VerdictPassed {
-				t.Fatalf("%v, %v", rep, err)
+		known := []v1alpha1.KnownFailure{{Scenario: "cni-5", Why: "it is", Until: "2999-01-01"}, {Scenario: "cni-6", Why: "it was", Until: "2999-01-01"}}
+		suite := map[string]func(*Options){
+			"with controls": func(o *Options) { o.Controls = CoreOnTheWay },
+			"repeated, scored": func(o *Options) {
+				o.Repeat, o.Seed, o.Known = 2, 7, known
+				o.Detectors = []detector.Entry{detector.Own(), detector.None()}
+			},
+		}
+		for name, with := range suite {
+			run := func(list []*scenarios.Scenario, shard *v1alpha1.Shard) (string, *v1alpha1.Report) {
+				w := newWorld(t, "w1")
+				w.show["another"] = "cni/conflist-invalid"
+				dir := t.TempDir()
+				rep, err := RunAll(t.Context(), fakeTestbed{w}, list, w.options(func(o *Options) { o.Profile, o.Shard, o.ReportDir = "core", shard, dir }, with))
+				if err != nil {
+					t.Fatalf("%s: %v, %v", name, rep, err)
+				}
+				return dir, rep
 			}
-			return rep
-		}
-		whole := run(list, nil)
-		var parts []*v1alpha1.Report
-		for i := range 3 {
-			part, shard, err := ShardOf(list, v1alpha1.Shard{Index: i + 1, Of: 3})
+			dir, _ := run(list, nil)
+			whole, err := report.Read(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts = append(parts, run(part, &shard))
-		}
-		merged, err := report.Merge([]*v1alpha1.Report{parts[2], parts[0], parts[1]})
-		if err != nil {
-			t.Fatal(err)
-		}
-		differs := cmp.Options{
-			cmpopts.IgnoreTypes(time.Time{}, v1alpha1.RunClocks{}),
-			cmpopts.IgnoreFields(v1alpha1.ScenarioResult{}, "Run", "Timeline"),
-			cmpopts.IgnoreFields(v1alpha1.StepResult{}, "Seen"), // has durations in it
-			cmpopts.IgnoreFields(v1alpha1.ControlRun{}, "Seen", "Reason"),
-		}
-		if diff := cmp.Diff(whole, merged, differs); diff != "" {
-			t.Error(diff)
+			if whole.Verdict != v1alpha1.VerdictFailed {
+				t.Errorf("%s: %s: nothing fails, so that is not compared", name, whole.Verdict)
+			}
+			var parts []string
+			for _, i := range []int{3, 1, 2} {
+				part, shard, err := ShardOf(list, v1alpha1.Shard{Index: i, Of: 3})
+				if err != nil {
+					t.Fatal(err)
+				}
+				dir, _ := run(part, &shard)
+				parts = append(parts, dir)
+			}
+			merged, err := report.MergeDirs(parts, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			differs := cmp.Options{
+				cmpopts.IgnoreTypes(time.Time{}, v1alpha1.RunClocks{}),
+				cmpopts.IgnoreFields(v1alpha1.ScenarioResult{}, "Run", "Timeline"),
+				cmpopts.IgnoreFields(v1alpha1.ActionResult{}, "Run"),
+				cmpopts.IgnoreFields(v1alpha1.StepResult{}, "Seen"), // has durations in it
+				cmpopts.IgnoreFields(v1alpha1.ControlRun{}, "Seen", "Reason"),
+			}
+			if diff := cmp.Diff(whole, merged, differs); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
 		}
 	})(t)
 }
