@@ -30,6 +30,8 @@ func (v visitor) Observe(context.Context, diagnose.Ask) (*v1alpha1.Observation, 
 	return &v1alpha1.Observation{Node: v.on}, nil
 }
 
+func (v visitor) Visit() {}
+
 func (v visitor) Leave(context.Context) error {
 	v.of.mu.Lock()
 	defer v.of.mu.Unlock()

@@ -154,6 +154,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 		if len(w.nodes) == 0 || slices.Contains(w.nodes, name) {
 			one := diagnose.Node{Name: name, Agent: a.deps.agent(n)}
 			if l, ok := one.Agent.(leaver); ok && !s.ours && !w.keepAgent {
+				l.Visit()
 				a.leaving = append(a.leaving, l)
 			}
 			if guessed[name] {
@@ -241,8 +242,9 @@ func (s *target) overSSH(ctx context.Context, w targetFlags, guessed map[string]
 	return nil
 }
 
-// leaver is an agent that can be taken off its node.
+// leaver is an agent that can leave nothing on its node.
 type leaver interface {
+	Visit()
 	Leave(ctx context.Context) error
 }
 

@@ -5,6 +5,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,6 +34,9 @@ type Client struct {
 	path string
 	bin  string // of this machine; empty where it is the node's own
 	stay stay
+
+	guest    []byte // the program, where it comes with each call; see Guest
+	machines string // what uname -m says of a machine that runs it
 }
 
 // Install makes sure that this version's agent is on the node, and returns its client. The binary is keyed by its content, so
@@ -107,14 +111,13 @@ func (c *Client) Node() string { return c.node.Name() }
 // Path is the agent's own path on the node.
 func (c *Client) Path() string { return c.path }
 
-// argv is the agent's command line on the node. An agent is told how slow its machine is, also that it is not: it would take 40 ms to find
+// paced are the agent's arguments. An agent is told how slow its machine is, also that it is not: it would take 40 ms to find
 // out, and a staying one would take how busy it was then for how slow it is. On another machine a factor of 1 says nothing.
-func (c *Client) argv(args ...string) []string {
-	argv := []string{c.path}
+func (c *Client) paced(args ...string) []string {
 	if f := timeoutscale.Factor(); f > 1 || !node.Elsewhere(c.node) {
-		argv = append(argv, protocol.PaceFlag+timeoutscale.Format(f))
+		return append([]string{protocol.PaceFlag + timeoutscale.Format(f)}, args...)
 	}
-	return append(argv, args...)
+	return args
 }
 
 // call runs one verb and decodes its answer. What it asks is on the command line; what may be long is on standard input.
@@ -124,15 +127,21 @@ func call[T any](ctx context.Context, c *Client, verb string, ask any) (T, error
 	if err != nil {
 		return out, err
 	}
-	cmd := node.Command{Argv: c.argv(verb)}
-	switch ask.(type) {
-	case injectors.Injection, injectors.SignRequest:
-		cmd.Stdin = bytes.NewReader(b)
-	default:
-		cmd.Argv = append(cmd.Argv, string(b))
+	run := func() ([]byte, error) {
+		switch ask.(type) {
+		case injectors.Injection, injectors.SignRequest:
+			return c.node.Run(ctx, c.command(bytes.NewReader(b), verb))
+		}
+		return c.node.Run(ctx, c.command(nil, verb, string(b)))
 	}
 	what := "agent " + verb
-	stdout, err := c.node.Run(ctx, cmd)
+	stdout, err := run()
+	if exit := new(node.ExitError); c.guest != nil && errors.As(err, &exit) && exit.Code == otherMachine {
+		arch, archErr := c.node.Arch(ctx)
+		if err = cmp.Or(archErr, c.pack(ctx, arch)); err == nil {
+			stdout, err = run()
+		}
+	}
 	if err != nil {
 		if e, ok := answered(stdout, err); ok {
 			return out, fmt.Errorf("%s on node %s: %w", what, c.node.Name(), e)

@@ -23,7 +23,7 @@ func TestAgentsAreToldTheFactor(t *testing.T) {
 		{far, 2, []string{"agent", "--pace=2.0", "observe"}},
 	} {
 		timeoutscale.Set(c.factor)
-		if got := (&Client{node: c.node, path: "agent"}).argv("observe"); !slices.Equal(got, c.want) {
+		if got := (&Client{node: c.node, path: "agent"}).command(nil, "observe").Argv; !slices.Equal(got, c.want) {
 			t.Errorf("factor %v: %q, want %q", c.factor, got, c.want)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/agent/protocol"
 	"github.com/sickbay-dev/sickbay/internal/bounds"
-	"github.com/sickbay-dev/sickbay/internal/node"
 )
 
 // stay is an agent that stays on its node and looks whenever it is asked. Most of what a look costs is starting it: the engine's
@@ -35,20 +34,28 @@ func (s *stay) look(ctx context.Context, c *Client, opts protocol.ObserveOptions
 		s.again = true
 		return nil, errNotStaying
 	}
+	var guest []byte // what a new one is to read first: itself
 	if !s.stays() {
 		if err := s.start(ctx, c); err != nil {
 			return nil, errNotStaying
 		}
+		guest = c.guest
 	}
 	type answer struct {
 		protocol.Answer
 		err error
 	}
 	got := make(chan answer, 1)
-	in, out := s.in, s.out
+	ask, in, out := s.ask, s.in, s.out
 	go func() {
 		var a answer
-		if a.err = in.Encode(opts); a.err == nil {
+		if guest != nil {
+			_, a.err = ask.Write(guest)
+		}
+		if a.err == nil {
+			a.err = in.Encode(opts)
+		}
+		if a.err == nil {
 			a.Answer, a.err = out.next()
 		}
 		got <- a
@@ -130,7 +137,9 @@ func (s *stay) start(ctx context.Context, c *Client) error {
 	go func() {
 		defer close(ended)
 		defer cancel()
-		_, err := c.node.Run(ctx, node.Command{Argv: c.argv(protocol.VerbObserve, protocol.Stay), Stdin: question, Stdout: say})
+		cmd := c.command(question, protocol.VerbObserve, protocol.Stay)
+		cmd.Stdin, cmd.Stdout = question, say
+		_, err := c.node.Run(ctx, cmd)
 		if err == nil {
 			err = io.EOF
 		}

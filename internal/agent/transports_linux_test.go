@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -171,6 +172,56 @@ func TestLeave(t *testing.T) {
 		}
 		if out, err := exec.Command("sh", "-c", leave, "sh", file, filepath.Join(dir, "mark"), filepath.Join(dir, "switch")).CombinedOutput(); err != nil || !isFile(file) {
 			t.Errorf("%s: %v %s", busy, err, out)
+		}
+	}
+}
+
+// TestGuest: an agent that comes with its looks leaves no file, neither while it runs nor after it, and the next look works as the first.
+func TestGuest(t *testing.T) {
+	build(t)
+	home := asNobody(t, nodetest.SSH(t))
+	c, err := Guest(t.Context(), node.SSH("n1", "user@"+nodetest.Host, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.machines = "of another kind" // which the node says, and then gets its own
+	for range 3 {
+		if o, err := c.Observe(t.Context(), protocol.ObserveOptions{MaxLines: 1}); err != nil || o.Node != "n1" {
+			t.Fatal(err)
+		}
+		left, _ := filepath.Glob("/dev/shm/agent-guest.*")
+		if _, err := os.Stat(filepath.Join(home, ".cache", "sickbay")); len(left) > 0 || !os.IsNotExist(err) {
+			t.Errorf("left behind: %v %v", left, err)
+		}
+	}
+	if !c.stay.stays() {
+		t.Error("none stays")
+	}
+	if err := c.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Observe(t.Context(), protocol.ObserveOptions{MaxLines: 1}); err != nil {
+		t.Errorf("after leaving: %v", err)
+	}
+}
+
+// TestGuestCutShort: a client that dies half-way leaves nothing, and what it sent is not run.
+func TestGuestCutShort(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	machine, err := exec.Command("uname", "-m").Output()
+	if err != nil {
+		t.Skip(err)
+	}
+	program := append([]byte("#!/bin/sh\necho ran $1\nexit\n"), make([]byte, block)...)[:block]
+	for want, blocks := range map[string]int{"ran it\n": 1, "": 2} {
+		c := exec.Command("sh", "-c", guest, "sh", filepath.Join(t.TempDir(), "sickbay"), strings.TrimSpace(string(machine)), strconv.Itoa(blocks), "it")
+		c.Stdin = bytes.NewReader(program)
+		out, _ := c.Output()
+		if string(out) != want || want == "" && c.ProcessState.ExitCode() != 98 {
+			t.Errorf("of %d blocks: %q, %v", blocks, out, c.ProcessState)
+		}
+		if left, _ := filepath.Glob("/dev/shm/agent-guest.*"); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
 		}
 	}
 }

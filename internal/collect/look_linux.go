@@ -148,6 +148,8 @@ func (s *source) at(l *look, op, path string) error {
 // Look looks at this node once, in this process. It returns in time whatever hangs, but the process may then be unable to
 // exit; [Supervise] is for callers who must.
 func Look(ctx context.Context, opts protocol.ObserveOptions) *v1alpha1.Observation {
+	// Started by /proc/self/exe, its name is "exe": later looks find it by this one if it hangs.
+	_ = os.WriteFile("/proc/self/comm", []byte(lookName), 0)
 	return newLook(stretched("/", opts), "/", runCommand).run(ctx)
 }
 

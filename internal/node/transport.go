@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -342,6 +343,18 @@ func (t *transport) Arch(ctx context.Context) (string, error) {
 var goArch = map[string]string{
 	"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64",
 	"ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64", "armv7l": "arm", "armv6l": "arm", "i686": "386",
+}
+
+// Machines are the names that machines of an architecture have for it, a space between them.
+func Machines(arch string) string {
+	var out []string
+	for machine, a := range goArch {
+		if a == arch {
+			out = append(out, machine)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
 }
 
 // parseStat takes pid, process group and start time out of a /proc/PID/stat line.

@@ -22,16 +22,24 @@ type onNode struct{ *agent.Client }
 func NewAgent(n node.Node) diagnose.Agent { return &lazyAgent{node: n} }
 
 type lazyAgent struct {
-	node node.Node
-	mu   sync.Mutex
-	a    *onNode
+	node  node.Node
+	mu    sync.Mutex
+	a     *onNode
+	guest bool
 }
+
+// Visit has the agent come with each look and leave nothing, because the node is somebody else's. It is called before the first look.
+func (l *lazyAgent) Visit() { l.guest = true }
 
 func (l *lazyAgent) get(ctx context.Context) (*onNode, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.a == nil {
-		c, err := agent.Install(ctx, l.node)
+		bring := agent.Install
+		if l.guest {
+			bring = agent.Guest
+		}
+		c, err := bring(ctx, l.node)
 		if err != nil {
 			return nil, err
 		}

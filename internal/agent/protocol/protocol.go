@@ -56,9 +56,10 @@ const (
 	// DefaultMaxLines bounds the log lines of one look. Five nodes starting up write about 1,500 each.
 	DefaultMaxLines = 3000
 	// DefaultOverall bounds a look in which something does not answer; a healthy one takes a tenth of it.
-	DefaultOverall = 2500 * time.Millisecond
-	// DefaultPerSource bounds each source. One second would call a loaded two-core machine broken.
-	DefaultPerSource = 1500 * time.Millisecond
+	DefaultOverall = 2 * time.Second
+	// DefaultPerSource bounds each source: whoever asks is to know within 3 s, the way to the node included. A machine with more to do than
+	// it can gives more: see collect.Look.
+	DefaultPerSource = 1200 * time.Millisecond
 )
 
 // ObserveOptions say how to look. The zero value is a first look with the default bounds.
