@@ -245,6 +245,13 @@ Is the agent running?`)
 		calico(o)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp 10.96.0.1:443: i/o timeout`)
 	}},
+	// whereabouts: pkg/storage/kubernetes/ipam.go
+	{Name: "whereabouts does not reach the service address", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "does not reach it at 10.96.0.1:443 (i/o timeout)", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): [default/new:net1]: error adding container to network "net1": error at storage engine: Get "https://10.96.0.1:443/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/192.0.2.0-24": dial tcp 10.96.0.1:443: i/o timeout`)
+	}},
+	noAddress("whereabouts", "whereabouts", `plugin type="whereabouts" failed (add): error at storage engine: Could not allocate IP in range: ip: 192.0.2.1 / - 192.0.2.254 / range: 192.0.2.0/24 / excludeRanges: []`),
+	noAddress("AWS' prefixes", "aws-cni", `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container: InsufficientCidrBlocks`),
 	// Go: crypto/tls/handshake_client.go
 	{Name: "Calico's plugin has another CA", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "does not trust its certificate", Ill: func(o *v1alpha1.Observation) {
 		calico(o)

@@ -50,7 +50,7 @@ var readings = []reading{
 	{says: `\bis blocked in PATH`, cause: mirrorCause, why: isBlocked},
 	{says: `did not resolve to an alias|no unqualified-search registries|short name mode is enforcing`, cause: tagCause, why: "names no registry, and the runtime knows none for short names"},
 	// What came was damaged on its way or in a cache.
-	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected )?digest|verification failed for digest|gzip: invalid (header|checksum)|archive/tar: invalid`,
+	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected )?digest|verification failed for digest|(gzip|zstd|zlib): invalid|magic number mismatch|flate: corrupt|archive/tar: invalid|unexpected media type (text/|application/(json|xml|octet-stream)\b)`,
 		cause: netCause, why: "sends something else than its manifest names: a proxy or cache on the way damages it", unsure: "pull the same image where no proxy or cache is on the way"},
 	// The node itself: its disk, its runtime, its policy.
 	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown`},
@@ -59,7 +59,7 @@ var readings = []reading{
 	{says: `remote error: tls: (certificate required|bad certificate|unknown certificate|certificate expired|expired certificate|revoked certificate|certificate revoked|unsupported certificate|access denied)`, cause: authCause, why: "wants a client certificate that the runtime does not bring"},
 	{says: `failed to load hosts\.toml|failed to parse hosts|loading registries configuration|loading registries\.conf|failed to load X509 key pair`, cause: mirrorCause, why: "it cannot be read"},
 	{says: `x509:|tls: |unable to (read|load) CA cert|server gave HTTP response to HTTPS client|http: server gave HTTP`, cause: tlsCause},
-	{says: `dial (tcp|udp)|\blookup\b|i/o timeout|` + words.NoSuchHost + `|` + words.NoRouteToHost + `|network is unreachable|` + words.ConnectionRefused + `|connection reset|use of closed network connection|broken pipe|server misbehaving|TLS handshake timeout|Client\.Timeout|context (deadline exceeded|canceled)|request canceled|\bEOF\b|http2: |connect: `, cause: netCause},
+	{says: `dial (tcp|udp)|\blookup\b|i/o timeout|` + words.NoSuchHost + `|` + words.NoRouteToHost + `|network is unreachable|` + words.ConnectionRefused + `|connection reset|use of closed network connection|broken pipe|server misbehaving|TLS handshake timeout|Client\.Timeout|context (deadline exceeded|canceled)|request canceled|\bEOF\b|http2: |stream error: |connect: `, cause: netCause},
 	{says: `\b429 |(?i:too ?many ?requests|rate limit)`, cause: authCause, why: "answers no more pulls for now: its limit for this address or account is reached", unsure: "whether it is the limit of an anonymous address: a credential has one of its own, and a limit ends by itself, within hours"},
 	{says: `no match for platform|no matching manifest for|no image found in (image index|manifest list)|no child with platform`, cause: tagCause, why: otherPlatform},
 	{says: `no longer supported since containerd|unsupported manifest (schema|media)|manifest schema|schema ?[vV]?(ersion )?1\b|unsupported MIMEType|not implemented: media type`, cause: tagCause, why: otherFormat},

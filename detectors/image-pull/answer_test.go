@@ -20,7 +20,22 @@ var errorsOfPulls = []struct {
 	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": read tcp 10.0.0.7:4711->203.0.113.7:443: read: connection reset by peer`, netCause, true},
 	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1?ns=docker.io: 522 <none>`, netCause, true},
 	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": failed to copy: read tcp 10.0.0.7:4711->203.0.113.7:443: use of closed network connection`, netCause, true},
+	// A page in place of a manifest or a layer: a proxy, a portal, a mirror's own error.
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": failed to unpack image on snapshotter overlayfs: unexpected media type text/html for sha256:0a: not found`, netCause, false},
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": unexpected media type application/json for sha256:0a: not found`, netCause, false},
+	{`Failed to pull image "%[1]s": copying system image from manifest list: writing blob: decompressing: flate: corrupt input before offset 5`, netCause, false},
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": failed to copy: zstd: invalid input: magic number mismatch`, netCause, false},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": http2: client connection lost`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": stream error: stream ID 5; INTERNAL_ERROR; received from peer`, netCause, true},
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": failed to copy: http2: server sent GOAWAY and closed the connection; LastStreamID=9, ErrCode=NO_ERROR, debug=""`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": context deadline exceeded`, netCause, true},
+	// No byte came for image_pull_progress_timeout: containerd cancels.
+	{`Failed to pull image "%[1]s": rpc error: code = Canceled desc = failed to pull and unpack image "%[1]s": failed to copy: context canceled`, netCause, true},
+	{`Failed to pull image "%[1]s": rpc error: code = Canceled desc = failed to pull and unpack image "%[1]s": context canceled`, netCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: reading blob sha256:0a: fetching blob: received unexpected HTTP status: 503 Service Unavailable`, netCause, true},
+	{`Failed to pull image "%[1]s": Error response from daemon: Head "https://r.test/v2/a/manifests/1": no basic auth credentials`, authCause, true},
 	// ECR, Artifact Registry, Harbor, GitLab
+	{prefix + `failed to authorize: failed to fetch oauth token: unexpected status from GET request to https://r.test/v2/token: 403 Forbidden`, authCause, false},
 	{prefix + `failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://r.test/v2/token?scope=x: 403 Forbidden`, authCause, false},
 	{prefix + `denied: Your authorization token has expired. Reauthenticate and try again.`, authCause, true},
 	{prefix + `denied: Permission "artifactregistry.repositories.downloadArtifacts" denied on resource "projects/p/locations/l/repositories/r" (or it may not exist)`, authCause, false},

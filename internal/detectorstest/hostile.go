@@ -56,6 +56,7 @@ func (x *Hostile) Check(t testing.TB, h v1alpha1.History) {
 	if x.seen == nil {
 		x.seen = map[string]bool{}
 	}
+	tried := map[[2]string]bool{} // a word that stands in many places is changed in all of them at once
 	for _, f := range detectors.Judge(h, detectors.Registered()) {
 		for at, words := range spoken(f) {
 			for i, w := range words {
@@ -69,7 +70,10 @@ func (x *Hostile) Check(t testing.TB, h v1alpha1.History) {
 						if x.Few && i%3 != 0 && !strings.HasSuffix(p, "=") {
 							continue
 						}
-						x.try(t, h, word, p)
+						if pair := [2]string{word, p}; !tried[pair] {
+							tried[pair] = true
+							x.try(t, h, word, p)
+						}
 					}
 				}
 			}
