@@ -40,13 +40,14 @@ func (r *RegistryTrust) Validate() error {
 	return absolute(r.Dir)
 }
 
-// Plan implements Params. The runtime reads both files at every pull: nothing is restarted.
+// Plan implements Params. The runtime reads both files at every pull: nothing is restarted. Whoever mends trust writes into the same
+// folder: it goes as a whole.
 func (r *RegistryTrust) Plan(_ context.Context, n Node) (*Plan, error) {
 	cri := op.CRIOf(n.Sys)
 	dir := path.Join(cmp.Or(r.Dir, cri.Certs), r.Host)
 	ca := path.Join(dir, "ca.crt")
 	hosts := fmt.Sprintf("server = \"https://%[1]s\"\n\n[host.\"https://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = [\"%[2]s\"]\n", r.Host, ca)
-	p := &Plan{Ops: []op.Op{&op.Images{Registry: r.Host}, &op.File{Path: ca, Data: []byte(r.CA), Mode: 0o644}}}
+	p := &Plan{Ops: []op.Op{&op.Images{Registry: r.Host}, &op.OwnDir{Path: dir}, &op.File{Path: ca, Data: []byte(r.CA), Mode: 0o644}}}
 	if cri == op.Containerd { // CRI-O trusts every *.crt in the folder
 		p.Ops = append(p.Ops, &op.File{Path: path.Join(dir, "hosts.toml"), Data: []byte(hosts), Mode: 0o644})
 	}

@@ -2,6 +2,7 @@ package injectors_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 
@@ -35,6 +36,42 @@ func TestRegistryTrustTakesItsImagesAway(t *testing.T) {
 		if _, err := n.Stat(f); err == nil {
 			t.Errorf("%s is still there", f)
 		}
+	}
+}
+
+// Who mends a registry's trust changes these files and puts others beside them: all of it goes. A folder that was there before stays.
+func TestRegistryTrustTakesItsFolderAway(t *testing.T) {
+	const dir = "/etc/containerd/certs.d/registry.r.test"
+	for name, there := range map[string]bool{"made": false, "there before": true} {
+		t.Run(name, func(t *testing.T) {
+			ctx, n := t.Context(), newNode()
+			write := func(name, data string) {
+				t.Helper()
+				if err := errors.Join(n.MkdirAll(dir, 0o755), n.Write(dir+"/"+name, []byte(data), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if there {
+				write("client.key", "theirs")
+			}
+			in := injectors.New(parts(n), "/var/lib/sickbay/agent-test")
+			if _, err := in.Inject(ctx, injectors.Injection{
+				ID: "r-p1", Run: "r", Mechanism: "registry-trust", Prepared: true, Params: json.RawMessage(`{"host":"registry.r.test","ca":"PEM"}`),
+			}); err != nil {
+				t.Fatal(err)
+			}
+			write("renewed.crt", "PEM2")
+			write("hosts.toml", "skip_verify = true\n")
+			if st, err := in.Recover(ctx, injectors.Selector{All: true}); err != nil || st[0].State != injectors.Recovered {
+				t.Fatalf("%+v, %v", st, err)
+			}
+			if _, err := n.Stat(dir); (err == nil) != there {
+				t.Errorf("the folder: %v", err)
+			}
+			if _, err := n.Stat(dir + "/client.key"); (err == nil) != there {
+				t.Errorf("what was there before: %v", err)
+			}
+		})
 	}
 }
 

@@ -88,7 +88,7 @@ var kinds = map[string]Op{
 	"fill": (*Fill)(nil), "freeze": (*Freeze)(nil), "freezer": (*Freezer)(nil), "halt": (*Halt)(nil),
 	"images": (*Images)(nil), "immutable": (*Immutable)(nil), "kill": (*Kill)(nil), "kill-task": (*KillTask)(nil),
 	"litter": (*Litter)(nil), "loop-filesystem": (*LoopFS)(nil), "merge": (*Merge)(nil), "nft-table": (*Table)(nil),
-	"occupy-runtime": (*Occupy)(nil), "pause": (*Pause)(nil), "plugin-devices": (*PluginDevices)(nil),
+	"occupy-runtime": (*Occupy)(nil), "own-dir": (*OwnDir)(nil), "pause": (*Pause)(nil), "plugin-devices": (*PluginDevices)(nil),
 	"read-only": (*ReadOnly)(nil), "resume": (*Resume)(nil), "scribble": (*Scribble)(nil), "selinux": (*SELinux)(nil),
 	"setting": (*Setting)(nil), "socket": (*Socket)(nil), "spare-cgroups": (*SpareCgroups)(nil),
 	"stale-answer": (*StaleAnswer)(nil), "swap": (*Swap)(nil), "tasks": (*Tasks)(nil), "told": (*Told)(nil),
