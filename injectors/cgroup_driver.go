@@ -30,7 +30,7 @@ type CgroupDriver struct {
 	// cannot be it: containerd fills in its options.)
 	// handler: one RuntimeClass handler is changed, and only its pods suffer.
 	// wrapper: the OCI runtime is a script that names systemd whatever the configuration says, which says cgroupfs: loud, and
-	// it survives restarts.
+	// it survives restarts. A containerd 1 names no driver, so there the kubelet's own configuration says cgroupfs.
 	// refuse-v1: the kubelet is told not to run on cgroup v1; only on a host that has v1.
 	Way string `json:"way,omitempty" jsonschema:"enum=stale,enum=flip,enum=empty-options,enum=handler,enum=wrapper,enum=refuse-v1"`
 	// Handler is what way handler changes.
@@ -96,6 +96,13 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		}
 		return &Plan{Ops: []op.Op{&op.SpareCgroups{Names: kubeletCgroups}, &op.StaleAnswer{File: op.File{Path: containerdFile, Data: edited}, Runtime: op.Containerd.Unit, Kubelet: kubeletUnit}}}, nil
 	case "wrapper":
+		if systemd && namesNoDriver(ctx, n) {
+			m, err := kubeletMerge(map[string]json.RawMessage{"cgroupDriver": json.RawMessage(`"cgroupfs"`)})
+			if err != nil {
+				return nil, err
+			}
+			return &Plan{Ops: append([]op.Op{&op.SpareCgroups{Names: kubeletCgroups}}, restarting(kubeletUnit, m)...)}, nil
+		}
 		if edited, err = setBinary(edited, handler, runcWrapper); err != nil {
 			return nil, cgroupDriver.unsupported(err.Error())
 		}
@@ -121,6 +128,12 @@ func (c *CgroupDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 	default:
 		return &Plan{Ops: restarting(op.Containerd.Unit, &op.File{Path: containerdFile, Data: edited})}, nil
 	}
+}
+
+// namesNoDriver tells a containerd of before CRI's RuntimeConfig.
+func namesNoDriver(ctx context.Context, n Node) bool {
+	out, err := n.Sys.Run(ctx, "containerd", "--version")
+	return err == nil && regexp.MustCompile(` v?1\.\d`).Match(out)
 }
 
 func (c *CgroupDriver) refuseV1(n Node) (*Plan, error) {

@@ -3,6 +3,7 @@ package injectors_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/injectors"
@@ -36,5 +37,20 @@ func TestInjectMeasuresItsEffect(t *testing.T) {
 				t.Errorf("effect: %+v", st.Active)
 			}
 		})
+	}
+}
+
+// A containerd 1 names no driver: with a wrapper its kubelet, which goes by its own configuration, and what runs would still agree.
+func TestDriverMismatchWithoutRuntimeConfig(t *testing.T) {
+	n := newNode()
+	n.Containerd = "v1.7.29"
+	if _, err := injectors.New(parts(n), "/agent").Inject(t.Context(), injectors.Injection{ID: "a", Run: "r", Mechanism: "cgroup-driver", Params: json.RawMessage(`{"way":"wrapper"}`), Signed: signed}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := n.Read("/var/lib/kubelet/config.yaml"); err != nil || !strings.Contains(string(b), "cgroupDriver: cgroupfs") {
+		t.Errorf("the kubelet's configuration: %v\n%s", err, b)
+	}
+	if b, err := n.Read("/etc/containerd/config.toml"); err != nil || strings.Contains(string(b), "SystemdCgroup = false") {
+		t.Errorf("the runtime's: %v\n%s", err, b)
 	}
 }

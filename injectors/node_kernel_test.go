@@ -457,7 +457,7 @@ func (n *Node) Restart() {
 
 // Run knows the few commands that operations use.
 func (n *Node) Run(_ context.Context, argv ...string) (out []byte, err error) {
-	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" || argv[0] == "stat" || argv[0] == "ctr" && argv[4] == "ls" {
+	if argv[0] == "systemctl" && argv[1] == "show" || argv[0] == "du" || argv[0] == "containerd" || argv[0] == "nft" && argv[1] == "list" || argv[0] == "curl" || argv[0] == "stat" || argv[0] == "ctr" && argv[4] == "ls" {
 		err = n.look(func() error { out, err = n.command(argv); return err })
 		return out, err
 	}
@@ -468,6 +468,8 @@ func (n *Node) Run(_ context.Context, argv ...string) (out []byte, err error) {
 func (n *Node) command(argv []string) ([]byte, error) {
 	last := argv[len(argv)-1]
 	switch argv[0] {
+	case "containerd":
+		return []byte("containerd github.com/containerd/containerd " + cmp.Or(n.Containerd, "v2.4.2") + " 0123\n"), nil
 	case "du":
 		return []byte("1000000\t" + last), nil
 	case "mkfs.ext4":

@@ -98,22 +98,23 @@ type proc struct {
 
 // Node is a node in memory, with all parts of op.Sys.
 type Node struct {
-	mu     sync.Mutex
-	root   *disk
-	mounts []mount
-	nextID int
-	loops  map[int]*loop
-	units  map[string]*unit
-	tables map[string]bool   // nft
-	images map[string]string // of the runtime: name → digest
-	procs  map[int]*proc
-	nextP  int
-	tick   uint64
-	boot   string
-	now    time.Duration
-	moved  time.Duration // of the wall clock
-	guest  bool
-	locked bool
+	Containerd string // version; 2 unless told otherwise
+	mu         sync.Mutex
+	root       *disk
+	mounts     []mount
+	nextID     int
+	loops      map[int]*loop
+	units      map[string]*unit
+	tables     map[string]bool   // nft
+	images     map[string]string // of the runtime: name → digest
+	procs      map[int]*proc
+	nextP      int
+	tick       uint64
+	boot       string
+	now        time.Duration
+	moved      time.Duration // of the wall clock
+	guest      bool
+	locked     bool
 
 	// Budget is the number of changing calls until Trouble strikes; negative for never.
 	Budget int

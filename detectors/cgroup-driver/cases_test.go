@@ -78,6 +78,11 @@ var sick = []detectorstest.Case{
 		older(o)
 		o.Runtime.Handlers[0].SystemdCgroup = detectorstest.Ptr(false)
 	}},
+	{Name: "containerd 1.7 with systemd, the kubelet's file says cgroupfs", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "cgroupDriver", Ill: func(o *v1alpha1.Observation) {
+		api := o.API
+		older(o)
+		o.API, o.Kubelet.File.CgroupDriver = api, "cgroupfs"
+	}},
 }
 
 var silent = []detectorstest.Case{

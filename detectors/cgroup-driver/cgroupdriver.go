@@ -267,6 +267,9 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 		steps = append(steps, unwrap(o, file, script)...)
 	}
 	mends := len(wrong) > 0 || len(names) > 0 || hasScript
+	if kubelet == "cgroupfs" && !tellsDriver(o) {
+		steps = append(steps, facts.SetKubeletConfig(o, "this containerd names no driver, so the kubelet goes by its configuration", "cgroupDriver", `"systemd"`))
+	}
 	if mends {
 		steps = append(steps, restarts(o, kubelet)...)
 	}
