@@ -4,10 +4,11 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
-// crioTexts are CRI-O's refusals of a pod whose cgroup is named for the other driver (internal/config/cgmgr).
-var crioTexts = []string{"cgroup manager, but received systemd slice as parent", "cgroup manager, but did not receive slice as parent"}
+// crioTexts are CRI-O's refusals of a pod whose cgroup is named for the other driver.
+var crioTexts = []string{words.CgroupfsGotSlice, words.SystemdGotNoSlice}
 
 // crioDiffers tells that CRI-O has another driver than the kubelet, which asked for it only when it started.
 func crioDiffers(o *v1alpha1.Observation, kubelet string) bool {

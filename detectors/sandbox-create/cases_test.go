@@ -57,6 +57,22 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 14, 0)))
 		detectorstest.Event(o, "default", "new", "Failed", `(combined from similar events): Error: failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: no space left on device`, 20*time.Second, 31)
 	}},
+	{Name: "CRI-O's monitor gone, and CRI-O stopped by its unit", Want: []string{"sandbox-create/shim-missing", "pleg/runtime-hung"}, Ill: func(o *v1alpha1.Observation) {
+		crioPrograms(o)
+		o.Runtime.Handlers[0].ShimPath, o.Files[0] = "", v1alpha1.File{Path: "/usr/bin/conmon"}
+		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+		o.Processes, o.Runtime.Conditions = o.Processes[1:], nil
+	}},
+	{Name: "conmon gone, and CRI-O was restarted", Want: []string{"sandbox-create/shim-missing"}, Remedy: "systemctl start crio.service", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Files = []v1alpha1.File{{Path: "/usr/bin/conmon"}}
+		o.Runtime.Handlers, o.Runtime.Conditions = nil, nil
+		o.Unknown = append(o.Unknown, v1alpha1.Unknown{What: v1alpha1.SourceStatus, Why: "connection refused"})
+		u := o.Units["crio"]
+		u.ActiveState, u.SubState, u.Result, u.NRestarts, u.ExecMainStatus = "activating", "auto-restart", "exit-code", 9, 1
+		o.Units["crio"] = u
+		detectorstest.Log(o, "crio", `time="2026-11-29T23:01:50Z" level=fatal msg="validating runtime config: monitor fields translation: failed to translate monitor fields for runtime runc: invalid conmon path: stat /usr/bin/conmon: no such file or directory"`, 5*time.Second)
+	}},
 	{Name: "CRI-O's layers mounted read-only", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "umount /var/lib/containers/storage/overlay", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		o.Mounts = []v1alpha1.Mount{{Target: "/var/lib/containers/storage/overlay", Source: "/dev/vda1", Root: "/x", Type: "ext4", Options: []string{"ro", "relatime"}}}

@@ -87,7 +87,7 @@ func inUse(o *v1alpha1.Observation, handler string) bool {
 
 func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	if _, unread := o.Unreadable(v1alpha1.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
-		return nil
+		return unstarted(o)
 	}
 	if _, unread := o.Unreadable(v1alpha1.SourceFiles); unread {
 		return nil // where the binaries are was not looked at: an empty path says nothing
@@ -128,6 +128,34 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 		}
 	}
 	return out
+}
+
+// noMonitor is what a CRI-O says that ends at its start because a handler's monitor is not there (pkg/config/config.go).
+var noMonitor = regexp.MustCompile(words.InvalidConmonPath + ` stat (/[^ :"\\\\]+)`)
+
+// unstarted is where CRI-O does not start without its monitor, and tells no handlers.
+func unstarted(o *v1alpha1.Observation) []v1alpha1.Finding {
+	l, ok := facts.LastOf(v1alpha1.History{*o}, facts.RuntimeLog, 2*time.Minute, words.InvalidConmonPath)
+	m := noMonitor.FindStringSubmatch(l.Text)
+	if !ok || m == nil || facts.Runtime(o).Name != facts.CRIO {
+		return nil
+	}
+	if f, seen := file(o, m[1]); seen && executable(f) {
+		return nil // it is back
+	}
+	fd := v1alpha1.Finding{
+		Cause: "shim-missing", Certainty: v1alpha1.Certain,
+		Summary:  m[1] + " is missing: CRI-O starts no container, and does not start itself without it",
+		Evidence: []v1alpha1.Evidence{facts.FromLine(l), facts.Seen(o, v1alpha1.SourceFiles, state(o, "", m[1]))},
+	}
+	repair(o, &fd, "that names it", m[1], path.Base(m[1]) == "conmon", "restore-shim", "the monitor")
+	if fd.Remedy != nil {
+		unit := cmp.Or(facts.Runtime(o).Unit, "crio") + ".service"
+		fd.Remedy = facts.Place(o).NewRemedy("restore-shim", append(fd.Remedy.Steps,
+			detectors.NodeStep(v1alpha1.Safe, o.Node, "forget the failed starts", "systemctl", "reset-failed", unit),
+			detectors.NodeStep(v1alpha1.Safe, o.Node, "CRI-O may have failed too often for systemd to start it again", "systemctl", "start", unit))...)
+	}
+	return []v1alpha1.Finding{fd}
 }
 
 // ofCRIO tells that p is a program that CRI-O's configuration names: its handlers have no type that would tell.
