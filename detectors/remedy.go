@@ -64,21 +64,42 @@ func ShellStepOn(class v1alpha1.Class, node, why string, list []string, text scr
 // MoveAside moves a file or directory out of the way instead of deleting it; what was moved there before keeps a number. A
 // kubelet reads every file of its static pods' directory, whatever it is called: there it is of no use.
 func MoveAside(node, path, why string) v1alpha1.Step {
-	s := NodeStep(v1alpha1.Safe, node, why, "mv", "-T", "--backup=numbered", "--", path, path+v1alpha1.Aside)
-	s.Undo = "mv -fT -- " + Quote(path+v1alpha1.Aside) + " " + Quote(path)
+	aside := path + v1alpha1.Aside
+	if readsAll(path) {
+		at := strings.LastIndex(path, "/")
+		aside = path[:at] + "." + path[at+1:] + v1alpha1.Aside
+	}
+	s := NodeStep(v1alpha1.Safe, node, why, "mv", "-T", "--backup=numbered", "--", path, aside)
+	s.Undo = "mv -fT -- " + Quote(aside) + " " + Quote(path)
 	return s
+}
+
+// readsAll tells a file in CRI-O's folder of drop-ins: CRI-O reads whatever lies in it and below, so a copy must not (pkg/config,
+// UpdateFromPath).
+func readsAll(path string) bool { return strings.Contains(path, crioDropIns) }
+
+const crioDropIns = "/crio.conf.d/"
+
+// asideOf is a shell's word for the copy of "$f". In one with drop-ins of CRI-O's a function tells it.
+func asideOf(paths []string) (word, function string) {
+	if !slices.ContainsFunc(paths, readsAll) {
+		return "$f" + v1alpha1.Aside, ""
+	}
+	return `$(aside "$f")`, `aside() { case $1 in *` + crioDropIns + `*) printf %s.%s%s "${1%/*}" "${1##*/}" ` + v1alpha1.Aside + ` ;; *) printf %s%s "$1" ` + v1alpha1.Aside + ` ;; esac; }
+`
 }
 
 // EditFile runs a script that changes files in place, which it has as "$@". A copy of each stays beside it, and comes back by itself
 // where the script fails.
 func EditFile(class v1alpha1.Class, node, why string, paths []string, text script, vars ...Var) v1alpha1.Step {
-	const keep = `i=0 had=
-for f; do i=$((i + 1)); if [ -e "$f" ]; then cp -aL --backup=numbered -- "$f" "$f` + v1alpha1.Aside + `"; had="$had $i "; fi; done
-back() { i=0; for f; do i=$((i + 1)); case "$had" in *" $i "*) cat "$f` + v1alpha1.Aside + `" > "$f" ;; esac; done; }
+	aside, function := asideOf(paths)
+	keep := function + `i=0 had=
+for f; do i=$((i + 1)); if [ -e "$f" ]; then cp -aL --backup=numbered -- "$f" "` + aside + `"; had="$had $i "; fi; done
+back() { i=0; for f; do i=$((i + 1)); case "$had" in *" $i "*) cat "` + aside + `" > "$f" ;; esac; done; }
 trap '[ $? = 0 ] || back "$@"' EXIT
 `
-	s := ShellStepOn(class, node, why, paths, keep+text, vars...)
-	s.Undo = "for f in " + Quoted(paths) + `; do [ ! -e "$f` + v1alpha1.Aside + `" ] || mv -fT -- "$f` + v1alpha1.Aside + `" "$f"; done`
+	s := ShellStepOn(class, node, why, paths, script(keep)+text, vars...)
+	s.Undo = function + "for f in " + Quoted(paths) + `; do [ ! -e "` + aside + `" ] || mv -fT -- "` + aside + `" "$f"; done`
 	return s
 }
 

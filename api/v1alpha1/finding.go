@@ -117,7 +117,7 @@ type APIAction struct {
 }
 
 // Aside is what the name of a file ends with that a remedy moved out of the way or keeps a copy of. Neither systemd, CNI, containerd
-// nor the kubelet's drop-in directory reads a file of such a name.
+// nor the kubelet's drop-in directory reads a file of such a name. CRI-O's does: what comes from there is kept beside the directory.
 const Aside = ".sickbay-aside"
 
 // The verbs of APIAction, each with the kubectl command it stands for.

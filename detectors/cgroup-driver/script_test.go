@@ -1,12 +1,15 @@
 package cgroupdriver
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -81,5 +84,35 @@ func TestUseSystemd(t *testing.T) {
 	}
 	if _, why := detectorstest.Edit(t, want, "", step); !strings.Contains(why, "by hand") {
 		t.Errorf("nothing to change is not refused: %q", why)
+	}
+}
+
+// CRI-O reads whatever lies in its folder of drop-ins, in the order of names: a copy beside the file would win over what was mended.
+func TestUseSystemdInADropIn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "crio.conf.d")
+	file := filepath.Join(dir, "90-cgroups.conf")
+	const was = "[crio.runtime]\ncgroup_manager = \"cgroupfs\"\n"
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(file, []byte(was), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	step := useSystemd("n", []string{file}, "")
+	if out, err := detectorstest.Script(t, step.Exec, ""); err != nil {
+		t.Fatal(err, out)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("in the folder: %v %v", left, err)
+	}
+	if b, err := os.ReadFile(dir + ".90-cgroups.conf" + v1alpha1.Aside); err != nil || string(b) != was {
+		t.Errorf("the copy: %q %v", b, err)
+	}
+	if aside := detectors.MoveAside("n", "/etc/crio/crio.conf.d/90-x.conf", "w").Exec; aside[len(aside)-1] != "/etc/crio/crio.conf.d.90-x.conf"+v1alpha1.Aside {
+		t.Errorf("moved aside: %q", aside)
+	}
+	if out, err := exec.Command("sh", "-ec", step.Undo).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != was {
+		t.Errorf("undone: %q %v", b, err)
 	}
 }

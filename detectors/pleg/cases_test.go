@@ -179,6 +179,17 @@ var sick = []detectorstest.Case{
 		o.Runtime = v1alpha1.Runtime{Endpoint: was.Endpoint, Name: was.Name, Unit: was.Unit, PID: was.PID, Exe: was.Exe, Environment: was.Environment}
 		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 	}},
+	{Name: "a drop-in of CRI-O's that cannot be read", Want: []string{"pleg/runtime-hung"}, Remedy: "/etc/crio/crio.conf.d.90-limits.conf.sickbay-aside", Never: []string{"docker cp"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.MainPID, u.NRestarts = "activating", "auto-restart", "exit-code", 0, 7
+		})
+		o.Processes = o.Processes[1:]
+		was := o.Runtime
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.Name, o.Runtime.Unit, o.Runtime.Endpoint = was.Name, was.Unit, was.Endpoint
+		o.Runtime.ConfigFile = v1alpha1.RuntimeConfigFile{Path: "/etc/crio/crio.conf.d/90-limits.conf", Error: "/etc/crio/crio.conf.d/90-limits.conf: toml: line 2"}
+	}},
 	{Name: "CRI-O stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start crio.service", Class: v1alpha1.Disruptive, Never: []string{"containerd"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })

@@ -141,8 +141,10 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		if !o.Host.InContainer {
 			return f
 		}
-		steps = append(steps, detectors.MoveAside(o.Node, file.Path, "the configuration cannot be read: put it aside"),
-			detectors.RestoreStep(o.Node, file.Path, "the node image's own comes back"))
+		steps = append(steps, detectors.MoveAside(o.Node, file.Path, "the configuration cannot be read: put it aside"))
+		if path.Base(path.Dir(file.Path)) != "crio.conf.d" { // a drop-in is somebody's, and goes without a successor
+			steps = append(steps, detectors.RestoreStep(o.Node, file.Path, "the node image's own comes back"))
+		}
 	case looping || u.Result == "exit-code" && ended && !facts.Has(last.Text, words.NoSpaceLeftOnDevice, words.ReadOnlyFileSystem):
 		// systemd starts it again and again, or has given up, and it ends itself each time: one start more changes nothing.
 		f.ManualAction = refusal(r, cmp.Or(file.Path, "its configuration"), last.Text)

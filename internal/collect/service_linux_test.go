@@ -140,6 +140,11 @@ func TestRuntimes(t *testing.T) {
 				slices.Equal(r.ConfigFiles, []string{"/etc/crio/crio.conf", "/etc/crio/crio.conf.d/00-default"}) && r.Environment.HTTPSProxy == "http://proxy:3128" && s.handlers[0].BinaryName == "/usr/bin/crun" &&
 				s.handlers[0].SystemdCgroup != nil && *s.handlers[0].SystemdCgroup
 		}},
+		{"CRI-O with a drop-in that is wrong", map[string]string{"/etc/crio/crio.conf": "[crio]\n", "/etc/crio/crio.conf.d/90-limits.conf": "[crio.runtime\n"}, func(f map[string]string) {
+			f["/run/crio/crio.sock"] = ""
+		}, func(o *v1alpha1.Observation, s settings) bool {
+			return o.Runtime.ConfigFile.Path == "/etc/crio/crio.conf.d/90-limits.conf" && o.Runtime.ConfigFile.Error != ""
+		}},
 		{"k3s", map[string]string{"/var/lib/rancher/k3s/agent/etc/containerd/config.toml": "version = 3\nimports = [\"conf.d/*.toml\"]\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nconf_dir = \"/var/lib/rancher/k3s/agent/etc/cni/net.d\"\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = \"/var/lib/rancher/k3s/agent/etc/containerd/certs.d\"\n",
 			"/var/lib/rancher/k3s/agent/etc/containerd/conf.d/gpu.toml": "[plugins.'io.containerd.cri.v1.runtime'.containerd]\ndefault_runtime_name = \"nvidia\"\n"}, func(f map[string]string) {
 			process(f, "40", "k3s-agent", "/system.slice/k3s-agent.service", "/usr/local/bin/k3s", "agent", "--kubelet-arg=max-pods=50")

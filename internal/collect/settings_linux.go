@@ -241,6 +241,9 @@ func (l *look) runtimeFile(ctx context.Context, s *source) error {
 	case "cri-o":
 		file.Path = cmp.Or(flagValue(set.argv, "config"), flagValue(set.argv, "c"), "/etc/crio/crio.conf")
 		read, handlers, err = l.crioFiles(ctx, s, file.Path, &set)
+		if bad := (*parseError)(nil); errors.As(err, &bad) {
+			file.Path = bad.path // the drop-in that is wrong
+		}
 	default:
 		file.Path = cmp.Or(flagValue(set.argv, "config"), flagValue(set.argv, "c"), containerdConfig)
 		set.configPath = nil
