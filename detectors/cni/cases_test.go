@@ -252,6 +252,25 @@ Is the agent running?`)
 	}},
 	noAddress("whereabouts", "whereabouts", `plugin type="whereabouts" failed (add): error at storage engine: Could not allocate IP in range: ip: 192.0.2.1 / - 192.0.2.254 / range: 192.0.2.0/24 / excludeRanges: []`),
 	noAddress("AWS' prefixes", "aws-cni", `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container: InsufficientCidrBlocks`),
+	// https://github.com/harvester/harvester/issues/7326
+	noAddress("Calico, whose blocks a node may have no more of", "calico", `plugin type="calico" failed (add): cannot allocate new block due to per host block limit`),
+	// projectcalico/calico: libcalico-go/lib/ipam/ipam.go
+	noAddress("Calico, of whose pools none is for this node", "calico", `plugin type="calico" failed (add): no configured Calico pools for node lab-worker`),
+	// https://github.com/Azure/aks-engine/issues/4263
+	noAddress("Azure's pools", "azure-vnet", `Failed to allocate pool: Failed to delegate: Failed to allocate pool: No available address pools`),
+	// https://github.com/kubeovn/kube-ovn/issues/218
+	noAddress("Kube-OVN", "kube-ovn", `plugin type="kube-ovn" failed (add): request ip return 500 no available ip for pod default/new`),
+	// https://github.com/ovn-kubernetes/ovn-kubernetes/pull/4850
+	{Name: "no address left of OVN-Kubernetes, as its control plane says on the pod", Want: []string{"cni/ipam-exhausted"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, ovnWaits)
+		detectorstest.Event(o, "default", "new", "ErrorAllocatingPod", "failed to update pod default/new: failed to ensure requested or annotated IPs [10.1.130.0/24] for namespace/nad/default/new: subnet address pool exhausted", 20*time.Second, 3)
+	}},
+	// https://github.com/ovn-kubernetes/ovn-kubernetes/issues/3859
+	{Name: "OVN-Kubernetes' control plane gives no address", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Says: "control plane gives new pods no address", Ill: func(o *v1alpha1.Observation) { detectorstest.SandboxFails(o, ovnWaits) }},
+	// https://github.com/kubeovn/kube-ovn/issues/5125
+	{Name: "Kube-OVN's controller gives no address", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; no address allocated to pod default/new provider ovn, please see kube-ovn-controller logs to find errors`)
+	}},
 	// Go: crypto/tls/handshake_client.go
 	{Name: "Calico's plugin has another CA", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "does not trust its certificate", Ill: func(o *v1alpha1.Observation) {
 		calico(o)
@@ -289,6 +308,19 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Kubeconfig.Reach = "timeout"
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp 10.96.0.1:443: i/o timeout`)
 	}},
+	// https://github.com/projectcalico/calico/issues/8180, https://github.com/aws/amazon-vpc-cni-k8s/issues/344: what earlier pods left
+	// behind, which the plugins clear up themselves.
+	{Name: "Calico meets an old pod's route", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error adding host side routes for interface: calid29a1cadef5, error: route (Ifindex: 131, Dst: 172.25.136.1/32, Scope: link) already exists for an interface other than 'calid29a1cadef5': route (Ifindex: 12, Dst: 172.25.136.1/32, Scope: link, Iface: calif6cb5368383)`)
+	}},
+	{Name: "the AWS VPC CNI meets an old pod's rule", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): add command: failed to setup network: setup NS network: failed to add host route: file exists`)
+	}},
+	{Name: "OVN-Kubernetes' plugin waited once in vain", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: code = Unknown desc = "+ovnWaits, 5*time.Second, 1)
+	}},
 	{Name: "a plugin did not reach its daemon once, just now", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "app", detectorstest.Waiting("ContainerCreating", "")))
 		detectorstest.Event(o, "default", "app", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "ab": plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork gRPC call: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:50051: connect: connection refused"`, 5*time.Second, 1)
@@ -298,6 +330,9 @@ var silent = []detectorstest.Case{
 		detectorstest.Event(o, "default", "app", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "ab": plugin type="cilium-cni" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get "http://localhost/v1/config": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory`, 2*time.Minute, 1)
 	}},
 }
+
+// ovnWaits is what OVN-Kubernetes' plugin says that got no address for a pod.
+const ovnWaits = `failed to setup network for sandbox "c9a9": plugin type="multus" name="multus-cni-network" failed (add): [default/new/4ff7:ovn-kubernetes]: error adding container to network "ovn-kubernetes": CNI request failed with status 400: '[default/new c9a9 network default NAD default] failed to get pod annotation: timed out waiting for annotations: context deadline exceeded`
 
 // calico is a node whose network is Calico, with its agent.
 func calico(o *v1alpha1.Observation) {

@@ -30,7 +30,7 @@ func init() {
 
 // judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return append(facts.First(h, config, binary, ipam, unserved, rejected), facts.First(h, netfilter)...)
+	return append(facts.First(h, config, binary, ipam, unserved, rejected, ungiven), facts.First(h, netfilter)...)
 }
 
 func confDir(o *v1alpha1.Observation) string {
@@ -275,8 +275,13 @@ type answer struct {
 func answers(h v1alpha1.History) (out []answer) {
 	o := h.Last()
 	for _, f := range facts.CreateFailures(h) {
-		if !f.Container && facts.Has(f.Message, words.SetupNetworkForSandbox, "network for pod", "plugin type=", "create pod network sandbox", words.FailedToFindPlugin) {
-			out = append(out, answer{f.Message, f.Evidence, repeats(h, f)})
+		if f.Container || !facts.Has(f.Message, words.SetupNetworkForSandbox, "network for pod", "plugin type=", "create pod network sandbox", words.FailedToFindPlugin) {
+			continue
+		}
+		out = append(out, answer{f.Message, f.Evidence, repeats(h, f)})
+		// OVN-Kubernetes' plugin only tells that it waited in vain; its control plane says on the pod what for.
+		for _, e := range facts.Events(o, "Pod", f.Namespace, f.Pod, 10*time.Minute, "ErrorAddingLogicalPort", "ErrorAllocatingPod") {
+			out = append(out, answer{e.Message, facts.FromEvent(&e), facts.EventCount(&e) > 1})
 		}
 	}
 	if c, known := networkReady(o); known && !c.Status && !facts.Has(c.Message, noConfig...) {
@@ -422,7 +427,8 @@ func restorePlugins(o *v1alpha1.Observation, f *v1alpha1.Finding, gone []string,
 }
 
 // noAddress is how the networks say that they have none left.
-var noAddress = []string{words.NoIPAddresses, words.FailedToAllocateForRange, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.AWSNoAddress, words.AzureNoAddress, words.CiliumPoolsExhausted, words.AzureCNSWaits, words.SpiderpoolUsedOut, words.WhereaboutsNoAddress}
+var noAddress = []string{words.NoIPAddresses, words.FailedToAllocateForRange, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.CalicoBlockLimit, words.CalicoNoPools, words.CalicoNoPoolFits, words.AWSNoAddress, words.AzureNoAddress, words.AzureNoPools,
+	words.CiliumPoolsExhausted, words.AzureCNSWaits, words.SpiderpoolUsedOut, words.WhereaboutsNoAddress, words.KubeOVNNoAddress, words.OVNExhausted}
 
 // ipam: no address is left for a new pod.
 func ipam(h v1alpha1.History) *v1alpha1.Finding {
@@ -461,6 +467,18 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 	return &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{failure.evidence},
 		Summary:      "the network has no address left for a new pod, as its plugin says",
 		ManualAction: "see who has the addresses by the network's own means (calicoctl ipam check, cilium status, the subnet and the limits of the machine's interfaces in a cloud, whereabouts' ippools): fewer pods here, a larger range, or addresses released whose pods are gone"}
+}
+
+// ungiven: the network's control plane, which gives out the addresses, gave this pod none in time. Why stands in its log.
+func ungiven(h v1alpha1.History) *v1alpha1.Finding {
+	a, ok := said(h, words.OVNNotAnnotated, words.KubeOVNNotAllocated)
+	if !ok || !a.repeats {
+		return nil
+	}
+	return &v1alpha1.Finding{Cause: "ipam-exhausted", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{a.evidence},
+		Summary:      "the network's control plane gives new pods no address: its plugin on this node waits for one in vain",
+		ToConfirm:    "the log of the network's controller (ovnkube-control-plane, ovnkube-controller, kube-ovn-controller), and what of its subnet is free",
+		ManualAction: "look at the network's controller: it does not run, does not see the pod, or has no address left for it"}
 }
 
 // making is how many seconds after its address a sandbox that is being made is known to the runtime.

@@ -5,6 +5,12 @@ package words
 var (
 	CalicoAssignedNone = calico.says("Assigned 0 out of ", Entry{File: "cni-plugin/pkg/ipamplugin/ipam_plugin.go: v4ia.PartialFulfillmentError",
 		Sample: `plugin type="calico" failed (add): failed to request IPv4 addresses: Assigned 0 out of 1 requested IPv4 addresses; No IPs available in pools: [10.99.9.0/29]`})
+	CalicoBlockLimit = calico.says("cannot allocate new block due to per host block limit", Entry{File: "libcalico-go/lib/ipam/ipam.go: ErrBlockLimit",
+		Sample: `plugin type="calico" failed (add): cannot allocate new block due to per host block limit`})
+	CalicoNoPools = calico.says("no configured Calico pools", Entry{File: "libcalico-go/lib/ipam/ipam.go",
+		Sample: `plugin type="calico" failed (add): no configured Calico pools for node worker-1`})
+	CalicoNoPoolFits = calico.says("cannot find a qualified ippool", Entry{File: "libcalico-go/lib/ipam/ipam.go: ErrNoQualifiedPool",
+		Sample: `plugin type="calico" failed (add): cannot find a qualified ippool`})
 	CiliumNoMoreIPs = cilium.says("No more IPs available", Entry{File: "pkg/ipam/crd.go",
 		Sample: `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  No more IPs available`})
 	CiliumRangeIsFull = cilium.says("range is full", Entry{File: "pkg/ipam/service/ipallocator/allocator.go",
@@ -15,10 +21,20 @@ var (
 		Sample: `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container`})
 	AzureNoAddress = azureCNI.says("No available addresses", Entry{File: "ipam/api.go",
 		Sample: `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to allocate address: No available addresses`})
+	AzureNoPools = azureCNI.says("No available address pools", Entry{File: "ipam/api.go",
+		Sample: `Failed to allocate pool: Failed to delegate: Failed to allocate pool: No available address pools`})
 	AzureCNSWaits = azureCNI.says("waiting on Azure CNS to allocate more", Entry{File: "cns/restserver/ipam.go",
 		Sample: `AllocateIPConfig failed: not enough IPs available for 9c6a7f37-dd43-4f7c-a01f-1ff41653609c, waiting on Azure CNS to allocate more with NC Status: , IP config request is [IPConfigRequest: DesiredIPAddress ]`})
 	SpiderpoolUsedOut = spiderpool.says("all IP addresses used out", Entry{File: "pkg/constant/errors.go",
 		Sample: `plugin type="spiderpool" failed (add): failed to allocate IP addresses: all IP addresses used out`})
+	KubeOVNNoAddress = kubeOVN.says("no available ip for pod", Entry{File: "as in its issue 218",
+		Sample: "request ip return 500 no available ip for pod dxp/water-injector-sample-2-a-w-01-5f9cfb847f-h7lfx"})
+	KubeOVNNotAllocated = kubeOVN.says("no address allocated to pod", Entry{File: "pkg/daemon/handler.go",
+		Sample: "no address allocated to pod tenant-a/web-0 provider ovn, please see kube-ovn-controller logs to find errors"})
+	OVNExhausted = ovn.says("subnet address pool exhausted", Entry{File: "go-controller/pkg/allocator/ip/allocator.go: ErrFull",
+		Sample: "failed to update pod namespace/pod: failed to ensure requested or annotated IPs [10.1.130.0/24] for namespace/nad/namespace/pod: subnet address pool exhausted"})
+	OVNNotAnnotated = ovn.says("failed to get pod annotation: timed out", Entry{File: "as in its issue 3859",
+		Sample: "CNI request failed with status 400: '[default/web] failed to get pod annotation: timed out waiting for annotations: context deadline exceeded"})
 	WhereaboutsNoAddress = whereabouts.says("Could not allocate IP in range", Entry{File: "pkg/allocate/allocate.go",
 		Sample: `error adding container to network "storage": error at storage engine: Could not allocate IP in range: ip: 172.16.0.1 / - 172.16.0.6 / range: net.IPNet{}`})
 )
@@ -28,6 +44,8 @@ var (
 	cilium      = &Component{Name: "cilium"}
 	awsCNI      = &Component{Name: "amazon-vpc-cni-k8s"}
 	azureCNI    = &Component{Name: "azure-container-networking"}
+	kubeOVN     = &Component{Name: "kube-ovn"}
+	ovn         = &Component{Name: "ovn-kubernetes"}
 	spiderpool  = &Component{Name: "spiderpool"}
 	whereabouts = &Component{Name: "whereabouts"}
 )
