@@ -87,6 +87,9 @@ func (s *State) Tell(now time.Time, kind, format string, args ...any) {
 
 // Clock is how long the learner has been at it until then; pauses do not count.
 func (r Record) Clock(until time.Time) time.Duration {
+	if r.Started.IsZero() {
+		return 0 // its start was cut short
+	}
 	if !r.PausedAt.IsZero() && until.After(r.PausedAt) {
 		until = r.PausedAt
 	}

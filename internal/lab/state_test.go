@@ -61,6 +61,9 @@ func TestClock(t *testing.T) {
 	if got := st.Clock(at.Add(50 * time.Minute)); got != 20*time.Minute {
 		t.Errorf("after it: %s", got)
 	}
+	if got := (Record{}).Clock(at); got != 0 {
+		t.Errorf("%s on the clock of a lab whose start was cut short", got)
+	}
 }
 
 func TestGradeAndScore(t *testing.T) {
