@@ -355,16 +355,43 @@ func replaced(v reflect.Value, word, with string) (out reflect.Value, ok bool) {
 			changed().Set(m)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() { // times and quantities have no field that is exported
-			if !v.Type().Field(i).IsExported() {
-				continue
-			}
+		for _, i := range texts(v.Type()) {
 			if e, is := replaced(v.Field(i), word, with); is {
 				changed().Field(i).Set(e)
 			}
 		}
 	}
 	return out, ok
+}
+
+// texts are a struct's fields that a text can stand in. Times and quantities have no field that is exported, and no type of an
+// observation has itself within it.
+func texts(t reflect.Type) []int {
+	if known, ok := textFields.Load(t); ok {
+		return known.([]int)
+	}
+	var out []int
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() && hasTexts(f.Type) {
+			out = append(out, i)
+		}
+	}
+	textFields.Store(t, out)
+	return out
+}
+
+var textFields sync.Map // by reflect.Type
+
+func hasTexts(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.String, reflect.Map:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return t.Elem().Kind() != reflect.Uint8 && hasTexts(t.Elem())
+	case reflect.Struct:
+		return len(texts(t)) > 0
+	}
+	return false
 }
 
 // replacedKeys is a map with the word changed in its values and in the key that it is, no value where it has none.

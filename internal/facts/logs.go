@@ -29,24 +29,18 @@ func drift(o *v1alpha1.Observation) time.Duration {
 // of the unit that the kubelet runs in, RuntimeLog that of the runtime, "" any.
 // Those from the future were written before the node's clock was set back: nobody knows how long ago, and a minute cannot be meant.
 func Lines(h v1alpha1.History, unit string, within time.Duration) []v1alpha1.LogLine {
-	since, future := h.Last().At.Add(-within), h.Last().At.Add(ahead)
-	switch unit {
-	case "kubelet":
-		unit = KubeletUnitName(h.Last())
-	case RuntimeLog:
-		unit = cmp.Or(Runtime(h.Last()).Unit, RuntimeLog)
-	case "kernel":
-		since, future = since.Add(-drift(h.Last())), future.Add(drift(h.Last()))
-	}
+	return linesThat(h, unit, within, func(string) bool { return true })
+}
+
+// linesThat are the Lines whose texts are meant: a log is long, and few of its lines are wanted.
+func linesThat(h v1alpha1.History, unit string, within time.Duration, meant func(text string) bool) []v1alpha1.LogLine {
+	w := windowOf(h, unit, within)
 	var out []v1alpha1.LogLine
 	for i := range h {
-		lines := h[i].Journal.Lines
-		if unit == "kernel" {
-			lines = h[i].Kmsg
-		}
-		for _, l := range lines {
-			if (unit == "" || l.Source == unit || unit == "kernel") && !l.At.Before(since) && l.At.Before(future) {
-				out = append(out, l)
+		lines := w.log(&h[i])
+		for j := range lines {
+			if l := &lines[j]; w.has(l) && meant(l.Text) {
+				out = append(out, *l)
 			}
 		}
 	}
@@ -54,26 +48,62 @@ func Lines(h v1alpha1.History, unit string, within time.Duration) []v1alpha1.Log
 	return out
 }
 
-// LastLine is the newest line that holds all the words.
-func LastLine(h v1alpha1.History, unit string, within time.Duration, words ...string) (v1alpha1.LogLine, bool) {
-	lines := Lines(h, unit, within)
-	for i := len(lines) - 1; i >= 0; i-- {
-		if containsAll(lines[i].Text, words) {
-			return lines[i], true
+// newest is the last of the Lines whose texts are meant.
+func newest(h v1alpha1.History, unit string, within time.Duration, meant func(text string) bool) (v1alpha1.LogLine, bool) {
+	w := windowOf(h, unit, within)
+	var found *v1alpha1.LogLine
+	for i := len(h) - 1; i >= 0; i-- {
+		lines := w.log(&h[i])
+		for j := len(lines) - 1; j >= 0; j-- {
+			if l := &lines[j]; w.has(l) && (found == nil || l.At.After(found.At)) && meant(l.Text) {
+				found = l
+			}
 		}
 	}
-	return v1alpha1.LogLine{}, false
+	if found == nil {
+		return v1alpha1.LogLine{}, false
+	}
+	return *found, true
+}
+
+// window is a part of a log: whose, and of what time.
+type window struct {
+	unit          string
+	since, future time.Time
+}
+
+func windowOf(h v1alpha1.History, unit string, within time.Duration) window {
+	w := window{unit, h.Last().At.Add(-within), h.Last().At.Add(ahead)}
+	switch unit {
+	case "kubelet":
+		w.unit = KubeletUnitName(h.Last())
+	case RuntimeLog:
+		w.unit = cmp.Or(Runtime(h.Last()).Unit, RuntimeLog)
+	case "kernel":
+		w.since, w.future = w.since.Add(-drift(h.Last())), w.future.Add(drift(h.Last()))
+	}
+	return w
+}
+
+func (w window) log(o *v1alpha1.Observation) []v1alpha1.LogLine {
+	if w.unit == "kernel" {
+		return o.Kmsg
+	}
+	return o.Journal.Lines
+}
+
+func (w window) has(l *v1alpha1.LogLine) bool {
+	return (w.unit == "" || l.Source == w.unit || w.unit == "kernel") && !l.At.Before(w.since) && l.At.Before(w.future)
+}
+
+// LastLine is the newest line that holds all the words.
+func LastLine(h v1alpha1.History, unit string, within time.Duration, words ...string) (v1alpha1.LogLine, bool) {
+	return newest(h, unit, within, func(text string) bool { return containsAll(text, words) })
 }
 
 // LastOf is the newest line that holds one of the texts.
 func LastOf(h v1alpha1.History, unit string, within time.Duration, texts ...string) (v1alpha1.LogLine, bool) {
-	lines := Lines(h, unit, within)
-	for i := len(lines) - 1; i >= 0; i-- {
-		if Has(lines[i].Text, texts...) {
-			return lines[i], true
-		}
-	}
-	return v1alpha1.LogLine{}, false
+	return newest(h, unit, within, func(text string) bool { return Has(text, texts...) })
 }
 
 // FromLine is a log line as evidence.
@@ -87,12 +117,25 @@ func FromLine(l v1alpha1.LogLine) v1alpha1.Evidence {
 
 // Short cuts a text to what a person reads. The end stays: long lines have paths in the middle and the reason last.
 func Short(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
 	const begin, end = 280, 120
+	if len(s) <= begin+end && plain(s) {
+		return s
+	}
+	s = strings.Join(strings.Fields(s), " ")
 	if r := []rune(s); len(r) > begin+end {
 		return string(r[:begin]) + "…" + string(r[len(r)-end:])
 	}
 	return s
+}
+
+// plain tells that nothing of a text is to be joined: its blanks are single spaces between words, and all of it is ASCII.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == ' ' && (i == 0 || i == len(s)-1 || s[i-1] == ' ') {
+			return false
+		}
+	}
+	return true
 }
 
 // Seen is a fact of the last look as evidence.
@@ -104,12 +147,24 @@ func Seen(o *v1alpha1.Observation, source, text string) v1alpha1.Evidence {
 // left on device"), glibc's strerror and with it systemd, runc's hooks and mount large.
 func Has(s string, texts ...string) bool {
 	for _, t := range texts {
-		if strings.Contains(s, t) {
-			return true
-		}
 		first, n := utf8.DecodeRuneInString(t)
-		if other := unicode.ToUpper(first); other != first && strings.Contains(s, string(other)+t[n:]) {
-			return true
+		other := unicode.ToUpper(first)
+		if other == first || len(t) == n {
+			if strings.Contains(s, t) || other != first && strings.ContainsRune(s, other) {
+				return true
+			}
+			continue
+		}
+		// What both spellings share is looked for once.
+		for rest, from := t[n:], 0; ; from++ {
+			i := strings.Index(s[from:], rest)
+			if i < 0 {
+				break
+			}
+			from += i
+			if r, _ := utf8.DecodeLastRuneInString(s[:from]); from > 0 && (r == other || strings.HasSuffix(s[:from], t[:n])) {
+				return true
+			}
 		}
 	}
 	return false

@@ -124,16 +124,20 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 		all = append(all, CreateFailure{c.Pod.Namespace, c.Pod.Name, c.Status.State.Waiting.Message, o.At,
 			Seen(o, "api.pods", c.Where()+" "+c.Status.State.Waiting.Reason+": "+c.Status.State.Waiting.Message), true})
 	}
-	for _, l := range Lines(h, "kubelet", createFresh) {
-		sandbox := Has(l.Text, words.CreatePodSandboxForPodFailed, words.FailedToCreateSandboxForPod, words.FailedToCreatePodSandbox, "error determining status")
-		if !sandbox && !Has(l.Text, "StartContainer\" for", "RunContainerError", "CreateContainerError") {
-			continue
-		}
+	ofSandbox := func(text string) bool {
+		return Has(text, words.CreatePodSandboxForPodFailed, words.FailedToCreateSandboxForPod, words.FailedToCreatePodSandbox, "error determining status")
+	}
+	ofContainer := func(text string) bool {
+		return Has(text, "StartContainer\" for", "RunContainerError", "CreateContainerError")
+	}
+	for _, l := range linesThat(h, "kubelet", createFresh, func(text string) bool {
+		return strings.Contains(text, `pod="`) && (ofSandbox(text) || ofContainer(text))
+	}) {
 		m := podInLine.FindStringSubmatch(l.Text)
 		if m == nil {
 			continue
 		}
-		all = append(all, CreateFailure{m[1], m[2], l.Text, l.At, FromLine(l), !sandbox})
+		all = append(all, CreateFailure{m[1], m[2], l.Text, l.At, FromLine(l), !ofSandbox(l.Text)})
 	}
 	slices.SortStableFunc(all, func(a, b CreateFailure) int { return b.At.Compare(a.At) })
 	var out []CreateFailure

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/memo"
 )
 
 // The runtimes by the names that CRI's Version gives.
@@ -44,7 +45,7 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 		}
 	}
 	if r.Unit == "" {
-		usual := map[string]string{Containerd: "containerd", CRIO: "crio", Docker: "cri-docker"}[r.Name]
+		usual := usualUnits[r.Name]
 		switch {
 		case strings.Contains(r.Socket, "/k3s/"): // k3s and RKE2 start their containerd themselves
 			usual = KubeletUnitName(o)
@@ -55,16 +56,21 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 			r.Unit = usual
 		}
 	}
-	if !cri.MatchString(strings.Join(r.CLI, " ")) { // which program runs is nobody's to choose
+	if !talksCRI(strings.Join(r.CLI, " ")) { // which program runs is nobody's to choose
 		r.CLI = []string{"crictl"}
-		if cri.MatchString("crictl --runtime-endpoint " + o.Runtime.Endpoint) {
+		if talksCRI("crictl --runtime-endpoint " + o.Runtime.Endpoint) {
 			r.CLI = append(r.CLI, "--runtime-endpoint", o.Runtime.Endpoint)
 		}
 	}
 	return r
 }
 
-// cri is a command that talks CRI to a runtime, to be continued.
+// usualUnits are the runtimes' units where the process does not tell.
+var usualUnits = map[string]string{Containerd: "containerd", CRIO: "crio", Docker: "cri-docker"}
+
+// talksCRI tells that a command talks CRI to a runtime, to be continued.
+var talksCRI = memo.Of(cri.MatchString)
+
 var cri = regexp.MustCompile(`^([\w./-]*/)?(crictl|k3s crictl)( --runtime-endpoint (\w+:/)?/[\w./-]+)?$`)
 
 // OwnClient is the address for containerd's own client, ctr, where the node has no client of CRI; else empty.
