@@ -145,6 +145,20 @@ var sick = []detectorstest.Case{
 		limit(o, "net-namespaces", "node", 256, 256)
 		detectorstest.SandboxFails(o, `failed to pin namespaces [net ipc uts]: [pinns:e]: Failed to unshare namespaces: No space left on device`)
 	}},
+	// https://github.com/kubernetes-sigs/kind/issues/3806, https://github.com/taskcluster/community-tc-config/issues/793
+	{Name: "no keys left, runc", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "no keys are left", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: unable to join session keyring: unable to create session key: disk quota exceeded`)
+	}},
+	{Name: "no keys left for a container of a pod that runs, and /tmp is full", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "no keys are left", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/tmp", Mount: "/tmp", Device: "tmpfs", MajorMinor: "0:41", Type: "tmpfs", Bytes: 1 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"tmp"}})
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 4, 0)))
+		detectorstest.Event(o, "default", "new", "Failed", `Error: failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: unable to join session keyring: unable to create session key: disk quota exceeded`, 20*time.Second, 4)
+	}},
+	// https://github.com/podman-container-tools/podman/issues/23784
+	{Name: "no keys left, crun", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "no keys are left", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, "container create failed: create keyring `410742b2d2de473d2cb955f29b6988303489c911db754cfeb48c80478866d843`: Disk quota exceeded")
+	}},
 	{Name: "no inotify instances left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "inotify-instances", "uid 0", 128, 128)
 		detectorstest.SandboxFails(o, "failed to create fsnotify watcher: too many open files")

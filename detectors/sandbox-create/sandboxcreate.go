@@ -32,7 +32,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, cgroups, limits} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, cgroups, limits, keys} {
 		out = append(out, judge(o, failing)...)
 	}
 	out = append(out, unwritable(h, failing)...)
@@ -335,7 +335,7 @@ var pathFull = regexp.MustCompile(`(/[^\s:"'\\]+)\\*"?: (?:[Nn]o space left on d
 // needs it.
 func full(o *v1alpha1.Observation, f v1alpha1.Filesystem, need bool, failing []facts.CreateFailure) bool {
 	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
-		if !facts.Has(c.Message, noSpace...) {
+		if !facts.Has(c.Message, noSpace...) || facts.Has(c.Message, noKey...) {
 			return false
 		}
 		m := pathFull.FindStringSubmatch(c.Message)
@@ -435,6 +435,23 @@ func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.F
 			}
 			with(&fd, failing, r.says...)
 			return []v1alpha1.Finding{fd}
+		}
+	}
+	return nil
+}
+
+// noKey is what runc and crun were at when the kernel gave them no keyring. It says then that a disk's quota is exceeded (EDQUOT).
+var noKey = []string{words.CreateSessionKey, "create keyring"}
+
+// keys: the user whose the container is has no key left, which every container gets one of, and no disk is full.
+func keys(_ *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	for _, c := range failing {
+		if facts.Has(c.Message, noKey...) && facts.Has(c.Message, noSpace[1]) {
+			return []v1alpha1.Finding{{
+				Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence},
+				Summary:      "no keys are left in the kernel's keyrings for the user that a container runs as, and a container cannot be made; no disk is meant",
+				ManualAction: "see who has them in /proc/key-users, or raise the limits: `sysctl kernel.keys.maxkeys kernel.keys.maxbytes`, of root kernel.keys.root_maxkeys and kernel.keys.root_maxbytes",
+			}}
 		}
 	}
 	return nil
