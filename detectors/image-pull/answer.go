@@ -66,7 +66,7 @@ var readings = []reading{
 	{says: `\b40[45] |\b410 |Code: 404`, cause: tagCause},
 	{says: `\b401 |Code: 401`, cause: authCause},
 	{says: `\b403 |Code: 403`, cause: authCause, unsure: isThere + ", and whether the credential may pull it"},
-	{says: `\b5\d\d [A-Z(<]|Code: 5\d\d`, cause: netCause, why: "answers with an error of its own"},
+	{says: `\b[45]\d\d [A-Z(<]|Code: [45]\d\d`, cause: netCause, why: "answers with an error of its own"},
 	{says: words.NoBasicAuthCredentials + `|invalid username/password|authentication required|incorrect username or password|[Tt]oken (has|is) expired|Authorization Token has expired`, cause: authCause},
 	{says: `manifest unknown|MANIFEST_UNKNOWN|[Nn]ame unknown|NAME_UNKNOWN|repository name not known|NotFound:`, cause: tagCause},
 	{says: words.PullAccessDenied + `|` + words.RepositoryMayRequire + `|` + words.AuthorizationFailed + `|unauthorized|UNAUTHORIZED|denied\b|DENIED|insufficient_scope|failed to authorize|fetch (anonymous|oauth) token`, cause: authCause, unsure: isThere},

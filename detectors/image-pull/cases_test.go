@@ -232,6 +232,31 @@ var sick = []detectorstest.Case{
 	{Name: "what comes is not what the manifest names", Want: []string{"image-pull/registry-unreachable"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "quay.io/team/web:1", `failed commit on ref "layer-sha256:0a": unexpected commit digest sha256:0b, expected sha256:0a: failed precondition`)
 	}},
+	// https://github.com/ciiiii/cloudflare-docker-proxy/issues/98
+	{Name: "a mirror takes the request amiss", Want: []string{"image-pull/mirror-misconfigured"}, Ill: func(o *v1alpha1.Observation) {
+		h := detectorstest.RegistryHost("")
+		h.Mirrors = []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "ok"}}
+		h.Origin = &v1alpha1.RegistryMirror{URL: "https://" + detectorstest.Registry, Reach: "ok"}
+		o.Registries = []v1alpha1.RegistryHost{h}
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to copy: httpReadSeeker: failed open: unexpected status code https://mirror.example.test/v2/team/web/blobs/sha256:566e42bcee1cd697dcab6098c082789af33bc8cbcbaa95c8adbad87283c85c75?ns=`+detectorstest.Registry+`: 400 Bad Request`)
+	}},
+	{Name: "a registry takes the request amiss", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "answers with an error of its own", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "docker.example.test/library/nginx:1", `failed to copy: httpReadSeeker: failed open: unexpected status code https://docker.example.test/v2/library/nginx/blobs/sha256:566e42bcee1cd697dcab6098c082789af33bc8cbcbaa95c8adbad87283c85c75?ns=docker.io: 400 Bad Request`)
+	}},
+	// https://github.com/podman-container-tools/podman/issues/17802
+	{Name: "quay's token server has an error of its own, CRI-O", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "answers with an error of its own", Ill: func(o *v1alpha1.Observation) {
+		crio(o)
+		detectorstest.PullFails(o, "quay.io/libpod/alpine:latest", `initializing source docker://quay.io/libpod/alpine:latest: Requesting bearer token: invalid status code from registry 502 (Bad Gateway)`)
+	}},
+	// https://github.com/goharbor/harbor/issues/18292
+	{Name: "Harbor's proxy cache does not have it, CRI-O", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		crio(o)
+		detectorstest.PullFails(o, "registry.example.test/hub/library/busybox:latest", `initializing source docker://registry.example.test/hub/library/busybox:latest: reading manifest latest in registry.example.test/hub/library/busybox: unknown: repository hub/library/busybox not found`)
+	}},
+	// https://github.com/terraform-google-modules/terraform-google-kubernetes-engine/issues/1779
+	{Name: "Artifact Registry denies", Want: []string{"image-pull/registry-auth"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "europe-west2-docker.pkg.dev/p/ml/app:4.19.5", `denied: Permission "artifactregistry.repositories.downloadArtifacts" denied on resource "projects/p/locations/europe-west2/repositories/ml" (or it may not exist)`)
+	}},
 	{Name: "the table of connections is full", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "table of connections is full", Ill: func(o *v1alpha1.Observation) {
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65500, Max: 65536})
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
