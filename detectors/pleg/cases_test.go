@@ -41,6 +41,10 @@ var sick = []detectorstest.Case{
 	{Name: "containerd's configuration is in the form of a later one", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument")
 	}},
+	// https://github.com/containerd/containerd/issues/10905
+	{Name: "containerd 2 does not know a plugin by its old name", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: `invalid disabled plugin URI "cri"`, Ill: func(o *v1alpha1.Observation) {
+		containerdEnds(o, `containerd: failed to load TOML from /etc/containerd/config.toml: invalid disabled plugin URI "cri" expect io.containerd.x.vx`)
+	}},
 	{Name: "containerd ends itself at start, and systemd has given up", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, `level=fatal msg="failed to get listener for main ttrpc endpoint" error="listen unix /run/containerd/containerd.sock.ttrpc: bind: permission denied"`)
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState = "failed", "failed" })
@@ -151,6 +155,11 @@ var sick = []detectorstest.Case{
 		withoutCRI(o)
 		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to find snapshotter \"stargz\"" id=io.containerd.cri.v1.images type=io.containerd.cri.v1`, 2*time.Minute)
 		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to load CRI image service plugin dependency: not found" id=io.containerd.grpc.v1.cri type=io.containerd.grpc.v1`, 2*time.Minute)
+	}},
+	// https://github.com/containerd/containerd/issues/12612
+	{Name: "containerd 2.2 could not load CRI for mirrors of the older form", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "`mirrors` cannot be set when `config_path` is provided", Ill: func(o *v1alpha1.Observation) {
+		withoutCRI(o)
+		detectorstest.Log(o, "containerd", "level=warning msg=\"failed to load plugin\" error=\"unable to load CRI image service plugin dependency: invalid cri image config: `mirrors` cannot be set when `config_path` is provided\" id=io.containerd.podsandbox.controller.v1.podsandbox type=io.containerd.podsandbox.controller.v1", 2*time.Minute)
 	}},
 	{Name: "containerd runs without CRI, and nothing says why", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: withoutCRI},
 	{Name: "all of system.slice throttled", Want: []string{"pleg/runtime-overloaded"}, Remedy: "systemctl set-property system.slice CPUQuota=", Class: v1alpha1.Destructive, Ill: func(o *v1alpha1.Observation) {

@@ -98,6 +98,11 @@ func (r runtime) stopped() bool {
 	return r.there && (r.unit.ActiveState == "inactive" || r.unit.ActiveState == "failed" || r.unit.LoadState == "masked")
 }
 
+// ofKubelet: the kubelet's own unit runs it, as k3s and RKE2 do.
+func (r runtime) ofKubelet(o *v1alpha1.Observation) bool {
+	return r.Unit != "" && r.Unit == facts.KubeletUnitName(o)
+}
+
 // noExec: systemd cannot execute the runtime's binary. While the next try is being prepared (start-pre) the unit has forgotten how the
 // last one ended; its log has not.
 func (r runtime) noExec(h v1alpha1.History) bool {
@@ -110,6 +115,9 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	r := runtimeOf(o)
 	u := r.unit
+	if r.ofKubelet(o) {
+		return nil // what does not start is the kubelet's program, which starts the runtime
+	}
 	noExec := r.noExec(h)
 	looping := u.ActiveState == "activating" && (u.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
 	if !r.stopped() && !looping || r.stopped() && serves(o) {
@@ -147,6 +155,9 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	case looping || u.Result == "exit-code" && ended && !facts.Has(last.Text, words.NoSpaceLeftOnDevice, words.ReadOnlyFileSystem):
 		// systemd starts it again and again, or has given up, and it ends itself each time: one start more changes nothing.
+		if ended {
+			f.Summary += ": " + facts.Short(last.Text)
+		}
 		f.ManualAction = refusal(r, cmp.Or(file.Path, "its configuration"), last.Text)
 		return f
 	}
@@ -157,10 +168,16 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 // newerConfig is what a containerd says of a configuration in the form of a later one: the form it knows, and the one it got.
 var newerConfig = regexp.MustCompile(words.ConfigVersion + " `?(\\d+)`?, got `?(\\d+)")
 
+// oldPluginName is what containerd 2 says of a plugin that a configuration of the first form disables or requires.
+var oldPluginName = regexp.MustCompile(`invalid (?:disabled|required) plugin URI "([^"]+)"`)
+
 // refusal says who has to change what where a runtime ends itself at start.
 func refusal(r runtime, file, said string) string {
 	if m := newerConfig.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], m[1])
+	}
+	if m := oldPluginName.FindStringSubmatch(said); m != nil {
+		return fmt.Sprintf("%s names the plugin %s as containerd did before its version 2: write it in full there (io.containerd.grpc.v1.cri for cri), with `version = 2` or 3 above, and start the unit again", file, m[1])
 	}
 	return fmt.Sprintf("%s exits at start by itself; what it says has to be changed by whoever runs it, most often in %s: `journalctl -u %s -n 20`", r.Name, file, detectors.Quote(r.Unit))
 }
@@ -529,8 +546,9 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 	}
 }
 
-// criPlugins are containerd's parts without which it serves no CRI, in the order in which they need each other, and their old name.
-var criPlugins = []string{"io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri", "cri"}
+// criPlugins are containerd's parts without which it serves no CRI, in the order in which they need each other, and their old name. The
+// last before those tells for want of which of the others it did not load.
+var criPlugins = []string{"io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.podsandbox.controller.v1.podsandbox", "io.containerd.grpc.v1.cri", "cri"}
 
 // withoutCRI: the runtime answers, and has no CRI service. What kept it from loading stands in its configuration or in its log.
 func withoutCRI(h v1alpha1.History) *v1alpha1.Finding {
@@ -571,7 +589,7 @@ func keep(list, of []string) []string {
 
 // pluginError is the runtime's line about the first part that could not be loaded: the others fail for want of it.
 func pluginError(h v1alpha1.History) (v1alpha1.LogLine, string, bool) {
-	for _, plugin := range criPlugins[:3] {
+	for _, plugin := range criPlugins[:4] {
 		for _, said := range [][]string{{words.FailedToLoadPlugin, "id=" + plugin}, {words.FailedToLoadPlugin + " " + plugin}, {words.FailedToLoadPlugin, `"id":"` + plugin + `"`}} {
 			if l, ok := facts.LastLine(h, facts.RuntimeLog, always, said...); ok {
 				return l, plugin, true
