@@ -57,6 +57,22 @@ var sick = []detectorstest.Case{
 		o.Certs = append(o.Certs, good)
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
+	// https://github.com/kubernetes/kubernetes/issues/96256
+	{Name: "client certificate expired under a kubelet, renewed on the disk", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "systemctl restart kubelet.service", Never: []string{"certificate approve"}, Says: "goes on with a client certificate that has ended", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SilentKubelet(o, activeExpired)
+	}},
+	{Name: "client certificate expired under a kubelet and on the disk", Want: []string{"clock-cert/client-cert-expired"}, Remedy: "certificate approve", Ill: func(o *v1alpha1.Observation) {
+		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
+		detectorstest.SilentKubelet(o, activeExpired)
+	}},
+	// https://github.com/kubernetes/kubernetes/issues/99645
+	{Name: "client certificate in the kubeconfig itself expired, the one that rotates is good", Want: []string{"clock-cert/client-cert-expired"}, Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.ClientCert = "inline"
+		inline := o.Certs[1]
+		inline.Path, inline.NotAfter = o.Kubelet.Kubeconfig.Path, detectorstest.Ago(time.Hour)
+		o.Certs = append(o.Certs, inline)
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
 	{Name: "two faults, conflist gone and client certificate expired", Want: []string{"clock-cert/client-cert-expired", "cni/conflist-missing"}, Remedy: "certificate", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = nil
 		o.Certs[1].NotAfter = detectorstest.Ago(time.Hour)
@@ -76,6 +92,9 @@ var sick = []detectorstest.Case{
 	}},
 }
 
+// activeExpired is what a kubelet says that holds a certificate which has ended.
+const activeExpired = `E1111 00:15:53.851634   66610 transport.go:113] The currently active client certificate has expired, but the server is not responsive. A restart may be necessary to retrieve new initial credentials.`
+
 var silent = []detectorstest.Case{
 	{Name: "the hardware clock keeps another time", Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.RTCOffsetKnown, o.Clocks.RTCOffsetSeconds, o.Clocks.Synchronized = true, -7200, false
@@ -87,6 +106,10 @@ var silent = []detectorstest.Case{
 		o.Certs = append(o.Certs, old)
 	}},
 	{Name: "certificate file expired under a kubelet that reports", Ill: func(o *v1alpha1.Observation) { o.Certs[1].NotAfter = detectorstest.Ago(time.Hour) }},
+	{Name: "a kubelet that was restarted for its certificate since", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(30 * time.Second) })
+		detectorstest.Log(o, "kubelet", activeExpired, 40*time.Second)
+	}},
 	{Name: "clocks a few seconds apart", Ill: func(o *v1alpha1.Observation) {
 		o.Clocks.APIOffsetSeconds, o.Clocks.ProcessOffsetSeconds["kubelet"] = 3, -8
 	}},

@@ -31,7 +31,7 @@ const skewed = 30.0
 
 // judge measures clocks, then certificates.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return facts.First(h, skew, againstHardware, expired)
+	return facts.First(h, skew, againstHardware, expired, held)
 }
 
 func skew(h v1alpha1.History) *v1alpha1.Finding {
@@ -87,7 +87,7 @@ if command -v chronyc >/dev/null; then chronyc -a makestep; elif systemctl cat s
 		return nil
 	}
 	f.Summary = strings.Join(whose, "; ")
-	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.CertificateNotValid, "The currently active client certificate has expired"); ok {
+	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.CertificateNotValid, words.ActiveCertificateExpired); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
 	if len(steps) > 0 {
@@ -252,6 +252,28 @@ func expired(h v1alpha1.History) *v1alpha1.Finding {
 		detectors.APIStep(v1alpha1.Safe, "the cluster signs the kubelet a new client certificate; the key is made on the node and stays there",
 			v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}})}, restart...)...)
 	return f
+}
+
+// held: the kubelet goes on with a certificate that has ended, while the file that it would read at a start is good: it was renewed by hand
+// or from outside.
+func held(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	now := facts.APINow(o)
+	l, says := facts.LastOf(h, "kubelet", 2*time.Minute, words.ActiveCertificateExpired)
+	i := slices.IndexFunc(o.Certs, func(c v1alpha1.Certificate) bool {
+		return c.Use == "kubelet-client" && c.Error == "" && inUse(&c, o.Kubelet.Kubeconfig) && c.ChainsToCA && now.Before(c.NotAfter) && now.After(c.NotBefore)
+	})
+	if k := facts.KubeletState(h); !says || i < 0 || !k.Running || l.At.Before(k.Unit.ActiveSince) || !facts.Silent(o) || o.Kubelet.Kubeconfig.Reach != "ok" {
+		return nil
+	}
+	c := o.Certs[i]
+	return &v1alpha1.Finding{
+		Cause: "client-cert-expired", Certainty: v1alpha1.Certain,
+		Summary: fmt.Sprintf("the kubelet goes on with a client certificate that has ended; the one in %s is valid until %s, and a kubelet reads it at start", c.Path, c.NotAfter.UTC().Format(time.RFC3339)),
+		Evidence: []v1alpha1.Evidence{facts.FromLine(l), facts.Seen(o, v1alpha1.SourceCerts, fmt.Sprintf("%s: %s, valid %s to %s", c.Path, c.Subject,
+			c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339)))},
+		Remedy: facts.Place(o).NewRemedy("read-cert-again", facts.RestartKubelet(o, "the kubelet reads its certificate at start; pods go on"), detectors.WaitReady(o.Node)),
+	}
 }
 
 // inUse: the kubeconfig names this file, or holds the certificate itself.

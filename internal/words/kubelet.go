@@ -120,6 +120,8 @@ var (
 		Sample: `"Got registration request from device plugin with resource" resourceName="example.com/lamp"`})
 	NotAllowedToModify = kubelet.says("is not allowed to modify node", Entry{File: "plugin/pkg/admission/noderestriction/admission.go",
 		Sample: `nodes "template-01" is forbidden: node "lab-worker" is not allowed to modify node "template-01"`})
+	ActiveCertificateExpired = kubelet.says("The currently active client certificate has expired", Entry{File: "pkg/kubelet/certificate/transport.go",
+		Sample: "The currently active client certificate has expired, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."})
 	CannotEnforceAppArmor = kubelet.says("Cannot enforce AppArmor", Entry{File: "pkg/kubelet/lifecycle/handlers.go",
 		Sample: `Cannot enforce AppArmor: profile "k8s-deny-write" is not loaded`})
 )
