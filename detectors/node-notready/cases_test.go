@@ -325,6 +325,42 @@ var sick = []detectorstest.Case{
 		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j DROP")
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:9", detectorstest.Registry+"/team/web:9: not found")
 	}},
+	// https://github.com/k3s-io/k3s/issues/4571
+	{Name: "k3s cannot fill in the template of its containerd's configuration", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "can't evaluate field ExtraRuntimes", Ill: func(o *v1alpha1.Observation) {
+		k3s(o)
+		delete(o.Units, "containerd")
+		o.Processes = nil
+		detectorstest.RuntimeSilent(o)
+		o.Runtime.Unit, o.Runtime.PID, o.Runtime.Endpoint = "k3s-agent", 0, "unix:///run/k3s/containerd/containerd.sock"
+		detectorstest.Unit(o, "k3s-agent", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts, u.MainPID = "activating", "auto-restart", "exit-code", 1, 14, 0
+		})
+		o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", "connection refused", ""
+		for _, ago := range []time.Duration{11, 6, 1} {
+			detectorstest.Log(o, "k3s-agent", `level=fatal msg="template: compiled_template:97:18: executing \"compiled_template\" at <.ExtraRuntimes>: can't evaluate field ExtraRuntimes in type templates.ContainerdConfig"`, ago*time.Second)
+		}
+		detectorstest.SilentKubelet(o, "x")
+	}},
+	// https://github.com/kelseyhightower/kubernetes-the-hard-way/issues/807
+	{Name: "a folder stands where the kubeconfig is to be", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Says: "is a directory", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Flags = []string{"/usr/local/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig", "--config=/var/lib/kubelet/kubelet-config.yaml"}
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/var/lib/kubelet/kubeconfig", Exists: true, Error: "read /var/lib/kubelet/kubeconfig: is a directory"}
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: invalid kubeconfig: error loading config file \"/var/lib/kubelet/kubeconfig\": read /var/lib/kubelet/kubeconfig: is a directory`)
+	}},
+	// https://github.com/kubernetes/website/pull/28312
+	{Name: "the link to the client certificate leads nowhere", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "certificate approve", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.Error = "client certificate: stat /var/lib/kubelet/pki/kubelet-client-current.pem: no such file or directory"
+		o.Certs[1] = v1alpha1.Certificate{Path: o.Certs[1].Path, Use: "kubelet-client", Error: "open /var/lib/kubelet/pki/kubelet-client-current.pem: no such file or directory"}
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
+	{Name: "the link to the client certificate leads nowhere, and the certificate is beside it", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "ln -sfn", Ill: func(o *v1alpha1.Observation) {
+		good := o.Certs[1]
+		good.Path = "/var/lib/kubelet/pki/kubelet-client-2026-11-01.pem"
+		o.Kubelet.Kubeconfig.Error = "client certificate: stat /var/lib/kubelet/pki/kubelet-client-current.pem: no such file or directory"
+		o.Certs[1] = v1alpha1.Certificate{Path: o.Certs[1].Path, Use: "kubelet-client", Error: "open /var/lib/kubelet/pki/kubelet-client-current.pem: no such file or directory"}
+		o.Certs = append(o.Certs, good)
+		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
+	}},
 	{Name: "kubelet loops for a config that this version does not know", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode: strict decoding error: unknown field "singleProcessOOMKil"`)
 	}},
@@ -370,6 +406,12 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
 	}},
 	{Name: "k3s", Ill: k3s},
+	// https://github.com/kubernetes/kubernetes/issues/59372: nobody approves such requests by itself; logs and exec fail, no pod does.
+	{Name: "the kubelet waits for its serving certificate", Ill: func(o *v1alpha1.Observation) {
+		for i := range 9 {
+			detectorstest.Log(o, "kubelet", `I0921 17:10:08.336189     749 log.go:194] http: TLS handshake error from 192.168.1.3:43064: no serving certificate available for the kubelet`, time.Duration(i)*5*time.Second)
+		}
+	}},
 	{Name: "the node was asked for by its address", Ill: func(o *v1alpha1.Observation) {
 		o.Node = "10.0.0.7"
 		o.API.Node, o.API.Lease, o.API.CSINode, o.API.Pods, o.API.Events = nil, nil, nil, nil, nil

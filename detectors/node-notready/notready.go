@@ -115,7 +115,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether "+c.Server+" is a load balancer before the control plane: controlPlaneEndpoint in `kubectl -n kube-system get configmap kubeadm-config -o yaml`, or the kubeconfig of another node"
 		}
 	}
-	if badCert := facts.Has(c.Error, "certificate", "client-key", ".pem") && !haveClientCert(o) || says(h, words.KeyDoesNotMatch); badCert && c.Exists && c.Server != "" && c.ClientCert != "" {
+	if badCert := facts.Has(c.Error, "certificate", "client-key", ".pem") && !rotates(o) || says(h, words.KeyDoesNotMatch); badCert && c.Exists && c.Server != "" && c.ClientCert != "" {
 		renewCert(o, f)
 	} else {
 		rewrite(h, f)
@@ -126,7 +126,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 // renewCert gives the kubelet a client certificate with its key: another one of this node where there is one, else the cluster signs it.
 func renewCert(o *v1alpha1.Observation, f *v1alpha1.Finding) {
 	dir := certDir(o)
-	link := dir + "/kubelet-client-current.pem"
+	link := current(o)
 	step := detectors.APIStep(v1alpha1.Safe, "the cluster signs the kubelet a new client certificate; the key is made on the node and stays there", v1alpha1.APIAction{Verb: v1alpha1.VerbRenewClientCert, Object: &v1alpha1.ObjectRef{Kind: "Node", Name: o.Node}})
 	if slices.ContainsFunc(o.Certs, func(c v1alpha1.Certificate) bool {
 		return c.Use == "kubelet-client" && c.Error == "" && c.Path != link && strings.HasPrefix(c.Path, dir+"/") && facts.APINow(o).Before(c.NotAfter)
@@ -202,7 +202,7 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("the program by which %s has the kubelet get its credential gives none: %s", kubeletConf(o), reason(said.Text))
 	}
 	if _, unread := o.Unreadable(v1alpha1.SourceCerts); unread && c.Exec == "" {
-		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether its certificate has ended: `openssl x509 -noout -dates -in "+certDir(o)+"/kubelet-client-current.pem`"
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether its certificate has ended: `openssl x509 -noout -dates -in "+current(o)+"`"
 	}
 	switch {
 	case c.Exec != "":
@@ -235,6 +235,16 @@ func asksFor(h v1alpha1.History, k facts.Kubelet, c v1alpha1.Kubeconfig) (v1alph
 	}
 	l, ok := facts.LastLine(h, "kubelet", 30*time.Second, u.Host, "dial tcp")
 	return l, ok && l.At.After(k.Unit.ActiveSince)
+}
+
+// current is where the kubelet keeps the client certificate that it rotates: a link.
+func current(o *v1alpha1.Observation) string { return certDir(o) + "/kubelet-client-current.pem" }
+
+// rotates tells that the certificate is there to which a kubeconfig leads that is written again.
+func rotates(o *v1alpha1.Observation) bool {
+	return slices.ContainsFunc(o.Certs, func(c v1alpha1.Certificate) bool {
+		return c.Use == "kubelet-client" && c.Error == "" && c.Path == current(o)
+	})
 }
 
 func haveClientCert(o *v1alpha1.Observation) bool {
@@ -314,7 +324,7 @@ k() { kubectl config --kubeconfig="$f" "$@"; }
 k set-cluster default-cluster --server="$server" --certificate-authority="$ca" --embed-certs=true >/dev/null
 k set-credentials default-auth --client-certificate="$pem" --client-key="$pem" >/dev/null
 k set-context default-context --cluster=default-cluster --user=default-auth --namespace=default >/dev/null
-k use-context default-context >/dev/null`, detectors.V("server", server), detectors.V("wrong", wrong), detectors.V("cas", strings.Join(clusterCAs(h.Last()), " ")), detectors.V("pem", certDir(h.Last())+"/kubelet-client-current.pem"))
+k use-context default-context >/dev/null`, detectors.V("server", server), detectors.V("wrong", wrong), detectors.V("cas", strings.Join(clusterCAs(h.Last()), " ")), detectors.V("pem", current(h.Last())))
 }
 
 // reachFailing: the dial from the node fails, and not for this one moment: the kubelet does not report either, says so, or
@@ -738,6 +748,9 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 	{says: regexp.MustCompile(words.KubeletDropin + `, path: ([^\s,]+)`), mend: func(o *v1alpha1.Observation, file string) (v1alpha1.Step, bool) {
 		return detectors.MoveAside(o.Node, file, "the kubelet cannot read this file of its drop-in directory: put it aside for its owner to mend"), true
 	}},
+	// k3s and RKE2 render their containerd's configuration before they start anything.
+	{says: regexp.MustCompile(`template: (compiled_template:\d+)`),
+		manual: "k3s cannot fill in the template of its containerd's configuration (%s), config.toml.tmpl or config-v3.toml.tmpl in agent/etc/containerd below /var/lib/rancher/k3s or rke2: it was copied from another version; have it begin with {{ template \"base\" . }} and hold only what is added"},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
 		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
 }
@@ -764,7 +777,7 @@ func clusterConfig(o *v1alpha1.Observation) v1alpha1.Step {
 kubeadm upgrade node phase kubelet-config --kubeconfig="$conf"`, detectors.V("conf", kubeletConf(o)))
 }
 
-var errText = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
+var errText = regexp.MustCompile(`(?:err|level=fatal msg)="((?:[^"\\]|\\.)*)"`)
 
 // reason takes the message out of a klog line.
 func reason(text string) string {

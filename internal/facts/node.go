@@ -156,7 +156,7 @@ func KubeletState(h v1alpha1.History) Kubelet {
 		return k
 	}
 	up := o.At.Sub(u.ActiveSince)
-	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:"}, ends...)...)
+	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:", "level=fatal msg="}, ends...)...)
 	k.Said = k.Said && !k.worked(up)
 	switch {
 	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
