@@ -131,6 +131,15 @@ var sick = []detectorstest.Case{
 		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:a", Tags: []string{detectorstest.Registry + "/team/web:1"}})
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials")
 	}},
+	// The same of an error that has nothing to do with credentials: the pull is tried again, and fails.
+	{Name: "an unknown CA, and another pod's credential pulled the image before", Want: []string{"image-pull/registry-tls"}, Ill: func(o *v1alpha1.Observation) {
+		image := detectorstest.Registry + "/team/web:1"
+		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{ID: "sha256:a", Tags: []string{image}})
+		detectorstest.PullFails(o, image, "tls: failed to verify certificate: x509: certificate signed by unknown authority")
+		before := detectorstest.AddPod(o, detectorstest.Pod("default", "web-before", detectorstest.With(func(c *corev1.Container) { c.Image = image })))
+		before.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "registry-credential"}}
+		before.Status.ContainerStatuses[0].Image, before.Status.ContainerStatuses[0].ImageID = image, image+"@sha256:0a"
+	}},
 	{Name: "no such tag of an image volume", Want: []string{"image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
 		text := `failed to pull and unpack image "quay.io/team/model:9": failed to resolve reference "quay.io/team/model:9": quay.io/team/model:9: not found`
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "infer", detectorstest.Waiting("ImagePullBackOff", `Back-off pulling image "quay.io/team/model:9": ErrImagePull: rpc error: code = NotFound desc = `+text)))

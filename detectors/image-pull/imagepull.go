@@ -87,7 +87,8 @@ func pulls(h v1alpha1.History) []pull {
 		if p.message, p.evidence = said(h, w, p.image); p.message == "" {
 			continue
 		}
-		if has(o, p.image) && (p.volume || w.Spec.ImagePullPolicy != corev1.PullAlways) && !(read(p.message, p.image).cause == authCause && verifies(o)) {
+		again := verifies(o) && (read(p.message, p.image).cause == authCause || othersCredential(o, w.Pod, p.image))
+		if has(o, p.image) && (p.volume || w.Spec.ImagePullPolicy != corev1.PullAlways) && !again {
 			continue // it is there since; the back-off ends by itself
 		}
 		add(p)
@@ -120,6 +121,20 @@ func has(o *v1alpha1.Observation, image string) bool {
 // verifies: since 1.35 a kubelet pulls an image that is on the node again for a pod whose credential it was not pulled with
 // (KubeletEnsureSecretPulledImages).
 func verifies(o *v1alpha1.Observation) bool { return facts.KubeletMinor(o) >= 35 }
+
+// othersCredential tells that the image runs on the node for a pod with a pull secret that this one does not bring.
+func othersCredential(o *v1alpha1.Observation, pod *corev1.Pod, image string) bool {
+	return slices.ContainsFunc(o.API.Pods, func(other corev1.Pod) bool {
+		if other.UID == pod.UID && other.Name == pod.Name || !slices.ContainsFunc(other.Spec.ImagePullSecrets, func(r corev1.LocalObjectReference) bool {
+			return other.Namespace != pod.Namespace || !slices.Contains(pod.Spec.ImagePullSecrets, r)
+		}) {
+			return false
+		}
+		return slices.ContainsFunc(other.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			return s.ImageID != "" && canonical(s.Image) == canonical(image)
+		})
+	})
+}
 
 var errIn = regexp.MustCompile(`\berr=("(?:[^"\\]|\\.)*")`)
 
