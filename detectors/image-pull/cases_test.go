@@ -218,6 +218,10 @@ var sick = []detectorstest.Case{
 			v1alpha1.RegistryHost{Host: "registry.example.test:5000", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://registry.example.test:5000", Reach: "ok"}})
 		detectorstest.PullFails(o, "registry.example.test:5000/team/web:1", `initializing source docker://registry.example.test:5000/team/web:1: reading manifest 1 in registry.example.test:5000/team/web: manifest unknown`)
 	}},
+	{Name: "CRI-O: all pulls go to a host that is down, and whether the registry itself answers is not known", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "50-mirrors.conf sends the pulls of registry.shop.test there", Ill: func(o *v1alpha1.Observation) {
+		crio(o, v1alpha1.RegistryHost{Host: "registry.shop.test", Server: "https://127.0.0.1:5999", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://127.0.0.1:5999", Reach: "refused"}}})
+		detectorstest.PullFails(o, "registry.shop.test/shop/app:1.0", `initializing source docker://registry.shop.test/shop/app:1.0: pinging container registry 127.0.0.1:5999: Get "https://127.0.0.1:5999/v2/": dial tcp 127.0.0.1:5999: connect: connection refused`)
+	}},
 	{Name: "CRI-O: a mirror that is for digests alone is down", Want: []string{"image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
 		crio(o, v1alpha1.RegistryHost{Host: "quay.io", Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test", Reach: "refused", Pulls: "digest-only"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://quay.io", Reach: "ok"}})
 		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: reading manifest 1 in quay.io/team/web: manifest unknown`)

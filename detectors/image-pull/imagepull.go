@@ -822,6 +822,10 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 		f.Remedy = facts.Place(o).NewRemedy("open-registry-path", append(steps, retry(p)...)...)
 	case f.ManualAction == "":
 		f.ManualAction = whereToLook(o, p)
+		if hosts := hostConfig(o, p); elsewhere(p, hosts) && hosts.Path != "" {
+			f.Summary += "; " + hosts.Path + " sends the pulls of " + p.host + " there"
+			f.ManualAction = "correct " + hosts.Path + " if " + asked + " is not to be asked any more; else " + f.ManualAction
+		}
 	}
 	return f
 }
