@@ -3,8 +3,10 @@ package imagepull
 import (
 	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/memo"
@@ -73,13 +75,62 @@ var readings = []reading{
 	{says: `not found\b|does not exist`, cause: tagCause},
 }
 
-var compiled = func() []*regexp.Regexp {
-	out := make([]*regexp.Regexp, len(readings))
+var compiled = func() []pattern {
+	out := make([]pattern, len(readings))
 	for i, r := range readings {
-		out[i] = regexp.MustCompile(r.says)
+		parsed, err := syntax.Parse(r.says, syntax.Perl)
+		if err != nil {
+			panic(err)
+		}
+		out[i] = pattern{regexp.MustCompile(r.says), needed(parsed)}
 	}
 	return out
 }()
+
+// pattern is a regular expression, and the words of which any match has one: most texts have none, and looking for a word costs little.
+type pattern struct {
+	*regexp.Regexp
+	needs []string // none: it is not known
+}
+
+func (p pattern) in(text string) bool {
+	return (len(p.needs) == 0 || slices.ContainsFunc(p.needs, func(w string) bool { return strings.Contains(text, w) })) && p.MatchString(text)
+}
+
+// needed are words one of which is in whatever the expression matches, none where there are no such words.
+func needed(re *syntax.Regexp) (words []string) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase == 0 {
+			words = []string{string(re.Rune)}
+		}
+	case syntax.OpCapture, syntax.OpPlus:
+		words = needed(re.Sub[0])
+	case syntax.OpConcat: // the part with the longest words says most
+		shortest := func(words []string) (n int) {
+			for i, w := range words {
+				if i == 0 || len(w) < n {
+					n = len(w)
+				}
+			}
+			return n
+		}
+		for _, part := range re.Sub {
+			if w := needed(part); shortest(w) > shortest(words) {
+				words = w
+			}
+		}
+	case syntax.OpAlternate:
+		for _, way := range re.Sub {
+			w := needed(way)
+			if len(w) == 0 {
+				return nil
+			}
+			words = append(words, w...)
+		}
+	}
+	return words
+}
 
 // mirrorsFailed stands in CRI-O's error before what the registry itself gave, which decides (containers/image docker/docker_image_src.go).
 var mirrorsFailed = regexp.MustCompile(`(?s)\(Mirrors also failed: (.*?\])\): `)
@@ -107,7 +158,7 @@ var readAgain = memo.Of(func(of [2]string) answer {
 	a := answer{}
 	a.text, a.asked, a.token = cut(message, image)
 	for i, is := range compiled {
-		if is.MatchString(a.text) {
+		if is.in(a.text) {
 			a.reading = readings[i]
 			break
 		}
@@ -138,9 +189,19 @@ var (
 	pathIn    = regexp.MustCompile(`(^|\s)/[^\s:]+`)
 	digestIn  = regexp.MustCompile(`[@-]?sha256:[0-9a-f]*`)
 	hostPort  = regexp.MustCompile(`\[?[0-9A-Fa-f.:]*[0-9A-Fa-f]\]?:\d+\b`)
-	// preceding are words before which an error names something.
-	preceding = regexp.MustCompile(`\b(?:for|in|from|image|reference|repository|registry|source|manifest|index|name) $`)
 )
+
+// preceding are words before which an error names something.
+var preceding = []string{"for", "in", "from", "image", "reference", "repository", "registry", "source", "manifest", "index", "name"}
+
+// isMeant tells that a text ends with such a word and a space.
+func isMeant(before string) bool {
+	before, spaced := strings.CutSuffix(before, " ")
+	last := before[strings.LastIndexFunc(before, func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_'
+	})+1:]
+	return spaced && slices.Contains(preceding, last)
+}
 
 // cut takes out of an error what others have named: the image, URLs and their hosts, whatever stands in quotes, files, addresses. A
 // registry's error code in JSON stays. asked is the host of the first URL: what was asked; an answer may quote another behind it.
@@ -177,7 +238,7 @@ func withoutNames(text string, refs []string) string {
 		if i < done || i > 0 && !strings.ContainsRune(" \t\n\"'(", rune(text[i-1])) {
 			continue
 		}
-		meant := preceding.MatchString(text[max(0, i-20):i])
+		meant := isMeant(text[:i])
 		for _, ref := range refs {
 			if !strings.HasPrefix(text[i:], ref) || !meant && !strings.ContainsAny(ref, ":/@") {
 				continue

@@ -126,6 +126,24 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Looking for a word first changes no answer.
+func TestNeeds(t *testing.T) {
+	known := 0
+	for i, p := range compiled {
+		if len(p.needs) > 0 {
+			known++
+		}
+		for _, s := range errorsOfPulls {
+			if text, _, _ := cut(fmt.Sprintf(s.text, "r.test/a:1"), "r.test/a:1"); p.in(text) != p.MatchString(text) {
+				t.Errorf("%s\nneeds %q, of which none is in\n%s", readings[i].says, p.needs, text)
+			}
+		}
+	}
+	if known < len(compiled)/2 {
+		t.Errorf("words are known of %d expressions only", known)
+	}
+}
+
 // Where a registry hides what is missing, a refusal is no proof of a missing credential.
 func TestHidesMissing(t *testing.T) {
 	for image, sure := range map[string]bool{

@@ -159,21 +159,22 @@ else printf 'server = "https://%s"\n\n[host."https://%s"]\n  capabilities = ["pu
 // changes nothing, and fails, where the server does not verify with the file.
 func trustCA(node, why, server, name string, by v1alpha1.TrustedCA, ca string) v1alpha1.Step {
 	return detectors.EditFile(v1alpha1.Safe, node, why, []string{ca}, `nth() { awk -v n="$1" '/-BEGIN CERTIFICATE-/ { i++ } i == n { print } i == n && /-END CERTIFICATE-/ { exit }'; }
-fingerprint() { openssl x509 -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f; }
 subject() { openssl x509 -noout -subject; }
 if [ -n "$der" ]; then all=$(printf '%s' "$der" | base64 -d | openssl x509 -inform DER)
 elif [ -n "$from" ]; then all=$(cat -- "$from")
 else all=$(openssl s_client -showcerts -connect "$server" -servername "$name" </dev/null 2>/dev/null); fi
+shown=$(printf '%s' "$sha" | sed 's/../&:/g; s/:$//' | tr a-f A-F)
 new='' i=1
-while c=$(printf '%s\n' "$all" | nth $i); [ -n "$c" ]; do
-  if [ "$(printf '%s\n' "$c" | fingerprint)" = "$sha" ]; then new=$c; fi
+while [ -z "$new" ] && c=$(printf '%s\n' "$all" | nth $i) && [ -n "$c" ]; do
+  case $(printf '%s\n' "$c" | openssl x509 -noout -fingerprint -sha256) in *"=$shown") new=$c ;; esac
   i=$((i + 1))
 done
 [ -n "$new" ] || { echo "there is no certificate of the fingerprint $sha any more" >&2; exit 1; }
 had=$(cat -- "$1" 2>/dev/null || true)
+of=$(printf '%s\n' "$new" | subject)
 keep='' i=1
 while c=$(printf '%s\n' "$had" | nth $i); [ -n "$c" ]; do
-  if [ "$(printf '%s\n' "$c" | subject)" != "$(printf '%s\n' "$new" | subject)" ]; then keep="$keep$c
+  if [ "$c" != "$new" ] && [ "$(printf '%s\n' "$c" | subject)" != "$of" ]; then keep="$keep$c
 "; fi
   i=$((i + 1))
 done
