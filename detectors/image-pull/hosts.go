@@ -159,14 +159,14 @@ else printf 'server = "https://%s"\n\n[host."https://%s"]\n  capabilities = ["pu
 // changes nothing, and fails, where the server does not verify with the file.
 func trustCA(node, why, server, name string, by v1alpha1.TrustedCA, ca string) v1alpha1.Step {
 	return detectors.EditFile(v1alpha1.Safe, node, why, []string{ca}, `nth() { awk -v n="$1" '/-BEGIN CERTIFICATE-/ { i++ } i == n { print } i == n && /-END CERTIFICATE-/ { exit }'; }
+fingerprint() { sed '/^-/d; s|[^A-Za-z0-9+/=]||g' | base64 -d 2>/dev/null | sha256sum; }
 subject() { openssl x509 -noout -subject; }
-if [ -n "$der" ]; then all=$(printf '%s' "$der" | base64 -d | openssl x509 -inform DER)
+if [ -n "$der" ]; then all=$(printf '%s\n' '-----BEGIN CERTIFICATE-----' "$(printf '%s' "$der" | fold -w 64)" '-----END CERTIFICATE-----')
 elif [ -n "$from" ]; then all=$(cat -- "$from")
 else all=$(openssl s_client -showcerts -connect "$server" -servername "$name" </dev/null 2>/dev/null); fi
-shown=$(printf '%s' "$sha" | sed 's/../&:/g; s/:$//' | tr a-f A-F)
 new='' i=1
 while [ -z "$new" ] && c=$(printf '%s\n' "$all" | nth $i) && [ -n "$c" ]; do
-  case $(printf '%s\n' "$c" | openssl x509 -noout -fingerprint -sha256) in *"=$shown") new=$c ;; esac
+  case $(printf '%s\n' "$c" | fingerprint) in "$sha "*) new=$c ;; esac
   i=$((i + 1))
 done
 [ -n "$new" ] || { echo "there is no certificate of the fingerprint $sha any more" >&2; exit 1; }
