@@ -95,7 +95,7 @@ func EditFile(class v1alpha1.Class, node, why string, paths []string, text scrip
 	aside, function := asideOf(paths)
 	keep := function + `i=0 had=
 for f; do i=$((i + 1)); if [ -e "$f" ]; then cp -aL --backup=numbered -- "$f" "` + aside + `"; had="$had $i "; fi; done
-back() { i=0; for f; do i=$((i + 1)); case "$had" in *" $i "*) cat "` + aside + `" > "$f" ;; esac; done; }
+back() { i=0; for f; do i=$((i + 1)); case "$had" in *" $i "*) kept="` + aside + `"; cat "$kept" > "$f" ;; esac; done; }
 trap '[ $? = 0 ] || back "$@"' EXIT
 `
 	s := ShellStepOn(class, node, why, paths, script(keep)+text, vars...)
