@@ -145,6 +145,9 @@ var sick = []detectorstest.Case{
 		limit(o, "net-namespaces", "node", 256, 256)
 		detectorstest.SandboxFails(o, `failed to pin namespaces [net ipc uts]: [pinns:e]: Failed to unshare namespaces: No space left on device`)
 	}},
+	{Name: "a quota on the runtime's folder is used up", Want: []string{"sandbox-create/disk-full"}, Likely: true, Remedy: "-", Says: "a quota on /var/lib/containerd", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: disk quota exceeded")
+	}},
 	// https://github.com/kubernetes-sigs/kind/issues/3806, https://github.com/taskcluster/community-tc-config/issues/793
 	{Name: "no keys left, runc", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "no keys are left", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: unable to join session keyring: unable to create session key: disk quota exceeded`)

@@ -32,7 +32,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, cgroups, limits, keys} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, quota, cgroups, limits, keys} {
 		out = append(out, judge(o, failing)...)
 	}
 	out = append(out, unwritable(h, failing)...)
@@ -391,6 +391,24 @@ func space(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Fi
 		}
 	}
 	return out
+}
+
+// quota: a quota on a path that the runtime writes is used up, and its filesystem has room for others.
+func quota(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	for _, c := range failing {
+		m := pathFull.FindStringSubmatch(c.Message)
+		f, ok := facts.Filesystem(o, "imagefs")
+		if m == nil || !facts.Has(c.Message, noSpace[1]) || !strings.HasPrefix(m[1], facts.RuntimeRoot(o)+"/") || !ok || facts.Full(f) || facts.OutOfInodes(f) {
+			continue
+		}
+		return []v1alpha1.Finding{{
+			Cause: "disk-full", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence, facts.Seen(o, v1alpha1.SourceFilesystems, "the filesystem itself has room: "+facts.Usage(f, false))},
+			Summary:      "a quota on " + facts.RuntimeRoot(o) + " is used up: a sandbox cannot be written",
+			ToConfirm:    "`xfs_quota -x -c 'report -h -p'` or `repquota -a` on the node",
+			ManualAction: "somebody gave the runtime's folder a quota: raise it, or remove images and containers that nobody needs",
+		}}
+	}
+	return nil
 }
 
 // reached are the limits of the kernel that making a sandbox meets, the words with which it does, and the cause that is nearest.
