@@ -45,6 +45,10 @@ var sick = []detectorstest.Case{
 	{Name: "containerd 2 does not know a plugin by its old name", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: `invalid disabled plugin URI "cri"`, Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, `containerd: failed to load TOML from /etc/containerd/config.toml: invalid disabled plugin URI "cri" expect io.containerd.x.vx`)
 	}},
+	{Name: "containerd ends itself at start for want of room in /run", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "no space left on device", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.RunFilesystem(o).BytesFree = 0
+		containerdEnds(o, `containerd: mkdir /run/containerd/io.containerd.grpc.v1.cri: no space left on device`)
+	}},
 	{Name: "containerd ends itself at start, and systemd has given up", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, `level=fatal msg="failed to get listener for main ttrpc endpoint" error="listen unix /run/containerd/containerd.sock.ttrpc: bind: permission denied"`)
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState = "failed", "failed" })

@@ -171,10 +171,16 @@ var newerConfig = regexp.MustCompile(words.ConfigVersion + " `?(\\d+)`?, got `?(
 // oldPluginName is what containerd 2 says of a plugin that a configuration of the first form disables or requires.
 var oldPluginName = regexp.MustCompile(`invalid (?:disabled|required) plugin URI "([^"]+)"`)
 
+// noRoom is a path that could not be written, on a filesystem that is full or read-only.
+var noRoom = regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: (?:` + words.NoSpaceLeftOnDevice + `|` + words.ReadOnlyFileSystem + `)`)
+
 // refusal says who has to change what where a runtime ends itself at start.
 func refusal(r runtime, file, said string) string {
 	if m := newerConfig.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], m[1])
+	}
+	if m := noRoom.FindStringSubmatch(said); m != nil {
+		return fmt.Sprintf("%s cannot write %[2]s: look at `df -h -- %[2]s`, `df -i -- %[2]s` and `findmnt -T %[2]s`, or at its nearest parent, and make room there", r.Name, m[1])
 	}
 	if m := oldPluginName.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s names the plugin %s as containerd did before its version 2: write it in full there (io.containerd.grpc.v1.cri for cri), with `version = 2` or 3 above, and start the unit again", file, m[1])
