@@ -325,6 +325,30 @@ var sick = []detectorstest.Case{
 		detectorstest.Rules(o, "iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j DROP")
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:9", detectorstest.Registry+"/team/web:9: not found")
 	}},
+	// https://github.com/rancher/rke2/issues/3063
+	{Name: "RKE2's kubelet ends again and again, and RKE2 goes on", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "Kubelet exited: exit status 1", Ill: func(o *v1alpha1.Observation) {
+		u := o.Units["kubelet"]
+		delete(o.Units, "kubelet")
+		u.Name = "rke2-agent.service"
+		o.Units["rke2-agent"] = u
+		o.Kubelet.Unit, o.Kubelet.PID, o.Kubelet.Flags = "rke2-agent", 0, nil
+		o.Kubelet.Kubeconfig.Path = "/var/lib/rancher/rke2/agent/kubelet.kubeconfig"
+		o.Processes[1] = v1alpha1.Process{PID: 300, Name: "rke2", Unit: "rke2-agent", State: "S"}
+		o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", `Get "http://127.0.0.1:10248/healthz": dial tcp 127.0.0.1:10248: connect: connection refused`, ""
+		for _, ago := range []time.Duration{25, 15, 5} {
+			detectorstest.Log(o, "rke2-agent", `time="2026-11-24T09:59:55Z" level=error msg="Kubelet exited: exit status 1"`, ago*time.Second)
+		}
+		detectorstest.SilentKubelet(o, "x")
+	}},
+	// https://github.com/kubermatic/kubermatic/issues/7490
+	{Name: "no inotify instance left for the kubelet", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "inotify_init: too many open files", Ill: func(o *v1alpha1.Observation) {
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "inotify-instances", Of: "uid 0", Used: 128, Max: 128})
+		detectorstest.KubeletLoops(o, "failed to run Kubelet: inotify_init: too many open files")
+	}},
+	{Name: "no room for the kubelet's log folder", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "no space left on device", Ill: func(o *v1alpha1.Observation) {
+		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/var/log", Mount: "/var/log", Device: "/dev/vdc1", MajorMinor: "254:33", Type: "ext4", Bytes: 2 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"logs"}})
+		detectorstest.KubeletLoops(o, "failed to run Kubelet: mkdir /var/log/pods: no space left on device")
+	}},
 	// https://github.com/k3s-io/k3s/issues/4571
 	{Name: "k3s cannot fill in the template of its containerd's configuration", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "can't evaluate field ExtraRuntimes", Ill: func(o *v1alpha1.Observation) {
 		k3s(o)
@@ -406,6 +430,9 @@ var silent = []detectorstest.Case{
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
 	}},
 	{Name: "k3s", Ill: k3s},
+	{Name: "RKE2's kubelet ended once, and serves again", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Log(o, "kubelet", `time="2026-11-24T09:59:35Z" level=error msg="Kubelet exited: exit status 1"`, 25*time.Second)
+	}},
 	// https://github.com/kubernetes/kubernetes/issues/59372: nobody approves such requests by itself; logs and exec fail, no pod does.
 	{Name: "the kubelet waits for its serving certificate", Ill: func(o *v1alpha1.Observation) {
 		for i := range 9 {

@@ -751,6 +751,12 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 	// k3s and RKE2 render their containerd's configuration before they start anything.
 	{says: regexp.MustCompile(`template: (compiled_template:\d+)`),
 		manual: "k3s cannot fill in the template of its containerd's configuration (%s), config.toml.tmpl or config-v3.toml.tmpl in agent/etc/containerd below /var/lib/rancher/k3s or rke2: it was copied from another version; have it begin with {{ template \"base\" . }} and hold only what is added"},
+	{says: regexp.MustCompile(`Kubelet exited: (exit status \d+)`),
+		manual: "RKE2 starts the kubelet itself, which ends (%s): why stands in /var/lib/rancher/rke2/agent/logs/kubelet.log; look at kubelet-arg in /etc/rancher/rke2/config.yaml, and at the files that it names"},
+	{says: regexp.MustCompile(`(inotify)[^"]*: too many open files`),
+		manual: "the node has no %s instances left for this user: see who has them (`find /proc/*/fd -lname anon_inode:inotify`), or raise fs.inotify.max_user_instances"},
+	{says: regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: no space left on device`),
+		manual: "there is no room for %[1]s: look at `df -h -- %[1]s` and `df -i -- %[1]s`, or at its nearest parent, and make room there"},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
 		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
 }
@@ -777,7 +783,7 @@ func clusterConfig(o *v1alpha1.Observation) v1alpha1.Step {
 kubeadm upgrade node phase kubelet-config --kubeconfig="$conf"`, detectors.V("conf", kubeletConf(o)))
 }
 
-var errText = regexp.MustCompile(`(?:err|level=fatal msg)="((?:[^"\\]|\\.)*)"`)
+var errText = regexp.MustCompile(`(?:err|level=(?:fatal|error) msg)="((?:[^"\\]|\\.)*)"`)
 
 // reason takes the message out of a klog line.
 func reason(text string) string {

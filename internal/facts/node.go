@@ -158,7 +158,11 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	up := o.At.Sub(u.ActiveSince)
 	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:", "level=fatal msg="}, ends...)...)
 	k.Said = k.Said && !k.worked(up)
+	// RKE2 starts the kubelet itself, and goes on without it.
+	child, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited)
 	switch {
+	case ended && o.Kubelet.Healthz != "ok" && strings.Contains(o.Kubelet.HealthzError, words.ConnectionRefused):
+		k.Looping, k.Exit, k.Said = true, child, true
 	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
 		k.Running = true // it runs without a unit, or in one that is not known
 	case nobodyStarts(u):

@@ -122,6 +122,8 @@ var (
 		Sample: `nodes "template-01" is forbidden: node "lab-worker" is not allowed to modify node "template-01"`})
 	ActiveCertificateExpired = kubelet.says("The currently active client certificate has expired", Entry{File: "pkg/kubelet/certificate/transport.go",
 		Sample: "The currently active client certificate has expired, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."})
+	ChildKubeletExited = kubelet.says("Kubelet exited: exit status", Entry{File: "as in rancher/rke2 issue 3063",
+		Sample: `time="2022-06-16T11:03:05Z" level=error msg="Kubelet exited: exit status 1"`})
 	CannotEnforceAppArmor = kubelet.says("Cannot enforce AppArmor", Entry{File: "pkg/kubelet/lifecycle/handlers.go",
 		Sample: `Cannot enforce AppArmor: profile "k8s-deny-write" is not loaded`})
 )
