@@ -245,6 +245,19 @@ var sick = []detectorstest.Case{
 	{Name: "what comes is not what the manifest names", Want: []string{"image-pull/registry-unreachable"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "quay.io/team/web:1", `failed commit on ref "layer-sha256:0a": unexpected commit digest sha256:0b, expected sha256:0a: failed precondition`)
 	}},
+	// https://github.com/containerd/containerd/issues/10027
+	{Name: "containerd leaves a hosts.toml out", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "invalid `host` tree", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SignedByNobody(o)
+		detectorstest.Log(o, "containerd", "level=error msg=\"failed to decode hosts.toml\" error=\"invalid `host` tree\"", 8*time.Second)
+	}},
+	// https://github.com/rancher/rke2/issues/9439
+	{Name: "RKE2's mirror is signed by nobody", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		const dir = "/var/lib/rancher/rke2/agent/etc/containerd/certs.d"
+		o.Runtime.ConfigFile.ConfigPath = dir
+		o.Registries = []v1alpha1.RegistryHost{{Host: "quay.io", Path: dir + "/quay.io/hosts.toml", Server: "https://quay.io/v2",
+			Mirrors: []v1alpha1.RegistryMirror{{URL: "https://mirror.example.test:9001/v2", Reach: "tls-untrusted"}}, Origin: &v1alpha1.RegistryMirror{URL: "https://quay.io", Reach: "ok"}}}
+		detectorstest.PullFails(o, "quay.io/argoproj/argocd:latest", `failed to do request: Head "https://mirror.example.test:9001/v2/argoproj/argocd/manifests/latest?ns=quay.io": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
+	}},
 	// https://github.com/ciiiii/cloudflare-docker-proxy/issues/98
 	{Name: "a mirror takes the request amiss", Want: []string{"image-pull/mirror-misconfigured"}, Ill: func(o *v1alpha1.Observation) {
 		h := detectorstest.RegistryHost("")
@@ -299,6 +312,10 @@ var silent = []detectorstest.Case{
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "infer", detectorstest.Waiting("ImagePullBackOff", `Back-off pulling image "quay.io/team/model:9": ErrImagePull: quay.io/team/model:9: not found`)))
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "quay.io/team/model:9"}}})
 		o.Runtime.Images = append(o.Runtime.Images, v1alpha1.Image{Tags: []string{"quay.io/team/model:9"}})
+	}},
+	{Name: "containerd leaves a hosts.toml out, and nobody pulls", Ill: func(o *v1alpha1.Observation) {
+		o.Registries = []v1alpha1.RegistryHost{detectorstest.RegistryHost("ok")}
+		detectorstest.Log(o, "containerd", "level=error msg=\"failed to decode hosts.toml\" error=\"invalid `host` tree\"", 8*time.Second)
 	}},
 	{Name: "an unreferenced hosts.toml", Ill: func(o *v1alpha1.Observation) {
 		h := detectorstest.RegistryHost("tls-untrusted")

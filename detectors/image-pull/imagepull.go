@@ -229,6 +229,8 @@ func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		return tagNotFound(h, p)
 	case a.cause == "":
 		return nil
+	case undecoded(h, hosts) != "":
+		return leftOut(h, p, hosts, undecoded(h, hosts))
 	case hosts != nil && hosts.Error != "":
 		return mirror(h, p, hosts, fmt.Sprintf("%s cannot be read: %s", hosts.Path, hosts.Error))
 	case a.cause == mirrorCause:
@@ -874,6 +876,37 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("remove-mirror", append([]v1alpha1.Step{removeMirror(o, hosts, p.host, bad)}, retry(p)...)...)
+	return f
+}
+
+// undecoded is why containerd left a hosts.toml out that this look could read, as its log says. It goes on with the certificates in the
+// folder alone, and names no file (core/remotes/docker/config/hosts.go).
+func undecoded(h v1alpha1.History, hosts *v1alpha1.RegistryHost) string {
+	if hosts == nil || hosts.Error != "" || !hasHostsTOML(h.Last()) {
+		return ""
+	}
+	l, ok := facts.LastOf(h, facts.RuntimeLog, 6*time.Minute, words.HostsTOMLNotDecoded)
+	if m := errorIn.FindStringSubmatch(l.Text); ok && m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+var errorIn = regexp.MustCompile(`error="((?:[^"\\]|\\.)*)"`)
+
+// leftOut: the runtime cannot use the registry's hosts.toml, and pulls as if it were not there.
+func leftOut(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, why string) *v1alpha1.Finding {
+	o := h.Last()
+	l, _ := facts.LastOf(h, facts.RuntimeLog, 6*time.Minute, words.HostsTOMLNotDecoded)
+	f := &v1alpha1.Finding{Cause: mirrorCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence, facts.FromLine(l)},
+		Summary:      "the runtime leaves " + hosts.Path + " out, and asks " + p.host + " without its CAs and mirrors: " + why,
+		ManualAction: "mend " + hosts.Path + ": its settings stand in tables [host.\"https://…\"], and a containerd that calls the `host` tree invalid wants at least an empty [host]"}
+	if len(o.Registries) > 1 {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "which hosts.toml is meant: the runtime's log names none"
+	}
+	if file, reason := managed(o, hosts, p.host); reason != "" {
+		f.ManualAction = "correct it in " + file + ": " + reason
+	}
 	return f
 }
 

@@ -24,6 +24,8 @@ var (
 		Sample: `1a3fa51d8dfb3d6cbdf35a02daea2b1a57be76f15b8f2c9181e3b": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or director`})
 	FailedToLoadPlugin = containerd.says("failed to load plugin", Entry{Since: "1.0", File: "cmd/containerd/server/server.go",
 		Sample: "level=warning msg=\"failed to load plugin io.containerd.grpc.v1.cri\" error=\"invalid plugin config: `mirrors` cannot be set when `config_path` is provided\""})
+	HostsTOMLNotDecoded = containerd.says("failed to decode hosts.toml", Entry{Since: "1.5", File: "core/remotes/docker/config/hosts.go",
+		Sample: "time=\"2024-04-01T22:11:02.070675417Z\" level=error msg=\"failed to decode hosts.toml\" error=\"invalid `host` tree\""})
 	HasNoNetworks = containerd.says("has no networks", Entry{Since: "1.1", File: "go-cni: opts.go",
 		Sample: "cni config load failed: CNI config list in config file /etc/cni/net.d/00-x.conflist has no networks, skipping: invalid cni config: failed to load cni config"})
 	InvalidCniConfig = containerd.says("invalid cni config", Entry{Since: "1.1", File: "go-cni: errors.go",
