@@ -21,6 +21,10 @@ var sick = []detectorstest.Case{
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
+	{Name: "kubeconfig gone, and the kubelet stopped by hand since", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster default-cluster", Class: v1alpha1.Disruptive, Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
+		detectorstest.KubeletStopped(o)
+	}},
 	{Name: "kubeconfig damaged", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "apiServerEndpoint", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf", Exists: true, Error: "yaml: line 3: could not find expected ':'"}
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)

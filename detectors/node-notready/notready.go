@@ -92,7 +92,7 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	c := o.Kubelet.Kubeconfig
 	what, elsewhere := brokenConf(h, k)
 	asks, asking := asksFor(h, k, c)
-	if what == "" || k.Stopped && k.Unit.Result == "success" || k.Running && !facts.Silent(o) && !asking && !unregisteredNow(o) {
+	if what == "" || k.Stopped && k.Unit.Result == "success" && elsewhere || k.Running && !facts.Silent(o) && !asking && !unregisteredNow(o) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
@@ -107,6 +107,9 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.FromLine(asks))
 	}
 	f.Evidence = append(f.Evidence, unitEvidence(o, k))
+	if facts.StoppedByHand(k.Unit) {
+		f.Evidence = append(f.Evidence, stoppedByHand(o))
+	}
 	if elsewhere {
 		f.Summary = "the kubelet does not find the API server: " + what
 		if before, ok := servedBefore(h); ok {
@@ -136,7 +139,7 @@ func renewCert(o *v1alpha1.Observation, f *v1alpha1.Finding) {
 		f.ManualAction = "the client certificate cannot be used: with access to the cluster, sign a new one or run `kubeadm join` again"
 		return
 	}
-	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", step, facts.RestartKubelet(o, "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
+	f.Remedy = facts.Place(o).NewRemedy("renew-client-cert", step, again(o, "the kubelet reads its certificate at start"), detectors.WaitReady(o.Node))
 }
 
 func certDir(o *v1alpha1.Observation) string {
@@ -168,7 +171,7 @@ func rewrite(h v1alpha1.History, f *v1alpha1.Finding) {
 	}
 	f.Remedy = facts.Place(o).NewRemedy("rewrite-kubeconfig",
 		writeKubeconfig(h, path),
-		facts.RestartKubelet(o, "the kubelet reads it only at start; pods go on"),
+		again(o, "the kubelet reads it only at start; pods go on"),
 		detectors.WaitReady(o.Node))
 }
 
@@ -658,10 +661,26 @@ func begin(o *v1alpha1.Observation, k facts.Kubelet, f *v1alpha1.Finding) (steps
 	}
 	start := startStep(o, service)
 	if facts.StoppedByHand(u) && o.Kubelet.FileError == "" {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, "it ended without an error: somebody stopped it, perhaps for maintenance"))
-		start = facts.AgainstAStop(start, "the kubelet ends pods that were deleted while it was stopped", service)
+		f.Evidence = append(f.Evidence, stoppedByHand(o))
+		start = facts.AgainstAStop(start, endsPods, service)
 	}
 	return append(steps, start)
+}
+
+// endsPods is what the start of a kubelet that somebody stopped does besides.
+const endsPods = "the kubelet ends pods that were deleted while it was stopped"
+
+func stoppedByHand(o *v1alpha1.Observation) v1alpha1.Evidence {
+	return facts.Seen(o, v1alpha1.SourceUnits, "it ended without an error: somebody stopped it, perhaps for maintenance")
+}
+
+// again starts the kubelet, whether it runs or was stopped.
+func again(o *v1alpha1.Observation, why string) v1alpha1.Step {
+	step := facts.RestartKubelet(o, why)
+	if u, ok := facts.KubeletUnit(o); ok && facts.StoppedByHand(u) {
+		step = facts.AgainstAStop(step, endsPods, facts.KubeletUnitName(o)+".service")
+	}
+	return step
 }
 
 func startStep(o *v1alpha1.Observation, service string) v1alpha1.Step {
