@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 	"github.com/sickbay-dev/sickbay/internal/facts"
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
@@ -44,6 +46,52 @@ func TestFoundAfterARestart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The next thing is a kubelet that somebody stopped. Every core cause is found beside that, by its own name, but for the two of which
+// nothing new shows then: sandboxes that nobody makes again are not killed, and a device plugin that ended is not started again.
+func TestFoundAfterAStop(t *testing.T) {
+	list, err := scenarios.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		if s.Spec.Profile != "core" || slices.Contains([]string{"sandbox-killed", "plugin-down"}, s.Metadata.Name) {
+			continue
+		}
+		for _, on := range []string{"recorded", "recorded-v2"} {
+			t.Run(filepath.Join(on, s.Metadata.Name), func(t *testing.T) {
+				dir := filepath.Join("testdata", on, s.Metadata.Name)
+				h := slices.Clone(recorded(t, dir))
+				last := &h[len(h)-1]
+				*last = apart(*last)
+				stopKubelet(last)
+				for who, h := range map[string]v1alpha1.History{"by one who has looked before": h, "at a first look": h[len(h)-1:]} {
+					found := detectorstest.Names(all.Judge(h))
+					for _, name := range wanted(t, dir) {
+						if !slices.Contains(found, name) {
+							t.Errorf("%s: found %v, without %s", who, found, name)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// stopKubelet makes a look one of 70 seconds later, a minute after `systemctl stop` of the kubelet.
+func stopKubelet(o *v1alpha1.Observation) {
+	const later = 70 * time.Second
+	unit := facts.KubeletUnitName(o)
+	o.At = o.At.Add(later)
+	if o.API != nil {
+		o.API.ServerDate, o.API.AskedAt = o.API.ServerDate.Add(later), o.API.AskedAt.Add(later)
+	}
+	u := o.Units[unit]
+	u.ActiveState, u.SubState, u.Result, u.MainPID = "inactive", "dead", "success", 0
+	o.Units[unit] = u
+	o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource, o.Kubelet.Flags, o.Kubelet.PID = "", "connection refused", "", nil, 0
+	o.Processes = slices.DeleteFunc(o.Processes, func(p v1alpha1.Process) bool { return p.Unit == unit })
 }
 
 // apart is a look that shares nothing with it that restart changes.
