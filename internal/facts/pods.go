@@ -118,11 +118,12 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 			APINow(o).Sub(EventTime(&e)) > createFresh && (EventCount(&e) < 2 || !stillWaits(o, &e)) {
 			continue
 		}
-		all = append(all, CreateFailure{e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message, EventTime(&e), FromEvent(&e), e.Reason == "Failed"})
+		all = append(all, CreateFailure{e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message, EventTime(&e),
+			v1alpha1.Evidence{Source: "api.events", At: EventTime(&e), Text: e.Reason + ": " + e.Message}, e.Reason == "Failed"})
 	}
 	for _, c := range Waiting(o, "CreateContainerError", "RunContainerError", "CreateContainerConfigError", "StartError") {
 		all = append(all, CreateFailure{c.Pod.Namespace, c.Pod.Name, c.Status.State.Waiting.Message, o.At,
-			Seen(o, "api.pods", c.Where()+" "+c.Status.State.Waiting.Reason+": "+c.Status.State.Waiting.Message), true})
+			v1alpha1.Evidence{Source: "api.pods", At: o.At, Text: c.Where() + " " + c.Status.State.Waiting.Reason + ": " + c.Status.State.Waiting.Message}, true})
 	}
 	ofSandbox := func(text string) bool {
 		return Has(text, words.CreatePodSandboxForPodFailed, words.FailedToCreateSandboxForPod, words.FailedToCreatePodSandbox, "error determining status")
@@ -137,7 +138,7 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 		if m == nil {
 			continue
 		}
-		all = append(all, CreateFailure{m[1], m[2], l.Text, l.At, FromLine(l), !ofSandbox(l.Text)})
+		all = append(all, CreateFailure{m[1], m[2], l.Text, l.At, v1alpha1.Evidence{Source: "journal/" + l.Source, At: l.At, Text: l.Text}, !ofSandbox(l.Text)})
 	}
 	slices.SortStableFunc(all, func(a, b CreateFailure) int { return b.At.Compare(a.At) })
 	var out []CreateFailure
@@ -145,6 +146,7 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 		if slices.ContainsFunc(out, func(g CreateFailure) bool { return g.Namespace == f.Namespace && g.Pod == f.Pod }) || over(o, f) {
 			continue
 		}
+		f.Evidence.Text = Short(f.Evidence.Text) // of those that are told alone
 		out = append(out, f)
 	}
 	return out
