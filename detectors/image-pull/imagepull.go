@@ -95,8 +95,11 @@ func pulls(h v1alpha1.History) []pull {
 	}
 	for _, f := range facts.CreateFailures(h) {
 		pod := facts.Pod(o, f.Namespace, f.Pod)
+		if f.Container || pod == nil || len(pod.Spec.Containers) == 0 || !facts.Has(f.Message, " image ", "initializing source docker://") {
+			continue
+		}
 		m := sandboxImage.FindStringSubmatch(f.Message)
-		if m == nil || f.Container || pod == nil || len(pod.Spec.Containers) == 0 {
+		if m == nil {
 			continue
 		}
 		image := m[1] + m[2]
@@ -151,7 +154,10 @@ func said(h v1alpha1.History, w facts.ContainerOf, image string) (string, v1alph
 		return m, facts.Seen(o, "api.pods", w.Where()+" "+s.Reason+": "+s.Message)
 	}
 	for _, l := range slices.Backward(facts.Lines(h, facts.KubeletUnitName(o), 6*time.Minute)) {
-		if m := errIn.FindStringSubmatch(l.Text); m != nil && strings.Contains(l.Text, image) && facts.Has(l.Text, "PullImage", words.FailedToPullImage) {
+		if !strings.Contains(l.Text, image) || !facts.Has(l.Text, "PullImage", words.FailedToPullImage) {
+			continue
+		}
+		if m := errIn.FindStringSubmatch(l.Text); m != nil {
 			if text, err := strconv.Unquote(m[1]); err == nil {
 				return text, facts.FromLine(l)
 			}

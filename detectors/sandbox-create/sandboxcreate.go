@@ -567,8 +567,11 @@ func unwritable(h v1alpha1.History, failing []facts.CreateFailure) []v1alpha1.Fi
 // one.
 func refusedWrite(root string, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, c := range failing {
+		if !facts.Has(c.Message, deniedTexts...) || !facts.Has(c.Message, snapshotTexts...) {
+			continue
+		}
 		m := pathInError.FindStringSubmatch(c.Message)
-		if m == nil || !strings.HasPrefix(m[1], root) || !facts.Has(c.Message, deniedTexts...) || !facts.Has(c.Message, snapshotTexts...) {
+		if m == nil || !strings.HasPrefix(m[1], root) {
 			continue
 		}
 		dir := path.Dir(m[1])
