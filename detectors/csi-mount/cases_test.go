@@ -137,6 +137,21 @@ var silent = []detectorstest.Case{
 		csiSocket(o, "ok")
 		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
 	}},
+	// https://github.com/longhorn/longhorn/issues/3994
+	{Name: "multipathd holds a Longhorn volume", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t ext4 -o defaults /dev/longhorn/pvc-8ccb /var/lib/kubelet/plugins/kubernetes.io/csi/pv/pvc-8ccb/globalmount\nOutput: mount: /var/lib/kubelet/plugins/kubernetes.io/csi/pv/pvc-8ccb/globalmount: /dev/longhorn/pvc-8ccb already mounted or mount point busy.")
+		csiSocket(o, "ok")
+	}},
+	// https://github.com/piraeusdatastore/linstor-csi/issues/385
+	{Name: "fsck refuses a volume that is mounted", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.SetUp failed for volume \"pv-1\" : rpc error: code = Internal desc = NodePublishVolume failed for pvc-d9539098: failed to run fsck on device '/dev/drbd1000': failed to run fsck: output: \"fsck from util-linux 2.41\n/dev/drbd1000 is mounted.\ne2fsck: Cannot continue, aborting.\n\", exit status 8")
+		csiSocket(o, "ok")
+	}},
+	// https://github.com/kubernetes-csi/csi-driver-smb/issues/852
+	{Name: "a share that refuses its user", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = volume(a#b) mount \"//files/archives\" on \"/var/lib/kubelet/plugins/kubernetes.io/csi/smb.csi.k8s.io/0a/globalmount\" failed with mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t cifs -o <masked> //files/archives /var/lib/kubelet/plugins/kubernetes.io/csi/smb.csi.k8s.io/0a/globalmount\nOutput: mount error(13): Permission denied")
+		csiSocket(o, "ok")
+	}},
 	{Name: "no helper for an NFS volume of a CSI driver", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.`)
 		csiSocket(o, "ok")

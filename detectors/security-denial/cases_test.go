@@ -108,6 +108,17 @@ var sick = []detectorstest.Case{
 			c.SecurityContext = &corev1.SecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("audit.json")}}
 		}), detectorstest.Waiting("CreateContainerError", `setup seccomp: unable to load local profile "/var/lib/kubelet/seccomp/audit.json": open /var/lib/kubelet/seccomp/audit.json: no such file or directory`)))
 	}},
+	// https://github.com/rancher/elemental/issues/349, https://github.com/siderolabs/talos/pull/8641
+	{Name: "the program that loads AppArmor profiles is not there", Want: []string{"security-denial/apparmor-denied"}, Remedy: "-", Says: "apparmor_parser is not there", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		for _, name := range []string{"etcd", "api"} {
+			detectorstest.AddPod(o, detectorstest.Pod("default", name, detectorstest.Waiting("CreateContainerError", `failed to create containerd container: get apparmor_parser version: exec: "apparmor_parser": executable file not found in $PATH`)))
+		}
+	}},
+	{Name: "the program that loads AppArmor profiles is not there, while a profile is loaded", Want: []string{"security-denial/apparmor-denied"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		detectorstest.AddPod(o, detectorstest.Pod("default", "etcd", detectorstest.Waiting("CreateContainerError", `failed to create containerd container: load apparmor profile /tmp/cri-containerd.apparmor.d3636700873: parser error(""): exec: "apparmor_parser": executable file not found in $PATH`)))
+	}},
 	{Name: "an AppArmor profile that is not loaded, in containerd's words", Want: []string{"security-denial/apparmor-denied"}, Ill: func(o *v1alpha1.Observation) {
 		o.Security.AppArmor = true
 		detectorstest.AddPod(o, detectorstest.Pod("default", "guarded", detectorstest.Deployment("guarded"), detectorstest.With(func(c *corev1.Container) {

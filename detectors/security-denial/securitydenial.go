@@ -30,7 +30,23 @@ const fresh = 7 * time.Minute
 
 // judge looks at each container that does not run.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return facts.EachContainer(h, missing, seccomp, apparmor, selinux)
+	return append(facts.EachContainer(h, missing, seccomp, apparmor, selinux), noParser(h)...)
+}
+
+// noParser: the kernel has AppArmor on, and the runtime cannot load its own profile for want of the program that does. That is the node's,
+// so it is one finding for all of its pods.
+func noParser(h v1alpha1.History) []v1alpha1.Finding {
+	for _, f := range facts.CreateFailures(h) {
+		if !strings.Contains(f.Message, words.AppArmorParser) || !facts.Has(f.Message, words.ExecutableFileNotFound, words.NoSuchFileOrDirectory, "permission denied", "exit status") {
+			continue
+		}
+		return []v1alpha1.Finding{{
+			Cause: "apparmor-denied", Certainty: v1alpha1.Certain, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: f.Namespace, Name: f.Pod}, Evidence: []v1alpha1.Evidence{f.Evidence},
+			Summary:      "the runtime cannot load its AppArmor profile: " + words.AppArmorParser + " is not there or does not run, and no container with a profile can be created",
+			ManualAction: "install the package that has " + words.AppArmorParser + " (apparmor) where the runtime's PATH leads, or turn AppArmor off (apparmor=0 for the kernel), then restart the runtime: it looks once",
+		}}
+	}
+	return nil
 }
 
 // seccompOf is the seccomp profile of a container, its pod's where it has none of its own.

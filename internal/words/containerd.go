@@ -4,6 +4,8 @@ package words
 var (
 	AppArmorNotFound = containerd.says("apparmor profile not found", Entry{Since: "1.4", File: "internal/cri/sputil/apparmor_linux.go",
 		Sample: "failed to generate apparmor spec opts: apparmor profile not found k8s-deny-write"})
+	AppArmorParser = containerd.says("apparmor_parser", Entry{File: "contrib/apparmor/template.go",
+		Sample: `failed to create containerd container: get apparmor_parser version: exec: "apparmor_parser": executable file not found in $PATH`})
 	AuthorizationFailed = containerd.says("authorization failed", Entry{Since: "1.0", File: "core/remotes/docker/resolver.go",
 		Sample: `hop/app:1.1": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`})
 	BinaryNotInstalled = containerd.says("binary not installed", Entry{Since: "1.2", File: "core/runtime/v2/shim_manager.go",
