@@ -271,6 +271,12 @@ Is the agent running?`)
 	{Name: "Kube-OVN's controller gives no address", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; no address allocated to pod default/new provider ovn, please see kube-ovn-controller logs to find errors`)
 	}},
+	// https://github.com/canonical/microk8s/issues/1675
+	{Name: "MicroK8s has no network configuration", Want: []string{"cni/conflist-missing"}, Remedy: "-", Says: "/var/snap/microk8s/1769/args/cni-network", Never: []string{"/etc/cni"}, Ill: func(o *v1alpha1.Observation) {
+		o.Host.InContainer = false
+		o.CNI.ConfDir, o.CNI.BinDirs, o.CNI.Configs = "/var/snap/microk8s/1769/args/cni-network", []string{"/var/snap/microk8s/1769/opt/cni/bin"}, nil
+		detectorstest.CNIDown(o, "cni config load failed: no network config found in /var/snap/microk8s/1769/args/cni-network: cni plugin not initialized: failed to load cni config")
+	}},
 	// Go: crypto/tls/handshake_client.go
 	{Name: "Calico's plugin has another CA", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "does not trust its certificate", Ill: func(o *v1alpha1.Observation) {
 		calico(o)

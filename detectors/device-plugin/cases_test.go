@@ -30,6 +30,16 @@ var sick = []detectorstest.Case{
 		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to rpc error: code = Unknown desc = the lamp is broken, which is unexpected"}
 		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 	}},
+	// https://github.com/NVIDIA/k8s-device-plugin/issues/1397
+	{Name: "NVIDIA's plugin has lost its driver", Want: []string{"device-plugin/allocate-failed"}, Remedy: "nvidia-device-plugin-daemonset-q1", Never: []string{"kube-sriov", "virt-handler"}, Says: "error calling nvml.Init", Ill: func(o *v1alpha1.Observation) {
+		o.API.Node.Status.Capacity["nvidia.com/gpu"], o.API.Node.Status.Allocatable["nvidia.com/gpu"] = resource.MustParse("4"), resource.MustParse("4")
+		plugins(o)
+		o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/device-plugins/nvidia-gpu.sock", Kind: "device-plugin", Name: "nvidia-gpu", Answers: "ok"}}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "train", detectorstest.Deployment("train"), detectorstest.Waiting("ContainerCreating", "")))
+		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")}
+		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to device plugin GetPreferredAllocation rpc failed with err: rpc error: code = Unknown desc = error getting list of preferred allocation devices: unable to get device link information: error calling nvml.Init: Unknown Error, which is unexpected"}
+		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
+	}},
 	{Name: "device plugin forgotten by a kubelet that was restarted, and nobody remembers it", Want: []string{"device-plugin/plugin-down"}, Remedy: "/api/v1/namespaces/kube-system/pods/lamp-plugin-4x/eviction", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Devices(o, "0", "0")
 		wantsLamp(o)

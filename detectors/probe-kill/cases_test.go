@@ -29,6 +29,12 @@ var sick = []detectorstest.Case{
 			p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/check", "--all"}}}
 		}))
 	}},
+	// https://github.com/GoogleCloudPlatform/microservices-demo/issues/62
+	{Name: "grpc_health_probe is impatient", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: `"initialDelaySeconds":300`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, "config:\n> addr=:8080 conn_timeout=1s rpc_timeout=1s\n> tls=false\nestablishing connection\nhealth check rpc failed: rpc error: code = DeadlineExceeded desc = Deadline Exceeded", detectorstest.Deployment("shop"), detectorstest.Liveness(8080, "/", func(p *corev1.Probe) {
+			p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/grpc_health_probe", "-addr=:8080"}}}
+		}))
+	}},
 	{Name: "probe does not wait for the start", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: "kubectl replace --force", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.ProbeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: connect: connection refused`, detectorstest.Liveness(8080, "/healthz"))
 	}},
@@ -102,6 +108,14 @@ var silent = []detectorstest.Case{
 		detectorstest.ProbeKills(o, "HTTP probe failed with statuscode: 500", detectorstest.Liveness(8080, "/healthz", func(p *corev1.Probe) { p.PeriodSeconds, p.FailureThreshold = 10, 3 }))
 		p := &o.API.Pods[len(o.API.Pods)-1]
 		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.StartedAt = detectorstest.MetaAgo(20 * time.Minute)
+	}},
+	// https://github.com/kubernetes/kubernetes/issues/82987: a probe that could not be asked is no failed one, and kills nothing.
+	{Name: "a probe by exec that the runtime does not finish", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "shop", detectorstest.Liveness(8080, "/", func(p *corev1.Probe) {
+			p.ProbeHandler = corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"curl", "-XGET", "http://10.8.0.1:9101/"}}}
+			p.InitialDelaySeconds, p.PeriodSeconds, p.TimeoutSeconds, p.FailureThreshold = 10, 30, 2, 2
+		})))
+		detectorstest.Event(o, "default", "shop", "Unhealthy", "Liveness probe errored: rpc error: code = DeadlineExceeded desc = context deadline exceeded", 5*time.Second, 9)
 	}},
 	{Name: "an application that exits", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "broken", detectorstest.Crashing("Error", 1, 9, time.Second)))

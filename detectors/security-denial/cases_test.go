@@ -115,7 +115,7 @@ var sick = []detectorstest.Case{
 			detectorstest.AddPod(o, detectorstest.Pod("default", name, detectorstest.Waiting("CreateContainerError", `failed to create containerd container: get apparmor_parser version: exec: "apparmor_parser": executable file not found in $PATH`)))
 		}
 	}},
-	{Name: "the program that loads AppArmor profiles is not there, while a profile is loaded", Want: []string{"security-denial/apparmor-denied"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+	{Name: "the program that loads AppArmor profiles is not there, while containerd loads one", Want: []string{"security-denial/apparmor-denied"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.Security.AppArmor = true
 		detectorstest.AddPod(o, detectorstest.Pod("default", "etcd", detectorstest.Waiting("CreateContainerError", `failed to create containerd container: load apparmor profile /tmp/cri-containerd.apparmor.d3636700873: parser error(""): exec: "apparmor_parser": executable file not found in $PATH`)))
 	}},
