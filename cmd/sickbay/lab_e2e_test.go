@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -92,8 +93,8 @@ func TestLabSecrecy(t *testing.T) {
 			}
 			for where, text := range seen {
 				for _, w := range words {
-					if strings.Contains(text, w) {
-						t.Errorf("%q stands in %s: %s", w, where, around(text, w))
+					if at := whole(w).FindStringIndex(text); at != nil {
+						t.Errorf("%q stands in %s: %s", w, where, text[max(0, at[0]-80):min(len(text), at[1]+80)])
 					}
 				}
 			}
@@ -101,7 +102,15 @@ func TestLabSecrecy(t *testing.T) {
 	}
 }
 
-func around(text, word string) string {
-	i := strings.Index(text, word)
-	return text[max(0, i-80):min(len(text), i+80)]
+// whole finds a word that is not part of a longer one: the cluster's own cni-configuration tells nothing of cni-config.
+func whole(word string) *regexp.Regexp {
+	return regexp.MustCompile(`(?:^|[^a-zA-Z0-9])` + regexp.QuoteMeta(word) + `(?:$|[^a-zA-Z0-9])`)
+}
+
+func TestWhole(t *testing.T) {
+	for text, want := range map[string]bool{"cni-config": true, "run/cni-config-p1.json": true, `"cni-config"`: true, "cni-configuration": false, "sickbay-cni-config.service": true} {
+		if whole("cni-config").MatchString(text) != want {
+			t.Errorf("%q: %t", text, !want)
+		}
+	}
 }
