@@ -151,17 +151,21 @@ func differing(o *v1alpha1.Observation, kubelet string) (wrong []v1alpha1.Runtim
 	return wrong, defaultWrong
 }
 
+// loudly is a container that the runtime would not create for its cgroup's name.
+func loudly(h v1alpha1.History) (v1alpha1.Evidence, bool) {
+	for _, f := range facts.CreateFailures(h) {
+		if strings.Contains(f.Message, loudText) || facts.Has(f.Message, crioTexts...) {
+			return f.Evidence, true
+		}
+	}
+	return v1alpha1.Evidence{}, false
+}
+
 func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	kubelet, kubeletEvidence, known := kubeletDriver(h)
 	outside := outsideOf(o)
-	loud, isLoud := v1alpha1.Evidence{}, false
-	for _, f := range facts.CreateFailures(h) {
-		if strings.Contains(f.Message, loudText) || facts.Has(f.Message, crioTexts...) {
-			loud, isLoud = f.Evidence, true
-			break
-		}
-	}
+	loud, isLoud := loudly(h)
 	var wrong []v1alpha1.RuntimeHandler
 	defaultWrong := false
 	if known {

@@ -87,11 +87,9 @@ func pulls(h v1alpha1.History) []pull {
 		if p.message, p.evidence = said(h, w, p.image); p.message == "" {
 			continue
 		}
-		again := verifies(o) && (read(p.message, p.image).cause == authCause || othersCredential(o, w.Pod, p.image))
-		if has(o, p.image) && (p.volume || w.Spec.ImagePullPolicy != corev1.PullAlways) && !again {
-			continue // it is there since; the back-off ends by itself
+		if !arrived(o, w, p) {
+			add(p)
 		}
-		add(p)
 	}
 	for _, f := range facts.CreateFailures(h) {
 		pod := facts.Pod(o, f.Namespace, f.Pod)
@@ -109,6 +107,12 @@ func pulls(h v1alpha1.History) []pull {
 			waiting: []facts.ContainerOf{{Pod: pod, Spec: &pod.Spec.Containers[0], Status: &corev1.ContainerStatus{}}}})
 	}
 	return out
+}
+
+// arrived: the image is there since, and the back-off ends by itself.
+func arrived(o *v1alpha1.Observation, w facts.ContainerOf, p pull) bool {
+	again := verifies(o) && (read(p.message, p.image).cause == authCause || othersCredential(o, w.Pod, p.image))
+	return has(o, p.image) && (p.volume || w.Spec.ImagePullPolicy != corev1.PullAlways) && !again
 }
 
 // sandboxImage is the sandbox's own image in the error of a sandbox: containerd's words, cri-dockerd's, and those of CRI-O, which names
@@ -257,9 +261,13 @@ func causeOf(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case netCause:
 		return unreachable(h, p, a.asked)
 	}
-	// The origin's 404 outranks what a mirror before it said. One that this node does not reach by itself was asked through a proxy, and
-	// so was the mirror.
-	if broken := brokenMirror(hosts); broken != nil && origin && !sameRegistry(broken.URL, p.host) && answers(o, hosts, true) && a.why == "" {
+	return notFound(h, p, hosts)
+}
+
+// notFound: the origin's 404 outranks what a mirror before it said. One that this node does not reach by itself was asked through a proxy,
+// and so was the mirror.
+func notFound(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost) *v1alpha1.Finding {
+	if broken := brokenMirror(hosts); broken != nil && hasOrigin(hosts, p.host) && !sameRegistry(broken.URL, p.host) && answers(h.Last(), hosts, true) && p.answer.why == "" {
 		return mirror(h, p, hosts, fmt.Sprintf("the mirror %s does not work (%s %s), so only the origin's \"not found\" is told", broken.URL, broken.Reach, broken.ReachError), urlHost(broken.URL))
 	}
 	return tagNotFound(h, p)

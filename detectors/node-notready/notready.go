@@ -357,6 +357,11 @@ func complains(h v1alpha1.History) (v1alpha1.LogLine, bool) {
 	return facts.LastOf(h, "kubelet", 30*time.Second, complaints...)
 }
 
+// unverified: the certificate that the server shows does not verify against the kubeconfig's CA.
+func unverified(c v1alpha1.Kubeconfig) bool {
+	return c.Reach == "tls-untrusted" || c.Reach == "tls-name" || c.Reach == "ok" && c.Server != "" && c.CASHA256 != "" && !c.ServerCAMatches
+}
+
 // untrusted: the server shows a certificate that does not verify against the CA the kubelet trusts.
 func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	o := h.Last()
@@ -364,8 +369,7 @@ func untrusted(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if c.Reach == "tls-expired" {
 		return outdated(h, k)
 	}
-	wrong := c.Reach == "tls-untrusted" || c.Reach == "tls-name" || c.Reach == "ok" && c.Server != "" && c.CASHA256 != "" && !c.ServerCAMatches
-	if !wrong || !c.Exists || c.Error != "" || !reachFailing(h, k) {
+	if !unverified(c) || !c.Exists || c.Error != "" || !reachFailing(h, k) {
 		return nil
 	}
 	f := &v1alpha1.Finding{

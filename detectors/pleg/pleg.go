@@ -110,17 +110,19 @@ func (r runtime) noExec(h v1alpha1.History) bool {
 	return r.unit.ExecMainStatus == 203 || said && !r.stopped()
 }
 
-// stopped: the runtime's unit does not run, or starts again and again.
+// looping: systemd starts it again and again.
+func (r runtime) looping(o *v1alpha1.Observation, noExec bool) bool {
+	return r.unit.ActiveState == "activating" && (r.unit.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
+}
+
+// stopped: the runtime's unit does not run, or starts again and again. One that the kubelet's program starts is not to be started.
 func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	r := runtimeOf(o)
 	u := r.unit
-	if r.ofKubelet(o) {
-		return nil // what does not start is the kubelet's program, which starts the runtime
-	}
 	noExec := r.noExec(h)
-	looping := u.ActiveState == "activating" && (u.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
-	if !r.stopped() && !looping || r.stopped() && serves(o) {
+	looping := r.looping(o, noExec)
+	if r.ofKubelet(o) || !r.stopped() && !looping || r.stopped() && serves(o) {
 		return nil
 	}
 	f := &v1alpha1.Finding{

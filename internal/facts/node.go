@@ -158,10 +158,9 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	up := o.At.Sub(u.ActiveSince)
 	k.Exit, k.Said = LastOf(h, "kubelet", ExitFresh, append([]string{`"command failed"`, words.FailedToRunKubelet, words.FailedToLoadKubeletConfig, "unknown flag", "panic:", "level=fatal msg="}, ends...)...)
 	k.Said = k.Said && !k.worked(up)
-	// RKE2 starts the kubelet itself, and goes on without it.
-	child, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited)
+	child, ended := childEnded(h)
 	switch {
-	case ended && o.Kubelet.Healthz != "ok" && strings.Contains(o.Kubelet.HealthzError, words.ConnectionRefused):
+	case ended:
 		k.Looping, k.Exit, k.Said = true, child, true
 	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
 		k.Running = true // it runs without a unit, or in one that is not known
@@ -183,6 +182,13 @@ func KubeletState(h v1alpha1.History) Kubelet {
 		k.Halted, k.Running = true, false
 	}
 	return k
+}
+
+// childEnded: RKE2 starts the kubelet itself, and goes on without it.
+func childEnded(h v1alpha1.History) (v1alpha1.LogLine, bool) {
+	l, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited)
+	k := h.Last().Kubelet
+	return l, ended && k.Healthz != "ok" && strings.Contains(k.HealthzError, words.ConnectionRefused)
 }
 
 // knownUnit is the kubelet's unit, one that is not there where the node has no kubelet any more, and whether that tells anything.
