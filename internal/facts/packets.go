@@ -160,7 +160,14 @@ func leavesBy(o *v1alpha1.Observation, dev string) bool {
 
 // TakeOut are the steps that take rules out which keep the node from a target. One of a manager that would set it again (a firewall's,
 // or a routing daemon's) is left to a person.
+//
+// The same rule in a chain for what the node forwards goes with it: it keeps the node's pods from the same target.
 func TakeOut(o *v1alpha1.Observation, rules []v1alpha1.Rule, why, target string, f *v1alpha1.Finding) (steps []v1alpha1.Step) {
+	for _, r := range o.Network.RejectRules {
+		if slices.ContainsFunc(rules, func(met v1alpha1.Rule) bool { return forwards(met, r) }) {
+			rules = append(slices.Clone(rules), r)
+		}
+	}
 	for _, r := range rules {
 		if !slices.Contains([]string{"", "static", "boot", "kernel"}, r.Owner) {
 			f.ManualAction = "the rule is " + r.Owner + "'s, which would set it again: allow " + target + " there"
@@ -173,6 +180,20 @@ func TakeOut(o *v1alpha1.Observation, rules []v1alpha1.Rule, why, target string,
 		}
 	}
 	return steps
+}
+
+// forwards tells that a rule is another one word by word, in a chain of the same table for what the node forwards.
+func forwards(met, r v1alpha1.Rule) bool {
+	if r.Outgoing() || !slices.Contains(r.Hooks, "forward") || r.Owner != met.Owner || r.Chain == "" || r.Chain == met.Chain {
+		return false
+	}
+	if strings.HasPrefix(r.Text, "nft ") {
+		was, match, _ := strings.Cut(met.Text, ": ")
+		is, same, _ := strings.Cut(r.Text, ": ")
+		a, b := strings.Fields(was), strings.Fields(is)
+		return len(a) > 3 && len(b) > 3 && slices.Equal(a[:3], b[:3]) && match == same && match != ""
+	}
+	return strings.Replace(r.Text, "-A "+r.Chain+" ", "-A "+met.Chain+" ", 1) == met.Text
 }
 
 // nftRule is what may stand in a listed rule for it to be given to nft again: words, addresses and sets, and in quotes anything that ends

@@ -54,3 +54,36 @@ func TestRulesAgainst(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeOutOfBothChains: what keeps the node from a target keeps its pods from it by the same rule in another chain, and by no other.
+func TestTakeOutOfBothChains(t *testing.T) {
+	rule := func(text, hook string) v1alpha1.Rule {
+		r := v1alpha1.ParseRule(text)
+		r.Hooks = []string{hook}
+		return r
+	}
+	met := map[string]v1alpha1.Rule{
+		"nft":      rule("nft inet firewall out handle 4: ip daddr 172.18.0.2 tcp dport 6443 drop", "output"),
+		"iptables": rule("iptables -t filter -A OUTPUT -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j DROP", "output"),
+	}
+	for name, c := range map[string]struct {
+		met string
+		r   v1alpha1.Rule
+		too bool
+	}{
+		"the same in nft":      {"nft", rule("nft inet firewall through handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop", "forward"), true},
+		"another port":         {"nft", rule("nft inet firewall through handle 7: ip daddr 172.18.0.2 tcp dport 443 drop", "forward"), false},
+		"another table":        {"nft", rule("nft inet theirs through handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop", "forward"), false},
+		"what comes in":        {"nft", rule("nft inet firewall in handle 7: ip daddr 172.18.0.2 tcp dport 6443 drop", "input"), false},
+		"the same in iptables": {"iptables", rule("iptables -t filter -A FORWARD -d 172.18.0.2/32 -p tcp -m tcp --dport 6443 -j DROP", "forward"), true},
+		"another address":      {"iptables", rule("iptables -t filter -A FORWARD -d 172.18.0.9/32 -p tcp -m tcp --dport 6443 -j DROP", "forward"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &v1alpha1.Observation{Node: "n1", Network: v1alpha1.Network{RejectRules: []v1alpha1.Rule{met[c.met], c.r}}}
+			steps := TakeOut(o, []v1alpha1.Rule{met[c.met]}, "why", "target", &v1alpha1.Finding{})
+			if want := map[bool]int{false: 1, true: 2}[c.too]; len(steps) != want {
+				t.Errorf("%d steps, want %d: %+v", len(steps), want, steps)
+			}
+		})
+	}
+}
