@@ -54,6 +54,8 @@ func (s *session) items(list []*scenarios.Scenario) []item {
 // for itself, while they wait, or last where they do not lend it; then what takes longer than most, so that the last to end is short.
 func (s *session) turn(sc *scenarios.Scenario) int {
 	switch {
+	case fault.EveryNode(sc): // it waits for all others to end
+		return 5
 	case waitsLong(sc):
 		return 0
 	case fault.ClaimsHost(sc) && s.lends():

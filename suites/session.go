@@ -32,6 +32,8 @@ type Pool struct {
 
 	// host is held by one unit for an ordinary scenario and as a whole by one that claims the host's kernel.
 	host *semaphore.Weighted
+	// nodes is held by one unit by each run, and as a whole by one that reaches every node.
+	nodes *semaphore.Weighted
 
 	mu       sync.Mutex
 	held     map[string]string    // node → run
@@ -54,7 +56,7 @@ type session struct {
 	several bool
 }
 
-const wholeHost = 1 << 20
+const whole = 1 << 20
 
 // OpenPool takes the host's fingerprint, before anything is injected.
 func OpenPool(ctx context.Context, on Testbed) (*Pool, error) {
@@ -68,7 +70,7 @@ func OpenPool(ctx context.Context, on Testbed) (*Pool, error) {
 }
 
 func newPool(on Testbed, before Fingerprint) *Pool {
-	return &Pool{testbed: on, fingerprint: before, host: semaphore.NewWeighted(wholeHost), held: map[string]string{}, released: map[string]time.Time{}, retired: map[string]string{}, touched: map[string]bool{}, changed: make(chan struct{})}
+	return &Pool{testbed: on, fingerprint: before, host: semaphore.NewWeighted(whole), nodes: semaphore.NewWeighted(whole), held: map[string]string{}, released: map[string]time.Time{}, retired: map[string]string{}, touched: map[string]bool{}, changed: make(chan struct{})}
 }
 
 // Close compares the host's fingerprint and returns what was left behind, readable. Nothing may run in the pool any more. It
@@ -195,15 +197,18 @@ func (s *session) all(ctx context.Context, list []*scenarios.Scenario) (*v1alpha
 			errs[i] = ErrInterrupted
 			continue
 		}
-		it.host = newShare(s.host, it.sc)
-		if it.host.take(ctx) != nil {
+		nodes, host := s.shares(it.sc)
+		if nodes.take(ctx) != nil || host.take(ctx) != nil {
+			nodes.release()
 			errs[i] = ErrInterrupted
 			<-slots
 			continue
 		}
+		it.host = host
 		wg.Go(func() {
 			defer func() { <-slots }()
-			defer it.host.release()
+			defer nodes.release()
+			defer host.release()
 			results[i], errs[i] = s.until(ctx, it)
 		})
 	}

@@ -13,18 +13,24 @@ import (
 	"github.com/sickbay-dev/sickbay/suites/detector"
 )
 
-// share is what a run holds of the host's kernel: one unit, or all of it where the scenario claims the host.
+// share is what a run holds of something: one unit, or all of it.
 type share struct {
 	of     *semaphore.Weighted
 	weight int64
 	held   bool
 }
 
-func newShare(of *semaphore.Weighted, sc *scenarios.Scenario) *share {
-	if fault.ClaimsHost(sc) {
-		return &share{of: of, weight: wholeHost}
+func newShare(of *semaphore.Weighted, all bool) *share {
+	if all {
+		return &share{of: of, weight: whole}
 	}
 	return &share{of: of, weight: 1}
+}
+
+// shares are what a run holds: of the host's kernel, all of it where the scenario claims that, and of the nodes, all of them where it
+// reaches every node. A run that lends the kernel keeps its node.
+func (p *Pool) shares(sc *scenarios.Scenario) (nodes, host *share) {
+	return newShare(p.nodes, fault.EveryNode(sc)), newShare(p.host, fault.ClaimsHost(sc))
 }
 
 func (h *share) take(ctx context.Context) error {

@@ -34,12 +34,12 @@ func TestLending(t *testing.T) {
 		{"with another detector", scenario(minutes), Options{Detectors: []detector.Entry{detector.Own(), whenIll("mine", "pleg")}}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &session{Pool: &Pool{host: semaphore.NewWeighted(wholeHost)}, opts: c.opts}
-			r := &run{s: s, sc: c.sc, host: newShare(s.host, c.sc)}
+			s := &session{Pool: &Pool{host: semaphore.NewWeighted(whole)}, opts: c.opts}
+			r := &run{s: s, sc: c.sc, host: newShare(s.host, false)}
 			free := func() bool {
-				ok := s.host.TryAcquire(wholeHost)
+				ok := s.host.TryAcquire(whole)
 				if ok {
-					s.host.Release(wholeHost)
+					s.host.Release(whole)
 				}
 				return ok
 			}
@@ -67,19 +67,46 @@ func TestLending(t *testing.T) {
 	}
 }
 
+// TestEveryNode: what reaches every node waits until no run has one, though these lend the host's kernel while they wait.
+func TestEveryNode(t *testing.T) {
+	p := newPool(nil, nil)
+	long := scenario(func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = v1alpha1.Duration(5 * time.Minute) })
+	every := scenario(func(s *scenarios.Scenario) {
+		s.Spec.Claims = []string{"host"}
+		s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "kubelet-config", On: v1alpha1.OnEveryNode}}
+	})
+	nodes, host := p.shares(long)
+	if nodes.take(t.Context()) != nil || host.take(t.Context()) != nil {
+		t.Fatal("not taken")
+	}
+	host.release() // lent
+	all, kernel := p.shares(every)
+	if kernel.weight != whole || p.nodes.TryAcquire(all.weight) {
+		t.Error("it begins while a run has a node")
+	}
+	nodes.release()
+	if !p.nodes.TryAcquire(all.weight) {
+		t.Error("it does not begin when no run has a node")
+	}
+	s := &session{Pool: p}
+	if s.turn(every) <= s.turn(long) || s.turn(every) <= s.turn(scenario()) {
+		t.Error("it is not the last")
+	}
+}
+
 // TestLendingInterrupted: a run that cannot get its share back gives up, and gives back nothing that it does not hold.
 func TestLendingInterrupted(t *testing.T) {
 	sc := scenario(func(s *scenarios.Scenario) {
 		s.Metadata.Name, s.Spec.Timeouts.Manifest = "own", v1alpha1.Duration(5*time.Minute)
 	})
-	s := &session{Pool: &Pool{host: semaphore.NewWeighted(wholeHost)}}
-	r := &run{s: s, sc: sc, host: newShare(s.host, sc)}
+	s := &session{Pool: &Pool{host: semaphore.NewWeighted(whole)}}
+	r := &run{s: s, sc: sc, host: newShare(s.host, false)}
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := r.host.take(ctx); err != nil {
 		t.Fatal(err)
 	}
 	err := r.lending(func(ctx context.Context, _ step) error {
-		if err := s.host.Acquire(ctx, wholeHost); err != nil {
+		if err := s.host.Acquire(ctx, whole); err != nil {
 			t.Error(err)
 		}
 		cancel()
@@ -89,7 +116,7 @@ func TestLendingInterrupted(t *testing.T) {
 		t.Error("no error")
 	}
 	r.host.release()
-	s.host.Release(wholeHost)
+	s.host.Release(whole)
 }
 
 // TestHostBeforeTheRest: what needs the host begins as soon as those that wait for minutes lend it, and the rest after it, however the

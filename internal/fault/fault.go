@@ -239,6 +239,11 @@ func (s *Session) values() scenarios.WorkloadValues {
 	return v
 }
 
+// EveryNode says that a scenario reaches nodes beside its victim.
+func EveryNode(sc *scenarios.Scenario) bool {
+	return slices.ContainsFunc(slices.Concat(sc.Spec.Prepare, sc.Spec.Inject), func(a v1alpha1.Action) bool { return a.On == v1alpha1.OnEveryNode })
+}
+
 // ClaimsHost says that a scenario needs the host's kernel for itself.
 func ClaimsHost(sc *scenarios.Scenario) bool { return slices.Contains(sc.Spec.Claims, "host") }
 
