@@ -41,6 +41,10 @@ var sick = []detectorstest.Case{
 	{Name: "containerd's configuration is in the form of a later one", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument")
 	}},
+	{Name: "the same, before systemd has tried it again", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument")
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.NRestarts = 0 })
+	}},
 	// https://github.com/containerd/containerd/issues/10905
 	{Name: "containerd 2 does not know a plugin by its old name", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: `invalid disabled plugin URI "cri"`, Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, `containerd: failed to load TOML from /etc/containerd/config.toml: invalid disabled plugin URI "cri" expect io.containerd.x.vx`)

@@ -110,9 +110,10 @@ func (r runtime) noExec(h v1alpha1.History) bool {
 	return r.unit.ExecMainStatus == 203 || said && !r.stopped()
 }
 
-// looping: systemd starts it again and again.
-func (r runtime) looping(o *v1alpha1.Observation, noExec bool) bool {
-	return r.unit.ActiveState == "activating" && (r.unit.NRestarts > 1 || noExec || o.Runtime.ConfigFile.Error != "")
+// looping: systemd starts it again and again, or will, for what it last said: a configuration of a later form stays one.
+func (r runtime) looping(o *v1alpha1.Observation, noExec bool, said string) bool {
+	again := r.unit.NRestarts > 1 || r.unit.SubState == "auto-restart" && newerConfig.MatchString(said)
+	return r.unit.ActiveState == "activating" && (again || noExec || o.Runtime.ConfigFile.Error != "")
 }
 
 // stopped: the runtime's unit does not run, or starts again and again. One that the kubelet's program starts is not to be started.
@@ -121,7 +122,8 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	r := runtimeOf(o)
 	u := r.unit
 	noExec := r.noExec(h)
-	looping := r.looping(o, noExec)
+	last, ended := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:")
+	looping := r.looping(o, noExec, last.Text)
 	if r.ofKubelet(o) || !r.stopped() && !looping || r.stopped() && serves(o) {
 		return nil
 	}
@@ -130,7 +132,6 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		Summary:  r.Name + " does not run: its unit is " + u.ActiveState + " (" + u.SubState + ", result " + u.Result + ")",
 		Evidence: []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, load %s, result %s, exit status %d, %d restarts", r.Unit, u.ActiveState, u.SubState, u.LoadState, u.Result, u.ExecMainStatus, u.NRestarts))},
 	}
-	last, ended := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:")
 	if ended {
 		f.Evidence = append(f.Evidence, facts.FromLine(last))
 	}
