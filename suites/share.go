@@ -29,8 +29,8 @@ func newShare(of *semaphore.Weighted, all bool) *share {
 
 // shares are what a run holds: of the host's kernel, all of it where the scenario claims that, and of the nodes, all of them where it
 // reaches every node. A run that lends the kernel keeps its node.
-func (p *Pool) shares(sc *scenarios.Scenario) (nodes, host *share) {
-	return newShare(p.nodes, fault.EveryNode(sc)), newShare(p.host, fault.ClaimsHost(sc))
+func (w *Pool) shares(sc *scenarios.Scenario) (nodes, host *share) {
+	return newShare(w.nodes, fault.EveryNode(sc)), newShare(w.host, fault.ClaimsHost(sc))
 }
 
 func (h *share) take(ctx context.Context) error {
