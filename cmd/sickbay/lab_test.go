@@ -219,6 +219,23 @@ func TestWatchdogWaitsForALab(t *testing.T) {
 	}
 }
 
+// TestWatchdogEnds: of a lab that another process has stopped nothing is left to watch.
+func TestWatchdogEnds(t *testing.T) {
+	l := newLearner(t)
+	r := cluster.Record{Cluster: "sickbay", Run: "l07-abcde", Node: "w", Until: time.Now().Add(time.Hour)}
+	l.record(r)
+	if ended(r) {
+		t.Error("it runs")
+	}
+	hold, err := r.Take()
+	if err == nil {
+		err = hold.End()
+	}
+	if err != nil || !ended(r) {
+		t.Errorf("%v: it was stopped", err)
+	}
+}
+
 // TestShellHistory: what was typed goes into the timeline with its time and without secrets.
 func TestShellHistory(t *testing.T) {
 	st := &lab.State{}

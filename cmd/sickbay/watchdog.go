@@ -26,6 +26,8 @@ const (
 	// is back within a minute.
 	tries     = 10
 	healPause = 30 * time.Second
+	// endedEvery is how often it looks whether the run is over without it: a lab is stopped by another process than the one that made it.
+	endedEvery = 10 * time.Second
 )
 
 // watchdog is the process that outlives a harness. It hears of the end of the harness, however it ended, by the end of its own
@@ -60,11 +62,17 @@ func (a *app) watchdog() *cobra.Command {
 
 // tend heals one run when it is due and leaves word of it.
 func (a *app) tend(ctx context.Context, r cluster.Record) {
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Until(r.Due())):
+		case <-time.After(min(time.Until(r.Due()), endedEvery)):
+		}
+		if ended(r) {
+			return // whoever goes on with a lab has stopped it
+		}
+		if time.Now().Before(r.Due()) {
+			continue
 		}
 		if later, ok := prolonged(r); ok {
 			r = later
@@ -84,8 +92,15 @@ func (a *app) tend(ctx context.Context, r cluster.Record) {
 			_ = cluster.Tell(fmt.Sprintf("%s, and could not be undone: %s", gone(r), err))
 			return
 		}
+		try++
 		r.Until = time.Now().Add(healPause)
 	}
+}
+
+// ended tells that a run's record is gone: it was undone. One that cannot be looked for is not.
+func ended(r cluster.Record) bool {
+	all, err := cluster.Records(r.Cluster)
+	return err == nil && !slices.ContainsFunc(all, func(x cluster.Record) bool { return x.Run == r.Run })
 }
 
 // prolonged is the record of a run that was given more time since it was read: a lab outlives the process that began it.
