@@ -162,8 +162,8 @@ test-browser: ## the pages of reports and labs, driven in a headless Chromium; s
 	cd internal/report/browser && go vet . && go test -count=1 .
 
 .PHONY: test-labs
-test-labs: build ## labs on a real cluster: a scripted learner, a scripted cheater, and what tells nothing; CLUSTER=name
-	$(AGENT) SICKBAY_E2E=1 SICKBAY_CLUSTER=$(call quote,$(CLUSTER)) go test ./cmd/sickbay -count=1 -v -run 'TestScripted|TestLabSecrecy' -timeout 120m
+test-labs: build ## labs on a real cluster: a scripted learner, a scripted cheater, what tells nothing, and what the API recorded; CLUSTER=name
+	$(AGENT) SICKBAY_E2E=1 SICKBAY_CLUSTER=$(call quote,$(CLUSTER)) go test ./cmd/sickbay -count=1 -v -run 'TestScripted|TestLabSecrecy|TestLabAudit' -timeout 120m
 
 .PHONY: screenshots
 screenshots: ## docs/report*.png and docs/lab-*.png, of the tests' samples or of a report: make screenshots REPORT=reports/today

@@ -144,3 +144,30 @@ func TestHostBeforeTheRest(t *testing.T) {
 		})(t)
 	}
 }
+
+// TestEveryNodeRunsAlone: no other run has a node when a scenario that reaches all of them begins, also none that lends the host's kernel.
+func TestEveryNodeRunsAlone(t *testing.T) {
+	named := func(name string, change ...func(*scenarios.Scenario)) *scenarios.Scenario {
+		return scenario(append(change, func(s *scenarios.Scenario) { s.Metadata.Name = name })...)
+	}
+	timeless(func(t *testing.T) {
+		w := newWorld(t, "w1", "w2", "w3", "w4")
+		list := []*scenarios.Scenario{
+			named("every", func(s *scenarios.Scenario) {
+				s.Spec.Claims = []string{"host"}
+				s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "kubelet-config", On: v1alpha1.OnEveryNode}}
+			}),
+			named("a"),
+			named("long", func(s *scenarios.Scenario) { s.Spec.Timeouts.Manifest = v1alpha1.Duration(5 * time.Minute) }),
+		}
+		rep, err := RunAll(t.Context(), fakeTestbed{w}, list, w.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range rep.Results[1:] {
+			if rep.Results[0].Started.Before(other.Ended) {
+				t.Errorf("%s ended at %s, and the one for every node began at %s", other.Scenario, other.Ended, rep.Results[0].Started)
+			}
+		}
+	})(t)
+}

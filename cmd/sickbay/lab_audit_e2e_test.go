@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
-	"github.com/sickbay-dev/sickbay/internal/platform/engine"
 	kindconfigs "github.com/sickbay-dev/sickbay/kind-configs"
 )
 
@@ -22,18 +20,8 @@ import (
 //
 //	make build && SICKBAY_E2E=1 SICKBAY_CLUSTER=name go test ./cmd/sickbay -run TestLabAudit -v -count 1
 func TestLabAudit(t *testing.T) {
-	if os.Getenv("SICKBAY_E2E") == "" {
-		t.Skip("SICKBAY_E2E is not set: this test makes a node of a real cluster ill")
-	}
-	ctx, bin, name := t.Context(), "../../bin/sickbay", cmp.Or(os.Getenv("SICKBAY_CLUSTER"), defaultCluster)
-	e, err := engine.Ensure(ctx, engine.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := cluster.Find(ctx, e, name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, bin := t.Context(), "../../bin/sickbay"
+	c, name := labCluster(t)
 	run := func(stdin string, args ...string) string {
 		cmd := exec.CommandContext(ctx, bin, append(args, "--cluster", name)...)
 		cmd.Stdin = strings.NewReader(stdin)

@@ -15,19 +15,29 @@ import (
 	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
+// labCluster is the real cluster of the tests that make a node of it ill, by SICKBAY_CLUSTER.
+func labCluster(t *testing.T) (*cluster.Cluster, string) {
+	t.Helper()
+	needsLabCluster(t)
+	name := cmp.Or(os.Getenv("SICKBAY_CLUSTER"), defaultCluster)
+	e, err := engine.Ensure(t.Context(), engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Find(t.Context(), e, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, name
+}
+
 // TestLabSecrecy starts a lab on a real cluster and looks wherever a learner may look, the symptoms themselves aside: nothing names the
 // scenario or a mechanism.
 //
 //	make build && SICKBAY_E2E=1 SICKBAY_CLUSTER=name go test ./cmd/sickbay -run TestLabSecrecy -v -count 1
 func TestLabSecrecy(t *testing.T) {
-	if os.Getenv("SICKBAY_E2E") == "" {
-		t.Skip("SICKBAY_E2E is not set: this test makes a node of a real cluster ill")
-	}
-	ctx, bin, name := t.Context(), "../../bin/sickbay", cmp.Or(os.Getenv("SICKBAY_CLUSTER"), defaultCluster)
-	e, err := engine.Ensure(ctx, engine.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, bin := t.Context(), "../../bin/sickbay"
+	c, name := labCluster(t)
 	for _, code := range []string{"L07", "L04", "L15", "L05"} {
 		t.Run(code, func(t *testing.T) {
 			course, err := scenarios.FindCourse(code)
@@ -52,10 +62,6 @@ func TestLabSecrecy(t *testing.T) {
 				return string(out)
 			}
 			seen["processes of this machine"] = host("ps", "-eo", "args")
-			c, err := cluster.Find(ctx, e, name)
-			if err != nil {
-				t.Fatal(err)
-			}
 			kubeconfig, err := c.Kubeconfig()
 			if err != nil {
 				t.Fatal(err)

@@ -84,6 +84,11 @@ func TestTakeOutOfBothChains(t *testing.T) {
 			if want := map[bool]int{false: 1, true: 2}[c.too]; len(steps) != want {
 				t.Errorf("%d steps, want %d: %+v", len(steps), want, steps)
 			}
+			for _, s := range steps {
+				if s.Class != v1alpha1.Destructive || s.Undo == "" {
+					t.Errorf("class %s, undo %q: %s", s.Class, s.Undo, s.Run)
+				}
+			}
 		})
 	}
 }
