@@ -162,6 +162,27 @@ var sick = []detectorstest.Case{
 		detectorstest.CRIO(o)
 		detectorstest.SandboxFails(o, "container create failed: create keyring `410742b2d2de473d2cb955f29b6988303489c911db754cfeb48c80478866d843`: Disk quota exceeded")
 	}},
+	{Name: "no room left for compiled seccomp filters", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "no room left for compiled filters", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Config.SeccompDefault = detectorstest.Ptr(true)
+		detectorstest.SandboxFails(o, created+`error during container init: unable to init seccomp: error loading seccomp filter into kernel: error loading seccomp filter: errno 524: unknown`)
+	}},
+	{Name: "no memory left to start a shim", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "no memory left to start", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: cannot allocate memory`)
+	}},
+	{Name: "the node's mounts are private", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "the mount / of this node is private", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "csi-node-1", detectorstest.DaemonSet("csi-node"), detectorstest.Waiting("CreateContainerError", `failed to generate container "ab" spec: failed to generate spec: path "/var/lib/kubelet" is mounted on "/" but it is not a shared mount`)))
+	}},
+	{Name: "a handler that containerd does not know", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Says: "has no handler nvidia", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to get sandbox runtime: no runtime for "nvidia" is configured`)
+	}},
+	{Name: "a handler that CRI-O does not know", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Says: "has no handler kata", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `failed to find runtime handler kata from runtime list map[crun:0xc0001 runc:0xc002]`)
+	}},
+	{Name: "runc is not in a PATH that is not known, by its name", Want: []string{"sandbox-create/oci-runtime-missing"}, Ill: func(o *v1alpha1.Observation) {
+		pathNotKnown(o)
+		runcGone(o)
+	}},
 	{Name: "no inotify instances left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "inotify-instances", "uid 0", 128, 128)
 		detectorstest.SandboxFails(o, "failed to create fsnotify watcher: too many open files")
@@ -254,10 +275,19 @@ var silent = []detectorstest.Case{
 		detectorstest.SandboxFails(o, "failed to read the image's configuration: too many open files")
 	}},
 	// k3s keeps its shim and runc in a folder of its own.
-	{Name: "binaries of a runtime whose PATH is not known", Ill: func(o *v1alpha1.Observation) {
-		o.Runtime.Environment.Path = nil
-		o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[0].RuntimePath = "", ""
-		o.Files = nil
+	{Name: "binaries of a runtime whose PATH is not known", Ill: pathNotKnown},
+	{Name: "a program that an image has not, under a runtime whose PATH is not known", Ill: func(o *v1alpha1.Observation) {
+		pathNotKnown(o)
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 14, 0)))
+		detectorstest.Event(o, "default", "new", "Failed", `Error: `+created+`exec: "serve": executable file not found in $PATH: unknown`, 20*time.Second, 31)
+	}},
+	{Name: "an image's program that is for another machine and called runc", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Crashing("StartError", 128, 14, 0)))
+		detectorstest.Event(o, "default", "new", "Failed", `Error: `+created+`exec /usr/local/bin/runc: exec format error: unknown`, 20*time.Second, 31)
+	}},
+	{Name: "a handler that is known since", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers[1].Name = "nvidia"
+		detectorstest.SandboxFails(o, `failed to get sandbox runtime: no runtime for "nvidia" is configured`)
 	}},
 	{Name: "a handler that no pod asks for, without its shim", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Handlers = append(o.Runtime.Handlers, v1alpha1.RuntimeHandler{Name: "gvisor", Type: "io.containerd.runsc.v1"})
@@ -278,6 +308,15 @@ func crioPrograms(o *v1alpha1.Observation) {
 	o.Runtime.Handlers = []v1alpha1.RuntimeHandler{{Name: "runc", BinaryName: "/usr/local/sbin/runc", RuntimePath: "/usr/local/sbin/runc", ShimPath: "/usr/bin/conmon", SystemdCgroup: detectorstest.Ptr(true)}}
 	o.Runtime.Environment.Path = []string{"/usr/local/sbin", "/usr/bin"}
 	o.Files = []v1alpha1.File{{Path: "/usr/bin/conmon", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 150 << 10}, {Path: "/usr/local/sbin/runc", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 3 << 20}}
+}
+
+// created is what containerd and runc put before the reason.
+const created = `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: `
+
+// pathNotKnown is a node whose runtime's PATH nobody read, as k3s' with an older agent.
+func pathNotKnown(o *v1alpha1.Observation) {
+	o.Runtime.Environment.Path, o.Files = nil, nil
+	o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[0].RuntimePath = "", ""
 }
 
 func shimGone(o *v1alpha1.Observation) {

@@ -32,7 +32,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, space, quota, cgroups, limits, keys} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals} {
 		out = append(out, judge(o, failing)...)
 	}
 	out = append(out, unwritable(h, failing)...)
@@ -93,15 +93,17 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 		return nil // where the binaries are was not looked at: an empty path says nothing
 	}
 	searched := pathKnown(o)
-	said := func(texts ...string) bool {
-		return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool { return facts.Has(c.Message, texts...) })
+	said := func(p string, texts ...string) bool {
+		return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+			return !started(c) && facts.Has(strings.ReplaceAll(c.Message, `\`, ""), append(texts, `"`+path.Base(p)+`": `+words.ExecutableFileNotFound, "fork/exec "+p+": "+words.NoSuchFileOrDirectory)...)
+		})
 	}
 	var shim, oci *v1alpha1.Finding
 	for _, r := range o.Runtime.Handlers {
 		if !inUse(o, r.Name) {
 			continue
 		}
-		if p := shimFile(o, r); p != "" && shim == nil && (gone(o, r.ShimPath, p, searched || said(words.BinaryNotInstalled)) || broken(o, p, failing)) {
+		if p := shimFile(o, r); p != "" && shim == nil && (gone(o, r.ShimPath, p, searched || said(p, words.BinaryNotInstalled)) || broken(o, p, failing)) {
 			shim = &v1alpha1.Finding{
 				Cause: "shim-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(p)),
@@ -111,7 +113,7 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 			repair(o, shim, r.Name, p, path.Base(p) == "containerd-shim-runc-v2" || path.Base(p) == "conmon", "restore-shim", "the shim")
 		}
 		name := cmp.Or(r.BinaryName, "runc")
-		if p := runtimeFile(o, r, name); oci == nil && ((strings.Contains(r.Type, "runc") || ofCRIO(o, p)) && gone(o, r.RuntimePath, p, searched || said(words.ExecutableFileNotFound)) || broken(o, p, failing)) {
+		if p := runtimeFile(o, r, name); oci == nil && ((strings.Contains(r.Type, "runc") || ofCRIO(o, p)) && gone(o, r.RuntimePath, p, searched || said(p)) || broken(o, p, failing)) {
 			oci = &v1alpha1.Finding{
 				Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
@@ -128,6 +130,37 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 		}
 	}
 	return out
+}
+
+// started tells that the OCI runtime ran, and what it says of a program is of the container's own.
+func started(c facts.CreateFailure) bool {
+	return strings.Contains(c.Message, words.StartContainerProcess)
+}
+
+// noHandler is the handler that a runtime says it has not: containerd's words, CRI-O's, and cri-dockerd's.
+var noHandler = regexp.MustCompile(`no runtime for \\*"([^"\\]+)\\*" is configured|failed to find runtime handler (\S+) from runtime list|RuntimeHandler \\*"([^"\\]+)\\*" not supported`)
+
+// unconfigured: pods of a RuntimeClass are here whose handler this node's runtime does not know.
+func unconfigured(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	if _, unread := o.Unreadable(v1alpha1.SourceStatus); unread {
+		return nil // it may be configured since
+	}
+	for _, c := range failing {
+		m := noHandler.FindStringSubmatch(c.Message)
+		if m == nil {
+			continue
+		}
+		name := cmp.Or(m[1:]...)
+		if slices.ContainsFunc(o.Runtime.Handlers, func(r v1alpha1.RuntimeHandler) bool { return r.Name == name }) {
+			continue
+		}
+		return []v1alpha1.Finding{{
+			Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence},
+			Summary:      fmt.Sprintf("the runtime of this node has no handler %s, which the RuntimeClass of pod %s/%s names: no sandbox of that class can be made here", name, c.Namespace, c.Pod),
+			ManualAction: fmt.Sprintf("have what installs %[1]s add it to %[2]s and restart the runtime, or keep pods of that class on nodes that have it (scheduling.nodeSelector of the RuntimeClass)", name, configFile(o)),
+		}}
+	}
+	return nil
 }
 
 // noMonitor is what a CRI-O says that ends at its start because a handler's monitor is not there (pkg/config/config.go).
@@ -254,7 +287,7 @@ func broken(o *v1alpha1.Observation, p string, failing []facts.CreateFailure) bo
 		return true
 	}
 	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
-		return facts.Has(c.Message, "/"+path.Base(p)+": "+words.ExecFormatError, "/"+path.Base(p)+": permission denied")
+		return !started(c) && facts.Has(c.Message, "/"+path.Base(p)+": "+words.ExecFormatError, "/"+path.Base(p)+": permission denied")
 	})
 }
 
@@ -461,15 +494,38 @@ func limits(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.F
 // noKey is what runc and crun were at when the kernel gave them no keyring. It says then that a disk's quota is exceeded (EDQUOT).
 var noKey = []string{words.CreateSessionKey, "create keyring"}
 
-// keys: the user whose the container is has no key left, which every container gets one of, and no disk is full.
-func keys(_ *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+// refused are words that name what the kernel refuses a container by themselves, with the cause that is nearest; no disk is meant. The
+// first group of says is what is named.
+var refused = []struct {
+	says          *regexp.Regexp
+	summary, todo string
+}{
+	{regexp.MustCompile(`(?i)(?:` + strings.Join(noKey, "|") + `).*disk quota exceeded()`),
+		"no keys are left in the kernel's keyrings for the user that a container runs as, and a container cannot be made; no disk is meant",
+		"see who has them in /proc/key-users, or raise the limits: `sysctl kernel.keys.maxkeys kernel.keys.maxbytes`, of root kernel.keys.root_maxkeys and kernel.keys.root_maxbytes"},
+	// kernel/bpf/core.c bpf_jit_charge_modmem answers ENOTSUPP, for which libseccomp and Go have no name.
+	{regexp.MustCompile(`seccomp.*errno (524)`),
+		"the kernel has no room left for compiled filters (errno %s), and a container with a seccomp profile cannot be started",
+		"raise the limit: `sysctl net.core.bpf_jit_limit`; each container with a seccomp profile takes some, and older kernels lose what ended containers had until a reboot"},
+	{regexp.MustCompile(`fork/exec (\S+): cannot allocate memory`),
+		"the node has no memory left to start %s, and a container cannot be made",
+		"see who has it: `ps -eo rss,pid,cmd --sort=-rss | head`, /proc/meminfo (Committed_AS against CommitLimit where vm.overcommit_memory is 2), and the memory limit of the runtime's own unit"},
+	// internal/cri/opts/spec_linux_opts.go of containerd, internal/factory of CRI-O.
+	{regexp.MustCompile(`is mounted on \\*"([^"\\]+)\\*" but it is not a shared`),
+		"the mount %s of this node is private, and a container that shares its mounts with the node (mountPropagation) cannot be made",
+		"systemd makes all mounts shared at boot, this node's init did not: `mount --make-rshared %s`, and in what starts the node as well; under systemd look at MountFlags of the runtime's unit"},
+}
+
+// refusals: the kernel refuses a container something that is neither space nor a binary, and the words say what.
+func refusals(_ *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, c := range failing {
-		if facts.Has(c.Message, noKey...) && facts.Has(c.Message, noSpace[1]) {
-			return []v1alpha1.Finding{{
-				Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence},
-				Summary:      "no keys are left in the kernel's keyrings for the user that a container runs as, and a container cannot be made; no disk is meant",
-				ManualAction: "see who has them in /proc/key-users, or raise the limits: `sysctl kernel.keys.maxkeys kernel.keys.maxbytes`, of root kernel.keys.root_maxkeys and kernel.keys.root_maxbytes",
-			}}
+		for _, r := range refused {
+			m := r.says.FindStringSubmatch(c.Message)
+			if m == nil {
+				continue
+			}
+			say := func(text string) string { return strings.ReplaceAll(text, "%s", m[1]) }
+			return []v1alpha1.Finding{{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence}, Summary: say(r.summary), ManualAction: say(r.todo)}}
 		}
 	}
 	return nil

@@ -8,6 +8,8 @@ var (
 		Sample: "error during container init: unable to join session keyring: unable to create session key: disk quota exceeded"})
 	InitOOMKilled = runc.says("container init was OOM-killed", Entry{File: "libcontainer/process_linux.go",
 		Sample: "runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)"})
+	StartContainerProcess = runc.says("unable to start container process", Entry{Since: "1.1", File: "libcontainer/container_linux.go",
+		Sample: `OCI runtime create failed: runc create failed: unable to start container process: exec: "serve": executable file not found in $PATH: unknown`})
 )
 
 var runc = &Component{Name: "runc", Version: "v1.5.2"}
