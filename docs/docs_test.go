@@ -24,7 +24,7 @@ func TestEveryFailureAndCauseIsExplained(t *testing.T) {
 			if section, _, _ = strings.Cut(section, "\n##"); !found || !strings.Contains(section, "\nTells: ") || !strings.Contains(section, "\nFix: ") {
 				t.Errorf("%s.md has no section ### %s that says what tells it and what fixes it", f.Name, c.Name)
 			}
-			if Look(f.Name, c.Name) == "" {
+			if Look(f.Name, c.Name, "containerd") == "" {
 				t.Errorf("%s.md has no command to see %s by hand", f.Name, c.Name)
 			}
 		}

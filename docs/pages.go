@@ -11,27 +11,34 @@ import (
 	"github.com/sickbay-dev/sickbay/detectors"
 )
 
-// Look is the first command of a cause's section "Look", or of its failure's: how to see the same without sickbay.
-func Look(failure, cause string) string {
+// Look is the first command of a cause's section "Look", or of its failure's: how to see the same without sickbay. Where one is marked as
+// the container runtime's own, by a comment of its name alone, it is that one.
+func Look(failure, cause, runtime string) string {
 	text, err := detectors.Page(failure)
 	if err != nil {
 		return ""
 	}
 	if _, section, ok := strings.Cut(text, "\n### "+cause+"\n"); ok {
 		section, _, _ = strings.Cut(section, "\n##")
-		if look := firstCommand(section); look != "" {
+		if look := firstCommand(section, runtime); look != "" {
 			return look
 		}
 	}
 	_, look, _ := strings.Cut(text, "\n## Look\n")
-	return firstCommand(look)
+	return firstCommand(look, runtime)
 }
 
-func firstCommand(text string) string {
+func firstCommand(text, runtime string) (first string) {
 	_, commands, _ := strings.Cut(text, "```console\n")
-	first, _, _ := strings.Cut(commands, "\n")
-	command, _, _ := strings.Cut(first, "  #")
-	return strings.TrimSpace(command)
+	commands, _, _ = strings.Cut(commands, "```")
+	for line := range strings.Lines(commands) {
+		command, comment, _ := strings.Cut(line, "  #")
+		if command = strings.TrimSpace(command); runtime != "" && strings.EqualFold(strings.TrimSpace(comment), runtime) {
+			return command
+		}
+		first = cmp.Or(first, command)
+	}
+	return first
 }
 
 // Chapter is a chapter of the guide by its name, such as symptoms, playbook or checklist.

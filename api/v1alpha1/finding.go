@@ -30,6 +30,8 @@ type Finding struct {
 	Remedy       *Remedy  `json:"remedy"`
 	// ManualAction says why there is no remedy, or what the remedy leaves to a person: whose decision or knowledge is needed.
 	ManualAction string `json:"manualAction,omitempty"`
+	// Check is a command that shows the same without sickbay: on the node, unless it is kubectl's.
+	Check string `json:"check,omitempty"`
 
 	// Affects are objects beside Object that this finding harms: what is found about them may be its consequence.
 	Affects []ObjectRef `json:"-"`

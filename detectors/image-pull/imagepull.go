@@ -848,7 +848,7 @@ func unreachable(h v1alpha1.History, p pull, asked string) *v1alpha1.Finding {
 
 // whereToLook is what is left to a person where nothing on the node explains why the registry is not reached.
 func whereToLook(o *v1alpha1.Observation, p pull) string {
-	unit := cmp.Or(facts.Runtime(o).Unit, "containerd")
+	unit := facts.Runtime(o).UnitName()
 	out := "nothing on this node explains it: the registry itself, DNS, the firewall or a proxy (`systemctl show -p Environment -- " + detectors.Quote(unit) + "`) have to be looked at"
 	if p.answer.why == byProxy {
 		out = "look at the proxy, and at where " + unit + " is told of it: `systemctl show -p Environment -- " + detectors.Quote(unit) + "`, NO_PROXY for registries inside"

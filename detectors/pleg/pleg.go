@@ -570,7 +570,7 @@ func withoutCRI(h v1alpha1.History) *v1alpha1.Finding {
 	f := &v1alpha1.Finding{Cause: "runtime-hung", Certainty: v1alpha1.Certain,
 		Evidence: support(h, []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceStatus, why)})}
 	f.Summary = cmp.Or(r.Name, "the runtime") + " runs and serves no CRI: "
-	show := "`journalctl -u " + detectors.Quote(cmp.Or(r.Unit, "containerd")) + " | grep -e 'load.* plugin' -e level=fatal`"
+	show := "`journalctl -u " + detectors.Quote(r.UnitName()) + " | grep -e 'load.* plugin' -e level=fatal`"
 	disabled := keep(o.Runtime.ConfigFile.DisabledPlugins, criPlugins)
 	line, plugin, failed := pluginError(h)
 	switch {

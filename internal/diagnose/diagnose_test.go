@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
@@ -525,8 +526,59 @@ func TestByHand(t *testing.T) {
 		{v1alpha1.Finding{Failure: "image-pull", Cause: "registry-unreachable", Evidence: []v1alpha1.Evidence{{Text: `Failed to pull image "reg.example/shop/app:1.1": dial tcp`}}}, "curl -v https://reg.example/v2/"},
 		{v1alpha1.Finding{Failure: "gremlins", Cause: "many"}, ""},
 	} {
-		if got := byHand(c.f); got != c.want {
+		if got := byHand(c.f, &v1alpha1.Observation{}); got != c.want {
 			t.Errorf("%s/%s: %q, want %q", c.f.Failure, c.f.Cause, got, c.want)
+		}
+	}
+}
+
+// Pages are written for containerd: a check on another node names that node's runtime, its unit, its directories, and the way to ask it.
+func TestByHandOfTheNodesRuntime(t *testing.T) {
+	k3s := func(o *v1alpha1.Observation) {
+		o.Runtime.Unit, o.Runtime.RootDir = "k3s", "/var/lib/rancher/k3s/agent/containerd"
+		o.Runtime.Endpoint, o.Runtime.CLI = "unix:///run/k3s/containerd/containerd.sock", []string{"k3s", "crictl"}
+	}
+	for _, c := range []struct {
+		of         func(*v1alpha1.Observation)
+		name, want string
+	}{
+		{detectorstest.CRIO, "pleg/runtime-hung", "grep State /proc/$(pidof crio)/status"},
+		{detectorstest.CRIO, "pleg/runtime-io-stall", "ps -o pid,stat,wchan:30,comm -Lp $(pidof crio)"},
+		{detectorstest.CRIO, "pleg/runtime-overloaded", "systemctl show -p CPUQuotaPerSecUSec crio"},
+		{detectorstest.CRIO, "sandbox-create/shim-missing", "ls -l $(command -v conmon)"},
+		{detectorstest.CRIO, "sandbox-create/snapshotter-unwritable", "lsattr -d /var/lib/containers/storage/overlay"},
+		{detectorstest.CRIO, "sandbox-create/disk-full", "df -h /var/lib/containers/storage"},
+		{detectorstest.CRIO, "sandbox-create/inodes-exhausted", "df -hi /var/lib/containers/storage /run"},
+		{detectorstest.CRIO, "image-pull/mirror-misconfigured", "cat /etc/containers/registries.conf /etc/containers/registries.conf.d/*.conf"},
+		{detectorstest.CRIO, "cni/conflist-missing", "/usr/bin/crictl --runtime-endpoint unix:///var/run/crio/crio.sock info | jq '.status.conditions, .lastCNILoadStatus'"},
+		{detectorstest.CRIO, "sandbox-changed/sandbox-network-lost", "ls -l /run/netns; /usr/bin/crictl --runtime-endpoint unix:///var/run/crio/crio.sock pods"},
+		{k3s, "pleg/runtime-overloaded", "systemctl show -p CPUQuotaPerSecUSec k3s"},
+		{k3s, "pleg/runtime-hung", "grep State /proc/$(pidof containerd)/status"},
+		{k3s, "sandbox-create/shim-missing", "ls -l $(dirname $(command -v containerd))/containerd-shim-*"},
+		{k3s, "sandbox-changed/sandbox-network-lost", "ls -l /run/netns; k3s crictl pods"},
+		{func(o *v1alpha1.Observation) { o.Runtime.Unit = "x; reboot" }, "sandbox-changed/runtime-restart-kills-pods", "systemctl cat 'x; reboot'; systemctl show -p KillMode 'x; reboot'"},
+		{func(*v1alpha1.Observation) {}, "sandbox-changed/sandbox-network-lost", "ls -l /run/netns; crictl pods"},
+		{func(*v1alpha1.Observation) {}, "sandbox-create/snapshotter-unwritable", "lsattr -d /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"},
+	} {
+		o := detectorstest.Healthy()
+		c.of(o)
+		failure, cause := failures.Split(c.name)
+		d := Judge(map[string]v1alpha1.History{o.Node: {*o}}, func(v1alpha1.History) []v1alpha1.Finding {
+			return []v1alpha1.Finding{{Node: o.Node, Failure: failure, Cause: cause}}
+		})
+		if got := d.Findings[0].Check; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	// No command of all pages leads a node with CRI-O to containerd.
+	o := detectorstest.Healthy()
+	detectorstest.CRIO(o)
+	for _, f := range failures.All() {
+		for _, cause := range f.Causes {
+			x := v1alpha1.Finding{Failure: f.Name, Cause: cause.Name, Node: o.Node}
+			if got := byHand(x, o); x.Name() != "sandbox-changed/runtime-restart-kills-pods" && strings.Contains(got, "containerd") {
+				t.Errorf("%s: %s", x.Name(), got)
+			}
 		}
 	}
 }
@@ -550,7 +602,7 @@ func TestTextOfARecording(t *testing.T) {
 		Nodes: []string{"a"}, At: at, Recording: &v1alpha1.Recording{At: at, Note: "since the upgrade"},
 		Pods: []v1alpha1.NodePods{{Node: "a", Total: 9, NotReady: []string{"n/1", "n/2", "n/3", "n/4"}}},
 		Findings: []v1alpha1.Finding{
-			{Node: "a", Failure: "cni", Cause: "conflist-missing", Evidence: []v1alpha1.Evidence{{At: at.Add(-time.Minute), Source: "cni", Text: "gone"}}},
+			{Node: "a", Failure: "cni", Cause: "conflist-missing", Check: "crictl info", Evidence: []v1alpha1.Evidence{{At: at.Add(-time.Minute), Source: "cni", Text: "gone"}}},
 			{Node: "a", Failure: "swap", Cause: "swap-on"},
 		},
 	}

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -94,7 +93,10 @@ func judgeInto(v *verdictOn, node string, h v1alpha1.History, judge JudgeFunc) (
 	if judge == nil {
 		judge = Detectors
 	}
-	v.findings, v.at = judge(h), h.Last().At
+	v.findings, v.at = slices.Clone(judge(h)), h.Last().At
+	for i := range v.findings {
+		v.findings[i].Check = byHand(v.findings[i], h.Last())
+	}
 	v.unknown, v.blind = unread(h.Last())
 	if why := unjudged(h.Last()); why != "" && len(v.findings) == 0 && !v.blind {
 		v.unknown = slices.Insert(v.unknown, 0, v1alpha1.NodeUnknown{Node: node, What: verdict, Why: why})
@@ -275,7 +277,7 @@ func next(o *v1alpha1.Observation, source string) string {
 		return "`kubectl get --raw '/readyz?verbose'`"
 	case v1alpha1.SourceStatus:
 		r := facts.Runtime(o)
-		return "`" + strings.Join(r.CLI, " ") + " version` and `journalctl -n 50 -u " + cmp.Or(r.Unit, "containerd") + "` on the node"
+		return "`" + strings.Join(r.CLI, " ") + " version` and `journalctl -n 50 -u " + r.UnitName() + "` on the node"
 	case v1alpha1.SourceUnits, v1alpha1.SourceJournal:
 		return "`systemctl status` and `journalctl -n 50` on the node"
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/docs"
+	"github.com/sickbay-dev/sickbay/internal/facts"
 	plain "github.com/sickbay-dev/sickbay/internal/text"
 )
 
@@ -216,7 +217,7 @@ func (t *text) finding(i int) {
 		t.row(name, e)
 	}
 	t.remedy(f)
-	if look := byHand(f); look != "" {
+	if look := f.Check; look != "" {
 		if strings.Contains(look, "kubectl ") && !strings.Contains(look, "--kubeconfig") && contextOf(t.d) != "" {
 			look = withContext(look, contextOf(t.d))
 		} else if !strings.HasPrefix(look, "kubectl ") {
@@ -284,10 +285,11 @@ var (
 	hostInImage = regexp.MustCompile(`image "?([^/\s"]+[.:][^/\s"]*)/`)
 )
 
-// byHand is how to see the same without sickbay, with the finding's own node, pod, registry and API server in the command.
-func byHand(f v1alpha1.Finding) string {
+// byHand is how to see the same without sickbay, with the finding's own node and its runtime, pod, registry and API server in the command.
+func byHand(f v1alpha1.Finding, o *v1alpha1.Observation) string {
 	host := hostOf(f)
-	return placeholder.ReplaceAllStringFunc(docs.Look(f.Failure, f.Cause), func(word string) string {
+	command := facts.Here(o, docs.Look(f.Failure, f.Cause, facts.Runtime(o).Name))
+	return placeholder.ReplaceAllStringFunc(command, func(word string) string {
 		switch {
 		case word == "NODE":
 			return f.Node

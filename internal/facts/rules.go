@@ -1,7 +1,6 @@
 package facts
 
 import (
-	"cmp"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 
 // RestartRuntime restarts the runtime. Where its unit's KillMode has systemd end every process of it, no pod survives that.
 func RestartRuntime(o *v1alpha1.Observation, why string) v1alpha1.Step {
-	s := detectors.Restart(o.Node, cmp.Or(Runtime(o).Unit, "containerd")+".service", why+"; containers belong to their shims and go on")
+	s := detectors.Restart(o.Node, Runtime(o).UnitName()+".service", why+"; containers belong to their shims and go on")
 	u, _ := RuntimeUnit(o)
 	if m := u.KillMode; m == "control-group" || m == "mixed" {
 		s.Why = why + "; its KillMode " + m + " ends all containers with it"

@@ -3,6 +3,8 @@ package facts
 import (
 	"slices"
 	"testing"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 )
 
 // A rule's comment is one word and no option; what else it says is of the forms that iptables-save writes, or the rule stays.
@@ -25,5 +27,13 @@ func TestUnrule(t *testing.T) {
 		if got := Unrule(rule); !slices.Equal(got, want) {
 			t.Errorf("%s\n\tgot  %q\n\twant %q", rule, got, want)
 		}
+	}
+}
+
+// A runtime of which no look shows the unit is restarted by its own unit all the same.
+func TestRestartRuntimeOfNoUnit(t *testing.T) {
+	o := &v1alpha1.Observation{Node: "n", Runtime: v1alpha1.Runtime{Endpoint: "unix:///var/run/crio/crio.sock"}}
+	if got := RestartRuntime(o, "x").Run; got != "systemctl restart crio.service" {
+		t.Error(got)
 	}
 }

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -65,6 +66,9 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 	return r
 }
 
+// UnitName is its unit, the usual one where the node does not show it.
+func (r RuntimeOf) UnitName() string { return cmp.Or(r.Unit, usualUnits[r.Name], "containerd") }
+
 // usualUnits are the runtimes' units where the process does not tell.
 var usualUnits = map[string]string{Containerd: "containerd", CRIO: "crio", Docker: "cri-docker"}
 
@@ -102,6 +106,29 @@ func RuntimeProcess(o *v1alpha1.Observation) (v1alpha1.Process, bool) {
 
 // programs are the processes of which each runtime consists.
 var programs = map[string][]string{Containerd: {"containerd"}, CRIO: {"crio"}, Docker: {"cri-dockerd", "dockerd"}}
+
+// Here is a page's command as it is typed on this node: pages name containerd, its unit and directories, and crictl without an address.
+func Here(o *v1alpha1.Observation, command string) string {
+	r := Runtime(o)
+	unit, root := detectors.Quote(r.UnitName()), detectors.Quote(RuntimeRoot(o))
+	if r.Name == CRIO {
+		command = strings.NewReplacer("/io.containerd.snapshotter.v1.overlayfs/snapshots", "/overlay", ":cri-containerd:", ":crio:").Replace(command)
+	}
+	if own := programs[r.Name]; len(own) > 0 {
+		command = strings.ReplaceAll(command, "pidof containerd", "pidof "+own[0])
+	}
+	command = itsUnit.ReplaceAllStringFunc(command, func(m string) string { return strings.TrimSuffix(m, "containerd") + unit })
+	command = strings.ReplaceAll(command, "/var/lib/containerd", root)
+	if OwnSocket(o) { // where crictl looks first
+		return command
+	}
+	return crictl.ReplaceAllLiteralString(command, strings.Join(r.CLI, " "))
+}
+
+var (
+	itsUnit = regexp.MustCompile(`\b(journalctl -u|systemctl [^|;]*) containerd\b`)
+	crictl  = regexp.MustCompile(`\bcrictl\b`)
+)
 
 // HaltedRuntime are the runtime's processes that are there and do not run, whether their unit still knows them or not: a stop or a
 // restart by hand does not end a process that is frozen, and its unit forgets it.
