@@ -40,6 +40,18 @@ var sick = []detectorstest.Case{
 		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to device plugin GetPreferredAllocation rpc failed with err: rpc error: code = Unknown desc = error getting list of preferred allocation devices: unable to get device link information: error calling nvml.Init: Unknown Error, which is unexpected"}
 		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 	}},
+	{Name: "NVIDIA's libraries are newer than the loaded driver", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Says: "driver/library version mismatch", Ill: func(o *v1alpha1.Observation) {
+		withheld(o, hook+"error running hook: exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown")
+	}},
+	{Name: "NVIDIA's libraries are not there", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Says: "libnvidia-ml.so.1", Ill: func(o *v1alpha1.Observation) {
+		withheld(o, hook+"exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file or directory: unknown")
+	}},
+	{Name: "no CDI specification has the device", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Says: "unresolvable CDI devices", Ill: func(o *v1alpha1.Observation) {
+		withheld(o, `failed to generate container "ab" spec: failed to generate spec: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=GPU-1`)
+	}},
+	{Name: "a device's file went after it was offered", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Says: "/dev/lamp3", Ill: func(o *v1alpha1.Observation) {
+		withheld(o, `failed to generate container "ab" spec: failed to generate spec: lstat /dev/lamp3: no such file or directory`)
+	}},
 	{Name: "device plugin forgotten by a kubelet that was restarted, and nobody remembers it", Want: []string{"device-plugin/plugin-down"}, Remedy: "/api/v1/namespaces/kube-system/pods/lamp-plugin-4x/eviction", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Devices(o, "0", "0")
 		wantsLamp(o)
@@ -112,6 +124,9 @@ var silent = []detectorstest.Case{
 		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{detectorstest.Device: resource.MustParse("1")}
 		o.API.Pending = []corev1.Pod{*p}
 	}},
+	{Name: "an image that asks for a newer driver", Ill: func(o *v1alpha1.Observation) {
+		withheld(o, hook+"exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version, or use an earlier cuda container: unknown")
+	}},
 	{Name: "a pod pending for want of CPU", Ill: func(o *v1alpha1.Observation) {
 		p := detectorstest.Pod("default", "big")
 		p.Spec.NodeName, p.Status = "", corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/2 nodes are available: 2 Insufficient cpu."}}}
@@ -136,6 +151,19 @@ var silent = []detectorstest.Case{
 		o.API.Node.Status.Capacity["hugepages-2Mi"], o.API.Node.Status.Allocatable["hugepages-2Mi"] = resource.MustParse("1Gi"), resource.MustParse("0")
 		o.API.Node.Status.Capacity["devices.example.net/left-over"], o.API.Node.Status.Allocatable["devices.example.net/left-over"] = resource.MustParse("0"), resource.MustParse("0")
 	}},
+}
+
+// hook is what containerd and runc put before the words of a hook.
+const hook = `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error running prestart hook #0: `
+
+// withheld has a pod that was given a device start with an error.
+func withheld(o *v1alpha1.Observation, message string) {
+	detectorstest.Devices(o, "2", "2")
+	detectorstest.LampSocket(o, "ok")
+	detectorstest.AddPod(o, detectorstest.Pod("default", "train", detectorstest.Deployment("train"), detectorstest.Crashing("StartError", 128, 4, 0), detectorstest.With(func(c *corev1.Container) {
+		c.Resources.Limits = corev1.ResourceList{detectorstest.Device: resource.MustParse("1")}
+	})))
+	detectorstest.Event(o, "default", "train", "Failed", "Error: "+message, 20*time.Second, 5)
 }
 
 // wantsLamp adds a pod that no node has a device for.

@@ -40,7 +40,73 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			out = append(out, *f)
 		}
 	}
-	return append(out, refused(h)...)
+	if out = append(out, refused(h)...); len(out) == 0 {
+		return withheld(h) // a plugin that is gone or refuses explains it
+	}
+	return out
+}
+
+// withholds are the words of what puts a device into a container after the kubelet was given one, and what a person does about it. The
+// first group is the reason. What the image itself asks for ("requirement error") is no illness of the node.
+var withholds = []struct {
+	says *regexp.Regexp
+	todo string
+}{
+	{regexp.MustCompile(`(?i)(?:nvidia|nvml)[^\n"]*?((?:nvml error: )?driver/library version mismatch)`),
+		"the driver's libraries were updated, and the kernel has the modules of the old one still (`cat /proc/driver/nvidia/version` against `modinfo -F version nvidia`): drain the node and reboot it"},
+	{regexp.MustCompile(`nvidia-container-cli: ((?:initialization|detection|ldcache) error: [^\n"\\]+)`),
+		"the node's driver does not work: see `nvidia-smi` and `lsmod | grep nvidia` on the node, install or load the driver, then restart what installs the container toolkit"},
+	{regexp.MustCompile(`nvidia-container-cli: ((?:device|mount|container|permission) error: [^\n"\\]+)`),
+		"the device that the plugin gave is not there any more or cannot be used: see `nvidia-smi -L` and the kernel's log (Xid) on the node; a new process of the plugin takes stock of its devices"},
+	{regexp.MustCompile(`((?:CDI device injection failed: )?unresolvable CDI devices [^\n"\\]+|CDI device injection failed: [^\n"\\]+)`),
+		"no CDI specification on the node names that device: `ls /etc/cdi /var/run/cdi`; its vendor's plugin or toolkit writes them when it starts (NVIDIA: `nvidia-ctk cdi generate`)"},
+}
+
+// noDevice is a device file that the runtime was told to give to a container and that is not there.
+var noDevice = regexp.MustCompile(`(l?stat /dev/\S+: no such file or directory)`)
+
+// withheld: the kubelet was given a device, and what hands it to the container cannot.
+func withheld(h v1alpha1.History) []v1alpha1.Finding {
+	o := h.Last()
+	for _, c := range facts.CreateFailures(h) {
+		p := facts.Pod(o, c.Namespace, c.Pod)
+		resource := ""
+		if p != nil {
+			resource = asked(p)
+		}
+		ways := withholds
+		if resource != "" {
+			ways = append(slices.Clip(ways), struct {
+				says *regexp.Regexp
+				todo string
+			}{noDevice, "the device that the plugin gave is not there any more: see the kernel's log for why it went; a new process of the plugin takes stock of its devices"})
+		}
+		for _, w := range ways {
+			m := w.says.FindStringSubmatch(c.Message)
+			if m == nil {
+				continue
+			}
+			return []v1alpha1.Finding{{
+				Cause: "allocate-failed", Certainty: v1alpha1.Certain, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: c.Namespace, Name: c.Pod},
+				Summary:      fmt.Sprintf("a device of %s cannot be put into a container: %s", cmp.Or(resource, "this node"), facts.Short(strings.TrimSuffix(m[1], ": unknown"))),
+				Evidence:     []v1alpha1.Evidence{c.Evidence},
+				ManualAction: w.todo,
+			}}
+		}
+	}
+	return nil
+}
+
+// asked is the extended resource that a pod asks for, the first by name.
+func asked(p *corev1.Pod) (resource string) {
+	for _, c := range p.Spec.Containers {
+		for k := range c.Resources.Limits {
+			if strings.Contains(string(k), "/") && (resource == "" || string(k) < resource) {
+				resource = string(k)
+			}
+		}
+	}
+	return resource
 }
 
 // resources are those a device plugin gives: with a domain that is not Kubernetes' own, on the node now or at the baseline.
@@ -377,14 +443,7 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 		if p.Status.Reason != "UnexpectedAdmissionError" || !strings.Contains(p.Status.Message, words.AllocateFailed) || p.DeletionTimestamp != nil {
 			continue
 		}
-		resource := ""
-		for _, c := range p.Spec.Containers {
-			for k := range c.Resources.Limits {
-				if strings.Contains(string(k), "/") && (resource == "" || string(k) < resource) {
-					resource = string(k)
-				}
-			}
-		}
+		resource := asked(p)
 		if now := facts.APINow(o); now.Sub(p.CreationTimestamp.Time) > 10*time.Minute || servedSince(o, p, resource) || seen[facts.GroupKey(p)] {
 			continue
 		}
