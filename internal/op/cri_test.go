@@ -2,18 +2,23 @@ package op
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // crioNode is a node with CRI-O and one pod of one container.
 type crioNode struct {
 	Sys
-	ran [][]string
+	ran   [][]string
+	inUse int // refusals of crictl rmi to come
 }
+
+func (*crioNode) Wait(context.Context, time.Duration) error { return nil }
 
 var crioNodeFiles = map[string]string{
 	"/etc/crio/crio.conf": "[crio]\n",
@@ -53,6 +58,10 @@ func (*crioNode) List(dir string) ([]string, error) {
 
 func (n *crioNode) Run(_ context.Context, argv ...string) ([]byte, error) {
 	n.ran = append(n.ran, argv)
+	if argv[1] == "rmi" && n.inUse > 0 {
+		n.inUse--
+		return nil, errors.New("image used by d7debdf46a56: image is in use by a container")
+	}
 	return []byte(`{"images": [{"id": "1", "repoTags": ["registry.test/shop/app:1.0"], "repoDigests": ["registry.test/shop/app@sha256:1"]},
 		{"id": "2", "repoTags": [], "repoDigests": ["registry.test/shop/app@sha256:2"]}, {"id": "3", "repoTags": ["registry.k8s.io/pause:3.10"]}]}`), nil
 }
@@ -86,5 +95,19 @@ func TestImagesOfCRIO(t *testing.T) {
 	want := "crictl rmi registry.test/shop/app:1.0 registry.test/shop/app@sha256:2"
 	if got := strings.Join(n.ran[len(n.ran)-1], " "); got != want {
 		t.Errorf("ran %q, want %q", got, want)
+	}
+}
+
+// A pod that ends while its image is removed holds it for seconds.
+func TestImagesInUse(t *testing.T) {
+	n := &crioNode{inUse: 3}
+	i := &Images{Registry: "registry.test"}
+	i.sys = n
+	if err := i.Undo(t.Context(), Env{}); err != nil || n.inUse != 0 {
+		t.Errorf("undo: %v, and %d refusals were not met", err, n.inUse)
+	}
+	n.inUse = 1000
+	if err := i.Undo(t.Context(), Env{}); !inUse(err) {
+		t.Errorf("an image that stays in use is removed: %v", err)
 	}
 }

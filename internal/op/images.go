@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
 // Images changes nothing when done. Undone, it removes from the runtime what was pulled since from one registry, which is gone
@@ -14,6 +17,7 @@ type Images struct {
 	asks[interface {
 		Files
 		Commands
+		Timer
 	}]
 	// Registry is the host in the images' names.
 	Registry string `json:"registry"`
@@ -106,8 +110,31 @@ func (i *Images) Undo(ctx context.Context, env Env) error {
 	if CRIOf(i.sys) == CRIO {
 		remove = []string{"crictl", "rmi"}
 	}
-	if _, err := i.sys.Run(ctx, append(remove, names...)...); err != nil {
-		return fmt.Errorf("removing what was pulled from %s: %w", i.Registry, err)
+	_, removed := i.sys.Run(ctx, append(remove, names...)...)
+	if inUse(removed) {
+		if _, err := await(ctx, i.sys, imagePoll, timeoutscale.Bound(imageGrace), func() (bool, error) {
+			if names, removed = i.pulled(ctx); removed == nil && len(names) > 0 {
+				_, removed = i.sys.Run(ctx, append(remove, names...)...)
+			}
+			return !inUse(removed), nil
+		}); err != nil {
+			return err
+		}
+	}
+	if removed != nil {
+		return fmt.Errorf("removing what was pulled from %s: %w", i.Registry, removed)
 	}
 	return nil
+}
+
+// imageGrace is for pods that are being deleted while their images are removed.
+const (
+	imageGrace = 45 * time.Second
+	imagePoll  = time.Second
+)
+
+// inUse tells CRI-O's refusal while a container of the image is there, dead or alive. containerd removes the name at once.
+// CRI-O server/image_remove.go, containers/storage errors.go
+func inUse(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "image is in use by a container")
 }
