@@ -119,6 +119,23 @@ var sick = []detectorstest.Case{
 		o.Security.AppArmor = true
 		detectorstest.AddPod(o, detectorstest.Pod("default", "etcd", detectorstest.Waiting("CreateContainerError", `failed to create containerd container: load apparmor profile /tmp/cri-containerd.apparmor.d3636700873: parser error(""): exec: "apparmor_parser": executable file not found in $PATH`)))
 	}},
+	{Name: "no filter can be made of a seccomp profile", Want: []string{"security-denial/seccomp-profile-missing"}, Remedy: "RuntimeDefault", Says: "cannot make a filter", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		startFails(o, `error during container init: unable to init seccomp: error adding seccomp filter rule for syscall bdflush: requested action matches default action of filter: unknown`, localhostProfile("profiles/strict.json"))
+	}},
+	{Name: "the runtime's own AppArmor profile was unloaded", Want: []string{"security-denial/apparmor-denied"}, Remedy: "-", Says: "the kernel of this node does not have", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		startFails(o, noProfile)
+	}},
+	{Name: "a pod's AppArmor profile was unloaded", Want: []string{"security-denial/apparmor-denied"}, Says: "deny-write of container", Ill: func(o *v1alpha1.Observation) {
+		o.Security.AppArmor = true
+		startFails(o, noProfile, denyWrite)
+	}},
+	{Name: "the kubelet turns a pod away, for AppArmor is off", Want: []string{"security-denial/apparmor-denied"}, Remedy: "-", Says: "not enabled on the host", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "armed", detectorstest.Waiting("ContainerCreating", ""), denyWrite))
+		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
+		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "AppArmor", Message: "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"}
+	}},
 	{Name: "an AppArmor profile that is not loaded, in containerd's words", Want: []string{"security-denial/apparmor-denied"}, Ill: func(o *v1alpha1.Observation) {
 		o.Security.AppArmor = true
 		detectorstest.AddPod(o, detectorstest.Pod("default", "guarded", detectorstest.Deployment("guarded"), detectorstest.With(func(c *corev1.Container) {
@@ -147,6 +164,10 @@ var silent = []detectorstest.Case{
 		o.Containers = append(o.Containers, v1alpha1.ContainerUsage{ID: "x", Pod: "broken", Namespace: "default", Name: "c", PID: 4711, UnderKubepods: true, LSMLabel: "cri-containerd.apparmor.d (enforce)"})
 		detectorstest.Kmsg(o, `audit: type=1400 audit(1795514100.000:5): apparmor="DENIED" operation="ptrace" profile="cri-containerd.apparmor.d" pid=99`, 4*time.Minute)
 	}},
+	{Name: "a program that an image has not, under a seccomp profile", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		startFails(o, `exec: "serve": executable file not found in $PATH: unknown`, localhostProfile("profiles/strict.json"))
+	}},
 	// seccomp answers EPERM ("operation not permitted"), never EACCES unless its profile says so.
 	{Name: "permission denied on a file, under a seccomp profile", Perhaps: []string{"security-denial/seccomp-denied"}, Ill: func(o *v1alpha1.Observation) {
 		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
@@ -168,6 +189,16 @@ const (
 
 func denyWrite(p *corev1.Pod) {
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: detectorstest.Ptr("deny-write")}}
+}
+
+const noProfile = `error during container init: unable to apply apparmor profile: apparmor failed to apply profile: write /proc/thread-self/attr/apparmor/exec: no such file or directory: unknown`
+
+// startFails has a pod's container not start, for what runc says.
+func startFails(o *v1alpha1.Observation, message string, options ...detectorstest.PodOption) {
+	message = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: " + message
+	p := detectorstest.AddPod(o, detectorstest.Pod("default", "new", append(options, detectorstest.Crashing("StartError", 128, 4, 0), detectorstest.Deployment("new"))...))
+	p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = message
+	detectorstest.Event(o, "default", "new", "Failed", "Error: "+message, 20*time.Second, 5)
 }
 
 // deaf is a pod that cannot listen, says so and ends when its probe has it killed.

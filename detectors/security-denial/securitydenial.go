@@ -30,7 +30,47 @@ const fresh = 7 * time.Minute
 
 // judge looks at each container that does not run.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return append(facts.EachContainer(h, missing, seccomp, apparmor, selinux), noParser(h)...)
+	found := facts.EachContainer(h, missing, seccomp, apparmor, selinux)
+	if len(found) == 0 {
+		found = unloaded(h)
+	}
+	return slices.Concat(found, noParser(h), turnedAway(h.Last()))
+}
+
+// unloaded: the kernel does not have the runtime's own AppArmor profile any more. That is the node's.
+func unloaded(h v1alpha1.History) []v1alpha1.Finding {
+	for _, f := range facts.CreateFailures(h) {
+		if !strings.Contains(f.Message, words.AppArmorNotApplied) {
+			continue
+		}
+		return []v1alpha1.Finding{{
+			Cause: "apparmor-denied", Certainty: v1alpha1.Certain, Object: &v1alpha1.ObjectRef{Kind: "Pod", Namespace: f.Namespace, Name: f.Pod}, Evidence: []v1alpha1.Evidence{f.Evidence},
+			Summary:      "the kernel of this node does not have the AppArmor profile that the runtime confines containers by, and no such container can be started",
+			ManualAction: "see `aa-status` on the node: somebody unloaded the profiles (aa-teardown, a restart of apparmor.service); a restart of the runtime loads its own again",
+		}}
+	}
+	return nil
+}
+
+// turnedAway are the pods that the kubelet rejected lately for a profile that this node cannot give them.
+func turnedAway(o *v1alpha1.Observation) (out []v1alpha1.Finding) {
+	if o.API == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for i := range o.API.Pods {
+		p := &o.API.Pods[i]
+		if p.Status.Phase != corev1.PodFailed || p.DeletionTimestamp != nil || !strings.Contains(p.Status.Message, words.CannotEnforceAppArmor) || seen[facts.GroupKey(p)] || facts.APINow(o).Sub(p.CreationTimestamp.Time) > 10*time.Minute {
+			continue
+		}
+		seen[facts.GroupKey(p)] = true
+		out = append(out, v1alpha1.Finding{
+			Cause: "apparmor-denied", Certainty: v1alpha1.Certain, Object: facts.PodRef(p), Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.pods", p.Status.Reason+": "+p.Status.Message)},
+			Summary:      fmt.Sprintf("pod %s/%s asks for an AppArmor profile that cannot be applied on this node: %s", p.Namespace, p.Name, facts.Short(p.Status.Message)),
+			ManualAction: "load the profile on the node (apparmor_parser -r), or keep the pod on nodes that have it; where AppArmor is off, it is turned on by the kernel's command line (apparmor=1, and apparmor in lsm=); the rejected pod stays Failed",
+		})
+	}
+	return out
 }
 
 // noParser: the kernel has AppArmor on, and the runtime cannot load its own profile for want of the program that does. That is the node's,
@@ -136,7 +176,9 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	})
 	said, saying := saysMissing(o, c)
 	w := c.Status.State.Waiting
-	if there && !strings.Contains(said.Text, "cannot load") ||
+	unfit := facts.Has(said.Text, words.InitSeccomp)
+	there = there || unfit
+	if there && !strings.Contains(said.Text, "cannot load") && !unfit || strings.Contains(said.Text, "errno 524") ||
 		!saying && (unread || w == nil || !slices.Contains([]string{"CreateContainerError", "CreateContainerConfigError", "RunContainerError"}, w.Reason)) {
 		return nil
 	}
@@ -144,6 +186,9 @@ func missing(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		Summary: fmt.Sprintf("%s names the seccomp profile %s, which is not on this node", c.Where(), name)}
 	if there {
 		f.Summary = fmt.Sprintf("%s names the seccomp profile %s, which the runtime cannot load", c.Where(), name)
+	}
+	if unfit {
+		f.Summary = fmt.Sprintf("%s names the seccomp profile %s, of which the runtime cannot make a filter", c.Where(), name)
 	}
 	if saying {
 		f.Evidence = append(f.Evidence, said)
@@ -198,6 +243,8 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	// A filter answers EPERM or ENOSYS unless its profile says otherwise; EACCES ("permission denied") is a matter of files.
 	case facts.Has(strings.ToLower(t.Message), words.OperationNotPermitted, "eperm", "function not implemented", "bad system call"):
 	case facts.Has(strings.ToLower(waitMessage(c)), words.OperationNotPermitted):
+	case t.Reason == "StartError": // the runtime says what it was, and it is no call of the application's
+		return nil
 	case t.ExitCode == 0 || t.Reason == "OOMKilled" || t.ExitCode == 137 || t.ExitCode == 143:
 		return nil
 	default:
@@ -361,7 +408,11 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	if !o.Security.AppArmor || name == "" && label(h, c) == "" {
 		return nil
 	}
-	unable := facts.Has(waitMessage(c)+c.Pod.Status.Message, words.CannotEnforceAppArmor, words.AppArmorNotFound, "apparmor failed to apply profile", "not loaded", "write /proc/self/attr/apparmor/exec")
+	said := waitMessage(c)
+	if t := facts.LastEnd(c); t != nil && (said == "" || facts.CrashLooping(c)) {
+		said = t.Message
+	}
+	unable := facts.Has(said, words.AppArmorNotFound, words.AppArmorNotApplied, "not loaded", "write /proc/self/attr/apparmor/exec")
 	if !failing(c, o) && !unable {
 		return nil
 	}
@@ -376,7 +427,7 @@ func apparmor(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		Summary: fmt.Sprintf("the AppArmor profile %s denies %s an access it needs", name, c.Where())}
 	if unable {
 		f.Summary = fmt.Sprintf("the AppArmor profile %s of %s cannot be applied on this node", name, c.Where())
-		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", waitMessage(c)+c.Pod.Status.Message))
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.pods", said))
 	}
 	if found {
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
