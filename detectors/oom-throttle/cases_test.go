@@ -146,6 +146,14 @@ var silent = []detectorstest.Case{
 	{Name: "killed without a limit, by a node out of memory", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "victim", detectorstest.Crashing("OOMKilled", 137, 4, time.Minute)))
 	}},
+	{Name: "killed below its limit, by a node out of memory", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "victim", limits("", "8Gi"), detectorstest.Crashing("OOMKilled", 137, 4, time.Minute)))
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=cri-containerd-old-victim.scope,mems_allowed=0,global_oom,task_memcg=/kubelet.slice/cri-containerd-old-victim.scope,task=java,pid=77,uid=0", 21*time.Second)
+	}},
+	{Name: "killed below its limit, for all pods together had no memory left", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "victim", limits("", "8Gi"), detectorstest.Crashing("OOMKilled", 137, 4, time.Minute)))
+		detectorstest.Kmsg(o, "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=cri-containerd-old-victim.scope,mems_allowed=0,oom_memcg=/kubepods.slice,task_memcg=/kubepods.slice/kubepods-poduid_victim.slice/cri-containerd-old-victim.scope,task=java,pid=77,uid=0", 21*time.Second)
+	}},
 	{Name: "an application killed by itself with 137", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "broken", limits("", "64Mi"), detectorstest.Crashing("Error", 137, 9, time.Second)))
 	}},

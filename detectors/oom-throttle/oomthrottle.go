@@ -140,8 +140,16 @@ var podGroup = regexp.MustCompile(`oom_memcg=[^,]*pod[0-9a-f_-]+(\.slice)?,`)
 
 // limitKill tells the kernel's line of a kill in a memory cgroup (mm/oom_kill.c).
 func limitKill(text string) bool {
-	return strings.Contains(text, "oom_memcg=") && !strings.Contains(text, "constraint=CONSTRAINT_NONE")
+	return strings.Contains(text, "oom_memcg=") && !nodeKill(text)
 }
+
+// nodeKill tells the line of one for want of the node's memory: of the whole machine, of its NUMA nodes, or of the cgroup of all pods.
+func nodeKill(text string) bool {
+	return strings.Contains(text, "oom-kill:constraint=") && (!strings.Contains(text, "CONSTRAINT_MEMCG") || allPods.MatchString(text))
+}
+
+// allPods is the cgroup of all pods, or of all of a class of service, by either cgroup driver.
+var allPods = regexp.MustCompile(`oom_memcg=[^,]*kubepods(?:[/-](?:burstable|besteffort))?(?:\.slice)?,`)
 
 // groupKill tells its line of a cgroup v2 that is killed as a whole (mm/memcontrol.c); the kubelet asks for it unless singleProcessOOMKill is set.
 func groupKill(text string) bool { return strings.Contains(text, words.MemoryOomGroupSet) }
@@ -196,6 +204,9 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	t := facts.LastEnd(c)
 	kmsg := kernelSays(h, c, limitKill)
+	if len(kmsg) == 0 && len(kernelSays(h, c, nodeKill)) > 0 {
+		return nil // the node ran out, or the share of it that all pods have
+	}
 	b, limited := memoryLimit(c, kmsg)
 	if !limited {
 		return nil // killed without a limit: the node ran out, which more limit does not cure
@@ -237,6 +248,9 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		Cause: "memory-limit", Certainty: v1alpha1.Certain, Evidence: ev,
 		Summary:      fmt.Sprintf("%s reaches %s again and again, and is killed", c.Where(), b),
 		Consequences: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
+	}
+	if _, unread := o.Unreadable(v1alpha1.SourceKmsg); unread && len(ev) == 1 && ev[0].Source == "api.pods" && ended && !initKilled(t.Message) {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether it was its own limit or a node out of memory: `dmesg | grep oom-kill` on the node, oom_memcg names the container's own cgroup"
 	}
 	f.Remedy, f.ManualAction = b.raise(o, c)
 	return f
