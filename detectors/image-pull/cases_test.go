@@ -283,6 +283,12 @@ var sick = []detectorstest.Case{
 	{Name: "Artifact Registry denies", Want: []string{"image-pull/registry-auth"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "europe-west2-docker.pkg.dev/p/ml/app:4.19.5", `denied: Permission "artifactregistry.repositories.downloadArtifacts" denied on resource "projects/p/locations/europe-west2/repositories/ml" (or it may not exist)`)
 	}},
+	{Name: "a registry's certificate is not valid yet", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Says: "not valid yet", Manual: "this node's clock first", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to do request: Head "https://quay.io/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T10:00:00Z is before 2026-11-25T00:00:00Z`)
+	}},
+	{Name: "a registry's certificate is made as Go does not accept it", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Says: "does not accept", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": tls: failed to parse certificate from server: x509: negative serial number`)
+	}},
 	{Name: "the table of connections is full", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "table of connections is full", Ill: func(o *v1alpha1.Observation) {
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65500, Max: 65536})
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)

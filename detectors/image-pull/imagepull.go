@@ -389,16 +389,22 @@ var badTLS = []struct {
 	summary string
 	todo    string // with {server}, and {address} to connect to
 }{
+	{[]string{" is before 2"}, "",
+		"the certificate of registry {server} is not valid yet by the clock of this node",
+		"look at this node's clock first (`timedatectl`): most often it is behind; where it is right, the registry's owner has a certificate made by a clock that is ahead (`openssl s_client -connect {address} </dev/null | openssl x509 -noout -dates`)"},
 	{[]string{"certificate has expired", "not yet valid"}, "tls-expired",
 		"the certificate of registry {server} is not valid now",
 		"the registry's owner has to renew its certificate; check the chain with `openssl s_client -connect {address} </dev/null | openssl x509 -noout -dates`, and this node's clock with `timedatectl`"},
 	{[]string{words.CertificateValidFor, "unrecognized name", words.NoIPSANs, words.NotValidForAnyNames, words.CannotValidateFor}, "tls-name",
 		"the certificate of registry {server} is for another name",
 		"pull by the name the certificate is for, or have it issued for {server}"},
+	{[]string{"failed to parse certificate", "relies on legacy Common Name", "unhandled critical extension", "incompatible key usage", "insecure algorithm"}, "",
+		"the certificate of registry {server} is made in a way that the runtime does not accept",
+		"the registry's owner has to issue it again as the message wants (subject alternative names, a positive serial number, SHA-256, its key usage): `openssl s_client -connect {address} </dev/null | openssl x509 -noout -text`"},
 	{[]string{words.HTTPToHTTPS, words.NotATLSRecord}, "",
 		"registry {server} speaks HTTP, and the runtime expects TLS",
 		"give the registry a certificate; plain HTTP by `http://` in certs.d lets anybody between put in an image of his own"},
-	{[]string{"handshake failure", "protocol version", "no cipher suite", "tls: internal error", "insecure algorithm"}, "",
+	{[]string{"handshake failure", "protocol version", "no cipher suite", "tls: internal error"}, "",
 		"registry {server} and the runtime agree on no version or cipher of TLS",
 		"the registry's owner has to look at what it offers: `openssl s_client -connect {address} </dev/null`"},
 }

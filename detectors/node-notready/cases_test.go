@@ -344,6 +344,9 @@ var sick = []detectorstest.Case{
 		}
 		detectorstest.SilentKubelet(o, "x")
 	}},
+	{Name: "no inotify watch left for the kubelet, and no disk is full", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "fs.inotify.max_user_watches", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "inotify_add_watch /sys/fs/cgroup/kubepods.slice: no space left on device")
+	}},
 	// https://github.com/kubermatic/kubermatic/issues/7490
 	{Name: "no inotify instance left for the kubelet", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "inotify_init: too many open files", Ill: func(o *v1alpha1.Observation) {
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "inotify-instances", Of: "uid 0", Used: 128, Max: 128})

@@ -778,6 +778,8 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 		manual: "RKE2 starts the kubelet itself, which ends (%s): why stands in /var/lib/rancher/rke2/agent/logs/kubelet.log; look at kubelet-arg in /etc/rancher/rke2/config.yaml, and at the files that it names"},
 	{says: regexp.MustCompile(`(inotify)[^"]*: too many open files`),
 		manual: "the node has no %s instances left for this user: see who has them (`find /proc/*/fd -lname anon_inode:inotify`), or raise fs.inotify.max_user_instances"},
+	{says: regexp.MustCompile(`(inotify)[^"]*: no space left on device`),
+		manual: "the node has no %s watches left for this user, and no disk is full: see who has them (`grep -c ^inotify /proc/*/fdinfo/* 2>/dev/null | sort -t: -k2n | tail`), or raise fs.inotify.max_user_watches"},
 	{says: regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: no space left on device`),
 		manual: "there is no room for %[1]s: look at `df -h -- %[1]s` and `df -i -- %[1]s`, or at its nearest parent, and make room there"},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),

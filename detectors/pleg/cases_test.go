@@ -53,6 +53,9 @@ var sick = []detectorstest.Case{
 		detectorstest.RunFilesystem(o).BytesFree = 0
 		containerdEnds(o, `containerd: mkdir /run/containerd/io.containerd.grpc.v1.cri: no space left on device`)
 	}},
+	{Name: "containerd ends itself at start for want of an inotify instance", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "fsnotify", Manual: "fs.inotify.max_user_instances", Ill: func(o *v1alpha1.Observation) {
+		containerdEnds(o, `level=fatal msg="Failed to run CRI service" error="failed to create cni conf monitor: failed to create fsnotify watcher: too many open files"`)
+	}},
 	{Name: "containerd ends itself at start, and systemd has given up", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		containerdEnds(o, `level=fatal msg="failed to get listener for main ttrpc endpoint" error="listen unix /run/containerd/containerd.sock.ttrpc: bind: permission denied"`)
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState = "failed", "failed" })

@@ -182,6 +182,9 @@ func refusal(r runtime, file, said string) string {
 	if m := newerConfig.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], m[1])
 	}
+	if strings.Contains(said, "inotify") && facts.Has(said, words.NoSpaceLeftOnDevice) || facts.Has(said, words.TooManyOpenFiles) {
+		return fmt.Sprintf("%s gets no inotify instance, watch or file more, and no disk is full: `sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches fs.file-max`; see who has them (`find /proc/*/fd -lname anon_inode:inotify`), raise what is used up, or LimitNOFILE of the unit", r.Name)
+	}
 	if m := noRoom.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s cannot write %[2]s: look at `df -h -- %[2]s`, `df -i -- %[2]s` and `findmnt -T %[2]s`, or at its nearest parent, and make room there", r.Name, m[1])
 	}

@@ -33,6 +33,8 @@ type Case struct {
 	Likely bool
 	// Says is what the first finding's summary must have.
 	Says string
+	// Manual is what the first finding's action for a person must have.
+	Manual string
 	// Class is what the first finding's remedy must be; empty it is not looked at.
 	Class v1alpha1.Class
 	// Baseline puts a healthy look before, and again the same look after it. Cases are judged with and without, those that set it
@@ -251,6 +253,9 @@ func (c Case) checkFirst(t testing.TB, found []v1alpha1.Finding) {
 	}
 	if !strings.Contains(f.Summary, c.Says) {
 		t.Errorf("%q does not say %q", f.Summary, c.Says)
+	}
+	if !strings.Contains(f.ManualAction, c.Manual) {
+		t.Errorf("%q does not say %q", f.ManualAction, c.Manual)
 	}
 	if c.Remedy == "-" {
 		if f.Remedy != nil || f.ManualAction == "" {
