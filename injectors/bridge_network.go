@@ -74,6 +74,7 @@ func (*BridgeNetwork) Plan(ctx context.Context, n Node) (*Plan, error) {
 	}
 	p.Ops = append(p.Ops,
 		&op.Bridge{Name: bridgeName, Address: netip.PrefixFrom(block.Addr().Next(), bridgeBits).String(), State: bridgeState},
+		&op.OwnDir{Path: path.Dir(bridgeOriginal)},
 		&op.File{Path: bridgeOriginal, Data: text, Mode: 0o644},
 		// Before whatever the node's own is called.
 		&op.File{Path: path.Join(cniDir, "00-bridge.conflist"), Data: text, Mode: 0o600, Theirs: true},

@@ -112,7 +112,7 @@ func (c *CSIDriver) Plan(ctx context.Context, n Node) (*Plan, error) {
 		for _, name := range c.Volumes {
 			v.Names = append(v.Names, path.Base(imageOf(n.Run, name)))
 		}
-		return &Plan{Ops: []op.Op{v}}, nil
+		return &Plan{Ops: []op.Op{&op.OwnDir{Path: v.Dir}, v}}, nil
 	case "corrupt":
 		if _, err := n.Sys.Stat(imageOf(n.Run, c.Volume)); err != nil {
 			return nil, &RequestError{fmt.Errorf("volume %s: %w (make it with the action volumes first)", c.Volume, err)}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -88,8 +89,13 @@ func (f *File) Plan(_ context.Context, n Node) (*Plan, error) {
 		return nil, err
 	}
 	o := &op.File{Path: f.Path, Absent: f.Remove, Data: []byte(f.Content), Mode: mode}
-	if f.Restart == "" {
-		return &Plan{Ops: []op.Op{o}}, nil
+	ops := []op.Op{o}
+	if f.Restart != "" {
+		ops = restarting(f.Restart, o)
 	}
-	return &Plan{Ops: restarting(f.Restart, o)}, nil
+	// A folder that is there for this file alone goes with what somebody puts beside it.
+	if _, err := n.Sys.Stat(path.Dir(f.Path)); !f.Remove && errors.Is(err, fs.ErrNotExist) {
+		ops = slices.Insert(ops, 0, op.Op(&op.OwnDir{Path: path.Dir(f.Path)}))
+	}
+	return &Plan{Ops: ops}, nil
 }
