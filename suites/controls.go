@@ -1,11 +1,13 @@
 package suites
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -55,7 +57,7 @@ func (r *run) prove(ctx context.Context, c v1alpha1.Control, at v1alpha1.StepNam
 		out.Reason = map[v1alpha1.Control]string{
 			v1alpha1.ControlNoop:         "the signals came without the fault",
 			v1alpha1.ControlNoRemedy:     "the fault went away by itself",
-			v1alpha1.ControlBlindRestart: "restarting containerd and kubelet cures it",
+			v1alpha1.ControlBlindRestart: "restarting " + cmp.Or(r.s.testbed.Runtime(), "containerd") + " and kubelet cures it",
 		}[c]
 	}
 	r.res.Controls = append(r.res.Controls, out)
@@ -104,6 +106,18 @@ func (r *run) blind(ctx context.Context, st step) error {
 	}
 	r.findings = findings
 	return err
+}
+
+// anotherIllness tells that after a blind restart something else than the fault was named for as long as detect waits for the right name:
+// what remains of the control's bound is for a node on which nothing is named yet. since is when that began.
+func (r *run) anotherIllness(a assessment, since *time.Time) bool {
+	switch {
+	case r.control.current != v1alpha1.ControlBlindRestart || len(a.wrong) == 0 || len(a.missing) == 0:
+		*since = time.Time{}
+	case since.IsZero():
+		*since = time.Now()
+	}
+	return !since.IsZero() && time.Since(*since) >= r.t.bound(r.sc, v1alpha1.StepDetect)
 }
 
 // setAside takes a failed clear out of the result when a blind restart came before the remedy: on a full disk, say, it makes the

@@ -84,6 +84,16 @@ func TestControlsOnTheWay(t *testing.T) {
 			if len(r.Controls) != len(c.held) || len(r.Steps) != 7 {
 				t.Errorf("%d controls, %d steps", len(r.Controls), len(r.Steps))
 			}
+			if i := slices.IndexFunc(r.Controls, func(x v1alpha1.ControlRun) bool {
+				return slices.ContainsFunc(x.Seen, func(s string) bool { return strings.Contains(s, "another illness") })
+			}); i >= 0 {
+				// Not cleared, and then said as long as detect waits for the right one: what is left of its bound tells no more.
+				if took, most := r.Controls[i].Ended.Sub(r.Controls[i].Started), quick().Control+quick().Steps[v1alpha1.StepDetect]+quick().Quiet; took > most {
+					t.Errorf("another illness was known after %s, and waited for %s", most, took)
+				}
+			} else if c.name == "a blind restart makes another illness of it" {
+				t.Error("the other illness is not told")
+			}
 			for control, held := range c.held {
 				if x := controlOf(t, r, control); x.Held != held || x.Reason == "" || x.Ended.Before(x.Started) {
 					t.Errorf("%s: %+v, want held %v", control, x, held)

@@ -78,6 +78,7 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Ex
 	var a assessment
 	flicker := map[string]int{}
 	var lookErr error
+	var another time.Time
 	for {
 		// The victim alone while it is not yet right; everybody from then on.
 		var findings []v1alpha1.Finding
@@ -110,6 +111,9 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Ex
 				break
 			}
 			r.detail("detectors say %s", orNothing(strings.Join(findingNames(findings), ", ")))
+			if r.anotherIllness(a, &another) {
+				return last, fault.Failf("detectors, asked blind, went on to say %s: %s", strings.Join(findingNames(last), ", "), a)
+			}
 		}
 		if err := r.look.Pause(ctx, started); err != nil {
 			if !errors.Is(err, context.DeadlineExceeded) {
