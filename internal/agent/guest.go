@@ -19,24 +19,25 @@ const block = 64 << 10
 // otherMachine is the guest script's exit code on a machine of another architecture.
 const otherMachine = 97
 
-// guest takes the agent from standard input and becomes it, in one command. Its file has no name any more before it runs, so that nothing
-// stays however it ends. In memory it needs no disk that may be full, frozen or read-only; where nothing may be run from memory, or there is no
-// room, it is $1. $2 are the machine's names for the agent's architecture, $3 its size in blocks, and the agent's arguments follow.
+// guest takes the agent from standard input and becomes it, in one command. Its file has no name any more before it is copied, so that
+// nothing stays however it ends; what was open for writing is not run, so it is opened anew. In memory it needs no disk that may be full,
+// frozen or read-only; where nothing may be run from memory, or there is no room, it is $1. $2 are the machine's names for the agent's architecture, $3 its size in blocks, and the agent's arguments follow.
 const guest = `case " $2 " in *" $(uname -m) "*) ;; *) exit 97 ;; esac
 kept=$1; [ "$(id -u)" = 0 ] || kept=${XDG_CACHE_HOME:-$HOME/.cache}/sickbay
 n=$3; shift 3
 trap 'rm -f "$f"; rmdir "$kept" 2>/dev/null' EXIT
 for d in /dev/shm "$kept" /run; do
   f=$d/agent-guest.sickbay-$$
-  mkdir -p "$d" 2>/dev/null && printf '#!/bin/sh\n' 2>/dev/null >"$f" && chmod 0700 "$f" && "$f" 2>/dev/null || { rm -f "$f"; continue; }
+  mkdir -p "$d" 2>/dev/null && printf '#!/bin/sh\n' 2>/dev/null >"$f" && chmod 0700 "$f" && "$f" 2>/dev/null || { rm -f "$f"; f=; continue; }
   free=$(df -Pk "$d" | { read -r _; read -r _ _ _ free _; echo "$free"; })
   [ "$((n * 64 + 1024))" -lt "${free:-0}" ] && break
   rm -f "$f"
+  f=
 done
-dd bs=65536 count="$n" iflag=fullblock of="$f" 2>/dev/null && [ "$(wc -c <"$f")" -eq "$((n * 65536))" ] || { echo "there is no room for sickbay's agent in /dev/shm, $kept or /run" >&2; exit 98; }
-exec 3<"$f"
-rm -f "$f"; rmdir "$kept" 2>/dev/null
-exec /proc/self/fd/3 "$@"`
+[ -n "$f" ] && exec 3<>"$f" && rm -f "$f" && dd bs=65536 count="$n" iflag=fullblock 2>/dev/null >&3 && [ "$(wc -c </proc/self/fd/3)" -eq "$((n * 65536))" ] || { echo "there is no room for sickbay's agent in /dev/shm, $kept or /run" >&2; exit 98; }
+rmdir "$kept" 2>/dev/null
+exec 4</proc/self/fd/3 3>&-
+exec /proc/self/fd/4 "$@"`
 
 // Guest is the agent on a node that is somebody else's: it comes with each call, and nothing of it stays. On this machine nothing is copied.
 func Guest(ctx context.Context, n node.Node) (*Client, error) {

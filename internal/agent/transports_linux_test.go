@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -229,6 +230,39 @@ func TestGuestCutShort(t *testing.T) {
 		if left, _ := filepath.Glob("/dev/shm/agent-guest.*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+}
+
+// TestGuestKilled: the file that is being copied has no name, so that nothing stays of it when all that copies is killed.
+func TestGuestKilled(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	machine, err := exec.Command("uname", "-m").Output()
+	if err != nil {
+		t.Skip(err)
+	}
+	before, _ := filepath.Glob("/dev/shm/agent-guest.*")
+	c := exec.Command("sh", "-c", guest, "sh", filepath.Join(t.TempDir(), "sickbay"), strings.TrimSpace(string(machine)), "9", "it")
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// More than the pipe holds: when this is taken, some of it is in the file.
+	if _, err := in.Write(make([]byte, 3*block)); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	_ = c.Wait() // by the signal
+	if left, _ := filepath.Glob("/dev/shm/agent-guest.*"); len(left) > len(before) {
+		for _, f := range left {
+			_ = os.Remove(f)
+		}
+		t.Errorf("left behind: %v", left)
 	}
 }
 
