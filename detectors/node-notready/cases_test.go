@@ -344,6 +344,12 @@ var sick = []detectorstest.Case{
 		}
 		detectorstest.SilentKubelet(o, "x")
 	}},
+	{Name: "k0s' kubelet ends again and again, and k0s goes on", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "exit status 1", Manual: "journalctl -u k0sworker", Ill: func(o *v1alpha1.Observation) {
+		k0sRespawns(o, `Flag --containerd has been deprecated`)
+	}},
+	{Name: "k0s' kubelet ends for a port that another program has", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "address already in use", Manual: "port 10250", Ill: func(o *v1alpha1.Observation) {
+		k0sRespawns(o, `E1124 09:59:54.000000 900 server.go:205] \"Failed to listen and serve\" err=\"listen tcp 0.0.0.0:10250: bind: address already in use\"`)
+	}},
 	{Name: "no inotify watch left for the kubelet, and no disk is full", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "fs.inotify.max_user_watches", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, "inotify_add_watch /sys/fs/cgroup/kubepods.slice: no space left on device")
 	}},
@@ -458,6 +464,25 @@ var silent = []detectorstest.Case{
 		u.Name, o.Kubelet.Unit = "rke2-agent.service", "rke2-agent"
 		o.Units["rke2-agent"], o.Runtime.Unit, o.Runtime.Endpoint = u, "rke2-agent", "unix:///run/k3s/containerd/containerd.sock"
 	}},
+}
+
+// k0sRespawns is a node of k0s, which starts its kubelet again every five seconds and writes its words into its own log
+// (https://github.com/k0sproject/k0s: pkg/supervisor/supervisor.go).
+func k0sRespawns(o *v1alpha1.Observation, words string) {
+	u := o.Units["kubelet"]
+	delete(o.Units, "kubelet")
+	u.Name = "k0sworker.service"
+	o.Units["k0sworker"] = u
+	o.Kubelet.Unit, o.Kubelet.PID, o.Kubelet.Flags = "k0sworker", 0, nil
+	o.Kubelet.Kubeconfig.Path = "/var/lib/k0s/kubelet.conf"
+	o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", `Get "http://127.0.0.1:10248/healthz": dial tcp 127.0.0.1:10248: connect: connection refused`, ""
+	o.Processes[1] = v1alpha1.Process{PID: 300, Name: "k0s", Unit: "k0sworker", State: "S"}
+	for _, ago := range []time.Duration{25, 15, 5} {
+		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:54" level=info msg="`+words+`" component=kubelet stream=stderr`, ago*time.Second+time.Second)
+		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:55" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`, ago*time.Second)
+		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:55" level=info msg="respawning in 5s" component=kubelet`, ago*time.Second)
+	}
+	detectorstest.SilentKubelet(o, "x")
 }
 
 // answeredInPart is the API server's view when a busy one told its version and then nothing within the bound.

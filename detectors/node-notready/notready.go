@@ -776,6 +776,8 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 		manual: "k3s cannot fill in the template of its containerd's configuration (%s), config.toml.tmpl or config-v3.toml.tmpl in agent/etc/containerd below /var/lib/rancher/k3s or rke2: it was copied from another version; have it begin with {{ template \"base\" . }} and hold only what is added"},
 	{says: regexp.MustCompile(`Kubelet exited: (exit status \d+)`),
 		manual: "RKE2 starts the kubelet itself, which ends (%s): why stands in /var/lib/rancher/rke2/agent/logs/kubelet.log; look at kubelet-arg in /etc/rancher/rke2/config.yaml, and at the files that it names"},
+	{says: regexp.MustCompile(words.K0sChildExited + ` error="([^"]+)"`),
+		manual: "k0s starts the kubelet itself, which ends (%s): why stands in `journalctl -u k0sworker -u k0scontroller | grep component=kubelet`; look at --kubelet-extra-args of k0s, and at the worker profile"},
 	{says: regexp.MustCompile(`(inotify)[^"]*: too many open files`),
 		manual: "the node has no %s instances left for this user: see who has them (`find /proc/*/fd -lname anon_inode:inotify`), or raise fs.inotify.max_user_instances"},
 	{says: regexp.MustCompile(`(inotify)[^"]*: no space left on device`),

@@ -82,6 +82,10 @@ var sick = []detectorstest.Case{
 	{Name: "network namespace gone", Want: []string{"sandbox-changed/sandbox-network-lost"}, Remedy: "ctr -n k8s.io tasks kill --signal SIGKILL sb-app", Ill: func(o *v1alpha1.Observation) {
 		sandbox(o, "app").NetNSGone = true
 	}},
+	{Name: "network namespace gone, and containerd has a socket of k0s'", Want: []string{"sandbox-changed/sandbox-network-lost"}, Remedy: "/run/k0s/containerd.sock", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Endpoint, o.Runtime.CLI = "unix:///run/k0s/containerd.sock", nil
+		sandbox(o, "app").NetNSGone = true
+	}},
 	{Name: "address gone", Want: []string{"sandbox-changed/sandbox-network-lost"}, Remedy: "/api/v1/namespaces/default/pods/api-1/eviction", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "api-1", detectorstest.Deployment("api")))
 		sandbox(o, "api-1").IPGone = true

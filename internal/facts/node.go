@@ -161,7 +161,10 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	child, ended := childEnded(h)
 	switch {
 	case ended:
-		k.Looping, k.Exit, k.Said = true, child, true
+		k.Looping = true
+		if !k.Said || !strings.Contains(k.Exit.Text, ofK0sKubelet) {
+			k.Exit, k.Said = child, true
+		}
 	case u.LoadState == "not-found" && o.Kubelet.Healthz == "ok":
 		k.Running = true // it runs without a unit, or in one that is not known
 	case nobodyStarts(u):
@@ -184,9 +187,12 @@ func KubeletState(h v1alpha1.History) Kubelet {
 	return k
 }
 
-// childEnded: RKE2 starts the kubelet itself, and goes on without it.
+// ofK0sKubelet is in what k0s writes of its kubelet, and in the kubelet's own words in k0s' log.
+const ofK0sKubelet = " component=kubelet"
+
+// childEnded: RKE2 and k0s start the kubelet themselves, and go on without it.
 func childEnded(h v1alpha1.History) (v1alpha1.LogLine, bool) {
-	l, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited)
+	l, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited, words.K0sChildExited)
 	k := h.Last().Kubelet
 	return l, ended && k.Healthz != "ok" && strings.Contains(k.HealthzError, words.ConnectionRefused)
 }

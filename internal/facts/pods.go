@@ -269,6 +269,12 @@ func EndSandbox(o *v1alpha1.Observation, id, why string) v1alpha1.Step {
 	if r := Runtime(o); r.Name != "" && r.Name != Containerd || strings.Contains(r.Socket, "/k3s/") {
 		return detectors.NodeStep(v1alpha1.Disruptive, o.Node, why, append(slices.Clone(r.CLI), "stopp", id)...)
 	}
-	return detectors.ShellStep(v1alpha1.Disruptive, o.Node, why,
-		`ctr -n k8s.io tasks kill --signal SIGKILL "$id" || ! ctr -n k8s.io tasks ls | awk -v id="$id" '$1 == id && /RUNNING/ { there = 1 } END { exit !there }' # it may have ended meanwhile`, detectors.V("id", id))
+	const script = `ctr -n k8s.io tasks kill --signal SIGKILL "$id" || ! ctr -n k8s.io tasks ls | awk -v id="$id" '$1 == id && /RUNNING/ { there = 1 } END { exit !there }' # it may have ended meanwhile`
+	if s := Runtime(o).Socket; s != "" && s != "/run/containerd/containerd.sock" {
+		return detectors.ShellStep(v1alpha1.Disruptive, o.Node, why, `export CONTAINERD_ADDRESS="$address"
+command -v ctr >/dev/null || ctr() { k0s ctr "$@"; }
+ctr -n k8s.io tasks ls >/dev/null || exit 1
+`+script, detectors.V("address", s), detectors.V("id", id))
+	}
+	return detectors.ShellStep(v1alpha1.Disruptive, o.Node, why, script, detectors.V("id", id))
 }

@@ -48,7 +48,7 @@ func Runtime(o *v1alpha1.Observation) RuntimeOf {
 	if r.Unit == "" {
 		usual := usualUnits[r.Name]
 		switch {
-		case strings.Contains(r.Socket, "/k3s/"): // k3s and RKE2 start their containerd themselves
+		case strings.Contains(r.Socket, "/k3s/"), strings.Contains(r.Socket, "/k0s/"): // k3s, RKE2 and k0s start their containerd themselves
 			usual = KubeletUnitName(o)
 		case strings.Contains(r.Socket, "/microk8s/"):
 			usual = "snap.microk8s.daemon-containerd"

@@ -153,6 +153,18 @@ var distributions = []distribution{
 			o.Security.SELinux = "enforcing"
 		}
 	}),
+	// https://github.com/k0sproject/k0s: pkg/component/worker (kubelet.go, containerd), docs/runtime.md: k0s starts kubelet and containerd, all in
+	// one unit, and brings no crictl.
+	like(kubeadm, func(d *distribution) {
+		d.name, d.os, d.server, d.endpoints = "k0s", "Ubuntu 24.04.3 LTS", "https://10.0.0.11:6443", []string{"10.0.0.11"}
+		d.kubelet = service{"k0sworker", "kubelet", "/var/lib/k0s/bin/kubelet"}
+		d.flags = []string{"--root-dir=/var/lib/k0s/kubelet", "--config=/var/lib/k0s/kubelet-config.yaml", "--kubeconfig=/var/lib/k0s/kubelet.conf", "--cert-dir=/var/lib/k0s/kubelet/pki", "--container-runtime-endpoint=unix:///run/k0s/containerd.sock", "--containerd=/run/k0s/containerd.sock", "--runtime-cgroups=/system.slice/containerd.service"}
+		d.files, d.kubeconfig, d.certs = []string{"/var/lib/k0s/kubelet-config.yaml"}, "/var/lib/k0s/kubelet.conf", "/var/lib/k0s/kubelet/pki"
+		d.runtime = service{"k0sworker", "containerd", "/var/lib/k0s/bin/containerd"}
+		d.endpoint, d.root, d.state, d.config = "unix:///run/k0s/containerd.sock", "/var/lib/k0s/containerd", "/run/k0s/containerd", []string{"/etc/k0s/containerd.toml", "/run/k0s/containerd-cri.toml"}
+		d.shims, d.runc, d.crictl = "/var/lib/k0s/bin", "/var/lib/k0s/bin/runc", ""
+		d.change = func(o *v1alpha1.Observation) { o.Kubelet.RootDir = "/var/lib/k0s/kubelet" }
+	}),
 	// https://github.com/openshift/machine-config-operator: templates/worker/01-worker-kubelet/_base/units/kubelet.service.yaml and
 	// files/kubelet.yaml, templates/common/_base/files/crio.yaml (conmon_cgroup = "pod"); https://github.com/openshift/multus-cni.
 	// /etc/kubernetes/kubelet.conf is the kubelet's configuration there, not its kubeconfig.

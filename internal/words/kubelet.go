@@ -124,6 +124,8 @@ var (
 		Sample: "The currently active client certificate has expired, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."})
 	ChildKubeletExited = kubelet.says("Kubelet exited: exit status", Entry{File: "as in rancher/rke2 issue 3063",
 		Sample: `time="2022-06-16T11:03:05Z" level=error msg="Kubelet exited: exit status 1"`})
+	K0sChildExited = kubelet.says(`msg="Failed to wait for process" component=kubelet`, Entry{File: "k0sproject/k0s: pkg/supervisor/supervisor.go",
+		Sample: `time="2024-05-14 09:01:22" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`})
 	CannotEnforceAppArmor = kubelet.says("Cannot enforce AppArmor", Entry{File: "pkg/kubelet/lifecycle/handlers.go",
 		Sample: `Cannot enforce AppArmor: profile "k8s-deny-write" is not loaded`})
 )
