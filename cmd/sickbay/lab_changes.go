@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -55,5 +56,25 @@ func (a *app) changes(ctx context.Context, l *lesson, now time.Time) {
 		l.st.Tell(now, "api", "what was changed through the API is not known: %s", err)
 	default:
 		l.st.Timeline = append(l.st.Timeline, lab.Changes(log, kindconfigs.OnCall, l.st.Consent, now)...)
+	}
+}
+
+// changesShown is how many changes `lab status` shows, the newest.
+const changesShown = 10
+
+// showChanges shows what the learner did through the API up to now. The debrief reads it anew, so nothing is kept.
+func (a *app) showChanges(ctx context.Context, l *lesson, now time.Time) {
+	before := len(l.st.Timeline)
+	a.changes(ctx, l, now)
+	list := l.st.Timeline[before:]
+	l.st.Timeline = l.st.Timeline[:before]
+	if n := len(list) - changesShown; n > 0 {
+		fmt.Fprintf(a.out, "Changed through the API, and %d before:\n", n)
+		list = list[n:]
+	} else if len(list) > 0 {
+		fmt.Fprintln(a.out, "Changed through the API:")
+	}
+	for _, e := range list {
+		fmt.Fprintf(a.out, "  %s  %s\n", e.At.Local().Format(time.TimeOnly), e.Text)
 	}
 }

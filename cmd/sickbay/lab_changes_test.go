@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,6 +122,38 @@ func TestChangesNeedConsent(t *testing.T) {
 				t.Errorf("without consent this was asked: %s", asked)
 			}
 		})
+	}
+}
+
+// TestStatusShowsChanges: what kubectl changed so far is there to be seen before the debrief, by who agreed to it; nothing of it is kept.
+func TestStatusShowsChanges(t *testing.T) {
+	began := time.Now().Add(-5 * time.Minute)
+	var log strings.Builder
+	for i := range 12 {
+		log.WriteString(change(began.Add(time.Duration(i+1)*time.Second), fmt.Sprintf("web-%d", i)))
+	}
+	for _, recorded := range []bool{false, true} {
+		l := newLearner(t)
+		l.begin("L07", func(s *lab.State) {
+			if s.Recorded = recorded; recorded {
+				s.Consent = began
+			}
+		})
+		w := newAudited(t, log.String())
+		out := file(t)
+		a := newApp(nil, out, file(t))
+		a.deps = w.deps
+		a.execute(t.Context(), []string{"lab", "status"})
+		stdout := content(t, out)
+		if !strings.Contains(stdout, "on the clock") || strings.Contains(stdout, "delete pods default/web-11\n") != recorded || strings.Contains(stdout, "and 2 before") != recorded || strings.Contains(stdout, "web-1\n") {
+			t.Errorf("recorded %t: %s", recorded, stdout)
+		}
+		if st, err := l.store.Load("sickbay"); err != nil || slices.ContainsFunc(st.Timeline, func(e lab.Entry) bool { return e.Kind == "api" }) {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if asked := w.asked(); !recorded && strings.Contains(asked, "audit") {
+			t.Error(asked)
+		}
 	}
 }
 

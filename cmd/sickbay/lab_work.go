@@ -38,7 +38,7 @@ func (a *app) undoOne(ctx context.Context, c *cluster.Cluster, o testbed.Orphane
 }
 
 func (a *app) labStatus() *cobra.Command {
-	return a.labVerb("status", "Show the ticket, the clock and the way in again", "Show the page, the ticket, the clock and how to get onto the nodes. Nothing is asked of the nodes.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
+	return a.labVerb("status", "Show the ticket, the clock and the way in again", "Show the page, the ticket, the clock, how to get onto the nodes and, after --record, what kubectl changed. Nothing else is asked of the nodes.", noArgs, func(cmd *cobra.Command, l *lesson, _ []string) error {
 		c, err := a.ours(cmd.Context(), l.st.Cluster)
 		if err != nil {
 			c = nil // the ticket can be read all the same
@@ -48,6 +48,9 @@ func (a *app) labStatus() *cobra.Command {
 		fmt.Fprintf(a.out, "\n%s, %s on the clock, %s, %s\n", l.st.Phase, progress.Elapsed(l.st.Clock(now)), hintsWord(l.st.Hints), answersWord(l.st.Answers))
 		if rec, ok := l.record(); ok {
 			fmt.Fprintf(a.out, "The node heals itself at %s unless somebody comes back.\n", rec.Due().Local().Format("15:04"))
+		}
+		if c != nil {
+			a.showChanges(cmd.Context(), l, now)
 		}
 		if err := l.under(); err != nil && l.st.Phase != lab.Paused {
 			return err
