@@ -484,9 +484,32 @@ func TestLockWaitsAndGivesUpWithItsContext(t *testing.T) {
 	unlock()
 }
 
+func TestNetworkOfAnOldPodman(t *testing.T) {
+	e, _, _ := engineWith(t, world{Networks: map[string]network{}})
+	e.Provider = engine.Podman
+	if n, err := ensureNetwork(t.Context(), e); err != nil || !n.owned() {
+		t.Errorf("%+v %v", n, err)
+	}
+}
+
 func TestRulesParse(t *testing.T) {
-	r := rules([]string{"172.20.0.0/16", "fd00::/64"})
-	for _, want := range []string{`iifname "sickbay0" oifname "sickbay0" accept`, "ip saddr 172.20.0.0/16", "ip6 saddr fd00::/64", "priority -150", "delete table inet sickbay"} {
+	var docker, podman network
+	for said, n := range map[string]*network{
+		`{"IPAM": {"Config": [{"Subnet": "172.20.0.0/16"}, {"Subnet": "fd00::/64"}]}}`:                                                                     &docker,
+		`{"network_interface": "podman2", "subnets": [{"subnet": "10.89.1.0/24", "gateway": "10.89.1.1"}, {"subnet": "fd01::/64", "gateway": "fd01::1"}]}`: &podman,
+	} {
+		if err := json.Unmarshal([]byte(said), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rulesParse(t, rules(docker), `iifname "sickbay0" oifname "sickbay0" accept`, "ip saddr 172.20.0.0/16", "ip6 saddr fd00::/64", "priority -150", "delete table inet sickbay")
+	rulesParse(t, rules(podman), `iifname "podman2" oifname "podman2" accept`, `iifname "podman2" ip daddr 10.89.1.1 meta l4proto { tcp, udp } th dport 53 accept`,
+		"ip6 daddr fd01::1", `ip saddr 10.89.1.0/24 oifname != { "podman2", "lo" }`)
+}
+
+func rulesParse(t *testing.T, r string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
 		if !strings.Contains(r, want) {
 			t.Errorf("no %q in\n%s", want, r)
 		}

@@ -110,6 +110,9 @@ func (w *world) do(args []string) int {
 		}
 		return print([]network{n})
 	case "network create":
+		if slices.Contains(args, "--interface-name") { // podman 4.3
+			return fail("Error: unknown flag: --interface-name")
+		}
 		n := network{ID: "n1", Labels: map[string]string{}}
 		n.IPAM.Config = []struct{ Subnet string }{{"172.20.0.0/16"}}
 		if i := slices.Index(args, "--label"); i > 0 {

@@ -23,11 +23,15 @@ const table = "sickbay"
 // machine, and so would every query of a name the engine's resolver does not know: that resolver asks from inside the node's
 // network namespace, so its queries pass here too. Rejected, not dropped: what is tried fails at once instead of after minutes.
 //
-// From the nodes to the host only answers pass: the host's own resolver or proxy would carry packets out.
+// From the nodes to the host only answers pass: the host's own resolver or proxy would carry packets out. Podman's resolver is on the
+// host and must be reached; names that it does not know it asks of the host's resolvers.
 // Priority -150 is behind connection tracking (-200) and before every filter (0). The last chain sees what leaves by any
 // interface after routing and before masquerading: it must count nothing, and does not let it go either.
-func rules(subnets []string) string {
-	var b strings.Builder
+func rules(n network) string {
+	var b, asks strings.Builder
+	for _, a := range n.resolvers() {
+		fmt.Fprintf(&asks, "\t\tiifname %q %s daddr %s meta l4proto { tcp, udp } th dport 53 accept\n", n.bridge(), family(a), a)
+	}
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n", table)
 	b.WriteString("\tcounter kept { }\n\tcounter refused { }\n\tcounter host { }\n\tcounter escaped { }\n")
 	fmt.Fprintf(&b, `	chain forward {
@@ -39,20 +43,23 @@ func rules(subnets []string) string {
 	chain input {
 		type filter hook input priority -150; policy accept;
 		iifname %[1]q ct state established,related accept
-		iifname %[1]q counter name host reject with icmpx type admin-prohibited
+%[2]s		iifname %[1]q counter name host reject with icmpx type admin-prohibited
 	}
 	chain postrouting {
 		type filter hook postrouting priority 50; policy accept;
-`, bridge)
-	for _, s := range subnets {
-		family := "ip"
-		if strings.Contains(s, ":") {
-			family = "ip6"
-		}
-		fmt.Fprintf(&b, "\t\t%s saddr %s oifname != { %q, \"lo\" } counter name escaped drop\n", family, s, bridge)
+`, n.bridge(), asks.String())
+	for _, s := range n.subnets() {
+		fmt.Fprintf(&b, "\t\t%s saddr %s oifname != { %q, \"lo\" } counter name escaped drop\n", family(s), s, n.bridge())
 	}
 	b.WriteString("\t}\n}\n")
 	return b.String()
+}
+
+func family(address string) string {
+	if strings.Contains(address, ":") {
+		return "ip6"
+	}
+	return "ip"
 }
 
 // noRules removes the table, also when it is not there.
@@ -95,8 +102,8 @@ func hostNFT(e *engine.Engine) string {
 }
 
 // isolate puts the rules in place; before any node exists.
-func isolate(ctx context.Context, e *engine.Engine, image string, subnets []string) error {
-	if _, err := nft(ctx, e, image, rules(subnets), "-f", "-"); err != nil {
+func isolate(ctx context.Context, e *engine.Engine, image string, n network) error {
+	if _, err := nft(ctx, e, image, rules(n), "-f", "-"); err != nil {
 		return fmt.Errorf("keep the cluster's packets on this machine: %w; --online makes a cluster that may reach the network", err)
 	}
 	return nil

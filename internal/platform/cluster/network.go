@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,8 +14,7 @@ import (
 // Network is the engine's network that every cluster of ours, and what serves it, is on. The user's `kind` network is not touched.
 const Network = "sickbay"
 
-// bridge is the network's interface on the host: a fixed name, so that the rules that keep packets in can be there before the
-// network is.
+// bridge is the network's interface on the host, where the engine takes a name. Podman does since 4.4 (libnetwork/netavark/config.go).
 const bridge = "sickbay0"
 
 // networkBound bounds making or removing a network: iptables rules of docker, under a second unless the host is very busy.
@@ -29,9 +29,26 @@ type network struct {
 	Containers map[string]struct{ Name string }
 	// podman's names for the same
 	Subnets []struct {
-		Subnet string `json:"subnet"`
+		Subnet  string `json:"subnet"`
+		Gateway string `json:"gateway"`
 	} `json:"subnets"`
 	NetLabels map[string]string `json:"labels"`
+	Interface string            `json:"network_interface"`
+}
+
+// bridge is the network's interface on the host.
+func (n network) bridge() string { return cmp.Or(n.Interface, bridge) }
+
+// resolvers are the addresses on the host that answer for the nodes' names: podman's resolver listens on the gateway, docker's in
+// each node.
+func (n network) resolvers() []string {
+	var s []string
+	for _, c := range n.Subnets {
+		if c.Gateway != "" {
+			s = append(s, c.Gateway)
+		}
+	}
+	return s
 }
 
 func (n network) owned() bool {
@@ -82,7 +99,11 @@ func ensureNetwork(ctx context.Context, e *engine.Engine) (network, error) {
 		} else {
 			args = append(args, "--opt", "com.docker.network.bridge.name="+bridge)
 		}
-		if _, err := run(ctx, e, networkBound, append(args, Network)...); err != nil {
+		_, err := run(ctx, e, networkBound, append(args, Network)...)
+		if err != nil && strings.Contains(err.Error(), "unknown flag: --interface-name") {
+			_, err = run(ctx, e, networkBound, append(args[:len(args)-2], Network)...)
+		}
+		if err != nil {
 			return network{}, fmt.Errorf("make the network %s: %w", Network, err)
 		}
 		if n, ok, err = findNetwork(ctx, e); err != nil || !ok {
@@ -131,7 +152,7 @@ func Shelter(ctx context.Context, e *engine.Engine, image string) (string, error
 	if err != nil {
 		return "", err
 	}
-	return Network, isolate(ctx, e, image, n.subnets())
+	return Network, isolate(ctx, e, image, n)
 }
 
 // Unshelter removes the network and its rules when nobody is on it any more.

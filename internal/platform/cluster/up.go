@@ -133,7 +133,7 @@ func Up(ctx context.Context, e *engine.Engine, o UpOptions) (_ *Cluster, err err
 		err = unisolate(ctx, e, o.Image) // of an earlier cluster whose taking down was cut off
 	} else {
 		task.Detail("closing the network")
-		err = isolate(ctx, e, o.Image, n.subnets())
+		err = isolate(ctx, e, o.Image, n)
 	}
 	if err != nil {
 		return nil, err
@@ -248,7 +248,7 @@ func reuse(ctx context.Context, e *engine.Engine, o UpOptions, want mark) (*Clus
 			if err != nil {
 				return nil, err
 			}
-			if err := isolate(ctx, e, o.Image, n.subnets()); err != nil {
+			if err := isolate(ctx, e, o.Image, n); err != nil {
 				return nil, err
 			}
 		}
