@@ -344,6 +344,19 @@ var sick = []detectorstest.Case{
 		}
 		detectorstest.SilentKubelet(o, "x")
 	}},
+	{Name: "nobody signs the kubelet's first request for a certificate", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Says: "waits for its first certificate", Manual: "kubectl get csr", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
+		o.Kubelet.Bootstrap = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/bootstrap-kubelet.conf", Exists: true, Server: "https://lab-control-plane:6443", Reach: "ok"}
+		o.Certs = o.Certs[:1]
+		o.API.Node, o.API.Lease = nil, nil
+		detectorstest.Log(o, "kubelet", `kubernetes.io/kube-apiserver-client-kubelet: certificate request was not signed: timed out waiting for the condition`, time.Minute)
+	}},
+	{Name: "the kernel killed the kubelet for want of memory", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start", Says: "want of memory", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletStopped(o)
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus = "failed", "failed", "oom-kill", 9
+		})
+	}},
 	{Name: "k0s' kubelet ends again and again, and k0s goes on", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "exit status 1", Manual: "journalctl -u k0sworker", Ill: func(o *v1alpha1.Observation) {
 		k0sRespawns(o, `Flag --containerd has been deprecated`)
 	}},

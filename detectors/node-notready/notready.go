@@ -103,6 +103,12 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, words.UnableToLoadBootstrapKubeconfig, "invalid configuration", "unable to load kubeconfig", words.ErrorLoadingConfigFile, "couldn't get version/kind", words.FailedToRunKubelet, words.UnableToRegisterNode, words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
+	if l, waits := facts.LastOf(h, "kubelet", 20*time.Minute, words.RequestNotSigned); waits && !c.Exists && o.Kubelet.Bootstrap.Exists && !haveClientCert(o) && l.At.After(k.Unit.ActiveSince) {
+		f.Summary = "the kubelet waits for its first certificate: it has asked for one, and nobody has signed the request"
+		f.Evidence = []v1alpha1.Evidence{facts.FromLine(l), facts.Seen(o, v1alpha1.SourceKubeconfig, what)}
+		f.ManualAction = "see `kubectl get csr`, whether the request is this node's own, and approve it (`kubectl certificate approve NAME`); what approves them by itself (kube-controller-manager, a cloud's controller) may not run, or the bootstrap token's group may not be bound to it"
+		return f
+	}
 	if asking {
 		f.Evidence = append(f.Evidence, facts.FromLine(asks))
 	}
@@ -439,7 +445,7 @@ func outdated(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		Cause: "apiserver-untrusted", Certainty: v1alpha1.Certain,
 		Summary:      fmt.Sprintf("the certificate that the API server %s shows is not valid now: %s", c.Server, c.ReachError),
 		Evidence:     []v1alpha1.Evidence{facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s: %s", c.Server, c.Reach, c.ReachError))},
-		ManualAction: "the certificate is renewed where the API server runs (`kubeadm certs renew apiserver`, then restart it), or by whoever runs the load balancer before it",
+		ManualAction: "where the clock is right, the certificate is renewed where the API server runs (`kubeadm certs renew apiserver`, then restart it), or by whoever runs the load balancer before it",
 	}
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.CertificateNotValid); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
@@ -639,6 +645,9 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 func begin(o *v1alpha1.Observation, k facts.Kubelet, f *v1alpha1.Finding) (steps []v1alpha1.Step) {
 	u, service := k.Unit, facts.KubeletUnitName(o)+".service"
 	f.Summary = fmt.Sprintf("the kubelet does not run: its unit is %s", u.ActiveState)
+	if u.Result == "oom-kill" {
+		f.Summary += ", for the kernel killed it for want of memory (see `dmesg | grep oom-kill`: the node's, or the limit of its slice)"
+	}
 	if u.LoadState == "masked" {
 		f.Summary = "the kubelet does not run: its unit is masked"
 		steps = append(steps, facts.Unmask(o.Node, service))

@@ -179,6 +179,15 @@ var sick = []detectorstest.Case{
 		detectorstest.CRIO(o)
 		detectorstest.SandboxFails(o, `failed to find runtime handler kata from runtime list map[crun:0xc0001 runc:0xc002]`)
 	}},
+	{Name: "the kernel has no overlay filesystem", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Manual: "modprobe overlay", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to start sandbox "ab": failed to create containerd task: failed to create shim task: failed to mount rootfs component: no such device: unknown`)
+	}},
+	{Name: "layers are gone from the content store", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Manual: "crictl rmi", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("CreateContainerError", `failed to create containerd container: error unpacking image: failed to extract layer sha256:ab: failed to get reader from content store: content digest sha256:ab: not found`)))
+	}},
+	{Name: "layers are gone from the snapshotter", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Manual: "crictl rmi", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to create containerd container: failed to create snapshot: missing parent "k8s.io/2/sha256:e3e5579d" bucket: not found`)
+	}},
 	{Name: "runc is not in a PATH that is not known, by its name", Want: []string{"sandbox-create/oci-runtime-missing"}, Ill: func(o *v1alpha1.Observation) {
 		pathNotKnown(o)
 		runcGone(o)

@@ -32,7 +32,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals, layers} {
 		out = append(out, judge(o, failing)...)
 	}
 	out = append(out, unwritable(h, failing)...)
@@ -526,6 +526,34 @@ func refusals(_ *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 			}
 			say := func(text string) string { return strings.ReplaceAll(text, "%s", m[1]) }
 			return []v1alpha1.Finding{{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence}, Summary: say(r.summary), ManualAction: say(r.todo)}}
+		}
+	}
+	return nil
+}
+
+// unsound are words of a runtime whose layers cannot be put together: the kernel refuses the mount, or the database names what is not there.
+var unsound = []struct {
+	says               *regexp.Regexp
+	summary, look, act string
+}{
+	{regexp.MustCompile(`mount rootfs component.*no such device`), "the kernel has no overlay filesystem", "`grep overlay /proc/filesystems` on the node", "`modprobe overlay`, and have it loaded at boot (/etc/modules-load.d); after an update of the kernel its modules come with a reboot"},
+	{regexp.MustCompile(`mount rootfs component.*(?:invalid argument|too many levels)`), "the kernel refuses the mount of a container's layers", "the kernel's log: `dmesg | grep -i overlay` on the node", "what the kernel says decides: overlay does not go on every filesystem (NFS, another overlay, XFS with ftype=0)"},
+	{regexp.MustCompile(`missing parent .* bucket: not found|content digest \S+ not found|get reader from content store`), "layers that the runtime's database names are not there", "`ctr -n k8s.io content check` and `ctr -n k8s.io snapshots ls` on the node", "remove the image and have it pulled again (`crictl rmi IMAGE`); if many are meant, somebody took files out of the runtime's folder: drain the node and have it made anew"},
+}
+
+// layers: a container's filesystem cannot be put together, though there is room and nothing refuses a write.
+func layers(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	for _, c := range failing {
+		for _, u := range unsound {
+			if !u.says.MatchString(c.Message) {
+				continue
+			}
+			f := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+				Summary: u.summary + ", and a container cannot be made", ToConfirm: u.look, ManualAction: u.act}
+			if l, ok := facts.LastOf(v1alpha1.History{*o}, "kernel", 5*time.Minute, "overlayfs: "); ok {
+				f.Evidence = append(f.Evidence, facts.FromLine(l))
+			}
+			return []v1alpha1.Finding{f}
 		}
 	}
 	return nil
