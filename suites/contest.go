@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites/detector"
@@ -152,16 +153,9 @@ func (c *contest) start(ctx context.Context) {
 				if found := c.ask(ctx, x); found != nil {
 					c.hear(x, found)
 				}
-				pause(ctx, max(2*c.r.t.Poll, time.Since(began)))
+				_ = retry.Sleep(ctx, max(2*c.r.t.Poll, time.Since(began)))
 			}
 		})
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
 	}
 }
 
@@ -332,7 +326,7 @@ func (c *contest) wait(ctx context.Context, st step, least time.Duration) error 
 	}
 	limit := time.After(max(least, c.r.t.DetectorWait))
 	if least > 0 {
-		pause(ctx, least)
+		_ = retry.Sleep(ctx, least)
 	}
 	for _, x := range c.list {
 		c.r.detail("waiting for detector %s", x.entry.Name)

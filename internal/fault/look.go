@@ -6,6 +6,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
+	"github.com/sickbay-dev/sickbay/internal/retry"
 )
 
 // Looker looks at nodes again and again.
@@ -44,14 +45,7 @@ func (l *Looker) Pause(ctx context.Context, started time.Time) error {
 	if time.Since(started) > l.t.SlowAfter {
 		d = l.t.SlowPoll
 	}
-	t := time.NewTimer(max(d, min(l.lastDur, 2*l.t.Poll)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return retry.Sleep(ctx, max(d, min(l.lastDur, 2*l.t.Poll)))
 }
 
 // Until looks at the victim until f says yes, or ctx ends. The error at ctx's end is ctx's own: the caller says what was missing.
