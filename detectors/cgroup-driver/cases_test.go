@@ -46,6 +46,19 @@ var sick = []detectorstest.Case{
 		}
 		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/containerd.service/kubelet-kubepods-pod1.slice:cri-containerd:abc"
 	}},
+	{Name: "Kubernetes 1.34 on a runtime that says cgroupfs, and a wrapper that names systemd", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "mv -fT -- /usr/local/sbin/runc-wrapper", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Version, o.Kubelet.Config.CgroupDriver, o.Runtime.CgroupDriver = "v1.34.4", "systemd", "cgroupfs"
+		r := &o.Runtime.Handlers[0]
+		r.SystemdCgroup, r.BinaryName, r.RuntimePath = detectorstest.Ptr(false), "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
+		o.Files = append(o.Files, v1alpha1.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
+	}},
+	{Name: "Kubernetes 1.34 that took systemd from a runtime of that time", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Version, o.Kubelet.Config.CgroupDriver = "v1.34.4", "cgroupfs"
+		detectorstest.Log(o, "kubelet", `"Using cgroup driver setting received from the CRI runtime" cgroupDriver="systemd"`, 0)
+		o.Runtime.Handlers[0].SystemdCgroup, o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = detectorstest.Ptr(false), detectorstest.Ptr(false)
+		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/containerd.service/kubelet-kubepods-pod1.slice:cri-containerd:abc"
+	}},
 	{Name: "default handler without options", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Handlers[0].SystemdCgroup, o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = nil, nil
 	}},
@@ -113,6 +126,9 @@ var silent = []detectorstest.Case{
 		}
 	}},
 	{Name: "containerd 1.7 and the kubelet's file agree, no API", Ill: older},
+	{Name: "Kubernetes 1.34, whose configz is of before the runtime's answer", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Version, o.Kubelet.Config.CgroupDriver, o.Kubelet.File.CgroupDriver = "v1.34.4", "cgroupfs", ""
+	}},
 }
 
 // older is a node of before CRI could name the driver, seen without the API.

@@ -63,12 +63,9 @@ func driver(r v1alpha1.RuntimeHandler) string {
 	return "cgroupfs"
 }
 
-// kubeletDriver is what the running kubelet took.
+// kubeletDriver is what the running kubelet took: what it says that the runtime answered, else its configuration.
 func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 	o := h.Last()
-	if c, source := facts.Config(o); source == "kubelet.configz" && c.CgroupDriver != "" {
-		return c.CgroupDriver, facts.Seen(o, v1alpha1.SourceKubelet, "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
-	}
 	if l, ok := facts.LastLine(h, "kubelet", 365*24*time.Hour, words.CgroupDriverFromRuntime); ok && !l.At.Before(o.Units[facts.KubeletUnitName(o)].ActiveSince.Add(-time.Second)) {
 		switch {
 		case strings.Contains(l.Text, `cgroupDriver="systemd"`):
@@ -77,8 +74,12 @@ func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 			return "cgroupfs", facts.FromLine(l), true
 		}
 	}
+	c, source := facts.Config(o)
+	if source == "kubelet.configz" && c.CgroupDriver != "" && !configzBeforeAnswer(o) {
+		return c.CgroupDriver, facts.Seen(o, v1alpha1.SourceKubelet, "cgroupDriver: "+c.CgroupDriver+", as the running kubelet uses it"), true
+	}
 	// A runtime before containerd 2 names no driver: the kubelet goes by its own configuration, whose default is cgroupfs.
-	if c, source := facts.Config(o); !tellsDriver(o) && o.Kubelet.FileError == "" && !facts.EmptyConfig(c) && facts.KubeletState(h).Running {
+	if !tellsDriver(o) && o.Kubelet.FileError == "" && !facts.EmptyConfig(c) && facts.KubeletState(h).Running {
 		name := cmp.Or(c.CgroupDriver, "cgroupfs")
 		if v, ok := facts.FlagValue(o, "cgroup-driver"); ok {
 			name = v
@@ -86,6 +87,13 @@ func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 		return name, facts.Seen(o, source, "cgroupDriver: "+name+"; the runtime names none"), true
 	}
 	return "", v1alpha1.Evidence{}, false
+}
+
+// configzBeforeAnswer tells that configz may be of before the runtime's answer, which the kubelet goes by. Kubernetes 1.28 to 1.34
+// publish it so (cmd/kubelet/app/server.go), and ask by default since 1.31.
+func configzBeforeAnswer(o *v1alpha1.Observation) bool {
+	minor := facts.KubeletMinor(o)
+	return minor >= 28 && minor <= 34 && tellsDriver(o)
 }
 
 // tellsDriver tells that the kubelet may have the driver from the runtime (CRI's RuntimeConfig), or that this is not known.
