@@ -271,6 +271,19 @@ Is the agent running?`)
 	{Name: "Kube-OVN's controller gives no address", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; no address allocated to pod default/new provider ovn, please see kube-ovn-controller logs to find errors`)
 	}},
+	// https://github.com/kubernetes/kubernetes/issues/39557
+	{Name: "the bridge has another network's address", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "bridge cni0", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab": plugin type="bridge" failed (add): failed to set bridge addr: "cni0" already has an IP address different from 10.244.1.1/24`)
+	}},
+	{Name: "no iptables for portmap", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "the program iptables", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab": plugin type="portmap" failed (add): failed to open iptables: exec: "iptables": executable file not found in $PATH`)
+	}},
+	{Name: "the kernel has no table nat", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "table nat", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, "failed to setup network for sandbox \"ab\": plugin type=\"portmap\" failed (add): running [/usr/sbin/iptables -t nat -S --wait]: exit status 3: iptables v1.8.7 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)")
+	}},
+	{Name: "a plugin does not reach the API server by its service", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "10.96.0.1:443", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://[10.96.0.1]:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp 10.96.0.1:443: connect: connection refused`)
+	}},
 	// https://github.com/canonical/microk8s/issues/1675
 	{Name: "MicroK8s has no network configuration", Want: []string{"cni/conflist-missing"}, Remedy: "-", Says: "/var/snap/microk8s/1769/args/cni-network", Never: []string{"/etc/cni"}, Ill: func(o *v1alpha1.Observation) {
 		o.Host.InContainer = false
@@ -290,6 +303,9 @@ Is the agent running?`)
 }
 
 var silent = []detectorstest.Case{
+	{Name: "an address that host-local has given to this very container, while others are free", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "ab": plugin type="host-local" failed (add): failed to allocate for range 0: 10.244.1.9 has been allocated to abc, duplicate allocation is not allowed`)
+	}},
 	{Name: "a second conflist that sorts later", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = append(o.CNI.Configs, v1alpha1.CNIConfig{Path: "/etc/cni/net.d/99-old.conflist", Plugins: []string{"weave"}}, v1alpha1.CNIConfig{Path: "/etc/cni/net.d/zz.conf", Error: "no JSON"})
 	}},

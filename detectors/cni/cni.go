@@ -427,7 +427,7 @@ func restorePlugins(o *v1alpha1.Observation, f *v1alpha1.Finding, gone []string,
 }
 
 // noAddress is how the networks say that they have none left.
-var noAddress = []string{words.NoIPAddresses, words.FailedToAllocateForRange, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.CalicoBlockLimit, words.CalicoNoPools, words.CalicoNoPoolFits, words.AWSNoAddress, words.AzureNoAddress, words.AzureNoPools,
+var noAddress = []string{words.NoIPAddresses, words.CiliumNoMoreIPs, words.CiliumRangeIsFull, words.CalicoAssignedNone, words.CalicoBlockLimit, words.CalicoNoPools, words.CalicoNoPoolFits, words.AWSNoAddress, words.AzureNoAddress, words.AzureNoPools,
 	words.CiliumPoolsExhausted, words.AzureCNSWaits, words.SpiderpoolUsedOut, words.WhereaboutsNoAddress, words.KubeOVNNoAddress, words.OVNExhausted}
 
 // ipam: no address is left for a new pod.

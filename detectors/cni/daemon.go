@@ -14,12 +14,17 @@ import (
 var (
 	overSocket  = regexp.MustCompile(`dial unix @?(/[^\s:"\\]+): connect: ([a-z ]+)`)
 	overPort    = regexp.MustCompile(`dial tcp (127\.0\.0\.1|\[::1\]|localhost):(\d+): (?:connect: )?([a-z/ ]+)`)
-	toAPIServer = regexp.MustCompile(`(?:Get|Post|Put|Patch) \\*"?https://(?:\[[0-9A-Fa-f:.]+\]|[^\s/"\\\]]+)/apis?/[^"\s]*"?: (.*)`)
+	toAPIServer = regexp.MustCompile(`(?:Get|Post|Put|Patch) \\*"?https://(?:\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s/"\\\]]+)/apis?/[^"\s]*"?: (.*)`)
 	dialled     = regexp.MustCompile(`dial tcp (\S+:\d+): (?:connect: )?([a-z/ ]+)`)
 	// unwritten are files that daemons write when they have begun their work.
 	unwritten = regexp.MustCompile(`(?:open|stat) (/run/flannel/subnet\.env|/var/lib/calico/nodename): no such file or directory`)
 	// refusedBy is what the API server says to a plugin whose credential has ended, or whose account may not do what it has to.
 	refusedBy = regexp.MustCompile(`connection is unauthorized|: Unauthorized\b|is forbidden: User \\*"[^"]*"`)
+	// otherBridge is the bridge plugin's word for one that is there with another network's address (plugins/main/bridge/bridge.go).
+	otherBridge = regexp.MustCompile(`\\*"([\w.-]+)\\*" already has an IP address different from ([0-9a-fA-F.:/]+)`)
+	// noProgram is a program that a plugin runs and that is not there, noTable a part of the kernel that iptables needs.
+	noProgram = regexp.MustCompile(`exec: \\*"([^"\\]+)\\*": executable file not found`)
+	noTable   = regexp.MustCompile("can't initialize (ip6?tables) table [`'](\\w+)'")
 	ofPlugin  = regexp.MustCompile(`plugin type=\\*"([^"\\]+)|to (?:CNI )?network \\*"([^"\\]+)|(Multus|multus)[: ]`)
 )
 
@@ -67,6 +72,9 @@ func unservedBy(o *v1alpha1.Observation, name, message string) *v1alpha1.Finding
 	if m := unwritten.FindStringSubmatch(message); m != nil {
 		return daemon("its daemon has not written " + m[1])
 	}
+	if f := unaided(name, message); f != nil {
+		return f
+	}
 	asked := toAPIServer.FindStringSubmatch(message)
 	if reach := o.Kubelet.Kubeconfig.Reach; asked != nil && (facts.Silent(o) || reach != "" && reach != "ok") {
 		return nil // the kubelet does not reach it either: that is another failure
@@ -87,6 +95,26 @@ func unservedBy(o *v1alpha1.Observation, name, message string) *v1alpha1.Finding
 	if m := refusedBy.FindString(message); m != "" {
 		return api("is refused by it ("+strings.Trim(m, ": ")+")",
 			"the credential of the plugin's kubeconfig has ended, or its service account or role is gone: the network's agent writes a new one when it starts; its roles come with its manifest")
+	}
+	return nil
+}
+
+// unaided reads what a plugin does not find on the node for its work, nil where its message does not tell.
+func unaided(name, message string) *v1alpha1.Finding {
+	if m := otherBridge.FindStringSubmatch(message); m != nil {
+		return &v1alpha1.Finding{Cause: "conflist-invalid", Summary: name + " finds its bridge " + m[1] + " with another address than the network gives this node (" + m[2] + "): new pods get no network",
+			ToConfirm:    "`ip -4 addr show " + detectors.Quote(m[1]) + "` against the node's podCIDR",
+			ManualAction: "the bridge is left of another network, or of a pod range before: drain the node, take the bridge away (`ip link delete " + detectors.Quote(m[1]) + "`), and the plugin makes it again; pods that are still on it lose their network"}
+	}
+	lacks := func(what, todo string) *v1alpha1.Finding {
+		return &v1alpha1.Finding{Cause: "plugin-binary-missing", Summary: name + " is there, but " + what + ": new pods get no network",
+			ToConfirm: "whether it is on the node: the message names it", ManualAction: todo}
+	}
+	if m := noProgram.FindStringSubmatch(message); m != nil {
+		return lacks("not the program "+m[1]+" that it runs", "install "+m[1]+" where the runtime's PATH leads: the plugin runs on the node itself")
+	}
+	if m := noTable.FindStringSubmatch(message); m != nil {
+		return lacks("the kernel has not the table "+m[2]+" of "+m[1], "have the kernel's modules loaded ("+m[1]+"_"+m[2]+"; after an update of the kernel they come with a reboot), or use the iptables of nftables on this node")
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ var readings = []reading{
 	// What came was damaged on its way or in a cache.
 	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected )?digest|verification failed for digest|(gzip|zstd|zlib): invalid|magic number mismatch|flate: corrupt|archive/tar: invalid|unexpected media type (text/|application/(json|xml|octet-stream)\b)`,
 		cause: netCause, why: "sends something else than its manifest names: a proxy or cache on the way damages it", unsure: "pull the same image where no proxy or cache is on the way"},
+	{says: `unexpected media type|unsupported compression|no processor for media-type`, cause: tagCause, why: otherFormat},
 	// The node itself: its disk, its runtime, its policy.
 	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown`},
 	{says: `proxyconnect|407 |Proxy Authentication Required|: (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$`, cause: netCause, why: byProxy},

@@ -283,6 +283,15 @@ var sick = []detectorstest.Case{
 	{Name: "Artifact Registry denies", Want: []string{"image-pull/registry-auth"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "europe-west2-docker.pkg.dev/p/ml/app:4.19.5", `denied: Permission "artifactregistry.repositories.downloadArtifacts" denied on resource "projects/p/locations/europe-west2/repositories/ml" (or it may not exist)`)
 	}},
+	{Name: "the registry's own firewall", Want: []string{"image-pull/registry-auth"}, Remedy: "-", Says: "does not let in the address", Manual: "let in this address", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "x.azurecr.io/web:1", `failed to authorize: failed to fetch oauth token: unexpected status from POST request to https://x.azurecr.io/oauth2/token: 403 Forbidden: {"errors":[{"code":"DENIED","message":"client with IP 20.1.2.3 is not allowed access. Refer https://aka.ms/acr/firewall to grant access."}]}`)
+	}},
+	{Name: "what the tag names is no image", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Says: "in a format", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/chart:1", `failed to unpack image on snapshotter overlayfs: unexpected media type application/vnd.cncf.helm.config.v1+json for sha256:ab: not found`)
+	}},
+	{Name: "an encrypted image", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Says: "in a format", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to extract layer sha256:ab: no processor for media-type: application/vnd.oci.image.layer.v1.tar+gzip+encrypted: unknown`)
+	}},
 	{Name: "a registry's certificate is not valid yet", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Says: "not valid yet", Manual: "this node's clock first", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "quay.io/team/web:1", `failed to do request: Head "https://quay.io/v2/team/web/manifests/1": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T10:00:00Z is before 2026-11-25T00:00:00Z`)
 	}},

@@ -599,6 +599,9 @@ func missingSecret(o *v1alpha1.Observation, p pull) string {
 	return ""
 }
 
+// notLetIn are a registry's words for a firewall of its own, in Azure's answer.
+var notLetIn = regexp.MustCompile(`client with IP \S+ is not allowed access`)
+
 // auth: the registry wants a credential.
 func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
@@ -631,6 +634,9 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	switch {
 	case p.sandbox:
 		f.ManualAction = "the image is the sandbox's, which no pod's secret is asked for: " + sandboxConfig(o, p)
+	case notLetIn.MatchString(p.message):
+		f.Certainty, f.ToConfirm, f.Summary = v1alpha1.Certain, "", "registry "+p.host+" does not let in the address that this node comes from"
+		f.ManualAction = "the registry's owner has to let in this address, which the message names, or to give this network a private way to the registry (a private endpoint, a service endpoint)"
 	case strings.Contains(p.answer.why, "client certificate"):
 		f.ManualAction = "the registry's owner has to issue a client certificate; hosts.toml names it for " + p.host + " (client = …)"
 	case brought >= 0:

@@ -8,8 +8,6 @@ var (
 		Sample: `Network plugin returns error: incompatible CNI versions; config is "1.2.0", plugin supports ["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]`})
 	NoIPAddresses = cni.says("no IP addresses available in range set", Entry{Since: "0.6", File: "plugins: plugins/ipam/host-local/backend/allocator/allocator.go",
 		Sample: `plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`})
-	FailedToAllocateForRange = cni.says("failed to allocate for range", Entry{Since: "0.6", File: "plugins: plugins/ipam/host-local/main.go",
-		Sample: `plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`})
 	FailedToLoadNetconf = cni.says("failed to load netconf", Entry{Since: "0.1", File: "plugins: plugins/main/bridge/bridge.go",
 		Sample: `plugin type="bridge" failed (add): failed to load netconf: json: cannot unmarshal string into Go struct field NetConf.mtu of type int`})
 	IPAMReturnedMissing = cni.says("IPAM plugin returned missing", Entry{Since: "0.1", File: "plugins: plugins/main/bridge/bridge.go",
