@@ -206,6 +206,9 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		f.Cause, f.Certainty = "driver-mismatch", v1alpha1.Likely
 		f.Summary = "the runtime refuses the kubelet's names of cgroups"
 		f.ToConfirm = "the kubelet's configz (cgroupDriver) and the runtime's running options (crictl info: SystemdCgroup)"
+		if facts.Runtime(o).Name == facts.CRIO {
+			f.ToConfirm = "the kubelet's configz (cgroupDriver) and CRI-O's running options (crio status config: cgroup_manager)"
+		}
 	default:
 		return nil
 	}

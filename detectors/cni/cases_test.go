@@ -59,6 +59,11 @@ var sick = []detectorstest.Case{
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, -1
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
 	}},
+	{Name: "addresses used up, CRI-O lists no sandboxes", Want: []string{"cni/ipam-exhausted"}, Manual: "(`/usr/bin/crictl --runtime-endpoint unix:///var/run/crio/crio.sock pods`)", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, -1
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)
+	}},
 	{Name: "more pods than addresses", Want: []string{"cni/ipam-exhausted"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		o.CNI.IPAM[0].Reserved, o.CNI.IPAM[0].Orphans = 254, 0
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "x": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`)

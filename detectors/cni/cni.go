@@ -449,7 +449,7 @@ func ipam(h v1alpha1.History) *v1alpha1.Finding {
 			f.Evidence = append(f.Evidence, failure.evidence)
 		}
 		if s.Orphans < 0 {
-			f.ManualAction = "whether their sandboxes are still there is not known: the runtime did not list them in this look (`crictl pods`); look again"
+			f.ManualAction = "whether their sandboxes are still there is not known: the runtime did not list them in this look (`" + facts.Here(o, "crictl pods") + "`); look again"
 			return f
 		}
 		if s.Orphans == 0 {

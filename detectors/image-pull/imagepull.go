@@ -50,7 +50,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			continue
 		}
 		if _, unread := o.Unreadable(v1alpha1.SourceImages); unread && f.Certainty == v1alpha1.Certain {
-			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the image is there since: `crictl images`"
+			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the image is there since: `"+facts.Here(o, "crictl images")+"`"
 		}
 		first := p.waiting[0]
 		f.Object = facts.PodRef(first.Pod)
