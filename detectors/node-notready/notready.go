@@ -793,6 +793,8 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 		manual: "the node has no %s watches left for this user, and no disk is full: see who has them (`grep -c ^inotify /proc/*/fdinfo/* 2>/dev/null | sort -t: -k2n | tail`), or raise fs.inotify.max_user_watches"},
 	{says: regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: no space left on device`),
 		manual: "there is no room for %[1]s: look at `df -h -- %[1]s` and `df -i -- %[1]s`, or at its nearest parent, and make room there"},
+	{says: regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: ` + words.ReadOnlyFileSystem),
+		manual: "%[1]s is on a filesystem that takes no writes: see `findmnt -T %[1]s` (or of its nearest parent) and the kernel's log for why; after an error fsck comes before a remount"},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
 		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
 }

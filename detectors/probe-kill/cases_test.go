@@ -15,6 +15,9 @@ import (
 func TestCases(t *testing.T) { detectorstest.Run(t, "probe-kill", sick, silent) }
 
 var sick = []detectorstest.Case{
+	{Name: "packets of the probe are dropped", Want: []string{"probe-kill/probe-too-aggressive"}, Likely: true, Remedy: "-", Says: "gets no connection", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.ProbeKills(o, `Get "http://10.244.1.9:8080/healthz": dial tcp 10.244.1.9:8080: i/o timeout (Client.Timeout exceeded while awaiting headers)`, detectorstest.Liveness(8080, "/healthz"), detectorstest.Deployment("shop"))
+	}},
 	{Name: "probe's timeout too short", Want: []string{"probe-kill/probe-too-aggressive"}, Remedy: "startupProbe", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Impatient(o)
 	}},

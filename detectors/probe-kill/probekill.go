@@ -98,6 +98,12 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
 		return f
 	}
+	if undialled.MatchString(message) {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the node reaches the pod at all: `curl -m 3` of the probe's address on the node while the container runs, and the same of another pod"
+		f.Summary = fmt.Sprintf("the %s probe of %s gets no connection: it is the kernel that takes connections, so what the node sends is dropped on its way, or the application's queue is full", kind, c.Where())
+		f.ManualAction = "look at what stands between node and pod (a NetworkPolicy or host policy of the network, a firewall of the node), before the probe is made more patient"
+		return f
+	}
 	if cause == "probe-too-aggressive" {
 		f.Summary = fmt.Sprintf("the %s probe of %s is too impatient: %s", kind, c.Where(), why)
 		patch = relax(c, probe, kind)
@@ -125,6 +131,9 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	f.Remedy = facts.Place(o).NewRemedy("correct-probe", steps...)
 	return f
 }
+
+// undialled is a connection that was not made in time: no patience with an application's answer helps.
+var undialled = regexp.MustCompile(`dial tcp \S+: (?:connect: )?i/o timeout|dial tcp \S+: connect: connection timed out`)
 
 // window is how soon after a start the probe can kill.
 func window(p *corev1.Probe) time.Duration {

@@ -510,8 +510,11 @@ var refused = []struct {
 	{regexp.MustCompile(`fork/exec (\S+): cannot allocate memory`),
 		"the node has no memory left to start %s, and a container cannot be made",
 		"see who has it: `ps -eo rss,pid,cmd --sort=-rss | head`, /proc/meminfo (Committed_AS against CommitLimit where vm.overcommit_memory is 2), and the memory limit of the runtime's own unit"},
+	{regexp.MustCompile(`MOUNT_ATTR_IDMAP on (/[^\s:"\\]+)`),
+		"the filesystem of %s takes no mount with other user IDs, and a container of a pod with hostUsers: false cannot be made",
+		"see `findmnt -T %s`: a filesystem that takes idmapped mounts on this kernel (ext4, xfs; tmpfs since 6.3), or pods with users of the host here"},
 	// internal/cri/opts/spec_linux_opts.go of containerd, internal/factory of CRI-O.
-	{regexp.MustCompile(`is mounted on \\*"([^"\\]+)\\*" but it is not a shared`),
+	{regexp.MustCompile(`is mounted on \\*"(/[^"\\]*)\\*" but it is not a shared`),
 		"the mount %s of this node is private, and a container that shares its mounts with the node (mountPropagation) cannot be made",
 		"systemd makes all mounts shared at boot, this node's init did not: `mount --make-rshared %s`, and in what starts the node as well; under systemd look at MountFlags of the runtime's unit"},
 }
@@ -524,8 +527,8 @@ func refusals(_ *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 			if m == nil {
 				continue
 			}
-			say := func(text string) string { return strings.ReplaceAll(text, "%s", m[1]) }
-			return []v1alpha1.Finding{{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence}, Summary: say(r.summary), ManualAction: say(r.todo)}}
+			say := func(text, named string) string { return strings.ReplaceAll(text, "%s", named) }
+			return []v1alpha1.Finding{{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence}, Summary: say(r.summary, m[1]), ManualAction: say(r.todo, detectors.Quote(m[1]))}}
 		}
 	}
 	return nil
