@@ -1,6 +1,11 @@
 package op
 
-import "github.com/moby/sys/mountinfo"
+import (
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+)
 
 // Mount is one line of mountinfo.
 type Mount = mountinfo.Info
@@ -28,4 +33,13 @@ func MountsBelow(mounts []*Mount, id int) []*Mount {
 		}
 	}
 	return out
+}
+
+// mountIn finds a mount on a directory or somewhere in it.
+func mountIn(mounts []*Mount, dir string) *Mount {
+	i := slices.IndexFunc(mounts, func(m *Mount) bool { return m.Mountpoint == dir || strings.HasPrefix(m.Mountpoint, dir+"/") })
+	if i < 0 {
+		return nil
+	}
+	return mounts[i]
 }

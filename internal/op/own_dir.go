@@ -2,13 +2,17 @@ package op
 
 import (
 	"context"
+	"fmt"
 	"path"
 )
 
 // OwnDir makes a directory of a run's own. Undone, it goes with all that is in it, whoever wrote it: nobody else has a use for it. One
 // that was there before is left alone.
 type OwnDir struct {
-	asks[FileTree]
+	asks[interface {
+		FileTree
+		Mounts(pid int) ([]*Mount, error)
+	}]
 	Path string `json:"path"`
 	// Made are Path and the directories above it that were not there, the inner ones first; empty where Path was.
 	Made []string `json:"made,omitempty"`
@@ -48,6 +52,13 @@ func (d *OwnDir) Pending(context.Context, Env) (Rest, error) {
 func (d *OwnDir) Undo(context.Context, Env) error {
 	if len(d.Made) == 0 {
 		return nil
+	}
+	mounts, err := d.sys.Mounts(0)
+	if err != nil {
+		return err
+	}
+	if m := mountIn(mounts, d.Path); m != nil {
+		return fmt.Errorf("something is mounted on %s, which would be removed with it: umount %s", m.Mountpoint, m.Mountpoint)
 	}
 	if err := d.sys.RemoveAll(d.Path); err != nil {
 		return err

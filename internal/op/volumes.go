@@ -237,7 +237,7 @@ func (v *Volumes) Undo(ctx context.Context, env Env) error {
 		return err
 	}
 	for _, p := range left {
-		if slices.ContainsFunc(mounts, func(m *Mount) bool { return m.Mountpoint == p || strings.HasPrefix(m.Mountpoint, p+"/") }) {
+		if mountIn(mounts, p) != nil {
 			return fmt.Errorf("%s still holds a mount", p)
 		}
 		if err := v.sys.RemoveAll(p); err != nil {
