@@ -360,6 +360,16 @@ var sick = []detectorstest.Case{
 			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus = "failed", "failed", "oom-kill", 9
 		})
 	}},
+	{Name: "k3s was stopped, and its kubeconfig looked for where kubeadm has it", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start k3s-agent.service", Never: []string{"kubelet.conf"}, Ill: func(o *v1alpha1.Observation) {
+		u := o.Units["kubelet"]
+		delete(o.Units, "kubelet")
+		u.Name, u.ActiveState, u.SubState, u.MainPID, u.ExecStart = "k3s-agent.service", "inactive", "dead", 0, "/usr/local/bin/k3s agent"
+		o.Units["k3s-agent"] = u
+		o.Kubelet.Unit, o.Kubelet.PID, o.Kubelet.Flags, o.Kubelet.Healthz = "k3s-agent", 0, []string{"/usr/local/bin/k3s", "agent"}, ""
+		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}
+		o.Processes = o.Processes[:1]
+		detectorstest.SilentKubelet(o, "x")
+	}},
 	{Name: "k0s' kubelet ends again and again, and k0s goes on", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "exit status 1", Manual: "journalctl -u k0sworker", Ill: func(o *v1alpha1.Observation) {
 		k0sRespawns(o, `Flag --containerd has been deprecated`)
 	}},

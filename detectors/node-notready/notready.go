@@ -55,6 +55,10 @@ func lookedAt(o *v1alpha1.Observation) bool {
 	if _, unread := o.Unreadable(v1alpha1.SourceKubeconfig); unread || c.Path == "" && !c.Exists && c.Error == "" {
 		return false
 	}
+	// Where a distribution's unit, or a snap, has its file is not known where the kubelet's flags are not.
+	if _, told := facts.FlagValue(o, "kubeconfig"); !told && !c.Exists && c.Path == "/etc/kubernetes/kubelet.conf" && facts.KubeletUnitName(o) != "kubelet" {
+		return false
+	}
 	return c.Path == "" || c.Path == kubeletConf(o)
 }
 

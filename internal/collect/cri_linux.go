@@ -165,7 +165,9 @@ func (l *look) endpoint() string {
 // endpoint: of the runtime that has a socket there, else of the one that is configured.
 func (l *look) usualEndpoint() string {
 	for _, at := range []struct{ path, endpoint string }{
-		{"/run/containerd/containerd.sock", DefaultEndpoint}, {"/run/crio/crio.sock", crioEndpoint}, {"/etc/containerd/config.toml", DefaultEndpoint}, {"/etc/crio", crioEndpoint},
+		{"/run/containerd/containerd.sock", DefaultEndpoint}, {"/run/crio/crio.sock", crioEndpoint},
+		{"/run/k3s/containerd/containerd.sock", "unix:///run/k3s/containerd/containerd.sock"}, {"/run/k0s/containerd.sock", "unix:///run/k0s/containerd.sock"},
+		{"/etc/containerd/config.toml", DefaultEndpoint}, {"/etc/crio", crioEndpoint},
 	} {
 		if _, err := l.root.lstat(at.path); err == nil {
 			return at.endpoint

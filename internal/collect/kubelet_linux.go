@@ -132,6 +132,9 @@ func (l *look) kubeletConfig(_ context.Context, s *source) error {
 			if _, there := units[u]; there {
 				argv, env := l.unitCommand(blocks[u])
 				k.Unit, k.Environment, flags = u, startedWith(env), argv
+				if own := ofUnit[u]; own != nil {
+					flags = own(l, argv, env)
+				}
 				break
 			}
 		}

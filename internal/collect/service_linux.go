@@ -36,6 +36,25 @@ var kubeletPrograms = []kubeletProgram{
 	{"kubelet", nil}, {"k3s-server", k3sFlags}, {"k3s-agent", k3sFlags}, {"kubelite", kubeliteFlags},
 }
 
+// ofUnit are the flags that a distribution's unit gives the kubelet that it starts, by the unit's name: for when no kubelet runs.
+var ofUnit = map[string]func(l *look, argv []string, env map[string]string) []string{
+	"k3s": k3sFlags, "k3s-agent": k3sFlags, "rke2-server": rke2Flags, "rke2-agent": rke2Flags, "k0scontroller": k0sFlags, "k0sworker": k0sFlags,
+	"snap.microk8s.daemon-kubelite": kubeliteFlags,
+}
+
+// k0sFlags: k0s starts its kubelet as a process (k0s pkg/component/worker/kubelet.go). Its own --config is no kubelet's.
+func k0sFlags(_ *look, argv []string, _ map[string]string) []string {
+	data, run := cmp.Or(flagValue(argv, "data-dir"), "/var/lib/k0s"), cmp.Or(flagValue(argv, "status-socket"), "/run/k0s/status.sock")
+	root := cmp.Or(flagValue(argv, "kubelet-root-dir"), data+"/kubelet")
+	return []string{"--root-dir=" + root, "--config=" + data + "/kubelet-config.yaml", "--kubeconfig=" + data + "/kubelet.conf", "--cert-dir=" + root + "/pki",
+		"--container-runtime-endpoint=unix://" + path.Dir(run) + "/containerd.sock"}
+}
+
+// rke2Flags: RKE2 is k3s with another folder, and its kubelet a process.
+func rke2Flags(l *look, argv []string, env map[string]string) []string {
+	return k3sFlags(l, append(argv[:len(argv):len(argv)], "--data-dir="+cmp.Or(flagValue(argv, "data-dir"), flagValue(argv, "d"), "/var/lib/rancher/rke2")), env)
+}
+
 // k3sFlags: k3s starts its kubelet within itself (k3s pkg/daemons/agent/agent_linux.go).
 func k3sFlags(_ *look, argv []string, _ map[string]string) []string {
 	data := cmp.Or(flagValue(argv, "data-dir"), flagValue(argv, "d"), "/var/lib/rancher/k3s") + "/agent"

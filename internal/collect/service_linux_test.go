@@ -119,6 +119,23 @@ ExecStart={ path=/usr/bin/kubelet ; argv[]=/usr/bin/kubelet $KUBELET_KUBECONFIG_
 	}
 }
 
+// A kubelet that a distribution's unit starts has its files where that puts them, whether it runs or not.
+func TestFlagsOfADistributionsStoppedKubelet(t *testing.T) {
+	for unit, want := range map[string][3]string{
+		"k3s-agent":  {"/usr/local/bin/k3s agent", "/var/lib/rancher/k3s/agent/kubelet.kubeconfig", "unix:///run/k3s/containerd/containerd.sock"},
+		"rke2-agent": {"/usr/local/bin/rke2 agent --data-dir=/data", "/data/agent/kubelet.kubeconfig", "unix:///run/k3s/containerd/containerd.sock"},
+		"k0sworker":  {"/usr/local/bin/k0s worker --config=/etc/k0s/k0s.yaml", "/var/lib/k0s/kubelet.conf", "unix:///run/k0s/containerd.sock"},
+	} {
+		l := at(t, tree(t, nil))
+		l.obs.Units = map[string]v1alpha1.Unit{unit: {Name: unit}}
+		l.unitBlocks = map[string]map[string]string{unit: {"ExecStart": "{ path=/usr/local/bin/x ; argv[]=" + want[0] + " ; ignore_errors=no ; pid=0 }"}}
+		k := read(t, l, l.kubeletConfig).Kubelet
+		if got := flagValue(k.Flags, "kubeconfig"); got != want[1] || k.Unit != unit || l.endpoint() != want[2] {
+			t.Errorf("%s: %s, endpoint %s, %q", unit, got, l.endpoint(), k.Flags)
+		}
+	}
+}
+
 // Who serves CRI is found by the kubelet's endpoint and the processes, with its configuration and directories.
 func TestRuntimes(t *testing.T) {
 	for _, c := range []struct {
