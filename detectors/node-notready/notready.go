@@ -107,12 +107,6 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, words.UnableToLoadBootstrapKubeconfig, "invalid configuration", "unable to load kubeconfig", words.ErrorLoadingConfigFile, "couldn't get version/kind", words.FailedToRunKubelet, words.UnableToRegisterNode, words.FailedToUpdateLease, words.ErrorUpdatingNodeStatus); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
-	if l, waits := facts.LastOf(h, "kubelet", 20*time.Minute, words.RequestNotSigned); waits && !c.Exists && o.Kubelet.Bootstrap.Exists && !haveClientCert(o) && l.At.After(k.Unit.ActiveSince) {
-		f.Summary = "the kubelet waits for its first certificate: it has asked for one, and nobody has signed the request"
-		f.Evidence = []v1alpha1.Evidence{facts.FromLine(l), facts.Seen(o, v1alpha1.SourceKubeconfig, what)}
-		f.ManualAction = "see `kubectl get csr`, whether the request is this node's own, and approve it (`kubectl certificate approve NAME`); what approves them by itself (kube-controller-manager, a cloud's controller) may not run, or the bootstrap token's group may not be bound to it"
-		return f
-	}
 	if asking {
 		f.Evidence = append(f.Evidence, facts.FromLine(asks))
 	}
@@ -134,6 +128,19 @@ func kubeconfig(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 		rewrite(h, f)
 	}
 	return f
+}
+
+// unsigned: it has asked for its first certificate, as its bootstrap kubeconfig has it, and nobody has signed that.
+func unsigned(h v1alpha1.History, f *v1alpha1.Finding) bool {
+	o, k := h.Last(), facts.KubeletState(h)
+	l, waits := facts.LastOf(h, "kubelet", 20*time.Minute, words.RequestNotSigned)
+	if !waits || o.Kubelet.Kubeconfig.Exists || !o.Kubelet.Bootstrap.Exists || haveClientCert(o) || l.At.Before(k.Unit.ActiveSince) {
+		return false
+	}
+	f.Summary = "the kubelet waits for its first certificate: it has asked for one, and nobody has signed the request"
+	f.Evidence = append(f.Evidence, facts.FromLine(l))
+	f.ManualAction = "see `kubectl get csr`, whether the request is this node's own, and approve it (`kubectl certificate approve NAME`); what approves them by itself (kube-controller-manager, a cloud's controller) may not run, or the bootstrap token's group may not be bound to it"
+	return true
 }
 
 // renewCert gives the kubelet a client certificate with its key: another one of this node where there is one, else the cluster signs it.
@@ -172,6 +179,9 @@ ln -sfn -- "$good" "$link"`, detectors.V("dir", dir), detectors.V("link", link))
 // rewrite writes the kubeconfig again where it is one of kubeadm's. One that a cloud's bootstrap wrote, or whose user is a program,
 // cannot be made of what is on the node.
 func rewrite(h v1alpha1.History, f *v1alpha1.Finding) {
+	if unsigned(h, f) {
+		return
+	}
 	o := h.Last()
 	path := kubeletConf(o)
 	exec := slices.IndexFunc(h, func(o v1alpha1.Observation) bool { return o.Kubelet.Kubeconfig.Exec != "" })

@@ -203,11 +203,7 @@ func rising(h v1alpha1.History, c facts.ContainerOf, now v1alpha1.ContainerUsage
 func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
 	t := facts.LastEnd(c)
-	kmsg := kernelSays(h, c, limitKill)
-	if len(kmsg) == 0 && len(kernelSays(h, c, nodeKill)) > 0 {
-		return nil // the node ran out, or the share of it that all pods have
-	}
-	b, limited := memoryLimit(c, kmsg)
+	b, kmsg, limited := reached(h, c)
 	if !limited {
 		return nil // killed without a limit: the node ran out, which more limit does not cure
 	}
@@ -249,11 +245,24 @@ func memory(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		Summary:      fmt.Sprintf("%s reaches %s again and again, and is killed", c.Where(), b),
 		Consequences: []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)},
 	}
-	if _, unread := o.Unreadable(v1alpha1.SourceKmsg); unread && len(ev) == 1 && ev[0].Source == "api.pods" && ended && !initKilled(t.Message) {
-		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether it was its own limit or a node out of memory: `dmesg | grep oom-kill` on the node, oom_memcg names the container's own cgroup"
-	}
+	doubt(o, t, f)
 	f.Remedy, f.ManualAction = b.raise(o, c)
 	return f
+}
+
+// reached is the limit that the container was killed by, and what the kernel says of it: none where all that it says is that the node ran
+// out, or the share of it that all pods have.
+func reached(h v1alpha1.History, c facts.ContainerOf) (bound, []v1alpha1.LogLine, bool) {
+	kmsg := kernelSays(h, c, limitKill)
+	b, limited := memoryLimit(c, kmsg)
+	return b, kmsg, limited && (len(kmsg) > 0 || len(kernelSays(h, c, nodeKill)) == 0)
+}
+
+// doubt: where the kernel's log was not read, and its cgroup tells nothing, an OOM kill may have been for want of the node's memory.
+func doubt(o *v1alpha1.Observation, t *corev1.ContainerStateTerminated, f *v1alpha1.Finding) {
+	if _, unread := o.Unreadable(v1alpha1.SourceKmsg); unread && len(f.Evidence) == 1 && f.Evidence[0].Source == "api.pods" && t != nil && !initKilled(t.Message) {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether it was its own limit or a node out of memory: `dmesg | grep oom-kill` on the node, oom_memcg names the container's own cgroup"
+	}
 }
 
 // noRoomForInit: the pod's cgroup has the sum of its containers' limits: where that is too low for runc's own init, not even the sandbox

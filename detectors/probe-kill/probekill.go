@@ -92,16 +92,7 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 		facts.FromEvent(kill))
 	f.Consequences = []string{fmt.Sprintf("%s restarted %d times", c.Where(), c.Status.RestartCount)}
 	var patch map[string]any
-	if what, todo, ev := facts.NoConnections(h, message); what != "" {
-		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the probe passes when there is room again"
-		f.Summary = fmt.Sprintf("the %s probe of %s does not get through: %s", kind, c.Where(), what)
-		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
-		return f
-	}
-	if undialled.MatchString(message) {
-		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the node reaches the pod at all: `curl -m 3` of the probe's address on the node while the container runs, and the same of another pod"
-		f.Summary = fmt.Sprintf("the %s probe of %s gets no connection: it is the kernel that takes connections, so what the node sends is dropped on its way, or the application's queue is full", kind, c.Where())
-		f.ManualAction = "look at what stands between node and pod (a NetworkPolicy or host policy of the network, a firewall of the node), before the probe is made more patient"
+	if unconnected(h, c, kind, message, f) {
 		return f
 	}
 	if cause == "probe-too-aggressive" {
@@ -130,6 +121,25 @@ func judgeContainer(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	}
 	f.Remedy = facts.Place(o).NewRemedy("correct-probe", steps...)
 	return f
+}
+
+// unconnected: the probe gets no connection, for what the node shows or for what is not seen here.
+func unconnected(h v1alpha1.History, c facts.ContainerOf, kind, message string, f *v1alpha1.Finding) bool {
+	what, todo, ev := facts.NoConnections(h, message)
+	switch {
+	case what != "":
+		f.ToConfirm = "whether the probe passes when there is room again"
+		f.Summary = fmt.Sprintf("the %s probe of %s does not get through: %s", kind, c.Where(), what)
+		f.Evidence, f.ManualAction = append(f.Evidence, ev...), todo
+	case undialled.MatchString(message):
+		f.ToConfirm = "whether the node reaches the pod at all: `curl -m 3` of the probe's address on the node while the container runs, and the same of another pod"
+		f.Summary = fmt.Sprintf("the %s probe of %s gets no connection: it is the kernel that takes connections, so what the node sends is dropped on its way, or the application's queue is full", kind, c.Where())
+		f.ManualAction = "look at what stands between node and pod (a NetworkPolicy or host policy of the network, a firewall of the node), before the probe is made more patient"
+	default:
+		return false
+	}
+	f.Certainty = v1alpha1.Likely
+	return true
 }
 
 // undialled is a connection that was not made in time: no patience with an application's answer helps.

@@ -93,17 +93,12 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 		return nil // where the binaries are was not looked at: an empty path says nothing
 	}
 	searched := pathKnown(o)
-	said := func(p string, texts ...string) bool {
-		return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
-			return !started(c) && facts.Has(strings.ReplaceAll(c.Message, `\`, ""), append(texts, `"`+path.Base(p)+`": `+words.ExecutableFileNotFound, "fork/exec "+p+": "+words.NoSuchFileOrDirectory)...)
-		})
-	}
 	var shim, oci *v1alpha1.Finding
 	for _, r := range o.Runtime.Handlers {
 		if !inUse(o, r.Name) {
 			continue
 		}
-		if p := shimFile(o, r); p != "" && shim == nil && (gone(o, r.ShimPath, p, searched || said(p, words.BinaryNotInstalled)) || broken(o, p, failing)) {
+		if p := shimFile(o, r); p != "" && shim == nil && (gone(o, r.ShimPath, p, searched || missed(failing, p, words.BinaryNotInstalled)) || broken(o, p, failing)) {
 			shim = &v1alpha1.Finding{
 				Cause: "shim-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the shim of runtime %s (%s) is missing or cannot be run: no container can be started", r.Name, path.Base(p)),
@@ -113,7 +108,7 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 			repair(o, shim, r.Name, p, path.Base(p) == "containerd-shim-runc-v2" || path.Base(p) == "conmon", "restore-shim", "the shim")
 		}
 		name := cmp.Or(r.BinaryName, "runc")
-		if p := runtimeFile(o, r, name); oci == nil && ((strings.Contains(r.Type, "runc") || ofCRIO(o, p)) && gone(o, r.RuntimePath, p, searched || said(p)) || broken(o, p, failing)) {
+		if p := runtimeFile(o, r, name); oci == nil && ((strings.Contains(r.Type, "runc") || ofCRIO(o, p)) && gone(o, r.RuntimePath, p, searched || missed(failing, p)) || broken(o, p, failing)) {
 			oci = &v1alpha1.Finding{
 				Cause: "oci-runtime-missing", Certainty: v1alpha1.Certain,
 				Summary:  fmt.Sprintf("the OCI runtime %s of handler %s is missing or cannot be run: no container can be created", name, r.Name),
@@ -130,6 +125,14 @@ func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 		}
 	}
 	return out
+}
+
+// missed tells that the runtime says it did not find a program of its own.
+func missed(failing []facts.CreateFailure, p string, texts ...string) bool {
+	texts = append(texts, `"`+path.Base(p)+`": `+words.ExecutableFileNotFound, "fork/exec "+p+": "+words.NoSuchFileOrDirectory)
+	return slices.ContainsFunc(failing, func(c facts.CreateFailure) bool {
+		return !started(c) && facts.Has(strings.ReplaceAll(c.Message, `\`, ""), texts...)
+	})
 }
 
 // started tells that the OCI runtime ran, and what it says of a program is of the container's own.
