@@ -43,8 +43,8 @@ type Options struct {
 	CgroupV1 bool
 	// AppArmor tells that the engine's host has AppArmor, and a parser that runs in the nodes: they get what loading profiles takes.
 	AppArmor bool
-	// CRIO tells that the node image has CRI-O instead of containerd.
-	CRIO bool
+	// Runtime is the node image's where it is not kind's own: crio or containerd@1.7.
+	Runtime string
 	// APIPort is a fixed port on 127.0.0.1, 0 for any free one.
 	APIPort int
 }
@@ -85,6 +85,9 @@ func Topology(name string) (*v1alpha4.Cluster, error) {
 	return &c, nil
 }
 
+// crio is Options.Runtime for CRI-O.
+const crio = "crio"
+
 // Cluster is the kind configuration for these options.
 func Cluster(o Options) (*v1alpha4.Cluster, error) {
 	if o.Topology == "" {
@@ -109,8 +112,8 @@ func Cluster(o Options) (*v1alpha4.Cluster, error) {
 	if o.CgroupV1 && atLeast(o.Kubernetes, "1.31") {
 		patches = append(patches, "cgroup-v1")
 	}
-	if o.CRIO {
-		patches = append(patches, "crio")
+	if o.Runtime == crio {
+		patches = append(patches, crio)
 	}
 	for _, p := range patches {
 		raw, err := files.ReadFile("profiles/" + p + ".yaml")
@@ -121,13 +124,16 @@ func Cluster(o Options) (*v1alpha4.Cluster, error) {
 			c.KubeadmConfigPatches = append(c.KubeadmConfigPatches, string(raw))
 		}
 	}
-	// Only some profiles have something to say to containerd.
-	switch raw, err := files.ReadFile("profiles/" + o.Profile + ".toml"); {
-	case o.CRIO:
-	case err == nil:
-		c.ContainerdConfigPatches = append(c.ContainerdConfigPatches, string(raw))
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+	if o.Runtime != crio {
+		// Only some profiles and versions have something to say to containerd.
+		for _, p := range []string{o.Profile, strings.ReplaceAll(o.Runtime, "@", "-")} {
+			raw, err := files.ReadFile("profiles/" + p + ".toml")
+			if err == nil {
+				c.ContainerdConfigPatches = append(c.ContainerdConfigPatches, string(raw))
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
 	}
 	if o.AppArmor {
 		for i := range c.Nodes {

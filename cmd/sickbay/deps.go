@@ -236,7 +236,7 @@ func (a *app) raise(ctx context.Context, e *engine.Engine, c *cluster.Cluster, g
 	online := g.online || c != nil && c.Online
 	return a.deps.up(ctx, e, cluster.UpOptions{
 		Name: g.cluster, Image: image.Ref, Topology: g.topology, Profile: g.profile, Kubernetes: g.kubernetes, Online: online,
-		CRIO: nodeimage.RuntimeOf(image.Ref) == nodeimage.CRIO,
+		Runtime: nodeimage.RuntimeOf(image.Ref),
 	})
 }
 

@@ -42,8 +42,8 @@ type UpOptions struct {
 	Image string
 	// Kubernetes is the image's version; empty to take it from the image's name.
 	Kubernetes string
-	// CRIO tells that the image has CRI-O instead of containerd.
-	CRIO bool
+	// Runtime is the image's where it is not kind's own: crio or containerd@1.7.
+	Runtime string
 	// APIPort is a fixed port on 127.0.0.1 for the API, 0 for any free one.
 	APIPort int
 	// Online lets the cluster's packets leave the machine. Without it nothing leaves, and nothing of the cluster needs to.
@@ -161,7 +161,7 @@ func plan(ctx context.Context, e *engine.Engine, o UpOptions) (*v1alpha4.Cluster
 	if err != nil {
 		return nil, mark{}, err
 	}
-	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: o.version(), CgroupV1: k.cgroupV1, AppArmor: armed, CRIO: o.CRIO, APIPort: o.APIPort}
+	ko := kindconfigs.Options{Name: o.Name, Topology: o.Topology, Profile: o.Profile, Kubernetes: o.version(), CgroupV1: k.cgroupV1, AppArmor: armed, Runtime: o.Runtime, APIPort: o.APIPort}
 	config, err := kindconfigs.Cluster(ko)
 	if err != nil {
 		return nil, mark{}, &TakenError{What: err.Error(), Way: "choose one of those"}
