@@ -125,6 +125,12 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Ex
 			return last, fault.Failf("detectors, asked blind, said %s: %s", orNothing(strings.Join(findingNames(last), ", ")), a)
 		}
 	}
+	r.writeNamed(st, last, flicker)
+	return last, nil
+}
+
+// writeNamed writes down the findings that were expected, and what was said beside them in earlier looks.
+func (r *run) writeNamed(st step, last []v1alpha1.Finding, flicker map[string]int) {
 	for _, f := range last {
 		st.saw("%s on %s (%s): %s", findingName(f), f.Node, f.Certainty, f.Summary)
 		r.rec.add(v1alpha1.TimelineEntry{Kind: v1alpha1.EntryFinding, Node: f.Node, Text: findingName(f) + ": " + f.Summary})
@@ -135,7 +141,6 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Ex
 	if r.bystanders > 0 {
 		st.saw("%d other node(s) silent", r.bystanders)
 	}
-	return last, nil
 }
 
 func orNothing(s string) string {

@@ -173,7 +173,7 @@ func KubeletState(h v1alpha1.History) Kubelet {
 		k.Looping = true
 	case o.Kubelet.Healthz == "ok":
 		k.Running = true
-	case u.SubState == "auto-restart" || u.ActiveState == "activating":
+	case starting(u):
 		k.Looping = u.NRestarts > 0 || u.ExecMainStatus != 0 || k.Said
 		k.Running = !k.Looping
 	case up < settled && k.startsAgain(h):
@@ -216,6 +216,11 @@ func (k Kubelet) worked(up time.Duration) bool {
 // nobodyStarts tells a unit that systemd does not run and will not start by itself.
 func nobodyStarts(u v1alpha1.Unit) bool {
 	return u.LoadState == "masked" || u.LoadState == "not-found" || slices.Contains([]string{"inactive", "failed", "deactivating"}, u.ActiveState)
+}
+
+// starting tells a unit that systemd is about to start, or starts.
+func starting(u v1alpha1.Unit) bool {
+	return u.SubState == "auto-restart" || u.ActiveState == "activating"
 }
 
 // startsAgain: systemd has started it again, and it said why it exited, or that was seen to happen over and over.
