@@ -335,7 +335,7 @@ func TestHostilePrograms(t *testing.T) {
 	}
 	r, rep, err := one(t, w, scenario(), w.options(func(o *Options) {
 		o.Detectors = append(list, detector.Own())
-		o.Timings.DetectorWait = 20 * time.Second
+		o.Timings.DetectorWait, o.Timings.Steps[v1alpha1.StepDetect] = 20*time.Second, 20*time.Second
 	}))
 	if err != nil || r.Verdict != v1alpha1.VerdictPassed || rep.Verdict != v1alpha1.VerdictFailed {
 		t.Fatalf("%s at %s: %s, report %s, %v", r.Verdict, r.FailedAt, r.Reason, rep.Verdict, err)

@@ -122,6 +122,9 @@ func (r *run) name(ctx context.Context, st step, expected, allowed []v1alpha1.Ex
 			if lookErr != nil && last == nil {
 				return last, fmt.Errorf("look at node %s: %w", r.victim, lookErr)
 			}
+			if a.ok() {
+				return last, fault.Failf("detectors, asked blind, said %s, which is right, but not in %d looks in a row before the time was over", strings.Join(findingNames(last), ", "), r.t.SureLooks)
+			}
 			return last, fault.Failf("detectors, asked blind, said %s: %s", orNothing(strings.Join(findingNames(last), ", ")), a)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 
 // startsPods are scenarios that leave the kubelet able to start a pod.
 var startsPods = []string{
-	"conflist-missing", "containercreating-cni", "ipam-exhausted", "swap-on", "memory-limit",
+	"conflist-missing", "containercreating-cni", "ipam-exhausted", "cpu-throttled", "memory-limit",
 	"probe-wrong-endpoint", "registry-tls", "tag-not-found", "plugin-down", "threshold-misconfigured",
 }
 
