@@ -54,11 +54,12 @@ Each cell has the verdict, and the seconds from the fault to its last signal, to
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n## What did not pass\n\n")
+	head := "\n## What did not pass\n\n"
 	for _, r := range rep.Results {
 		if r.Cell != "" && r.Control == v1alpha1.ControlNone && r.Verdict != v1alpha1.VerdictPassed {
 			first, _, _ := strings.Cut(r.Reason, "\n")
-			fmt.Fprintf(&b, "- %s, %s: %s: %s\n", r.Scenario, r.Cell, r.Verdict, first)
+			fmt.Fprintf(&b, "%s- %s, %s: %s: %s\n", head, r.Scenario, r.Cell, r.Verdict, first)
+			head = ""
 		}
 	}
 	writeWords(&b, names, columns, at)
