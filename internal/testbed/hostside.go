@@ -48,17 +48,25 @@ func nodesOf(loop, image string, vars map[string]string) []string {
 
 // vars tells where the /var of every kind node, of whatever cluster, lies on this machine.
 func (l *kindTestbed) vars(ctx context.Context) (map[string]string, error) {
-	ids, err := l.c.Engine().Command(ctx, "ps", "--all", "--quiet", "--filter", "label="+kindLabel).Output()
+	out, err := l.inspect(ctx, `{{.Name}}{{"\t"}}{{range .Mounts}}{{if eq .Destination "/var"}}{{.Source}}{{end}}{{end}}`, "--filter", "label="+kindLabel)
 	if err != nil {
-		return nil, fmt.Errorf("list the nodes of all clusters: %w", err)
-	}
-	args := append([]string{"container", "inspect", "--format", `{{.Name}}{{"\t"}}{{range .Mounts}}{{if eq .Destination "/var"}}{{.Source}}{{end}}{{end}}`}, strings.Fields(string(ids))...)
-	// One that was removed meanwhile makes the command fail, after it has told of the others.
-	out, err := l.c.Engine().Command(ctx, args...).Output()
-	if err != nil && len(out) == 0 {
 		return nil, fmt.Errorf("ask where the nodes' /var lies: %w", err)
 	}
-	return parseVars(string(out)), nil
+	return parseVars(out), nil
+}
+
+// inspect writes one line about each container that ps lists. Of containers, docker and podman know the same words here, but not in ps.
+func (l *kindTestbed) inspect(ctx context.Context, format string, filter ...string) (string, error) {
+	ids, err := l.c.Engine().Command(ctx, append([]string{"ps", "--all", "--quiet", "--no-trunc"}, filter...)...).Output()
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	// One that was removed meanwhile makes the command fail, after it has told of the others.
+	out, err := l.c.Engine().Command(ctx, append([]string{"container", "inspect", "--format", format}, strings.Fields(string(ids))...)...).Output()
+	if err != nil && len(out) > 0 {
+		err = nil
+	}
+	return string(out), err
 }
 
 func parseVars(list string) map[string]string {
@@ -111,6 +119,6 @@ func eachContainer(list string, f func(name, label string, volumes []string)) {
 			continue
 		}
 		volumes := slices.DeleteFunc(strings.Split(w[2], ","), func(m string) bool { return m == "" || strings.HasPrefix(m, "/") })
-		f(w[0], w[1], volumes)
+		f(strings.TrimPrefix(w[0], "/"), w[1], volumes)
 	}
 }

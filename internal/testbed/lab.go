@@ -345,12 +345,12 @@ func (l *kindTestbed) snapshotEngine(ctx context.Context) (*engineSnapshot, erro
 // engineNow takes the engine's fingerprint and then asks whose everything is. A container that has gone in between is left out.
 func (l *kindTestbed) engineNow(ctx context.Context) (*fingerprint.Fingerprint, map[string]holder, error) {
 	f := fingerprint.Engine(ctx, l.c.Engine().Command)
-	out, err := l.c.Engine().Command(ctx, "ps", "--all", "--no-trunc", "--format",
-		`{{.Names}}{{"\t"}}{{.Label "`+kindLabel+`"}}/{{.Label "`+cluster.RunLabel+`"}}/{{.Label "`+cluster.NodeLabel+`"}}{{"\t"}}{{.Mounts}}`).Output()
+	out, err := l.inspect(ctx, fmt.Sprintf(`{{.Name}}{{"\t"}}{{index .Config.Labels %q}}/{{index .Config.Labels %q}}/{{index .Config.Labels %q}}{{"\t"}}{{range .Mounts}}{{.Name}},{{end}}`,
+		kindLabel, cluster.RunLabel, cluster.NodeLabel))
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask whose the engine's containers are: %w", err)
 	}
-	held := holders(string(out), l.c.Name)
+	held := holders(out, l.c.Name)
 	maps.DeleteFunc(f.Areas[fingerprint.Containers], func(k, _ string) bool { _, ok := held[k]; return !ok })
 	return f, held, nil
 }

@@ -603,3 +603,21 @@ func TestANameLeadsNowhereElse(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// What serves a run is known by its labels, which docker's and podman's ps print in different words.
+func TestServices(t *testing.T) {
+	var all []container
+	for name, labels := range map[string]map[string]string{
+		"of-a-run":  {Label: "sickbay", RunLabel: "r1", NodeLabel: "sickbay-worker"},
+		"of-no-run": {Label: "sickbay"},
+	} {
+		c := container{ID: "id-of-" + name, Name: "/" + name}
+		c.Config.Labels = labels
+		all = append(all, c)
+	}
+	e, _, _ := engineWith(t, world{Networks: owned(), Containers: all})
+	got, err := (&Cluster{Name: "sickbay", eng: e}).Services(t.Context())
+	if err != nil || len(got) != 1 || got[0] != (Service{"of-a-run", "r1", "sickbay-worker"}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

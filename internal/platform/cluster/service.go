@@ -24,15 +24,14 @@ type Service struct{ Name, Run, Node string }
 
 // Services lists the containers that run beside the cluster for runs.
 func (c *Cluster) Services(ctx context.Context) ([]Service, error) {
-	out, err := run(ctx, c.eng, lookBound, "ps", "--all", "--filter", "label="+Label+"="+c.Name, "--filter", "label="+RunLabel,
-		"--format", fmt.Sprintf("{{.Names}}\t{{.Label %q}}\t{{.Label %q}}", RunLabel, NodeLabel))
+	all, err := inspectAll(ctx, c.eng, "label="+Label+"="+c.Name)
 	if err != nil {
 		return nil, fmt.Errorf("look for what runs beside cluster %s: %w", c.Name, err)
 	}
 	var list []Service
-	for line := range strings.Lines(string(out)) {
-		if w := strings.Split(strings.TrimRight(line, "\n"), "\t"); len(w) == 3 {
-			list = append(list, Service{w[0], w[1], w[2]})
+	for _, s := range all {
+		if run, ok := s.Config.Labels[RunLabel]; ok {
+			list = append(list, Service{s.name(), run, s.Config.Labels[NodeLabel]})
 		}
 	}
 	return list, nil
