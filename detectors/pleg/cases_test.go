@@ -33,7 +33,7 @@ var sick = []detectorstest.Case{
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "open-files", Of: "containerd 200", Used: 1048576, Max: 1048576})
 	}},
 	{Name: "containerd stopped by its unit", Want: []string{"pleg/runtime-hung"}, Remedy: "systemctl start containerd.service", Class: v1alpha1.Disruptive, Ill: detectorstest.RuntimeStopped},
-	{Name: "containerd's configuration cut off, at its first start with it", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Ill: func(o *v1alpha1.Observation) {
+	{Name: "containerd's configuration cut off, at its first start with it", Want: []string{"pleg/runtime-hung"}, Remedy: ":/etc/containerd/config.toml", Never: []string{"systemctl start "}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "activating", "start", 0 })
 		detectorstest.RuntimeSilent(o)
 		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
@@ -199,7 +199,7 @@ var sick = []detectorstest.Case{
 		o.Runtime = v1alpha1.Runtime{Endpoint: was.Endpoint, Name: was.Name, Unit: was.Unit, PID: was.PID, Exe: was.Exe, Environment: was.Environment}
 		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", plegMessage)
 	}},
-	{Name: "a drop-in of CRI-O's that cannot be read", Want: []string{"pleg/runtime-hung"}, Remedy: "/etc/crio/crio.conf.d.90-limits.conf.sickbay-aside", Never: []string{"docker cp"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a drop-in of CRI-O's that cannot be read", Want: []string{"pleg/runtime-hung"}, Remedy: "/etc/crio/crio.conf.d.90-limits.conf.sickbay-aside", Never: []string{"docker cp", "systemctl start "}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) {
 			u.ActiveState, u.SubState, u.Result, u.MainPID, u.NRestarts = "activating", "auto-restart", "exit-code", 0, 7

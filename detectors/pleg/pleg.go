@@ -84,9 +84,9 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 	if left {
 		f.Summary += fmt.Sprintf("; its unit was stopped or restarted since and is %s: a new process cannot start beside the old one", r.unit.ActiveState)
 		ev = append(ev, facts.Seen(o, v1alpha1.SourceUnits, fmt.Sprintf("%s: %s/%s, result %s, main process %d", r.Unit, r.unit.ActiveState, r.unit.SubState, r.unit.Result, r.unit.MainPID)))
-		steps = append(append(steps, end(o.Node, list)...), start(o.Node, r)...)
+		steps = append(append(steps, end(o.Node, list)...), start(o.Node, r, "start")...)
 	} else if r.unit.ActiveState == "deactivating" {
-		steps = append(steps, start(o.Node, r)...)
+		steps = append(steps, start(o.Node, r, "start")...)
 	}
 	f.Evidence = support(h, ev)
 	f.Remedy = facts.Place(o).NewRemedy("wake-runtime", append(steps, ready(o)...)...)
@@ -137,6 +137,7 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	f.Evidence = support(h, f.Evidence)
 	var steps []v1alpha1.Step
+	verb := "start"
 	if u.LoadState == "masked" {
 		steps = append(steps, facts.Unmask(o.Node, r.Unit+".service"))
 	}
@@ -152,6 +153,7 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		if !o.Host.InContainer {
 			return f
 		}
+		verb = "restart" // systemd may have started it meanwhile, with no configuration at all
 		steps = append(steps, detectors.MoveAside(o.Node, file.Path, "the configuration cannot be read: put it aside"))
 		if path.Base(path.Dir(file.Path)) != "crio.conf.d" { // a drop-in is somebody's, and goes without a successor
 			steps = append(steps, detectors.RestoreStep(o.Node, file.Path, "the node image's own comes back"))
@@ -164,7 +166,7 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		f.ManualAction = refusal(r, cmp.Or(file.Path, "its configuration"), last.Text)
 		return f
 	}
-	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(append(steps, start(o.Node, r)...), ready(o)...)...)
+	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(append(steps, start(o.Node, r, verb)...), ready(o)...)...)
 	return f
 }
 
@@ -201,12 +203,12 @@ func serves(o *v1alpha1.Observation) bool {
 }
 
 // start are the steps that start the runtime's unit.
-func start(node string, r runtime) []v1alpha1.Step {
+func start(node string, r runtime, verb string) []v1alpha1.Step {
 	var steps []v1alpha1.Step
 	if r.unit.Result != "success" && r.unit.Result != "" {
 		steps = append(steps, detectors.NodeStep(v1alpha1.Safe, node, "forget the failed starts", "systemctl", "reset-failed", r.Unit+".service"))
 	}
-	step := detectors.NodeStep(v1alpha1.Safe, node, "running containers belong to their shims and go on", "systemctl", "start", r.Unit+".service")
+	step := detectors.NodeStep(v1alpha1.Safe, node, "running containers belong to their shims and go on", "systemctl", verb, r.Unit+".service")
 	if facts.StoppedByHand(r.unit) {
 		step = facts.AgainstAStop(step, "the kubelet ends pods that were deleted while it was stopped", r.Unit+".service")
 	}
@@ -321,7 +323,7 @@ func ioStall(h v1alpha1.History) *v1alpha1.Finding {
 	steps := []v1alpha1.Step{detectors.Destructive(detectors.NodeStep(v1alpha1.Destructive, o.Node, "the filesystem takes writes again and the waiting threads go on; nothing is restarted", "fsfreeze", "--unfreeze", mount),
 		"whoever froze it may be taking a snapshot, which is torn then")}
 	if r := runtimeOf(o); r.there && r.unit.ActiveState != "active" { // somebody restarted it meanwhile: it could neither end nor start
-		steps = append(steps, start(o.Node, r)...)
+		steps = append(steps, start(o.Node, r, "start")...)
 	}
 	f.Remedy = facts.Place(o).NewRemedy("thaw-filesystem", append(steps, ready(o)...)...)
 	return f
