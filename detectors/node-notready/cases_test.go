@@ -99,6 +99,13 @@ var sick = []detectorstest.Case{
 		o.Journal.Lines = nil
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ExecMainStatus = 203 })
 	}},
+	{Name: "a kubelet that cannot be executed, after one whose kubeconfig was mended", Want: []string{"node-notready/kubelet-stopped"}, Never: []string{"kubelet.conf"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", `"command failed" err="failed to run Kubelet: invalid configuration: [unable to read client-cert /var/lib/kubelet/pki/x.pem for default-auth]"`, 40*time.Second)
+		detectorstest.Log(o, "kubelet", `"Starting kubelet main sync loop"`, 20*time.Second)
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ExecMainStatus = 203 })
+	}},
 	{Name: "no /dev/kmsg", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: failed to create kubelet: open /dev/kmsg: no such file or directory`)
 	}},

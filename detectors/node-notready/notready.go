@@ -312,9 +312,11 @@ func servedBefore(h v1alpha1.History) (v1alpha1.Observation, bool) {
 // userTexts are last words of a kubelet that cannot use the kubeconfig's user, beyond what a reader of the file can tell.
 var userTexts = []string{"invalid configuration: [", "invalid configuration: no configuration", words.NoAuthProvider, words.ContextNotFound, words.UnableToReadClientCert, words.UnableToReadClientKey, words.NoPEMData}
 
+// says tells that a kubelet said so lately, and that none came past it since: it reads its kubeconfig before all else.
 func says(h v1alpha1.History, texts ...string) bool {
-	_, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, texts...)
-	return ok
+	said, ok := facts.LastOf(h, "kubelet", facts.ExitFresh, texts...)
+	past, went := facts.LastOf(h, "kubelet", facts.ExitFresh, words.MainSyncLoop)
+	return ok && !(went && past.At.After(said.At))
 }
 
 // writeKubeconfig writes what the kubelet itself wrote when it joined, in the same form. The server is one that it was seen to reach,

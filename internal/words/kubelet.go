@@ -128,6 +128,8 @@ var (
 		Sample: `time="2024-05-14 09:01:22" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`})
 	RequestNotSigned = kubelet.says("ertificate request was not signed", Entry{File: "staging/src/k8s.io/client-go/util/certificate/certificate_manager.go",
 		Sample: `E1124 10:00:00.000000 900 certificate_manager.go:562] kubernetes.io/kube-apiserver-client-kubelet: certificate request was not signed: timed out waiting for the condition`})
+	MainSyncLoop = kubelet.says("Starting kubelet main sync loop", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: `I1130 03:15:02.318440   21712 kubelet.go:2529] "Starting kubelet main sync loop"`})
 	CannotEnforceAppArmor = kubelet.says("Cannot enforce AppArmor", Entry{File: "pkg/kubelet/lifecycle/handlers.go",
 		Sample: `Cannot enforce AppArmor: profile "k8s-deny-write" is not loaded`})
 )
