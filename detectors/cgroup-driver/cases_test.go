@@ -2,12 +2,13 @@ package cgroupdriver_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
-	_ "github.com/sickbay-dev/sickbay/detectors/all"
+	"github.com/sickbay-dev/sickbay/detectors/all"
 	"github.com/sickbay-dev/sickbay/internal/detectorstest"
 )
 
@@ -58,6 +59,9 @@ var sick = []detectorstest.Case{
 		detectorstest.Log(o, "kubelet", `"Using cgroup driver setting received from the CRI runtime" cgroupDriver="systemd"`, 0)
 		o.Runtime.Handlers[0].SystemdCgroup, o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = detectorstest.Ptr(false), detectorstest.Ptr(false)
 		o.Containers[2].UnderKubepods, o.Containers[2].CgroupPath = false, "/system.slice/containerd.service/kubelet-kubepods-pod1.slice:cri-containerd:abc"
+	}},
+	{Name: "Kubernetes 1.30, which asks no runtime by default: its configz counts", Want: []string{"cgroup-driver/driver-mismatch"}, Class: v1alpha1.Disruptive, Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Version, o.Kubelet.Config.CgroupDriver = "v1.30.4", "cgroupfs"
 	}},
 	{Name: "default handler without options", Want: []string{"cgroup-driver/silent-mismatch"}, Remedy: "SystemdCgroup = true", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Handlers[0].SystemdCgroup, o.Runtime.ConfigFile.Handlers[0].SystemdCgroup = nil, nil
@@ -136,4 +140,30 @@ func older(o *v1alpha1.Observation) {
 	o.API, o.Runtime.Version, o.Runtime.CgroupDriver = nil, "v1.7.27", ""
 	o.Kubelet.File.CgroupDriver, o.Kubelet.Config = "systemd", v1alpha1.KubeletConfig{}
 	o.Kubelet.ConfigSource = ""
+}
+
+// A kubelet of 1.34 whose log is gone may have taken either driver: with another one it makes all sandboxes anew when it is restarted.
+func TestRestartWithAnUnknownDriver(t *testing.T) {
+	o := detectorstest.Healthy()
+	o.Kubelet.Version = "v1.34.4"
+	r := &o.Runtime.Handlers[0]
+	r.BinaryName, r.RuntimePath = "/usr/local/sbin/runc-wrapper", "/usr/local/sbin/runc-wrapper"
+	o.Files = append(o.Files, v1alpha1.File{Path: r.RuntimePath, Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 42, Script: "/bin/sh"})
+	detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)
+	found := all.Judge(v1alpha1.History{*o})
+	if len(found) != 1 || found[0].Remedy == nil {
+		t.Fatalf("%+v", found)
+	}
+	restarts := 0
+	for _, s := range found[0].Remedy.Steps {
+		if strings.Contains(s.Run, "restart kubelet.service") {
+			restarts++
+			if s.Class != v1alpha1.Disruptive {
+				t.Errorf("a restart that may make all sandboxes anew is %s", s.Class)
+			}
+		}
+	}
+	if restarts != 1 {
+		t.Errorf("%d restarts of the kubelet in %+v", restarts, found[0].Remedy.Steps)
+	}
 }

@@ -89,11 +89,11 @@ func kubeletDriver(h v1alpha1.History) (string, v1alpha1.Evidence, bool) {
 	return "", v1alpha1.Evidence{}, false
 }
 
-// configzBeforeAnswer tells that configz may be of before the runtime's answer, which the kubelet goes by. Kubernetes 1.28 to 1.34
-// publish it so (cmd/kubelet/app/server.go), and ask by default since 1.31.
+// configzBeforeAnswer tells that configz is of before the runtime's answer, which the kubelet goes by. Kubernetes 1.28 to 1.34 publish
+// it so (cmd/kubelet/app/server.go), and ask by default since 1.31 (KubeletCgroupDriverFromCRI).
 func configzBeforeAnswer(o *v1alpha1.Observation) bool {
 	minor := facts.KubeletMinor(o)
-	return minor >= 28 && minor <= 34 && tellsDriver(o)
+	return minor >= 31 && minor <= 34 && tellsDriver(o)
 }
 
 // tellsDriver tells that the kubelet may have the driver from the runtime (CRI's RuntimeConfig), or that this is not known.
@@ -197,7 +197,10 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 		f.Summary = fmt.Sprintf("runtime handler %s uses cgroup driver %s, the kubelet %s; it serves %s", wrong[0].Name, driver(wrong[0]), kubelet, strings.Join(users(o, wrong[0].Name), ", "))
 	case len(outside) > 0:
 		f.Cause = "silent-mismatch"
-		f.Summary = fmt.Sprintf("%s outside the kubelet's cgroups, though kubelet and runtime name the same driver", runs(len(outside)))
+		f.Summary = runs(len(outside)) + " outside the kubelet's cgroups"
+		if known {
+			f.Summary += ", though kubelet and runtime name the same driver"
+		}
 	case isLoud && hasScript:
 		f.Cause = "driver-mismatch"
 		f.Summary = fmt.Sprintf("the kubelet names cgroups for %s, as the runtime is configured, but its program %s is a script that runs with the other driver: no new container can be created", cmp.Or(kubelet, "one driver"), script.Path)
@@ -290,7 +293,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 	}
 	steps = append(steps, remade(o, outside, mends)...)
 	if len(steps) == 0 {
-		return nil, "kubelet and runtime name the same driver, and what starts containers outside is not seen: look at the runtime's binary, its base spec, and cgroupRoot of the kubelet; then evict the pods above"
+		return nil, "what starts containers outside is not seen: look at the runtime's binary, its base spec, and cgroupRoot of the kubelet; then evict the pods above"
 	}
 	return facts.Place(o).NewRemedy("agree-on-systemd", steps...), ""
 }
@@ -298,7 +301,7 @@ func agree(h v1alpha1.History, kubelet string, wrong []v1alpha1.RuntimeHandler, 
 // restarts have the kubelet ask the runtime again.
 func restarts(o *v1alpha1.Observation, kubelet string) []v1alpha1.Step {
 	restart := facts.RestartKubelet(o, "the kubelet asks the runtime for its driver once, at start")
-	if kubelet == "cgroupfs" {
+	if kubelet != "systemd" { // or not known
 		restart.Why += "; with another driver it makes all sandboxes of this node again"
 		restart = detectors.Disrupts(restart)
 	}

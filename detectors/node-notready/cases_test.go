@@ -338,14 +338,7 @@ var sick = []detectorstest.Case{
 	}},
 	// https://github.com/rancher/rke2/issues/3063
 	{Name: "RKE2's kubelet ends again and again, and RKE2 goes on", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "Kubelet exited: exit status 1", Ill: func(o *v1alpha1.Observation) {
-		u := o.Units["kubelet"]
-		delete(o.Units, "kubelet")
-		u.Name = "rke2-agent.service"
-		o.Units["rke2-agent"] = u
-		o.Kubelet.Unit, o.Kubelet.PID, o.Kubelet.Flags = "rke2-agent", 0, nil
-		o.Kubelet.Kubeconfig.Path = "/var/lib/rancher/rke2/agent/kubelet.kubeconfig"
-		o.Processes[1] = v1alpha1.Process{PID: 300, Name: "rke2", Unit: "rke2-agent", State: "S"}
-		o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", `Get "http://127.0.0.1:10248/healthz": dial tcp 127.0.0.1:10248: connect: connection refused`, ""
+		childEnds(o, "rke2", "rke2-agent", "/var/lib/rancher/rke2/agent/kubelet.kubeconfig")
 		for _, ago := range []time.Duration{25, 15, 5} {
 			detectorstest.Log(o, "rke2-agent", `time="2026-11-24T09:59:55Z" level=error msg="Kubelet exited: exit status 1"`, ago*time.Second)
 		}
@@ -499,17 +492,22 @@ var silent = []detectorstest.Case{
 	}},
 }
 
+// childEnds is a node whose distribution's program starts the kubelet as a process, and goes on without it.
+func childEnds(o *v1alpha1.Observation, program, unit, kubeconfig string) {
+	u := o.Units["kubelet"]
+	delete(o.Units, "kubelet")
+	u.Name = unit + ".service"
+	o.Units[unit] = u
+	o.Kubelet.Unit, o.Kubelet.PID, o.Kubelet.Flags = unit, 0, nil
+	o.Kubelet.Kubeconfig.Path = kubeconfig
+	o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", `Get "http://127.0.0.1:10248/healthz": dial tcp 127.0.0.1:10248: connect: connection refused`, ""
+	o.Processes[1] = v1alpha1.Process{PID: 300, Name: program, Unit: unit, State: "S"}
+}
+
 // k0sRespawns is a node of k0s, which starts its kubelet again every five seconds and writes its words into its own log
 // (https://github.com/k0sproject/k0s: pkg/supervisor/supervisor.go).
 func k0sRespawns(o *v1alpha1.Observation, words string) {
-	u := o.Units["kubelet"]
-	delete(o.Units, "kubelet")
-	u.Name = "k0sworker.service"
-	o.Units["k0sworker"] = u
-	o.Kubelet.Unit, o.Kubelet.PID, o.Kubelet.Flags = "k0sworker", 0, nil
-	o.Kubelet.Kubeconfig.Path = "/var/lib/k0s/kubelet.conf"
-	o.Kubelet.Healthz, o.Kubelet.HealthzError, o.Kubelet.ConfigSource = "", `Get "http://127.0.0.1:10248/healthz": dial tcp 127.0.0.1:10248: connect: connection refused`, ""
-	o.Processes[1] = v1alpha1.Process{PID: 300, Name: "k0s", Unit: "k0sworker", State: "S"}
+	childEnds(o, "k0s", "k0sworker", "/var/lib/k0s/kubelet.conf")
 	for _, ago := range []time.Duration{25, 15, 5} {
 		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:54" level=info msg="`+words+`" component=kubelet stream=stderr`, ago*time.Second+time.Second)
 		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:55" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`, ago*time.Second)

@@ -14,7 +14,7 @@ import (
 // Network is the engine's network that every cluster of ours, and what serves it, is on. The user's `kind` network is not touched.
 const Network = "sickbay"
 
-// bridge is the network's interface on the host, where the engine takes a name. Podman does since 4.4 (libnetwork/netavark/config.go).
+// bridge is the network's interface on the host, where the engine takes a name for it: podman 4.3 does not.
 const bridge = "sickbay0"
 
 // networkBound bounds making or removing a network: iptables rules of docker, under a second unless the host is very busy.
