@@ -218,20 +218,32 @@ func mismatch(h v1alpha1.History) *v1alpha1.Finding {
 	if known {
 		f.Evidence = append(f.Evidence, kubeletEvidence)
 	}
-	for _, r := range wrong {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s runs with %s, so %s", r.Name, option(r), driver(r))))
-	}
+	f.Evidence = append(f.Evidence, seenHandlers(o, wrong)...)
 	if isLoud {
 		f.Evidence = append(f.Evidence, loud)
 	}
-	for _, c := range outside[:min(2, len(outside))] {
-		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
-	}
+	f.Evidence = append(f.Evidence, seenOutside(o, outside)...)
 	if !isLoud && len(outside) == 0 {
 		hasScript = false // a script that does as it is told
 	}
 	f.Remedy, f.ManualAction = agree(h, kubelet, wrong, outside, script, hasScript)
 	return f
+}
+
+// seenHandlers is what the runtime says of each handler's driver.
+func seenHandlers(o *v1alpha1.Observation, handlers []v1alpha1.RuntimeHandler) (seen []v1alpha1.Evidence) {
+	for _, r := range handlers {
+		seen = append(seen, facts.Seen(o, v1alpha1.SourceStatus, fmt.Sprintf("handler %s runs with %s, so %s", r.Name, option(r), driver(r))))
+	}
+	return seen
+}
+
+// seenOutside is where the first two of the misplaced containers are.
+func seenOutside(o *v1alpha1.Observation, outside []v1alpha1.ContainerUsage) (seen []v1alpha1.Evidence) {
+	for _, c := range outside[:min(2, len(outside))] {
+		seen = append(seen, facts.Seen(o, v1alpha1.SourceCgroups, fmt.Sprintf("container %s of pod %s/%s (pid %d) is in %s", c.Name, c.Namespace, c.Pod, c.PID, c.CgroupPath)))
+	}
+	return seen
 }
 
 // perQOS tells whether the kubelet puts pods into cgroups of its own at all.
