@@ -40,6 +40,10 @@ var sick = []detectorstest.Case{
 		p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to device plugin GetPreferredAllocation rpc failed with err: rpc error: code = Unknown desc = error getting list of preferred allocation devices: unable to get device link information: error calling nvml.Init: Unknown Error, which is unexpected"}
 		p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 	}},
+	// https://github.com/NVIDIA/k8s-device-plugin/issues/231
+	{Name: "a GPU fell off its bus", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Manual: "reboot the machine", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "device plugin GetPreferredAllocation rpc failed with err: rpc error: code = Unknown desc = Unable to retrieve list of available devices: error creating nvml.Device 3: nvml: GPU is lost")
+	}},
 	{Name: "NVIDIA's libraries are newer than the loaded driver", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Says: "driver/library version mismatch", Ill: func(o *v1alpha1.Observation) {
 		withheld(o, hook+"error running hook: exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown")
 	}},
@@ -124,6 +128,19 @@ var silent = []detectorstest.Case{
 		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{detectorstest.Device: resource.MustParse("1")}
 		o.API.Pending = []corev1.Pod{*p}
 	}},
+	// https://github.com/kubernetes/kubernetes/issues/92436, 125579 and 120733: the kubelet's managers admit pods as well.
+	{Name: "the CPU manager has no CPUs for a pod", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, false, "not enough cpus available to satisfy request: requested=4, available=3")
+	}},
+	{Name: "the CPU manager has no CPUs for a pod that asks for a device as well", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "not enough cpus available to satisfy request: requested=4, available=3")
+	}},
+	{Name: "the memory manager has no NUMA nodes for a pod", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, false, "[memorymanager] failed to find NUMA nodes to extend the current topology hint")
+	}},
+	{Name: "a pod that came back from a reboot before its plugin did", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "no healthy devices present; cannot allocate unhealthy devices example.com/lamp")
+	}},
 	{Name: "an image that asks for a newer driver", Ill: func(o *v1alpha1.Observation) {
 		withheld(o, hook+"exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver to a newer version, or use an earlier cuda container: unknown")
 	}},
@@ -164,6 +181,18 @@ func withheld(o *v1alpha1.Observation, message string) {
 		c.Resources.Limits = corev1.ResourceList{detectorstest.Device: resource.MustParse("1")}
 	})))
 	detectorstest.Event(o, "default", "train", "Failed", "Error: "+message, 20*time.Second, 5)
+}
+
+// rejected adds a pod that the kubelet turned away, whether it asks for a device or not.
+func rejected(o *v1alpha1.Observation, asks bool, why string) {
+	detectorstest.Devices(o, "2", "2")
+	detectorstest.LampSocket(o, "ok")
+	p := detectorstest.AddPod(o, detectorstest.Pod("default", "train", detectorstest.Deployment("train"), detectorstest.Waiting("ContainerCreating", "")))
+	if asks {
+		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{detectorstest.Device: resource.MustParse("1")}
+	}
+	p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Pod was rejected: Allocate failed due to " + why + ", which is unexpected"}
+	p.CreationTimestamp = detectorstest.MetaAgo(time.Minute)
 }
 
 // wantsLamp adds a pod that no node has a device for.

@@ -433,6 +433,9 @@ func (f offer) unhealthy(h v1alpha1.History, out *v1alpha1.Finding) {
 
 var wants = regexp.MustCompile(`Allocate failed due to (.*)`)
 
+// lostDevice is what NVIDIA's library says of a device that fell off its bus.
+var lostDevice = regexp.MustCompile(`(?i)\bGPU is lost\b`)
+
 // refused: pods that the kubelet turned away lately because the plugin would not allocate.
 func refused(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
@@ -452,8 +455,8 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 		if m := wants.FindStringSubmatch(reason); m != nil {
 			reason = m[1]
 		}
-		if strings.Contains(reason, words.DevicesUnavailable) || strings.Contains(reason, words.NoHealthyDevices) {
-			continue // that is the kubelet counting, not the plugin refusing
+		if !facts.Has(reason, "rpc error", "rpc failed") {
+			continue // the kubelet's own managers say that, of devices, CPUs or memory: the plugin was not asked, or did not refuse
 		}
 		f := v1alpha1.Finding{
 			Cause: "allocate-failed", Certainty: v1alpha1.Certain, Object: facts.PodRef(p),
@@ -461,6 +464,9 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 			Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
 		}
 		steps, why := facts.RestartPlugin(o, facts.DevicePlugin(o, resource), resource, "a new plugin process takes stock of its devices")
+		if lost := lostDevice.FindString(reason); lost != "" {
+			steps, why = nil, lost+", and no new plugin process brings it back: see `nvidia-smi` and the kernel's log (Xid) on the node, drain it and reboot the machine"
+		}
 		if len(steps) == 0 {
 			f.ManualAction = "the plugin's own log says why it refuses; " + why
 			out = append(out, f)

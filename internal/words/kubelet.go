@@ -88,10 +88,6 @@ var (
 		Sample: `Startup probe failed: Get "http://10.244.8.48:8080/hostname": dial tcp 10.244.8.48:8080: connect: connection refused`})
 	UnableToAttachOrMount = kubelet.says("Unable to attach or mount volumes", Entry{File: "pkg/kubelet/kubelet.go",
 		Sample: "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[]: timed out waiting for the condition"})
-	DevicesUnavailable = kubelet.says("requested number of devices unavailable", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
-		Sample: "Allocate failed due to requested number of devices unavailable for example.com/lamp. Requested: 1, Available: 0, which is unexpected"})
-	NoHealthyDevices = kubelet.says("no healthy devices present", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
-		Sample: "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices example.com/lamp, which is unexpected"})
 	NoAuthProvider = kubelet.says("no Auth Provider found", Entry{File: "staging/src/k8s.io/client-go/rest/plugin.go",
 		Sample: `no Auth Provider found for name "gcp"`})
 	ContextNotFound = kubelet.says("context was not found", Entry{File: "staging/src/k8s.io/client-go/tools/clientcmd/validation.go",
