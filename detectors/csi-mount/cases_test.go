@@ -93,6 +93,17 @@ var sick = []detectorstest.Case{
 		o.API.PVs[0].Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "vol-1"}}
 		o.API.PVs[0].Annotations = map[string]string{"pv.kubernetes.io/migrated-to": detectorstest.Driver}
 	}},
+	// https://github.com/ceph/ceph-csi/issues/859
+	{Name: "an XFS volume whose log is to be replayed", Want: []string{"csi-mount/filesystem-corrupt"}, Remedy: "-", Manual: "a mount does", Never: []string{"repair"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = 'xfs_repair' found errors on device /dev/rbd0 but could not correct them: Phase 1 - find and verify superblock...\nPhase 2 - using internal log\n        - zero log...\nERROR: The filesystem has valuable metadata changes in a log which needs to\nbe replayed.  Mount the filesystem to replay the log, and unmount it before\nre-running xfs_repair.")
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.CSI.FSType = "xfs"
+	}},
+	// https://github.com/kadalu/kadalu/issues/1055, https://github.com/ceph/ceph-csi/pull/2634
+	{Name: "a FUSE volume's process has ended", Want: []string{"csi-mount/driver-unresponsive"}, Remedy: "-", Says: "has ended", Manual: "umount -l", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "pv-1" : rpc error: code = Internal desc = stat /var/lib/kubelet/pods/d41e083d/volumes/kubernetes.io~csi/pv-1/mount: transport endpoint is not connected`)
+		csiSocket(o, "ok")
+	}},
 	{Name: "a btrfs volume that is damaged", Want: []string{"csi-mount/filesystem-corrupt"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/vdb: can't read superblock`)
 		csiSocket(o, "ok")
@@ -136,6 +147,43 @@ var silent = []detectorstest.Case{
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdb, missing codepage or helper program, or other error.`)
 		csiSocket(o, "ok")
 		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
+	}},
+	{Name: "a device that cannot be read", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/rbd0: can't read superblock`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "I/O error, dev rbd0, sector 2 op 0x0:(READ) flags 0x1000 phys_seg 1 prio class 2", 30*time.Second)
+	}},
+	{Name: "a device that takes no writes", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdc, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "EXT4-fs (sdc): write access unavailable, cannot proceed (try mounting with noload)", 30*time.Second)
+	}},
+	// https://github.com/tytso/e2fsprogs/issues/147, https://github.com/longhorn/website/pull/783
+	{Name: "a filesystem that is newer than the driver's fsck", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.37.2\n/dev/longhorn/pvc-1 has unsupported feature(s): FEATURE_C12\ne2fsck: Get a newer version of e2fsck!")
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.CSI.FSType = "ext4"
+	}},
+	// The driver took the call and says who refused: neither is it silent, nor does its restart help.
+	{Name: "an NFS server that refuses", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.SetUp failed for volume \"pv-1\" : rpc error: code = Internal desc = mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs -o vers=4.1 10.0.0.9:/srv /var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv-1/mount\nOutput: mount.nfs: Connection refused")
+		csiSocket(o, "ok")
+	}},
+	{Name: "a storage backend's API that refuses, and a socket that was not found", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = Post "http://longhorn-backend:9500/v1/volumes/vol-1": dial tcp 10.43.1.1:9500: connect: connection refused`)
+	}},
+	{Name: "a provider of secrets that does not answer its driver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "pv-1" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod default/db, err: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /etc/kubernetes/secrets-store-csi-providers/azure.sock: connect: connection refused"`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a pod that came to a new node before its driver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, detectorstest.NotInTheList)
+		csiSocket(o, "ok")
+		for i := range o.API.Pods {
+			if p := &o.API.Pods[i]; p.Name == "csi-node-77" {
+				p.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: detectorstest.MetaAgo(5 * time.Second)}}
+			}
+		}
 	}},
 	// https://github.com/longhorn/longhorn/issues/3994
 	{Name: "multipathd holds a Longhorn volume", Ill: func(o *v1alpha1.Observation) {

@@ -207,7 +207,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSockets, socket.Path+": "+socket.Answers))
 	}
 	switch {
-	case facts.Has(v.message, words.CSIDriverNotRegistered) || !listed && o.API.CSINode != nil && (v.message != "" || waited > time.Minute):
+	case facts.Has(v.message, words.CSIDriverNotRegistered) && !startedSince(o, v, listed && (answers || socket == nil)) || !listed && o.API.CSINode != nil && (v.message != "" || waited > time.Minute):
 		f.Cause = "driver-not-registered"
 		f.Summary = "CSI driver " + v.driver + " is not registered with the kubelet of this node"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.csinode", "drivers: "+drivers(o)))
@@ -225,7 +225,11 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Summary = "CSI driver " + v.driver + " answers, and does not finish its work on volume " + name(v)
 		f.ToConfirm = "the driver's own log: it may be formatting, checking or changing the owner of a large volume, or its backend hangs"
 		f.ManualAction = "do not restart the driver while it may be at work on the volume: that ends a mkfs or fsck in the middle"
-	case facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") || waited > patience && silent(h, socket):
+	case facts.Has(v.message, words.EndpointNotConnected):
+		f.Cause = "driver-unresponsive"
+		f.Summary = "the process that served the mount of volume " + name(v) + " has ended (FUSE), and its mount point stays: " + tail(v.message)
+		f.ManualAction = "take away the mount point that the message names (`umount -l`), of which nothing can be read any more: the kubelet mounts it again; other pods' mounts of the driver may have ended with it (`findmnt -t fuse`, then `stat` of each), and the driver's log says why"
+	case !served(v.message) && facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") || waited > patience && silent(h, socket):
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
 		if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {
@@ -238,6 +242,24 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		return nil
 	}
 	return f
+}
+
+// served tells an error that the driver itself returned: it took the call, whoever refused or did not answer behind it.
+func served(message string) bool {
+	m := grpcCode.FindStringSubmatch(message)
+	return m != nil && m[1] != "Unavailable" && m[1] != "DeadlineExceeded"
+}
+
+var grpcCode = regexp.MustCompile(`rpc error: code = (\w+)`)
+
+// startedSince: the driver's own process, which is registered, started after the kubelet missed it, as on a node that is new:
+// the kubelet has not tried again.
+func startedSince(o *v1alpha1.Observation, v volume, works bool) bool {
+	return works && slices.ContainsFunc(facts.CSIPlugin(o, v.driver, facts.KubeletRoot(o)+"/plugins/"+v.driver), func(p *corev1.Pod) bool {
+		return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return c.State.Running != nil && c.State.Running.StartedAt.After(v.at.At)
+		})
+	})
 }
 
 // late are the words of a call that took too long, or that found an earlier one still at work (csi-common drivers: Aborted).
@@ -285,6 +307,27 @@ func fuse(o *v1alpha1.Observation, driver string) string {
 	return ""
 }
 
+// intact are words by which a repair is not what a filesystem needs: of the kernel about its device (of, in which DEV stands for its
+// name), or of the program that the driver ran.
+var intact = []struct {
+	of, says, fsType string
+	sure             bool
+	todo             string
+}{
+	{of: "(DEV)", says: words.DuplicateUUID, fsType: "xfs",
+		todo: "another mounted filesystem has the same UUID, as a restored snapshot has: mount it with nouuid, or give it another one (`xfs_admin -U generate`)"},
+	{of: "(DEV)", says: words.UnsupportedFeatures, fsType: "newer",
+		todo: "this kernel does not know a feature of the filesystem: it is not damaged; a newer kernel mounts it"},
+	{of: "(DEV)", says: words.WriteAccessUnavailable, fsType: "write-protected",
+		todo: "the device takes no writes, and its journal has to be replayed first: attach it to be written (see who holds it read-only, a snapshot, a lock, another node), or mount it read-only with noload; nothing is repaired on it"},
+	{of: " dev DEV,", says: words.DeviceIOError, fsType: "unreadable",
+		todo: "the device itself cannot be read: see the kernel's log and the storage behind it (its replicas, paths, network) first; a repair of what is read wrongly destroys more"},
+	{says: words.FsckTooOld, fsType: "newer",
+		todo: "the fsck that the driver brings does not know a feature of the filesystem, which is not damaged by that: a newer release of the driver (e2fsprogs) checks it, or `tune2fs -O ^FEATURE` takes the feature away where nothing has it mounted"},
+	{says: words.XFSLogToReplay, fsType: "xfs", sure: true,
+		todo: "its log has to be replayed, which a mount does: mount the device once by hand on this node and unmount it (`mount -t xfs DEVICE DIR && umount DIR`); `xfs_repair -L` throws away what the log holds, and is for a log that does not replay"},
+}
+
 // unmountable judges a filesystem that mount refuses: what the kernel says of the device, and the type that the volume is to have,
 // decide whether it can be repaired.
 func unmountable(h v1alpha1.History, f *v1alpha1.Finding, v volume) {
@@ -292,18 +335,20 @@ func unmountable(h v1alpha1.History, f *v1alpha1.Finding, v volume) {
 	sure := facts.Has(v.message, damaged...)
 	f.ManualAction = "see what the device holds with `blkid -p`, and check it read-only (`e2fsck -n`, `xfs_repair -n`, `btrfs check --readonly`) before anything is repaired, or restore the volume from a backup"
 	// The kernel's log is everybody's: its word counts where it names the device that the driver named.
-	if d := blockDev.FindString(v.message); d != "" {
-		in := "(" + d[strings.LastIndex(d, "/")+1:] + ")"
+	if dev := blockDev.FindString(v.message); dev != "" {
+		in := "(" + dev[strings.LastIndex(dev, "/")+1:] + ")"
 		if l, ok := facts.LastLine(h, "kernel", fresh, in); ok {
 			f.Evidence = append(f.Evidence, facts.FromLine(l))
 		}
-		if l, ok := facts.LastLine(h, "kernel", fresh, in, words.DuplicateUUID); ok {
-			f.Evidence, sure, fsType = append(f.Evidence, facts.FromLine(l)), false, "xfs"
-			f.ManualAction = "another mounted filesystem has the same UUID, as a restored snapshot has: mount it with nouuid, or give it another one (`xfs_admin -U generate`)"
+		for _, k := range intact {
+			if l, ok := facts.LastLine(h, "kernel", fresh, strings.ReplaceAll(k.of, "DEV", dev[strings.LastIndex(dev, "/")+1:]), k.says); ok {
+				f.Evidence, sure, fsType, f.ManualAction = append(f.Evidence, facts.FromLine(l)), false, k.fsType, k.todo
+			}
 		}
-		if l, ok := facts.LastLine(h, "kernel", fresh, in, words.UnsupportedFeatures); ok {
-			f.Evidence, sure, fsType = append(f.Evidence, facts.FromLine(l)), false, "newer"
-			f.ManualAction = "this kernel does not know a feature of the filesystem: it is not damaged; a newer kernel mounts it"
+	}
+	for _, k := range intact {
+		if k.of == "" && facts.Has(v.message, k.says) {
+			sure, fsType, f.ManualAction = k.sure, k.fsType, k.todo
 		}
 	}
 	foreign := facts.Has(v.message, "unknown filesystem type", words.AlreadyContains)

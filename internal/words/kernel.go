@@ -34,6 +34,12 @@ var (
 		Sample: "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount"})
 	UnsupportedFeatures = kernel.says("because of unsupported optional features", Entry{File: "fs/ext4/super.c",
 		Sample: "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)"})
+	WriteAccessUnavailable = kernel.says("write access unavailable", Entry{File: "fs/ext4/super.c",
+		Sample: "EXT4-fs (sdc): write access unavailable, cannot proceed (try mounting with noload)"})
+	DeviceIOError = kernel.says("I/O error", Entry{File: "block/blk-mq.c, fs/buffer.c",
+		Sample: "I/O error, dev rbd0, sector 2 op 0x0:(READ) flags 0x1000 phys_seg 1 prio class 2"})
+	EndpointNotConnected = kernel.says("ransport endpoint is not connected", Entry{File: "errno, as Go and the C library spell it",
+		Sample: "stat /var/lib/kubelet/pods/d41e083d/volumes/kubernetes.io~csi/pv-1/mount: transport endpoint is not connected"})
 	MemoryOomGroupSet = kernel.says("memory.oom.group set", Entry{File: "mm/oom_kill.c",
 		Sample: "e37bcf1f3b47cb49e44dedd90479956133e955694675efababb4a.scope are going to be killed due to memory.oom.group set"})
 )

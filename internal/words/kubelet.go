@@ -62,6 +62,10 @@ var (
 		Sample: `failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`})
 	FsckFoundErrors = kubelet.says("but could not correct them", Entry{File: "mount-utils: mount_linux.go",
 		Sample: "rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.31.1"})
+	FsckTooOld = kubelet.says("has unsupported feature(s)", Entry{File: "e2fsprogs: e2fsck/unix.c, in what mount-utils says of fsck",
+		Sample: "/dev/longhorn/pvc-1 has unsupported feature(s): FEATURE_C12\ne2fsck: Get a newer version of e2fsck!"})
+	XFSLogToReplay = kubelet.says("valuable metadata changes in a log", Entry{File: "xfsprogs: repair/phase2.c, in what mount-utils says of xfs_repair",
+		Sample: "ERROR: The filesystem has valuable metadata changes in a log which needs to be replayed."})
 	CSIDriverNotRegistered = kubelet.says("not found in the list of registered CSI drivers", Entry{File: "pkg/volume/csi/csi_client.go",
 		Sample: "failed to create newCsiDriverClient: driver name filesystem-corrupt-4la5i.csi.sickbay.dev not found in the list of registered CSI drivers"})
 	BootstrapCertificateExpired = kubelet.says("part of the existing bootstrap client certificate", Entry{File: "pkg/kubelet/certificate/bootstrap/bootstrap.go",
