@@ -109,7 +109,7 @@ func readProfile(files fs.FS, file string, load func(string) (*scenarios.Scenari
 	var p v1alpha1.Profile
 	raw, err := scenarios.ReadFile(files, file)
 	if err != nil {
-		return p, nil, usage.Errorf("read the profile: %s", err)
+		return p, nil, usage.Errorf("read the profile %s: %s", file, err)
 	}
 	if err := yaml.UnmarshalStrict(raw, &p); err != nil {
 		return p, nil, usage.Errorf("%s is no profile: %s", file, err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -97,6 +98,9 @@ set up; 130 interrupted, after recovery.`,
 					return usagef("%s=%s: %s", timeoutscale.Env, v, err)
 				}
 			}
+			if err := emptyFlag(cmd.Flags()); err != nil {
+				return err
+			}
 			sink, end := progress.For(a.err, a.quiet)
 			cobra.OnFinalize(end)
 			cmd.SetContext(progress.Into(cmd.Context(), sink))
@@ -143,7 +147,7 @@ func (a *app) noVerb(cmd *cobra.Command, args []string) error {
 	switch near := text.Nearest(args[0], verbs, 2); {
 	case len(near) > 0:
 		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
-	default:
+	case len(verbs) > 0:
 		e.hint = "It has " + strings.Join(verbs, ", ") + "."
 	}
 	return e
@@ -191,6 +195,19 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return usagef("%s", err)
+}
+
+// emptyFlag refuses a flag with an empty value: most likely an unset variable, which must not select another machine or the whole suite.
+func emptyFlag(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		list, several := f.Value.(pflag.SliceValue)
+		switch {
+		case several && (len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")),
+			f.Value.Type() == "string" && f.Value.String() == "":
+			err = usagef("--%s is empty", f.Name)
+		}
+	})
+	return err
 }
 
 var flagGroup = regexp.MustCompile(`^if any flags in the group \[[^]]*\] are set none of the others can be; \[(.*)\] were all set$`)

@@ -207,6 +207,7 @@ func TestBadRequests(t *testing.T) {
 	notYAML := write(t, "scenario.yaml", "kind: [")
 	field := write(t, "scenario.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Scenario\nmetadata: {name: x}\nspek: {}\n")
 	plainFile := write(t, "file", "")
+	whole := write(t, "report.json", `{"apiVersion": "sickbay.dev/v1alpha1", "kind": "Report", "results": []}`)
 	emptyDir, report := t.TempDir(), write(t, "report.json", "{}")
 	for _, c := range []struct {
 		args string
@@ -238,7 +239,7 @@ func TestBadRequests(t *testing.T) {
 		{"suite --retries -1", []string{"--retries -1: it cannot be below zero"}},
 		{"suite --only failure=cin", []string{"--only failure=cin: no scenario is like that", "sickbay list"}},
 		{"suite --known-failures " + plainFile, []string{"want sickbay.dev/v1alpha1 KnownFailures"}},
-		{"suite --profile ./no-such.yaml", []string{"read the profile", "no such file"}},
+		{"suite --profile ./no-such.yaml", []string{"read the profile ./no-such.yaml: no such file"}},
 		{"run pleg-dsik", []string{`there is no scenario "pleg-dsik"; did you mean pleg-disk?`}},
 		{"run zzzzzzzzzzzz", []string{"there is no scenario", "sickbay list"}},
 		{"run pleg-disk swap-onn", []string{`"swap-onn"`, "swap-on"}},
@@ -293,6 +294,17 @@ func TestBadRequests(t *testing.T) {
 		{"diagnose --sudo", []string{"--sudo needs --ssh"}},
 		{"diagnose --ssh=", []string{"--ssh is empty"}},
 		{"diagnose --ssh a@b --node=", []string{"--node is empty"}},
+		{"diagnose --bundle=", []string{"--bundle is empty"}},
+		{"diagnose --fix --context=", []string{"--context is empty"}},
+		{"suite --shard=", []string{"--shard is empty"}},
+		{"suite --detector=", []string{"--detector is empty"}},
+		{"npd --failure=", []string{"--failure is empty"}},
+		{"help run x", []string{"unknown command \"x\" for `sickbay run`\n  `sickbay help --help`"}},
+		{"run pleg-disk --kubernetes new", []string{`--kubernetes "new" is no version of Kubernetes`}},
+		{"suite --summary /no/such/folder/x.md", []string{"--summary /no/such/folder/x.md: no such file"}},
+		{"report " + emptyDir + " --matrix -o json", []string{"--matrix and --output exclude each other"}},
+		{"report diff " + emptyDir + " " + emptyDir + " --fail-on none,broken", []string{"none goes alone"}},
+		{"report merge " + filepath.Dir(whole) + " --into " + filepath.Dir(whole), []string{"there is a report in it: choose another folder"}},
 		{"diagnose --timeout -1s", []string{"between 1s and 10m"}},
 		{"diagnose --bundle x --cluster dev", []string{"bundle", "cluster"}},
 		{"diagnose --bundle x --local", []string{"bundle", "local"}},
@@ -300,6 +312,8 @@ func TestBadRequests(t *testing.T) {
 		{"diagnose --watch --every 1ms", []string{"--every 1ms"}},
 		{"diagnose --for 10m", []string{"--for needs --watch"}},
 		{"bundle", []string{"takes the folder to write into"}},
+		{"bundle " + filepath.Dir(whole) + " --local", []string{"not a bundle (it holds report.json): choose another folder"}},
+		{"bundle " + plainFile + " --local", []string{plainFile, "not a directory"}},
 		{"bundle d --looks 0", []string{"--looks 0"}},
 		{"cluster", []string{"needs one of", "up", "down", "status"}},
 		{"cluster upp", []string{`unknown command "upp"`, "did you mean up"}},

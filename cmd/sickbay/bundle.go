@@ -35,12 +35,15 @@ nodes and pods, images and log lines stay: read the files before you send them.`
 		if looks < 1 || looks > 100 {
 			return usagef("--looks %d: it must be 1 to 100", looks)
 		}
+		if err := diagnose.EmptyForBundle(args[0]); err != nil {
+			return usagef("%s", err)
+		}
 		t, err := a.target(cmd.Context(), w)
 		if err != nil {
 			return err
 		}
 		watch := diagnose.NewWatcher(t.Target, t.options)
-		task := progress.From(cmd.Context()).Start(fmt.Sprintf("record %d nodes", len(t.Nodes)), 0)
+		task := progress.From(cmd.Context()).Start("record "+nodesWord(len(t.Nodes)), 0)
 		err = lookOften(cmd.Context(), watch, looks, task)
 		task.End(err)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"strings"
 
@@ -51,6 +52,15 @@ func hint(err error, format string, args ...any) error {
 		return nil
 	}
 	return &hintError{err, fmt.Sprintf(format, args...)}
+}
+
+// cause is what the system says of a file that the message names already.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // answer ends a command whose output is complete; only the exit code is left to set.

@@ -48,7 +48,7 @@ before the first one, and salt and seed after the last: anybody can check that n
 	cmd.Flags().IntVar(&o.atOnce, "at-once", 1, "how many workers are ill at a time: 1 or 2")
 	cmd.Flags().BoolVar(&o.decoys, "decoys", false, "with something odd that is no illness")
 	cmd.Flags().BoolVar(&o.sealed, "sealed", false, "print a salted hash of the sequence first")
-	cmd.Flags().StringArrayVar(&o.scored.detectors, "detector", nil, "have this detector take the drill, as `sickbay suite --detector` has it (may be repeated)")
+	cmd.Flags().StringArrayVar(&o.scored.detectors, "detector", nil, "have this detector take the drill, as sickbay suite --detector has it (may be repeated)")
 	o.scored.repeat = 1
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.count < 2 || o.count > 10 {

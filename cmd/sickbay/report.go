@@ -61,6 +61,9 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 	_ = cmd.MarkFlagDirname("against")
 	_ = cmd.MarkFlagDirname("into")
 	form := output(cmd)
+	for _, mode := range modes {
+		cmd.MarkFlagsMutuallyExclusive(mode, "output")
+	}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		switch {
 		case f.against != "" && !f.html:
@@ -156,7 +159,7 @@ func told(rep *v1alpha1.Report) error {
 
 func readReport(dir string) (*v1alpha1.Report, error) {
 	if _, err := os.Stat(dir); err != nil {
-		return nil, &usageError{text: fmt.Sprintf("no report in %s: %s", dir, err), hint: "`sickbay run NAME --report DIR` writes one."}
+		return nil, &usageError{text: fmt.Sprintf("no report in %q: %s", dir, cause(err)), hint: "`sickbay run NAME --report DIR` writes one."}
 	}
 	return report.Read(dir)
 }

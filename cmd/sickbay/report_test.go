@@ -106,6 +106,32 @@ func TestReportMerge(t *testing.T) {
 	}
 }
 
+// TestMergeKeepsAllObservations: two whole reports of the same scenario have each their own, and inputs stay as they are.
+func TestMergeKeepsAllObservations(t *testing.T) {
+	var dirs []string
+	for _, look := range []string{"first", "second"} {
+		dir := reported(t, nil, verdicts{"a": v1alpha1.VerdictPassed, "b": v1alpha1.VerdictPassed})
+		for _, sc := range []string{"a", "b"} {
+			if err := os.MkdirAll(filepath.Join(dir, "bundle", sc), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "bundle", sc, "bundle.yaml"), []byte(look), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	into := filepath.Join(t.TempDir(), "merged")
+	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "report", "merge", dirs[0], dirs[1], "--into", into); code != exitYes {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	for file, want := range map[string]string{"a": "first", "a-2": "second", "b": "first", "b-2": "second"} {
+		if raw, err := os.ReadFile(filepath.Join(into, "bundle", file, "bundle.yaml")); err != nil || string(raw) != want {
+			t.Errorf("bundle/%s: %q, %v", file, raw, err)
+		}
+	}
+}
+
 func TestSummaryGoesWhereGitHubShowsIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "step.md")
 	t.Setenv("GITHUB_STEP_SUMMARY", file)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,6 +41,9 @@ Exit code: 0, or 1 if something of --fail-on is among it.`,
 			if k != "none" && !slices.Contains(report.DiffKinds, k) {
 				return usagef("--fail-on %s: it must be of %s, or none", k, strings.Join(report.DiffKinds, ", "))
 			}
+		}
+		if len(failOn) > 1 && slices.Contains(failOn, "none") {
+			return usagef("--fail-on: none goes alone")
 		}
 		if slow.Factor < 1 || slow.By < 0 {
 			return usagef("--slower must be 1 or more, and --slower-by not below zero")
@@ -90,6 +94,9 @@ Exit code: that of the merged report.`,
 				return err
 			}
 		}
+		if _, err := os.Stat(filepath.Join(into, "report.json")); into != "" && err == nil {
+			return usagef("--into %s: there is a report in it: choose another folder", into)
+		}
 		if err := reportDir("--into", into); err != nil {
 			return err
 		}
@@ -111,6 +118,18 @@ Exit code: that of the merged report.`,
 func summaryFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "summary", "", "append a summary in Markdown to this file (default: $GITHUB_STEP_SUMMARY, where it is set)")
 	_ = cmd.MarkFlagFilename("summary", "md")
+}
+
+// summaryFile refuses a file that cannot be written before hours are spent on what goes into it.
+func summaryFile(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return usagef("--summary %s: %s", file, cause(err))
+	}
+	return f.Close()
 }
 
 // summarize appends to the file that was named, or to the one that GitHub shows with the step.

@@ -132,8 +132,8 @@ func (g clusterOptions) check() error {
 	if g.profile != "" && !slices.Contains(kindconfigs.Profiles(), g.profile) {
 		return usagef("--timings %q: it must be one of %s", g.profile, strings.Join(kindconfigs.Profiles(), ", "))
 	}
-	if g.cluster == "" {
-		return usagef("--cluster is empty")
+	if g.kubernetes != "" && !kubernetesValue.MatchString(g.kubernetes) {
+		return usagef("--kubernetes %q is no version of Kubernetes, such as 1.37", g.kubernetes)
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ has them all, with the cell in each result.`,
 	cmd.Flags().StringArrayVar(&choice.Skip, "skip", nil, "not these; as --only")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "order of the scenarios (default: by chance; the run prints it)")
 	cmd.Flags().StringVar(&shard, "shard", "", "run one part of the suite, as 2/5: the parts take about as long as each other; sickbay report merge puts them together")
-	cmd.Flags().StringVar(&matrix, "matrix", "", "run every combination, as `kubernetes=1.34,1.37,runtime=containerd,crio`: one report, a cluster for each")
+	cmd.Flags().StringVar(&matrix, "matrix", "", "run every combination, as kubernetes=1.34,1.37,runtime=containerd,crio: one report, a cluster for each")
 	for _, other := range []string{"image", "shard"} {
 		cmd.MarkFlagsMutuallyExclusive("matrix", other)
 	}
@@ -308,6 +308,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 		return err
 	}
 	if err := reportDir("--report", f.report); err != nil {
+		return err
+	}
+	if err := summaryFile(f.summary); err != nil {
 		return err
 	}
 	scored, err := f.scoring(list)

@@ -81,13 +81,6 @@ func (w targetFlags) check() error {
 	if w.timeout != 0 && w.timeout < time.Second || w.timeout > 10*time.Minute {
 		return usagef("--timeout %s: it must be between 1s and 10m", w.timeout)
 	}
-	// An empty value is most likely an unset variable; it must not select another machine.
-	if w.ssh != nil && len(w.ssh) == 0 {
-		return usagef("--ssh is empty")
-	}
-	if w.nodes != nil && len(w.nodes) == 0 {
-		return usagef("--node is empty")
-	}
 	if w.sudo && len(w.ssh) == 0 {
 		return usagef("--sudo needs --ssh")
 	}

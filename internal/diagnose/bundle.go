@@ -62,7 +62,7 @@ type Written struct {
 }
 
 func writeBundle(dir string, info v1alpha1.Bundle, histories map[string]v1alpha1.History, pack func(file string, raw []byte) (string, []byte, error)) (w Written, err error) {
-	if err := emptyForBundle(dir); err != nil {
+	if err := EmptyForBundle(dir); err != nil {
 		return w, err
 	}
 	info.APIVersion, info.Kind, info.Format = v1alpha1.APIVersion, v1alpha1.KindBundle, v1alpha1.BundleFormat
@@ -162,18 +162,19 @@ func tooLarge(looks, bytes int) error {
 	return fmt.Errorf("%d looks are %d MiB, and no reader takes more than %d: record fewer", looks, bytes>>20, maxNodeFile>>20)
 }
 
-func emptyForBundle(dir string) error {
+// EmptyForBundle refuses a folder that holds anything but an earlier bundle.
+func EmptyForBundle(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look into the bundle directory: %w", err)
+		return fmt.Errorf("look into the folder of the bundle: %w", err)
 	}
 	bundle := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == headerFile })
 	for _, e := range entries {
 		if !bundle || !slices.Contains([]string{headerFile, "nodes", "cleared"}, e.Name()) {
-			return fmt.Errorf("%s is not empty and not a bundle (it holds %s): choose another directory", dir, e.Name())
+			return fmt.Errorf("%s is not empty and not a bundle (it holds %s): choose another folder", dir, e.Name())
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -155,22 +156,33 @@ func mergeBundle(dir string, rep *v1alpha1.Report, into string) error {
 	if _, err := os.Stat(from); err != nil {
 		return nil
 	}
-	if len(rep.Results) == 1 {
-		if _, err := os.Stat(filepath.Join(from, rep.Results[0].Scenario)); err != nil {
-			to = filepath.Join(to, rep.Results[0].Scenario)
-		}
+	list, err := os.ReadDir(from)
+	has := func(name string) bool {
+		return slices.ContainsFunc(list, func(e fs.DirEntry) bool { return e.Name() == name })
 	}
-	err := os.MkdirAll(to, 0o700)
-	if err == nil {
-		err = os.CopyFS(to, os.DirFS(from))
+	if has("bundle.yaml") || len(rep.Results) == 1 && !has(rep.Results[0].Scenario) {
+		err, list = errors.Join(err, copyBundle(from, filepath.Join(to, rep.Results[0].Scenario))), nil
 	}
-	if err == nil {
-		err = filepath.WalkDir(to, makePrivate)
+	for _, e := range list {
+		err = errors.Join(err, copyBundle(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())))
 	}
 	if err != nil {
 		return fmt.Errorf("copy the observations of %s: %w", dir, err)
 	}
 	return nil
+}
+
+// copyBundle copies a folder to one that is not there yet: a second run of a scenario goes to NAME-2, as with --repeat.
+func copyBundle(from, to string) error {
+	free := to
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(free); os.IsNotExist(err) {
+			return errors.Join(os.MkdirAll(filepath.Dir(free), 0o700), os.CopyFS(free, os.DirFS(from)), filepath.WalkDir(free, makePrivate))
+		} else if err != nil {
+			return err
+		}
+		free = fmt.Sprintf("%s-%d", to, n)
+	}
 }
 
 // makePrivate is for what was copied: a copy can be read by all, and so is what comes from an archive.

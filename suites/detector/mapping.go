@@ -61,6 +61,9 @@ func parseMapping(raw []byte, file string, known Known) (*Mapping, error) {
 	if doc.APIVersion != v1alpha1.APIVersion || doc.Kind != v1alpha1.KindMapping {
 		return nil, usage.Errorf("%s is a %q %q: want %s %s", file, doc.APIVersion, doc.Kind, v1alpha1.APIVersion, v1alpha1.KindMapping)
 	}
+	if len(doc.Rules) == 0 {
+		return nil, usage.Errorf("%s has no rules: nothing would ever be found with it", file)
+	}
 	m := &Mapping{}
 	for i, r := range doc.Rules {
 		where := fmt.Sprintf("%s: rule %d", file, i+1)
@@ -75,6 +78,11 @@ func parseMapping(raw []byte, file string, known Known) (*Mapping, error) {
 		}
 		if failure, cause := failures.Split(r.Is); r.Is != "" && !known(failure, cause) {
 			return nil, usage.Errorf("%s: there is no %s: `sickbay explain` lists failures and causes", where, r.Is)
+		}
+		for _, s := range strings.Split(r.Status, "|") {
+			if r.Status != "" && !slices.Contains([]string{"True", "False", "Unknown"}, s) {
+				return nil, usage.Errorf("%s: status %q: it must be True, False or Unknown, or several with | between", where, r.Status)
+			}
 		}
 		if r.Condition != "" && r.Status == "" {
 			r.Status = "True"
