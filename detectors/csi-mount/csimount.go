@@ -207,7 +207,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceSockets, socket.Path+": "+socket.Answers))
 	}
 	switch {
-	case facts.Has(v.message, words.CSIDriverNotRegistered) && !startedSince(o, v, listed && (answers || socket == nil)) || !listed && o.API.CSINode != nil && (v.message != "" || waited > time.Minute):
+	case v.missed(o, listed, socket == nil || answers) || !listed && o.API.CSINode != nil && (v.message != "" || waited > time.Minute):
 		f.Cause = "driver-not-registered"
 		f.Summary = "CSI driver " + v.driver + " is not registered with the kubelet of this node"
 		f.Evidence = append(f.Evidence, facts.Seen(o, "api.csinode", "drivers: "+drivers(o)))
@@ -229,7 +229,7 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Cause = "driver-unresponsive"
 		f.Summary = "the process that served the mount of volume " + name(v) + " has ended (FUSE), and its mount point stays: " + tail(v.message)
 		f.ManualAction = "take away the mount point that the message names (`umount -l`), of which nothing can be read any more: the kubelet mounts it again; other pods' mounts of the driver may have ended with it (`findmnt -t fuse`, then `stat` of each), and the driver's log says why"
-	case !served(v.message) && facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded") || waited > patience && silent(h, socket):
+	case v.unanswered() || waited > patience && silent(h, socket):
 		f.Cause = "driver-unresponsive"
 		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
 		if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {
@@ -243,6 +243,29 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 	}
 	return f
 }
+
+// missed: the kubelet did not have the driver when it tried. A driver that is registered and works, and that started only after that, as
+// on a node that is new, has not been tried again.
+func (v volume) missed(o *v1alpha1.Observation, listed, works bool) bool {
+	if !facts.Has(v.message, words.CSIDriverNotRegistered) {
+		return false
+	}
+	return !listed || !works || !slices.ContainsFunc(facts.CSIPlugin(o, v.driver, facts.KubeletRoot(o)+"/plugins/"+v.driver), func(p *corev1.Pod) bool {
+		return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+			return c.State.Running != nil && c.State.Running.StartedAt.After(v.at.At)
+		})
+	})
+}
+
+// unanswered tells an error of a call that nobody took. One that the driver itself returned is none, whoever refused behind it.
+func (v volume) unanswered() bool {
+	if m := grpcCode.FindStringSubmatch(v.message); m != nil && m[1] != "Unavailable" && m[1] != "DeadlineExceeded" {
+		return false
+	}
+	return facts.Has(v.message, words.ConnectionRefused, "connection error", "code = Unavailable", "dial unix", "code = DeadlineExceeded", "context deadline exceeded")
+}
+
+var grpcCode = regexp.MustCompile(`rpc error: code = (\w+)`)
 
 // served tells an error that the driver itself returned: it took the call, whoever refused or did not answer behind it.
 func served(message string) bool {

@@ -424,6 +424,36 @@ var sick = []detectorstest.Case{
 		o.Certs = append(o.Certs, good)
 		detectorstest.KubeletLoops(o, detectorstest.NoBootstrap)
 	}},
+	// https://github.com/bottlerocket-os/bottlerocket/issues/3780, https://github.com/canonical/microk8s/issues/3091
+	{Name: "kernel settings are not as the kubelet wants them", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "sysctl --system", Ill: ends(`"Failed to start ContainerManager" err="[invalid kernel flag: vm/overcommit_memory, expected value: 1, actual value: 0, invalid kernel flag: kernel/panic, expected value: 10, actual value: 0]"`)},
+	{Name: "more memory is reserved than there is", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "reserve more memory than", Ill: ends(`"Failed to start ContainerManager" err="invalid Node Allocatable configuration. Resource \"memory\" has a reservation of {{4294967296 0} {<nil>} 4Gi BinarySI} but capacity of {{2072735744 0} {<nil>}  BinarySI}. Expected capacity >= reservation"`)},
+	{Name: "the kubelet's cgroup is not in every hierarchy", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "its cgroup kubepods", Ill: ends(`"Failed to start ContainerManager" err="failed to initialize top level QOS containers: root container [kubepods] doesn't exist"`)},
+	{Name: "the kernel has no memory controller", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "no cgroup controller memory", Ill: ends(`"Failed to start ContainerManager" err="system validation failed - Following Cgroup subsystem not mounted: [memory]"`)},
+	{Name: "a flag whose value cannot be read", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "--eviction-hard has a value", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to parse kubelet flag: invalid argument \"memory.available\" for \"--eviction-hard\" flag: malformed pair, expect string<string`)
+	}},
+	{Name: "a cloud that the kubelet has no more", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "--cloud-provider=external", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: unknown cloud provider \"aws\"`)
+	}},
+	{Name: "the key that the kubelet is to serve with is gone", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "/etc/kubernetes/pki/kubelet-server.key", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: open /etc/kubernetes/pki/kubelet-server.key: no such file or directory`)
+	}},
+	{Name: "systemd cannot use the kubelet's unit", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "systemd-analyze verify", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletStopped(o)
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState = "bad-setting" })
+	}},
+	// https://github.com/siderolabs/talos/issues/6750
+	{Name: "labels that the API server refuses", Want: []string{"node-notready/not-registered"}, Remedy: "-", Says: "node-role.kubernetes.io/worker", Ill: notTaken(`nodes \"lab-worker\" is forbidden: is not allowed to modify labels: node-role.kubernetes.io/worker`)},
+	{Name: "a webhook that refuses the node", Want: []string{"node-notready/not-registered"}, Remedy: "-", Says: "denied the request", Ill: notTaken(`admission webhook \"validate.nodes.example.org\" denied the request: node lab-worker is not known`)},
+	{Name: "a webhook that keeps nodes out by its silence", Want: []string{"node-notready/not-registered"}, Remedy: "-", Says: "failed calling webhook", Ill: notTaken(`Internal error occurred: failed calling webhook \"validate.kyverno.svc-fail\": failed to call webhook: Post \"https://kyverno-svc.kyverno.svc:443/validate/fail?timeout=10s\": dial tcp 10.96.1.2:443: connect: connection refused`)},
+	// https://github.com/kelseyhightower/kubernetes-the-hard-way/issues/353
+	{Name: "a credential that is not a node's", Want: []string{"node-notready/not-registered"}, Remedy: "-", Manual: "O=system:nodes", Ill: notTaken(`nodes \"lab-worker\" is forbidden: could not determine node from user`)},
+	// https://github.com/kubernetes-sigs/cluster-api/issues/8631, https://github.com/kubernetes/kubernetes/issues/114813
+	{Name: "the client certificate does not get to the API server", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "-", Says: "system:anonymous", Ill: notTaken(`nodes is forbidden: User \"system:anonymous\" cannot create resource \"nodes\" in API group \"\" at the cluster scope`)},
+	{Name: "a kubelet without a credential, which once had one", Want: []string{"node-notready/kubeconfig-broken"}, Remedy: "set-cluster", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Kubeconfig.ClientCert = ""
+		detectorstest.SilentKubelet(o, `"Failed to ensure lease exists, will retry" err="leases.coordination.k8s.io \"lab-worker\" is forbidden: User \"system:anonymous\" cannot get resource \"leases\" in API group \"coordination.k8s.io\" in the namespace \"kube-node-lease\""`)
+	}},
 	{Name: "kubelet loops for a config that this version does not know", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode: strict decoding error: unknown field "singleProcessOOMKil"`)
 	}},
@@ -490,6 +520,23 @@ var silent = []detectorstest.Case{
 		u.Name, o.Kubelet.Unit = "rke2-agent.service", "rke2-agent"
 		o.Units["rke2-agent"], o.Runtime.Unit, o.Runtime.Endpoint = u, "rke2-agent", "unix:///run/k3s/containerd/containerd.sock"
 	}},
+}
+
+// ends is a kubelet that says why it ends, and says it without "command failed".
+func ends(last string) func(*v1alpha1.Observation) {
+	return func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Log(o, "kubelet", last, 2*time.Second)
+	}
+}
+
+// notTaken is a kubelet whose node the API server does not take, with this answer.
+func notTaken(answer string) func(*v1alpha1.Observation) {
+	return func(o *v1alpha1.Observation) {
+		o.API.Node, o.API.Lease, o.API.Pods = nil, nil, nil
+		detectorstest.Log(o, "kubelet", `"Unable to register node with API server" err="`+answer+`" node="lab-worker"`, 4*time.Second)
+	}
 }
 
 // childEnds is a node whose distribution's program starts the kubelet as a process, and goes on without it.

@@ -230,6 +230,9 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	switch {
 	case c.Exec != "":
 		f.ManualAction = "run " + c.Exec + " on the node as the kubelet does, and look whether the cluster maps the identity that it gives to a node"
+	case c.ClientCert != "" && strings.Contains(said.Text, words.Anonymous):
+		f.Summary = "the kubelet's client certificate does not get to the API server, which takes it for nobody (system:anonymous)"
+		f.ManualAction = "look whether what is between them ends TLS, as a load balancer or proxy before " + c.Server + " does that is not told to pass TCP through, and whether " + c.ClientCert + " is the certificate that is meant: `curl -sk --cert FILE --key FILE -- " + detectors.Quote(c.Server+"/api/v1/nodes/"+o.Node) + "` on the node"
 	case c.ClientCert != "":
 		renewCert(o, f)
 	case haveClientCert(o):
@@ -243,7 +246,7 @@ func refused(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 // turnedAway is the last line since its start in which the kubelet complains of its credential.
 func turnedAway(h v1alpha1.History, k facts.Kubelet) (said *v1alpha1.LogLine) {
 	for _, l := range facts.Lines(h, "kubelet", time.Minute) {
-		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials, words.GettingCredentials) {
+		if l.At.After(k.Unit.ActiveSince) && facts.Has(l.Text, complaints...) && facts.Has(l.Text, words.Unauthorized, words.ProvideCredentials, words.GettingCredentials, words.Anonymous) {
 			said = &l
 		}
 	}
@@ -668,6 +671,11 @@ func begin(o *v1alpha1.Observation, k facts.Kubelet, f *v1alpha1.Finding) (steps
 		f.Summary = "the kubelet does not run: its unit is masked"
 		steps = append(steps, facts.Unmask(o.Node, service))
 	}
+	if u.LoadState == "bad-setting" || u.LoadState == "error" {
+		f.Summary = fmt.Sprintf("the kubelet does not run: systemd cannot use its unit (%s)", u.LoadState)
+		f.ManualAction = "mend what `systemd-analyze verify " + service + "` says of the unit or of its drop-ins (`systemctl cat " + service + "`), then `systemctl daemon-reload` and start it"
+		return nil
+	}
 	if u.ExecMainStatus == 203 && !o.Host.InContainer {
 		f.ManualAction = noBinary
 		return nil
@@ -811,6 +819,20 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 		manual: "there is no room for %[1]s: look at `df -h -- %[1]s` and `df -i -- %[1]s`, or at its nearest parent, and make room there"},
 	{says: regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: ` + words.ReadOnlyFileSystem),
 		manual: "%[1]s is on a filesystem that takes no writes: see `findmnt -T %[1]s` (or of its nearest parent) and the kernel's log for why; after an error fsck comes before a remount"},
+	{says: regexp.MustCompile(`[Ii]nvalid kernel flag: (\S+), expected value`),
+		manual: "the kubelet may only read the kernel's settings (protectKernelDefaults), and %s and those beside it are not as it wants them: set all that it names in a file below /etc/sysctl.d and run `sysctl --system`; on Bottlerocket settings.kernel.sysctl, on RKE2 with a CIS profile rke2-cis-sysctl.conf"},
+	{says: regexp.MustCompile(`Resource \\*"([^"\\]+)\\*" has a reservation of`),
+		manual: "systemReserved, kubeReserved and evictionHard together reserve more %s than this machine has: reserve less, or give the machine more"},
+	{says: regexp.MustCompile(`root container \[([^\]]+)\] doesn't exist`),
+		manual: "the kubelet does not find its cgroup %s in every hierarchy: see whether all controllers are there (`cat /proc/cgroups`, /sys/fs/cgroup/cgroup.controllers) and whether its cgroupDriver is the runtime's"},
+	{says: regexp.MustCompile(`Following Cgroup subsystem not mounted: \[([^\]]+)\]`),
+		manual: "the kernel has no cgroup controller %s: turn it on where the machine boots (cgroup_enable=memory cgroup_memory=1 on a Raspberry Pi), and reboot"},
+	{says: regexp.MustCompile(`invalid argument .*? for \\*"(?:-\w, )?--([a-z0-9-]+)`),
+		manual: "--%s has a value that the kubelet cannot read, as its last words say: correct it where the flags come from (`systemctl cat kubelet`, /var/lib/kubelet/kubeadm-flags.env, /etc/default/kubelet)"},
+	{says: regexp.MustCompile(`[Uu]nknown cloud provider:? \\*"?([a-z]+)`),
+		manual: "this kubelet has no cloud provider %s inside any more: give it --cloud-provider=external, and run the cloud's controller manager in the cluster"},
+	{says: regexp.MustCompile(`failed to run Kubelet: open (/[^\s:"\\]+): (?:no such file|permission denied)`),
+		manual: "the kubelet cannot read %[1]s, which its configuration or a flag names (such as tlsCertFile, tlsPrivateKeyFile): put it back (`ls -lZ -- %[1]s`: its mode and label count as well), or take the setting out"},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
 		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
 }
@@ -881,6 +903,9 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	if l, ok := facts.LastOf(h, "kubelet", time.Minute, words.UnableToRegisterNode, "Error getting node", "not found"); ok {
 		f.Evidence = append(f.Evidence, facts.FromLine(l))
 	}
+	if notAdmitted(h, k, f) {
+		return f
+	}
 	if o.KubeletName() == "" {
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether the kubelet calls its node "+o.Node+": `openssl x509 -noout -subject` of its client certificate says system:node:NAME"
 		f.ManualAction = "under which name the kubelet registers is not known: nothing is done to a node by a guess"
@@ -898,6 +923,38 @@ func unregistered(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	f.Remedy = facts.Place(o).NewRemedy("register-again", append(steps,
 		detectors.Destructive(facts.RestartKubelet(o, "the kubelet registers its node at start"), "brings back a node that somebody, or an autoscaler, took out of the cluster"), detectors.WaitReady(o.Node))...)
 	return f
+}
+
+// rejections are what the API server answers a kubelet that it knows and whose node it does not take, and what a person does. The first
+// group is the reason.
+var rejections = []struct {
+	says   *regexp.Regexp
+	manual string
+}{
+	{regexp.MustCompile(`(is not allowed to modify labels: [^"\\]+)`),
+		"a kubelet may not give its node these labels: take them out of --node-labels (k3s, RKE2: node-label; Talos: machine.nodeLabels), restart it, and set them with `kubectl label node`"},
+	{regexp.MustCompile(`(failed calling webhook \\*"[^"\\]+)`),
+		"an admission webhook that does not answer keeps nodes from registering: see `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`, whether its service has endpoints, and have it leave out nodes"},
+	{regexp.MustCompile(`(admission webhook \\*"[^"\\]+\\*" denied the request[^"\\]*)`),
+		"an admission webhook refuses this node: what it asks for is for its owner to say"},
+	{regexp.MustCompile(`(could not determine node from user|unknown node for user[^,]*)`),
+		"the kubelet's credential is not a node's: its certificate needs the subject O=system:nodes, CN=system:node:NAME with the node's own name (`openssl x509 -noout -subject` of it); have it join again"},
+}
+
+// notAdmitted: the kubelet has asked since its start, and the API server does not take its node. Starting it again changes nothing.
+func notAdmitted(h v1alpha1.History, k facts.Kubelet, f *v1alpha1.Finding) bool {
+	l, said := facts.LastOf(h, "kubelet", time.Minute, words.UnableToRegisterNode)
+	if !said || l.At.Before(k.Unit.ActiveSince) {
+		return false
+	}
+	for _, r := range rejections {
+		if m := r.says.FindStringSubmatch(l.Text); m != nil {
+			f.Summary = "the API server does not let the kubelet register node " + h.Last().Node + ": " + facts.Short(m[1])
+			f.ManualAction = r.manual
+			return true
+		}
+	}
+	return false
 }
 
 // registers is how long a kubelet may take to register after its start: it tries again every seven seconds at most.

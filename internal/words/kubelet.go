@@ -82,6 +82,8 @@ var (
 		Sample: "failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: "})
 	Unauthorized = kubelet.says(`err="Unauthorized"`, Entry{File: "staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go",
 		Sample: `E1129 08:46:30.176365   12958 kubelet_node_status.go:108] "Unable to register node with API server" err="Unauthorized" node="w1"`})
+	Anonymous = kubelet.says(`User \"system:anonymous\"`, Entry{File: "staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go",
+		Sample: `"Unable to register node with API server" err="nodes is forbidden: User \"system:anonymous\" cannot create resource \"nodes\" in API group \"\" at the cluster scope" node="w1"`})
 	ProvideCredentials = kubelet.says("the server has asked for the client to provide credentials", Entry{File: "staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go",
 		Sample: `"Failed to ensure lease exists, will retry" err="the server has asked for the client to provide credentials (get leases.coordination.k8s.io w1)"`})
 	PLEGNotHealthy = kubelet.says("PLEG is not healthy: pleg was last seen active", Entry{File: "pkg/kubelet/pleg/generic.go",
