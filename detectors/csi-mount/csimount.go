@@ -230,18 +230,23 @@ func judgeVolume(h v1alpha1.History, v volume) *v1alpha1.Finding {
 		f.Summary = "the process that served the mount of volume " + name(v) + " has ended (FUSE), and its mount point stays: " + tail(v.message)
 		f.ManualAction = "take away the mount point that the message names (`umount -l`), of which nothing can be read any more: the kubelet mounts it again; other pods' mounts of the driver may have ended with it (`findmnt -t fuse`, then `stat` of each), and the driver's log says why"
 	case v.unanswered() || waited > patience && silent(h, socket):
-		f.Cause = "driver-unresponsive"
-		f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
-		if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {
-			f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether anybody answers on the driver's socket below "+facts.KubeletRoot(o)+"/plugins, and the driver's own log"
-			f.ManualAction = "whether the driver answers was not seen: it may be at work, and a restart ends that"
-			return f
-		}
-		restart(o, f, v, socket, "restart-driver", "a new driver process; what the kernel has mounted stays mounted")
+		unresponsive(o, f, v, socket)
 	default:
 		return nil
 	}
 	return f
+}
+
+// unresponsive: nobody took the call.
+func unresponsive(o *v1alpha1.Observation, f *v1alpha1.Finding, v volume, socket *v1alpha1.PluginSocket) {
+	f.Cause = "driver-unresponsive"
+	f.Summary = "CSI driver " + v.driver + " is registered and does not answer"
+	if socket == nil && !facts.Has(v.message, words.ConnectionRefused, "connection error", "dial unix") {
+		f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether anybody answers on the driver's socket below "+facts.KubeletRoot(o)+"/plugins, and the driver's own log"
+		f.ManualAction = "whether the driver answers was not seen: it may be at work, and a restart ends that"
+		return
+	}
+	restart(o, f, v, socket, "restart-driver", "a new driver process; what the kernel has mounted stays mounted")
 }
 
 // missed: the kubelet did not have the driver when it tried. A driver that is registered and works, and that started only after that, as
@@ -266,24 +271,6 @@ func (v volume) unanswered() bool {
 }
 
 var grpcCode = regexp.MustCompile(`rpc error: code = (\w+)`)
-
-// served tells an error that the driver itself returned: it took the call, whoever refused or did not answer behind it.
-func served(message string) bool {
-	m := grpcCode.FindStringSubmatch(message)
-	return m != nil && m[1] != "Unavailable" && m[1] != "DeadlineExceeded"
-}
-
-var grpcCode = regexp.MustCompile(`rpc error: code = (\w+)`)
-
-// startedSince: the driver's own process, which is registered, started after the kubelet missed it, as on a node that is new:
-// the kubelet has not tried again.
-func startedSince(o *v1alpha1.Observation, v volume, works bool) bool {
-	return works && slices.ContainsFunc(facts.CSIPlugin(o, v.driver, facts.KubeletRoot(o)+"/plugins/"+v.driver), func(p *corev1.Pod) bool {
-		return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
-			return c.State.Running != nil && c.State.Running.StartedAt.After(v.at.At)
-		})
-	})
-}
 
 // late are the words of a call that took too long, or that found an earlier one still at work (csi-common drivers: Aborted).
 var late = []string{"code = Aborted", "code = DeadlineExceeded", "context deadline exceeded"}

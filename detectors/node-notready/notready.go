@@ -832,7 +832,7 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 	{says: regexp.MustCompile(`[Uu]nknown cloud provider:? \\*"?([a-z]+)`),
 		manual: "this kubelet has no cloud provider %s inside any more: give it --cloud-provider=external, and run the cloud's controller manager in the cluster"},
 	{says: regexp.MustCompile(`failed to run Kubelet: open (/[^\s:"\\]+): (?:no such file|permission denied)`),
-		manual: "the kubelet cannot read %[1]s, which its configuration or a flag names (such as tlsCertFile, tlsPrivateKeyFile): put it back (`ls -lZ -- %[1]s`: its mode and label count as well), or take the setting out"},
+		manual: "the kubelet cannot read %[1]s, which its configuration or a flag names (such as tlsCertFile, tlsPrivateKeyFile): put it back (`ls -lZ -- %[1]s`: its mode and SELinux context count as well), or take the setting out"},
 	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
 		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
 }
@@ -932,7 +932,7 @@ var rejections = []struct {
 	manual string
 }{
 	{regexp.MustCompile(`(is not allowed to modify labels: [^"\\]+)`),
-		"a kubelet may not give its node these labels: take them out of --node-labels (k3s, RKE2: node-label; Talos: machine.nodeLabels), restart it, and set them with `kubectl label node`"},
+		"a kubelet may not give its node these labels: take them out of --node-labels (k3s, RKE2: node-label, Talos: machine.nodeLabels), restart it, and set them with `kubectl label node`"},
 	{regexp.MustCompile(`(failed calling webhook \\*"[^"\\]+)`),
 		"an admission webhook that does not answer keeps nodes from registering: see `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`, whether its service has endpoints, and have it leave out nodes"},
 	{regexp.MustCompile(`(admission webhook \\*"[^"\\]+\\*" denied the request[^"\\]*)`),
