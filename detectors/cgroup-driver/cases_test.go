@@ -15,6 +15,10 @@ import (
 func TestCases(t *testing.T) { detectorstest.Run(t, "cgroup-driver", sick, silent) }
 
 var sick = []detectorstest.Case{
+	// https://github.com/kubernetes/kubernetes/issues/43805
+	{Name: "kubelet on systemd, Docker on cgroupfs", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "-", Manual: "native.cgroupdriver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: misconfiguration: kubelet cgroup driver: \"systemd\" is different from docker cgroup driver: \"cgroupfs\"`)
+	}},
 	{Name: "kubelet cgroupfs, runtime systemd", Want: []string{"cgroup-driver/driver-mismatch"}, Remedy: "systemctl restart kubelet.service", Ill: func(o *v1alpha1.Observation) {
 		o.Kubelet.Config.CgroupDriver = "cgroupfs"
 		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/kubepods/x" instead`)

@@ -26,7 +26,7 @@ func init() {
 
 // judge compares the running values, then looks where containers really are.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return facts.First(h, refused, mismatch)
+	return facts.First(h, refused, ofDocker, mismatch)
 }
 
 // refused: the kubelet does not start on cgroup v1.
@@ -52,6 +52,20 @@ func refused(h v1alpha1.History) *v1alpha1.Finding {
 			facts.SetKubeletConfig(o, "let the kubelet run on cgroup v1 until the host is moved to v2", "failCgroupV1", "false"),
 			facts.RestartKubelet(o, "the kubelet reads its configuration only at start; pods go on"),
 			detectors.WaitReady(o.Node)),
+	}
+}
+
+// ofDocker: a kubelet that still asks Docker itself ends where their drivers differ.
+func ofDocker(h v1alpha1.History) *v1alpha1.Finding {
+	k := facts.KubeletState(h)
+	if !k.Down() || !k.Said || !strings.Contains(k.Exit.Text, words.DockerDriverDiffers) {
+		return nil
+	}
+	return &v1alpha1.Finding{
+		Cause: "driver-mismatch", Certainty: v1alpha1.Certain,
+		Summary:      "the kubelet does not start: its cgroup driver is not Docker's",
+		Evidence:     []v1alpha1.Evidence{facts.FromLine(k.Exit)},
+		ManualAction: `have Docker use systemd's cgroups ("exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json) and the kubelet as well (cgroupDriver: systemd), drain the node, and restart both`,
 	}
 }
 

@@ -438,6 +438,30 @@ var sick = []detectorstest.Case{
 	{Name: "the key that the kubelet is to serve with is gone", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "/etc/kubernetes/pki/kubelet-server.key", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to run Kubelet: open /etc/kubernetes/pki/kubelet-server.key: no such file or directory`)
 	}},
+	{Name: "systemd cannot prepare the kubelet's start", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Likely: true, Manual: "EnvironmentFile", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, "x")
+		o.Journal.Lines = nil
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.Result, u.ExecMainStatus = "resources", 0 })
+	}},
+	{Name: "MicroK8s' kubelet does not know a flag", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "/var/snap/microk8s/current/args/kubelet", Ill: func(o *v1alpha1.Observation) {
+		childEnds(o, "kubelite", "snap.microk8s.daemon-kubelite", "/var/snap/microk8s/current/credentials/kubelet.config")
+		detectorstest.Unit(o, "snap.microk8s.daemon-kubelite", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts, u.MainPID = "activating", "auto-restart", "exit-code", 1, 14, 0
+		})
+		detectorstest.SilentKubelet(o, "x")
+		detectorstest.Log(o, "snap.microk8s.daemon-kubelite", `F0816 05:15:52.314713    1051 daemon.go:46] Kubelet exited failed to parse kubelet flag: unknown flag: --container-runtime`, 3*time.Second)
+	}},
+	// https://github.com/vitobotta/hetzner-k3s/issues/487
+	{Name: "a machine that was made again under the name of a k3s node", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "Node password rejected", Manual: "node-password.k3s", Ill: func(o *v1alpha1.Observation) {
+		childEnds(o, "k3s-agent", "k3s-agent", "/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
+		detectorstest.SilentKubelet(o, "x")
+		detectorstest.Log(o, "k3s-agent", `time="2026-11-24T09:59:57Z" level=info msg="Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, try enabling a unique node name with the --with-node-id flag"`, 3*time.Second)
+	}},
+	{Name: "a k3s agent whose server is not ready", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "waits for its server", Ill: func(o *v1alpha1.Observation) {
+		childEnds(o, "k3s-agent", "k3s-agent", "/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
+		detectorstest.SilentKubelet(o, "x")
+		detectorstest.Log(o, "k3s-agent", `time="2026-11-24T09:59:57Z" level=info msg="Waiting to retrieve agent configuration; server is not ready: https://127.0.0.1:6444/v1-k3s/serving-kubelet.crt: 503 Service Unavailable"`, 3*time.Second)
+	}},
 	{Name: "systemd cannot use the kubelet's unit", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "systemd-analyze verify", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletStopped(o)
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState = "bad-setting" })

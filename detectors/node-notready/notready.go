@@ -644,6 +644,9 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			f.Evidence = append(f.Evidence, facts.FromLine(k.Exit))
 			f.Summary += ": " + reason(k.Exit.Text)
 		}
+		if _, why, waits := strings.Cut(k.Exit.Text, words.AgentWaits); k.Said && waits {
+			f.Summary = service + " has not started its kubelet, and waits for its server" + facts.Short(strings.TrimSuffix(why, `"`))
+		}
 		steps, f.ManualAction = repair(o, k)
 		if f.ManualAction != "" {
 			if !k.Said && u.ExecMainStatus != 203 {
@@ -741,6 +744,9 @@ func repair(o *v1alpha1.Observation, k facts.Kubelet) (steps []v1alpha1.Step, un
 	if k.Said {
 		said = k.Exit.Text
 	}
+	if k.Unit.Result == "resources" {
+		return nil, "systemd could not prepare its start: a file of EnvironmentFile= that is not there, a user, or room; `systemctl status " + facts.KubeletUnitName(o) + ".service` and `journalctl -t systemd -n 20` say what"
+	}
 	for _, e := range endings {
 		m := e.says.FindStringSubmatch(said)
 		if m == nil {
@@ -807,6 +813,10 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 	// k3s and RKE2 render their containerd's configuration before they start anything.
 	{says: regexp.MustCompile(`template: (compiled_template:\d+)`),
 		manual: "k3s cannot fill in the template of its containerd's configuration (%s), config.toml.tmpl or config-v3.toml.tmpl in agent/etc/containerd below /var/lib/rancher/k3s or rke2: it was copied from another version; have it begin with {{ template \"base\" . }} and hold only what is added"},
+	{says: regexp.MustCompile(`(Node password rejected)`),
+		manual: "the server keeps the password of a node of this name, and this machine has another: where the machine was made again, `kubectl -n kube-system delete secret NODE.node-password.k3s` for its name; where two machines have the name, give one another (--node-name, --with-node-id); the server's answer was: %s"},
+	{says: regexp.MustCompile(words.AgentWaits + `; server is not ready: (.*)`),
+		manual: "K3s and RKE2 start the kubelet when their server has given them its configuration: see whether it is up and whether token and server in /etc/rancher are its own (%s)"},
 	{says: regexp.MustCompile(`Kubelet exited: (exit status \d+)`),
 		manual: "RKE2 starts the kubelet itself, which ends (%s): why stands in /var/lib/rancher/rke2/agent/logs/kubelet.log; look at kubelet-arg in /etc/rancher/rke2/config.yaml, and at the files that it names"},
 	{says: regexp.MustCompile(words.K0sChildExited + ` error="([^"]+)"`),
@@ -1010,7 +1020,7 @@ func misnamed(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 // flagFiles are the files that the kubelet's flags come from.
 func flagFiles(o *v1alpha1.Observation) []string {
 	u, _ := facts.KubeletUnit(o)
-	files := append([]string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}, u.DropIns...)
+	files := append([]string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/snap/microk8s/current/args/kubelet"}, u.DropIns...)
 	if u.Fragment != "" {
 		files = append(files, u.Fragment)
 	}

@@ -190,9 +190,9 @@ func KubeletState(h v1alpha1.History) Kubelet {
 // ofK0sKubelet is in what k0s writes of its kubelet, and in the kubelet's own words in k0s' log.
 const ofK0sKubelet = " component=kubelet"
 
-// childEnded: RKE2 and k0s start the kubelet themselves, and go on without it.
+// childEnded: K3s, RKE2 and k0s start the kubelet themselves, and go on without it, or wait before they do.
 func childEnded(h v1alpha1.History) (v1alpha1.LogLine, bool) {
-	l, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited, words.K0sChildExited)
+	l, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited, words.K0sChildExited, words.AgentWaits)
 	k := h.Last().Kubelet
 	return l, ended && k.Healthz != "ok" && strings.Contains(k.HealthzError, words.ConnectionRefused)
 }

@@ -126,6 +126,10 @@ var (
 		Sample: "The currently active client certificate has expired, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."})
 	ChildKubeletExited = kubelet.says("Kubelet exited: exit status", Entry{File: "as in rancher/rke2 issue 3063",
 		Sample: `time="2022-06-16T11:03:05Z" level=error msg="Kubelet exited: exit status 1"`})
+	AgentWaits = kubelet.says("Waiting to retrieve agent configuration", Entry{File: "k3s-io/k3s: pkg/agent/config/config.go",
+		Sample: `time="2024-03-14T09:01:22Z" level=info msg="Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, try enabling a unique node name with the --with-node-id flag"`})
+	DockerDriverDiffers = kubelet.says("is different from docker cgroup driver", Entry{Until: "1.24", File: "pkg/kubelet/dockershim/docker_service.go",
+		Sample: `F0828 kubelet.go:262] failed to run Kubelet: misconfiguration: kubelet cgroup driver: "systemd" is different from docker cgroup driver: "cgroupfs"`})
 	K0sChildExited = kubelet.says(`msg="Failed to wait for process" component=kubelet`, Entry{File: "k0sproject/k0s: pkg/supervisor/supervisor.go",
 		Sample: `time="2024-05-14 09:01:22" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`})
 	RequestNotSigned = kubelet.says("ertificate request was not signed", Entry{File: "staging/src/k8s.io/client-go/util/certificate/certificate_manager.go",
