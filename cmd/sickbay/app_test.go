@@ -207,6 +207,7 @@ func TestBadRequests(t *testing.T) {
 	notYAML := write(t, "scenario.yaml", "kind: [")
 	field := write(t, "scenario.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Scenario\nmetadata: {name: x}\nspek: {}\n")
 	plainFile := write(t, "file", "")
+	nobody := write(t, "known.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: KnownFailures\nfailures: [{scenario: \"clokc-*\", why: so, until: 2999-01-01}]\n")
 	whole := write(t, "report.json", `{"apiVersion": "sickbay.dev/v1alpha1", "kind": "Report", "results": []}`)
 	emptyDir, report := t.TempDir(), write(t, "report.json", "{}")
 	for _, c := range []struct {
@@ -304,6 +305,13 @@ func TestBadRequests(t *testing.T) {
 		{"suite --summary /no/such/folder/x.md", []string{"--summary /no/such/folder/x.md: no such file"}},
 		{"report " + emptyDir + " --matrix -o json", []string{"--matrix and --output exclude each other"}},
 		{"report diff " + emptyDir + " " + emptyDir + " --fail-on none,broken", []string{"none goes alone"}},
+		{"report dif a b", []string{`unknown command "dif" for ` + "`sickbay report`", "did you mean diff?"}},
+		{"report " + filepath.Dir(report), []string{`report.json is a document without apiVersion and kind; this sickbay reads`}},
+		{"suite --known-failures " + nobody, []string{nobody + ": entry 1: no scenario is called clokc-*"}},
+		{"suite --matrix kubernetes=1.34 --kubernetes 1.36", []string{"its cells have their own --kubernetes"}},
+		{"image build --kubernetes new", []string{`--kubernetes "new" is no version`}},
+		{"image build --runtime docker", []string{`--runtime "docker"`, "crio"}},
+		{"explain " + strings.Repeat("x", 5000), []string{"…\"\n  `sickbay explain` lists all"}},
 		{"report merge " + filepath.Dir(whole) + " --into " + filepath.Dir(whole), []string{"there is a report in it: choose another folder"}},
 		{"diagnose --timeout -1s", []string{"between 1s and 10m"}},
 		{"diagnose --bundle x --cluster dev", []string{"bundle", "cluster"}},
@@ -359,6 +367,9 @@ func TestBadRequests(t *testing.T) {
 			}
 			if stdout != "" {
 				t.Errorf("standard output is not for errors:\n%s", stdout)
+			}
+			if strings.Contains(stderr, "--seed") && !strings.Contains(c.args, "--seed") {
+				t.Errorf("an order is told of what is not run:\n%s", stderr)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(stderr, want) {

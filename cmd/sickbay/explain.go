@@ -298,7 +298,7 @@ func onlyCause(page, keep string) string {
 }
 
 func unknownName(what, name string, near []string, hint string) error {
-	e := &usageError{text: fmt.Sprintf("no %s %q", what, name), hint: hint}
+	e := &usageError{text: fmt.Sprintf("no %s %q", what, text.Short(name, 80)), hint: hint}
 	if len(near) > 0 {
 		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

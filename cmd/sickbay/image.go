@@ -43,6 +43,9 @@ interrupted build continues.`,
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
+		if err := (clusterOptions{kubernetes: spec.Version, runtime: spec.Runtime}).check(); err != nil {
+			return err
+		}
 		if export == "" {
 			e, err := a.deps.ensureEngine(ctx)
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/report"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/suites"
 )
 
@@ -64,8 +65,11 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 	for _, mode := range modes {
 		cmd.MarkFlagsMutuallyExclusive(mode, "output")
 	}
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		_, err := os.Stat(args[0])
 		switch {
+		case err != nil && len(text.Nearest(args[0], []string{"diff", "merge"}, 1)) > 0:
+			return a.noVerb(cmd, args)
 		case f.against != "" && !f.html:
 			return usagef("--against needs --html; `sickbay report diff %s %s` compares on the terminal", f.against, args[0])
 		case f.implementation != nil && !f.conformance:
@@ -111,6 +115,9 @@ func (a *app) oneReport(dir string, f reportFlags, form format) error {
 	rep, err := readReport(dir)
 	if err != nil {
 		return err
+	}
+	if filepath.Base(dir) == "report.json" {
+		dir = filepath.Dir(dir)
 	}
 	switch {
 	case f.html:

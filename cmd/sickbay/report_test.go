@@ -106,6 +106,15 @@ func TestReportMerge(t *testing.T) {
 	}
 }
 
+// TestReportByItsFile: the page is beside report.json, and a report of nothing says so.
+func TestReportByItsFile(t *testing.T) {
+	dir := reported(t, nil, verdicts{})
+	code, out, _ := call(t, &fakeDeps{t: t}, "", "report", filepath.Join(dir, "report.json"))
+	if want := "nothing was run\nreport: " + filepath.Join(dir, "report.html") + "\n"; code != exitTrouble || out != want {
+		t.Errorf("exit code %d\n%s, want %s", code, out, want)
+	}
+}
+
 // TestMergeKeepsAllObservations: two whole reports of the same scenario have each their own, and inputs stay as they are.
 func TestMergeKeepsAllObservations(t *testing.T) {
 	var dirs []string

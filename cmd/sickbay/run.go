@@ -144,9 +144,8 @@ func (a *app) run() *cobra.Command {
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios: inject, detect, fix, and check that nothing is left",
 		Long: `Run scenarios by name, or by the path of your own scenario.yaml; what a file would do is shown and asked first, unless --trust is
-given. The engine, the node image and the cluster ` + defaultCluster + ` are created
-if needed and reused otherwise. Another cluster must exist (sickbay cluster up); one that others made is only taken with --adopt. Several scenarios run in parallel, each on its
-own worker.
+given. The engine, the node image and the cluster ` + defaultCluster + ` are created if needed and reused otherwise. Another cluster must
+exist (sickbay cluster up); one that others made is only taken with --adopt. Several scenarios run in parallel, each on its own worker.
 
 Exit code: 0 every scenario passed, 1 one failed, 3 one could not be judged or set up.`,
 		Example: `  sickbay run pleg-disk
@@ -234,6 +233,9 @@ has them all, with the cell in each result.`,
 			if f.cells, err = parseMatrix(matrix); err != nil {
 				return err
 			}
+			if c := f.cells[0]; c.kubernetes != "" && f.kubernetes != "" || c.runtime != "" && f.runtime != "" {
+				return usagef("--matrix %s: its cells have their own --kubernetes and --runtime", matrix)
+			}
 		}
 		if f.parallel < 0 {
 			return usagef("--parallel %d: it cannot be below zero", f.parallel)
@@ -251,7 +253,6 @@ has them all, with the cell in each result.`,
 		if f.seed == 0 {
 			f.seed = rand.Uint64N(1e6) + 1
 		}
-		progress.From(cmd.Context()).Note("%d scenarios, shuffled with --seed %d", len(list), f.seed)
 		return a.runScenarios(cmd.Context(), list, f, *form)
 	}
 	return cmd
@@ -323,6 +324,9 @@ func (a *app) runScenarios(ctx context.Context, list []*scenarios.Scenario, f ru
 	}
 	if len(list) > many {
 		f.usual = kindconfigs.WideTopology
+	}
+	if f.seed != 0 {
+		progress.From(ctx).Note("%d scenarios, shuffled with --seed %d", len(list), f.seed)
 	}
 	run := a.runOn
 	if len(f.cells) > 0 {
@@ -442,8 +446,11 @@ func (a *app) showReport(w io.Writer, rep *v1alpha1.Report, dir string) {
 	if rep.Pace > 1 {
 		fmt.Fprintf(w, "bounds were stretched %s times: this machine is that much slower than the one they were measured on\n", timeoutscale.Format(rep.Pace))
 	}
-	if dir != "" {
-		fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, "report.html"))
+	if len(rep.Results) == 0 {
+		fmt.Fprintln(w, "nothing was run")
+	}
+	if page := filepath.Join(dir, "report.html"); dir != "" {
+		fmt.Fprintf(w, "report: %s\n", page)
 	}
 }
 

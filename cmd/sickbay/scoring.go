@@ -11,6 +11,7 @@ import (
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/progress"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/scenarios"
 	"github.com/sickbay-dev/sickbay/suites"
 	"github.com/sickbay-dev/sickbay/suites/detector"
@@ -70,9 +71,28 @@ func (f *scoringFlags) scoring(list []*scenarios.Scenario) (s scoring, err error
 		return s, err
 	}
 	if f.known != "" {
-		s.known, err = suites.LoadKnown(f.known, time.Now())
+		s.known, err = knownFailures(f.known, list)
 	}
 	return s, err
+}
+
+// knownFailures reads a list. An entry may be about scenarios that are not run now, but not about none.
+func knownFailures(file string, list []*scenarios.Scenario) ([]v1alpha1.KnownFailure, error) {
+	known, err := suites.LoadKnown(file, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	all, err := scenarios.All()
+	for i := range all {
+		list = append(list, &all[i])
+	}
+	for i, k := range known {
+		pattern := text.Glob(k.Scenario)
+		if !slices.ContainsFunc(list, func(s *scenarios.Scenario) bool { return pattern.MatchString(s.Metadata.Name) }) {
+			return nil, usagef("%s: entry %d: no scenario is called %s: `sickbay list` shows them all", file, i+1, k.Scenario)
+		}
+	}
+	return known, err
 }
 
 // showDetectors writes what each detector made of an injection, where more than sickbay's own were asked.

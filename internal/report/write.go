@@ -4,6 +4,7 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -106,7 +107,8 @@ func Read(dir string) (*v1alpha1.Report, error) {
 		return nil, &usage.Error{Text: fmt.Sprintf("%s is no report: %s", path, err)}
 	}
 	if rep.Kind != v1alpha1.KindReport || rep.APIVersion != v1alpha1.APIVersion {
-		return nil, &usage.Error{Text: fmt.Sprintf("%s is a %s %s; this sickbay reads %s %s", path, rep.APIVersion, rep.Kind, v1alpha1.APIVersion, v1alpha1.KindReport)}
+		what := cmp.Or(strings.TrimSpace(rep.APIVersion+" "+rep.Kind), "document without apiVersion and kind")
+		return nil, &usage.Error{Text: fmt.Sprintf("%s is a %s; this sickbay reads %s %s", path, what, v1alpha1.APIVersion, v1alpha1.KindReport)}
 	}
 	return &rep, nil
 }

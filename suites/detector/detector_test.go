@@ -159,8 +159,8 @@ func TestMapping(t *testing.T) {
 		{"- {condition: A, is: cin}", "there is no cin"},
 		{"- {condition: A, is: cni/swap-on}", "there is no cni/swap-on"},
 		{" []", "m.yaml has no rules"},
-		{"- {condition: A, status: Flase, is: cni}", `rule 1: status "Flase": it must be True, False or Unknown`}, //nolint:misspell // the mistake it is about
-		{"- {conditon: A, is: cni}", "conditon"},                                                                  //nolint:misspell // the mistake it is about
+		{"- {condition: A, status: Flase, is: cni}", `rule 1: status "Flase": it must be True, False or Unknown`},
+		{"- {conditon: A, is: cni}", "conditon"}, //nolint:misspell // the mistake it is about
 		{"- {finding: 'net-*', is: cni/conflist-missing}\n- {finding: 'noise?', is: ''}\n- {finding: disk, is: disk-pressure}", ""},
 	} {
 		m, err := parseMapping([]byte(head+c.rules+"\n"), "m.yaml", InVocabulary)
