@@ -290,6 +290,7 @@ func TestBadRequests(t *testing.T) {
 		{"npd chekc", []string{`unknown command "chekc"`, "did you mean check?"}},
 		{"npd --every 1s", []string{"--every 1s", "five seconds"}},
 		{"npd --failure plegg", []string{`no failure "plegg"; did you mean pleg?`}},
+		{"standby --listen nowhere", []string{`--listen "nowhere": it must be ADDRESS:PORT`}},
 		{"npd check", []string{"takes the name of one failure"}},
 		{"npd check plegg", []string{"did you mean pleg?"}},
 		{"diagnose --sudo", []string{"--sudo needs --ssh"}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"time"
 
@@ -42,6 +43,9 @@ nothing on the node.`,
 		}
 		if name != "" {
 			w.nodes = []string{name}
+		}
+		if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+			return usagef("--listen %q: it must be ADDRESS:PORT", o.Listen)
 		}
 		w.inCluster = w.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") != ""
 		if conditions && w.kubeconfig == "" && !w.inCluster {
