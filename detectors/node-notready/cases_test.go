@@ -462,6 +462,12 @@ var sick = []detectorstest.Case{
 		detectorstest.SilentKubelet(o, "x")
 		detectorstest.Log(o, "k3s-agent", `time="2026-11-24T09:59:57Z" level=info msg="Waiting to retrieve agent configuration; server is not ready: https://127.0.0.1:6444/v1-k3s/serving-kubelet.crt: 503 Service Unavailable"`, 3*time.Second)
 	}},
+	{Name: "the certificate that the kubelet serves with is empty", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "tlsCertFile", Never: []string{"kubelet.conf"}, Ill: ends(`"Failed to listen and serve" err="tls: failed to find any PEM data in certificate input"`)},
+	{Name: "the key that the kubelet serves with is of another certificate", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "tlsCertFile", Never: []string{"kubelet-client"}, Ill: ends(`"Failed to listen and serve" err="tls: private key does not match public key"`)},
+	{Name: "a machine that was given fewer CPUs", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "/var/lib/kubelet/cpu_manager_state aside", Ill: ends(`"Failed to start ContainerManager" err="start cpu manager error: current set of available CPUs \"0-15\" doesn't match with CPUs in state \"0-31\""`)},
+	{Name: "reserved memory that does not add up", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "has to add up", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.KubeletLoops(o, `failed to run Kubelet: the total amount \"0\" of type \"memory\" is not equal to the value \"100Mi\" determined by Node Allocatable feature`)
+	}},
 	{Name: "systemd cannot use the kubelet's unit", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "systemd-analyze verify", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletStopped(o)
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.LoadState = "bad-setting" })

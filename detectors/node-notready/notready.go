@@ -66,7 +66,8 @@ func lookedAt(o *v1alpha1.Observation) bool {
 func brokenConf(h v1alpha1.History, k facts.Kubelet) (what string, elsewhere bool) {
 	o := h.Last()
 	c, path := o.Kubelet.Kubeconfig, kubeletConf(o)
-	ends := !k.Running && !k.Stopped
+	// What it serves with is another pair, in the same words.
+	ends := !k.Running && !k.Stopped && !(k.Said && strings.Contains(k.Exit.Text, words.FailedToListenAndServe))
 	switch {
 	case !lookedAt(o):
 		return "", false
@@ -843,8 +844,12 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 		manual: "this kubelet has no cloud provider %s inside any more: give it --cloud-provider=external, and run the cloud's controller manager in the cluster"},
 	{says: regexp.MustCompile(`failed to run Kubelet: open (/[^\s:"\\]+): (?:no such file|permission denied)`),
 		manual: "the kubelet cannot read %[1]s, which its configuration or a flag names (such as tlsCertFile, tlsPrivateKeyFile): put it back (`ls -lZ -- %[1]s`: its mode and SELinux context count as well), or take the setting out"},
-	{says: regexp.MustCompile(`((?:cpu|memory)_manager_state)`),
-		manual: "the policy changed, and the state of the old one is still there: drain the node, move /var/lib/kubelet/%s aside, and start the kubelet; or take the policy back"},
+	{says: regexp.MustCompile(words.FailedToListenAndServe + `.*(tls: [^"\\]+)`),
+		manual: "the pair by which the kubelet serves cannot be used (%s): tlsCertFile and tlsPrivateKeyFile of its configuration or flags name it, else it is kubelet.crt and kubelet.key in /var/lib/kubelet/pki, of which it makes new ones when both are moved aside"},
+	{says: regexp.MustCompile(`of type \\*"([a-z0-9-]+)\\*" is not equal to the value .* determined by Node Allocatable`),
+		manual: "reservedMemory of the kubelet's configuration has to add up, for %s, to kubeReserved, systemReserved and the hard eviction threshold together"},
+	{says: regexp.MustCompile(`(cpu|memory)(?:_manager_state| manager error)`),
+		manual: "the policy or the machine's own CPUs or memory changed, and the state of before is still there: drain the node, move /var/lib/kubelet/%s_manager_state aside, and start the kubelet; or take the change back"},
 }
 
 // noBinary is what is to be done on a machine whose kubelet systemd cannot execute.
