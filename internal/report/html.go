@@ -245,13 +245,17 @@ func newRunView(rep *v1alpha1.Report, r *v1alpha1.ScenarioResult, dir string) (r
 		}
 		v.Found = append(v.Found, x)
 	}
-	bundles := []string{filepath.Join("bundle", r.Scenario)}
+	name := r.Scenario
+	if r.Repeat > 1 {
+		name += fmt.Sprintf("-%d", r.Repeat)
+	}
+	bundles := []string{filepath.Join("bundle", name)}
 	if len(rep.Results) == 1 {
 		bundles = append(bundles, "bundle")
 	}
 	if r.Cell != "" {
 		own := CellDir(r.Cell)
-		bundles = append(bundles, filepath.Join(own, "bundle", r.Scenario), filepath.Join(own, "bundle"))
+		bundles = append(bundles, filepath.Join(own, "bundle", name), filepath.Join(own, "bundle"))
 	}
 	for _, b := range bundles {
 		if fi, err := os.Stat(filepath.Join(dir, b)); dir != "" && err == nil && fi.IsDir() {
