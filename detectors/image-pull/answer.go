@@ -37,6 +37,10 @@ const (
 	byProxy = "is asked through a proxy that does not do it"
 	// A tag that is there, and of no use to this node.
 	otherPlatform, otherFormat = "is not there for this node's platform", "is in a format that this runtime does not read"
+	incomplete                 = "is not complete in its registry, which lacks a layer of it"
+
+	// byPolicy: the registry has it, and a scan or rule of its owner holds it back.
+	byPolicy = "does not give it out, by a policy of its own"
 
 	// isBlocked: somebody has the runtime pull nothing from there.
 	isBlocked = "is blocked by the runtime's configuration"
@@ -51,25 +55,29 @@ var readings = []reading{
 	{says: `couldn't parse image|invalid reference format|Failed to apply default image tag|InvalidImageName`, cause: tagCause, why: "is no image reference"},
 	{says: `\bis blocked in PATH`, cause: mirrorCause, why: isBlocked},
 	{says: `did not resolve to an alias|no unqualified-search registries|short name mode is enforcing`, cause: tagCause, why: "names no registry, and the runtime knows none for short names"},
+	// The node's policy of signatures, whose verifiers quote errors of their own.
+	{says: `Source image rejected|\bblocked pull of\b`},
+	{says: `(?i)cannot be pulled due to configured policy|project_?policy_?violation|blocking policy`, cause: authCause, why: byPolicy},
 	// What came was damaged on its way or in a cache.
-	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected )?digest|verification failed for digest|(gzip|zstd|zlib): invalid|magic number mismatch|flate: corrupt|archive/tar: invalid|unexpected media type (text/|application/(json|xml|octet-stream)\b)`,
+	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected |provided )?(manifest )?digest|verification failed for digest|(gzip|zstd|zlib): invalid|magic number mismatch|invalid character '<' looking|malformed HTTP|flate: corrupt|archive/tar: invalid|unexpected media type (text/|application/(json|xml|octet-stream)\b)`,
 		cause: netCause, why: "sends something else than its manifest names: a proxy or cache on the way damages it", unsure: "pull the same image where no proxy or cache is on the way"},
 	{says: `unexpected media type|unsupported compression|no processor for media-type`, cause: tagCause, why: otherFormat},
 	// The node itself: its disk, its runtime, its policy.
-	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown`},
-	{says: `proxyconnect|407 |Proxy Authentication Required|: (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$`, cause: netCause, why: byProxy},
+	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown|PATH: permission denied`},
+	{says: `proxyconnect|socks connect|407 |Proxy Authentication Required|: (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$|(Head|Get) (NAME|URL:): [A-Z][a-z]+( [A-Z][a-z]+)*$`, cause: netCause, why: byProxy},
 	// The other side refuses the runtime's own certificate.
 	{says: `remote error: tls: (certificate required|bad certificate|unknown certificate|certificate expired|expired certificate|revoked certificate|certificate revoked|unsupported certificate|access denied)`, cause: authCause, why: "wants a client certificate that the runtime does not bring"},
 	{says: `failed to load hosts\.toml|failed to parse hosts|loading registries configuration|loading registries\.conf|failed to load X509 key pair`, cause: mirrorCause, why: "it cannot be read"},
 	{says: `x509:|tls: |unable to (read|load) CA cert|server gave HTTP response to HTTPS client|http: server gave HTTP`, cause: tlsCause},
 	{says: `dial (tcp|udp)|\blookup\b|i/o timeout|` + words.NoSuchHost + `|` + words.NoRouteToHost + `|network is unreachable|` + words.ConnectionRefused + `|connection reset|use of closed network connection|broken pipe|server misbehaving|TLS handshake timeout|Client\.Timeout|context (deadline exceeded|canceled)|request canceled|\bEOF\b|http2: |stream error: |connect: `, cause: netCause},
 	{says: `\b429 |(?i:too ?many ?requests|rate limit)`, cause: authCause, why: "answers no more pulls for now: its limit for this address or account is reached", unsure: "whether it is the limit of an anonymous address: a credential has one of its own, and a limit ends by itself, within hours"},
-	{says: `no match for platform|no matching manifest for|no image found in (image index|manifest list)|no child with platform`, cause: tagCause, why: otherPlatform},
-	{says: `no longer supported since containerd|unsupported manifest (schema|media)|manifest schema|schema ?[vV]?(ersion )?1\b|unsupported MIMEType|not implemented: media type`, cause: tagCause, why: otherFormat},
+	{says: `no match for platform|not provide the specified platform|cannot be used on this platform|no matching manifest for|no image found in (image index|manifest list)|no child with platform`, cause: tagCause, why: otherPlatform},
+	{says: `no longer supported since containerd|image-specific operation on artifact|unsupported manifest (schema|media)|manifest schema|schema ?[vV]?(ersion )?1\b|unsupported MIMEType|not implemented: media type`, cause: tagCause, why: otherFormat},
+	{says: `blob unknown|BLOB_UNKNOWN`, cause: tagCause, why: incomplete},
 	{says: `\b40[45] |\b410 |Code: 404`, cause: tagCause},
 	{says: `\b401 |Code: 401`, cause: authCause},
 	{says: `\b403 |Code: 403`, cause: authCause, unsure: isThere + ", and whether the credential may pull it"},
-	{says: `\b[45]\d\d [A-Z(<]|Code: [45]\d\d`, cause: netCause, why: "answers with an error of its own"},
+	{says: `\b[345]\d\d [A-Z(<]|Code: [45]\d\d|missing Location header|stopped after \d+ redirects`, cause: netCause, why: "answers with an error of its own"},
 	{says: words.NoBasicAuthCredentials + `|invalid username/password|authentication required|incorrect username or password|[Tt]oken (has|is) expired|Authorization Token has expired`, cause: authCause},
 	{says: `manifest unknown|MANIFEST_UNKNOWN|[Nn]ame unknown|NAME_UNKNOWN|repository name not known|NotFound:`, cause: tagCause},
 	{says: words.PullAccessDenied + `|` + words.RepositoryMayRequire + `|` + words.AuthorizationFailed + `|unauthorized|UNAUTHORIZED|denied\b|DENIED|insufficient_scope|failed to authorize|fetch (anonymous|oauth) token`, cause: authCause, unsure: isThere},

@@ -101,7 +101,29 @@ var errorsOfPulls = []struct {
 	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: (Mirrors also failed: [mirror.test/a:1: pinging container registry mirror.test: Get "https://mirror.test/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority]): %[1]s: pinging container registry r.test: Get "https://r.test/v2/": dial tcp 203.0.113.9:443: i/o timeout`, tlsCause, true},
 	{"Failed to pull image \"%[1]s\": initializing source docker://%[1]s: (Mirrors also failed: [m1.test/a:1: reading manifest 1 in m1.test/a: manifest unknown]\n[m2.test/a:1: reading manifest 1 in m2.test/a: manifest unknown]): %[1]s: pinging container registry r.test: Get \"https://r.test/v2/\": dial tcp 203.0.113.9:443: i/o timeout", netCause, true},
 	{`Failed to pull image "%[1]s": Source image rejected: A signature was required, but no signature exists`, "", true},
+	// https://github.com/containerd/containerd/issues/10066; what a verifier quotes is its own trouble.
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": image verifier bindir blocked pull of %[1]s with digest sha256:c75a for reason: verifier cosign rejected image (exit code 1): Error: x509: certificate signed by unknown authority`, "", true},
+	{`Failed to pull image "%[1]s": Source image rejected: None of the signatures were accepted, reasons: tls: failed to verify certificate: x509: certificate signed by unknown authority`, "", true},
+	// A folder of the runtime's own.
+	{`Failed to pull image "%[1]s": failed to pull and unpack image "%[1]s": failed to copy: open /var/lib/containerd/io.containerd.content.v1.content/ingest/0a/data: permission denied`, "", true},
+	// https://github.com/goharbor/harbor/issues/19983, 13825
+	{`Failed to pull image "%[1]s": Error response from daemon: unknown: current image with 4 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of "Critical" or higher from running.' To continue with pull, please contact your project administrator`, authCause, true},
+	{prefix + `unexpected status from GET request to https://r.test/v2/a/manifests/1: 412 Precondition Failed: {"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"current image without vulnerability scanning cannot be pulled"}]}`, authCause, true},
+	// A proxy's refusal of CONNECT, and a mirror's redirects that lead nowhere.
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": Not Found`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": Method Not Allowed`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": 301 response missing Location header`, netCause, true},
+	{prefix + `unexpected status from HEAD request to https://r.test/v2/a/manifests/1: 307 Temporary Redirect`, netCause, true},
+	{prefix + `failed to do request: Head "https://r.test/v2/a/manifests/1": stopped after 10 redirects`, netCause, true},
+	// A page in place of JSON, or no HTTP at all.
+	{prefix + `failed to authorize: failed to fetch anonymous token: unable to decode token response: invalid character '<' looking for beginning of value`, netCause, false},
+	{prefix + `failed to authorize: failed to fetch anonymous token: Get "https://auth.r.test/token": net/http: HTTP/1.x transport connection broken: malformed HTTP response "x"`, netCause, false},
+	// containers/image
+	{`Failed to pull image "%[1]s": unable to pull image or OCI artifact: pull image err: initializing image from source docker://%[1]s: unsupported image-specific operation on artifact with type "application/vnd.cncf.helm.config.v1+json"`, tagCause, true},
+	{`Failed to pull image "%[1]s": determining manifest MIME type for docker://%[1]s: Manifest does not match provided manifest digest sha256:0a`, netCause, false},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: reading blob sha256:0a: fetching blob: blob unknown to registry`, tagCause, true},
 	// cri-dockerd
+	{`Failed to pull image "%[1]s": Error response from daemon: image with reference %[1]s was found but does not provide the specified platform (linux/arm64)`, tagCause, true},
 	{`Failed to pull image "%[1]s": Error response from daemon: manifest for %[1]s not found: manifest unknown: manifest unknown`, tagCause, true},
 	{`Failed to pull image "%[1]s": Error response from daemon: Get "https://r.test/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)`, netCause, true},
 	{`Failed to pull image "%[1]s": Error response from daemon: no matching manifest for linux/arm64/v8 in the manifest list entries`, tagCause, true},

@@ -298,6 +298,15 @@ var sick = []detectorstest.Case{
 	{Name: "a registry's certificate is made as Go does not accept it", Want: []string{"image-pull/registry-tls"}, Remedy: "-", Says: "does not accept", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": tls: failed to parse certificate from server: x509: negative serial number`)
 	}},
+	// https://github.com/goharbor/harbor/issues/19983
+	{Name: "Harbor holds the image back, and the namespace has a secret for it", Want: []string{"image-pull/registry-auth"}, Remedy: "-", Says: "by a policy of its own", Manual: "no credential helps", Ill: func(o *v1alpha1.Observation) {
+		o.API.PullSecrets = []v1alpha1.PullSecret{{Namespace: "default", Name: "regcred", Exists: true, Hosts: []string{detectorstest.Registry}}}
+		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `unknown: current image with "Pending" status of vulnerability scanning cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of "Critical" or higher from running.' To continue with pull, please contact your project administrator for help.`)
+	}},
+	{Name: "the registry lost a layer", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Says: "lacks a layer", Manual: "push it again", Ill: func(o *v1alpha1.Observation) {
+		crio(o)
+		detectorstest.PullFails(o, "quay.io/team/web:1", `initializing source docker://quay.io/team/web:1: reading blob sha256:ab: fetching blob: blob unknown to registry`)
+	}},
 	{Name: "the table of connections is full", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "table of connections is full", Ill: func(o *v1alpha1.Observation) {
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65500, Max: 65536})
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
@@ -322,6 +331,12 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "the image is not signed as the policy wants", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "web", detectorstest.Waiting("SignatureValidationFailed", `SignatureValidationFailed: image pull failed for quay.io/team/web:1 because the signature validation failed: Source image rejected: A signature was required, but no signature exists`)))
+	}},
+	{Name: "a verifier of signatures blocks the pull, for a trouble of its own", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/web:1", `image verifier bindir blocked pull of quay.io/team/web:1 with digest sha256:c75a for reason: verifier cosign rejected image (exit code 1): Error: no matching signatures: x509: certificate signed by unknown authority`)
+	}},
+	{Name: "the runtime's own folder refuses the write", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "quay.io/team/web:1", `mkdir /var/lib/containerd/io.containerd.content.v1.content/ingest/ab: permission denied`)
 	}},
 	{Name: "an image volume came since", Ill: func(o *v1alpha1.Observation) {
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "infer", detectorstest.Waiting("ImagePullBackOff", `Back-off pulling image "quay.io/team/model:9": ErrImagePull: quay.io/team/model:9: not found`)))

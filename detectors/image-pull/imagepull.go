@@ -637,6 +637,8 @@ func auth(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	case notLetIn.MatchString(p.message):
 		f.Certainty, f.ToConfirm, f.Summary = v1alpha1.Certain, "", "registry "+p.host+" does not let in the address that this node comes from"
 		f.ManualAction = "the registry's owner has to let in this address, which the message names, or to give this network a private way to the registry (a private endpoint, a service endpoint)"
+	case p.answer.why == byPolicy:
+		f.ManualAction = "no credential helps: the registry's owner has to lift the block (a scan that is pending or found something, an allowlist of CVEs), or the image's owner to push one that passes"
 	case strings.Contains(p.answer.why, "client certificate"):
 		f.ManualAction = "the registry's owner has to issue a client certificate; hosts.toml names it for " + p.host + " (client = …)"
 	case brought >= 0:
@@ -753,6 +755,9 @@ func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		return f
 	case p.answer.why == otherFormat:
 		f.ManualAction = "the image's owner has to push it again, as an image of schema 2 or OCI"
+		return f
+	case p.answer.why == incomplete:
+		f.ManualAction = "the image's owner has to push it again: the registry lost a layer (its garbage collection, a cache that was cut off), or was never sent it"
 		return f
 	case sibling == nil || p.volume:
 		f.ManualAction = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
