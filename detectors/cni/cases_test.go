@@ -300,6 +300,99 @@ Is the agent running?`)
 		calico(o)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": tls: failed to verify certificate: x509: certificate signed by unknown authority`)
 	}},
+	// https://github.com/cilium/cilium/issues/29315
+	{Name: "Cilium's agent is asked too often", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `its agent makes no endpoint for the pod (unable to create endpoint: [PUT /endpoint/{id}][429]`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="cilium-cni" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] putEndpointIdTooManyRequests `)
+	}},
+	// azure-container-networking: cns/client/client.go
+	{Name: "Azure's CNS does not answer", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `its daemon does not answer it at localhost`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: http request failed: Post "http://localhost:10090/network/requestipconfigs": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`)
+	}},
+	{Name: "Azure's plugin waits for its own lock", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `another call holds its store`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="azure-vnet" failed (add): Failed to initialize key-value store of network plugin, err:timed out locking store.`)
+	}},
+	{Name: "AWS' ipamd does not answer", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `its daemon adds no network`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork gRPC call: rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
+	}},
+	// https://github.com/okd-project/okd/issues/1109
+	{Name: "OVN binds no port, CRI-O", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `OVN binds no port`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_0a_0(a4b8): error adding pod default_new to CNI network "multus-cni-network": [default/new/4581:ovn-kubernetes]: error adding container to network "ovn-kubernetes": CNI request failed with status 400: '[default/new a4b8] [default/new a4b8] failed to configure pod interface: timed out waiting for OVS port binding (ovn-installed) for 0a:58:0a:80:00:2f [10.128.0.47/23]`)
+	}},
+	// https://github.com/openshift/origin/pull/26932
+	{Name: "Multus waits for the default network, CRI-O", Want: []string{"cni/conflist-missing"}, Likely: true, Remedy: "-", Says: `has not written its configuration /var/run/multus/cni/net.d/10-ovn-kubernetes.conf:`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_0a_0(29c6): error adding pod default_new to CNI network "multus-cni-network": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new/3ac8]: have you checked that your default network is ready? still waiting for readinessindicatorfile @ /var/run/multus/cni/net.d/10-ovn-kubernetes.conf. pollimmediate error: timed out waiting for the condition`)
+	}},
+	// https://github.com/projectcalico/calico/issues/10166
+	{Name: "Calico is not made yet", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `has not made the ClusterInformation`, Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: resource does not exist: ClusterInformation(default) with error: clusterinformations.crd.projectcalico.org "default" not found`)
+	}},
+	// https://github.com/projectcalico/calico/issues/11378
+	{Name: "Calico's plugin is sent to a proxy", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `is sent to a proxy for it, which does not do it (Forbidden http://proxy.example.test:3128)`, Manual: "NO_PROXY", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		o.Runtime.Environment.HTTPSProxy = "http://proxy.example.test:3128"
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": Forbidden`)
+	}},
+	{Name: "the proxy that Calico's plugin is sent to is down", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `is sent to a proxy for it`, Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": proxyconnect tcp: dial tcp 10.0.0.9:3128: connect: connection refused`)
+	}},
+	// https://github.com/projectcalico/calico/issues/4095
+	{Name: "Calico's plugin gets no answer of the API server", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `gets no answer of it (EOF), while the kubelet does`, Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": unexpected EOF`)
+	}},
+	{Name: "Calico does not reach a store of its own", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `does not reach its server at 10.32.0.5:2379`, Manual: "etcd_endpoints", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): client: etcd cluster is unavailable or misconfigured; error #0: dial tcp 10.32.0.5:2379: connect: connection refused`)
+	}},
+	// https://github.com/k8snetworkplumbingwg/sriov-network-device-plugin/issues/490
+	{Name: "a network of its own kind asks for a device that the pod has not", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `what the network sriovnet-fxp tells it; the node's own configuration is not meant`, Manual: "NetworkAttachmentDefinition sriovnet-fxp", Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): [default/new:sriovnet-fxp]: error adding container to network "sriovnet-fxp": SRIOV-CNI failed to load netconf: LoadConf(): VF pci addr is required`)
+	}},
+	// https://github.com/k8snetworkplumbingwg/multus-cni/issues/424
+	{Name: "a network names an interface that the node has not", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `this node has no interface "eth1"`, Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): [default/new:macvlan-conf]: error adding container to network "macvlan-conf": failed to lookup master "eth1": Link not found`)
+	}},
+	// whereabouts: pkg/storage/kubernetes/ipam.go
+	{Name: "nobody lets whereabouts have its lease", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `nobody lets it have the lease`, Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): [default/new/a4:storage]: error adding container to network "storage": error at storage engine: time limit exceeded while waiting to become leader`)
+	}},
+	// https://github.com/kubernetes-sigs/kind/issues/3170
+	{Name: "the kernel has not an extension of iptables", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `extension multiport`, Manual: "modprobe xt_multiport", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, "failed to setup network for sandbox \"5f\": plugin type=\"portmap\" failed (add): unable to setup DNAT: running [/usr/sbin/iptables -t nat -C CNI-HOSTPORT-DNAT -m comment --comment dnat name: \"kindnet\" -m multiport -p tcp --destination-ports 80,443 -j CNI-DN-a7 --wait]: exit status 2: iptables v1.8.7 (legacy): Couldn't load match `multiport':No such file or directory")
+	}},
+	// https://github.com/containernetworking/plugins/issues/461
+	{Name: "somebody made rules with nft in the table of iptables", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `cannot read the table nat`, Manual: "nft list table ip nat", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, "failed to setup network for sandbox \"5f\": plugin type=\"portmap\" failed (add): failed to list chains: running [/usr/sbin/iptables -t nat -S --wait]: exit status 1: iptables v1.8.2 (nf_tables): table `nat' is incompatible, use 'nft' tool.")
+	}},
+	{Name: "the kernel has no bridges", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `the kernel does not do it`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="bridge" failed (add): failed to create bridge "cni0": could not add "cni0": operation not supported`)
+	}},
+	{Name: "a network of IPv6 on a node where that is off", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `which is off on this node`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="bridge" failed (add): failed to add IP addr {Version:6 Interface:0xc0000 Address:{IP:fd00::2 Mask:ffff}} to "eth0": permission denied`)
+	}},
+	{Name: "the bridge has no port left", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Says: `the bridge cni0 takes no more ports`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="bridge" failed (add): failed to connect "veth1" to bridge cni0: exchange full`)
+	}},
+	// https://github.com/projectcalico/cni-plugin/issues/909
+	{Name: "a plugin is killed", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `ends without a word (signal: killed)`, Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): netplugin failed with no error message: signal: killed`)
+	}},
+	{Name: "the configuration gives no ranges", Want: []string{"cni/conflist-invalid"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="bridge" failed (add): no IP ranges specified`)
+	}},
+	// https://github.com/aws-samples/eks-automated-ipmgmt-multus-pods/issues/9
+	{Name: "Multus does not know the version of its default network, whose file is another", Want: []string{"cni/conflist-invalid"}, Likely: true, Says: "/etc/cni/net.d/10-calico.conflist", Never: []string{"00-multus.conf"}, Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): [default/new:k8s-pod-network]: error adding container to network "k8s-pod-network": unsupported CNI result version "1.0.0"`)
+	}},
 	{Name: "conflist damaged, and another pod's tag is wrong", Want: []string{"cni/conflist-invalid", "image-pull/tag-not-found"}, Ill: func(o *v1alpha1.Observation) {
 		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-kindnet.conflist", Error: "unexpected end of JSON input"}}
 		detectorstest.CNIDown(o, "cni config load failed: failed to load CNI config list file /etc/cni/net.d/10-kindnet.conflist: error parsing configuration list: unexpected end of JSON input: invalid cni config: failed to load cni config")
@@ -344,6 +437,15 @@ var silent = []detectorstest.Case{
 	{Name: "the AWS VPC CNI meets an old pod's rule", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): add command: failed to setup network: setup NS network: failed to add host route: file exists`)
 	}},
+	// https://github.com/k8snetworkplumbingwg/multus-cni/issues/456
+	{Name: "one pod names a network that is not there", Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new]: error loading k8s delegates k8s args: TryLoadPodDelegates: error in getting k8s network from pod: GetNetworkDelegates: failed getting the delegate: getKubernetesDelegate: cannot find get a network-attachment-definition (x) in namespace (default): network-attachment-definitions.k8s.cni.cncf.io "x" not found`)
+	}},
+	{Name: "Cilium's agent was asked too often once", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "5f": plugin type="cilium-cni" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] putEndpointIdTooManyRequests `, 5*time.Second, 1)
+	}},
 	{Name: "OVN-Kubernetes' plugin waited once in vain", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
 		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", "Failed to create pod sandbox: rpc error: code = Unknown desc = "+ovnWaits, 5*time.Second, 1)
@@ -376,4 +478,11 @@ func noAddress(network, plugin, says string) detectorstest.Case {
 		o.CNI.Binaries, o.CNI.IPAM = []string{plugin, "loopback"}, nil
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": `+says)
 	}}
+}
+
+// multus is calico with Multus before it.
+func multus(o *v1alpha1.Observation) {
+	calico(o)
+	o.CNI.Configs = append([]v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/00-multus.conf", Name: "multus-cni-network", Plugins: []string{"multus"}, Used: true}}, o.CNI.Configs...)
+	o.CNI.Configs[1].Used, o.CNI.Binaries = false, append(o.CNI.Binaries, "multus", "sriov", "macvlan")
 }

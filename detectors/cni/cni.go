@@ -513,7 +513,10 @@ done`, detectors.V("dir", dir), detectors.V("ctr", ctr), detectors.V("seconds", 
 }
 
 // refusals are how plugins say that they cannot use their configuration.
-var refusals = []string{words.IncompatibleVersions, "unsupported CNI result version", words.FailedToLoadNetconf, "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", words.IPAMReturnedMissing, "unknown IPAM", "must specify"}
+var refusals = []string{words.IncompatibleVersions, "unsupported CNI result version", words.FailedToLoadNetconf, "failed to parse", "error parsing", "invalid CIDR", "missing field", "invalid range", "unmarshal", words.IPAMReturnedMissing, words.NoIPRanges, "unknown IPAM", "must specify"}
+
+// ofNetwork is the network that Multus had a plugin add, which is not always that of the configuration in use.
+var ofNetwork = regexp.MustCompile(`error adding container to network \\*"([^"\\]+)\\*"`)
 
 // rejected: the configuration loads, its plugins are there, and a plugin refuses what the configuration says. What a pod's annotation
 // asks for is that pod's.
@@ -527,6 +530,16 @@ func rejected(h v1alpha1.History) *v1alpha1.Finding {
 		return nil
 	}
 	c, _ := used(o)
+	if m := ofNetwork.FindStringSubmatch(list[i].message); m != nil && m[1] != c.Name {
+		n := slices.IndexFunc(o.CNI.Configs, func(f v1alpha1.CNIConfig) bool { return f.Name == m[1] })
+		if n < 0 {
+			return &v1alpha1.Finding{Cause: "conflist-invalid", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{list[i].evidence},
+				Summary:      "a network plugin refuses what the network " + m[1] + " tells it; the node's own configuration is not meant",
+				ToConfirm:    "the configuration of " + m[1] + ": `kubectl get network-attachment-definitions -A`",
+				ManualAction: "mend the NetworkAttachmentDefinition " + m[1] + ", or what of the pod goes with it (a device that it has to ask for in its resources)"}
+		}
+		c = o.CNI.Configs[n]
+	}
 	out := &v1alpha1.Finding{Cause: "conflist-invalid", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{list[i].evidence},
 		Summary: "a network plugin refuses what " + c.Path + " tells it"}
 	if !facts.Has(list[i].message, words.IncompatibleVersions) {

@@ -12,6 +12,8 @@ var (
 		Sample: `plugin type="bridge" failed (add): failed to load netconf: json: cannot unmarshal string into Go struct field NetConf.mtu of type int`})
 	IPAMReturnedMissing = cni.says("IPAM plugin returned missing", Entry{Since: "0.1", File: "plugins: plugins/main/bridge/bridge.go",
 		Sample: `plugin type="bridge" failed (add): IPAM plugin returned missing IP config`})
+	NoIPRanges = cni.says("no IP ranges specified", Entry{Since: "0.7", File: "plugins: plugins/ipam/host-local/backend/allocator/config.go",
+		Sample: `plugin type="bridge" failed (add): no IP ranges specified`})
 )
 
 var cni = &Component{Name: "cni", Version: "v1.3.1"}

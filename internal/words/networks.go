@@ -1,6 +1,6 @@
 package words
 
-// The words with which the networks say that they have no address for a pod, known from
+// The words with which the networks say that they have no address for a pod, or that their daemon does not do its part, known from
 // public reports.
 var (
 	CalicoAssignedNone = calico.says("Assigned 0 out of ", Entry{File: "cni-plugin/pkg/ipamplugin/ipam_plugin.go: v4ia.PartialFulfillmentError",
@@ -37,6 +37,18 @@ var (
 		Sample: "CNI request failed with status 400: '[default/web] failed to get pod annotation: timed out waiting for annotations: context deadline exceeded"})
 	WhereaboutsNoAddress = whereabouts.says("Could not allocate IP in range", Entry{File: "pkg/allocate/allocate.go",
 		Sample: `error adding container to network "storage": error at storage engine: Could not allocate IP in range: ip: 172.16.0.1 / - 172.16.0.6 / range: net.IPNet{}`})
+	CalicoNotMade = calico.says("resource does not exist: ClusterInformation(default)", Entry{File: "as in its issue 10166",
+		Sample: `error getting ClusterInformation: resource does not exist: ClusterInformation(default) with error: clusterinformations.crd.projectcalico.org "default" not found`})
+	CiliumNoEndpoint = cilium.says("unable to create endpoint: ", Entry{File: "plugins/cilium-cni/cmd/cmd.go",
+		Sample: `plugin type="cilium-cni" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] putEndpointIdTooManyRequests`})
+	AWSNotAdded = awsCNI.says("Error received from AddNetwork gRPC call: ", Entry{File: "cmd/routed-eni-cni-plugin/cni.go",
+		Sample: `add cmd: Error received from AddNetwork gRPC call: rpc error: code = DeadlineExceeded desc = context deadline exceeded`})
+	AzureStoreLocked = azureCNI.says("timed out locking store", Entry{File: "store/store.go: ErrTimeoutLockingStore",
+		Sample: `Failed to initialize key-value store of network plugin, err:timed out locking store.`})
+	OVNNotBound = ovn.says("timed out waiting for OVS port binding", Entry{File: "go-controller/pkg/cni/helper_linux.go",
+		Sample: `CNI request failed with status 400: '[b/a a4b8] failed to configure pod interface: timed out waiting for OVS port binding (ovn-installed) for 0a:58:0a:80:00:2f [10.128.0.47/23]`})
+	WhereaboutsNoLeader = whereabouts.says("waiting to become leader", Entry{File: "pkg/storage/kubernetes/ipam.go",
+		Sample: `error at storage engine: time limit exceeded while waiting to become leader`})
 )
 
 var (
