@@ -14,6 +14,8 @@ var (
 		Sample: `plugin type="bridge" failed (add): IPAM plugin returned missing IP config`})
 	NoIPRanges = cni.says("no IP ranges specified", Entry{Since: "0.7", File: "plugins: plugins/ipam/host-local/backend/allocator/config.go",
 		Sample: `plugin type="bridge" failed (add): no IP ranges specified`})
+	NoMaster = cni.says("failed to lookup master", Entry{File: "plugins: plugins/main/macvlan/macvlan.go",
+		Sample: `error adding container to network "macvlan-conf": failed to lookup master "eth1": Link not found`})
 )
 
 var cni = &Component{Name: "cni", Version: "v1.3.1"}
