@@ -191,6 +191,24 @@ var sick = []detectorstest.Case{
 	{Name: "layers are gone from the snapshotter", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Manual: "crictl rmi", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to create containerd container: failed to create snapshot: missing parent "k8s.io/2/sha256:e3e5579d" bucket: not found`)
 	}},
+	// https://github.com/cri-o/cri-o/issues/3768, https://github.com/containers/storage/pull/1705
+	{Name: "layers are gone from CRI-O's storage", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "CRI-O's storage", Manual: "crio wipe", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `creating pod sandbox with name "k8s_new_default_0a_1": creating read-write layer with ID "ef9d": Stat /var/lib/containers/storage/overlay/e3e5/diff: no such file or directory`)
+	}},
+	{Name: "CRI-O's storage does not know a layer", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `error creating pod sandbox with name "k8s_new_default_0a_1": layer not known`)
+	}},
+	{Name: "the snapshotter's daemon does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "daemon of its own", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to create containerd container: failed to create snapshot: failed to prepare snapshot: connection error: desc = "transport: Error while dialing: dial unix /run/containerd-nydus/containerd-nydus-grpc.sock: connect: connection refused": unavailable`)
+	}},
+	{Name: "the configuration names a snapshotter that containerd has not", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "names a snapshotter", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to create containerd container: failed to get snapshotter: snapshotter not loaded: stargz: invalid argument`)
+	}},
+	{Name: "Kata on a node without KVM", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Says: "KVM is not to be had", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: Could not access KVM kernel module: No such file or directory qemu-system-x86_64: failed to initialize kvm: No such file or directory: unknown`)
+	}},
 	{Name: "runc is not in a PATH that is not known, by its name", Want: []string{"sandbox-create/oci-runtime-missing"}, Ill: func(o *v1alpha1.Observation) {
 		pathNotKnown(o)
 		runcGone(o)

@@ -502,24 +502,29 @@ var noKey = []string{words.CreateSessionKey, "create keyring"}
 var refused = []struct {
 	says          *regexp.Regexp
 	summary, todo string
+	cause         string // cgroup-unwritable where it is empty
 }{
 	{regexp.MustCompile(`(?i)(?:` + strings.Join(noKey, "|") + `).*disk quota exceeded()`),
 		"no keys are left in the kernel's keyrings for the user that a container runs as, and a container cannot be made; no disk is meant",
-		"see who has them in /proc/key-users, or raise the limits: `sysctl kernel.keys.maxkeys kernel.keys.maxbytes`, of root kernel.keys.root_maxkeys and kernel.keys.root_maxbytes"},
+		"see who has them in /proc/key-users, or raise the limits: `sysctl kernel.keys.maxkeys kernel.keys.maxbytes`, of root kernel.keys.root_maxkeys and kernel.keys.root_maxbytes", ""},
 	// kernel/bpf/core.c bpf_jit_charge_modmem answers ENOTSUPP, for which libseccomp and Go have no name.
 	{regexp.MustCompile(`seccomp.*errno (524)`),
 		"the kernel has no room left for compiled filters (errno %s), and a container with a seccomp profile cannot be started",
-		"raise the limit: `sysctl net.core.bpf_jit_limit`; each container with a seccomp profile takes some, and older kernels lose what ended containers had until a reboot"},
+		"raise the limit: `sysctl net.core.bpf_jit_limit`; each container with a seccomp profile takes some, and older kernels lose what ended containers had until a reboot", ""},
 	{regexp.MustCompile(`fork/exec (\S+): cannot allocate memory`),
 		"the node has no memory left to start %s, and a container cannot be made",
-		"see who has it: `ps -eo rss,pid,cmd --sort=-rss | head`, /proc/meminfo (Committed_AS against CommitLimit where vm.overcommit_memory is 2), and the memory limit of the runtime's own unit"},
+		"see who has it: `ps -eo rss,pid,cmd --sort=-rss | head`, /proc/meminfo (Committed_AS against CommitLimit where vm.overcommit_memory is 2), and the memory limit of the runtime's own unit", ""},
 	{regexp.MustCompile(`MOUNT_ATTR_IDMAP on (/[^\s:"\\]+)`),
 		"the filesystem of %s takes no mount with other user IDs, and a container of a pod with hostUsers: false cannot be made",
-		"see `findmnt -T %s`: a filesystem that takes idmapped mounts on this kernel (ext4, xfs; tmpfs since 6.3), or pods with users of the host here"},
+		"see `findmnt -T %s`: a filesystem that takes idmapped mounts on this kernel (ext4, xfs; tmpfs since 6.3), or pods with users of the host here", ""},
 	// internal/cri/opts/spec_linux_opts.go of containerd, internal/factory of CRI-O.
 	{regexp.MustCompile(`is mounted on \\*"(/[^"\\]*)\\*" but it is not a shared`),
 		"the mount %s of this node is private, and a container that shares its mounts with the node (mountPropagation) cannot be made",
-		"systemd makes all mounts shared at boot, this node's init did not: `mount --make-rshared %s`, and in what starts the node as well; under systemd look at MountFlags of the runtime's unit"},
+		"systemd makes all mounts shared at boot, this node's init did not: `mount --make-rshared %s`, and in what starts the node as well; under systemd look at MountFlags of the runtime's unit", ""},
+	// QEMU, Cloud Hypervisor and Firecracker name the device or its module.
+	{regexp.MustCompile(`(?:` + words.NoKVM + `|/dev/kvm)[^\n]{0,40}?: ?((?:No such file|Permission denied|no such file|permission denied)[a-z ]*)`),
+		"the handler runs pods in virtual machines, and KVM is not to be had on this node (%s): no sandbox of it can be made",
+		"`ls -l /dev/kvm; lsmod | grep kvm`: load kvm_intel or kvm_amd, turn virtualization on in the firmware or nested virtualization where the node is a virtual machine itself, or keep pods of that RuntimeClass on nodes that have it", "oci-runtime-missing"},
 }
 
 // refusals: the kernel refuses a container something that is neither space nor a binary, and the words say what.
@@ -531,7 +536,7 @@ func refusals(_ *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1
 				continue
 			}
 			say := func(text, named string) string { return strings.ReplaceAll(text, "%s", named) }
-			return []v1alpha1.Finding{{Cause: "cgroup-unwritable", Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence}, Summary: say(r.summary, m[1]), ManualAction: say(r.todo, detectors.Quote(m[1]))}}
+			return []v1alpha1.Finding{{Cause: cmp.Or(r.cause, "cgroup-unwritable"), Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{c.Evidence}, Summary: say(r.summary, m[1]), ManualAction: say(r.todo, detectors.Quote(m[1]))}}
 		}
 	}
 	return nil
@@ -545,6 +550,10 @@ var unsound = []struct {
 	{regexp.MustCompile(`mount rootfs component.*no such device`), "the kernel has no overlay filesystem", "`grep overlay /proc/filesystems` on the node", "`modprobe overlay`, and have it loaded at boot (/etc/modules-load.d); after an update of the kernel its modules come with a reboot"},
 	{regexp.MustCompile(`mount rootfs component.*(?:invalid argument|too many levels)`), "the kernel refuses the mount of a container's layers", "the kernel's log: `dmesg | grep -i overlay` on the node", "what the kernel says decides: overlay does not go on every filesystem (NFS, another overlay, XFS with ftype=0)"},
 	{regexp.MustCompile(`missing parent .* bucket: not found|content digest \S+ not found|get reader from content store`), "layers that the runtime's database names are not there", "`ctr -n k8s.io content check` and `ctr -n k8s.io snapshots ls` on the node", "remove the image and have it pulled again (`crictl rmi IMAGE`); if many are meant, somebody took files out of the runtime's folder: drain the node and have it made anew"},
+	// containers/storage of CRI-O (layers.go, drivers/overlay/overlay.go).
+	{regexp.MustCompile(`creating read-write layer with ID .*[Ss]tat .*: no such file or directory|an't stat lower layer|: layer not known`), "layers that CRI-O's storage lists are not there", "`crio check` on the node (1.31 and newer), /var/lib/containers/storage/overlay", "remove the image and have it pulled again (`crictl rmi IMAGE`); if many are meant, as after a power cut: drain the node, stop CRI-O, `crio wipe -f`, and start it"},
+	{regexp.MustCompile(`(?s)snapshot.*dial unix \S+: connect: `), "the snapshotter is a daemon of its own, and is not reached at the socket that the message names", "`systemctl --failed`, and `ctr plugins ls | grep snapshotter` on the node", "start the snapshotter's daemon (its unit, or its pod on this node: stargz, nydus, SOCI), and see its log for why it ended"},
+	{regexp.MustCompile(`snapshotter (?:not loaded: )?\S+?:? ?was not found|snapshotter not loaded`), "the runtime's configuration names a snapshotter that it has not", "`ctr plugins ls | grep snapshotter` on the node: a plugin that was skipped or failed", "install it, or name another one in the runtime's configuration (snapshotter = \"overlayfs\", proxy_plugins), and restart the runtime"},
 }
 
 // layers: a container's filesystem cannot be put together, though there is room and nothing refuses a write.

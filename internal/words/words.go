@@ -41,5 +41,5 @@ func (c *Component) says(text string, e Entry) string {
 
 // Components are all that have words here.
 func Components() []*Component {
-	return []*Component{kubelet, containerd, crio, runc, cni, golang, kernel, calico, cilium, awsCNI, azureCNI, kubeOVN, ovn, spiderpool, whereabouts}
+	return []*Component{kubelet, containerd, crio, runc, cni, golang, kernel, calico, cilium, awsCNI, azureCNI, kubeOVN, ovn, spiderpool, whereabouts, qemu}
 }
