@@ -385,6 +385,10 @@ Is the agent running?`)
 		calico(o)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): netplugin failed with no error message: signal: killed`)
 	}},
+	{Name: "the API server does not know Calico's credential, in client-go's words", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "is refused by it (the server has asked", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: the server has asked for the client to provide credentials (get clusterinformations.crd.projectcalico.org default)`)
+	}},
 	{Name: "the configuration gives no ranges", Want: []string{"cni/conflist-invalid"}, Likely: true, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="bridge" failed (add): no IP ranges specified`)
 	}},

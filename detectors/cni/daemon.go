@@ -21,7 +21,7 @@ var (
 	// unwritten are files that daemons write when they have begun their work.
 	unwritten = regexp.MustCompile(`(?:open|stat) (/run/flannel/subnet\.env|/var/lib/calico/nodename): no such file or directory`)
 	// refusedBy is what the API server says to a plugin whose credential has ended, or whose account may not do what it has to.
-	refusedBy = regexp.MustCompile(`connection is unauthorized|: Unauthorized\b|is forbidden: User \\*"[^"]*"`)
+	refusedBy = regexp.MustCompile(`connection is unauthorized|: Unauthorized\b|the server has asked for the client to provide credentials|is forbidden: User \\*"[^"]*"`)
 	// otherBridge is the bridge plugin's word for one that is there with another network's address (plugins/main/bridge/bridge.go).
 	otherBridge = regexp.MustCompile(`\\*"([\w.-]+)\\*" already has an IP address different from ([0-9a-fA-F.:/]+)`)
 	// noProgram is a program that a plugin runs and that is not there, noTable a part of the kernel that iptables needs.

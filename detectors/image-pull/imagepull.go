@@ -719,6 +719,12 @@ func sameRegistry(a, b string) bool {
 	return a == b || docker(a) && docker(b)
 }
 
+// pushAgain is how, or why, an image that is there and of no use has to be pushed again.
+var pushAgain = map[string]string{
+	otherFormat: ", as an image of schema 2 or OCI",
+	incomplete:  ": the registry lost a layer (its garbage collection, a cache that was cut off), or was never sent it",
+}
+
 // tagNotFound: the registry answers, and does not have it.
 func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 	o := h.Last()
@@ -753,11 +759,8 @@ func tagNotFound(h v1alpha1.History, p pull) *v1alpha1.Finding {
 		f.Summary += " (" + o.Host.Arch + ")"
 		f.ManualAction = "the image's owner has to build it for this platform, or the pod has to go to nodes of another (nodeSelector kubernetes.io/arch)"
 		return f
-	case p.answer.why == otherFormat:
-		f.ManualAction = "the image's owner has to push it again, as an image of schema 2 or OCI"
-		return f
-	case p.answer.why == incomplete:
-		f.ManualAction = "the image's owner has to push it again: the registry lost a layer (its garbage collection, a cache that was cut off), or was never sent it"
+	case pushAgain[p.answer.why] != "":
+		f.ManualAction = "the image's owner has to push it again" + pushAgain[p.answer.why]
 		return f
 	case sibling == nil || p.volume:
 		f.ManualAction = "which tag is meant is for the application's owner to say; a Deployment's last working one comes back with `kubectl rollout undo`"
