@@ -53,7 +53,8 @@ type world struct {
 	// Knobs.
 	sign                                       *injectors.SignRequest // what every check asks for
 	checkErr, injectErr, recoverErr, statusErr error
-	recoverFails                               int // how often recoverErr comes; below zero: always
+	checkOf                                    string // the mechanism that checkErr is of, "" for all
+	recoverFails                               int    // how often recoverErr comes; below zero: always
 	stale                                      []injectors.Status
 	noEffect                                   bool
 	contained                                  string
@@ -228,6 +229,9 @@ func (a *fakeAgent) Check(_ context.Context, in injectors.Injection) (*injectors
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
 	a.w.call("check %s %s", a.node, in.Mechanism)
+	if a.w.checkOf != "" && a.w.checkOf != in.Mechanism {
+		return &injectors.Status{Injection: in}, nil
+	}
 	return &injectors.Status{Injection: in, Sign: a.w.sign}, a.w.checkErr
 }
 

@@ -224,6 +224,16 @@ func TestEveryFailingPath(t *testing.T) {
 					t.Errorf("something was injected after an unsupported check: %v", w.calls)
 				}
 			}},
+		{name: "a machine that cannot host the fault", world: func(w *world) { w.checkErr, w.checkOf = unsupported, "machine-clock" },
+			sc: func(s *scenarios.Scenario) {
+				s.Spec.Claims, s.Spec.Inject = []string{"host"}, []v1alpha1.Action{{Mechanism: "machine-clock"}}
+				s.Spec.Prepare = []v1alpha1.Action{{Mechanism: "kubelet-config"}}
+			},
+			at: v1alpha1.StepBaseline, verdict: v1alpha1.VerdictUnsupported, reason: "no AppArmor", exit: 3, check: func(t *testing.T, w *world, _ v1alpha1.ScenarioResult) {
+				if slices.ContainsFunc(w.calls, func(c string) bool { return strings.HasPrefix(c, "inject") }) {
+					t.Errorf("the node was prepared for a fault that the machine cannot host: %v", w.calls)
+				}
+			}},
 		{name: "inject unsupported", world: func(w *world) { w.checkErr = unsupported },
 			at: v1alpha1.StepInject, verdict: v1alpha1.VerdictUnsupported, reason: "apparmor is unsupported here: the kernel has no AppArmor", exit: 3},
 		{name: "inject fails half-way", world: func(w *world) { w.injectErr = errors.New("losetup: no free device") },

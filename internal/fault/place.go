@@ -58,6 +58,9 @@ func (s *Session) unclean(run, format string, args ...any) error {
 
 // Prepare makes the node able to host the fault, and waits until it is Ready again.
 func (s *Session) Prepare(ctx context.Context) error {
+	if err := s.machineRefuses(ctx); err != nil {
+		return err
+	}
 	for i, a := range s.Scenario.Spec.Prepare {
 		s.detail("preparing: %s", a.Mechanism)
 		if err := s.act(ctx, a, i, true); err != nil {
@@ -68,6 +71,21 @@ func (s *Session) Prepare(ctx context.Context) error {
 		return nil
 	}
 	return s.WaitReady(ctx)
+}
+
+// machineRefuses asks, before a node is prepared for it, whether the machine can host a fault that reaches beyond its node: what is
+// prepared may ail a node that can never have the fault. Whether a node can host the others may depend on what is prepared.
+func (s *Session) machineRefuses(ctx context.Context) error {
+	for i, a := range s.Scenario.Spec.Inject {
+		if m, ok := injectors.Lookup(a.Mechanism); !ok || !m.HostWide || len(s.Scenario.Spec.Prepare) == 0 {
+			continue
+		}
+		_, _, err := s.checked(ctx, s.Node, a, i, false)
+		if unsupported := (*injectors.UnsupportedError)(nil); errors.As(err, &unsupported) {
+			return err
+		}
+	}
+	return nil
 }
 
 // WaitReady waits until the victim is Ready, without pressure, cordon or taint.
