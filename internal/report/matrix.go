@@ -131,7 +131,7 @@ func WriteMatrixPage(w io.Writer, rep *v1alpha1.Report) error {
 	var b strings.Builder
 	b.WriteString("# Confusion matrix\n\n" +
 		"Rows are scenarios, columns are findings, all from one run. Made by `sickbay report DIR --matrix`\n" +
-		"from the report of `make conformance`; do not edit.\n\n")
+		"from the report of a suite; do not edit.\n\n")
 	fmt.Fprintf(&b, "%s · Kubernetes %s · %s · %s\n\n", rep.Started.UTC().Format("2006-01-02 15:04 UTC"), rep.Kubernetes, rep.Host, opinion(rep))
 	b.WriteString("```\n")
 	if err := WriteMatrix(&b, m); err != nil {
