@@ -138,28 +138,28 @@ var silent = []detectorstest.Case{
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`)
 		csiSocket(o, "ok")
 	}},
-	{Name: "a restored snapshot of a mounted XFS volume", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck", "repair"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a restored snapshot of a mounted XFS volume", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "nouuid", Never: []string{"fsck", "repair"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.`)
 		csiSocket(o, "ok")
 		detectorstest.Kmsg(o, "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount", 30*time.Second)
 	}},
-	{Name: "an ext4 volume with a feature that the kernel lacks", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "an ext4 volume with a feature that the kernel lacks", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "newer kernel mounts it", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdb, missing codepage or helper program, or other error.`)
 		csiSocket(o, "ok")
 		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
 	}},
-	{Name: "a device that cannot be read", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a device that cannot be read", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "cannot be read", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/rbd0: can't read superblock`)
 		csiSocket(o, "ok")
 		detectorstest.Kmsg(o, "I/O error, dev rbd0, sector 2 op 0x0:(READ) flags 0x1000 phys_seg 1 prio class 2", 30*time.Second)
 	}},
-	{Name: "a device that takes no writes", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a device that takes no writes", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "takes no writes", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdc, missing codepage or helper program, or other error.`)
 		csiSocket(o, "ok")
 		detectorstest.Kmsg(o, "EXT4-fs (sdc): write access unavailable, cannot proceed (try mounting with noload)", 30*time.Second)
 	}},
 	// https://github.com/tytso/e2fsprogs/issues/147, https://github.com/longhorn/website/pull/783
-	{Name: "a filesystem that is newer than the driver's fsck", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a filesystem that is newer than the driver's fsck", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "newer release of the driver", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.37.2\n/dev/longhorn/pvc-1 has unsupported feature(s): FEATURE_C12\ne2fsck: Get a newer version of e2fsck!")
 		csiSocket(o, "ok")
 		o.API.PVs[0].Spec.CSI.FSType = "ext4"

@@ -351,6 +351,9 @@ func unmountable(h v1alpha1.History, f *v1alpha1.Finding, v volume) {
 			f.Evidence = append(f.Evidence, facts.FromLine(l))
 		}
 		for _, k := range intact {
+			if k.of == "" {
+				continue // no word of the kernel's
+			}
 			if l, ok := facts.LastLine(h, "kernel", fresh, strings.ReplaceAll(k.of, "DEV", dev[strings.LastIndex(dev, "/")+1:]), k.says); ok {
 				f.Evidence, sure, fsType, f.ManualAction = append(f.Evidence, facts.FromLine(l)), false, k.fsType, k.todo
 			}

@@ -58,6 +58,9 @@ func (s *Session) unclean(run, format string, args ...any) error {
 
 // Prepare makes the node able to host the fault, and waits until it is Ready again.
 func (s *Session) Prepare(ctx context.Context) error {
+	if len(s.Scenario.Spec.Prepare) == 0 {
+		return nil
+	}
 	if err := s.machineRefuses(ctx); err != nil {
 		return err
 	}
@@ -67,9 +70,6 @@ func (s *Session) Prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(s.Scenario.Spec.Prepare) == 0 {
-		return nil
-	}
 	return s.WaitReady(ctx)
 }
 
@@ -77,7 +77,7 @@ func (s *Session) Prepare(ctx context.Context) error {
 // prepared may ail a node that can never have the fault. Whether a node can host the others may depend on what is prepared.
 func (s *Session) machineRefuses(ctx context.Context) error {
 	for i, a := range s.Scenario.Spec.Inject {
-		if m, ok := injectors.Lookup(a.Mechanism); !ok || !m.HostWide || len(s.Scenario.Spec.Prepare) == 0 {
+		if m, ok := injectors.Lookup(a.Mechanism); !ok || !m.HostWide {
 			continue
 		}
 		_, _, err := s.checked(ctx, s.Node, a, i, false)
