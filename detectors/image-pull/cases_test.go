@@ -146,6 +146,20 @@ var sick = []detectorstest.Case{
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "quay.io/team/model:9", PullPolicy: corev1.PullIfNotPresent}}})
 		detectorstest.Event(o, "default", "infer", "Failed", `Failed to pull image "quay.io/team/model:9": rpc error: code = NotFound desc = `+text, 20*time.Second, 4)
 	}},
+	{Name: "the pull has just failed, and the pod's status does not tell yet", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "web", detectorstest.With(func(c *corev1.Container) { c.Image = "quay.io/team/web:9" }), detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", p.Name, "Failed", `Failed to pull image "quay.io/team/web:9": rpc error: code = NotFound desc = failed to pull and unpack image "quay.io/team/web:9": failed to resolve reference "quay.io/team/web:9": quay.io/team/web:9: not found`, 2*time.Second, 1)
+	}},
+	{Name: "the pull of an image volume has just failed, and the pod's status does not tell yet", Want: []string{"image-pull/tag-not-found"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "infer", detectorstest.Waiting("ContainerCreating", "")))
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "quay.io/team/model:9"}}})
+		detectorstest.Event(o, "default", p.Name, "Failed", `Failed to pull image "quay.io/team/model:9": rpc error: code = NotFound desc = failed to pull and unpack image "quay.io/team/model:9": failed to resolve reference "quay.io/team/model:9": quay.io/team/model:9: not found`, 2*time.Second, 1)
+	}},
+	{Name: "an earlier pull failed, the image has come, and the status tells neither", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "web", detectorstest.With(func(c *corev1.Container) { c.Image = "quay.io/team/web:9" }), detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", p.Name, "Failed", `Failed to pull image "quay.io/team/web:9": rpc error: code = NotFound desc = failed to resolve reference "quay.io/team/web:9": quay.io/team/web:9: not found`, 20*time.Second, 1)
+		detectorstest.Event(o, "default", p.Name, "Pulled", `Successfully pulled image "quay.io/team/web:9" in 1.2s (1.2s including waiting). Image size: 1234 bytes.`, 2*time.Second, 1)
+	}},
 	{Name: "token server unreachable", Want: []string{"image-pull/registry-unreachable"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.PullFails(o, "docker.io/library/nginx:1.27", `failed to authorize: failed to fetch anonymous token: Get "https://auth.docker.io/token?scope=repository%3Alibrary%2Fnginx%3Apull&service=registry.docker.io": dial tcp 203.0.113.9:443: i/o timeout`)
 	}},
