@@ -31,7 +31,8 @@ import (
 // app is what all verbs share.
 type app struct {
 	in       io.Reader
-	out, err *os.File
+	out      *stdout
+	err      *os.File
 	quiet    bool
 	deps     deps
 	cleanups *suites.Cleanups // what has to be undone should this process be interrupted
@@ -44,7 +45,7 @@ type app struct {
 }
 
 func newApp(in io.Reader, out, err *os.File) *app {
-	return &app{in: in, out: out, err: err, deps: realDeps{}, cleanups: &suites.Cleanups{}}
+	return &app{in: in, out: &stdout{File: out}, err: err, deps: realDeps{}, cleanups: &suites.Cleanups{}}
 }
 
 // execute runs one command line and returns its exit code.
@@ -57,11 +58,14 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	a.leave(context.WithoutCancel(ctx))
 	err = flagGroupError(err)
-	code := exitCode(ctx, err)
 	var silent answer
 	if err == nil || errors.As(err, &silent) {
-		return code
+		if a.out.lost() == nil {
+			return exitCode(ctx, err)
+		}
+		err = a.out.lost() // an answer that nobody got is none
 	}
+	code := exitCode(ctx, err)
 	fmt.Fprintln(a.err, message(err))
 	var usage *usageError
 	if errors.As(err, &usage) && usage.hint == "" {
@@ -280,23 +284,8 @@ func print[T any](a *app, f format, data T, asText func(io.Writer)) error {
 		_, err = a.out.Write(b)
 		return err
 	}
-	w := &telling{to: text.Writer(a.out)}
-	asText(w)
-	return w.err
-}
-
-// telling keeps the first error of writing text: a full disk is told as it is of JSON.
-type telling struct {
-	to  io.Writer
-	err error
-}
-
-func (w *telling) Write(p []byte) (int, error) {
-	n, err := w.to.Write(p)
-	if w.err == nil && err != nil {
-		w.err = fmt.Errorf("write the answer: %w", err)
-	}
-	return n, err
+	asText(text.Writer(a.out))
+	return a.out.lost()
 }
 
 // typeMeta says what a document is.

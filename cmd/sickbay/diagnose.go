@@ -264,7 +264,7 @@ func (a *app) tell(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error {
 	}
 	var wrote error
 	err := print(a, form, d, func(io.Writer) { wrote = a.showDiagnosis(a.out, d, f) })
-	if err = errors.Join(err, wrote); err != nil {
+	if err = cmp.Or(err, wrote); err != nil {
 		return err
 	}
 	return verdictOf(d)
@@ -281,8 +281,8 @@ func verdictOf(d v1alpha1.Diagnosis) error {
 }
 
 // showDiagnosis writes a diagnosis for a person. With --quiet the exit code is the answer.
-func (a *app) showDiagnosis(to *os.File, d v1alpha1.Diagnosis, f diagnoseFlags) error {
-	if a.quiet && to == a.out {
+func (a *app) showDiagnosis(to terminal, d v1alpha1.Diagnosis, f diagnoseFlags) error {
+	if a.quiet && to == terminal(a.out) {
 		return nil
 	}
 	width, _, err := term.GetSize(int(to.Fd()))
@@ -353,7 +353,7 @@ func (a *app) tellNext(d v1alpha1.Diagnosis, f diagnoseFlags, form format) error
 	}
 	var wrote error
 	err := print(a, form, d, func(io.Writer) { wrote = a.showDiagnosis(a.out, d, f) })
-	return errors.Join(err, wrote)
+	return cmp.Or(err, wrote)
 }
 
 // gist is what makes two diagnoses the same to a reader.

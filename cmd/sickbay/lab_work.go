@@ -450,7 +450,7 @@ func (a *app) labShell() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, a.out, a.err
+			sh.Stdin, sh.Stdout, sh.Stderr = os.Stdin, a.out.File, a.err
 			if err = sh.Run(); errors.As(err, new(*exec.ExitError)) { // the last command's
 				err = nil
 			}

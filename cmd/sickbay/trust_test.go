@@ -94,18 +94,23 @@ func TestFilesThatAreNone(t *testing.T) {
 	}
 }
 
-// A full disk is told in text as it is in JSON.
+// A full disk is told of whatever is printed, and not twice.
 func TestFullDisk(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)
 	}
 	defer full.Close()
-	for _, args := range []string{"list", "list -o json", "explain pleg", "diagnose --bundle ../../detectors/all/testdata/recorded/swap-on"} {
+	shown := reported(t, nil, verdicts{"a": v1alpha1.VerdictPassed})
+	for _, args := range []string{
+		"list", "list -o json", "list -o yaml", "explain pleg", "diagnose --bundle ../../detectors/all/testdata/recorded/swap-on",
+		"--help", "", "--version", "help run", "run --help", "version", "completion bash", "completion zsh", "completion fish", "completion powershell",
+		"lab list", "npd", "report " + shown,
+	} {
 		errs := file(t)
 		a := newApp(strings.NewReader(""), full, errs)
 		a.deps = &fakeDeps{t: t}
-		if code := a.execute(t.Context(), strings.Fields(args)); code != exitTrouble || !strings.Contains(content(t, errs), "no space left") {
+		if code := a.execute(t.Context(), strings.Fields(args)); code != exitTrouble || strings.Count(content(t, errs), "no space left") != 1 {
 			t.Errorf("%s: exit code %d: %s", args, code, content(t, errs))
 		}
 	}

@@ -26,6 +26,6 @@ func For(f *os.File, quiet bool) (Sink, func()) {
 }
 
 // Color tells whether a stream wants colour: a terminal, and NO_COLOR (https://no-color.org) not set.
-func Color(f *os.File) bool {
+func Color(f interface{ Fd() uintptr }) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
