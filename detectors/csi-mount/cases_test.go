@@ -109,6 +109,65 @@ var sick = []detectorstest.Case{
 		csiSocket(o, "ok")
 		o.API.PVs[0].Spec.CSI.FSType = "btrfs"
 	}},
+	// A duplicate UUID after a snapshot's restore, or a feature the kernel lacks, has the same words.
+	{Name: "mount refuses an XFS volume", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "xfs_repair -n", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = could not format "/dev/nvme1n1" and mount it at "/var/lib/kubelet/plugins/kubernetes.io/csi/x/globalmount": wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.CSI.FSType = "xfs"
+		o.API.PVs[0].Spec.CSI.VolumeAttributes = nil
+	}},
+	{Name: "an encrypted volume that nobody opened", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "holds crypto_LUKS", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'crypto_LUKS'.`)
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.CSI.VolumeAttributes = nil
+	}},
+	{Name: "a volume that holds another filesystem than it is to have", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "fsType", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a restored snapshot of a mounted XFS volume", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "nouuid", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount", 30*time.Second)
+	}},
+	{Name: "an ext4 volume with a feature that the kernel lacks", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "newer kernel mounts it", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdb, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
+	}},
+	{Name: "a device that cannot be read", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "cannot be read", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/rbd0: can't read superblock`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "I/O error, dev rbd0, sector 2 op 0x0:(READ) flags 0x1000 phys_seg 1 prio class 2", 30*time.Second)
+	}},
+	{Name: "a device that takes no writes", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "takes no writes", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdc, missing codepage or helper program, or other error.`)
+		csiSocket(o, "ok")
+		detectorstest.Kmsg(o, "EXT4-fs (sdc): write access unavailable, cannot proceed (try mounting with noload)", 30*time.Second)
+	}},
+	// https://github.com/tytso/e2fsprogs/issues/147, https://github.com/longhorn/website/pull/783
+	{Name: "a filesystem that is newer than the driver's fsck", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "newer release of the driver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.37.2\n/dev/longhorn/pvc-1 has unsupported feature(s): FEATURE_C12\ne2fsck: Get a newer version of e2fsck!")
+		csiSocket(o, "ok")
+		o.API.PVs[0].Spec.CSI.FSType = "ext4"
+	}},
+	{Name: "a driver whose backend is slow", Want: []string{"csi-mount/driver-unresponsive"}, Likely: true, Remedy: "-", Manual: "do not restart the driver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
+		csiSocket(o, "ok")
+	}},
+	// What csi-common drivers say while mkfs, fsck or fsGroup takes longer than the kubelet's two minutes.
+	{Name: "a driver that is at work on a large volume", Want: []string{"csi-mount/driver-unresponsive"}, Likely: true, Remedy: "-", Manual: "do not restart the driver", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Aborted desc = An operation with the given Volume ID vol-1 already exists`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a volume that is a part of LVM", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "holds LVM2_member", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'LVM2_member'.`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a filesystem that the kernel has no module of", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "modprobe", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'btrfs'.`)
+		csiSocket(o, "ok")
+	}},
 }
 
 var silent = []detectorstest.Case{
@@ -121,48 +180,6 @@ var silent = []detectorstest.Case{
 	{Name: "a volume whose image the driver does not find", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = attach /images/vol-1.img: no such file or directory`)
 		csiSocket(o, "ok")
-	}},
-	// A duplicate UUID after a snapshot's restore, or a feature the kernel lacks, has the same words.
-	{Name: "mount refuses an XFS volume", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"e2fsck"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = could not format "/dev/nvme1n1" and mount it at "/var/lib/kubelet/plugins/kubernetes.io/csi/x/globalmount": wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.`)
-		csiSocket(o, "ok")
-		o.API.PVs[0].Spec.CSI.FSType = "xfs"
-		o.API.PVs[0].Spec.CSI.VolumeAttributes = nil
-	}},
-	{Name: "an encrypted volume that nobody opened", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck", "xfs_repair"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'crypto_LUKS'.`)
-		csiSocket(o, "ok")
-		o.API.PVs[0].Spec.CSI.VolumeAttributes = nil
-	}},
-	{Name: "a volume that holds another filesystem than it is to have", Perhaps: []string{"csi-mount/filesystem-corrupt"}, Never: []string{"fsck", "repair"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`)
-		csiSocket(o, "ok")
-	}},
-	{Name: "a restored snapshot of a mounted XFS volume", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "nouuid", Never: []string{"fsck", "repair"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.`)
-		csiSocket(o, "ok")
-		detectorstest.Kmsg(o, "XFS (nvme1n1): Filesystem has duplicate UUID 5f6f4c8e-0c0e-4c0a-9b54-7f2ab4f36d6a - can't mount", 30*time.Second)
-	}},
-	{Name: "an ext4 volume with a feature that the kernel lacks", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "newer kernel mounts it", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdb, missing codepage or helper program, or other error.`)
-		csiSocket(o, "ok")
-		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
-	}},
-	{Name: "a device that cannot be read", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "cannot be read", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/rbd0: can't read superblock`)
-		csiSocket(o, "ok")
-		detectorstest.Kmsg(o, "I/O error, dev rbd0, sector 2 op 0x0:(READ) flags 0x1000 phys_seg 1 prio class 2", 30*time.Second)
-	}},
-	{Name: "a device that takes no writes", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "takes no writes", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdc, missing codepage or helper program, or other error.`)
-		csiSocket(o, "ok")
-		detectorstest.Kmsg(o, "EXT4-fs (sdc): write access unavailable, cannot proceed (try mounting with noload)", 30*time.Second)
-	}},
-	// https://github.com/tytso/e2fsprogs/issues/147, https://github.com/longhorn/website/pull/783
-	{Name: "a filesystem that is newer than the driver's fsck", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Manual: "newer release of the driver", Never: []string{"fsck"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, "MountVolume.MountDevice failed for volume \"pv-1\" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.37.2\n/dev/longhorn/pvc-1 has unsupported feature(s): FEATURE_C12\ne2fsck: Get a newer version of e2fsck!")
-		csiSocket(o, "ok")
-		o.API.PVs[0].Spec.CSI.FSType = "ext4"
 	}},
 	// The driver took the call and says who refused: neither is it silent, nor does its restart help.
 	{Name: "an NFS server that refuses", Ill: func(o *v1alpha1.Observation) {
@@ -204,17 +221,8 @@ var silent = []detectorstest.Case{
 		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program.`)
 		csiSocket(o, "ok")
 	}},
-	{Name: "a driver whose backend is slow", Perhaps: []string{"csi-mount/driver-unresponsive"}, Never: []string{"csi-node-77"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
-		csiSocket(o, "ok")
-	}},
 	{Name: "a config map is missing in a pod with a CSI volume", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.SetUp failed for volume "settings" : failed to sync configmap cache: timed out waiting for the condition: context deadline exceeded`)
-		csiSocket(o, "ok")
-	}},
-	// What csi-common drivers say while mkfs, fsck or fsGroup takes longer than the kubelet's two minutes.
-	{Name: "a driver that is at work on a large volume", Perhaps: []string{"csi-mount/driver-unresponsive"}, Never: []string{"csi-node-77"}, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Aborted desc = An operation with the given Volume ID vol-1 already exists`)
 		csiSocket(o, "ok")
 	}},
 	{Name: "the external attacher in the control plane is slow", Ill: func(o *v1alpha1.Observation) {
@@ -226,7 +234,7 @@ var silent = []detectorstest.Case{
 		detectorstest.CSIWaits(o, true, "")
 		detectorstest.Event(o, "default", "db", "FailedAttachVolume", `Multi-Attach error for volume "pv-1" Volume is already exclusively attached to one node and can't be attached to another`, 20*time.Second, 4)
 	}},
-	{Name: "a volume whose backend does not answer mount", Perhaps: []string{"csi-mount/driver-unresponsive"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "a volume whose backend does not answer mount", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = an error (exit status 110) occurred while running mount args: [-t ceph 10.0.0.9:6789:/ /var/lib/kubelet/plugins/kubernetes.io/csi/pv/pv-1/globalmount] stderr: mount error 110 = Connection timed out`)
 		o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/plugins/" + detectorstest.Driver + "/csi.sock", Kind: "csi", Name: detectorstest.Driver, Answers: "ok"})
 	}},

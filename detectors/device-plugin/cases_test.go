@@ -117,6 +117,7 @@ var sick = []detectorstest.Case{
 			v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/intel.com_sriov_netdevice.sock", Kind: "device-plugin", Name: "intel.com_sriov_netdevice", Answers: "refused"})
 		detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="rpc error: code = Unavailable desc = error reading from server: EOF" resource="intel.com/sriov_netdevice"`, time.Minute)
 	}},
+	{Name: "GPUs gone, MIG slices there, and nobody saw which came first", Once: true, Want: []string{"device-plugin/plugin-down"}, Likely: true, Remedy: "-", Manual: "ask for those", Ill: asSlices},
 }
 
 var silent = []detectorstest.Case{
@@ -154,11 +155,9 @@ var silent = []detectorstest.Case{
 		wantsLamp(o)
 	}},
 	// Another strategy or MIG profile: the plugin gives up one resource and offers another.
-	{Name: "GPUs offered as MIG slices", Perhaps: []string{"device-plugin/plugin-down"}, Never: []string{"nvidia-device-plugin"}, Ill: func(o *v1alpha1.Observation) {
-		gone(o, "nvidia.com/gpu")
-		plugins(o)
-		o.API.Node.Status.Capacity["nvidia.com/mig-1g.10gb"], o.API.Node.Status.Allocatable["nvidia.com/mig-1g.10gb"] = resource.MustParse("7"), resource.MustParse("7")
-		o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/device-plugins/nvidia-mig.sock", Kind: "device-plugin", Name: "nvidia-mig", Answers: "ok"}}
+	{Name: "GPUs offered as MIG slices", Ill: func(o *v1alpha1.Observation) {
+		asSlices(o)
+		detectorstest.Log(o, "kubelet", `"Got registration request from device plugin with resource" resourceName="nvidia.com/mig-1g.10gb"`, 50*time.Second)
 	}},
 	{Name: "a device plugin without devices that nobody wants", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Devices(o, "0", "0")
@@ -209,6 +208,14 @@ func gone(o *v1alpha1.Observation, name corev1.ResourceName) {
 	o.API.Node.Status.Capacity[name], o.API.Node.Status.Allocatable[name] = resource.MustParse("2"), resource.MustParse("0")
 	detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="EOF" resource="`+string(name)+`"`, time.Minute)
 	o.Sockets = append(o.Sockets, v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/x.sock", Kind: "device-plugin", Name: "x", Answers: "refused"})
+}
+
+// asSlices is a node whose GPUs are offered as MIG slices.
+func asSlices(o *v1alpha1.Observation) {
+	gone(o, "nvidia.com/gpu")
+	plugins(o)
+	o.API.Node.Status.Capacity["nvidia.com/mig-1g.10gb"], o.API.Node.Status.Allocatable["nvidia.com/mig-1g.10gb"] = resource.MustParse("7"), resource.MustParse("7")
+	o.Sockets = []v1alpha1.PluginSocket{{Path: "/var/lib/kubelet/device-plugins/nvidia-mig.sock", Kind: "device-plugin", Name: "nvidia-mig", Answers: "ok"}}
 }
 
 // plugins adds the device plugins of NVIDIA, SR-IOV and KubeVirt.

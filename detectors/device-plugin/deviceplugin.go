@@ -212,8 +212,9 @@ func asks(p *corev1.Pod, name string) bool {
 	})
 }
 
-// relatives are how many devices the node has now of other resources of the same vendor, and whether it had all of those kinds before.
-func relatives(h v1alpha1.History, name string) (now int64, before bool) {
+// relatives are how many devices the node has now of other resources of the same vendor, and whether it had all of those kinds before, as
+// far as a look or the kubelet tells: it had not what was registered since the plugin of this one ended.
+func relatives(h v1alpha1.History, name string, ended time.Time) (now int64, before bool) {
 	vendor, _, _ := strings.Cut(name, "/")
 	before = true
 	for _, other := range resources(h) {
@@ -225,6 +226,9 @@ func relatives(h v1alpha1.History, name string) (now int64, before bool) {
 		if base, ok := h.Baseline(); ok && a > 0 && base.API != nil && base.API.Node != nil {
 			_, had := amounts(base.API.Node, other)
 			before = before && had > 0
+		}
+		if l, ok := facts.LastLine(h, "kubelet", remembered, registrationOf(other)); ok && a > 0 && !ended.IsZero() && l.At.After(ended) {
+			before = false
 		}
 	}
 	return now, before
@@ -264,7 +268,7 @@ func look(h v1alpha1.History, name string) offer {
 		return s.Kind == "device-plugin" && s.Answers == "ok" && (f.socket == nil || s.Path == f.socket.Path)
 	})
 	_, f.unread = o.Unreadable(v1alpha1.SourceSockets)
-	f.given, f.givenBefore = relatives(h, name)
+	f.given, f.givenBefore = relatives(h, name, f.ended.At)
 	return f
 }
 

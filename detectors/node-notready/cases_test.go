@@ -523,7 +523,7 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "a cordoned node", Ill: func(o *v1alpha1.Observation) { o.API.Node.Spec.Unschedulable = true }},
 	// EKS, AKS and GKE keep the kubelet's kubeconfig in /var/lib/kubelet, and its flag says so; the agent that looked did not know the flag.
-	{Name: "API server down, and the kubeconfig that was read is not the kubelet's", Perhaps: []string{"node-notready/apiserver-unreachable"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "API server down, and the kubeconfig that was read is not the kubelet's", Ill: func(o *v1alpha1.Observation) {
 		cutOff(o, "")
 		o.Kubelet.Flags = []string{"/usr/bin/kubelet", "--kubeconfig=/var/lib/kubelet/kubeconfig", "--config=/etc/kubernetes/kubelet/config.json"}
 		o.Kubelet.Kubeconfig = v1alpha1.Kubeconfig{Path: "/etc/kubernetes/kubelet.conf"}

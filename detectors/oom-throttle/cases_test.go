@@ -186,7 +186,7 @@ var silent = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "batch", limits("4", "")))
 		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 4000, NrPeriods: 900, NrThrottled: 895, ThrottledUsec: 900 * 8 * 50_000, UsageUsec: 900 * 400_000}
 	}},
-	{Name: "throttled while it starts", Once: true, Perhaps: []string{"oom-throttle/cpu-throttled"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "throttled while it starts", Once: true, Ill: func(o *v1alpha1.Observation) {
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "java", limits("500m", "")))
 		p.Status.ContainerStatuses[0].State.Running.StartedAt = detectorstest.MetaAgo(9 * time.Second)
 		o.Containers[len(o.Containers)-1].CPU = v1alpha1.CPUUsage{QuotaMilli: 500, NrPeriods: 85, NrThrottled: 81, ThrottledUsec: 85 * 75_000}

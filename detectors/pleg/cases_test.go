@@ -244,7 +244,7 @@ var sick = []detectorstest.Case{
 		detectorstest.SignedByNobody(o)
 		o.Processes[0].State = "T"
 		detectorstest.RuntimeSilent(o)
-	}, Perhaps: []string{"image-pull/registry-tls"}},
+	}},
 }
 
 var silent = []detectorstest.Case{

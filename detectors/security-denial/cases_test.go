@@ -169,7 +169,7 @@ var silent = []detectorstest.Case{
 		startFails(o, `exec: "serve": executable file not found in $PATH: unknown`, localhostProfile("profiles/strict.json"))
 	}},
 	// seccomp answers EPERM ("operation not permitted"), never EACCES unless its profile says so.
-	{Name: "permission denied on a file, under a seccomp profile", Perhaps: []string{"security-denial/seccomp-denied"}, Ill: func(o *v1alpha1.Observation) {
+	{Name: "permission denied on a file, under a seccomp profile", Ill: func(o *v1alpha1.Observation) {
 		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "db", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 6, time.Second)))
 		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "open /data/db.lock: permission denied"

@@ -212,6 +212,9 @@ const sigsys = 128 + 31
 var auditPID = regexp.MustCompile(`\bpid=(\d+)`)
 var auditCall = regexp.MustCompile(`\bsyscall=(\d+)`)
 
+// errnos are errors of calls that a filter let through.
+var errnos = []string{"permission denied", words.NoSuchFileOrDirectory, words.ConnectionRefused, "no route to host", "no such host", "i/o timeout", "connection timed out", "address already in use", words.NoSpaceLeftOnDevice, "read-only file system"}
+
 // seccomp: the container dies of a denied call, or fails under a profile of its own.
 func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	o := h.Last()
@@ -243,6 +246,8 @@ func seccomp(h v1alpha1.History, c facts.ContainerOf) *v1alpha1.Finding {
 	// A filter answers EPERM or ENOSYS unless its profile says otherwise; EACCES ("permission denied") is a matter of files.
 	case facts.Has(strings.ToLower(t.Message), words.OperationNotPermitted, "eperm", "function not implemented", "bad system call"):
 	case facts.Has(strings.ToLower(waitMessage(c)), words.OperationNotPermitted):
+	case facts.Has(t.Message, errnos...): // what it ended with is another error of a call, and no filter's
+		return nil
 	case t.Reason == "StartError": // the runtime says what it was, and it is no call of the application's
 		return nil
 	case t.ExitCode == 0 || t.Reason == "OOMKilled" || t.ExitCode == 137 || t.ExitCode == 143:
