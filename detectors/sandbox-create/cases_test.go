@@ -203,6 +203,30 @@ var sick = []detectorstest.Case{
 	{Name: "the snapshotter's daemon does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "daemon of its own", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to create containerd container: failed to create snapshot: failed to prepare snapshot: connection error: desc = "transport: Error while dialing: dial unix /run/containerd-nydus/containerd-nydus-grpc.sock: connect: connection refused": unavailable`)
 	}},
+	{Name: "a pull meets stargz's daemon that does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "/run/containerd-stargz-grpc/containerd-stargz-grpc.sock (connection refused)", Manual: "systemctl start stargz-snapshotter.service", Ill: func(o *v1alpha1.Observation) {
+		o.LocalUnits = []v1alpha1.Unit{{Name: "stargz-snapshotter.service", ActiveState: "failed", SubState: "failed"}}
+		unpackFails(o, `failed to prepare extraction snapshot "extract-538822608-BFW5 sha256:332b199f36eb": connection error: desc = "transport: Error while dialing: dial unix /run/containerd-stargz-grpc/containerd-stargz-grpc.sock: connect: connection refused": unavailable`)
+	}},
+	{Name: "a pull meets SOCI's daemon that does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "/run/soci-snapshotter-grpc/soci-snapshotter-grpc.sock (timeout)", Manual: "list-units --all '*soci*'", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to prepare extraction snapshot "extract-538822608-BFW5 sha256:332b199f36eb": connection error: desc = "transport: Error while dialing: dial unix:///run/soci-snapshotter-grpc/soci-snapshotter-grpc.sock: timeout"`)
+	}},
+	{Name: "a pull meets nydus' daemon, whose pod does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "snapshotter nydus", Manual: "pod nydus-system/nydus-snapshotter-4kx2z", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("nydus-system", "nydus-snapshotter-4kx2z", detectorstest.DaemonSet("nydus-snapshotter")))
+		unpackFails(o, `failed to prepare extraction snapshot "extract-1 sha256:332b199f36eb": connection error: desc = "transport: Error while dialing dial unix /run/containerd-nydus/containerd-nydus-grpc.sock: connect: no such file or directory": unavailable: unknown`)
+	}},
+	{Name: "a pull meets overlaybd's daemon that does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "snapshotter overlaybd", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to stat snapshot sha256:332b199f36eb: connection error: desc = "transport: Error while dialing: dial unix /run/overlaybd-snapshotter/overlaybd.sock: connect: connection refused": unavailable`)
+	}},
+	{Name: "the kubelet asks a daemon for images that does not run", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "snapshotter stargz", Ill: func(o *v1alpha1.Observation) {
+		p := detectorstest.PullFails(o, "ghcr.io/team/web:1", "")
+		o.API.Events[len(o.API.Events)-1].Message = `Failed to pull image "` + p.Spec.Containers[0].Image + `": rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd-stargz-grpc/containerd-stargz-grpc.sock: connect: connection refused"`
+	}},
+	{Name: "a pull meets a database without the layers it names", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Manual: "crictl rmi", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to extract layer sha256:332b199f36eb: failed to get reader from content store: content digest sha256:1b930d010525: not found`)
+	}},
+	{Name: "a pull is refused its snapshot's directory", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to prepare extraction snapshot "extract-1 sha256:332b199f36eb": failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: operation not permitted`)
+	}},
 	{Name: "the configuration names a snapshotter that containerd has not", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "names a snapshotter", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to create containerd container: failed to get snapshotter: snapshotter not loaded: stargz: invalid argument`)
 	}},
@@ -329,6 +353,13 @@ var silent = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "wasm", func(p *corev1.Pod) { p.Spec.RuntimeClassName = detectorstest.Ptr("wasm") }))
 		o.Files = append(o.Files, v1alpha1.File{Path: "/opt/kwasm/bin/containerd-shim-spin-v2", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 30 << 20})
 	}},
+}
+
+// unpackFails is a pull whose registry answered, and that the node itself cannot take in.
+func unpackFails(o *v1alpha1.Observation, message string) {
+	const image = "ghcr.io/team/web:1"
+	detectorstest.PullFails(o, image, "")
+	o.API.Events[len(o.API.Events)-1].Message = `Failed to pull image "` + image + `": rpc error: code = Unknown desc = failed to pull and unpack image "` + image + `": ` + message
 }
 
 // crioPrograms are those that CRI-O's configuration names.

@@ -32,10 +32,13 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := facts.CreateFailures(h)
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals, layers} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals} {
 		out = append(out, judge(o, failing)...)
 	}
-	out = append(out, unwritable(h, failing)...)
+	// A pull fails by the snapshotter as well: it takes the layers in.
+	written := append(slices.Clip(failing), facts.PullFailures(o)...)
+	out = append(out, layers(o, written)...)
+	out = append(out, unwritable(h, written)...)
 	for i := range out {
 		out[i].Consequences = append(out[i].Consequences, facts.Consequences(o)...)
 	}
@@ -547,18 +550,20 @@ var unsound = []struct {
 	says               *regexp.Regexp
 	summary, look, act string
 }{
-	{regexp.MustCompile(`mount rootfs component.*no such device`), "the kernel has no overlay filesystem", "`grep overlay /proc/filesystems` on the node", "`modprobe overlay`, and have it loaded at boot (/etc/modules-load.d); after an update of the kernel its modules come with a reboot"},
-	{regexp.MustCompile(`mount rootfs component.*(?:invalid argument|too many levels)`), "the kernel refuses the mount of a container's layers", "the kernel's log: `dmesg | grep -i overlay` on the node", "what the kernel says decides: overlay does not go on every filesystem (NFS, another overlay, XFS with ftype=0)"},
+	{regexp.MustCompile(`(?:mount rootfs component|mount /\S*/tmpmounts/).*no such device`), "the kernel has no overlay filesystem", "`grep overlay /proc/filesystems` on the node", "`modprobe overlay`, and have it loaded at boot (/etc/modules-load.d); after an update of the kernel its modules come with a reboot"},
+	{regexp.MustCompile(`(?:mount rootfs component|mount /\S*/tmpmounts/).*(?:invalid argument|too many levels)`), "the kernel refuses the mount of a container's layers", "the kernel's log: `dmesg | grep -i overlay` on the node", "what the kernel says decides: overlay does not go on every filesystem (NFS, another overlay, XFS with ftype=0)"},
 	{regexp.MustCompile(`missing parent .* bucket: not found|content digest \S+ not found|get reader from content store`), "layers that the runtime's database names are not there", "`ctr -n k8s.io content check` and `ctr -n k8s.io snapshots ls` on the node", "remove the image and have it pulled again (`crictl rmi IMAGE`); if many are meant, somebody took files out of the runtime's folder: drain the node and have it made anew"},
 	// containers/storage of CRI-O (layers.go, drivers/overlay/overlay.go).
 	{regexp.MustCompile(`creating read-write layer with ID .*[Ss]tat .*: no such file or directory|an't stat lower layer|: layer not known`), "layers that CRI-O's storage lists are not there", "`crio check` on the node (1.31 and newer), /var/lib/containers/storage/overlay", "remove the image and have it pulled again (`crictl rmi IMAGE`); if many are meant, as after a power cut: drain the node, stop CRI-O, `crio wipe -f`, and start it"},
-	{regexp.MustCompile(`(?s)snapshot.*dial unix \S+: connect: `), "the snapshotter is a daemon of its own, and is not reached at the socket that the message names", "`systemctl --failed`, and `ctr plugins ls | grep snapshotter` on the node", "start the snapshotter's daemon (its unit, or its pod on this node: stargz, nydus, SOCI), and see its log for why it ended"},
 	{regexp.MustCompile(`snapshotter (?:not loaded: )?\S+?:? ?was not found|snapshotter not loaded`), "the runtime's configuration names a snapshotter that it has not", "`ctr plugins ls | grep snapshotter` on the node: a plugin that was skipped or failed", "install it, or name another one in the runtime's configuration (snapshotter = \"overlayfs\", proxy_plugins), and restart the runtime"},
 }
 
 // layers: a container's filesystem cannot be put together, though there is room and nothing refuses a write.
 func layers(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, c := range failing {
+		if f := unreached(o, c); f != nil {
+			return []v1alpha1.Finding{*f}
+		}
 		for _, u := range unsound {
 			if !u.says.MatchString(c.Message) {
 				continue

@@ -121,16 +121,21 @@ func RestartPlugin(o *v1alpha1.Observation, pods []*corev1.Pod, name, why string
 		}
 		return steps, reason
 	}
+	units := keep(Units(o), func(u v1alpha1.Unit) bool {
+		return named(u.Name, name) == 3 || strings.Contains(u.ExecStart, name)
+	})
+	if len(units) != 1 {
+		return nil, "no pod or unit on this node is known to be the plugin of " + name + ": deploy it, or restart it where it runs"
+	}
+	return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Disruptive, o.Node, why, "systemctl", "restart", units[0].Name)}, ""
+}
+
+// Units are the services that were looked at, by name, each once.
+func Units(o *v1alpha1.Observation) []v1alpha1.Unit {
 	units := slices.Clone(o.LocalUnits)
 	for _, u := range o.Units {
 		units = append(units, u)
 	}
 	slices.SortFunc(units, func(a, b v1alpha1.Unit) int { return strings.Compare(a.Name, b.Name) })
-	units = slices.CompactFunc(keep(units, func(u v1alpha1.Unit) bool {
-		return u.Name != "" && (named(u.Name, name) == 3 || strings.Contains(u.ExecStart, name))
-	}), func(a, b v1alpha1.Unit) bool { return a.Name == b.Name })
-	if len(units) != 1 {
-		return nil, "no pod or unit on this node is known to be the plugin of " + name + ": deploy it, or restart it where it runs"
-	}
-	return []v1alpha1.Step{detectors.NodeStep(v1alpha1.Disruptive, o.Node, why, "systemctl", "restart", units[0].Name)}, ""
+	return slices.CompactFunc(keep(units, func(u v1alpha1.Unit) bool { return u.Name != "" }), func(a, b v1alpha1.Unit) bool { return a.Name == b.Name })
 }

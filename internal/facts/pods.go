@@ -152,6 +152,23 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 	return out
 }
 
+// PullFailures are the images that pods wait for, as what the runtime said of their pulls, one a container.
+func PullFailures(o *v1alpha1.Observation) []CreateFailure {
+	var out []CreateFailure
+	for _, c := range Waiting(o, "ErrImagePull", "ImagePullBackOff") {
+		w := c.Status.State.Waiting
+		f := CreateFailure{c.Pod.Namespace, c.Pod.Name, w.Message, o.At, Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true}
+		for _, e := range Events(o, "Pod", f.Namespace, f.Pod, createRationed, "Failed") {
+			if strings.HasPrefix(strings.TrimPrefix(e.Message, combined), words.FailedToPullImage) && strings.Contains(e.Message, c.Spec.Image) {
+				f.Message, f.At, f.Evidence = e.Message, EventTime(&e), FromEvent(&e)
+				break
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
 // combined begins the message of an event that client-go made of ten alike.
 const combined = "(combined from similar events): "
 

@@ -1,0 +1,59 @@
+package sandboxcreate
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/facts"
+)
+
+// notDialled is a daemon of the node that is not reached, as gRPC says it.
+var notDialled = regexp.MustCompile(`dial unix:? ?(?://)?(/[^\s:"\\]+): (?:connect: )?([a-z ]+)`)
+
+// unreached: the snapshotter is a daemon of its own (a proxy plugin of containerd: stargz, nydus, SOCI, overlaybd), or the kubelet asks one
+// for its images, and it is not reached at its socket. nil where the failure says nothing of that.
+func unreached(o *v1alpha1.Observation, c facts.CreateFailure) *v1alpha1.Finding {
+	m := notDialled.FindStringSubmatch(c.Message)
+	before, _, _ := strings.Cut(c.Message, "dial unix")
+	pull := slices.ContainsFunc(facts.PullFailures(o), func(p facts.CreateFailure) bool { return p == c })
+	if m == nil || strings.HasSuffix(o.Runtime.Endpoint, m[1]) || !strings.Contains(before, "snapshot") && !pull {
+		return nil
+	}
+	name := daemonName(m[1])
+	f := &v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+		Summary:   fmt.Sprintf("the snapshotter %s is a daemon of its own, and is not reached at %s (%s): no image can be unpacked and no container made with it", name, m[1], strings.TrimSpace(m[2])),
+		ToConfirm: "whether it runs: `systemctl list-units --all " + detectors.Quote("*"+name+"*") + "`, and `ctr plugins ls | grep snapshot` on the node",
+	}
+	who := "its unit (`systemctl list-units --all " + detectors.Quote("*"+name+"*") + "`) or its pod on this node"
+	for _, u := range facts.Units(o) {
+		if strings.Contains(u.Name, name) {
+			who = "`systemctl start " + detectors.Quote(u.Name) + "`"
+			f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceUnits, u.Name+" is "+u.ActiveState+" ("+u.SubState+")"))
+		}
+	}
+	for _, p := range facts.Pods(o) {
+		if strings.Contains(p.Name, name) {
+			who = "pod " + p.Namespace + "/" + p.Name + ", by its logs"
+		}
+	}
+	f.ManualAction = "start the snapshotter's daemon (" + who + "), and see its log for why it ended; the kubelet tries again by itself"
+	return f
+}
+
+var plainWord = regexp.MustCompile(`^[a-z0-9]{3,}$`)
+
+// daemonName is what a socket says of whose it is: /run/containerd-stargz-grpc/containerd-stargz-grpc.sock is of stargz.
+func daemonName(socket string) string {
+	base := strings.TrimSuffix(path.Base(socket), path.Ext(socket))
+	for _, word := range strings.Split(path.Base(path.Dir(socket))+"-"+base, "-") {
+		if !slices.Contains([]string{"containerd", "snapshotter", "grpc", "run", "proxy", "plugins"}, word) && plainWord.MatchString(word) {
+			return word
+		}
+	}
+	return base
+}
