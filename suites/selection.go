@@ -1,9 +1,11 @@
 package suites
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -81,11 +83,7 @@ func Select(s Selection) ([]*scenarios.Scenario, string, error) {
 func profile(name string) (v1alpha1.Profile, []*scenarios.Scenario, error) {
 	if !scenarios.IsPath(name) {
 		if !slices.Contains(Profiles(), name) {
-			near := ""
-			if n := text.Nearest(name, Profiles(), 1); len(n) > 0 {
-				near = "; did you mean " + n[0] + "?"
-			}
-			return v1alpha1.Profile{}, nil, usage.Errorf("--profile %q: it must be %s or a file%s", name, strings.Join(Profiles(), ", "), near)
+			return v1alpha1.Profile{}, nil, usage.Errorf("--profile %q: it must be %s or a file%s", name, strings.Join(Profiles(), ", "), text.Near(name, Profiles(), 1))
 		}
 		return readProfile(shipped, "profiles/"+name+".yaml", func(dir string) (*scenarios.Scenario, error) {
 			sub, err := fs.Sub(shipped, dir)
@@ -185,42 +183,70 @@ func Needs(s *scenarios.Scenario) []string {
 
 // selectors compiles selectors. One that fits no scenario at all is a typing error.
 func selectors(flag string, list []string, all []*scenarios.Scenario) (func(*scenarios.Scenario) bool, error) {
-	var match []func(*scenarios.Scenario) bool
+	var match []selector
 	for _, s := range list {
-		m, err := selector(flag, s)
+		m, err := parseSelector(flag, s)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(all, m) {
-			return nil, usage.Errorf("%s %s: no scenario is like that: `sickbay list` shows them all", flag, s)
+		if !slices.ContainsFunc(all, m.fits) {
+			return nil, usage.Errorf("%s %s: no scenario is like that%s `sickbay list` shows them all", flag, s, cmp.Or(m.near(all), ":"))
 		}
 		match = append(match, m)
 	}
 	return func(sc *scenarios.Scenario) bool {
-		return slices.ContainsFunc(match, func(m func(*scenarios.Scenario) bool) bool { return m(sc) })
+		return slices.ContainsFunc(match, func(m selector) bool { return m.fits(sc) })
 	}, nil
 }
 
-func selector(flag, s string) (func(*scenarios.Scenario) bool, error) {
-	type term struct {
-		of   []string
-		glob *regexp.Regexp
-	}
-	var terms []term
+// selector has terms that all have to hold.
+type selector []term
+
+// term is a pattern that one value of any of its keys has to fit.
+type term struct {
+	keys    []string
+	pattern string
+	glob    *regexp.Regexp
+}
+
+func parseSelector(flag, s string) (out selector, err error) {
+	keys := slices.Sorted(maps.Keys(values))
 	for t := range strings.SplitSeq(s, ",") {
 		key, pattern, keyed := strings.Cut(t, "=")
 		switch _, known := values[key]; {
 		case !keyed && t != "":
-			terms = append(terms, term{[]string{"name", "failure", "cause"}, text.Glob(t)})
+			out = append(out, term{[]string{"name", "failure", "cause"}, t, text.Glob(t)})
 		case keyed && known && pattern != "":
-			terms = append(terms, term{[]string{key}, text.Glob(pattern)})
+			out = append(out, term{[]string{key}, pattern, text.Glob(pattern)})
 		default:
-			return nil, usage.Errorf("%s %q: want a name or KEY=PATTERN with one of cause, failure, fidelity, label, name, needs, profile", flag, t)
+			return nil, usage.Errorf("%s %q: want a name or KEY=PATTERN with one of %s%s", flag, t, strings.Join(keys, ", "), text.Near(key, keys, 1))
 		}
 	}
-	return func(sc *scenarios.Scenario) bool {
-		return !slices.ContainsFunc(terms, func(t term) bool {
-			return !slices.ContainsFunc(t.of, func(key string) bool { return slices.ContainsFunc(values[key](sc), t.glob.MatchString) })
-		})
-	}, nil
+	return out, nil
+}
+
+func (s selector) fits(sc *scenarios.Scenario) bool {
+	return !slices.ContainsFunc(s, func(t term) bool { return !slices.ContainsFunc(t.values(sc), t.glob.MatchString) })
+}
+
+// near is what may have been meant by the first term that fits no scenario.
+func (s selector) near(all []*scenarios.Scenario) string {
+	for _, t := range s {
+		var known []string
+		for _, sc := range all {
+			known = append(known, t.values(sc)...)
+		}
+		if !slices.ContainsFunc(known, t.glob.MatchString) {
+			slices.Sort(known)
+			return text.Near(t.pattern, slices.Compact(known), 2)
+		}
+	}
+	return ""
+}
+
+func (t term) values(sc *scenarios.Scenario) (out []string) {
+	for _, key := range t.keys {
+		out = append(out, values[key](sc)...)
+	}
+	return out
 }

@@ -147,11 +147,9 @@ func (a *app) noVerb(cmd *cobra.Command, args []string) error {
 			verbs = append(verbs, c.Name())
 		}
 	}
-	e := &usageError{text: fmt.Sprintf("unknown command %q for `%s`", args[0], cmd.CommandPath())}
-	switch near := text.Nearest(args[0], verbs, 2); {
-	case len(near) > 0:
-		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
-	case len(verbs) > 0:
+	near := text.Near(args[0], verbs, 2)
+	e := &usageError{text: fmt.Sprintf("unknown command %q for `%s`%s", args[0], cmd.CommandPath(), near)}
+	if near == "" && len(verbs) > 0 {
 		e.hint = "It has " + strings.Join(verbs, ", ") + "."
 	}
 	return e

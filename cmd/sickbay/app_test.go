@@ -208,6 +208,7 @@ func TestBadRequests(t *testing.T) {
 	field := write(t, "scenario.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: Scenario\nmetadata: {name: x}\nspek: {}\n")
 	plainFile := write(t, "file", "")
 	nobody := write(t, "known.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: KnownFailures\nfailures: [{scenario: \"clokc-*\", why: so, until: 2999-01-01}]\n")
+	mistyped := write(t, "known.yaml", "apiVersion: sickbay.dev/v1alpha1\nkind: KnownFailures\nfailures: [{scenario: plegdisk, why: so, until: 2999-01-01}]\n")
 	whole := write(t, "report.json", `{"apiVersion": "sickbay.dev/v1alpha1", "kind": "Report", "results": []}`)
 	emptyDir, report := t.TempDir(), write(t, "report.json", "{}")
 	for _, c := range []struct {
@@ -238,7 +239,18 @@ func TestBadRequests(t *testing.T) {
 		{"run swap-on --detector none --noop", []string{"noop", "detector"}},
 		{"suite --repeat 0", []string{"--repeat 0: it must be 1 at least"}},
 		{"suite --retries -1", []string{"--retries -1: it cannot be below zero"}},
-		{"suite --only failure=cin", []string{"--only failure=cin: no scenario is like that", "sickbay list"}},
+		{"suite --only failure=cin", []string{"--only failure=cin: no scenario is like that; did you mean cni", "sickbay list"}},
+		{"suite --only plegdisk", []string{"--only plegdisk: no scenario is like that; did you mean pleg-disk", "sickbay list"}},
+		{"suite --skip profile=core,needs=fil-disk", []string{"did you mean fill-disk?"}},
+		{"suite --skip zzzzzzzzzz", []string{"--skip zzzzzzzzzz: no scenario is like that: `sickbay list`"}},
+		{"suite --only falure=cni", []string{`"falure=cni": want a name or KEY=PATTERN`, "did you mean failure?"}},
+		{"suite --known-failures " + mistyped, []string{mistyped + ": entry 1: no scenario is called plegdisk; did you mean pleg-disk", "sickbay list"}},
+		{"chaos --scenario plegdisk", []string{`there is no scenario "plegdisk"; did you mean pleg-disk`}},
+		{"run plegdisk --node w1", []string{"did you mean pleg-disk"}},
+		{"lab start plegdisk", []string{"did you mean pleg-disk"}},
+		{"lab verify L0", []string{"did you mean L0"}},
+		{"diagnose --ssh worker-1 --ssh worker-2 worker1", []string{`no node "worker1"; did you mean worker-1 or worker-2?`, "It has worker-1, worker-2."}},
+		{"diagnose --bundle ../../detectors/all/testdata/recorded/swap-on --node sickbay-wroker", []string{`the bundle has no node "sickbay-wroker"; did you mean `}},
 		{"suite --known-failures " + plainFile, []string{"want sickbay.dev/v1alpha1 KnownFailures"}},
 		{"suite --profile ./no-such.yaml", []string{"read the profile ./no-such.yaml: no such file"}},
 		{"run pleg-dsik", []string{`there is no scenario "pleg-dsik"; did you mean pleg-disk?`}},

@@ -297,7 +297,7 @@ func (a *app) missing(ctx context.Context, e *engine.Engine, name string) error 
 	if len(names) > 0 {
 		way = "There is " + strings.Join(names, ", ") + ". " + way
 	}
-	return unknownName("cluster", name, text.Nearest(name, names, 2), way)
+	return unknownName("cluster", name, text.Near(name, names, 2), way)
 }
 
 // existing returns an existing cluster, made by sickbay or not.

@@ -210,7 +210,7 @@ func judgeBundle(f diagnoseFlags) (d v1alpha1.Diagnosis, err error) {
 	defer b.Close()
 	for _, n := range f.nodes {
 		if !slices.Contains(b.Nodes(), n) {
-			return d, &usageError{text: fmt.Sprintf("the bundle has no node %q", n), hint: "It has " + strings.Join(b.Nodes(), ", ") + "."}
+			return d, noName("the bundle has no node", n, b.Nodes())
 		}
 	}
 	return diagnose.JudgeBundle(b, nil, f.nodes...), nil

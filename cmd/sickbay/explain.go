@@ -240,7 +240,7 @@ func explainOne(arg string) (*explanation, error) {
 				known = append(known, f.Name+"/"+c.Name)
 			}
 		}
-		return nil, unknownName("failure", name, text.Nearest(arg, known, 3), "`sickbay explain` lists all.")
+		return nil, unknownName("failure", name, text.Near(arg, known, 3), "`sickbay explain` lists all.")
 	}
 	e := &explanation{APIVersion: v1alpha1.APIVersion, Kind: "Explanation", Failure: f.Name, Cause: cause, Title: f.Title, Scenarios: scenariosOf(name, cause)}
 	for _, c := range f.Causes {
@@ -257,7 +257,7 @@ func explainOne(arg string) (*explanation, error) {
 	}
 	c, ok := f.Cause(cause)
 	if !ok {
-		return nil, unknownName("cause of "+f.Name, cause, text.Nearest(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
+		return nil, unknownName("cause of "+f.Name, cause, text.Near(cause, e.Causes, 2), "It has "+strings.Join(e.Causes, ", ")+".")
 	}
 	e.Title = c.Title
 	e.relate()
@@ -297,12 +297,8 @@ func onlyCause(page, keep string) string {
 	return b.String()
 }
 
-func unknownName(what, name string, near []string, hint string) error {
-	e := &usageError{text: fmt.Sprintf("no %s %q", what, text.Short(name, 80)), hint: hint}
-	if len(near) > 0 {
-		e.text += "; did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return e
+func unknownName(what, name, near, hint string) error {
+	return &usageError{text: fmt.Sprintf("no %s %q%s", what, text.Short(name, 80), near), hint: hint}
 }
 
 func scenariosOf(failure, cause string) []string {

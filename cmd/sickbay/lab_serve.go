@@ -392,7 +392,7 @@ func (d *desk) Shell(ctx context.Context, on string, record bool) (sh *exec.Cmd,
 			return err
 		}
 		if !c.Has(on) {
-			return usagef("cluster %s has no node %q", c.Name, on)
+			return noNode(c, on)
 		}
 		record = record || l.st.Recorded
 		if sh, err = l.shell(ctx, c, on, true, record); err != nil {

@@ -166,13 +166,13 @@ func knownFinding(name string) error {
 	}
 	f, ok := failures.Lookup(failure)
 	if !ok {
-		return unknownName("failure", failure, text.Nearest(failure, all, 2), "There is "+strings.Join(all, ", ")+".")
+		return unknownName("failure", failure, text.Near(failure, all, 2), "There is "+strings.Join(all, ", ")+".")
 	}
 	for _, c := range f.Causes {
 		causes = append(causes, c.Name)
 	}
 	if _, ok := f.Cause(cause); named && !ok {
-		return unknownName("cause of "+failure, cause, text.Nearest(cause, causes, 2), failure+" has "+strings.Join(causes, ", ")+".")
+		return unknownName("cause of "+failure, cause, text.Near(cause, causes, 2), failure+" has "+strings.Join(causes, ", ")+".")
 	}
 	return nil
 }
@@ -442,7 +442,7 @@ func (a *app) labShell() *cobra.Command {
 			on := w.ControlPlane
 			if len(args) == 1 {
 				if on = args[0]; !c.Has(on) {
-					return usagef("cluster %s has no node %q", c.Name, on)
+					return noNode(c, on)
 				}
 			}
 			record = record || l.st.Recorded

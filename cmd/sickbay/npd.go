@@ -115,5 +115,5 @@ func knownFailure(name string) error {
 	for _, f := range failures.All() {
 		known = append(known, f.Name)
 	}
-	return unknownName("failure", name, text.Nearest(name, known, 2), "It is one of "+strings.Join(known, ", ")+".")
+	return unknownName("failure", name, text.Near(name, known, 2), "It is one of "+strings.Join(known, ", ")+".")
 }

@@ -199,7 +199,7 @@ func (a *app) recover() *cobra.Command {
 		var only []string
 		if node != "" {
 			if !c.Has(node) {
-				return usagef("cluster %s has no node %q", c.Name, node)
+				return noNode(c, node)
 			}
 			only = []string{node}
 		}

@@ -387,10 +387,7 @@ func checkVictim(cluster, name string, workers []string, isNode bool) error {
 	if name == "" || slices.Contains(workers, name) {
 		return nil
 	}
-	e := &usageError{
-		text: fmt.Sprintf("cluster %s has no worker %q", cluster, name),
-		hint: "It has " + strings.Join(workers, ", ") + ".",
-	}
+	e := noName("cluster "+cluster+" has no worker", name, workers)
 	if isNode {
 		e.text = name + " is a control plane: faults are only injected into workers"
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -89,7 +90,11 @@ func knownFailures(file string, list []*scenarios.Scenario) ([]v1alpha1.KnownFai
 	for i, k := range known {
 		pattern := text.Glob(k.Scenario)
 		if !slices.ContainsFunc(list, func(s *scenarios.Scenario) bool { return pattern.MatchString(s.Metadata.Name) }) {
-			return nil, usagef("%s: entry %d: no scenario is called %s: `sickbay list` shows them all", file, i+1, k.Scenario)
+			var names []string
+			for _, s := range list {
+				names = append(names, s.Metadata.Name)
+			}
+			return nil, usagef("%s: entry %d: no scenario is called %s%s `sickbay list` shows them all", file, i+1, k.Scenario, cmp.Or(text.Near(k.Scenario, names, 2), ":"))
 		}
 	}
 	return known, err

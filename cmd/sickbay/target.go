@@ -28,6 +28,7 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
+	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -139,8 +140,7 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	for _, want := range w.nodes {
 		if _, ok := s.nodes[want]; !ok {
-			have := slices.Sorted(maps.Keys(s.nodes))
-			return nil, &usageError{text: fmt.Sprintf("%s has no node %q", cmp.Or(s.Cluster, "--ssh"), want), hint: "It has " + strings.Join(have, ", ") + "."}
+			return nil, noName(cmp.Or(s.Cluster, "--ssh")+" has no node", want, slices.Sorted(maps.Keys(s.nodes)))
 		}
 	}
 	for name, n := range s.nodes {
@@ -158,6 +158,25 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
 	return s, nil
+}
+
+// noNode is the error of a node that a cluster does not have.
+func noNode(c *cluster.Cluster, name string) error {
+	var have []string
+	for _, n := range c.Nodes() {
+		have = append(have, n.Name)
+	}
+	return noName("cluster "+c.Name+" has no node", name, have)
+}
+
+// noName is the error of a name that is not among those there are, with the nearest ones and the first of all.
+func noName(what, name string, have []string) *usageError {
+	const most = 20
+	list := strings.Join(have[:min(most, len(have))], ", ")
+	if more := len(have) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return &usageError{text: fmt.Sprintf("%s %q%s", what, text.Short(name, 80), text.Near(name, have, 2)), hint: "It has " + list + "."}
 }
 
 // here takes this machine as the node.

@@ -60,6 +60,15 @@ func Nearest(name string, candidates []string, n int) []string {
 	return near[:min(n, len(near))]
 }
 
+// Near is the end of an error about a name that is not known: at most n that may have been meant, or nothing.
+func Near(name string, known []string, n int) string {
+	near := Nearest(name, known, n)
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "?"
+}
+
 // DidYouMean is the end of an error about a name that is not known: the nearest of the known ones, else all of them.
 func DidYouMean(name string, known []string) string {
 	switch near := Nearest(name, known, 1); {

@@ -37,11 +37,7 @@ func Parse(spec string, known Known) (Entry, error) {
 	case head == "conditions":
 		e = Conditions(head, nil)
 	default:
-		msg := "--detector %s: it must be one of %s"
-		if near := text.Nearest(head, Kinds(), 1); len(near) > 0 {
-			msg += "; did you mean " + near[0] + "?"
-		}
-		return e, usage.Errorf(msg, spec, strings.Join(Kinds(), ", "))
+		return e, usage.Errorf("--detector %s: it must be one of %s%s", spec, strings.Join(Kinds(), ", "), text.Near(head, Kinds(), 1))
 	}
 	e.Spec = head
 	for _, o := range options {
