@@ -294,6 +294,20 @@ func TestDownKeepsTheNetworkOfAnotherClusterOfOurs(t *testing.T) {
 	}
 }
 
+func TestDownTakesOffEndpointsOfContainersThatAreGone(t *testing.T) {
+	networks := owned()
+	n := networks[Network]
+	n.Containers = map[string]struct{ Name string }{"ep-1": {Name: "sickbay-worker"}}
+	networks[Network] = n
+	e, now, _ := engineWith(t, world{Networks: networks, Containers: []container{kindNode("sickbay", "sickbay-control-plane", ControlPlane, "running", ours)}})
+	if err := Down(t.Context(), e, DownOptions{Timeouts: quickly()}); err != nil {
+		t.Fatal(err)
+	}
+	if w := now(); len(w.Networks) != 0 {
+		t.Errorf("left %+v", w.Networks)
+	}
+}
+
 func TestDownSaysWhatItCouldNotRemove(t *testing.T) {
 	c := kindNode("sickbay", "sickbay-worker", Worker, "running", ours)
 	e, _, _ := engineWith(t, world{Networks: owned(), Containers: []container{c}, Stuck: map[string]bool{c.ID: true}})

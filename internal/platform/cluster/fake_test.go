@@ -121,7 +121,17 @@ func (w *world) do(args []string) int {
 		}
 		w.Networks[last] = n
 		return 0
+	case "network disconnect":
+		for k, c := range w.Networks[args[3]].Containers {
+			if c.Name == last {
+				delete(w.Networks[args[3]].Containers, k)
+			}
+		}
+		return 0
 	case "network rm":
+		if n := w.Networks[last]; len(n.Containers) > 0 {
+			return fail("Error response from daemon: error while removing network: network %s id %s has active endpoints", last, n.ID)
+		}
 		delete(w.Networks, last)
 		return 0
 	case "volume rm":

@@ -128,18 +128,45 @@ func removeNetwork(ctx context.Context, e *engine.Engine) (gone bool, err error)
 	if !n.owned() {
 		return false, nil
 	}
-	// Stopped containers are not in its list, but keep it in use all the same.
-	users, err := run(ctx, e, lookBound, "ps", "-a", "-q", "--filter", "network="+Network)
-	if err != nil {
+	used, err := inUse(ctx, e)
+	if err != nil || used {
 		return false, err
 	}
-	if len(strings.Fields(string(users))) > 0 {
-		return false, nil
+	_, err = run(ctx, e, networkBound, "network", "rm", Network)
+	if err != nil && strings.Contains(err.Error(), "active endpoints") {
+		if used, err := removeEndpoints(ctx, e); err != nil || used {
+			return false, err
+		}
+		_, err = run(ctx, e, networkBound, "network", "rm", Network)
 	}
-	if _, err := run(ctx, e, networkBound, "network", "rm", Network); err != nil {
+	if err != nil {
 		return false, fmt.Errorf("remove the network %s: %w", Network, err)
 	}
 	return true, nil
+}
+
+// inUse tells whether a container is on the network. Stopped ones are not in the network's list, but keep it in use all the same.
+func inUse(ctx context.Context, e *engine.Engine) (bool, error) {
+	users, err := run(ctx, e, lookBound, "ps", "-a", "-q", "--filter", "network="+Network)
+	return len(strings.Fields(string(users))) > 0, err
+}
+
+// removeEndpoints takes off the network what the engine kept of containers that are gone: docker does so when a container is removed
+// while it starts. Nothing is taken off when a container is on the network by now.
+func removeEndpoints(ctx context.Context, e *engine.Engine) (used bool, err error) {
+	n, _, err := findNetwork(ctx, e)
+	if err != nil {
+		return false, err
+	}
+	if used, err := inUse(ctx, e); err != nil || used {
+		return used, err
+	}
+	for _, c := range n.Containers {
+		if _, err := run(ctx, e, networkBound, "network", "disconnect", "--force", Network, c.Name); err != nil {
+			return false, fmt.Errorf("take %s, which is gone, off the network %s: %w", c.Name, Network, err)
+		}
+	}
+	return false, nil
 }
 
 // Shelter readies the network on which no packet leaves the machine for a cluster that somebody else makes, and answers with its
