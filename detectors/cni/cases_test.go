@@ -385,6 +385,61 @@ Is the agent running?`)
 		calico(o)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): netplugin failed with no error message: signal: killed`)
 	}},
+	{Name: "Calico's plugin asks for a name that the node's resolver does not know", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `does not learn the address of kubernetes.default.svc (no such host)`, Manual: "resolv.conf", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://kubernetes.default.svc:443/apis/crd.projectcalico.org/v1/clusterinformations/default": dial tcp: lookup kubernetes.default.svc on 10.0.0.2:53: no such host`)
+	}},
+	{Name: "the node's resolver does not answer Multus, CRI-O", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `the network plugin multus works with the API server, and does not learn the address of api.cluster.example.test (i/o timeout)`, Manual: "getent hosts -- api.cluster.example.test", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_0a_0(29c6): error adding pod default_new to CNI network "multus-cni-network": plugin type="multus" name="multus-cni-network" failed (add): Multus: [default/new/uid]: error getting pod: Get "https://api.cluster.example.test:6443/api/v1/namespaces/default/pods/new?timeout=1m0s": dial tcp: lookup api.cluster.example.test on 10.0.0.2:53: read udp 10.0.0.5:40343->10.0.0.2:53: i/o timeout`)
+	}},
+	{Name: "the node's resolver fails whereabouts", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `does not learn the address of api.cluster.example.test (server misbehaving)`, Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="whereabouts" failed (add): error at storage engine: k8s get error: Get "https://api.cluster.example.test:6443/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/x": dial tcp: lookup api.cluster.example.test on 127.0.0.53:53: server misbehaving`)
+	}},
+	{Name: "what Calico's plugin is shown has expired", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: `the certificate that it shows is not valid now`, Manual: "timedatectl", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: Get "https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24T10:00:00Z is after 2026-11-20T10:00:00Z`)
+	}},
+	{Name: "Calico's kubeconfig is not written", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `its daemon has not written /etc/cni/net.d/calico-kubeconfig`, Manual: "network's agent", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): stat /etc/cni/net.d/calico-kubeconfig: no such file or directory`)
+	}},
+	{Name: "Calico's plugin panics", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `the network plugin calico is there, but it crashes (panic: runtime error: invalid memory address or nil pointer dereference)`, Manual: "its agent's", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): netplugin failed: "2026-11-24 10:00:00.000 [INFO][1] plugin.go 1: x\npanic: runtime error: invalid memory address or nil pointer dereference\n[signal SIGSEGV: segmentation violation code=0x1 addr=0x38 pc=0x1a]\n\ngoroutine 1 [running]:"`)
+	}},
+	{Name: "Cilium's plugin has no threads left", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `it crashes (fatal error: newosproc)`, Manual: "its agent's", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="cilium-cni" failed (add): netplugin failed: "runtime: failed to create new OS thread (have 2 already; errno=11)\nfatal error: newosproc\n"`)
+	}},
+	{Name: "a plugin ends without a word, CRI-O", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `the network plugin ovn-k8s-cni-overlay is there, but it ends without a word (exit status 2)`, Manual: "its agent's", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		multus(o)
+		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_0a_0(29c6): error adding pod default_new to CNI network "multus-cni-network": plugin type="ovn-k8s-cni-overlay" name="ovn-kubernetes" failed (add): netplugin failed with no error message: exit status 2`)
+	}},
+	{Name: "a plugin dumps core", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `ends without a word (signal: segmentation fault (core dumped))`, Manual: "its agent's", Ill: func(o *v1alpha1.Observation) {
+		calico(o)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): netplugin failed with no error message: signal: segmentation fault (core dumped)`)
+	}},
+	{Name: "a network of its own kind names a plugin that the node has not", Want: []string{"cni/plugin-binary-missing"}, Remedy: "-", Says: `pods that ask for that network get no sandbox here, all others go on`, Manual: "NetworkAttachmentDefinition sriovnet", Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		o.CNI.Binaries = slices.DeleteFunc(o.CNI.Binaries, func(b string) bool { return b == "sriov" })
+		o.Host.InContainer = false
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus" name="multus-cni-network" failed (add): [default/new/uid:sriovnet]: error adding container to network "sriovnet": failed to find plugin "sriov" in path [/opt/cni/bin]`)
+	}},
+	{Name: "its IPAM plugin is not there, CRI-O", Want: []string{"cni/plugin-binary-missing"}, Remedy: "-", Says: `the CNI plugin whereabouts of the network storage is missing`, Manual: "NetworkAttachmentDefinition storage", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		multus(o)
+		o.Host.InContainer = false
+		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_0a_0(29c6): error adding pod default_new to CNI network "multus-cni-network": plugin type="multus" name="multus-cni-network" failed (add): [default/new/uid:storage]: error adding container to network "storage": failed to find plugin "whereabouts" in path [/opt/multus/bin /opt/cni/bin]`)
+	}},
+	{Name: "a DaemonSet copies the plugin of a network of its own kind", Want: []string{"cni/plugin-binary-missing"}, Remedy: "/pods/ib-sriov-cni-ds-8m2/eviction", Says: `the CNI plugin ib-sriov of the network ib is missing`, Ill: func(o *v1alpha1.Observation) {
+		multus(o)
+		detectorstest.AddPod(o, detectorstest.Pod("network-operator", "ib-sriov-cni-ds-8m2", detectorstest.DaemonSet("ib-sriov-cni-ds"), detectorstest.HostPath("/opt/cni/bin")))
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="multus-shim" name="multus-cni-network" failed (add): CmdAdd (shim): CNI request failed with status 400: ERRORED: error configuring pod [default/new] networking: [default/new/uid:ib]: error adding container to network "ib": failed to find plugin "ib-sriov" in path [/opt/cni/bin]`)
+	}},
 	{Name: "the API server does not know Calico's credential, in client-go's words", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "is refused by it (the server has asked", Ill: func(o *v1alpha1.Observation) {
 		calico(o)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): error getting ClusterInformation: the server has asked for the client to provide credentials (get clusterinformations.crd.projectcalico.org default)`)

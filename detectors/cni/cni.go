@@ -326,7 +326,7 @@ var (
 func binary(h v1alpha1.History) *v1alpha1.Finding {
 	o := h.Last()
 	c, _ := used(o)
-	var gone []string
+	var gone, network []string
 	var ev []v1alpha1.Evidence
 	dir, why := cmp.Or(strings.Join(o.CNI.BinDirs, ", "), "/opt/cni/bin"), "missing"
 	for _, a := range answers(h) {
@@ -337,7 +337,7 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 		} else {
 			continue
 		}
-		ev = append(ev, a.evidence)
+		ev, network = append(ev, a.evidence), ofNetwork.FindStringSubmatch(a.message)
 		break
 	}
 	_, unread := o.Unreadable(v1alpha1.SourceCNI)
@@ -351,6 +351,9 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 	}
 	if len(gone) == 0 {
 		return nil
+	}
+	if network != nil && isAnother(o, c, network[1]) && !slices.Contains(c.Plugins, gone[0]) {
+		return ofAnother(o, network[1], gone, dir, why, ev)
 	}
 	what := fmt.Sprintf("%s needs %s; %s holds %s", c.Path, strings.Join(c.Plugins, ", "), dir, strings.Join(o.CNI.Binaries, ", "))
 	ev = slices.Insert(ev, 0, facts.Seen(o, v1alpha1.SourceCNI, what))
@@ -368,6 +371,25 @@ func binary(h v1alpha1.History) *v1alpha1.Finding {
 		Summary: fmt.Sprintf("the CNI plugin %s is missing or cannot be run (%s): every new sandbox fails, running pods go on", strings.Join(gone, ", "), why),
 	}
 	restorePlugins(o, f, gone, dir, why)
+	return f
+}
+
+// isAnother tells a network that Multus adds by a NetworkAttachmentDefinition, and that is none of the node's own.
+func isAnother(o *v1alpha1.Observation, c v1alpha1.CNIConfig, network string) bool {
+	return network != c.Name && !slices.ContainsFunc(o.CNI.Configs, func(f v1alpha1.CNIConfig) bool { return f.Name == network })
+}
+
+// ofAnother: the plugin is one of such a network.
+func ofAnother(o *v1alpha1.Observation, network string, gone []string, dir, why string, ev []v1alpha1.Evidence) *v1alpha1.Finding {
+	f := &v1alpha1.Finding{
+		Cause: "plugin-binary-missing", Certainty: v1alpha1.Certain,
+		Evidence: slices.Insert(ev, 0, facts.Seen(o, v1alpha1.SourceCNI, dir+" holds "+strings.Join(o.CNI.Binaries, ", "))),
+		Summary:  fmt.Sprintf("the CNI plugin %s of the network %s is missing or cannot be run (%s): pods that ask for that network get no sandbox here, all others go on", gone[0], network, why),
+	}
+	restorePlugins(o, f, gone, dir, why)
+	if f.Remedy == nil {
+		f.ManualAction = fmt.Sprintf("deploy what installs %s on this node (its DaemonSet), have the NetworkAttachmentDefinition %s name a plugin that is there, or keep its pods on nodes that have it", gone[0], network)
+	}
 	return f
 }
 
@@ -409,7 +431,7 @@ func restorePlugins(o *v1alpha1.Observation, f *v1alpha1.Finding, gone []string,
 		token, _, _ := strings.Cut(name, "-")
 		pods := facts.MountersOf(o, dir)
 		if i := slices.IndexFunc(pods, func(p *corev1.Pod) bool {
-			return len(token) > 2 && !slices.Contains(generic, token) && strings.Contains(called(p), token)
+			return !slices.Contains(generic, name) && strings.Contains(called(p), name) || len(token) > 2 && !slices.Contains(generic, token) && strings.Contains(called(p), token)
 		}); i >= 0 {
 			if !slices.Contains(evicted, pods[i].Name) {
 				evicted = append(evicted, pods[i].Name)

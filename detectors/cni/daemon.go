@@ -3,6 +3,7 @@ package cni
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -18,8 +19,10 @@ var (
 	overPort    = regexp.MustCompile(`dial tcp (127\.0\.0\.1|\[::1\]|localhost):(\d+): (?:connect: )?([a-z/ ]+)`)
 	toAPIServer = regexp.MustCompile(`(?:Get|Post|Put|Patch) \\*"?https://(?:\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s/"\\\]]+)/apis?/[^"\s]*"?: (.*)`)
 	dialled     = regexp.MustCompile(`dial tcp (\S+:\d+): (?:connect: )?([a-z/ ]+)`)
+	// unresolved is a name that the node's resolver does not know, or that it does not answer for.
+	unresolved = regexp.MustCompile(`dial tcp: lookup (\S+?)(?: on (\S+))?: (?:read udp \S+: )?(no such host|i/o timeout|server misbehaving|Temporary failure in name resolution|[a-z ]*connection refused)`)
 	// unwritten are files that daemons write when they have begun their work.
-	unwritten = regexp.MustCompile(`(?:open|stat) (/run/flannel/subnet\.env|/var/lib/calico/nodename): no such file or directory`)
+	unwritten = regexp.MustCompile(`(?:open|stat) (/run/flannel/subnet\.env|/var/lib/calico/nodename|/[^\s:"\\]*kubeconfig): no such file or directory`)
 	// refusedBy is what the API server says to a plugin whose credential has ended, or whose account may not do what it has to.
 	refusedBy = regexp.MustCompile(`connection is unauthorized|: Unauthorized\b|the server has asked for the client to provide credentials|is forbidden: User \\*"[^"]*"`)
 	// otherBridge is the bridge plugin's word for one that is there with another network's address (plugins/main/bridge/bridge.go).
@@ -66,9 +69,14 @@ var missing = []struct {
 		"`sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6`: put both on 0, or have the network give addresses of IPv4 alone"},
 	{regexp.MustCompile(`to bridge ([\w.-]+): exchange full`), "ipam-exhausted", "the bridge %s takes no more ports (the kernel has 1023 for each)",
 		"fewer pods on this node, and a look at what pods left behind: `bridge link` against the pods that run"},
-	{regexp.MustCompile(`netplugin failed with no error message: (signal: [a-z]+)`), "plugin-binary-missing", "it ends without a word (%s)",
+	{regexp.MustCompile(`netplugin failed with no error message: (signal: killed)`), "plugin-binary-missing", "it ends without a word (%s)",
 		"see the kernel's log for whom it killed for memory, and the memory limit of the runtime's unit, under which its plugins run"},
+	{regexp.MustCompile(`(?s)netplugin failed.*?((?:panic|fatal error): [^\n"\\]+)`), "plugin-binary-missing", "it crashes (%s)", crashes},
+	{regexp.MustCompile(`netplugin failed with no error message: ((?:signal: [a-z]+|exit status)[a-z0-9 ()]*)`), "plugin-binary-missing", "it ends without a word (%s)", crashes},
 }
+
+// crashes is what a person does about a plugin that ends by a fault of its own.
+const crashes = "the program itself is at fault, or what it is told: compare its version with its agent's, which copies it to the node when it starts, see the plugin's own log (Calico: /var/log/calico/cni/cni.log) for where it ended, and take a release of the network in which it does not"
 
 // unserved: a network plugin runs, and who it asks does not serve it.
 func unserved(h v1alpha1.History) *v1alpha1.Finding {
@@ -78,8 +86,9 @@ func unserved(h v1alpha1.History) *v1alpha1.Finding {
 			continue // its daemon may have been restarted just then
 		}
 		name := "the network plugin"
-		if m := ofPlugin.FindStringSubmatch(a.message); m != nil {
-			name += " " + strings.ToLower(m[1]+m[2]+m[3])
+		if all := ofPlugin.FindAllStringSubmatch(a.message, -1); len(all) > 0 {
+			i := max(0, slices.IndexFunc(all, func(m []string) bool { return m[1] != "" })) // its type says more than the network's name
+			name += " " + strings.ToLower(strings.Join(all[i][1:], ""))
 		}
 		f := unservedBy(o, name, a.message)
 		if f == nil {
@@ -121,7 +130,8 @@ func unservedBy(o *v1alpha1.Observation, name, message string) *v1alpha1.Finding
 	}
 	for _, e := range excuses {
 		if _, reason, ok := strings.Cut(message, e.says); ok {
-			return daemon(e.what + " (" + facts.Short(strings.TrimSpace(e.says+reason)) + ")")
+			reason, _, _ = strings.Cut(reason, `" pod="`) // what the kubelet's line has behind the error
+			return daemon(e.what + " (" + facts.Short(strings.TrimRight(e.says+reason, `\" `)) + ")")
 		}
 	}
 	if m := unanswered.FindStringSubmatch(message); m != nil {
@@ -157,6 +167,13 @@ func unservedByAPI(o *v1alpha1.Observation, name, message string) *v1alpha1.Find
 		if m := dialled.FindStringSubmatch(asked[1]); m != nil {
 			return api("does not reach it at "+m[1]+" ("+strings.TrimSpace(m[2])+"), while the kubelet does",
 				"the address is mostly that of the service kubernetes: see that kube-proxy, or what serves services here, runs on this node")
+		}
+		if m := unresolved.FindStringSubmatch(asked[1]); m != nil {
+			return api("does not learn the address of "+m[1]+" ("+m[3]+")",
+				"plugins run on the node and ask its resolver (/etc/resolv.conf), which knows no service of the cluster: have the plugin's kubeconfig name an API server that `getent hosts -- "+detectors.Quote(m[1])+"` finds on the node, or mend the node's resolver")
+		}
+		if facts.Has(asked[1], "certificate has expired", "is not yet valid") {
+			return api("the certificate that it shows is not valid now", "see this node's clock (`timedatectl`), and what the address shows (`openssl s_client -connect HOST:PORT </dev/null | openssl x509 -noout -dates`): the kubelet's own way to it works")
 		}
 		if strings.Contains(asked[1], "x509: ") {
 			return api("does not trust its certificate", "the network's agent writes the plugin's kubeconfig when it starts: see that it has the cluster's CA")
