@@ -89,13 +89,9 @@ Exit code when a report is shown: 0 everything passed, 1 something failed, 3 som
 
 // reportsPage makes one page of several reports.
 func (a *app) reportsPage(dirs []string, f reportFlags) error {
-	var reps []*v1alpha1.Report
-	for _, dir := range dirs {
-		rep, err := readReport(dir)
-		if err != nil {
-			return err
-		}
-		reps = append(reps, rep)
+	reps, err := readReports(dirs...)
+	if err != nil {
+		return err
 	}
 	switch {
 	case f.timings:
@@ -112,20 +108,23 @@ func (a *app) reportsPage(dirs []string, f reportFlags) error {
 
 // oneReport shows one report, or makes of it what the flags say.
 func (a *app) oneReport(dir string, f reportFlags, form format) error {
-	rep, err := readReport(dir)
+	dirs := []string{dir}
+	if f.against != "" {
+		dirs = append(dirs, f.against)
+	}
+	reps, err := readReports(dirs...)
 	if err != nil {
 		return err
 	}
+	rep := reps[0]
 	if filepath.Base(dir) == "report.json" {
 		dir = filepath.Dir(dir)
 	}
 	switch {
 	case f.html:
 		var before *v1alpha1.Report
-		if f.against != "" {
-			if before, err = readReport(f.against); err != nil {
-				return err
-			}
+		if len(reps) > 1 {
+			before = reps[1]
 		}
 		path, err := report.RenderHTML(dir, rep, before)
 		if err != nil {
@@ -164,11 +163,13 @@ func told(rep *v1alpha1.Report) error {
 	return nil
 }
 
-func readReport(dir string) (*v1alpha1.Report, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, &usageError{text: fmt.Sprintf("no report in %q: %s", dir, cause(err)), hint: "`sickbay run NAME --report DIR` writes one."}
+func readReports(dirs ...string) ([]*v1alpha1.Report, error) {
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, &usageError{text: fmt.Sprintf("no report in %q: %s", dir, cause(err)), hint: "`sickbay run NAME --report DIR` writes one."}
+		}
 	}
-	return report.Read(dir)
+	return report.ReadAll(dirs...)
 }
 
 func implementation(given map[string]string) (v1alpha1.Implementation, error) {

@@ -182,3 +182,35 @@ func TestSuiteRunsItsShard(t *testing.T) {
 		t.Errorf("%v of %v", seen, suite)
 	}
 }
+
+// TestTheSameReportTwice: it would count twice, or be compared with itself, by whatever path it is named.
+func TestTheSameReportTwice(t *testing.T) {
+	dir := reported(t, nil, verdicts{"a": v1alpha1.VerdictPassed, "b": v1alpha1.VerdictFailed})
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	at, copied := reported(t, nil, nil), filepath.Join(t.TempDir(), "copy")
+	if err := report.Write(at, &v1alpha1.Report{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindReport, Started: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(copied, os.DirFS(at)); err != nil {
+		t.Fatal(err)
+	}
+	for _, two := range [][]string{{dir, dir}, {dir, dir + "/."}, {dir, link}, {link, filepath.Join(dir, "report.json")}, {at, copied}} {
+		for _, args := range [][]string{
+			{"merge", two[0], two[1]},
+			{"diff", two[0], two[1]},
+			{two[0], "--html", "--against", two[1]},
+			{two[0], two[1], "--timings"},
+			{two[0], two[1], "--durations"},
+			{two[0], two[1], "--scoreboard"},
+			{two[0], two[1], "--sides"},
+		} {
+			code, out, stderr := call(t, &fakeDeps{t: t}, "", append([]string{"report"}, args...)...)
+			if code != exitUsage || out != "" || !strings.Contains(stderr, two[0]+" and "+two[1]+" are the same report, given twice") {
+				t.Errorf("%q: exit code %d\n%s%s", args, code, out, stderr)
+			}
+		}
+	}
+}

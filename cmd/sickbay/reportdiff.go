@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,18 +46,18 @@ Exit code: 0, or 1 if something of --fail-on is among it.`,
 		if len(failOn) > 1 && slices.Contains(failOn, "none") {
 			return usagef("--fail-on: none goes alone")
 		}
-		if slow.Factor < 1 || slow.By < 0 {
+		if !(slow.Factor >= 1) || math.IsInf(slow.Factor, 0) || slow.By < 0 { // NaN is neither
 			return usagef("--slower must be 1 or more, and --slower-by not below zero")
 		}
-		old, err := readReport(args[0])
+		if err := summaryFile(summary); err != nil {
+			return err
+		}
+		reps, err := readReports(args...)
 		if err != nil {
 			return err
 		}
-		now, err := readReport(args[1])
-		if err != nil {
-			return err
-		}
-		d := report.Diff(old, now, slow)
+		now := reps[1]
+		d := report.Diff(reps[0], now, slow)
 		if err := print(a, *form, d, func(w io.Writer) { fmt.Fprint(w, report.DiffText(d)) }); err != nil {
 			return err
 		}
@@ -89,13 +90,14 @@ Exit code: that of the merged report.`,
 	summaryFlag(cmd, &summary)
 	form := output(cmd)
 	cmd.RunE = func(_ *cobra.Command, dirs []string) error {
-		for _, dir := range dirs {
-			if _, err := readReport(dir); err != nil {
-				return err
-			}
+		if _, err := readReports(dirs...); err != nil {
+			return err
 		}
 		if _, err := os.Stat(filepath.Join(into, "report.json")); into != "" && err == nil {
 			return usagef("--into %s: there is a report in it: choose another folder", into)
+		}
+		if err := summaryFile(summary); err != nil {
+			return err
 		}
 		if err := reportDir("--into", into); err != nil {
 			return err

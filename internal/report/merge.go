@@ -130,13 +130,9 @@ func distinct(list []string) string {
 
 // MergeDirs merges the reports of several folders into another one, with their bundles.
 func MergeDirs(dirs []string, into string) (*v1alpha1.Report, error) {
-	var reps []*v1alpha1.Report
-	for _, dir := range dirs {
-		rep, err := Read(dir)
-		if err != nil {
-			return nil, err
-		}
-		reps = append(reps, rep)
+	reps, err := ReadAll(dirs...)
+	if err != nil {
+		return nil, err
 	}
 	rep, err := Merge(reps)
 	if err != nil || into == "" {

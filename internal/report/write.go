@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -84,10 +85,7 @@ const maxReport = 256 << 20
 
 // Read reads the report.json of a report directory, or the file itself.
 func Read(dir string) (*v1alpha1.Report, error) {
-	path := dir
-	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
-		path = filepath.Join(dir, FileJSON)
-	}
+	path := fileOf(dir)
 	raw, err := bounds.ReadFile(path, maxReport)
 	if much := (*bounds.TooMuchError)(nil); errors.As(err, &much) || errors.Is(err, bounds.ErrNotFile) {
 		return nil, &usage.Error{Text: fmt.Sprintf("%s is no report: %s", path, err)}
@@ -111,6 +109,38 @@ func Read(dir string) (*v1alpha1.Report, error) {
 		return nil, &usage.Error{Text: fmt.Sprintf("%s is a %s; this sickbay reads %s %s", path, what, v1alpha1.APIVersion, v1alpha1.KindReport)}
 	}
 	return &rep, nil
+}
+
+// fileOf is the report.json of a report directory, or the file itself.
+func fileOf(dir string) string {
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+		return filepath.Join(dir, FileJSON)
+	}
+	return dir
+}
+
+// ReadAll reads several reports. One that is given twice, by whatever path or as a copy, would count twice, or be compared with itself.
+func ReadAll(dirs ...string) ([]*v1alpha1.Report, error) {
+	var reps []*v1alpha1.Report
+	for i, dir := range dirs {
+		rep, err := Read(dir)
+		if err != nil {
+			return nil, err
+		}
+		for j, other := range reps {
+			if sameFile(dir, dirs[j]) || !rep.Started.IsZero() && reflect.DeepEqual(rep, other) {
+				return nil, usage.Errorf("%s and %s are the same report, given twice: name each report once", dirs[j], dirs[i])
+			}
+		}
+		reps = append(reps, rep)
+	}
+	return reps, nil
+}
+
+func sameFile(a, b string) bool {
+	one, err := os.Stat(fileOf(a))
+	two, also := os.Stat(fileOf(b))
+	return err == nil && also == nil && os.SameFile(one, two)
 }
 
 // writeFile replaces a file as a whole: a reader never sees half a report.
