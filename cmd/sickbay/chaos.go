@@ -71,6 +71,9 @@ Results are kept in a file; cells that passed are not run again.`,
 		if err != nil {
 			return err
 		}
+		if err := f.valid(); err != nil {
+			return err
+		}
 		book, err := openBook(f.results)
 		if err != nil {
 			return err
@@ -94,6 +97,35 @@ Results are kept in a file; cells that passed are not run again.`,
 	return cmd
 }
 
+// valid refuses what would be told only after hours, or would do nothing.
+func (f chaosFlags) valid() error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	switch {
+	case f.lease < leastLease || f.lease > mostLease:
+		return usagef("--lease %s: it must be %s to %s", f.lease, leastLease, mostLease)
+	case f.parallel < 0:
+		return usagef("--parallel %d: it cannot be below zero", f.parallel)
+	case f.parallel == 0 && f.table == "":
+		return usagef("--parallel 0 runs nothing: it needs --table, which it writes from --results")
+	case isDir(f.table):
+		return usagef("--table %s: it is a folder: name a file", f.table)
+	}
+	if _, err := os.Stat(f.results); f.parallel == 0 && err != nil {
+		return usagef("--results %s: %s: without --parallel 0, results are made first", f.results, cause(err))
+	}
+	for flag, file := range map[string]string{"--results": f.results, "--table": f.table} {
+		if file == "" || f.parallel == 0 && flag == "--results" {
+			continue
+		}
+		if err := reportDir(flag, filepath.Dir(file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func joined[S ~string](list []S) string {
 	var out []string
 	for _, s := range list {
@@ -112,6 +144,9 @@ func chosen[S ~string](flag string, all []S, named []string) ([]S, error) {
 		if !slices.Contains(all, S(n)) {
 			return nil, usagef("--%s %s: it must be one of %s", flag, n, joined(all))
 		}
+		if slices.Contains(out, S(n)) {
+			return nil, usagef("--%s %s: it is named twice", flag, n)
+		}
 		out = append(out, S(n))
 	}
 	return out, nil
@@ -119,9 +154,6 @@ func chosen[S ~string](flag string, all []S, named []string) ([]S, error) {
 
 // cells are those asked for, one scenario after the other, from the beginning of a run to its end. What runs alone comes last.
 func (f chaosFlags) cells() ([]chaos.KillCase, error) {
-	if f.lease < leastLease {
-		return nil, usagef("--lease %s: it must be %s at least", f.lease, leastLease)
-	}
 	points, err := chosen("point", suites.Points(), f.points)
 	if err != nil {
 		return nil, err
@@ -160,9 +192,6 @@ func (f chaosFlags) cells() ([]chaos.KillCase, error) {
 
 // killAll runs the cells that have not passed, side by side, each on a worker of its own, and tells how many did not pass.
 func (a *app) killAll(ctx context.Context, f chaosFlags, cells []chaos.KillCase, book *book) (int, error) {
-	if err := f.check(); err != nil {
-		return 0, err
-	}
 	if !f.again {
 		cells = slices.DeleteFunc(cells, func(c chaos.KillCase) bool { return book.passed(c) })
 	}
@@ -264,19 +293,22 @@ func openBook(file string) (*book, error) {
 		return b, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, usagef("--results %s: %s", file, cause(err))
 	}
 	defer f.Close()
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, 1<<20)
-	for s.Scan() {
+	for line := 1; s.Scan(); line++ {
 		var r chaos.Result
 		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, err)
+			return nil, usagef("--results: %s:%d is no result: %s: take the line out, or name another file", file, line, err)
 		}
 		b.results[r.KillCase] = r
 	}
-	return b, s.Err()
+	if err := s.Err(); err != nil {
+		return nil, usagef("--results %s: %s", file, cause(err))
+	}
+	return b, nil
 }
 
 func (b *book) passed(c chaos.KillCase) bool { return b.results[c].Verdict == v1alpha1.VerdictPassed }

@@ -3,7 +3,6 @@ package main
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/chaos"
@@ -11,7 +10,7 @@ import (
 )
 
 func TestCellsOfTheKillMatrix(t *testing.T) {
-	f := chaosFlags{lease: time.Minute}
+	f := chaosFlags{}
 	core, err := ofProfile("core")
 	if err != nil {
 		t.Fatal(err)

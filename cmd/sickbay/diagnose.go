@@ -409,6 +409,11 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}
 }
 
+func isDir(p string) bool {
+	st, err := os.Stat(p)
+	return err == nil && st.IsDir()
+}
+
 func isFile(p string) bool {
 	st, err := os.Stat(p)
 	return err == nil && st.Mode().IsRegular()

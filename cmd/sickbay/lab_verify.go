@@ -195,6 +195,9 @@ func coursesFor(names []string, all bool) ([]scenarios.Course, error) {
 		if err != nil {
 			return nil, err
 		}
+		if slices.ContainsFunc(out, func(o scenarios.Course) bool { return o.Metadata.Name == c.Metadata.Name }) {
+			return nil, usagef("lab %s is named twice", c.Of.Spec.Code)
+		}
 		out = append(out, *c)
 	}
 	if !all {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,9 +41,12 @@ Put sickbay and its agent (sickbay-agent-linux-ARCH, beside it) on the nodes, th
 		if err := checkEvery(o.Every); err != nil {
 			return err
 		}
-		for _, f := range o.Failures {
+		for i, f := range o.Failures {
 			if err := knownFailure(f); err != nil {
 				return err
+			}
+			if slices.Contains(o.Failures[:i], f) {
+				return usagef("--failure %s: it is named twice", f)
 			}
 		}
 		c, err := npd.NewConfig(o)

@@ -87,6 +87,9 @@ func (f *runFlags) control() suites.Controls {
 // leastLease is the shortest lease: it is renewed every third of it, and on a busy machine a renewal takes seconds.
 const leastLease = 15 * time.Second
 
+// mostLease is the longest: a node stays ill for so long after the process that made it so has died.
+const mostLease = 24 * time.Hour
+
 // controlled are the values of --controls.
 var controlled = []string{"all", "core"}
 
@@ -237,9 +240,6 @@ has them all, with the cell in each result.`,
 				return usagef("--matrix %s: its cells have their own --kubernetes and --runtime", matrix)
 			}
 		}
-		if f.parallel < 0 {
-			return usagef("--parallel %d: it cannot be below zero", f.parallel)
-		}
 		if shard != "" {
 			part, err := suites.ParseShard(shard)
 			if err != nil {
@@ -293,8 +293,16 @@ func (f runFlags) valid() error {
 		return usagef("--blind-restart=%s: it needs --controls, and must be one of %s", f.blindRestart, strings.Join(restarts(), ", "))
 	case f.controls != "" && !slices.Contains(controlled, f.controls):
 		return usagef("--controls=%s: it must be one of %s", f.controls, strings.Join(controlled, ", "))
-	case f.lease < leastLease:
-		return usagef("--lease %s: it must be %s at least, three renewals of some seconds each", f.lease, leastLease)
+	case f.lease < leastLease || f.lease > mostLease:
+		return usagef("--lease %s: it must be %s, three renewals of some seconds each, to %s", f.lease, leastLease, mostLease)
+	case f.parallel < 0:
+		return usagef("--parallel %d: it cannot be below zero", f.parallel)
+	case f.repeat < 1:
+		return usagef("--repeat %d: it must be 1 at least", f.repeat)
+	case f.retries < 0:
+		return usagef("--retries %d: it cannot be below zero", f.retries)
+	case f.detectorWait < 0:
+		return usagef("--detector-wait %s: it cannot be below zero", f.detectorWait)
 	case f.killAt != "" && !slices.Contains(suites.Points(), suites.Point(f.killAt)):
 		return usagef("--kill-at %s: unknown point", f.killAt)
 	}

@@ -42,14 +42,6 @@ type scoring struct {
 }
 
 func (f *scoringFlags) scoring(list []*scenarios.Scenario) (s scoring, err error) {
-	switch {
-	case f.repeat < 1:
-		return s, usagef("--repeat %d: it must be 1 at least", f.repeat)
-	case f.retries < 0:
-		return s, usagef("--retries %d: it cannot be below zero", f.retries)
-	case f.detectorWait < 0:
-		return s, usagef("--detector-wait %s: it cannot be below zero", f.detectorWait)
-	}
 	known := func(failure, cause string) bool {
 		return detector.InVocabulary(failure, cause) || slices.ContainsFunc(list, func(sc *scenarios.Scenario) bool { return sc.Vocabulary.Has(failure, cause) })
 	}

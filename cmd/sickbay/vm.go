@@ -258,8 +258,11 @@ func (a *app) vmRun() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := f.run.check(); err != nil {
+		if err := f.run.valid(); err != nil {
 			return err
+		}
+		if f.run.parallel != 0 && f.profile == "" {
+			return usagef("--parallel needs --profile")
 		}
 		if f.run.summary != "" && f.run.report == "" {
 			return usagef("--summary in a virtual machine needs --report: the summary is made of the report that is copied back")
