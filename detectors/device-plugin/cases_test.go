@@ -117,6 +117,23 @@ var sick = []detectorstest.Case{
 			v1alpha1.PluginSocket{Path: "/var/lib/kubelet/device-plugins/intel.com_sriov_netdevice.sock", Kind: "device-plugin", Name: "intel.com_sriov_netdevice", Answers: "refused"})
 		detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="rpc error: code = Unavailable desc = error reading from server: EOF" resource="intel.com/sriov_netdevice"`, time.Minute)
 	}},
+	{Name: "a plugin died when it was to allocate, and its socket refuses", Want: []string{"device-plugin/plugin-down"}, Remedy: "lamp-plugin-4x", Says: "did not answer when a device was to be allocated", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "rpc error: code = Unavailable desc = error reading from server: EOF")
+		o.Sockets[len(o.Sockets)-1].Answers = "refused"
+	}},
+	{Name: "a plugin was gone when it was to allocate, and its devices are", Want: []string{"device-plugin/plugin-down"}, Remedy: "/pods/train/eviction", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, `rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /var/lib/kubelet/device-plugins/lamp.sock: connect: connection refused"`)
+		o.API.Node.Status.Allocatable[detectorstest.Device] = resource.MustParse("0")
+		o.Sockets[len(o.Sockets)-1].Answers = "refused"
+	}},
+	{Name: "a plugin whose endpoint the kubelet had stopped", Want: []string{"device-plugin/plugin-down"}, Remedy: "lamp-plugin-4x", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "endpoint &{{{} [] } /var/lib/kubelet/device-plugins/lamp.sock} has been stopped")
+		detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="rpc error: code = Unavailable desc = error reading from server: EOF" resource="example.com/lamp"`, 30*time.Second)
+	}},
+	{Name: "a plugin died when it was to allocate, and serves again", Want: []string{"device-plugin/allocate-failed"}, Remedy: "train", Never: []string{"lamp-plugin-4x"}, Says: "ended when it was to allocate", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "device plugin GetPreferredAllocation rpc failed with err: rpc error: code = Unavailable desc = error reading from server: EOF")
+		detectorstest.Log(o, "kubelet", `"Got registration request from device plugin with resource" resourceName="example.com/lamp"`, 30*time.Second)
+	}},
 	{Name: "GPUs gone, MIG slices there, and nobody saw which came first", Once: true, Want: []string{"device-plugin/plugin-down"}, Likely: true, Remedy: "-", Manual: "ask for those", Ill: asSlices},
 }
 

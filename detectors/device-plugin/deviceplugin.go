@@ -40,7 +40,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 			out = append(out, *f)
 		}
 	}
-	if out = append(out, refused(h)...); len(out) == 0 {
+	if out = refused(h, out); len(out) == 0 {
 		return withheld(h) // a plugin that is gone or refuses explains it
 	}
 	return out
@@ -440,10 +440,51 @@ var wants = regexp.MustCompile(`Allocate failed due to (.*)`)
 // lostDevice is what NVIDIA's library says of a device that fell off its bus.
 var lostDevice = regexp.MustCompile(`(?i)\bGPU is lost\b`)
 
-// refused: pods that the kubelet turned away lately because the plugin would not allocate.
-func refused(h v1alpha1.History) []v1alpha1.Finding {
+// died is how the kubelet tells of a plugin that ended while it was asked, or before: gRPC's words, not the plugin's own.
+var died = regexp.MustCompile(`code = Unavailable|client connection is closing|endpoint .*has been stopped`)
+
+// ended tells of a plugin that ended when it was to allocate: with out, what is known of it already. It may serve again.
+func ended(h v1alpha1.History, out []v1alpha1.Finding, p *corev1.Pod, resource string, why v1alpha1.Evidence) []v1alpha1.Finding {
+	o, f := h.Last(), look(h, resource)
+	turned := "pod " + p.Namespace + "/" + p.Name + " was turned away, and stays Failed"
+	i := slices.IndexFunc(out, func(f v1alpha1.Finding) bool { return f.Cause == "plugin-down" && f.Object.Name == resource })
+	switch {
+	case i >= 0:
+		out[i].Evidence, out[i].Consequences = append(out[i].Evidence, why), append(out[i].Consequences, turned)
+		readmit(f, &out[i], p)
+		return out
+	case f.down || f.refuses() || f.absent() && o.Looked(v1alpha1.SourceSockets):
+		d := v1alpha1.Finding{Certainty: v1alpha1.Certain, Object: &v1alpha1.ObjectRef{Kind: "Resource", Name: resource}, Evidence: append(f.evidence(), why), Consequences: []string{turned}}
+		f.pluginDown(gone, &d)
+		readmit(f, &d, p)
+		d.Summary = "the device plugin of " + resource + " is gone: it did not answer when a device was to be allocated"
+		return append(out, d)
+	}
+	d := v1alpha1.Finding{Cause: "allocate-failed", Certainty: v1alpha1.Certain, Object: facts.PodRef(p), Evidence: []v1alpha1.Evidence{why},
+		Summary:      "the device plugin of " + resource + " ended when it was to allocate, or just before; it is not seen to be gone now",
+		ManualAction: "see the log of the plugin's process before (`kubectl logs --previous`) for why it ended: if it ends again at the next pod, its fault is there"}
+	if f.unread {
+		d.Certainty, d.ToConfirm = v1alpha1.Likely, "whether the plugin serves: its socket below "+facts.KubeletRoot(o)+"/device-plugins"
+	}
+	d.Remedy = facts.Place(o).NewRemedy("renew-pod", facts.RenewPod(p, "a pod that was turned away stays Failed for ever")...)
+	return append(out, d)
+}
+
+// readmit has a remedy that restarts the plugin make the pod again as well that was turned away.
+func readmit(f offer, d *v1alpha1.Finding, p *corev1.Pod) {
+	if d.Remedy == nil || len(facts.RenewPod(p, "")) == 0 {
+		return
+	}
+	steps, _ := facts.RestartPlugin(f.o, facts.DevicePlugin(f.o, f.name), f.name, "the plugin registers with the kubelet when it starts")
+	if wait := awaitRegistration(f.o, f.name); wait != nil {
+		steps = append(steps, *wait)
+	}
+	d.Remedy = facts.Place(f.o).NewRemedy(d.Remedy.Name, append(steps, facts.RenewPod(p, "a pod that was turned away stays Failed for ever")...)...)
+}
+
+// refused adds the pods that the kubelet turned away lately because the plugin would not allocate.
+func refused(h v1alpha1.History, out []v1alpha1.Finding) []v1alpha1.Finding {
 	o := h.Last()
-	var out []v1alpha1.Finding
 	seen := map[string]bool{}
 	for i := range o.API.Pods {
 		p := &o.API.Pods[i]
@@ -459,13 +500,18 @@ func refused(h v1alpha1.History) []v1alpha1.Finding {
 		if m := wants.FindStringSubmatch(reason); m != nil {
 			reason = m[1]
 		}
+		end := facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))
+		if died.MatchString(reason) && resource != "" {
+			out = ended(h, out, p, resource, end)
+			continue
+		}
 		if !facts.Has(reason, "rpc error", "rpc failed") {
 			continue // the kubelet's own managers say that, of devices, CPUs or memory: the plugin was not asked, or did not refuse
 		}
 		f := v1alpha1.Finding{
 			Cause: "allocate-failed", Certainty: v1alpha1.Certain, Object: facts.PodRef(p),
 			Summary:  fmt.Sprintf("the device plugin of %s refuses to allocate: %s", resource, facts.Short(reason)),
-			Evidence: []v1alpha1.Evidence{facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))},
+			Evidence: []v1alpha1.Evidence{end},
 		}
 		steps, why := facts.RestartPlugin(o, facts.DevicePlugin(o, resource), resource, "a new plugin process takes stock of its devices")
 		if lost := lostDevice.FindString(reason); lost != "" {
