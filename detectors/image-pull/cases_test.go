@@ -264,6 +264,10 @@ var sick = []detectorstest.Case{
 		detectorstest.SignedByNobody(o)
 		detectorstest.Log(o, "containerd", "level=error msg=\"failed to decode hosts.toml\" error=\"invalid `host` tree\"", 8*time.Second)
 	}},
+	{Name: "containerd 2 leaves a hosts.toml out, and names it", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Says: "invalid `host` tree", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SignedByNobody(o)
+		detectorstest.Log(o, "containerd", "level=error msg=\"failed to decode "+detectorstest.RegistryHost("").Path+"\" error=\"invalid `host` tree\"", 8*time.Second)
+	}},
 	// https://github.com/rancher/rke2/issues/9439
 	{Name: "RKE2's mirror is signed by nobody", Want: []string{"image-pull/mirror-misconfigured"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		const dir = "/var/lib/rancher/rke2/agent/etc/containerd/certs.d"

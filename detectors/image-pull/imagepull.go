@@ -944,16 +944,21 @@ func mirror(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, what strin
 }
 
 // undecoded is why containerd left a hosts.toml out that this look could read, as its log says. It goes on with the certificates in the
-// folder alone, and names no file (core/remotes/docker/config/hosts.go).
+// folder alone (core/remotes/docker/config/hosts.go).
 func undecoded(h v1alpha1.History, hosts *v1alpha1.RegistryHost) string {
 	if hosts == nil || hosts.Error != "" || !hasHostsTOML(h.Last()) {
 		return ""
 	}
-	l, ok := facts.LastOf(h, facts.RuntimeLog, 6*time.Minute, words.HostsTOMLNotDecoded)
+	l, ok := undecodedLine(h, hosts)
 	if m := errorIn.FindStringSubmatch(l.Text); ok && m != nil {
 		return m[1]
 	}
 	return ""
+}
+
+// undecodedLine is where it says so: before its version 2 it names no file.
+func undecodedLine(h v1alpha1.History, hosts *v1alpha1.RegistryHost) (v1alpha1.LogLine, bool) {
+	return facts.LastOf(h, facts.RuntimeLog, 6*time.Minute, words.HostsTOMLNotDecoded, words.HostsFileNotDecoded+hosts.Path+`"`)
 }
 
 var errorIn = regexp.MustCompile(`error="((?:[^"\\]|\\.)*)"`)
@@ -961,11 +966,11 @@ var errorIn = regexp.MustCompile(`error="((?:[^"\\]|\\.)*)"`)
 // leftOut: the runtime cannot use the registry's hosts.toml, and pulls as if it were not there.
 func leftOut(h v1alpha1.History, p pull, hosts *v1alpha1.RegistryHost, why string) *v1alpha1.Finding {
 	o := h.Last()
-	l, _ := facts.LastOf(h, facts.RuntimeLog, 6*time.Minute, words.HostsTOMLNotDecoded)
+	l, _ := undecodedLine(h, hosts)
 	f := &v1alpha1.Finding{Cause: mirrorCause, Certainty: v1alpha1.Certain, Evidence: []v1alpha1.Evidence{p.evidence, facts.FromLine(l)},
 		Summary:      "the runtime leaves " + hosts.Path + " out, and asks " + p.host + " without its CAs and mirrors: " + why,
 		ManualAction: "mend " + hosts.Path + ": its settings stand in tables [host.\"https://…\"], and a containerd that calls the `host` tree invalid wants at least an empty [host]"}
-	if len(o.Registries) > 1 {
+	if len(o.Registries) > 1 && strings.Contains(l.Text, words.HostsTOMLNotDecoded) {
 		f.Certainty, f.ToConfirm = v1alpha1.Likely, "which hosts.toml is meant: the runtime's log names none"
 	}
 	if file, reason := managed(o, hosts, p.host); reason != "" {

@@ -39,11 +39,14 @@ var sick = []detectorstest.Case{
 		o.Runtime.ConfigFile.Error = "/etc/containerd/config.toml: toml: expected character ]"
 	}},
 	{Name: "containerd's configuration is in the form of a later one", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument")
+		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`")
 	}},
 	{Name: "the same, before systemd has tried it again", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument")
+		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`")
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.NRestarts = 0 })
+	}},
+	{Name: "a containerd 1.7 and the form of containerd 2", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Manual: "version 3, this one reads up to 2", Ill: func(o *v1alpha1.Observation) {
+		containerdEnds(o, "containerd: failed to load TOML from /etc/containerd/config.toml: unsupported config version `3`")
 	}},
 	// https://github.com/containerd/containerd/issues/10905
 	{Name: "containerd 2 does not know a plugin by its old name", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: `invalid disabled plugin URI "cri"`, Ill: func(o *v1alpha1.Observation) {

@@ -170,8 +170,9 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	return f
 }
 
-// newerConfig is what a containerd says of a configuration in the form of a later one: the form it knows, and the one it got.
-var newerConfig = regexp.MustCompile(words.ConfigVersion + " `?(\\d+)`?, got `?(\\d+)")
+// newerConfig is what a containerd says of a configuration in the form of a later one: the form it knows, and the one it got. One
+// before its version 2 tells the latter alone, and knows 2.
+var newerConfig = regexp.MustCompile("(?:" + words.ConfigVersion + " `?(\\d+)`?, got|" + words.UnsupportedConfigVersion + ") `?(\\d+)")
 
 // oldPluginName is what containerd 2 says of a plugin that a configuration of the first form disables or requires.
 var oldPluginName = regexp.MustCompile(`invalid (?:disabled|required) plugin URI "([^"]+)"`)
@@ -182,7 +183,7 @@ var noRoom = regexp.MustCompile(`(/[^\s:"\\]+)\\*"?: (?:` + words.NoSpaceLeftOnD
 // refusal says who has to change what where a runtime ends itself at start.
 func refusal(r runtime, file, said string) string {
 	if m := newerConfig.FindStringSubmatch(said); m != nil {
-		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], m[1])
+		return fmt.Sprintf("%s is in the form of a later containerd (version %s, this one reads up to %s): whoever wrote it has to write it in that form (`containerd config default` shows it), or install the containerd that it is for", file, m[2], cmp.Or(m[1], "2"))
 	}
 	if strings.Contains(said, "inotify") && facts.Has(said, words.NoSpaceLeftOnDevice) || facts.Has(said, words.TooManyOpenFiles) {
 		return fmt.Sprintf("%s gets no inotify instance, watch or file more, and no disk is full: `sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches fs.file-max`; see who has them (`find /proc/*/fd -lname anon_inode:inotify`), raise what is used up, or LimitNOFILE of the unit", r.Name)

@@ -14,8 +14,10 @@ var (
 		Sample: "Network plugin returns error: cni plugin not initialized"})
 	PrepareSnapshotDir = containerd.says("failed to create prepare snapshot dir", Entry{Since: "1.1", File: "plugins/snapshots/overlay/overlay.go",
 		Sample: `2650f2a5c8940c0738dc0b81d507216ab44d61d91d5c0214": failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overla`})
-	ConfigVersion = containerd.says("expected containerd config version equal to or less than", Entry{Since: "1.5", File: "cmd/containerd/server/config/config.go",
-		Sample: "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`: invalid argument"})
+	ConfigVersion = containerd.says("expected containerd config version equal to or less than", Entry{Since: "2.0", File: "cmd/containerd/server/config/config.go",
+		Sample: "containerd: failed to load TOML from /etc/containerd/config.toml: expected containerd config version equal to or less than `3`, got `9`"})
+	UnsupportedConfigVersion = containerd.says("unsupported config version", Entry{Since: "1.7", Until: "2.0", File: "services/server/config/config.go",
+		Sample: "containerd: failed to load TOML from /etc/containerd/config.toml: unsupported config version `3`"})
 	FailedToCreateTempDir = containerd.says("failed to create temp dir", Entry{Since: "1.0", File: "plugins/snapshots/overlay/overlay.go",
 		Sample: `91d5c0214": failed to create containerd container: failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-255363191`})
 	FailedToGenerateSeccompSpecOpts = containerd.says("failed to generate seccomp spec opts", Entry{Since: "1.1", File: "internal/cri/server/container_create_linux.go",
@@ -26,8 +28,10 @@ var (
 		Sample: `1a3fa51d8dfb3d6cbdf35a02daea2b1a57be76f15b8f2c9181e3b": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or director`})
 	FailedToLoadPlugin = containerd.says("failed to load plugin", Entry{Since: "1.0", File: "cmd/containerd/server/server.go",
 		Sample: "level=warning msg=\"failed to load plugin io.containerd.grpc.v1.cri\" error=\"invalid plugin config: `mirrors` cannot be set when `config_path` is provided\""})
-	HostsTOMLNotDecoded = containerd.says("failed to decode hosts.toml", Entry{Since: "1.5", File: "core/remotes/docker/config/hosts.go",
+	HostsTOMLNotDecoded = containerd.says("failed to decode hosts.toml", Entry{Since: "1.4", Until: "2.0", File: "remotes/docker/config/hosts.go",
 		Sample: "time=\"2024-04-01T22:11:02.070675417Z\" level=error msg=\"failed to decode hosts.toml\" error=\"invalid `host` tree\""})
+	HostsFileNotDecoded = containerd.says(`msg="failed to decode `, Entry{Since: "2.0", File: "core/remotes/docker/config/hosts.go",
+		Sample: "time=\"2026-11-30T08:11:02.070675417Z\" level=error msg=\"failed to decode /etc/containerd/certs.d/registry.example.test/hosts.toml\" error=\"invalid `host` tree\""})
 	HasNoNetworks = containerd.says("has no networks", Entry{Since: "1.1", File: "go-cni: opts.go",
 		Sample: "cni config load failed: CNI config list in config file /etc/cni/net.d/00-x.conflist has no networks, skipping: invalid cni config: failed to load cni config"})
 	InvalidCniConfig = containerd.says("invalid cni config", Entry{Since: "1.1", File: "go-cni: errors.go",
