@@ -63,6 +63,24 @@ var sick = []detectorstest.Case{
 		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
 		o.Processes, o.Runtime.Conditions = o.Processes[1:], nil
 	}},
+	{Name: "shim gone, and containerd stopped since", Want: []string{"sandbox-create/shim-missing", "pleg/runtime-hung"}, Likely: true, Remedy: ":/usr/local/bin/containerd-shim-runc-v2", Ill: func(o *v1alpha1.Observation) {
+		shimGone(o)
+		stopped(o)
+	}},
+	{Name: "runc gone, and containerd stopped since", Want: []string{"sandbox-create/oci-runtime-missing", "pleg/runtime-hung"}, Likely: true, Remedy: ":/usr/local/sbin/runc", Ill: func(o *v1alpha1.Observation) {
+		runcGone(o)
+		stopped(o)
+	}},
+	{Name: "Kata's shim gone from a machine, and containerd stopped since", Want: []string{"sandbox-create/shim-missing", "pleg/runtime-hung"}, Likely: true, Remedy: "-", Says: "containerd-shim-kata-v2", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: failed to resolve runtime path: runtime "io.containerd.kata.v2" binary not installed "containerd-shim-kata-v2": file does not exist: unknown`)
+		o.Host.InContainer = false
+		stopped(o)
+	}},
+	{Name: "shim was gone and is back, and containerd stopped since", Want: []string{"pleg/runtime-hung"}, Ill: func(o *v1alpha1.Observation) {
+		shimGone(o)
+		o.Files = append(o.Files, v1alpha1.File{Path: "/usr/bin/containerd-shim-runc-v2", Exists: true, Mode: "-rwxr-xr-x", SizeBytes: 9 << 20})
+		stopped(o)
+	}},
 	{Name: "conmon gone, and CRI-O was restarted", Want: []string{"sandbox-create/shim-missing"}, Remedy: "systemctl start crio.service", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		o.Files = []v1alpha1.File{{Path: "/usr/bin/conmon"}}
@@ -383,6 +401,14 @@ func pathNotKnown(o *v1alpha1.Observation) {
 func shimGone(o *v1alpha1.Observation) {
 	o.Runtime.Handlers[0].ShimPath, o.Runtime.Handlers[1].ShimPath = "", ""
 	detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: start failed: fork/exec /usr/local/bin/containerd-shim-runc-v2: no such file or directory`)
+}
+
+// stopped is containerd that somebody stopped a minute ago: pods' newest failures are of that.
+func stopped(o *v1alpha1.Observation) {
+	detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState, u.MainPID = "inactive", "dead", 0 })
+	o.Processes = o.Processes[1:]
+	detectorstest.RuntimeSilent(o)
+	detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused"`, 2*time.Second, 5)
 }
 
 func runcGone(o *v1alpha1.Observation) {

@@ -90,7 +90,7 @@ func inUse(o *v1alpha1.Observation, handler string) bool {
 
 func binaries(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	if _, unread := o.Unreadable(v1alpha1.SourceStatus); unread && len(o.Runtime.Handlers) == 0 {
-		return unstarted(o)
+		return append(unstarted(o), before(o)...)
 	}
 	if _, unread := o.Unreadable(v1alpha1.SourceFiles); unread {
 		return nil // where the binaries are was not looked at: an empty path says nothing

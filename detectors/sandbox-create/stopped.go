@@ -1,0 +1,68 @@
+package sandboxcreate
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/detectors"
+	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
+)
+
+// lastSaid are the programs that a runtime said it did not find, in the words of a sandbox's failure.
+var lastSaid = []struct {
+	says                *regexp.Regexp
+	cause, remedy, what string
+}{
+	{regexp.MustCompile(words.BinaryNotInstalled + ` "(containerd-shim-[\w.-]+)"|fork/exec (/[^\s:"]*/containerd-shim-[\w.-]+): ` + words.NoSuchFileOrDirectory), "shim-missing", "restore-shim", "the shim"},
+	{regexp.MustCompile(words.UnableToRetrieveOCIRuntimeError + `.*(?:exec: "([\w.-]+)": ` + words.ExecutableFileNotFound + `|fork/exec (/[^\s:"]+): ` + words.NoSuchFileOrDirectory + `)`), "oci-runtime-missing", "restore-runtime", "the OCI runtime"},
+}
+
+// remembered is for how long what a runtime said counts that somebody stopped since.
+const remembered = 10 * time.Minute
+
+// before is what a containerd that tells no handlers, since it does not run, said before of its programs: they are not there either when it
+// starts again. What lies where they usually do is back.
+func before(o *v1alpha1.Observation) []v1alpha1.Finding {
+	if _, unread := o.Unreadable(v1alpha1.SourceFiles); unread || !o.Looked(v1alpha1.SourceFiles) || facts.Runtime(o).Name == facts.CRIO {
+		return nil
+	}
+	said := facts.Lines(v1alpha1.History{*o}, "", remembered)
+	for _, e := range facts.Events(o, "Pod", "", "", remembered, "FailedCreatePodSandBox", "FailedCreatePodSandbox", "Failed") {
+		said = append(said, v1alpha1.LogLine{Source: "api.events", At: facts.EventTime(&e), Text: e.Message})
+	}
+	said = slices.DeleteFunc(said, func(l v1alpha1.LogLine) bool {
+		return !facts.Has(l.Text, words.BinaryNotInstalled, words.ExecutableFileNotFound, words.NoSuchFileOrDirectory)
+	})
+	var out []v1alpha1.Finding
+	for _, k := range lastSaid {
+		var last v1alpha1.LogLine
+		var named []string
+		for _, l := range said {
+			if m := k.says.FindStringSubmatch(strings.ReplaceAll(l.Text, `\`, "")); m != nil && !l.At.Before(last.At) {
+				last, named = l, m
+			}
+		}
+		if named == nil {
+			continue
+		}
+		p := named[2]
+		if p == "" {
+			p = known(o, named[1], map[string]string{"the shim": "/usr/local/bin/", "the OCI runtime": "/usr/local/sbin/"}[k.what]+named[1])
+		}
+		if f, ok := file(o, known(o, path.Base(p), p)); ok && executable(f) {
+			continue // it is back
+		}
+		fd := v1alpha1.Finding{Cause: k.cause, Certainty: v1alpha1.Likely,
+			Summary:   k.what + " " + path.Base(p) + " was missing when the runtime ran last: it makes no sandbox when it runs again",
+			ToConfirm: "whether it is there since: `ls -l -- " + detectors.Quote(p) + "` on the node",
+			Evidence:  []v1alpha1.Evidence{facts.FromLine(last), facts.Seen(o, v1alpha1.SourceFiles, state(o, "", p))}}
+		repair(o, &fd, "that names it", p, path.Base(p) == "containerd-shim-runc-v2" || path.Base(p) == "runc", k.remedy, k.what)
+		out = append(out, fd)
+	}
+	return out
+}
