@@ -18,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+	k8syaml "sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/bounds"
@@ -281,14 +282,29 @@ func decode[T any](data []byte, file, what string, into *T) (*document, error) {
 	return d, nil
 }
 
+// Unmarshal reads a file of another kind than a scenario, as strictly. What is wrong with it is an *Error, with its place.
+func Unmarshal[T any](data []byte, file, kind string, into *T) error {
+	var is struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+	}
+	// What it is comes first: of another document's fields each would be unknown.
+	if err := k8syaml.Unmarshal(data, &is); err == nil && (is.APIVersion != v1alpha1.APIVersion || is.Kind != kind) {
+		return &Error{[]Problem{{File: file, Message: fmt.Sprintf("it is a %q %q: want %s %s", is.APIVersion, is.Kind, v1alpha1.APIVersion, kind)}}}
+	}
+	_, err := decode(data, file, kind, into)
+	return err
+}
+
 // syntax is an error of the YAML parser with its place.
 func (d *document) syntax(err error) error {
 	var ye yaml.Error
 	if errors.As(err, &ye) {
 		d.problem(ye.GetToken(), ye.GetMessage(), "")
-		return d.err()
+	} else {
+		d.problem(nil, err.Error(), "")
 	}
-	return fmt.Errorf("%s: %w", d.file, err)
+	return d.err()
 }
 
 // maxNesting of brackets and of list dashes on one line: the parser takes a time that grows with the square of their number.

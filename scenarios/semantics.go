@@ -1,14 +1,14 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-
-	k8syaml "sigs.k8s.io/yaml"
 
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
@@ -192,12 +192,11 @@ func (d *document) vocabulary(s *Scenario, dir fs.FS) {
 		return
 	}
 	v := &v1alpha1.Vocabulary{}
-	if err := k8syaml.UnmarshalStrict(raw, v); err != nil {
-		d.errorf(at, "%s is no vocabulary: %s", s.Spec.Vocabulary, err)
+	if err := Unmarshal(raw, path.Join(path.Dir(d.file), s.Spec.Vocabulary), v1alpha1.KindVocabulary, v); err != nil {
+		var wrong *Error
+		errors.As(err, &wrong)
+		d.errs = append(d.errs, wrong.Problems...)
 		return
-	}
-	if v.APIVersion != v1alpha1.APIVersion || v.Kind != v1alpha1.KindVocabulary {
-		d.errorf(at, "%s is a %q %q: want %s %s", s.Spec.Vocabulary, v.APIVersion, v.Kind, v1alpha1.APIVersion, v1alpha1.KindVocabulary)
 	}
 	for _, f := range v.Failures {
 		if _, ours := failures.Lookup(f.Name); ours || !nameForm.MatchString(f.Name) {

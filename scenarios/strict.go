@@ -150,7 +150,7 @@ func (d *document) entries(path string, n ast.Node) []entry {
 	var out []entry
 	for _, p := range pairs {
 		if p.Key.IsMergeKey() {
-			d.problem(p.Key.GetToken(), "merge keys are not part of a scenario: write the fields out", "")
+			d.problem(p.Key.GetToken(), "merge keys are not taken: write the fields out", "")
 			continue
 		}
 		name := p.Key.GetToken().Value
@@ -205,7 +205,7 @@ func kindOf(n ast.Node) string {
 	case ast.NullType:
 		return "nothing"
 	case ast.AliasType:
-		return "an alias (aliases are not part of a scenario)"
+		return "an alias (aliases are not taken)"
 	}
 	return n.Type().String()
 }

@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/usage"
+	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // LoadKnown reads a list of known failures. Each must say why it is known and until when: one whose last day is past is an error, so that
@@ -22,11 +21,8 @@ func LoadKnown(file string, now time.Time) ([]v1alpha1.KnownFailure, error) {
 		return nil, usage.Errorf("read the known failures: %s", err)
 	}
 	var doc v1alpha1.KnownFailures
-	if err := yaml.UnmarshalStrict(raw, &doc); err != nil {
-		return nil, usage.Errorf("%s is no list of known failures: %s", file, err)
-	}
-	if doc.APIVersion != v1alpha1.APIVersion || doc.Kind != v1alpha1.KindKnownFailures {
-		return nil, usage.Errorf("%s is a %q %q: want %s %s", file, doc.APIVersion, doc.Kind, v1alpha1.APIVersion, v1alpha1.KindKnownFailures)
+	if err := scenarios.Unmarshal(raw, file, v1alpha1.KindKnownFailures, &doc); err != nil {
+		return nil, err
 	}
 	for i, k := range doc.Failures {
 		where := fmt.Sprintf("%s: entry %d (%s)", file, i+1, strings.TrimSpace(k.Scenario+" "+k.Detector))

@@ -257,7 +257,7 @@ func ExitCode(r *v1alpha1.Report, err error) int {
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		return 130
-	case errors.As(err, new(*usage.Error)):
+	case errors.As(err, new(*usage.Error)), errors.As(err, new(*scenarios.Error)):
 		return 2
 	case r == nil || len(r.Results) == 0:
 		return 3

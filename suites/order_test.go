@@ -169,10 +169,15 @@ func TestLoadKnown(t *testing.T) {
 	for _, c := range []struct{ doc, want string }{
 		{head + "- {scenario: a, why: so, until: 2026-11-29}\n", ""},
 		{head + "- {scenario: a, why: so, until: 2026-11-28}\n", "entry 1 (a) was known until 2026-11-28"},
-		{head + "- {scenario: a, until: 2027-01-01}\n", "does not say why"},
-		{head + "- {scenario: a, why: so}\n", `until "": write the last day, such as 2026-12-29`},
-		{head + "- {why: so, until: 2027-01-01}\n", "names no scenario"},
-		{head + "- {scenario: a, wy: so, until: 2027-01-01}\n", "wy"},
+		{head + "- {scenario: a, until: 2027-01-01}\n", `known.yaml:4:3: failures[0] lacks the field "why"`},
+		{head + "- {scenario: a, why: ' ', until: 2027-01-01}\n", "does not say why"},
+		{head + "- {scenario: a, why: so, until: ''}\n", `until "": write the last day, such as 2026-12-29`},
+		{head + "- {scenario: '', why: so, until: 2027-01-01}\n", "names no scenario"},
+		{head + "- {scenario: a, wy: so, until: 2027-01-01}\n", `known.yaml:4:17: unknown field "wy" in failures[0]; did you mean "why"?`},
+		{head + "- {scenario: a, why: so, until: 2027-01-01}\n- {scenario: a, why: [so], until: 2027-01-01}\n", "known.yaml:5:17: why must be a string, not a list"},
+		{head + "- {scenario: 3, why: so, until: 2027-01-01}\n", "known.yaml:4:14: scenario must be a string, not the number 3"},
+		{"apiVersion: sickbay.dev/v1alpha1\nkind: KnownFailures\nfailures: {}\n", "known.yaml:3:1: failures must be a list"},
+		{head + "- {scenario: a\n", "known.yaml:4:"},
 		{"kind: Report\n", "want sickbay.dev/v1alpha1 KnownFailures"},
 	} {
 		file := filepath.Join(t.TempDir(), "known.yaml")

@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/fault"
 	"github.com/sickbay-dev/sickbay/internal/text"
@@ -109,11 +107,11 @@ func readProfile(files fs.FS, file string, load func(string) (*scenarios.Scenari
 	if err != nil {
 		return p, nil, usage.Errorf("read the profile %s: %s", file, err)
 	}
-	if err := yaml.UnmarshalStrict(raw, &p); err != nil {
-		return p, nil, usage.Errorf("%s is no profile: %s", file, err)
+	if err := scenarios.Unmarshal(raw, file, v1alpha1.KindProfile, &p); err != nil {
+		return p, nil, err
 	}
-	if p.APIVersion != v1alpha1.APIVersion || p.Kind != v1alpha1.KindProfile || p.Metadata.Name == "" {
-		return p, nil, usage.Errorf("%s is a %q %q named %q: want %s %s with a name", file, p.APIVersion, p.Kind, p.Metadata.Name, v1alpha1.APIVersion, v1alpha1.KindProfile)
+	if p.Metadata.Name == "" {
+		return p, nil, usage.Errorf("%s has no metadata.name", file)
 	}
 	var own []*scenarios.Scenario
 	for _, pattern := range p.Scenarios {

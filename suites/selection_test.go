@@ -117,11 +117,13 @@ func TestOwnProfile(t *testing.T) {
 		t.Errorf("the profile is called %q", name)
 	}
 	for _, c := range []struct{ file, text, want string }{
-		{file, "kind: Profil\n", "want sickbay.dev/v1alpha1 Profile with a name"},
-		{file, "apiVersion: sickbay.dev/v1alpha1\nkind: Profile\nmetadata: {name: a}\nonly: swap-on\n", "is no profile"},
+		{file, "kind: Profil\n", "want sickbay.dev/v1alpha1 Profile"},
+		{file, "apiVersion: sickbay.dev/v1alpha1\nkind: Profile\nmetadata: {name: ''}\n", "has no metadata.name"},
+		{file, "apiVersion: sickbay.dev/v1alpha1\nkind: Profile\nmetadata: {name: a}\nonly: swap-on\n", "smoke.yaml:4:7: only must be a list, not a string"},
 		{file, "apiVersion: sickbay.dev/v1alpha1\nkind: Profile\nmetadata: {name: a}\nscenarios: [nowhere]\n", `scenarios "nowhere": there is none`},
 		{vocabulary, strings.Replace(ownVocabulary, "xid-79", "xid-80", 1), `there is no failure "gpu-lost"`},
 		{vocabulary, strings.Replace(ownVocabulary, "gpu-lost", "cni", 1), "none of sickbay's own names"},
+		{vocabulary, "apiVersion: sickbay.dev/v1alpha1\nkind: Vocabulary\nfailures: [\n- {name: 3}\n]", "vocabulary.yaml:4:"},
 		{vocabulary, "kind: Vocab\n", "want sickbay.dev/v1alpha1 Vocabulary"},
 		{scenario, strings.Replace(ownScenario, "vocabulary.yaml", "words.yaml", 1), `there is no file "words.yaml" beside the scenario`},
 	} {

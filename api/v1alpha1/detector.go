@@ -59,7 +59,7 @@ type MappingRule struct {
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
 	// Is is the failure or failure/cause that it means; empty: nothing, it is not reported.
-	Is string `json:"is"`
+	Is string `json:"is,omitempty"`
 }
 
 // KindProfile is the kind of a profile file.

@@ -161,6 +161,9 @@ func TestMapping(t *testing.T) {
 		{" []", "m.yaml has no rules"},
 		{"- {condition: A, status: Flase, is: cni}", `rule 1: status "Flase": it must be True, False or Unknown`},
 		{"- {conditon: A, is: cni}", "conditon"}, //nolint:misspell // the mistake it is about
+		{"- {condition: A, is: cni}\n- {condition: B, status: True, is: cni}", "m.yaml:5:26: status must be a string, not the boolean True: put it in quotes"},
+		{"- {condition: A, is: cni}\n- {condition: B, stats: x, is: cni}", `m.yaml:5:18: unknown field "stats" in rules[1]; did you mean "status"?`},
+		{"- {condition: A, is: 3}", "m.yaml:4:22: is must be a string"},
 		{"- {finding: 'net-*', is: cni/conflist-missing}\n- {finding: 'noise?', is: ''}\n- {finding: disk, is: disk-pressure}", ""},
 	} {
 		m, err := parseMapping([]byte(head+c.rules+"\n"), "m.yaml", InVocabulary)

@@ -9,12 +9,11 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/sickbay-dev/sickbay/api/failures"
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/usage"
+	"github.com/sickbay-dev/sickbay/scenarios"
 )
 
 // The mappings of agents whose conditions and events are public.
@@ -55,11 +54,8 @@ func LoadMapping(file string, known Known) (*Mapping, error) {
 
 func parseMapping(raw []byte, file string, known Known) (*Mapping, error) {
 	var doc v1alpha1.Mapping
-	if err := yaml.UnmarshalStrict(raw, &doc); err != nil {
-		return nil, usage.Errorf("%s is no mapping: %s", file, err)
-	}
-	if doc.APIVersion != v1alpha1.APIVersion || doc.Kind != v1alpha1.KindMapping {
-		return nil, usage.Errorf("%s is a %q %q: want %s %s", file, doc.APIVersion, doc.Kind, v1alpha1.APIVersion, v1alpha1.KindMapping)
+	if err := scenarios.Unmarshal(raw, file, v1alpha1.KindMapping, &doc); err != nil {
+		return nil, err
 	}
 	if len(doc.Rules) == 0 {
 		return nil, usage.Errorf("%s has no rules: nothing would ever be found with it", file)
