@@ -133,7 +133,7 @@ var sick = []detectorstest.Case{
 	{Name: "an ext4 volume with a feature that the kernel lacks", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "newer kernel mounts it", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: wrong fs type, bad option, bad superblock on /dev/sdb, missing codepage or helper program, or other error.`)
 		csiSocket(o, "ok")
-		detectorstest.Kmsg(o, "EXT4-fs (sdb): couldn't mount because of unsupported optional features (4000)", 30*time.Second)
+		detectorstest.Kmsg(o, "EXT4-fs (sdb): Couldn't mount because of unsupported optional features (4000)", 30*time.Second)
 	}},
 	{Name: "a device that cannot be read", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "cannot be read", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /dev/rbd0: can't read superblock`)

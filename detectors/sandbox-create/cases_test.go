@@ -303,6 +303,11 @@ var sick = []detectorstest.Case{
 		f.ReadOnly, f.Type, f.Device = true, "xfs", "/dev/mapper/vg-containerd"
 		detectorstest.Kmsg(o, "XFS (dm-3): Filesystem has been shut down due to log error (0x2).", 40*time.Second)
 	}},
+	{Name: "XFS found its metadata damaged, and shut the runtime's disk down", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		f := detectorstest.LoopFilesystem(o, "/var/lib/containerd", "imagefs")
+		f.ReadOnly, f.Type, f.Device = true, "xfs", "/dev/dm-3"
+		detectorstest.Kmsg(o, "XFS (dm-3): Corruption of in-memory data (0x8) detected at xfs_defer_finish_noroll+0x2f6/0x520 [xfs] (fs/xfs/libxfs/xfs_defer.c:718).  Shutting down filesystem.", 40*time.Second)
+	}},
 	{Name: "gVisor's shim is not installed", Want: []string{"sandbox-create/shim-missing"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		handler(o, v1alpha1.RuntimeHandler{Name: "gvisor", Type: "io.containerd.runsc.v1"})
 		detectorstest.SandboxFails(o, `failed to start sandbox "x": failed to create containerd task: failed to start shim: failed to resolve runtime path: runtime "io.containerd.runsc.v1" binary not installed "containerd-shim-runsc-v1": file does not exist`)

@@ -711,7 +711,7 @@ func written(o *v1alpha1.Observation, root, dir string) bool {
 func errored(h v1alpha1.History, f v1alpha1.Filesystem) (v1alpha1.LogLine, bool) {
 	device := path.Base(f.Device)
 	for _, l := range slices.Backward(facts.Lines(h, "kernel", 24*time.Hour)) {
-		if facts.Has(l.Text, words.RemountedReadOnly, words.XFSShutDown, words.BtrfsForcedReadOnly) &&
+		if facts.Has(l.Text, words.RemountedReadOnly, words.XFSShutDown, words.XFSShutsDown, words.BtrfsForcedReadOnly) &&
 			(facts.Has(l.Text, "("+device+")", "device "+device+" ", "device "+device+")") || strings.HasPrefix(f.Device, "/dev/mapper/") || strings.HasPrefix(f.Device, "/dev/disk/")) {
 			return l, true
 		}
