@@ -62,6 +62,8 @@ var readings = []reading{
 	{says: `unexpected commit (digest|size)|failed size validation|(D|d)igest (did not match|mismatch)|does not match (the )?(expected |provided )?(manifest )?digest|verification failed for digest|(gzip|zstd|zlib): invalid|magic number mismatch|invalid character '<' looking|malformed HTTP|flate: corrupt|archive/tar: invalid|unexpected media type (text/|application/(json|xml|octet-stream)\b)`,
 		cause: netCause, why: "sends something else than its manifest names: a proxy or cache on the way damages it", unsure: "pull the same image where no proxy or cache is on the way"},
 	{says: `unexpected media type|unsupported compression|no processor for media-type`, cause: tagCause, why: otherFormat},
+	// What a server that fails quotes is of its own disk and network.
+	{says: `unexpected status\b.*?\b5\d\d [A-Z]`, cause: netCause, why: "answers with an error of its own"},
 	// The node itself: its disk, its runtime, its policy.
 	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown|PATH: permission denied`},
 	{says: `proxyconnect|socks connect|407 |Proxy Authentication Required|: (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$|(Head|Get) (NAME|URL:): [A-Z][a-z]+( [A-Z][a-z]+)*$`, cause: netCause, why: byProxy},

@@ -329,6 +329,9 @@ var sick = []detectorstest.Case{
 		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "conntrack", Of: "node", Used: 65500, Max: 65536})
 		detectorstest.PullFails(o, detectorstest.Registry+"/team/web:1", `failed to do request: Head "https://`+detectorstest.Registry+`/v2/team/web/manifests/1": dial tcp 203.0.113.7:443: i/o timeout`)
 	}},
+	{Name: "the registry's disk is full", Want: []string{"image-pull/registry-unreachable"}, Remedy: "-", Says: "answers with an error of its own", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.PullFails(o, "ghcr.io/team/web:1", `failed to copy: httpReadSeeker: failed open: unexpected status code https://ghcr.io/v2/team/web/blobs/sha256:33: 500 Internal Server Error - Server message: unknown: write /var/lib/registry/x: no space left on device`)
+	}},
 }
 
 // crio has CRI-O run the node, with these registries in a drop-in of registries.conf.

@@ -242,6 +242,21 @@ var sick = []detectorstest.Case{
 	{Name: "a pull meets a database without the layers it names", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Manual: "crictl rmi", Ill: func(o *v1alpha1.Observation) {
 		unpackFails(o, `failed to extract layer sha256:332b199f36eb: failed to get reader from content store: content digest sha256:1b930d010525: not found`)
 	}},
+	{Name: "a pull meets a quota", Want: []string{"sandbox-create/disk-full"}, Likely: true, Remedy: "-", Says: "quota on /var/lib/containerd", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to extract layer sha256:332b199f36eb: write /var/lib/containerd/tmpmounts/containerd-mount1/usr/lib/x.so: disk quota exceeded: unknown`)
+	}},
+	{Name: "a pull meets a runtime without open files", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Says: "no open files are left", Ill: func(o *v1alpha1.Observation) {
+		o.Limits = []v1alpha1.Limit{{Name: "open-files", Of: "containerd (PID 200)", Used: 1024, Max: 1024}}
+		unpackFails(o, `failed to copy: failed to send write: open /var/lib/containerd/io.containerd.content.v1.content/ingest/1/ref: too many open files: unknown`)
+	}},
+	{Name: "nydusd has ended", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "lost the daemon that serves it", Manual: "nydusd", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to start sandbox "ab": failed to create containerd task: failed to create shim task: failed to mount rootfs component: stat /var/lib/containerd/io.containerd.snapshotter.v1.nydus/snapshots/42/mnt: transport endpoint is not connected: unknown`)
+	}},
+	{Name: "a pull of CRI-O meets a store of layers whose daemon has ended", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "lost the daemon that serves it", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		p := detectorstest.PullFails(o, "ghcr.io/team/web:1", "")
+		o.API.Events[len(o.API.Events)-1].Message = `Failed to pull image "` + p.Spec.Containers[0].Image + `": rpc error: code = Unknown desc = copying system image from manifest list: committing the finished image: looking up additional layer store: open /var/lib/stargz-store/store/Z2hjcg==: transport endpoint is not connected`
+	}},
 	{Name: "a pull is refused its snapshot's directory", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots", Ill: func(o *v1alpha1.Observation) {
 		unpackFails(o, `failed to prepare extraction snapshot "extract-1 sha256:332b199f36eb": failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: operation not permitted`)
 	}},
@@ -319,6 +334,9 @@ var sick = []detectorstest.Case{
 }
 
 var silent = []detectorstest.Case{
+	{Name: "a volume whose driver's process has ended", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("CreateContainerError", `failed to generate container "ab" spec: failed to generate spec: failed to stat "/var/lib/kubelet/pods/d41e083d/volumes/kubernetes.io~csi/pv-1/mount": stat /var/lib/kubelet/pods/d41e083d/volumes/kubernetes.io~csi/pv-1/mount: transport endpoint is not connected`)))
+	}},
 	{Name: "CRI-O with its monitor and its programs", Ill: crioPrograms},
 	{Name: "CRI-O, whose programs an older agent did not look for", Ill: detectorstest.CRIO},
 	{Name: "a sandbox failed and was made since", Ill: func(o *v1alpha1.Observation) {

@@ -30,15 +30,12 @@ func init() {
 // judge asks for each thing that making a sandbox needs.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
-	failing := facts.CreateFailures(h)
+	failing := append(facts.CreateFailures(h), facts.PullFailures(o)...) // a pull takes the layers in, and meets the same
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals, layers} {
 		out = append(out, judge(o, failing)...)
 	}
-	// A pull fails by the snapshotter as well: it takes the layers in.
-	written := append(slices.Clip(failing), facts.PullFailures(o)...)
-	out = append(out, layers(o, written)...)
-	out = append(out, unwritable(h, written)...)
+	out = append(out, unwritable(h, failing)...)
 	for i := range out {
 		out[i].Consequences = append(out[i].Consequences, facts.Consequences(o)...)
 	}
@@ -561,8 +558,10 @@ var unsound = []struct {
 // layers: a container's filesystem cannot be put together, though there is room and nothing refuses a write.
 func layers(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, c := range failing {
-		if f := unreached(o, c); f != nil {
-			return []v1alpha1.Finding{*f}
+		for _, daemon := range []func(*v1alpha1.Observation, facts.CreateFailure) *v1alpha1.Finding{unreached, unserved} {
+			if f := daemon(o, c); f != nil {
+				return []v1alpha1.Finding{*f}
+			}
 		}
 		for _, u := range unsound {
 			if !u.says.MatchString(c.Message) {

@@ -10,6 +10,7 @@ import (
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
 	"github.com/sickbay-dev/sickbay/internal/facts"
+	"github.com/sickbay-dev/sickbay/internal/words"
 )
 
 // notDialled is a daemon of the node that is not reached, as gRPC says it.
@@ -43,6 +44,22 @@ func unreached(o *v1alpha1.Observation, c facts.CreateFailure) *v1alpha1.Finding
 	}
 	f.ManualAction = "start the snapshotter's daemon (" + who + "), and see its log for why it ended; the kubelet tries again by itself"
 	return f
+}
+
+// unlinked is a path whose filesystem a process served that has ended (FUSE).
+var unlinked = regexp.MustCompile(`(/[^\s:"\\]+): T?t?` + words.EndpointNotConnected)
+
+// unserved: layers lie on a filesystem that a daemon serves (nydusd, stargz, SOCI, fuse-overlayfs), and it has ended. A volume below the
+// kubelet's folder is a CSI driver's.
+func unserved(o *v1alpha1.Observation, c facts.CreateFailure) *v1alpha1.Finding {
+	m := unlinked.FindStringSubmatch(c.Message)
+	if m == nil || strings.HasPrefix(m[1], facts.KubeletRoot(o)+"/") {
+		return nil
+	}
+	return &v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+		Summary:      m[1] + ", on which layers of images lie, has lost the daemon that serves it (FUSE): no container can be made of them",
+		ToConfirm:    "`stat -f -- " + detectors.Quote(m[1]) + "` and `findmnt -t fuse` on the node",
+		ManualAction: "see why the daemon ended (nydusd, stargz, SOCI, fuse-overlayfs: its unit, its pod, or a child of the snapshotter) and restart it; containers whose layers it served have to be made again"}
 }
 
 var plainWord = regexp.MustCompile(`^[a-z0-9]{3,}$`)
