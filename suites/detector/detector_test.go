@@ -410,3 +410,28 @@ func shellSays(t *testing.T, node string, h v1alpha1.History) string {
 	}
 	return said(d)
 }
+
+// TestFileThatIsNoProgram: a file of the working folder is not looked for in $PATH, and one that cannot be started says why.
+func TestFileThatIsNoProgram(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, mode := range map[string]os.FileMode{"README.md": 0o644, "mine": 0o755} {
+		if err := os.WriteFile(name, []byte("#!/bin/sh\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"README.md":   "README.md is not in $PATH: name the file in this folder as ./README.md, and make it executable with `chmod +x README.md`",
+		"mine":        "mine is not in $PATH: name the file in this folder as ./mine",
+		"./README.md": "./README.md is not executable: `chmod +x ./README.md` makes it so",
+		"./mine":      "",
+		"sh":          "",
+		"nowhere":     "not found in $PATH",
+		"./nowhere":   "no such file or directory",
+		".":           "not found in $PATH",
+	} {
+		_, err := Exec("x", false, name).Open()
+		if got := fmt.Sprint(err); (want == "") != (err == nil) || !strings.HasSuffix(got, want) && want != "" {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,11 +42,30 @@ func Exec(name string, stays bool, argv ...string) Entry {
 		scheme = "exec+stay:"
 	}
 	return Entry{Name: name, Spec: scheme + strings.Join(argv, " "), Role: v1alpha1.RoleContestant, Open: func() (Detector, error) {
-		if _, err := exec.LookPath(argv[0]); err != nil {
+		if err := canRun(argv[0]); err != nil {
 			return nil, err
 		}
 		return &program{argv: argv, stays: stays}, nil
 	}}
+}
+
+// canRun is why a program cannot be started, with the way out for a file that is there and is no program of $PATH.
+func canRun(name string) error {
+	_, err := exec.LookPath(name)
+	fi, there := os.Stat(name)
+	if err == nil || there != nil || !fi.Mode().IsRegular() {
+		return err
+	}
+	bare, runs := filepath.Base(name) == name, fi.Mode()&0o111 != 0
+	switch {
+	case bare && runs:
+		return fmt.Errorf("%[1]s is not in $PATH: name the file in this folder as ./%[1]s", name)
+	case bare:
+		return fmt.Errorf("%[1]s is not in $PATH: name the file in this folder as ./%[1]s, and make it executable with `chmod +x %[1]s`", name)
+	case !runs:
+		return fmt.Errorf("%[1]s is not executable: `chmod +x %[1]s` makes it so", name)
+	}
+	return err
 }
 
 func (p *program) Diagnose(ctx context.Context, look Look) (v1alpha1.Diagnosis, error) {
