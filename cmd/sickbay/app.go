@@ -220,7 +220,7 @@ func flagGroupError(err error) error {
 		return nil
 	}
 	if m := flagGroup.FindStringSubmatch(err.Error()); m != nil {
-		return usagef("--%s exclude each other", strings.Join(strings.Fields(m[1]), " and --"))
+		return &usageError{text: fmt.Sprintf("--%s exclude each other", strings.Join(strings.Fields(m[1]), " and --")), hint: "Leave one of them out."}
 	}
 	return err
 }

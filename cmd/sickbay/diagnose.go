@@ -29,6 +29,7 @@ type diagnoseFlags struct {
 	targetFlags
 	fix, yes, dryRun bool
 	allow, plan      string
+	planned          *fixReport // what --plan names
 	script           string
 	trust            []string
 	watch            bool
@@ -85,7 +86,6 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	}
 	a.addTargetFlags(cmd, &f.targetFlags)
 	fl := cmd.Flags()
-	fl.StringVar(&f.bundle, "bundle", "", "diagnose this recorded bundle instead")
 	fl.BoolVar(&f.fix, "fix", false, "apply the remedies, then look again")
 	fl.BoolVar(&f.yes, "yes", false, "with --fix: do not ask; on a node that sickbay did not make, leave out what --allow does not name")
 	fl.StringVar(&f.allow, "allow", "", "with --fix: also take `disruptive` or destructive steps without asking (docs/remedies.md)")
@@ -99,11 +99,9 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 	fl.IntVar(&f.looks, "looks", 1, "number of looks before judging: two show what changes, such as throttling")
 	fl.BoolVar(&f.whole, "whole", false, "print multi-line steps in full, so that they can be pasted")
 	fl.BoolVar(&f.unknown, "unknown", false, "list everything that could not be read, with the reason")
-	_ = cmd.MarkFlagDirname("bundle")
-	for _, live := range []string{"fix", "watch", "looks", "trust-ca", "cluster", "context", "local", "ssh"} {
-		cmd.MarkFlagsMutuallyExclusive("bundle", live)
-	}
+	bundleFlag(cmd, &f.bundle, "diagnose this recorded bundle instead", "fix", "watch", "looks", "trust-ca")
 	cmd.MarkFlagsMutuallyExclusive("watch", "fix")
+	cmd.MarkFlagsMutuallyExclusive("watch", "looks")
 	cmd.MarkFlagsMutuallyExclusive("script", "fix")
 	cmd.MarkFlagsMutuallyExclusive("script", "watch")
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
@@ -114,6 +112,9 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 		f.nodes = append(f.nodes, nodes...)
 		if err := f.valid(); err != nil {
 			return err
+		}
+		if cmd.Flags().Changed("every") && !f.watch {
+			return usagef("--every needs --watch")
 		}
 		if f.bundle != "" {
 			d, err := judgeBundle(f)
@@ -126,9 +127,15 @@ Exit code: 0 healthy, 1 at least one finding, 3 a node could not be read. With -
 		if err != nil {
 			return err
 		}
+		if f.planned, err = readPlan(f.plan); err != nil {
+			return err
+		}
 		ctx := cmd.Context()
 		s, err := a.target(ctx, f.targetFlags)
 		if err != nil {
+			return err
+		}
+		if err := f.planned.isFor(f.plan, s.Cluster); err != nil {
 			return err
 		}
 		s.options.TrustCAs = trust

@@ -98,11 +98,14 @@ must agree). With --node, --cluster, --local, --ssh or --bundle, diagnose first 
 	}
 	f.looks = 1
 	a.addTargetFlags(cmd, &f.targetFlags)
-	cmd.Flags().StringVar(&f.bundle, "bundle", "", "explain what this recorded bundle shows")
+	bundleFlag(cmd, &f.bundle, "explain what this recorded bundle shows")
 	form := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		live := slices.ContainsFunc([]string{"cluster", "context", "node", "local", "ssh", "bundle"}, cmd.Flags().Changed)
+		how := slices.IndexFunc(atLook, cmd.Flags().Changed)
 		switch {
+		case how >= 0 && !live:
+			return usagef("--%s needs --cluster, --context, --node, --local or --ssh: it says how to look at nodes", atLook[how])
 		case live && len(args) > 0:
 			return usagef("name a failure, or say what to look at, not both")
 		case live:

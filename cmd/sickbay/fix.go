@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
+	"github.com/sickbay-dev/sickbay/internal/bounds"
 	"github.com/sickbay-dev/sickbay/internal/diagnose"
 	"github.com/sickbay-dev/sickbay/internal/progress"
 	"github.com/sickbay-dev/sickbay/internal/remedy"
@@ -96,12 +99,8 @@ func (a *app) fix(ctx context.Context, s *target, f diagnoseFlags, d v1alpha1.Di
 		return err
 	}
 	unattended := f.yes || f.plan != ""
-	if f.plan != "" {
-		was, err := readPlan(f.plan)
-		if err != nil {
-			return err
-		}
-		if differs := was.Differs(r.Plan); len(differs) > 0 {
+	if f.planned != nil {
+		if differs := f.planned.Fix.Plan.Differs(r.Plan); len(differs) > 0 {
 			_ = nothing("today's plan is another one: " + strings.Join(differs, "; "))
 			return no
 		}
@@ -212,20 +211,58 @@ func (a *app) say(format string, args ...any) {
 	fmt.Fprint(a.err, text.Plain(fmt.Sprintf(format, args...)))
 }
 
+// maxPlan is as much of a plan as is read: one of a thousand nodes that are all ill has a tenth of it.
+const maxPlan = 64 << 20
+
+var planHash = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 // readPlan reads what `--fix --dry-run -o json` printed, or takes its hash alone.
-func readPlan(from string) (remedy.Plan, error) {
-	if strings.HasPrefix(from, "sha256:") {
-		return remedy.Plan{Hash: from}, nil
-	}
-	raw, err := os.ReadFile(from)
-	if err != nil {
-		return remedy.Plan{}, usagef("--plan: %s", err)
+func readPlan(from string) (*fixReport, error) {
+	if from == "" {
+		return nil, nil
 	}
 	var r fixReport
-	if err := json.Unmarshal(raw, &r); err != nil || r.Fix.Plan.Hash == "" {
-		return remedy.Plan{}, &usageError{text: fmt.Sprintf("--plan: %s holds no plan", from), hint: "`sickbay diagnose --fix --dry-run -o json` prints one."}
+	if strings.HasPrefix(from, "sha256:") {
+		if r.Fix.Plan.Hash = from; !planHash.MatchString(from) {
+			return nil, noPlan(from, "a plan's hash has 64 hexadecimal digits, in lower case")
+		}
+		return &r, nil
 	}
-	return r.Fix.Plan, nil
+	raw, err := bounds.ReadFile(from, maxPlan)
+	if err == nil && len(raw) == 0 {
+		err = errors.New("the file is empty")
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &r)
+	}
+	switch {
+	case err != nil:
+		return nil, noPlan(from, cause(err).Error())
+	case r.APIVersion != v1alpha1.APIVersion || r.Kind != v1alpha1.KindDiagnosis:
+		return nil, noPlan(from, fmt.Sprintf("it is a %q %q, and this sickbay reads %s %s", r.APIVersion, r.Kind, v1alpha1.APIVersion, v1alpha1.KindDiagnosis))
+	case r.Fix.Plan.Hash == "":
+		return nil, noPlan(from, "it is a diagnosis without --fix")
+	}
+	return &r, nil
+}
+
+func noPlan(from, why string) error {
+	return &usageError{text: fmt.Sprintf("--plan: %s holds no plan: %s", from, why), hint: "`sickbay diagnose --fix --dry-run -o json` prints one, with its hash."}
+}
+
+// isFor refuses a plan of another cluster: nodes of the same name may have the same ills there.
+func (r *fixReport) isFor(file, cluster string) error {
+	if r == nil || r.Cluster == "" || cluster == "" || r.Cluster == cluster {
+		return nil
+	}
+	where := "--cluster " + shellescape.Quote(r.Cluster)
+	if r.Context != "" {
+		where = "--context " + shellescape.Quote(r.Context)
+	}
+	return &usageError{
+		text: fmt.Sprintf("--plan: %s is a plan for %s, and this is %s", file, r.Cluster, cluster),
+		hint: fmt.Sprintf("Apply it with %s, or make a plan for %s with `sickbay diagnose --fix --dry-run -o json`.", where, cluster),
+	}
 }
 
 // next is what to look at when a remedy did not help.

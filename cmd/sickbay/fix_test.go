@@ -129,6 +129,15 @@ func TestPlanIsAppliedAsShownOrNotAtAll(t *testing.T) {
 		if err := os.WriteFile(file, raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		is := func(name, content string) string {
+			name = filepath.Join(filepath.Dir(file), name)
+			if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return name
+		}
+		empty, cut := is("empty", ""), is("cut", string(raw[:len(raw)/2]))
+		newer, plain := is("newer", strings.Replace(string(raw), "v1alpha1", "v1beta1", 1)), is("plain", `{"apiVersion": "sickbay.dev/v1alpha1", "kind": "Diagnosis"}`)
 		time.Sleep(time.Hour) // the same plan later
 		for name, c := range map[string]struct {
 			ill  func(*v1alpha1.Observation)
@@ -143,6 +152,12 @@ func TestPlanIsAppliedAsShownOrNotAtAll(t *testing.T) {
 			"nothing any more":  {func(*v1alpha1.Observation) {}, []string{"--plan", file}, exitNo, "is not found today"},
 			"no file":           {stopped, []string{"--plan", file + "x"}, exitUsage, "no such file"},
 			"what holds none":   {stopped, []string{"--plan", os.Args[0]}, exitUsage, "holds no plan"},
+			"an empty file":     {stopped, []string{"--plan", empty}, exitUsage, empty + " holds no plan: the file is empty\n  `sickbay diagnose --fix --dry-run -o json` prints one"},
+			"cut off":           {stopped, []string{"--plan", cut}, exitUsage, cut + " holds no plan: unexpected end of JSON input\n  `sickbay diagnose"},
+			"a folder":          {stopped, []string{"--plan", filepath.Dir(file)}, exitUsage, filepath.Dir(file) + " holds no plan: it is not a file\n  `sickbay diagnose"},
+			"a newer one":       {stopped, []string{"--plan", newer}, exitUsage, newer + ` holds no plan: it is a "sickbay.dev/v1beta1" "Diagnosis", and this sickbay reads sickbay.dev/v1alpha1`},
+			"without a plan":    {stopped, []string{"--plan", plain}, exitUsage, plain + " holds no plan: it is a diagnosis without --fix"},
+			"half a hash":       {stopped, []string{"--plan", shown.Fix.Plan.Hash[:20]}, exitUsage, "64 hexadecimal digits"},
 			"without --fix too": {stopped, []string{"--fix=false", "--plan", file}, exitUsage, "--allow and --plan need --fix"},
 		} {
 			p := &patient{ill: c.ill, cure: "start kubelet"}

@@ -75,6 +75,18 @@ func (a *app) addTargetFlags(cmd *cobra.Command, w *targetFlags) {
 	cmd.MarkFlagsMutuallyExclusive("cluster", "context", "local", "ssh")
 }
 
+// atLook are the target's flags that say how a live node is looked at.
+var atLook = []string{"since", "timeout", "sudo", "kubeconfig", "debug-image", "keep-agent"}
+
+// bundleFlag adds --bundle, which goes with nothing that says how to look at what is there now.
+func bundleFlag(cmd *cobra.Command, dir *string, usage string, more ...string) {
+	cmd.Flags().StringVar(dir, "bundle", "", usage)
+	_ = cmd.MarkFlagDirname("bundle")
+	for _, live := range slices.Concat([]string{"cluster", "context", "local", "ssh"}, atLook, more) {
+		cmd.MarkFlagsMutuallyExclusive("bundle", live)
+	}
+}
+
 func (w targetFlags) check() error {
 	if w.since <= 0 || w.since > 7*24*time.Hour {
 		return usagef("--since %s: it must be above zero and at most 168h", w.since)

@@ -52,6 +52,21 @@ func TestDiagnoseThroughAPI(t *testing.T) {
 	}
 }
 
+// TestPlanOfAnotherCluster: nodes of the same name may have the same ills there; nothing is looked at.
+func TestPlanOfAnotherCluster(t *testing.T) {
+	a := podtest.Serve(t, podtest.Node("n1"))
+	for where, plan := range map[string]string{
+		"--cluster dev":  `"cluster": "dev"`,
+		"--context prod": `"cluster": "prod", "context": "prod"`,
+	} {
+		file := write(t, "plan.json", `{"apiVersion": "sickbay.dev/v1alpha1", "kind": "Diagnosis", `+plan+`, "fix": {"plan": {"hash": "sha256:0"}}}`)
+		code, _, stderr := call(t, away{&fakeDeps{t: t}}, "", "diagnose", "--context", "away", "--kubeconfig", a.Kubeconfig, "--fix", "--plan", file)
+		if code != exitUsage || len(a.Made()) > 0 || !strings.Contains(stderr, file+" is a plan for ") || !strings.Contains(stderr, "Apply it with "+where+", or make a plan for away") {
+			t.Errorf("exit code %d, made %v\n%s", code, a.Made(), stderr)
+		}
+	}
+}
+
 // TestThroughAPIInterrupted: Ctrl-C leaves no pod.
 func TestThroughAPIInterrupted(t *testing.T) {
 	a := podtest.Serve(t, podtest.Node("n1"))
