@@ -175,8 +175,8 @@ var sick = []detectorstest.Case{
 		o.API.Pods = slices.DeleteFunc(o.API.Pods, func(p corev1.Pod) bool { return strings.HasPrefix(p.Name, "kube-proxy") })
 	}},
 	noAddress("Azure", "azure-vnet", `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to allocate address: No available addresses`),
-	noAddress("whereabouts", "multus", `plugin type="multus" failed (add): [default/new/5f:storage]: error adding container to network "storage": error at storage engine: Could not allocate IP in range: ip: 172.16.0.1 / - 172.16.0.6 / range: net.IPNet{}`),
-	noAddress("Cilium's cluster pool", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  range is full`),
+	noAddress("whereabouts", "multus", `plugin type="multus" failed (add): [default/new/5f:storage]: error adding container to network "storage": error at storage engine: Could not allocate IP in range: ip: 172.16.0.1 / - 172.16.0.6 / range: 172.16.0.0/29 / excludeRanges: []`),
+	noAddress("Cilium's cluster pool", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure "range is full"`),
 	noAddress("Cilium", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  No more IPs available`),
 	noAddress("the AWS VPC CNI", "aws-cni", `plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to container`),
 	noAddress("Calico", "calico", `plugin type="calico" failed (add): failed to request IPv4 addresses: Assigned 0 out of 1 requested IPv4 addresses; No more free affine blocks and strict affinity enabled`),
@@ -186,9 +186,9 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
 		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "5f": plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses available in range set: 10.244.1.1-10.244.1.254`, 3*time.Minute, 37)
 	}},
-	noAddress("Cilium's pools", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  Unable to allocate IP: all pod CIDR ranges are exhausted`),
+	noAddress("Cilium's pools", "cilium-cni", `plugin type="cilium-cni" failed (add): unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure "all pod CIDR ranges are exhausted"`),
 	noAddress("Azure CNS", "azure-vnet", `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: AllocateIPConfig failed: not enough IPs available for 9c6a7f37, waiting on Azure CNS to allocate more with NC Status: `),
-	noAddress("Spiderpool", "spiderpool", `plugin type="spiderpool" failed (add): failed to allocate IP addresses: all IP addresses used out`),
+	noAddress("Spiderpool", "spiderpool", `plugin type="spiderpool" failed (add): spiderpool IP allocation error: [POST /ipam/ip][500] postIpamIpFailure  failed to allocate IP addresses in standard mode: all IP addresses used out`),
 	{Name: "EKS' plugin gone, with podman's conflist behind it", Want: []string{"cni/plugin-binary-missing"}, Never: []string{"10-aws.conflist"}, Ill: func(o *v1alpha1.Observation) {
 		o.Host.InContainer = false
 		o.CNI.Configs = []v1alpha1.CNIConfig{{Path: "/etc/cni/net.d/10-aws.conflist", Name: "aws-cni", Plugins: []string{"aws-cni", "egress-cni", "portmap"}, Used: true},
@@ -221,9 +221,9 @@ Is the agent running?`)
 	{Name: "Kube-OVN's daemon does not serve", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "/run/openvswitch/kube-ovn-daemon.sock", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; Post "http://dummy/api/v1/add": dial unix /run/openvswitch/kube-ovn-daemon.sock: connect: no such file or directory`)
 	}},
-	// flannel-io/cni-plugin: flannel_linux.go
+	// flannel-io/cni-plugin: flannel.go
 	{Name: "flanneld has not begun", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "has not written /run/flannel/subnet.env", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="flannel" failed (add): loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory`)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="flannel" failed (add): failed to load flannel 'subnet.env' file: open /run/flannel/subnet.env: no such file or directory. Check the flannel pod log for this node.`)
 	}},
 	// projectcalico/calico: cni-plugin/internal/pkg/utils/utils.go
 	{Name: "calico-node has not begun", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: "has not written /var/lib/calico/nodename", Ill: func(o *v1alpha1.Observation) {
@@ -263,8 +263,9 @@ Is the agent running?`)
 	noAddress("Calico, of whose pools none is for this node", "calico", `plugin type="calico" failed (add): no configured Calico pools for node lab-worker`),
 	// https://github.com/Azure/aks-engine/issues/4263
 	noAddress("Azure's pools", "azure-vnet", `Failed to allocate pool: Failed to delegate: Failed to allocate pool: No available address pools`),
+	noAddress("Azure's pools since its 1.4", "azure-vnet", `plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to allocate pool: Failed to delegate: Failed to allocate pool: no available address pools`),
 	// https://github.com/kubeovn/kube-ovn/issues/218
-	noAddress("Kube-OVN", "kube-ovn", `plugin type="kube-ovn" failed (add): request ip return 500 no available ip for pod default/new`),
+	noAddress("Kube-OVN", "kube-ovn", `plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 no available ip for pod default/new`),
 	// https://github.com/ovn-kubernetes/ovn-kubernetes/pull/4850
 	{Name: "no address left of OVN-Kubernetes, as its control plane says on the pod", Want: []string{"cni/ipam-exhausted"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, ovnWaits)
@@ -274,7 +275,7 @@ Is the agent running?`)
 	{Name: "OVN-Kubernetes' control plane gives no address", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Says: "control plane gives new pods no address", Ill: func(o *v1alpha1.Observation) { detectorstest.SandboxFails(o, ovnWaits) }},
 	// https://github.com/kubeovn/kube-ovn/issues/5125
 	{Name: "Kube-OVN's controller gives no address", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; no address allocated to pod default/new provider ovn, please see kube-ovn-controller logs to find errors`)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 no address allocated to pod default/new provider ovn, please see kube-ovn-controller logs to find errors`)
 	}},
 	// https://github.com/kubernetes/kubernetes/issues/39557
 	{Name: "the bridge has another network's address", Want: []string{"cni/conflist-invalid"}, Likely: true, Remedy: "-", Says: "bridge cni0", Ill: func(o *v1alpha1.Observation) {
@@ -309,7 +310,7 @@ Is the agent running?`)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="azure-vnet" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: http request failed: Post "http://localhost:10090/network/requestipconfigs": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`)
 	}},
 	{Name: "Azure's plugin waits for its own lock", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `another call holds its store`, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="azure-vnet" failed (add): Failed to initialize key-value store of network plugin, err:timed out locking store.`)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="azure-vnet" failed (add): Failed to initialize key-value store of network plugin: timed out locking store`)
 	}},
 	{Name: "AWS' ipamd does not answer", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `its daemon adds no network`, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork gRPC call: rpc error: code = DeadlineExceeded desc = context deadline exceeded`)
