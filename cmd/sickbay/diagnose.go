@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +63,7 @@ func (a *app) diagnose() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diagnose [NODE...]",
 		Short: "Report what is wrong with a cluster or node, the cause and the fix",
-		Long: `Read every node of a kind cluster, or only the named ones, and report each problem with its cause, the evidence, the
+		Long: `Read every node of a kind cluster, or only those named (or addressed), and report each problem with its cause, the evidence, the
 consequences and the steps that fix it. It also reads this machine (--local), other machines (--ssh) or a recording (--bundle).
 All namespaces are included. The Kubernetes API is used if it answers; nodes are read without it too.
 
@@ -200,6 +199,9 @@ func (a *app) diagnosis(ctx context.Context, f diagnoseFlags) (v1alpha1.Diagnosi
 }
 
 func judgeBundle(f diagnoseFlags) (d v1alpha1.Diagnosis, err error) {
+	if err := namesOfNodes(f.nodes); err != nil {
+		return d, err
+	}
 	if _, err := os.Stat(f.bundle); err != nil {
 		return d, &usageError{text: fmt.Sprintf("--bundle: %s", err), hint: "`sickbay bundle DIR` records one."}
 	}
@@ -215,12 +217,15 @@ func judgeBundle(f diagnoseFlags) (d v1alpha1.Diagnosis, err error) {
 		return d, wrong
 	}
 	defer b.Close()
+	var nodes []string
 	for _, n := range f.nodes {
-		if !slices.Contains(b.Nodes(), n) {
+		name, ok := among(n, b.Nodes(), nil)
+		if !ok {
 			return d, noName("the bundle has no node", n, b.Nodes())
 		}
+		nodes = append(nodes, name)
 	}
-	return diagnose.JudgeBundle(b, nil, f.nodes...), nil
+	return diagnose.JudgeBundle(b, nil, nodes...), nil
 }
 
 // look observes and judges.

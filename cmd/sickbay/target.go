@@ -5,11 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
-	"os"
-	"path"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +23,6 @@ import (
 	"github.com/sickbay-dev/sickbay/internal/node"
 	"github.com/sickbay-dev/sickbay/internal/platform/cluster"
 	"github.com/sickbay-dev/sickbay/internal/platform/engine"
-	"github.com/sickbay-dev/sickbay/internal/text"
 	"github.com/sickbay-dev/sickbay/internal/timeoutscale"
 )
 
@@ -106,7 +100,7 @@ func (w targetFlags) check() error {
 	if w.local && len(w.nodes) > 1 {
 		return usagef("--local is one node, but %d are named", len(w.nodes))
 	}
-	return nil
+	return namesOfNodes(w.nodes)
 }
 
 // target is what to look at, and how to act on it.
@@ -116,6 +110,7 @@ type target struct {
 	cluster *cluster.Cluster // nil for local and ssh
 	mu      sync.Mutex
 	nodes   map[string]node.Node // also by the names they were found to have
+	listed  []corev1.Node        // as the API server or the engine knows them, with their addresses
 	options diagnose.Options
 	rest    *rest.Config // of --kubeconfig or --context, else nil
 	kube    kubernetes.Interface
@@ -150,13 +145,17 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 			return nil, err
 		}
 	}
+	chosen := map[string]bool{}
 	for _, want := range w.nodes {
-		if _, ok := s.nodes[want]; !ok {
-			return nil, noName(cmp.Or(s.Cluster, "--ssh")+" has no node", want, slices.Sorted(maps.Keys(s.nodes)))
+		have := slices.Sorted(maps.Keys(s.nodes))
+		name, ok := among(want, have, s.listed)
+		if !ok {
+			return nil, noName(cmp.Or(s.Cluster, "--ssh")+" has no node", want, have)
 		}
+		chosen[name] = true
 	}
 	for name, n := range s.nodes {
-		if len(w.nodes) == 0 || slices.Contains(w.nodes, name) {
+		if len(chosen) == 0 || chosen[name] {
 			one := diagnose.Node{Name: name, Agent: a.deps.agent(n)}
 			if l, ok := one.Agent.(leaver); ok && !s.ours && !w.keepAgent {
 				l.Visit()
@@ -170,25 +169,6 @@ func (a *app) target(ctx context.Context, w targetFlags) (*target, error) {
 	}
 	slices.SortFunc(s.Nodes, func(x, y diagnose.Node) int { return strings.Compare(x.Name, y.Name) })
 	return s, nil
-}
-
-// noNode is the error of a node that a cluster does not have.
-func noNode(c *cluster.Cluster, name string) error {
-	var have []string
-	for _, n := range c.Nodes() {
-		have = append(have, n.Name)
-	}
-	return noName("cluster "+c.Name+" has no node", name, have)
-}
-
-// noName is the error of a name that is not among those there are, with the nearest ones and the first of all.
-func noName(what, name string, have []string) *usageError {
-	const most = 20
-	list := strings.Join(have[:min(most, len(have))], ", ")
-	if more := len(have) - most; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	return &usageError{text: fmt.Sprintf("%s %q%s", what, text.Short(name, 80), text.Near(name, have, 2)), hint: "It has " + list + "."}
 }
 
 // here takes this machine as the node.
@@ -218,6 +198,7 @@ func (a *app) ofCluster(ctx context.Context, w targetFlags, s *target) error {
 	s.cluster, s.ours, s.Cluster, s.API = c, c.Made(), c.Name, c
 	for _, n := range c.Nodes() {
 		s.nodes[n.Name] = c.Node(n.Name)
+		s.listed = append(s.listed, corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name}, Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Address: n.IP}}}})
 	}
 	return nil
 }
@@ -252,7 +233,15 @@ func (s *target) overSSH(ctx context.Context, w targetFlags, guessed map[string]
 		if name == "" || dest == "" {
 			return usagef("--ssh %s: it names no host", dest)
 		}
-		if !given {
+		if withPort.MatchString(dest) {
+			return usagef("--ssh %[1]s: a port is given as ssh://%[1]s", dest)
+		}
+		if given {
+			var err error
+			if name, err = nodeName("--ssh", name); err != nil {
+				return err
+			}
+		} else {
 			name = s.nameOf(ctx, name, guessed)
 		}
 		if s.nodes[name] != nil {
@@ -293,77 +282,6 @@ func (a *app) leave(ctx context.Context) {
 		warn(p.Close(ctx))
 	}
 	a.leaving, a.pods = nil, nil
-}
-
-// localName is the Kubernetes name of this machine: the one given, else its host name, as the kubelet has it.
-func localName(given []string) (string, error) {
-	if runtime.GOOS != "linux" {
-		return "", usagef("--local: this machine runs %s and cannot be a node", runtime.GOOS)
-	}
-	if len(given) == 1 {
-		return given[0], nil
-	}
-	name, err := os.Hostname()
-	if err != nil {
-		return "", fmt.Errorf("find this machine's name: %w", err)
-	}
-	return strings.ToLower(name), nil
-}
-
-// sshName takes NODE=DESTINATION apart. Without NODE= the host is all that is known of the node's name, without the port of an
-// ssh:// address.
-func sshName(s string) (name, dest string, given bool) {
-	if name, dest, ok := strings.Cut(s, "="); ok {
-		return name, dest, true
-	}
-	if u, err := url.Parse(s); err == nil && u.Scheme == "ssh" {
-		return u.Hostname(), s, false
-	}
-	return strings.Trim(s[strings.LastIndexByte(s, '@')+1:], "[]"), s, false
-}
-
-// nameOf is the Node of the API server that a host is, by its name, hostname label, addresses or provider ID. Where there is none, or no
-// API server, the host's own name is a guess, and the kubelet's certificate will tell.
-func (s *target) nameOf(ctx context.Context, host string, guessed map[string]bool) string {
-	if s.kube != nil {
-		ctx, cancel := context.WithTimeout(ctx, timeoutscale.Bound(4*time.Second))
-		defer cancel()
-		if list, err := s.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); err == nil {
-			if name, ok := nodeAt(host, list.Items); ok {
-				return name
-			}
-		}
-	}
-	guessed[host] = true
-	return host
-}
-
-// nodeAt finds the one Node that a host is. The surest sign wins; one that fits several nodes is none.
-func nodeAt(host string, nodes []corev1.Node) (string, bool) {
-	short, _, _ := strings.Cut(host, ".")
-	if net.ParseIP(host) != nil {
-		short = host
-	}
-	for _, is := range []func(n *corev1.Node) bool{
-		func(n *corev1.Node) bool { return n.Name == host },
-		func(n *corev1.Node) bool { return n.Labels[corev1.LabelHostname] == host },
-		func(n *corev1.Node) bool {
-			return slices.ContainsFunc(n.Status.Addresses, func(a corev1.NodeAddress) bool { return strings.EqualFold(a.Address, host) })
-		},
-		func(n *corev1.Node) bool { return n.Spec.ProviderID != "" && path.Base(n.Spec.ProviderID) == host },
-		func(n *corev1.Node) bool { return n.Name == short || n.Labels[corev1.LabelHostname] == short },
-	} {
-		var found []string
-		for i := range nodes {
-			if is(&nodes[i]) {
-				found = append(found, nodes[i].Name)
-			}
-		}
-		if len(found) > 0 {
-			return found[0], len(found) == 1
-		}
-	}
-	return "", false
 }
 
 // rename makes a node known by the name that its kubelet has.

@@ -58,6 +58,7 @@ func (a *app) throughAPI(ctx context.Context, w targetFlags, s *target, why erro
 	if err != nil && !apierrors.IsForbidden(err) { // that is named with all that is missing
 		return fmt.Errorf("list the nodes of context %s: %w", w.context, err)
 	}
+	s.listed = list.Items
 	if w.debugImage == "" && a.asContainers(ctx, w.context, list.Items, s) {
 		return nil
 	}
@@ -108,8 +109,14 @@ func imagesOf(nodes []corev1.Node, w targetFlags) string {
 		return w.debugImage
 	}
 	n := map[string]int{}
+	wanted := map[string]bool{}
+	for _, want := range w.nodes {
+		if name, ok := nodeAt(want, nodes); ok {
+			wanted[name] = true
+		}
+	}
 	for i := range nodes {
-		if len(w.nodes) > 0 && !slices.Contains(w.nodes, nodes[i].Name) {
+		if len(w.nodes) > 0 && !wanted[nodes[i].Name] {
 			continue
 		}
 		image, has := debugpod.ImageFor(&nodes[i])
