@@ -420,6 +420,15 @@ Is the agent running?`)
 		multus(o)
 		detectorstest.SandboxFails(o, `failed to create pod network sandbox k8s_new_default_0a_0(29c6): error adding pod default_new to CNI network "multus-cni-network": plugin type="ovn-k8s-cni-overlay" name="ovn-kubernetes" failed (add): netplugin failed with no error message: exit status 2`)
 	}},
+	{Name: "Cilium's agent answers 503", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `its agent makes no endpoint for the pod (unable to create endpoint: response status code does not match`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="cilium-cni" failed (add): Unable to create endpoint: response status code does not match any response statuses defined for this endpoint in the swagger spec (status 503): {}`)
+	}},
+	{Name: "Kube-OVN's daemon cannot make the interface", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `does not make the pod's interface (RPC failed; request ip return 500 configure nic failed`, Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 configure nic failed: exit status 1`)
+	}},
+	{Name: "Kube-OVN's daemon has no address of its controller, by its plugin's words", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 no address allocated to pod tenant-a/web-0 provider ovn, please see kube-ovn-controller logs to find errors`)
+	}},
 	{Name: "a plugin dumps core", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `ends without a word (signal: segmentation fault (core dumped))`, Manual: "its agent's", Ill: func(o *v1alpha1.Observation) {
 		calico(o)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="calico" failed (add): netplugin failed with no error message: signal: segmentation fault (core dumped)`)

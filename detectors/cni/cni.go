@@ -30,7 +30,7 @@ func init() {
 
 // judge looks at the configuration first: what cannot be loaded has no plugins and no addresses.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return append(facts.First(h, config, binary, ipam, unserved, rejected, ungiven), facts.First(h, netfilter)...)
+	return append(facts.First(h, config, binary, ipam, ungiven, unserved, rejected), facts.First(h, netfilter)...)
 }
 
 func confDir(o *v1alpha1.Observation) string {

@@ -47,6 +47,7 @@ var excuses = []struct{ says, what string }{
 	{words.AzureStoreLocked, "another call holds its store"},
 	{words.OVNNotBound, "OVN binds no port for the pod"},
 	{words.WhereaboutsNoLeader, "nobody lets it have the lease that it gives addresses under"},
+	{words.KubeOVNNotServed, "its daemon does not make the pod's interface"},
 	{words.CalicoNotMade, "its agent has not made the ClusterInformation that it looks for"},
 }
 
@@ -129,7 +130,7 @@ func unservedBy(o *v1alpha1.Observation, name, message string) *v1alpha1.Finding
 		return f
 	}
 	for _, e := range excuses {
-		if _, reason, ok := strings.Cut(message, e.says); ok {
+		if _, reason, ok := strings.Cut(message, e.says[1:]); ok { // Cilium begins it with a large letter as well
 			reason, _, _ = strings.Cut(reason, `" pod="`) // what the kubelet's line has behind the error
 			return daemon(e.what + " (" + facts.Short(strings.TrimRight(e.says+reason, `\" `)) + ")")
 		}

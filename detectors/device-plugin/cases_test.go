@@ -130,6 +130,13 @@ var sick = []detectorstest.Case{
 		rejected(o, true, "endpoint &{{{} [] } /var/lib/kubelet/device-plugins/lamp.sock} has been stopped")
 		detectorstest.Log(o, "kubelet", `"ListAndWatch ended unexpectedly for device plugin" err="rpc error: code = Unavailable desc = error reading from server: EOF" resource="example.com/lamp"`, 30*time.Second)
 	}},
+	{Name: "a plugin that hangs at Allocate, and answers nobody", Want: []string{"device-plugin/plugin-down"}, Remedy: "lamp-plugin-4x", Ill: func(o *v1alpha1.Observation) {
+		rejected(o, true, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
+		o.Sockets[len(o.Sockets)-1].Answers = "timeout"
+	}},
+	{Name: "a plugin that fails before a container starts", Want: []string{"device-plugin/allocate-failed"}, Remedy: "-", Says: "code = Unknown desc = reset of the lamp failed", Manual: "its own log", Ill: func(o *v1alpha1.Observation) {
+		withheld(o, "device plugin PreStartContainer rpc failed with err: rpc error: code = Unknown desc = reset of the lamp failed")
+	}},
 	{Name: "a plugin died when it was to allocate, and serves again", Want: []string{"device-plugin/allocate-failed"}, Remedy: "train", Never: []string{"lamp-plugin-4x"}, Says: "ended when it was to allocate", Ill: func(o *v1alpha1.Observation) {
 		rejected(o, true, "device plugin GetPreferredAllocation rpc failed with err: rpc error: code = Unavailable desc = error reading from server: EOF")
 		detectorstest.Log(o, "kubelet", `"Got registration request from device plugin with resource" resourceName="example.com/lamp"`, 30*time.Second)

@@ -58,6 +58,8 @@ var withholds = []struct {
 		"the node's driver does not work: see `nvidia-smi` and `lsmod | grep nvidia` on the node, install or load the driver, then restart what installs the container toolkit"},
 	{regexp.MustCompile(`nvidia-container-cli: ((?:device|mount|container|permission) error: [^\n"\\]+)`),
 		"the device that the plugin gave is not there any more or cannot be used: see `nvidia-smi -L` and the kernel's log (Xid) on the node; a new process of the plugin takes stock of its devices"},
+	{regexp.MustCompile(`device plugin PreStartContainer rpc failed with err: ([^\n"\\]+)`),
+		"the plugin does not make the device ready for the container, or has ended meanwhile: its own log says why"},
 	{regexp.MustCompile(`((?:CDI device injection failed: )?unresolvable CDI devices [^\n"\\]+|CDI device injection failed: [^\n"\\]+)`),
 		"no CDI specification on the node names that device: `ls /etc/cdi /var/run/cdi`; its vendor's plugin or toolkit writes them when it starts (NVIDIA: `nvidia-ctk cdi generate`)"},
 }
@@ -501,7 +503,7 @@ func refused(h v1alpha1.History, out []v1alpha1.Finding) []v1alpha1.Finding {
 			reason = m[1]
 		}
 		end := facts.Seen(o, "api.pods", fmt.Sprintf("pod %s/%s %s: %s", p.Namespace, p.Name, p.Status.Reason, p.Status.Message))
-		if died.MatchString(reason) && resource != "" {
+		if resource != "" && (died.MatchString(reason) || strings.Contains(reason, "code = DeadlineExceeded") && look(h, resource).refuses()) {
 			out = ended(h, out, p, resource, end)
 			continue
 		}

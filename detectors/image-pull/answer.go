@@ -65,7 +65,7 @@ var readings = []reading{
 	// What a server that fails quotes is of its own disk and network.
 	{says: `unexpected status\b.*?\b5\d\d [A-Z]`, cause: netCause, why: "answers with an error of its own"},
 	// The node itself: its disk, its runtime, its policy.
-	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown|PATH: permission denied`},
+	{says: words.NoSpaceLeftOnDevice + `|disk quota exceeded|` + words.ReadOnlyFileSystem + `|input/output error|too many open files|content digest|failed to extract layer|failed to mount|extraction snapshot|snapshotter (?:not loaded|\S+ was not found)|dial unix|rejected by policy|signature (was|is) required|SignatureValidationFailed|lchown|PATH: permission denied`},
 	{says: `proxyconnect|socks connect|407 |Proxy Authentication Required|: (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$|(Head|Get) (NAME|URL:): [A-Z][a-z]+( [A-Z][a-z]+)*$`, cause: netCause, why: byProxy},
 	// The other side refuses the runtime's own certificate.
 	{says: `remote error: tls: (certificate required|bad certificate|unknown certificate|certificate expired|expired certificate|revoked certificate|certificate revoked|unsupported certificate|access denied)`, cause: authCause, why: "wants a client certificate that the runtime does not bring"},

@@ -249,6 +249,22 @@ var sick = []detectorstest.Case{
 		o.Limits = []v1alpha1.Limit{{Name: "open-files", Of: "containerd (PID 200)", Used: 1024, Max: 1024}}
 		unpackFails(o, `failed to copy: failed to send write: open /var/lib/containerd/io.containerd.content.v1.content/ingest/1/ref: too many open files: unknown`)
 	}},
+	{Name: "a pull meets a content store that takes no writes", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "/var/lib/containerd/io.containerd.content.v1.content/ingest/1", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed commit on ref "layer-sha256:33": commit failed: rename /var/lib/containerd/io.containerd.content.v1.content/ingest/1/data /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/33: read-only file system`)
+	}},
+	{Name: "a pull names a snapshotter that containerd has not", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "names a snapshotter", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to unpack image on snapshotter stargz: snapshotter stargz was not found: not found`)
+	}},
+	{Name: "the runtime's disk fails", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "under /var/lib/containerd fails (input/output error", Manual: "drain the node", Ill: func(o *v1alpha1.Observation) {
+		unpackFails(o, `failed to extract layer sha256:33: write /var/lib/containerd/tmpmounts/containerd-mount1/x: input/output error: unknown`)
+	}},
+	{Name: "CRI-O's filesystem is damaged", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "(structure needs cleaning at /var/lib/containers/storage/overlay/44/diff)", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.SandboxFails(o, `error creating pod sandbox with name "k8s_new_default_0a_0": mount overlay: lstat /var/lib/containers/storage/overlay/44/diff: structure needs cleaning`)
+	}},
+	{Name: "Docker does not find its NVIDIA runtime", Want: []string{"sandbox-create/oci-runtime-missing"}, Likely: true, Remedy: "-", Says: "nvidia-container-runtime", Manual: "daemon.json", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to start sandbox container for pod "new": Error response from daemon: failed to create task for container: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/x/log.json: no such file or directory): exec: "nvidia-container-runtime": executable file not found in $PATH: unknown`)
+	}},
 	{Name: "nydusd has ended", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "lost the daemon that serves it", Manual: "nydusd", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to start sandbox "ab": failed to create containerd task: failed to create shim task: failed to mount rootfs component: stat /var/lib/containerd/io.containerd.snapshotter.v1.nydus/snapshots/42/mnt: transport endpoint is not connected: unknown`)
 	}},

@@ -32,7 +32,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	o := h.Last()
 	failing := append(facts.CreateFailures(h), facts.PullFailures(o)...) // a pull takes the layers in, and meets the same
 	var out []v1alpha1.Finding
-	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unconfigured, space, quota, cgroups, limits, refusals, layers} {
+	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unlisted, unconfigured, space, quota, cgroups, limits, refusals, layers} {
 		out = append(out, judge(o, failing)...)
 	}
 	out = append(out, unwritable(h, failing)...)
@@ -558,7 +558,7 @@ var unsound = []struct {
 // layers: a container's filesystem cannot be put together, though there is room and nothing refuses a write.
 func layers(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
 	for _, c := range failing {
-		for _, daemon := range []func(*v1alpha1.Observation, facts.CreateFailure) *v1alpha1.Finding{unreached, unserved} {
+		for _, daemon := range []func(*v1alpha1.Observation, facts.CreateFailure) *v1alpha1.Finding{unreached, unserved, unread} {
 			if f := daemon(o, c); f != nil {
 				return []v1alpha1.Finding{*f}
 			}
@@ -601,7 +601,7 @@ var raise = map[string]string{
 }
 
 var (
-	snapshotTexts = []string{words.PrepareSnapshotDir, words.PrepareExtraction, "failed to create snapshot", words.MountRootfsComponent, words.FailedToCreateTempDir}
+	snapshotTexts = []string{words.PrepareSnapshotDir, words.PrepareExtraction, "failed to create snapshot", words.MountRootfsComponent, words.FailedToCreateTempDir, "failed commit on ref", "failed to extract layer"}
 	deniedTexts   = []string{words.OperationNotPermitted, words.ReadOnlyFileSystem, "permission denied"}
 	pathInError   = regexp.MustCompile(`(?:mkdir|open|rename|chmod|link|symlink) (/[^ :"\\]+)`)
 )

@@ -46,6 +46,21 @@ func unreached(o *v1alpha1.Observation, c facts.CreateFailure) *v1alpha1.Finding
 	return f
 }
 
+// failingDisk is a path of which the kernel gives or takes nothing, and its word for why.
+var failingDisk = regexp.MustCompile(`(/[^\s:"\\]+): ([Ii]nput/output error|[Ss]tructure needs cleaning)`)
+
+// unread: what the runtime keeps cannot be read or written, for its disk or filesystem is damaged.
+func unread(o *v1alpha1.Observation, c facts.CreateFailure) *v1alpha1.Finding {
+	m := failingDisk.FindStringSubmatch(c.Message)
+	if m == nil || !strings.HasPrefix(m[1], facts.RuntimeRoot(o)+"/") {
+		return nil
+	}
+	return &v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+		Summary:      fmt.Sprintf("the disk or filesystem under %s fails (%s at %s): what needs it cannot be pulled or made", facts.RuntimeRoot(o), m[2], m[1]),
+		ToConfirm:    "the kernel's log: `dmesg -T | grep -iE 'i/o error|ext4-fs error|xfs'` on the node",
+		ManualAction: "drain the node; where the kernel's log tells of the disk, replace it; where of the filesystem alone, check it (fsck, xfs_repair) while it is not mounted, or have the node made anew"}
+}
+
 // unlinked is a path whose filesystem a process served that has ended (FUSE).
 var unlinked = regexp.MustCompile(`(/[^\s:"\\]+): T?t?` + words.EndpointNotConnected)
 

@@ -1,6 +1,7 @@
 package sandboxcreate
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -20,6 +21,27 @@ var lastSaid = []struct {
 }{
 	{regexp.MustCompile(words.BinaryNotInstalled + ` "(containerd-shim-[\w.-]+)"|fork/exec (/[^\s:"]*/containerd-shim-[\w.-]+): ` + words.NoSuchFileOrDirectory), "shim-missing", "restore-shim", "the shim"},
 	{regexp.MustCompile(words.UnableToRetrieveOCIRuntimeError + `.*(?:exec: "([\w.-]+)": ` + words.ExecutableFileNotFound + `|fork/exec (/[^\s:"]+): ` + words.NoSuchFileOrDirectory + `)`), "oci-runtime-missing", "restore-runtime", "the OCI runtime"},
+}
+
+// unlisted: the runtime says that it did not find an OCI runtime that none of its handlers is known to run, as Docker's are not.
+func unlisted(o *v1alpha1.Observation, failing []facts.CreateFailure) []v1alpha1.Finding {
+	for _, c := range failing {
+		m := lastSaid[1].says.FindStringSubmatch(strings.ReplaceAll(c.Message, `\`, ""))
+		if m == nil || started(c) || len(o.Runtime.Handlers) == 0 {
+			continue
+		}
+		name := path.Base(cmp.Or(m[1], m[2]))
+		if f, ok := file(o, known(o, name, name)); ok && executable(f) || slices.ContainsFunc(o.Runtime.Handlers, func(r v1alpha1.RuntimeHandler) bool {
+			return path.Base(cmp.Or(r.BinaryName, r.RuntimePath, "runc")) == name
+		}) {
+			continue
+		}
+		return []v1alpha1.Finding{{Cause: "oci-runtime-missing", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+			Summary:      "the OCI runtime " + name + " is not there, as " + facts.Runtime(o).Name + " says: no container can be made with it",
+			ToConfirm:    "`command -v " + detectors.Quote(name) + "` on the node, with the PATH of the runtime's unit",
+			ManualAction: "install " + name + " with the package that it came with, or take it out of the runtime's configuration (Docker: default-runtime and runtimes in /etc/docker/daemon.json) and restart the runtime"}}
+	}
+	return nil
 }
 
 // remembered is for how long what a runtime said counts that somebody stopped since.

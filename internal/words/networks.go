@@ -29,6 +29,8 @@ var (
 		Sample: `plugin type="spiderpool" failed (add): spiderpool IP allocation error: [POST /ipam/ip][500] postIpamIpFailure  failed to allocate IP addresses in standard mode: all IP addresses used out`})
 	KubeOVNNoAddress = kubeOVN.says("no available ip for pod", Entry{Until: "1.2", File: "pkg/daemon/handler.go",
 		Sample: "request ip return 500 no available ip for pod dxp/water-injector-sample-2-a-w-01-5f9cfb847f-h7lfx"})
+	KubeOVNNotServed = kubeOVN.says("RPC failed; request ip return ", Entry{File: "cmd/cni/cni.go and pkg/request/cniserver.go",
+		Sample: `plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 configure nic failed: exit status 1`})
 	KubeOVNNotAllocated = kubeOVN.says("no address allocated to pod", Entry{Since: "1.2", File: "pkg/daemon/handler.go",
 		Sample: "no address allocated to pod tenant-a/web-0 provider ovn, please see kube-ovn-controller logs to find errors"})
 	OVNExhausted = ovn.says("subnet address pool exhausted", Entry{File: "go-controller/pkg/allocator/ip/allocator.go: ErrFull",
