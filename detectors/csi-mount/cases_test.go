@@ -160,8 +160,16 @@ var sick = []detectorstest.Case{
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Aborted desc = An operation with the given Volume ID vol-1 already exists`)
 		csiSocket(o, "ok")
 	}},
-	{Name: "a volume that is a part of LVM", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "holds LVM2_member", Ill: func(o *v1alpha1.Observation) {
+	{Name: "a volume that is a part of LVM", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "`pvs` and `lvs` (LVM2_member)", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'LVM2_member'.`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a volume that is a part of a ZFS pool", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "`zpool import` (zfs_member)", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'zfs_member'.`)
+		csiSocket(o, "ok")
+	}},
+	{Name: "a volume whose device holds swap", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "holds swap and no filesystem", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CSIWaits(o, true, `MountVolume.MountDevice failed for volume "pv-1" : rpc error: code = Internal desc = mount failed: exit status 32: mount: /mnt: unknown filesystem type 'swap'.`)
 		csiSocket(o, "ok")
 	}},
 	{Name: "a filesystem that the kernel has no module of", Want: []string{"csi-mount/filesystem-corrupt"}, Likely: true, Remedy: "-", Manual: "modprobe", Ill: func(o *v1alpha1.Observation) {

@@ -174,6 +174,21 @@ var silent = []detectorstest.Case{
 		p := detectorstest.AddPod(o, detectorstest.Pod("default", "db", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 6, time.Second)))
 		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "open /data/db.lock: permission denied"
 	}},
+	{Name: "Python may not read a file, under a seccomp profile", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "db", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 6, time.Second)))
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "PermissionError: [Errno 13] Permission denied: '/data/db.lock'"
+	}},
+	{Name: "a database that does not answer, under a seccomp profile", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "db", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 6, time.Second)))
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "dial tcp 10.96.3.4:5432: connect: connection refused"
+	}},
+	{Name: "a file that is not there, under a seccomp profile", Ill: func(o *v1alpha1.Observation) {
+		o.Security.SeccompProfiles = []string{"profiles/strict.json"}
+		p := detectorstest.AddPod(o, detectorstest.Pod("default", "db", localhostProfile("profiles/strict.json"), detectorstest.Crashing("Error", 1, 6, time.Second)))
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "fopen(/etc/app/app.conf): No such file or directory"
+	}},
 }
 
 func localhostProfile(name string) detectorstest.PodOption {
