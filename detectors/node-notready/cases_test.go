@@ -371,10 +371,13 @@ var sick = []detectorstest.Case{
 		detectorstest.SilentKubelet(o, "x")
 	}},
 	{Name: "k0s' kubelet ends again and again, and k0s goes on", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "exit status 1", Manual: "journalctl -u k0sworker", Ill: func(o *v1alpha1.Observation) {
-		k0sRespawns(o, `Flag --containerd has been deprecated`)
+		k0sRespawns(o, k0sEnded, `Flag --containerd has been deprecated`)
+	}},
+	{Name: "the same of k0s since 1.35", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "exit status 1", Manual: "journalctl -u k0sworker", Ill: func(o *v1alpha1.Observation) {
+		k0sRespawns(o, `level=error msg="Process terminated unexpectedly: exit status 1" component=kubelet`, `Flag --containerd has been deprecated`)
 	}},
 	{Name: "k0s' kubelet ends for a port that another program has", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Says: "address already in use", Manual: "port 10250", Ill: func(o *v1alpha1.Observation) {
-		k0sRespawns(o, `E1124 09:59:54.000000 900 server.go:205] \"Failed to listen and serve\" err=\"listen tcp 0.0.0.0:10250: bind: address already in use\"`)
+		k0sRespawns(o, k0sEnded, `E1124 09:59:54.000000 900 server.go:205] \"Failed to listen and serve\" err=\"listen tcp 0.0.0.0:10250: bind: address already in use\"`)
 	}},
 	{Name: "no inotify watch left for the kubelet, and no disk is full", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "fs.inotify.max_user_watches", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, "inotify_add_watch /sys/fs/cgroup/kubepods.slice: no space left on device")
@@ -581,13 +584,16 @@ func childEnds(o *v1alpha1.Observation, program, unit, kubeconfig string) {
 	o.Processes[1] = v1alpha1.Process{PID: 300, Name: program, Unit: unit, State: "S"}
 }
 
+// k0sEnded is what k0s says before 1.35 of its kubelet that ended.
+const k0sEnded = `level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`
+
 // k0sRespawns is a node of k0s, which starts its kubelet again every five seconds and writes its words into its own log
 // (https://github.com/k0sproject/k0s: pkg/supervisor/supervisor.go).
-func k0sRespawns(o *v1alpha1.Observation, words string) {
+func k0sRespawns(o *v1alpha1.Observation, ended, words string) {
 	childEnds(o, "k0s", "k0sworker", "/var/lib/k0s/kubelet.conf")
 	for _, ago := range []time.Duration{25, 15, 5} {
 		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:54" level=info msg="`+words+`" component=kubelet stream=stderr`, ago*time.Second+time.Second)
-		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:55" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`, ago*time.Second)
+		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:55" `+ended, ago*time.Second)
 		detectorstest.Log(o, "k0sworker", `time="2026-11-24 09:59:55" level=info msg="respawning in 5s" component=kubelet`, ago*time.Second)
 	}
 	detectorstest.SilentKubelet(o, "x")

@@ -820,7 +820,7 @@ printf '%s\n' "$ca" > "$1"`, detectors.V("conf", kubeletConf(o))), true
 		manual: "K3s and RKE2 start the kubelet when their server has given them its configuration: see whether it is up and whether token and server in /etc/rancher are its own (%s)"},
 	{says: regexp.MustCompile(`Kubelet exited: (exit status \d+)`),
 		manual: "RKE2 starts the kubelet itself, which ends (%s): why stands in /var/lib/rancher/rke2/agent/logs/kubelet.log; look at kubelet-arg in /etc/rancher/rke2/config.yaml, and at the files that it names"},
-	{says: regexp.MustCompile(words.K0sChildExited + ` error="([^"]+)"`),
+	{says: regexp.MustCompile(`(?:` + words.K0sChildExited + ` error="|` + words.K0sChildTerminated + `)([^"]+)"`),
 		manual: "k0s starts the kubelet itself, which ends (%s): why stands in `journalctl -u k0sworker -u k0scontroller | grep component=kubelet`; look at --kubelet-extra-args of k0s, and at the worker profile"},
 	{says: regexp.MustCompile(`(inotify)[^"]*: too many open files`),
 		manual: "the node has no %s instances left for this user: see who has them (`find /proc/*/fd -lname anon_inode:inotify`), or raise fs.inotify.max_user_instances"},

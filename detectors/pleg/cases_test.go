@@ -60,7 +60,7 @@ var sick = []detectorstest.Case{
 		containerdEnds(o, `level=fatal msg="Failed to run CRI service" error="failed to create cni conf monitor: failed to create fsnotify watcher: too many open files"`)
 	}},
 	{Name: "containerd ends itself at start, and systemd has given up", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
-		containerdEnds(o, `level=fatal msg="failed to get listener for main ttrpc endpoint" error="listen unix /run/containerd/containerd.sock.ttrpc: bind: permission denied"`)
+		containerdEnds(o, "containerd: failed to get listener for main ttrpc endpoint: listen unix /run/containerd/containerd.sock.ttrpc: bind: permission denied")
 		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.ActiveState, u.SubState = "failed", "failed" })
 	}},
 	{Name: "containerd's configuration cut off on a machine that is no container", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {

@@ -191,7 +191,7 @@ var sick = []detectorstest.Case{
 		detectorstest.AddPod(o, detectorstest.Pod("kube-system", "csi-node-1", detectorstest.DaemonSet("csi-node"), detectorstest.Waiting("CreateContainerError", `failed to generate container "ab" spec: failed to generate spec: path "/var/lib/kubelet" is mounted on "/" but it is not a shared mount`)))
 	}},
 	{Name: "a filesystem without idmapped mounts", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Says: "hostUsers: false", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.SandboxFails(o, created+`error during container init: failed to fulfil mount request: failed to set MOUNT_ATTR_IDMAP on /var/lib/kubelet/pods/x: invalid argument (maybe the filesystem used does not support idmap mounts on this kernel?): unknown`)
+		detectorstest.SandboxFails(o, created+`error during container init: failed to fulfil mount request: failed to set MOUNT_ATTR_IDMAP on /var/lib/kubelet/pods/x: invalid argument (maybe the filesystem used doesn't support idmap mounts on this kernel?): unknown`)
 	}},
 	{Name: "a handler that containerd does not know", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Says: "has no handler nvidia", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to get sandbox runtime: no runtime for "nvidia" is configured`)

@@ -192,7 +192,9 @@ const ofK0sKubelet = " component=kubelet"
 
 // childEnded: K3s, RKE2 and k0s start the kubelet themselves, and go on without it, or wait before they do.
 func childEnded(h v1alpha1.History) (v1alpha1.LogLine, bool) {
-	l, ended := LastOf(h, "kubelet", ExitFresh, words.ChildKubeletExited, words.K0sChildExited, words.AgentWaits)
+	l, ended := newest(h, "kubelet", ExitFresh, func(text string) bool {
+		return Has(text, words.ChildKubeletExited, words.K0sChildExited, words.AgentWaits) || containsAll(text, []string{words.K0sChildTerminated, ofK0sKubelet})
+	})
 	k := h.Last().Kubelet
 	return l, ended && k.Healthz != "ok" && strings.Contains(k.HealthzError, words.ConnectionRefused)
 }

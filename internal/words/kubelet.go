@@ -44,7 +44,7 @@ var (
 		Sample: `E1126 01:34:44.999333   32132 kubelet.go:2697] "Skipping pod synchronization" err="container runtime status check may not have completed yet"`})
 	ErrorLoadingConfigFile = kubelet.says("error loading config file", Entry{File: "staging/src/k8s.io/client-go/tools/clientcmd/loader.go",
 		Sample: `" err="unable to read existing bootstrap client config from /etc/kubernetes/kubelet.conf: error loading config file \"/etc/kubernetes/kubelet.conf\": yaml: line 4: did not find expected key" logger="Unhand`})
-	FailedLivenessProbe = kubelet.says("failed liveness probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_container.go",
+	FailedLivenessProbe = kubelet.says("failed liveness probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_manager.go",
 		Sample: "Container app failed liveness probe, will be restarted"})
 	FailedToEnsureThatThePod = kubelet.says("failed to ensure that the pod", Entry{File: "pkg/kubelet/kubelet.go",
 		Sample: `E1126 15:26:08.924089   29256 pod_workers.go:1338] "Error syncing pod, skipping" err="failed to ensure that the pod: e4549535-a91a-4155-abd3-ae9152b2b352 cgroups exist and are correctly applied: failed to `})
@@ -80,13 +80,13 @@ var (
 		Sample: `E1126 01:37:30.459333   26245 run.go:72] "command failed" err="failed to validate kubelet configuration, error: kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is `})
 	ValidateServiceConnection = kubelet.says("validate service connection", Entry{File: "staging/src/k8s.io/cri-client/pkg/remote_runtime.go",
 		Sample: "failed to run Kubelet: validate service connection: validate CRI v1 runtime API for endpoint: rpc error: "})
-	Unauthorized = kubelet.says(`err="Unauthorized"`, Entry{File: "staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go",
+	Unauthorized = kubelet.says(`err="Unauthorized"`, Entry{File: "staging/src/k8s.io/apiserver/pkg/endpoints/filters/authentication.go",
 		Sample: `E1129 08:46:30.176365   12958 kubelet_node_status.go:108] "Unable to register node with API server" err="Unauthorized" node="w1"`})
 	Anonymous = kubelet.says(`User \"system:anonymous\"`, Entry{File: "staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go",
 		Sample: `"Unable to register node with API server" err="nodes is forbidden: User \"system:anonymous\" cannot create resource \"nodes\" in API group \"\" at the cluster scope" node="w1"`})
 	ProvideCredentials = kubelet.says("the server has asked for the client to provide credentials", Entry{File: "staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go",
 		Sample: `"Failed to ensure lease exists, will retry" err="the server has asked for the client to provide credentials (get leases.coordination.k8s.io w1)"`})
-	PLEGNotHealthy = kubelet.says("PLEG is not healthy: pleg was last seen active", Entry{File: "pkg/kubelet/pleg/generic.go",
+	PLEGNotHealthy = kubelet.says("PLEG is not healthy: pleg was last seen active", Entry{File: "pkg/kubelet/runtime.go, pkg/kubelet/pleg/generic.go",
 		Sample: "PLEG is not healthy: pleg was last seen active 3m9.221034024s ago; threshold is 3m0s"})
 	LivenessProbeFailed = kubelet.says("Liveness probe failed", Entry{File: "pkg/kubelet/prober/prober.go",
 		Sample: `Liveness probe failed: Get "http://10.244.7.62:8080/healthz": dial tcp 10.244.7.62:8080: connect: no route to host`})
@@ -108,7 +108,7 @@ var (
 		Sample: "failed to load Kubelet config file /var/lib/kubelet/config.yaml, error failed to decode"})
 	OnlyItsOwnNode = kubelet.says("only its own Node object", Entry{File: "plugin/pkg/auth/authorizer/node/node_authorizer.go",
 		Sample: "node: node 'lab-worker' cannot read 'web-07', only its own Node object"})
-	FailedStartupProbe = kubelet.says("failed startup probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_container.go",
+	FailedStartupProbe = kubelet.says("failed startup probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_manager.go",
 		Sample: "Container app failed startup probe, will be restarted"})
 	FailedToStartCAdvisor = kubelet.says("Failed to start cAdvisor", Entry{File: "pkg/kubelet/kubelet.go",
 		Sample: `"Failed to start cAdvisor" err="inotify_init: too many open files"`})
@@ -124,20 +124,22 @@ var (
 		Sample: `nodes "template-01" is forbidden: node "lab-worker" is not allowed to modify node "template-01"`})
 	ActiveCertificateExpired = kubelet.says("The currently active client certificate has expired", Entry{File: "pkg/kubelet/certificate/transport.go",
 		Sample: "The currently active client certificate has expired, but the server is not responsive. A restart may be necessary to retrieve new initial credentials."})
-	ChildKubeletExited = kubelet.says("Kubelet exited: exit status", Entry{File: "as in rancher/rke2 issue 3063",
+	ChildKubeletExited = kubelet.says("Kubelet exited: exit status", Entry{File: "rancher/rke2: pkg/executor/staticpod/staticpod.go",
 		Sample: `time="2022-06-16T11:03:05Z" level=error msg="Kubelet exited: exit status 1"`})
 	AgentWaits = kubelet.says("Waiting to retrieve agent configuration", Entry{File: "k3s-io/k3s: pkg/agent/config/config.go",
 		Sample: `time="2024-03-14T09:01:22Z" level=info msg="Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, try enabling a unique node name with the --with-node-id flag"`})
 	DockerDriverDiffers = kubelet.says("is different from docker cgroup driver", Entry{Until: "1.24", File: "pkg/kubelet/dockershim/docker_service.go",
 		Sample: `F0828 kubelet.go:262] failed to run Kubelet: misconfiguration: kubelet cgroup driver: "systemd" is different from docker cgroup driver: "cgroupfs"`})
-	K0sChildExited = kubelet.says(`msg="Failed to wait for process" component=kubelet`, Entry{File: "k0sproject/k0s: pkg/supervisor/supervisor.go",
+	K0sChildExited = kubelet.says(`msg="Failed to wait for process" component=kubelet`, Entry{Until: "1.35", File: "k0sproject/k0s: pkg/supervisor/supervisor.go",
 		Sample: `time="2024-05-14 09:01:22" level=warning msg="Failed to wait for process" component=kubelet error="exit status 1"`})
+	K0sChildTerminated = kubelet.says(`msg="Process terminated unexpectedly: `, Entry{Since: "1.35", File: "k0sproject/k0s: pkg/supervisor/supervisor.go",
+		Sample: `time="2026-11-24 09:01:22" level=error msg="Process terminated unexpectedly: exit status 1" component=kubelet`})
 	RequestNotSigned = kubelet.says("ertificate request was not signed", Entry{File: "staging/src/k8s.io/client-go/util/certificate/certificate_manager.go",
 		Sample: `E1124 10:00:00.000000 900 certificate_manager.go:562] kubernetes.io/kube-apiserver-client-kubelet: certificate request was not signed: timed out waiting for the condition`})
 	MainSyncLoop = kubelet.says("Starting kubelet main sync loop", Entry{File: "pkg/kubelet/kubelet.go",
 		Sample: `I1130 03:15:02.318440   21712 kubelet.go:2529] "Starting kubelet main sync loop"`})
 	CannotEnforceAppArmor = kubelet.says("Cannot enforce AppArmor", Entry{File: "pkg/kubelet/lifecycle/handlers.go",
-		Sample: `Cannot enforce AppArmor: profile "k8s-deny-write" is not loaded`})
+		Sample: `Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host`})
 )
 
 var kubelet = &Component{Name: "kubelet", Version: "v1.37.2"}

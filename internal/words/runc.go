@@ -4,7 +4,7 @@ package words
 var (
 	CgroupNotApplied = runc.says("unable to apply cgroup configuration", Entry{File: "libcontainer/process_linux.go",
 		Sample: "unable to apply cgroup configuration"})
-	CreateSessionKey = runc.says("create session key", Entry{File: "as in kind issue 3806",
+	CreateSessionKey = runc.says("create session key", Entry{File: "libcontainer/keys/keyctl.go",
 		Sample: "error during container init: unable to join session keyring: unable to create session key: disk quota exceeded"})
 	InitOOMKilled = runc.says("container init was OOM-killed", Entry{File: "libcontainer/process_linux.go",
 		Sample: "runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?)"})
