@@ -63,7 +63,7 @@ func (a *app) diagnose() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diagnose [NODE...]",
 		Short: "Report what is wrong with a cluster or node, the cause and the fix",
-		Long: `Read every node of a kind cluster, or only those named (or addressed), and report each problem with its cause, the evidence, the
+		Long: `Read every node of a kind cluster, or only those given by name or address, and report each problem with its cause, the evidence, the
 consequences and the steps that fix it. It also reads this machine (--local), other machines (--ssh) or a recording (--bundle).
 All namespaces are included. The Kubernetes API is used if it answers; nodes are read without it too.
 

@@ -100,9 +100,12 @@ func TestNamesThatAreGiven(t *testing.T) {
 		"--ssh root@10.0.0.7:2222":  "--ssh root@10.0.0.7:2222: a port is given as ssh://root@10.0.0.7:2222",
 		"--ssh w1=root@w1.lan:2222": "a port is given as ssh://root@w1.lan:2222",
 	} {
-		if code, _, stderr := call(t, &fakeDeps{t: t}, "", append([]string{"diagnose"}, strings.Fields(args)...)...); code != exitUsage || !strings.Contains(stderr, want) {
+		if code, _, stderr := call(t, &fakeDeps{t: t}, "", append([]string{"diagnose"}, strings.Split(args, " ")...)...); code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit code %d\n%s", args, code, stderr)
 		}
+	}
+	if code, _, stderr := call(t, &fakeDeps{t: t}, "", "diagnose", "--ssh", "w1 -p 22"); code != exitUsage || !strings.Contains(stderr, `--ssh "w1 -p 22": it is no host`) {
+		t.Errorf("a host with options: exit code %d\n%s", code, stderr)
 	}
 	for dest, port := range map[string]bool{"root@fd00::3": false, "fd00::3:22": false, "ssh://root@w1:22": false, "[fd00::3]": false, "w1": false, "w1:22": true} {
 		if withPort.MatchString(dest) != port {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -232,6 +233,9 @@ func (s *target) overSSH(ctx context.Context, w targetFlags, guessed map[string]
 		name, dest, given := sshName(dest)
 		if name == "" || dest == "" {
 			return usagef("--ssh %s: it names no host", dest)
+		}
+		if strings.ContainsFunc(dest, unicode.IsSpace) {
+			return usagef("--ssh %q: it is no host: options of ssh go into its configuration", dest)
 		}
 		if withPort.MatchString(dest) {
 			return usagef("--ssh %[1]s: a port is given as ssh://%[1]s", dest)
