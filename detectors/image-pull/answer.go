@@ -53,7 +53,7 @@ const (
 // "failed to authorize: failed to fetch anonymous token: … dial tcp …" is about a server that is not reached, not about a credential.
 var readings = []reading{
 	{says: `couldn't parse image|invalid reference format|Failed to apply default image tag|InvalidImageName`, cause: tagCause, why: "is no image reference"},
-	{says: `\bis blocked in PATH`, cause: mirrorCause, why: isBlocked},
+	{says: `\bis blocked in (one of )?PATH`, cause: mirrorCause, why: isBlocked},
 	{says: `did not resolve to an alias|no unqualified-search registries|short name mode is enforcing`, cause: tagCause, why: "names no registry, and the runtime knows none for short names"},
 	// The node's policy of signatures, whose verifiers quote errors of their own.
 	{says: `Source image rejected|\bblocked pull of\b`},

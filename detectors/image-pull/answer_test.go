@@ -96,6 +96,7 @@ var errorsOfPulls = []struct {
 	{`Failed to pull image "%[1]s": short-name "%[1]s" did not resolve to an alias and no unqualified-search registries are defined in "/etc/containers/registries.conf"`, tagCause, true},
 	{`Failed to pull image "%[1]s": loading registries configuration "/etc/containers/registries.conf": toml: line 3`, mirrorCause, true},
 	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: registry r.test is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d`, mirrorCause, true},
+	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: registry r.test is blocked in one of /etc/containers/registries.conf, /etc/containers/registries.conf.d`, mirrorCause, true},
 	{`Failed to pull image "%[1]s": short name mode is enforcing, but image name %[1]s returns ambiguous list`, tagCause, true},
 	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: (Mirrors also failed: [mirror.test/a:1: pinging container registry mirror.test: Get "https://mirror.test/v2/": dial tcp 203.0.113.7:443: connect: connection refused]): %[1]s: reading manifest 1 in r.test/a: manifest unknown`, tagCause, true},
 	{`Failed to pull image "%[1]s": initializing source docker://%[1]s: (Mirrors also failed: [mirror.test/a:1: pinging container registry mirror.test: Get "https://mirror.test/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority]): %[1]s: pinging container registry r.test: Get "https://r.test/v2/": dial tcp 203.0.113.9:443: i/o timeout`, tlsCause, true},
