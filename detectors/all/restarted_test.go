@@ -163,3 +163,29 @@ func restart(o *v1alpha1.Observation, kubeletFirst, killed bool) {
 		o.Units[unit] = u
 	}
 }
+
+// A runtime that somebody stopped tells no handlers: what it said last of its programs counts.
+func TestFoundAfterAStopOfTheRuntime(t *testing.T) {
+	for _, on := range []string{"recorded", "recorded-v2"} {
+		t.Run(on, func(t *testing.T) {
+			h := slices.Clone(recorded(t, filepath.Join("testdata", on, "shim-missing")))
+			last := &h[len(h)-1]
+			*last = apart(*last)
+			const later = 70 * time.Second
+			unit := facts.Runtime(last).Unit
+			last.At = last.At.Add(later)
+			last.API.ServerDate, last.API.AskedAt = last.API.ServerDate.Add(later), last.API.AskedAt.Add(later)
+			u := last.Units[unit]
+			u.ActiveState, u.SubState, u.Result, u.MainPID = "inactive", "dead", "success", 0
+			last.Units[unit] = u
+			last.Processes = slices.DeleteFunc(last.Processes, func(p v1alpha1.Process) bool { return p.Unit == unit })
+			last.Unknown = slices.Clone(last.Unknown)
+			detectorstest.RuntimeSilent(last)
+			for who, h := range map[string]v1alpha1.History{"by one who has looked before": h, "at a first look": h[len(h)-1:]} {
+				if found := detectorstest.Names(all.Judge(h)); !slices.Equal(found, []string{"sandbox-create/shim-missing", "pleg/runtime-hung"}) {
+					t.Errorf("%s: found %v", who, found)
+				}
+			}
+		})
+	}
+}
