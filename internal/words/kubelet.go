@@ -58,14 +58,14 @@ var (
 		Sample: "failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode"})
 	ExternalAttacher = kubelet.says("timed out waiting for external-attacher", Entry{File: "pkg/volume/csi/csi_attacher.go",
 		Sample: `AttachVolume.Attach failed for volume "pv-1" : timed out waiting for external-attacher of ebs.csi.aws.com CSI driver to attach volume vol-1`})
-	AlreadyContains = kubelet.says("it already contains", Entry{File: "mount-utils: mount_linux.go, as older CSI drivers have it",
+	AlreadyContains = kubelet.says("it already contains", Entry{File: "k8s.io/utils: mount/mount_linux.go before 2020, as older CSI drivers have it",
 		Sample: `failed to mount the volume as "ext4", it already contains xfs. Mount error: mount failed: exit status 32`})
 	FsckFoundErrors = kubelet.says("but could not correct them", Entry{File: "mount-utils: mount_linux.go",
 		Sample: "rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-1 but could not correct them: fsck from util-linux 2.31.1"})
 	FsckTooOld = kubelet.says("has unsupported feature(s)", Entry{File: "e2fsprogs: e2fsck/unix.c, in what mount-utils says of fsck",
 		Sample: "/dev/longhorn/pvc-1 has unsupported feature(s): FEATURE_C12\ne2fsck: Get a newer version of e2fsck!"})
-	XFSLogToReplay = kubelet.says("valuable metadata changes in a log", Entry{File: "xfsprogs: repair/phase2.c, in what mount-utils says of xfs_repair",
-		Sample: "ERROR: The filesystem has valuable metadata changes in a log which needs to be replayed."})
+	XFSLogToReplay = kubelet.says("valuable metadata changes in a log", Entry{File: "xfsprogs: repair/phase2.c, in what k8s.io/utils said of xfs_repair early in 2020",
+		Sample: "ERROR: The filesystem has valuable metadata changes in a log which needs to\nbe replayed."})
 	CSIDriverNotRegistered = kubelet.says("not found in the list of registered CSI drivers", Entry{File: "pkg/volume/csi/csi_client.go",
 		Sample: "failed to create newCsiDriverClient: driver name filesystem-corrupt-4la5i.csi.sickbay.dev not found in the list of registered CSI drivers"})
 	BootstrapCertificateExpired = kubelet.says("part of the existing bootstrap client certificate", Entry{File: "pkg/kubelet/certificate/bootstrap/bootstrap.go",
