@@ -424,7 +424,7 @@ Is the agent running?`)
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="cilium-cni" failed (add): Unable to create endpoint: response status code does not match any response statuses defined for this endpoint in the swagger spec (status 503): {}`)
 	}},
 	{Name: "Kube-OVN's daemon cannot make the interface", Want: []string{"cni/plugin-binary-missing"}, Likely: true, Remedy: "-", Says: `does not make the pod's interface (RPC failed; request ip return 500 configure nic failed`, Ill: func(o *v1alpha1.Observation) {
-		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 configure nic failed: exit status 1`)
+		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 configure nic failed exit status 1`)
 	}},
 	{Name: "Kube-OVN's daemon has no address of its controller, by its plugin's words", Want: []string{"cni/ipam-exhausted"}, Likely: true, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to setup network for sandbox "5f": plugin type="kube-ovn" failed (add): RPC failed; request ip return 500 no address allocated to pod tenant-a/web-0 provider ovn, please see kube-ovn-controller logs to find errors`)

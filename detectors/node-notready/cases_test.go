@@ -352,7 +352,7 @@ var sick = []detectorstest.Case{
 		detectorstest.Log(o, "kubelet", `kubernetes.io/kube-apiserver-client-kubelet: certificate request was not signed: timed out waiting for the condition`, time.Minute)
 	}},
 	{Name: "the kubelet's folder is read-only", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Manual: "findmnt -T /var/lib/kubelet/pods", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.KubeletLoops(o, "failed to run Kubelet: could not create directory for kubelet pods: mkdir /var/lib/kubelet/pods: read-only file system")
+		detectorstest.KubeletLoops(o, `"Failed to initialize internal modules" err="error creating pods directory: mkdir /var/lib/kubelet/pods: read-only file system"`)
 	}},
 	{Name: "the kernel killed the kubelet for want of memory", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "systemctl start", Says: "want of memory", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletStopped(o)

@@ -167,7 +167,7 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "containerd 2 could not load CRI", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		withoutCRI(o)
-		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to find snapshotter \"stargz\"" id=io.containerd.cri.v1.images type=io.containerd.cri.v1`, 2*time.Minute)
+		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="failed to find snapshotter \"stargz\"" id=io.containerd.cri.v1.images type=io.containerd.cri.v1`, 2*time.Minute)
 		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to load CRI image service plugin dependency: not found" id=io.containerd.grpc.v1.cri type=io.containerd.grpc.v1`, 2*time.Minute)
 	}},
 	// https://github.com/containerd/containerd/issues/12612

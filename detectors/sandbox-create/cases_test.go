@@ -107,7 +107,7 @@ var sick = []detectorstest.Case{
 		f := detectorstest.RunFilesystem(o)
 		f.InodesFree = 3
 		f.TopUsers = []v1alpha1.PathUse{{Path: "/run/containerd/old-tasks", Files: 201, Dir: true}, {Path: "/run/containerd/io.containerd.runtime.v2.task", Bytes: 90 << 10, Files: 400, Dir: true}, {Path: "/run/containerd/s", Files: 100, Dir: true}}
-		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
+		detectorstest.SandboxFails(o, `failed to create sandbox "faa6e": mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device`)
 	}},
 	{Name: "no inodes left in /run, as systemd says it of a pod's slice", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.RunFilesystem(o).InodesFree = 0
@@ -116,7 +116,7 @@ var sick = []detectorstest.Case{
 	}},
 	{Name: "hardly an inode left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Ill: func(o *v1alpha1.Observation) {
 		detectorstest.RunFilesystem(o).InodesFree = 19
-		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device")
+		detectorstest.SandboxFails(o, `failed to create sandbox "faa6e": mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: no space left on device`)
 	}},
 	{Name: "/run full, and the network plugin meets it first", Want: []string{"sandbox-create/disk-full"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.RunFilesystem(o).BytesFree = 0
@@ -133,7 +133,9 @@ var sick = []detectorstest.Case{
 	{Name: "/var/log full, and the log folder of a pod cannot be made", Want: []string{"sandbox-create/disk-full"}, Remedy: "journalctl", Ill: func(o *v1alpha1.Observation) {
 		o.Filesystems = append(o.Filesystems, v1alpha1.Filesystem{Path: "/var/log", Mount: "/var/log", Device: "/dev/vdc1", MajorMinor: "254:33", Type: "ext4", Bytes: 2 << 30, Inodes: 1 << 20, InodesFree: 1 << 20, Roles: []string{"logs"},
 			TopUsers: []v1alpha1.PathUse{{Path: "/var/log/journal", Bytes: 1900 << 20, Files: 40, Dir: true}}})
-		detectorstest.SandboxFails(o, "failed to create pod log directory: mkdir /var/log/pods/default_new_0a1b: no space left on device")
+		// The kubelet's own error: no runtime was asked.
+		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "new", "FailedCreatePodSandBox", "Failed to create pod sandbox: mkdir /var/log/pods/default_new_0a1b: no space left on device", 8*time.Second, 7)
 	}},
 	{Name: "no inotify watches left", Want: []string{"sandbox-create/cgroup-unwritable"}, Remedy: "-", Ill: func(o *v1alpha1.Observation) {
 		limit(o, "inotify-watches", "uid 0", 8192, 8192)

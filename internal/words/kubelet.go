@@ -113,7 +113,7 @@ var (
 	FailedToStartCAdvisor = kubelet.says("Failed to start cAdvisor", Entry{File: "pkg/kubelet/kubelet.go",
 		Sample: `"Failed to start cAdvisor" err="inotify_init: too many open files"`})
 	InternalModules = kubelet.says("Failed to initialize internal modules", Entry{File: "pkg/kubelet/kubelet.go",
-		Sample: `"Failed to initialize internal modules" err="mkdir /var/lib/kubelet/pods: read-only file system"`})
+		Sample: `"Failed to initialize internal modules" err="error creating pods directory: mkdir /var/lib/kubelet/pods: read-only file system"`})
 	ReservedCompressible = kubelet.says("Reserved Compressible Cgroup Limits", Entry{File: "pkg/kubelet/cm/node_container_manager_linux.go",
 		Sample: `Failed to enforce System Reserved Compressible Cgroup Limits on "/system-reserved": ["system-reserved"] cgroup does not exist`})
 	DeviceConnected = kubelet.says("Device plugin connected", Entry{File: "pkg/kubelet/cm/devicemanager/manager.go",
