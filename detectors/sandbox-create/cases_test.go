@@ -279,7 +279,7 @@ var sick = []detectorstest.Case{
 		unpackFails(o, `failed to prepare extraction snapshot "extract-1 sha256:332b199f36eb": failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: operation not permitted`)
 	}},
 	{Name: "the configuration names a snapshotter that containerd has not", Want: []string{"sandbox-create/snapshotter-unwritable"}, Likely: true, Remedy: "-", Says: "names a snapshotter", Ill: func(o *v1alpha1.Observation) {
-		detectorstest.SandboxFails(o, `failed to create containerd container: failed to get snapshotter: snapshotter not loaded: stargz: invalid argument`)
+		detectorstest.SandboxFails(o, `failed to create containerd container: snapshotter not loaded: stargz: invalid argument`)
 	}},
 	{Name: "Kata on a node without KVM", Want: []string{"sandbox-create/oci-runtime-missing"}, Remedy: "-", Says: "KVM is not to be had", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: Could not access KVM kernel module: No such file or directory qemu-system-x86_64: failed to initialize kvm: No such file or directory: unknown`)
