@@ -196,7 +196,7 @@ func runtimeRestart(h v1alpha1.History) *v1alpha1.Finding {
 	r := facts.Runtime(o)
 	u, ok := facts.RuntimeUnit(o)
 	// CRI-O's and Docker's containers are in no cgroup of the runtime's unit.
-	if !ok || r.Name != facts.Containerd || u.KillMode == "" || u.KillMode == "process" || u.KillMode == "none" || spared(o, r.Unit) {
+	if !ok || u.LoadState != "loaded" || r.Name != facts.Containerd || u.KillMode == "" || u.KillMode == "process" || u.KillMode == "none" || spared(o, r.Unit) {
 		return nil
 	}
 	f := &v1alpha1.Finding{
