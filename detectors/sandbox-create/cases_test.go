@@ -102,6 +102,18 @@ var sick = []detectorstest.Case{
 		detectorstest.Kmsg(o, "EXT4-fs (loop3): Remounting filesystem read-only", 40*time.Second)
 		detectorstest.SandboxFails(o, "failed to create prepare snapshot dir: failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-12: read-only file system")
 	}},
+	{Name: "the kubelet's folder of pods is mounted read-only", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Says: "/var/lib/kubelet/pods of the node is mounted read-only", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "web", detectorstest.Waiting("ContainerCreating", "")))
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/kubelet/pods", Source: "/dev/vda1", Root: "/x", Type: "ext4", Options: []string{"ro", "relatime"}})
+		detectorstest.Log(o, "kubelet", `"Unable to make pod data directories for pod" err="mkdir /var/lib/kubelet/pods/1bd3f7a8-1f7a-4d0e-8b0c-2a5e8f0e7f11: read-only file system" pod="default/web"`, 4*time.Second)
+	}},
+	{Name: "somebody made the folder of pods' logs immutable", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Likely: true, Manual: "chattr -i", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `mkdir /var/log/pods/default_web_1bd3f7a8-1f7a-4d0e-8b0c-2a5e8f0e7f11: operation not permitted`)
+	}},
+	{Name: "/run is read-only", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Says: "/run of the node is mounted read-only", Ill: func(o *v1alpha1.Observation) {
+		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/run", Source: "tmpfs", Root: "/", Type: "tmpfs", Options: []string{"ro"}})
+		detectorstest.SandboxFails(o, "failed to create a sandbox controller: mkdir /run/containerd/io.containerd.sandbox.controller.v1.shim/k8s.io/faa6e: read-only file system")
+	}},
 	// containerd cannot make the sandbox's directory of state; bytes are left.
 	{Name: "no inodes left in /run", Want: []string{"sandbox-create/inodes-exhausted"}, Remedy: "rm -rf --one-file-system -- /run/containerd/old-tasks", Never: []string{"io.containerd", "/run/containerd/s"}, Ill: func(o *v1alpha1.Observation) {
 		f := detectorstest.RunFilesystem(o)
@@ -365,6 +377,12 @@ var silent = []detectorstest.Case{
 	}},
 	{Name: "a snapshotter's layer is mounted read-only", Ill: func(o *v1alpha1.Observation) {
 		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/42/fs", Source: "/dev/loop7", Root: "/", Type: "ext4", Options: []string{"ro", "relatime"}})
+	}},
+	{Name: "a mount point in a container's read-only root", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting "/var/lib/kubelet/pods/0a/volumes/kubernetes.io~configmap/c" to rootfs at "/etc/c": create mountpoint for /etc/c mount: mkdirat /run/containerd/io.containerd.runtime.v2.task/k8s.io/0b/rootfs/etc/c: read-only file system`)
+	}},
+	{Name: "a hostPath that the node's read-only system does not let be made", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.SandboxFails(o, `failed to generate container "0b" spec: failed to generate spec: failed to mkdir "/data": mkdir /data: read-only file system`)
 	}},
 	{Name: "nydus' and erofs' layers are mounted read-only", Ill: func(o *v1alpha1.Observation) {
 		o.Runtime.Snapshotter = "nydus"

@@ -35,7 +35,11 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	for _, judge := range []func(*v1alpha1.Observation, []facts.CreateFailure) []v1alpha1.Finding{binaries, unlisted, unconfigured, space, quota, cgroups, limits, refusals, layers} {
 		out = append(out, judge(o, failing)...)
 	}
-	out = append(out, unwritable(h, failing)...)
+	if found := unwritable(h, failing); len(found) > 0 {
+		out = append(out, found...)
+	} else {
+		out = append(out, refusedElsewhere(h, failing)...)
+	}
 	for i := range out {
 		out[i].Consequences = append(out[i].Consequences, facts.Consequences(o)...)
 	}
@@ -603,6 +607,7 @@ var raise = map[string]string{
 var (
 	snapshotTexts = []string{words.PrepareSnapshotDir, words.PrepareExtraction, "failed to create snapshot", words.MountRootfsComponent, words.FailedToCreateTempDir, "failed commit on ref", "failed to extract layer"}
 	deniedTexts   = []string{words.OperationNotPermitted, words.ReadOnlyFileSystem, "permission denied"}
+	writeRefused  = regexp.MustCompile(`(?:mkdir|open|create|rename|chmod|link|symlink|bind) (/[^ :"\\]+)\\*"?: (read-only file system|operation not permitted)`)
 	pathInError   = regexp.MustCompile(`(?:mkdir|open|rename|chmod|link|symlink) (/[^ :"\\]+)`)
 )
 
@@ -664,6 +669,34 @@ func unwritable(h v1alpha1.History, failing []facts.CreateFailure) []v1alpha1.Fi
 	fd.Summary = "the snapshotter cannot write: " + what
 	fd.Remedy, fd.ManualAction = facts.Place(o).NewRemedy("make-writable", steps...), reason
 	return []v1alpha1.Finding{fd}
+}
+
+// refusedElsewhere: making a pod's sandbox fails by a directory of the kubelet, of the runtime's state or of the network plugins that takes
+// no writes. What a container's own filesystem or a pod's hostPath refuses is the pod's own affair.
+func refusedElsewhere(h v1alpha1.History, failing []facts.CreateFailure) []v1alpha1.Finding {
+	o := h.Last()
+	for _, c := range failing {
+		m := writeRefused.FindStringSubmatch(c.Message)
+		if m == nil || strings.Contains(m[1], "/rootfs/") || !slices.ContainsFunc([]string{facts.KubeletRoot(o) + "/pods/", "/var/log/pods", "/var/log/containers", "/run/", "/var/run/", "/var/lib/cni"}, func(dir string) bool {
+			return strings.HasPrefix(m[1]+"/", dir)
+		}) {
+			continue
+		}
+		dir := path.Dir(m[1])
+		f := v1alpha1.Finding{Cause: "snapshotter-unwritable", Certainty: v1alpha1.Likely, Evidence: []v1alpha1.Evidence{c.Evidence},
+			Summary:      "pods cannot be made: " + dir + " of the node takes no writes (" + m[2] + ")",
+			ToConfirm:    "`lsattr -d -- " + detectors.Quote(dir) + "; findmnt -T " + detectors.Quote(dir) + "` on the node",
+			ManualAction: "take away the attribute (chattr -i) or the mount that refuses the write; where the kernel made the filesystem read-only after errors (`dmesg`), drain the node and check it while it is not mounted"}
+		for _, mount := range o.Mounts {
+			if slices.Contains(mount.Options, "ro") && (mount.Target == m[1] || strings.HasPrefix(m[1], strings.TrimRight(mount.Target, "/")+"/")) {
+				f.Certainty, f.ToConfirm = v1alpha1.Certain, ""
+				f.Summary = "pods cannot be made: " + mount.Target + " of the node is mounted read-only"
+				f.Evidence = append(f.Evidence, facts.Seen(o, v1alpha1.SourceMounts, fmt.Sprintf("%s is a read-only mount of %s %s", mount.Target, mount.Source, mount.Root)))
+			}
+		}
+		return []v1alpha1.Finding{f}
+	}
+	return nil
 }
 
 // refusedWrite is where nothing of the state was seen: a failure that names a directory of the snapshotter and a refusal is still a likely

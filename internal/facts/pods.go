@@ -114,19 +114,19 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 	o := h.Last()
 	var all []CreateFailure
 	for _, e := range Events(o, "Pod", "", "", createRationed, "FailedCreatePodSandBox", "FailedCreatePodContainer", "Failed", "FailedCreatePodSandbox") {
-		if message := strings.TrimPrefix(e.Message, combined); e.Reason == "Failed" && !strings.HasPrefix(message, "Error:") ||
+		if message := strings.TrimPrefix(e.Message, combined); e.Reason == "Failed" && !strings.HasPrefix(message, "Error:") && !strings.HasPrefix(message, words.MakingPodDataDirectories) ||
 			APINow(o).Sub(EventTime(&e)) > createFresh && (EventCount(&e) < 2 || !stillWaits(o, &e)) {
 			continue
 		}
 		all = append(all, CreateFailure{e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Message, EventTime(&e),
-			v1alpha1.Evidence{Source: "api.events", At: EventTime(&e), Text: e.Reason + ": " + e.Message}, e.Reason == "Failed"})
+			v1alpha1.Evidence{Source: "api.events", At: EventTime(&e), Text: e.Reason + ": " + e.Message}, e.Reason == "Failed" && !strings.Contains(e.Message, words.MakingPodDataDirectories)})
 	}
 	for _, c := range Waiting(o, "CreateContainerError", "RunContainerError", "CreateContainerConfigError", "StartError") {
 		all = append(all, CreateFailure{c.Pod.Namespace, c.Pod.Name, c.Status.State.Waiting.Message, o.At,
 			v1alpha1.Evidence{Source: "api.pods", At: o.At, Text: c.Where() + " " + c.Status.State.Waiting.Reason + ": " + c.Status.State.Waiting.Message}, true})
 	}
 	ofSandbox := func(text string) bool {
-		return Has(text, words.CreatePodSandboxForPodFailed, words.FailedToCreateSandboxForPod, words.FailedToCreatePodSandbox, "error determining status")
+		return Has(text, words.CreatePodSandboxForPodFailed, words.FailedToCreateSandboxForPod, words.FailedToCreatePodSandbox, "error determining status", words.UnableToMakePodDataDirectories)
 	}
 	ofContainer := func(text string) bool {
 		return Has(text, "StartContainer\" for", "RunContainerError", "CreateContainerError")

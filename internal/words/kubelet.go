@@ -106,6 +106,10 @@ var (
 		Sample: `"Unable to update node status" err="update node status exceeds retry count"`})
 	LoadKubeletConfigOld = kubelet.says("load Kubelet config file", Entry{File: "cmd/kubelet/app/server.go",
 		Sample: "failed to load Kubelet config file /var/lib/kubelet/config.yaml, error failed to decode"})
+	MakingPodDataDirectories = kubelet.says("error making pod data directories", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: "error making pod data directories: mkdir /var/lib/kubelet/pods/0a1b: read-only file system"})
+	UnableToMakePodDataDirectories = kubelet.says("Unable to make pod data directories", Entry{File: "pkg/kubelet/kubelet.go",
+		Sample: `"Unable to make pod data directories for pod" err="mkdir /var/lib/kubelet/pods/0a1b: read-only file system" pod="default/web"`})
 	OnlyItsOwnNode = kubelet.says("only its own Node object", Entry{File: "plugin/pkg/auth/authorizer/node/node_authorizer.go",
 		Sample: "node: node 'lab-worker' cannot read 'web-07', only its own Node object"})
 	FailedStartupProbe = kubelet.says("failed startup probe", Entry{File: "pkg/kubelet/kuberuntime/kuberuntime_manager.go",
