@@ -487,12 +487,38 @@ var sick = []detectorstest.Case{
 		o.Kubelet.Kubeconfig.ClientCert = ""
 		detectorstest.SilentKubelet(o, `"Failed to ensure lease exists, will retry" err="leases.coordination.k8s.io \"lab-worker\" is forbidden: User \"system:anonymous\" cannot get resource \"leases\" in API group \"coordination.k8s.io\" in the namespace \"kube-node-lease\""`)
 	}},
+	{Name: "a webhook that does not answer holds leases and status of nodes", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Says: `failed calling webhook "guard.example.com`, Manual: "validatingwebhookconfigurations", Ill: reports(
+		`"Failed to update lease" err="Internal error occurred: failed calling webhook \"guard.example.com\": failed to call webhook: Post \"https://guard.policy.svc:443/?timeout=2s\": service \"guard\" not found"`, false)},
+	{Name: "a webhook refuses the node's status, and the lease is renewed", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Says: "denied the request", Ill: reports(
+		`"Error updating node status, will retry" err="failed to patch status \"{\\\"status\\\":{}}\" for node \"lab-worker\": admission webhook \"validate.nodes.example.org\" denied the request: allocatable may not change"`, false)},
+	{Name: "etcd has no room", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Says: "database space exceeded", Manual: "etcdctl alarm list", Ill: reports(
+		`"Failed to update lease" err="etcdserver: mvcc: database space exceeded"`, true)},
+	{Name: "the API server is too busy to answer the kubelet", Want: []string{"node-notready/apiserver-unreachable"}, Remedy: "-", Likely: true, Says: "do not get through", Ill: reports(
+		`"Failed to update lease" err="Put \"https://lab-control-plane:6443/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/lab-worker?timeout=10s\": context deadline exceeded"`, true)},
+	{Name: "the kubelet is killed again and again, and has just been started once more", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "-", Likely: true, Says: "is killed, again and again", Manual: "MemoryMax", Ill: func(o *v1alpha1.Observation) {
+		o.Kubelet.Healthz, o.Kubelet.HealthzError = "", "dial tcp 127.0.0.1:10248: connect: connection refused"
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(time.Second), 5 })
+		for _, ago := range []time.Duration{5 * time.Second, 3 * time.Second} {
+			detectorstest.Log(o, "kubelet", "kubelet.service: Main process exited, code=killed, status=9/KILL", ago)
+			detectorstest.Log(o, "kubelet", "kubelet.service: Failed with result 'signal'.", ago)
+		}
+	}},
 	{Name: "kubelet loops for a config that this version does not know", Want: []string{"node-notready/kubelet-stopped"}, Remedy: "kubeadm upgrade node phase kubelet-config", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, `failed to load kubelet config file, path: /var/lib/kubelet/config.yaml, error: failed to decode: strict decoding error: unknown field "singleProcessOOMKil"`)
 	}},
 }
 
 var silent = []detectorstest.Case{
+	{Name: "the kubelet was killed once, and starts", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(time.Second), 1 })
+		detectorstest.Log(o, "kubelet", "kubelet.service: Failed with result 'signal'.", 3*time.Second)
+	}},
+	{Name: "an etcd leader changed, and the lease is renewed", Ill: reports(`"Failed to update lease" err="etcdserver: leader changed"`, false)},
+	{Name: "somebody else wrote the lease", Ill: reports(`"Failed to update lease" err="Operation cannot be fulfilled on leases.coordination.k8s.io \"lab-worker\": the object has been modified; please apply your changes to the latest version and try again"`, true)},
+	{Name: "a webhook was away for a while", Ill: func(o *v1alpha1.Observation) {
+		reports(`"Failed to update lease" err="Internal error occurred: failed calling webhook \"guard.example.com\": failed to call webhook: Post \"https://guard.policy.svc:443/?timeout=2s\": EOF"`, false)(o)
+		o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: detectorstest.Ago(2 * time.Second)}
+	}},
 	{Name: "the kubelet ended itself once, and has settled since", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.Unit(o, "kubelet", func(u *v1alpha1.Unit) { u.ActiveSince, u.NRestarts = detectorstest.Ago(25*time.Second), 1 })
 		detectorstest.Log(o, "kubelet", `"Failed to start ContainerManager" err="x"`, 27*time.Second)
@@ -561,6 +587,21 @@ func ends(last string) func(*v1alpha1.Observation) {
 		detectorstest.KubeletLoops(o, "x")
 		o.Journal.Lines = nil
 		detectorstest.Log(o, "kubelet", last, 2*time.Second)
+	}
+}
+
+// reports is a kubelet that says this twice in two tries to report, for so long that the node is silent, or only since a moment.
+func reports(line string, long bool) func(*v1alpha1.Observation) {
+	return func(o *v1alpha1.Observation) {
+		o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: detectorstest.Ago(12 * time.Second)}
+		if long {
+			o.API.Lease.Spec.RenewTime = &metav1.MicroTime{Time: detectorstest.Ago(70 * time.Second)}
+		}
+		for i := range o.API.Node.Status.Conditions {
+			o.API.Node.Status.Conditions[i].LastHeartbeatTime = detectorstest.MetaAgo(70 * time.Second)
+		}
+		detectorstest.Log(o, "kubelet", line, 9*time.Second)
+		detectorstest.Log(o, "kubelet", line, 4*time.Second)
 	}
 }
 

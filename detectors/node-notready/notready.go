@@ -6,12 +6,15 @@
 package notready
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sickbay-dev/sickbay/api/v1alpha1"
 	"github.com/sickbay-dev/sickbay/detectors"
@@ -29,7 +32,7 @@ func judge(h v1alpha1.History) []v1alpha1.Finding {
 	if !k.Known {
 		return nil
 	}
-	for _, judge := range []func(v1alpha1.History, facts.Kubelet) *v1alpha1.Finding{kubeconfig, untrusted, unreachable, refused, stopped, unregistered} {
+	for _, judge := range []func(v1alpha1.History, facts.Kubelet) *v1alpha1.Finding{kubeconfig, untrusted, unreachable, refused, notTaken, stopped, unregistered} {
 		if f := judge(h, k); f != nil {
 			f.Consequences = facts.Consequences(h.Last())
 			return []v1alpha1.Finding{*f}
@@ -649,6 +652,7 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 			f.Summary = service + " has not started its kubelet, and waits for its server" + facts.Short(strings.TrimSuffix(why, `"`))
 		}
 		steps, f.ManualAction = repair(o, k)
+		killed(h, k, f)
 		if f.ManualAction != "" {
 			if !k.Said && u.ExecMainStatus != 203 {
 				f.Certainty, f.ToConfirm = v1alpha1.Likely, "its last words: `journalctl -u kubelet -n 20`"
@@ -662,6 +666,14 @@ func stopped(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-kubelet", append(steps, detectors.WaitReady(o.Node))...)
 	return f
+}
+
+// killed is a kubelet that says nothing of its end, for something else ends it.
+func killed(h v1alpha1.History, k facts.Kubelet, f *v1alpha1.Finding) {
+	if times, result := facts.Failures(h, "kubelet"); !k.Said && times > 0 && facts.Killed(result) {
+		f.Summary = "the kubelet is killed, again and again: systemd says " + result
+		f.ManualAction = facts.WhoKills(facts.KubeletUnitName(h.Last()) + ".service")
+	}
 }
 
 // begin are the steps that start a kubelet whose unit is there and which nobody starts.
@@ -949,11 +961,82 @@ var rejections = []struct {
 	{regexp.MustCompile(`(is not allowed to modify labels: [^"\\]+)`),
 		"a kubelet may not give its node these labels: take them out of --node-labels (k3s, RKE2: node-label, Talos: machine.nodeLabels), restart it, and set them with `kubectl label node`"},
 	{regexp.MustCompile(`(failed calling webhook \\*"[^"\\]+)`),
-		"an admission webhook that does not answer keeps nodes from registering: see `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`, whether its service has endpoints, and have it leave out nodes"},
+		"an admission webhook that does not answer keeps nodes from registering and reporting: see `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`, whether its service has endpoints, and have it leave out nodes and leases"},
 	{regexp.MustCompile(`(admission webhook \\*"[^"\\]+\\*" denied the request[^"\\]*)`),
 		"an admission webhook refuses this node: what it asks for is for its owner to say"},
 	{regexp.MustCompile(`(could not determine node from user|unknown node for user[^,]*)`),
 		"the kubelet's credential is not a node's: its certificate needs the subject O=system:nodes, CN=system:node:NAME with the node's own name (`openssl x509 -noout -subject` of it); have it join again"},
+}
+
+// answersLate are what the API server says, or the kubelet of it, when it takes connections and what is asked takes too long or too much.
+var answersLate = []struct {
+	says   *regexp.Regexp
+	manual string
+}{
+	{regexp.MustCompile(`(etcdserver: mvcc: database space exceeded|etcdserver: no space)`),
+		"etcd has no room and takes no writes: on a control-plane node see `etcdctl endpoint status` and `etcdctl alarm list`; compact, defragment and disarm, or give it more room (--quota-backend-bytes)"},
+	{regexp.MustCompile(`(etcdserver: [^"\\]+)`),
+		"etcd does not serve the API server: on the control-plane nodes see `etcdctl endpoint health --cluster`, its disks and its members"},
+	{regexp.MustCompile(`(the server is currently unable to handle the request|the server was unable to return a response in the time allotted[^"\\]*|Too many requests[^"\\]*|the server has received too many requests[^"\\]*|context deadline exceeded[^"\\]*|Client\.Timeout[^"\\]*)`),
+		"the API server takes the node's connection and does not answer in time: look at its load and at etcd's (`kubectl get --raw '/readyz?verbose'`), at what is between them, and at the MTU of that way: small packets pass where large ones do not"},
+}
+
+// notTaken: the API server answers the kubelet, and does not take what it reports. That is nothing a restart of the kubelet changes.
+func notTaken(h v1alpha1.History, k facts.Kubelet) *v1alpha1.Finding {
+	o := h.Last()
+	if !k.Running || o.API == nil || unregisteredNow(o) {
+		return nil
+	}
+	said, times := unheard(h, k)
+	if times < 2 {
+		return nil
+	}
+	f := &v1alpha1.Finding{
+		Cause: "apiserver-unreachable", Certainty: v1alpha1.Certain,
+		Evidence: []v1alpha1.Evidence{facts.FromLine(said), facts.Seen(o, v1alpha1.SourceKubeconfig, fmt.Sprintf("dial %s from the node: %s", o.Kubelet.Kubeconfig.Server, cmp.Or(o.Kubelet.Kubeconfig.Reach, "not tried")))},
+	}
+	for _, r := range rejections {
+		if m := r.says.FindStringSubmatch(said.Text); m != nil {
+			f.Summary = "the API server answers the kubelet and does not take its reports: " + facts.Short(strings.ReplaceAll(m[1], `\`, ""))
+			f.ManualAction = r.manual
+		}
+	}
+	for _, r := range answersLate {
+		if m := r.says.FindStringSubmatch(said.Text); m != nil && f.Summary == "" && facts.Silent(o) && o.Kubelet.Kubeconfig.Reach == "ok" {
+			f.Summary = "the API server is reached and the kubelet's reports do not get through: " + facts.Short(m[1])
+			f.ManualAction = r.manual
+			if !strings.Contains(m[1], "space") {
+				f.Certainty, f.ToConfirm = v1alpha1.Likely, "whether others are answered in time: `kubectl get --raw '/readyz?verbose'`"
+			}
+		}
+	}
+	if f.Summary == "" {
+		return nil
+	}
+	if age, ok := facts.LeaseAge(o); ok {
+		f.Evidence = append(f.Evidence, facts.Seen(o, "api.lease", fmt.Sprintf("renewed %s ago", age.Round(time.Second))))
+	}
+	return f
+}
+
+// unheard is the last of the lines, and how many there are, in which the kubelet complains since its start, and since what it complains of
+// was done last.
+func unheard(h v1alpha1.History, k facts.Kubelet) (last v1alpha1.LogLine, times int) {
+	api := h.Last().API
+	lease, status := k.Unit.ActiveSince, k.Unit.ActiveSince
+	if l := api.Lease; l != nil && l.Spec.RenewTime != nil && l.Spec.RenewTime.After(lease) {
+		lease = l.Spec.RenewTime.Time
+	}
+	if c, ok := facts.Condition(h.Last(), corev1.NodeReady); ok && c.LastHeartbeatTime.After(status) {
+		status = c.LastHeartbeatTime.Time
+	}
+	for _, l := range facts.Lines(h, "kubelet", time.Minute) {
+		fails := l.At.After(lease) && facts.Has(l.Text, words.FailedToUpdateLease, words.FailedToEnsureLeaseExists) || l.At.After(status) && facts.Has(l.Text, words.ErrorUpdatingNodeStatus)
+		if fails && !strings.Contains(l.Text, "Operation cannot be fulfilled") {
+			last, times = l, times+1
+		}
+	}
+	return last, times
 }
 
 // notAdmitted: the kubelet has asked since its start, and the API server does not take its node. Starting it again changes nothing.

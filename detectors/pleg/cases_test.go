@@ -17,6 +17,37 @@ import (
 func TestCases(t *testing.T) { detectorstest.Run(t, "pleg", sick, silent) }
 
 var sick = []detectorstest.Case{
+	{Name: "containerd may open few files", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "too many open files", Manual: "LimitNOFILE", Ill: func(o *v1alpha1.Observation) {
+		o.Limits = append(o.Limits, v1alpha1.Limit{Name: "open-files", Of: "containerd 200", Used: 47, Max: 48})
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: open /var/lib/containerd/io.containerd.grpc.v1.introspection/uuid: too many open files", v1alpha1.SourceStatus)
+	}},
+	{Name: "containerd is killed again and again", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "is killed, again and again", Manual: "MemoryMax", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.NRestarts = "activating", "auto-restart", "signal", 4
+		})
+		detectorstest.Log(o, "containerd", "containerd.service: Failed with result 'signal'.", 2*time.Second)
+	}},
+	{Name: "containerd may have few threads", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "newosproc", Manual: "TasksMax", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) {
+			u.ActiveState, u.SubState, u.Result, u.ExecMainStatus, u.NRestarts = "activating", "auto-restart", "exit-code", 2, 4
+		})
+		detectorstest.Log(o, "containerd", "runtime: failed to create new OS thread (have 9 already; errno=11)", 2*time.Second)
+		detectorstest.Log(o, "containerd", "fatal error: newosproc", 2*time.Second)
+	}},
+	{Name: "containerd may open few files, and answers nothing by now", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Says: "too many open files", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unknown(o, "Status over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceStatus)
+		for _, ago := range []time.Duration{3 * time.Second, 2 * time.Second} {
+			detectorstest.Log(o, "containerd", `level=error msg="PodSandboxStatus for \"a324\" failed" error="rpc error: code = Unknown desc = failed to get sandbox ip: check network namespace closed: get netns fd: open /var/run/netns/cni-3696: too many open files"`, ago)
+		}
+	}},
+	{Name: "CRI-O gets no memory", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Manual: "MemoryMax", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		detectorstest.Unknown(o, "CRI Status over unix:///var/run/crio/crio.sock: fork/exec /usr/bin/runc: cannot allocate memory", v1alpha1.SourceStatus)
+	}},
+	{Name: "containerd answers with an error, and the kubelet holds it for down", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Likely: true, Says: "structure needs cleaning", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: open /var/lib/containerd/io.containerd.grpc.v1.introspection/uuid: structure needs cleaning", v1alpha1.SourceStatus)
+		detectorstest.Condition(o, corev1.NodeReady, corev1.ConditionFalse, "KubeletNotReady", "[container runtime is down]")
+	}},
 	{Name: "containerd stopped by SIGSTOP", Want: []string{"pleg/runtime-hung"}, Remedy: `kill -CONT`, Ill: func(o *v1alpha1.Observation) {
 		o.Processes[0].State = "T"
 		detectorstest.RuntimeSilent(o)
@@ -251,6 +282,12 @@ var sick = []detectorstest.Case{
 }
 
 var silent = []detectorstest.Case{
+	{Name: "the look itself may open few files", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: dial unix /run/containerd/containerd.sock: socket: too many open files", v1alpha1.SourceStatus)
+	}},
+	{Name: "containerd has not finished its start", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: server is not initialized yet", v1alpha1.SourceStatus)
+	}},
 	{Name: "one slow look at the runtime", Once: true, Ill: detectorstest.RuntimeSilent},
 	{Name: "an emulated processor is slow", Ill: func(o *v1alpha1.Observation) {
 		overworked(o, 2760)

@@ -28,7 +28,7 @@ func init() {
 // judge looks for the nearest cause first: a blocked disk and a lack of CPU both look like a hung runtime from outside, and after a
 // restart by hand like one that does not start.
 func judge(h v1alpha1.History) []v1alpha1.Finding {
-	return facts.First(h, halted, withoutCRI, ioStall, overloaded, stopped, unserved, silent)
+	return facts.First(h, halted, withoutCRI, ioStall, failing, overloaded, stopped, unserved, silent)
 }
 
 const (
@@ -122,7 +122,7 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 	r := runtimeOf(o)
 	u := r.unit
 	noExec := r.noExec(h)
-	last, ended := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:")
+	last, ended := facts.LastOf(h, facts.RuntimeLog, 2*time.Minute, "level=fatal", "containerd: ", "panic:", "fatal error: ")
 	looping := r.looping(o, noExec, last.Text)
 	if r.ofKubelet(o) || !r.stopped() && !looping || r.stopped() && serves(o) {
 		return nil
@@ -160,14 +160,25 @@ func stopped(h v1alpha1.History) *v1alpha1.Finding {
 		}
 	case looping || u.Result == "exit-code" && ended && !facts.Has(last.Text, words.NoSpaceLeftOnDevice, words.ReadOnlyFileSystem):
 		// systemd starts it again and again, or has given up, and it ends itself each time: one start more changes nothing.
-		if ended {
-			f.Summary += ": " + facts.Short(last.Text)
-		}
-		f.ManualAction = refusal(r, cmp.Or(file.Path, "its configuration"), last.Text)
+		endsItself(h, r, f, last)
 		return f
 	}
 	f.Remedy = facts.Place(o).NewRemedy("start-runtime", append(append(steps, start(o.Node, r, verb)...), ready(o)...)...)
 	return f
+}
+
+// endsItself says why a runtime ends, each time that it is started, by its last words if it has any.
+func endsItself(h v1alpha1.History, r runtime, f *v1alpha1.Finding, last v1alpha1.LogLine) {
+	o := h.Last()
+	if _, result := facts.Failures(h, facts.RuntimeLog); last.Text == "" && facts.Killed(result) {
+		f.Summary = r.Name + " is killed, again and again: systemd says " + result
+		f.ManualAction = facts.WhoKills(r.UnitName())
+		return
+	}
+	if last.Text != "" {
+		f.Summary += ": " + facts.Short(last.Text)
+	}
+	f.ManualAction = cmp.Or(torn(o, last.Text), refusal(r, cmp.Or(o.Runtime.ConfigFile.Path, "its configuration"), last.Text))
 }
 
 // newerConfig is what a containerd says of a configuration in the form of a later one: the form it knows, and the one it got. One
@@ -187,6 +198,9 @@ func refusal(r runtime, file, said string) string {
 	}
 	if strings.Contains(said, "inotify") && facts.Has(said, words.NoSpaceLeftOnDevice) || facts.Has(said, words.TooManyOpenFiles) {
 		return fmt.Sprintf("%s gets no inotify instance, watch or file more, and no disk is full: `sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches fs.file-max`; see who has them (`find /proc/*/fd -lname anon_inode:inotify`), raise what is used up, or LimitNOFILE of the unit", r.Name)
+	}
+	if strings.Contains(said, "newosproc") {
+		return fmt.Sprintf("%s gets no threads more: `systemctl show -p TasksMax,TasksCurrent,DropInPaths -- %s`, kernel.pid_max, kernel.threads-max: raise what is used up", r.Name, detectors.Quote(r.Unit))
 	}
 	if m := noRoom.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("%s cannot write %[2]s: look at `df -h -- %[2]s`, `df -i -- %[2]s` and `findmnt -T %[2]s`, or at its nearest parent, and make room there", r.Name, m[1])
@@ -590,12 +604,25 @@ func withoutCRI(h v1alpha1.History) *v1alpha1.Finding {
 	case failed:
 		f.Summary += plugin + " could not be loaded: " + pluginReason(line.Text)
 		f.Evidence = append(f.Evidence, facts.FromLine(line))
+		f.ManualAction = torn(o, line.Text)
+		if f.ManualAction != "" {
+			return f
+		}
 		f.ManualAction = "what the runtime says has to be changed in its configuration (" + strings.Join(o.Runtime.ConfigFiles, ", ") + "), then it has to be restarted; its own words: " + show
 	default:
 		f.Summary += "its CRI service is disabled, could not be loaded, or is of a version that this kubelet does not speak"
 		f.ManualAction = "what keeps it from loading was not seen; the runtime says it when it starts: " + show
 	}
 	return f
+}
+
+// torn says what is to be done where the runtime's own database cannot be read (bbolt errors/errors.go), "" where that is not why.
+func torn(o *v1alpha1.Observation, said string) string {
+	if !facts.Has(said, "invalid database", "checksum error", "invalid freelist page", "page already freed") {
+		return ""
+	}
+	root := facts.RuntimeRoot(o)
+	return "the runtime's database under " + root + " is damaged, as after a power cut or a full disk: it lists all images and containers, and nothing mends it; drain the node, stop kubelet and runtime, move " + root + " aside and start them: images are pulled and containers made again"
 }
 
 func keep(list, of []string) []string {
@@ -636,6 +663,51 @@ inside { gsub(q "(io\\.containerd\\.grpc\\.v1\\.cri|io\\.containerd\\.cri\\.v1\\
 inside && /\]/ { inside = 0 }' "$f")
 printf '%s\n' "$new" > "$f"
 done`)
+}
+
+// lacks are what the kernel answers a process that has used up what it may have, and what a person does.
+var lacks = []struct{ says, todo string }{
+	{words.TooManyOpenFiles, "raise LimitNOFILE of its unit, or fs.file-max where the whole node has none left, and restart it (`systemctl show -p LimitNOFILE,DropInPaths -- UNIT; sysctl fs.file-nr`); containers belong to their shims and go on"},
+	{words.CannotAllocateMemory, "see who has the memory: `ps -eo rss,pid,cmd --sort=-rss | head`, and MemoryMax of its unit (`systemctl show -p MemoryMax,MemoryCurrent -- UNIT`)"},
+	{words.TemporarilyUnavailable, "it gets no more threads: `systemctl show -p TasksMax,TasksCurrent -- UNIT`, kernel.pid_max and kernel.threads-max"},
+}
+
+// failing: what the runtime answers even the simplest question with, or what it says while it answers nothing, is that the kernel gives it
+// nothing more.
+func failing(h v1alpha1.History) *v1alpha1.Finding {
+	o := h.Last()
+	r := runtimeOf(o)
+	why, unread := o.Unreadable(v1alpha1.SourceStatus)
+	if !unread || facts.Has(why, "dial ", "socket: ") || r.there && r.unit.ActiveState != "active" {
+		return nil
+	}
+	for _, l := range lacks {
+		said, times := facts.Said(h, facts.RuntimeLog, 30*time.Second, l.says)
+		if !strings.Contains(why, l.says) && (times < 2 || !facts.TimedOut(o, v1alpha1.SourceStatus)) {
+			continue
+		}
+		f := &v1alpha1.Finding{Cause: "runtime-hung", Certainty: v1alpha1.Certain,
+			Summary:      r.Name + " runs and can do nothing for the kubelet: " + l.says,
+			Evidence:     support(h, nil),
+			ManualAction: strings.ReplaceAll(l.todo, "UNIT", detectors.Quote(r.UnitName()))}
+		if times > 0 {
+			f.Evidence = append(f.Evidence, facts.FromLine(said))
+		}
+		for _, limit := range o.Limits {
+			if who, _, _ := strings.Cut(limit.Of, " "); limit.Name == "open-files" && l.says == words.TooManyOpenFiles && (who == r.Name || who == path.Base(o.Runtime.Exe)) {
+				f.Evidence = append(f.Evidence, facts.FromLimit(o, limit))
+			}
+		}
+		return f
+	}
+	if _, down := facts.RuntimeDown(h); !down || facts.TimedOut(o, v1alpha1.SourceStatus) || facts.Has(why, "connection error", "EOF", words.ConnectionRefused) {
+		return nil
+	}
+	return &v1alpha1.Finding{Cause: "runtime-hung", Certainty: v1alpha1.Likely,
+		Summary:      r.Name + " runs and answers the kubelet with an error: " + facts.Short(why),
+		Evidence:     support(h, nil),
+		ToConfirm:    "whether it still does: `" + facts.Here(o, "crictl info") + "`",
+		ManualAction: "what it says has to be mended; its own words: `journalctl -n 50 -u " + detectors.Quote(r.UnitName()) + "`"}
 }
 
 // silent: the runtime's process is there, not blocked and not throttled, and yet answers nothing: it is deadlocked, most likely.

@@ -106,6 +106,15 @@ func LastOf(h v1alpha1.History, unit string, within time.Duration, texts ...stri
 	return newest(h, unit, within, func(text string) bool { return Has(text, texts...) })
 }
 
+// Said is the last of a unit's lines that hold the text, and how many there are.
+func Said(h v1alpha1.History, unit string, within time.Duration, text string) (last v1alpha1.LogLine, times int) {
+	lines := linesThat(h, unit, within, func(line string) bool { return strings.Contains(line, text) })
+	if len(lines) > 0 {
+		last = lines[len(lines)-1]
+	}
+	return last, len(lines)
+}
+
 // FromLine is a log line as evidence.
 func FromLine(l v1alpha1.LogLine) v1alpha1.Evidence {
 	source := "journal/" + l.Source

@@ -227,7 +227,30 @@ func starting(u v1alpha1.Unit) bool {
 
 // startsAgain: systemd has started it again, and it said why it exited, or that was seen to happen over and over.
 func (k Kubelet) startsAgain(h v1alpha1.History) bool {
-	return restarted(h) || k.Unit.NRestarts >= 1 && k.Said
+	times, _ := Failures(h, "kubelet")
+	return restarted(h) || k.Unit.NRestarts >= 1 && (k.Said || times > 1)
+}
+
+// failedWithResult is what systemd says when a unit's process ended otherwise than well (systemd src/core/unit.c).
+const failedWithResult = "Failed with result '"
+
+// Failures are how often systemd says lately that a unit's process failed, and the result that it said last. A process that is killed says
+// nothing itself.
+func Failures(h v1alpha1.History, unit string) (times int, result string) {
+	l, times := Said(h, unit, ExitFresh, failedWithResult)
+	_, result, _ = strings.Cut(l.Text, failedWithResult)
+	result, _, _ = strings.Cut(result, "'")
+	return times, result
+}
+
+// Killed tells the results of a process that did not end itself.
+func Killed(result string) bool {
+	return slices.Contains([]string{"signal", "core-dump", "oom-kill", "watchdog"}, result)
+}
+
+// WhoKills is where to look for what kills a unit's process.
+func WhoKills(unit string) string {
+	return "who kills it has to be found: for want of memory `dmesg | grep -i oom`, and `systemctl show -p MemoryMax,DropInPaths -- " + detectors.Quote(unit) + "` with its slice's; a crash of its own leaves a dump (`coredumpctl list`)"
 }
 
 // endsItself: the kubelet is up for a moment, and said in it, or before a restart, that it ends.

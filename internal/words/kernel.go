@@ -16,6 +16,8 @@ var (
 		Sample: `rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory"`})
 	TooManyOpenFiles = kernel.says("too many open files", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
 		Sample: "failed to create fsnotify watcher: too many open files"})
+	CannotAllocateMemory = kernel.says("cannot allocate memory", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
+		Sample: "fork/exec /usr/local/bin/containerd-shim-runc-v2: cannot allocate memory"})
 	TemporarilyUnavailable = kernel.says("resource temporarily unavailable", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
 		Sample: "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily unavailable"})
 	CannotAssignAddress = kernel.says("cannot assign requested address", Entry{File: "errno, as Go spells it: src/syscall/zerrors_linux_amd64.go",
