@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,7 +128,7 @@ func (p *patient) all(_ context.Context, s Script) error {
 			p.ill = true
 		case "mend":
 			p.mended, p.ill = true, p.incurable
-		case "never":
+		case fmt.Sprintf("BROKEN=%d\nnever", time.Now().Unix()):
 			return errors.New("exit status 1")
 		}
 	}

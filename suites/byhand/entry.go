@@ -29,7 +29,8 @@ type Entry struct {
 	// Break are the commands, as they would be typed. They need not be idempotent.
 	Break Script `json:"break"`
 	// Wait is a condition for the trouble to be readable on the node or in the API; it knows nothing of detectors. Without one it is
-	// readable as soon as Break has ended. It is asked again and again until every part of it exits 0.
+	// readable as soon as Break has ended. It is asked again and again until every part of it exits 0. $BROKEN is when Break began, in
+	// seconds of the epoch: what the entry before left in a log is not the signal.
 	Wait   Script   `json:"wait,omitempty"`
 	Within Duration `json:"within,omitempty"` // of Wait; default 1m
 	// Expect are the findings, no more and no fewer; an entry without any is an oddity, of which nothing may be said.
@@ -44,6 +45,16 @@ type Entry struct {
 	Because string `json:"because,omitempty"`
 	// Mend takes back what is left. It always runs, also when the fix has done everything, and must be content with that.
 	Mend Script `json:"mend,omitempty"`
+}
+
+// since is the entry with $BROKEN set in Wait.
+func (e Entry) since(began time.Time) Entry {
+	wait := slices.Clone(e.Wait)
+	for i := range wait {
+		wait[i].Run = fmt.Sprintf("BROKEN=%d\n%s", began.Unix(), wait[i].Run)
+	}
+	e.Wait = wait
+	return e
 }
 
 // What a fix can come to.

@@ -132,10 +132,11 @@ func (r runner) expected(xs []Expected) []string {
 
 // broken is everything between a healthy cluster and mending it.
 func (r runner) broken(ctx context.Context, e Entry, res *Result) error {
+	began := time.Now()
 	if err := r.all(ctx, e.Break); err != nil {
 		return fmt.Errorf("break: %w", err)
 	}
-	if err := r.signal(ctx, e); err != nil {
+	if err := r.signal(ctx, e.since(began)); err != nil {
 		return err
 	}
 	readable := time.Now()
