@@ -364,6 +364,19 @@ var sick = []detectorstest.Case{
 }
 
 var silent = []detectorstest.Case{
+	{Name: "CRI-O has started since its monitor was gone, and answers nothing now", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.CRIO(o)
+		o.Runtime.Handlers, o.Files = nil, nil
+		detectorstest.Unknown(o, "CRI call over unix:///var/run/crio/crio.sock gave no answer within 1.5 s", v1alpha1.SourceStatus)
+		detectorstest.Log(o, "crio", `time="2026-11-29T23:01:50Z" level=fatal msg="validating runtime config: monitor fields translation: failed to translate monitor fields for runtime runc: invalid conmon path: stat /usr/bin/conmon: no such file or directory"`, 100*time.Second)
+		detectorstest.Unit(o, "crio", func(u *v1alpha1.Unit) { u.ActiveSince = detectorstest.Ago(70 * time.Second) })
+	}},
+	{Name: "a container was started since the shim was gone, and containerd was stopped then", Ill: func(o *v1alpha1.Observation) {
+		o.Runtime.Handlers, o.Files = nil, nil
+		detectorstest.Unknown(o, "Status over unix:///run/containerd/containerd.sock gave no answer within 1.5 s", v1alpha1.SourceStatus)
+		detectorstest.Log(o, "containerd", `level=error msg="RunPodSandbox for &PodSandboxMetadata{Name:web,Namespace:default,Attempt:0,} failed, error" error="rpc error: code = Unknown desc = failed to start sandbox: failed to create containerd task: failed to start shim: runtime \"io.containerd.runc.v2\" binary not installed \"containerd-shim-runc-v2\": file does not exist"`, 100*time.Second)
+		detectorstest.Event(o, "default", "web", "Started", "Container started", 60*time.Second, 1)
+	}},
 	{Name: "a volume whose driver's process has ended", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.AddPod(o, detectorstest.Pod("default", "new", detectorstest.Waiting("CreateContainerError", `failed to generate container "ab" spec: failed to generate spec: failed to stat "/var/lib/kubelet/pods/d41e083d/volumes/kubernetes.io~csi/pv-1/mount": stat /var/lib/kubelet/pods/d41e083d/volumes/kubernetes.io~csi/pv-1/mount: transport endpoint is not connected`)))
 	}},

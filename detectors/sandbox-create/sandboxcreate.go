@@ -183,10 +183,17 @@ func unstarted(o *v1alpha1.Observation) []v1alpha1.Finding {
 	if f, seen := file(o, m[1]); seen && executable(f) {
 		return nil // it is back
 	}
+	u, known := facts.RuntimeUnit(o)
+	if known && u.ActiveState == "active" && u.ActiveSince.After(l.At) {
+		return nil // it has started since
+	}
 	fd := v1alpha1.Finding{
 		Cause: "shim-missing", Certainty: v1alpha1.Certain,
 		Summary:  m[1] + " is missing: CRI-O starts no container, and does not start itself without it",
 		Evidence: []v1alpha1.Evidence{facts.FromLine(l), facts.Seen(o, v1alpha1.SourceFiles, state(o, "", m[1]))},
+	}
+	if !known {
+		fd.Certainty, fd.ToConfirm = v1alpha1.Likely, "whether CRI-O has started since: `systemctl status crio`; `ls -l -- "+detectors.Quote(m[1])+"` on the node"
 	}
 	repair(o, &fd, "that names it", m[1], path.Base(m[1]) == "conmon", "restore-shim", "the monitor")
 	if fd.Remedy != nil {

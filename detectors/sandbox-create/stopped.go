@@ -79,11 +79,15 @@ func before(o *v1alpha1.Observation) []v1alpha1.Finding {
 		if f, ok := file(o, known(o, path.Base(p), p)); ok && executable(f) {
 			continue // it is back
 		}
+		usual := path.Base(p) == "containerd-shim-runc-v2" || path.Base(p) == "runc"
+		if started := facts.Events(o, "Pod", "", "", remembered, "Started"); usual && len(started) > 0 && facts.EventTime(&started[0]).After(last.At) {
+			continue // a container was started since
+		}
 		fd := v1alpha1.Finding{Cause: k.cause, Certainty: v1alpha1.Likely,
 			Summary:   k.what + " " + path.Base(p) + " was missing when the runtime ran last: it makes no sandbox when it runs again",
 			ToConfirm: "whether it is there since: `ls -l -- " + detectors.Quote(p) + "` on the node",
 			Evidence:  []v1alpha1.Evidence{facts.FromLine(last), facts.Seen(o, v1alpha1.SourceFiles, state(o, "", p))}}
-		repair(o, &fd, "that names it", p, path.Base(p) == "containerd-shim-runc-v2" || path.Base(p) == "runc", k.remedy, k.what)
+		repair(o, &fd, "that names it", p, usual, k.remedy, k.what)
 		out = append(out, fd)
 	}
 	return out
