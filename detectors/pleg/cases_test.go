@@ -40,6 +40,11 @@ var sick = []detectorstest.Case{
 			detectorstest.Log(o, "containerd", `level=error msg="PodSandboxStatus for \"a324\" failed" error="rpc error: code = Unknown desc = failed to get sandbox ip: check network namespace closed: get netns fd: open /var/run/netns/cni-3696: too many open files"`, ago)
 		}
 	}},
+	{Name: "containerd's database is torn", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Manual: "database under /var/lib/containerd is damaged", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unknown(o, "CRI Status over unix:///run/containerd/containerd.sock: unknown service runtime.v1.RuntimeService", v1alpha1.SourceStatus)
+		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="invalid database" id=io.containerd.metadata.v1.bolt type=io.containerd.metadata.v1`, 3*time.Second)
+		detectorstest.Log(o, "containerd", `level=warning msg="failed to load plugin" error="unable to load CRI image service plugin dependency: failed to get instance of metadata: invalid database" id=io.containerd.cri.v1.images type=io.containerd.cri.v1`, 3*time.Second)
+	}},
 	{Name: "CRI-O gets no memory", Want: []string{"pleg/runtime-hung"}, Remedy: "-", Manual: "MemoryMax", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.CRIO(o)
 		detectorstest.Unknown(o, "CRI Status over unix:///var/run/crio/crio.sock: fork/exec /usr/bin/runc: cannot allocate memory", v1alpha1.SourceStatus)

@@ -95,7 +95,7 @@ func halted(h v1alpha1.History) *v1alpha1.Finding {
 
 // stopped: nobody starts the runtime's unit.
 func (r runtime) stopped() bool {
-	return r.there && (r.unit.ActiveState == "inactive" || r.unit.ActiveState == "failed" || r.unit.LoadState == "masked")
+	return r.there && (r.unit.ActiveState == "inactive" || r.unit.ActiveState == "failed" || r.unit.LoadState == "masked" && r.unit.ActiveState != "active")
 }
 
 // ofKubelet: the kubelet's own unit runs it, as k3s and RKE2 do.

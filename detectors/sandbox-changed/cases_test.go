@@ -93,6 +93,9 @@ var sick = []detectorstest.Case{
 }
 
 var silent = []detectorstest.Case{
+	{Name: "containerd's unit is masked, and KillMode is systemd's default", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.Unit(o, "containerd", func(u *v1alpha1.Unit) { u.LoadState, u.KillMode = "masked", "control-group" })
+	}},
 	{Name: "a pod whose sandboxes were killed is gone, and the runtime still lists them", Ill: func(o *v1alpha1.Observation) {
 		for i, age := range []time.Duration{50 * time.Second, 20 * time.Second} {
 			o.Runtime.Sandboxes = append(o.Runtime.Sandboxes, v1alpha1.Sandbox{ID: fmt.Sprintf("gone-%d", i), Namespace: "lab", Name: "gone", PodUID: "uid-gone", Attempt: uint32(4 + 2*i), CreatedAt: detectorstest.Ago(age)})
