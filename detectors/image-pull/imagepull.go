@@ -77,7 +77,7 @@ func pulls(h v1alpha1.History) []pull {
 			out[i].waiting = append(out[i].waiting, p.waiting[0])
 		}
 	}
-	for _, w := range append(facts.Waiting(o, "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "RegistryUnavailable"), justFailed(o)...) {
+	for _, w := range append(facts.Unpulled(o), facts.Waiting(o, "InvalidImageName", "RegistryUnavailable")...) {
 		p := pull{image: w.Spec.Image, waiting: []facts.ContainerOf{w}, invalid: w.Status.State.Waiting.Reason == "InvalidImageName"}
 		for _, v := range w.Pod.Spec.Volumes {
 			if v.Image != nil && v.Image.Reference != "" && strings.Contains(w.Status.State.Waiting.Message, strconv.Quote(v.Image.Reference)) {
@@ -107,36 +107,6 @@ func pulls(h v1alpha1.History) []pull {
 			waiting: []facts.ContainerOf{{Pod: pod, Spec: &pod.Spec.Containers[0], Status: &corev1.ContainerStatus{}}}})
 	}
 	return out
-}
-
-// statusLag is how long a pod's status may not tell yet what an event has told: the kubelet writes it when it starts the pod the next
-// time, 10 to 15 seconds after the failed pull (kubelet pkg/kubelet/pod_workers.go, completeWork), later on a busy node.
-const statusLag = 90 * time.Second
-
-// justFailed are the containers of which an event tells that the pull has failed and the status does not yet, each with what it will tell.
-func justFailed(o *v1alpha1.Observation) []facts.ContainerOf {
-	var out []facts.ContainerOf
-	for _, w := range facts.Waiting(o, "ContainerCreating", "PodInitializing") {
-		for _, e := range facts.Events(o, "Pod", w.Pod.Namespace, w.Pod.Name, statusLag, "Failed", "Pulled") {
-			if !ofContainer(&e, w) {
-				continue
-			}
-			if strings.HasPrefix(e.Message, words.FailedToPullImage) {
-				status := *w.Status
-				status.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: e.Message}
-				w.Status = &status
-				out = append(out, w)
-			}
-			break
-		}
-	}
-	return out
-}
-
-// ofContainer tells whether an event of a pod is about this container of it.
-func ofContainer(e *corev1.Event, w facts.ContainerOf) bool {
-	return (e.InvolvedObject.UID == "" || e.InvolvedObject.UID == w.Pod.UID) &&
-		(e.InvolvedObject.FieldPath == "" || strings.Contains(e.InvolvedObject.FieldPath, "{"+w.Spec.Name+"}"))
 }
 
 // arrived: the image is there since, and the back-off ends by itself.

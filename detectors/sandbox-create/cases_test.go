@@ -107,6 +107,10 @@ var sick = []detectorstest.Case{
 		o.Mounts = append(o.Mounts, v1alpha1.Mount{Target: "/var/lib/kubelet/pods", Source: "/dev/vda1", Root: "/x", Type: "ext4", Options: []string{"ro", "relatime"}})
 		detectorstest.Log(o, "kubelet", `"Unable to make pod data directories for pod" err="mkdir /var/lib/kubelet/pods/1bd3f7a8-1f7a-4d0e-8b0c-2a5e8f0e7f11: read-only file system" pod="default/web"`, 4*time.Second)
 	}},
+	{Name: "a pull has just failed by a snapshotter's daemon, and the pod's status does not tell yet", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Likely: true, Says: "stargz", Ill: func(o *v1alpha1.Observation) {
+		detectorstest.AddPod(o, detectorstest.Pod("default", "web", detectorstest.With(func(c *corev1.Container) { c.Image = "quay.io/team/web:9" }), detectorstest.Waiting("ContainerCreating", "")))
+		detectorstest.Event(o, "default", "web", "Failed", `Failed to pull image "quay.io/team/web:9": rpc error: code = Unavailable desc = failed to prepare extraction snapshot "extract-1 sha256:0a": connection error: desc = "transport: Error while dialing: dial unix /run/containerd-stargz-grpc/containerd-stargz-grpc.sock: connect: connection refused"`, 2*time.Second, 1)
+	}},
 	{Name: "somebody made the folder of pods' logs immutable", Want: []string{"sandbox-create/snapshotter-unwritable"}, Remedy: "-", Likely: true, Manual: "chattr -i", Ill: func(o *v1alpha1.Observation) {
 		detectorstest.SandboxFails(o, `mkdir /var/log/pods/default_web_1bd3f7a8-1f7a-4d0e-8b0c-2a5e8f0e7f11: operation not permitted`)
 	}},

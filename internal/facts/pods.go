@@ -152,10 +152,45 @@ func CreateFailures(h v1alpha1.History) []CreateFailure {
 	return out
 }
 
+// statusLag is how long a pod's status may not tell yet what an event has told: the kubelet writes it when it starts the pod the next
+// time, 10 to 15 seconds after the failed pull (kubelet pkg/kubelet/pod_workers.go, completeWork), later on a busy node.
+const statusLag = 90 * time.Second
+
+// Unpulled are the containers that wait for an image that could not be pulled.
+func Unpulled(o *v1alpha1.Observation) []ContainerOf {
+	return append(Waiting(o, "ErrImagePull", "ImagePullBackOff"), justFailed(o)...)
+}
+
+// justFailed are the containers of which an event tells that the pull has failed and the status does not yet, each with what it will tell.
+func justFailed(o *v1alpha1.Observation) []ContainerOf {
+	var out []ContainerOf
+	for _, w := range Waiting(o, "ContainerCreating", "PodInitializing") {
+		for _, e := range Events(o, "Pod", w.Pod.Namespace, w.Pod.Name, statusLag, "Failed", "Pulled") {
+			if !ofContainer(&e, w) {
+				continue
+			}
+			if strings.HasPrefix(e.Message, words.FailedToPullImage) {
+				status := *w.Status
+				status.State.Waiting = &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: e.Message}
+				w.Status = &status
+				out = append(out, w)
+			}
+			break
+		}
+	}
+	return out
+}
+
+// ofContainer tells whether an event of a pod is about this container of it.
+func ofContainer(e *corev1.Event, w ContainerOf) bool {
+	return (e.InvolvedObject.UID == "" || e.InvolvedObject.UID == w.Pod.UID) &&
+		(e.InvolvedObject.FieldPath == "" || strings.Contains(e.InvolvedObject.FieldPath, "{"+w.Spec.Name+"}"))
+}
+
 // PullFailures are the images that pods wait for, as what the runtime said of their pulls, one a container.
 func PullFailures(o *v1alpha1.Observation) []CreateFailure {
 	var out []CreateFailure
-	for _, c := range Waiting(o, "ErrImagePull", "ImagePullBackOff") {
+	for _, c := range Unpulled(o) {
 		w := c.Status.State.Waiting
 		f := CreateFailure{c.Pod.Namespace, c.Pod.Name, w.Message, o.At, Seen(o, "api.pods", c.Where()+" "+w.Reason+": "+w.Message), true}
 		for _, e := range Events(o, "Pod", f.Namespace, f.Pod, createRationed, "Failed") {
